@@ -1,4 +1,4 @@
-"""Refusals as gRPC statuses."""
+"""Maps refusals to gRPC statuses. The gateway maps them back by their reason."""
 
 from collections.abc import Mapping
 from typing import NoReturn
@@ -12,7 +12,6 @@ from grpc_status import rpc_status
 
 from chassis import errors, shape
 
-# One table: how each way of saying no sounds in gRPC.
 CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
@@ -30,6 +29,9 @@ CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
 def refuse(
     context: grpc.ServicerContext, refusal: errors.Refusal, input_type: Descriptor
 ) -> NoReturn:
+    """Aborts the call with the status of a refusal; ErrorInfo carries its reason, further details
+    the fields or the delay.
+    """
     info = error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace")
     details: list[Message] = [info]
     if isinstance(refusal, errors.Conflict) and refusal.about:

@@ -1,11 +1,14 @@
-"""The gRPC server of a service: every call is authenticated, has a right, a deadline, one
-transaction, one answer to a repeated request, and a typed refusal.
+"""Serves the rpcs of one gRPC service: authenticates each call, checks its right, and runs it
+within a deadline and one transaction.
 
-`Servicer` ties a service of the .proto to objects that have a method per rpc between them,
-`method(request, call) -> response`, or `method(request, stream)` that yields responses, each in a
-transaction of its own (chassis/streams.py). It refuses to start when an rpc has no method or its
-.proto does not say who may call it. Where a caller without a token comes from is what the gateway
-has signed, and else the address of the connection.
+A `Servicer` connects a service of the .proto to objects that implement its rpcs as `method(request,
+call) -> response`. A streaming rpc is `method(request, stream)`: it yields responses, and opens a
+transaction for each look at the database (chassis/streams.py). A servicer raises TypeError at the
+start if an rpc has no method, or if its .proto does not state who may call it.
+
+A repeated request gets its first answer, and a refusal becomes a gRPC status (chassis/refusals.py).
+The address of a caller without a token is the address that the gateway signed, or that of the
+connection.
 """
 
 import ipaddress
@@ -25,7 +28,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import audit, contract, deadline, errors, log, metrics, shape, trace
-from chassis.admission import turned_away, waited
+from chassis.admission import check_admitted, waited
 from chassis.audit import Trail
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
@@ -39,20 +42,19 @@ from chassis.streams import Streams
 from chassis.tokens import AddressReader, Caller, Verifier
 from keys.sealing import CannotOpen
 
-# ours, or a UUID
+# an id of ours, or a UUID
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NOBODY = Caller("public", "public", "")
-_DEADLINE = 10.0  # seconds, for a caller that set none
-_CALLERS_AN_ADDRESS = 20  # that ask without a token: the gateway does for everybody
+_DEADLINE = 10.0  # seconds, for a call without a deadline
+_CALLERS_PER_ADDRESS = 20  # one address, the gateway's, makes the calls of many without a token
 
 
 @dataclass
 class Call:
-    """One call under way: who asks, in which transaction; `trail` collects what is to be recorded
-    of it, also if it is refused.
+    """A call being processed: its caller, its transaction, and the trail entries it collects.
 
-    `origin` is where it comes from as the door before this service says, for who has no token yet,
-    and whose worker or key asks, for who has one.
+    The entries are recorded even if the call is refused. `origin` holds the client's address and
+    device as the gateway reported them, and the organisation of the caller, if it is known.
     """
 
     caller: Caller
@@ -63,7 +65,7 @@ class Call:
 
 
 class Servicer:
-    """The rpcs of one service of a .proto."""
+    """Implements one service of a .proto."""
 
     def __init__(
         self,
@@ -76,11 +78,11 @@ class Servicer:
         check_standing: Callable[[Transaction, Caller], None],
         notify: Callable[[Call, str, Message], None] | None = None,
     ) -> None:
-        """`check_standing` refuses a caller whose member, worker or key is no longer in good
-        standing, by what this service knows.
+        """Connects each rpc of `descriptor` to the method of the same name.
 
-        `notify` is called in the transaction of each call that asked for a step-up, with the rpc's
-        name and its request, once it is done.
+        `check_standing` refuses a caller whose member, worker or key is suspended, as far as this
+        service knows. `notify` is called with the rpc's name and its request after each call that
+        requires a step-up, in the transaction of the call.
         """
         self.name = descriptor.full_name
         self._database = database
@@ -93,10 +95,10 @@ class Servicer:
         self._addresses: AddressReader | None = None
         self.streams = Streams() if any(m.server_streaming for m in descriptor.methods) else None
         methods = {
-            name: getattr(each, name)
-            for each in implementations
+            name: getattr(implementation, name)
+            for implementation in implementations
             for name in descriptor.methods_by_name
-            if hasattr(each, name)
+            if hasattr(implementation, name)
         }
         missing = [m.name for m in descriptor.methods if not callable(methods.get(m.name))]
         if missing:
@@ -105,16 +107,16 @@ class Servicer:
             self.name, {m.name: self._handler(m, methods[m.name]) for m in descriptor.methods}
         )
 
-    def count_with(self, limits: "Limits") -> None:
-        """Counts calls together with the other servicers of a server."""
+    def use_limits(self, limits: "Limits") -> None:
+        """Uses limits that are shared with the other servicers of a server."""
         self._limits = limits
 
-    def read_with(self, addresses: AddressReader | None) -> None:
-        """Believes what the gateway says of its clients."""
+    def use_addresses(self, addresses: AddressReader | None) -> None:
+        """Accepts client addresses that the gateway has signed."""
         self._addresses = addresses
 
     def caller_of(self, metadata: Mapping[str, str]) -> Caller:
-        """Returns the caller whose token came with a call; refuses with token_missing,
+        """Returns the caller that a call's token names. Raises Unauthenticated token_missing,
         token_expired or token_invalid.
         """
         return self._authenticate(metadata)[0]
@@ -129,24 +131,25 @@ class Servicer:
         name = f"{self.name}/{descriptor.name}"
         action = contract.words_of(descriptor.name)
 
-        def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
+        def handle(data: bytes, context: grpc.ServicerContext) -> Any:
             with (
-                _unsaid(name, context),
-                self._answering(
+                _hiding_details(name, context),
+                self._reporting_errors(
                     name, declared, context, descriptor.input_type, mutates=mutates
-                ) as asked,
+                ) as info,
                 deadline.until(_end(context)),
-                trace.under(asked.trace_id),
+                trace.under(info.trace_id),
             ):
                 if not right.public:
-                    asked.caller, _ = self._authenticate(asked.metadata)
-                caller = asked.caller
+                    info.caller, _ = self._authenticate(info.metadata)
+                caller = info.caller
                 self._limits.admit(context, caller)
                 request = request_class()
-                with self._on_record(action, caller, right, request) as trail:
+                with self._recording_refusals(action, caller, right, request) as trail:
                     check_right(caller, right, self._clock.now())
-                    _read(request, sent)
-                    # once a connection that a migration left behind; the call's deadline ends it
+                    _read(request, data)
+                    # A migration invalidates the statements that a pooled connection prepared, so
+                    # each such connection fails once. The call's deadline bounds the loop.
                     while True:
                         try:
                             return self._answer(
@@ -156,7 +159,7 @@ class Servicer:
                                 method,
                                 caller,
                                 trail,
-                                self._origin(asked.metadata, context),
+                                self._origin(info.metadata, context),
                                 mutates=mutates,
                                 right=right,
                             )
@@ -165,18 +168,18 @@ class Servicer:
                                 raise
                             trail.clear()
 
-        def tell(sent: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
+        def stream_responses(data: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
             with (
-                _unsaid(name, context),
-                self._answering(name, declared, context, descriptor.input_type) as asked,
+                _hiding_details(name, context),
+                self._reporting_errors(name, declared, context, descriptor.input_type) as info,
             ):
-                caller, until = self._authenticate(asked.metadata)
-                asked.caller = caller
+                caller, until = self._authenticate(info.metadata)
+                info.caller = caller
                 self._limits.admit(context, caller)
                 request = request_class()
-                with self._on_record(action, caller, right, request):
+                with self._recording_refusals(action, caller, right, request):
                     check_right(caller, right, self._clock.now())
-                    _read(request, sent)
+                    _read(request, data)
                     transact = partial(self._in_good_standing, caller)
                     with self.streams.opened(  # type: ignore[union-attr]
                         caller, until, self._clock, context, transact
@@ -185,8 +188,8 @@ class Servicer:
                             _check_shape(request)
                         yield from method(request, stream)
 
-        # Bytes as they are: what can't be read is refused like any other wrong request, and gRPC
-        # would call it a fault of ours.
+        # No request deserializer: gRPC would report a malformed request as a server fault, and
+        # `_read` refuses it as invalid.
         if self.streams is None or not descriptor.server_streaming:
             return grpc.unary_unary_rpc_method_handler(
                 handle, response_serializer=response_class.SerializeToString
@@ -195,14 +198,14 @@ class Servicer:
             raise TypeError(
                 f"{descriptor.full_name}: a stream needs a token, and is not on the trail"
             )
-        # where grpc looks for it
-        tell.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]
+        # the attribute that grpc reads
+        stream_responses.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(
-            tell, response_serializer=response_class.SerializeToString
+            stream_responses, response_serializer=response_class.SerializeToString
         )
 
     @contextmanager
-    def _answering(
+    def _reporting_errors(
         self,
         name: str,
         declared: frozenset[str],
@@ -210,27 +213,27 @@ class Servicer:
         input_type: Descriptor,
         *,
         mutates: bool = False,
-    ) -> Iterator["_Asked"]:
-        """What is done inside is refused as it says, counted, and logged if it `mutates` something
-        or was refused.
+    ) -> Iterator["_CallInfo"]:
+        """Converts exceptions raised inside the block to gRPC errors, and records the metrics. Logs
+        calls that fail, and calls that change something (`mutates`).
         """
         started = time.perf_counter()
-        asked = _Asked(text_metadata(context.invocation_metadata()))
-        request_id = asked.metadata.get("x-request-id", "")
-        # it is written to logs, where nothing that a caller made up may stand
+        info = _CallInfo(text_metadata(context.invocation_metadata()))
+        request_id = info.metadata.get("x-request-id", "")
+        # The id is logged, so text of the caller's choice is replaced.
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = new_id()
-        asked.trace_id = (
-            trace.id_of(asked.metadata.get(trace.HEADER, "")) or request_id.replace("-", "").lower()
+        info.trace_id = (
+            trace.id_of(info.metadata.get(trace.HEADER, "")) or request_id.replace("-", "").lower()
         )
         code = "OK"
         try:
-            turned_away()
-            yield asked
+            check_admitted()
+            yield info
         except errors.Refusal as refusal:
             code = CODES[type(refusal)].name
             metrics.REFUSALS.labels(name, refusal.reason).inc()
-            # what the caller hears is true; but nobody could prepare for it
+            # The answer is right, but the .proto does not set_lane this reason.
             if refusal.reason not in declared:
                 log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
             refuse(context, refusal, input_type)
@@ -242,7 +245,7 @@ class Servicer:
                 "fault",
                 rpc=name,
                 request_id=request_id,
-                trace_id=asked.trace_id,
+                trace_id=info.trace_id,
                 fault=log.fault(error),
             )
             context.abort(grpc.StatusCode.INTERNAL, f"fault; request {request_id}")
@@ -251,8 +254,8 @@ class Servicer:
             metrics.RPC_SECONDS.labels(name, code).observe(seconds)
             if mutates or code != "OK":
                 log.get().info(
-                    "rpc", rpc=name, code=code, request_id=request_id, trace_id=asked.trace_id,
-                    caller_id=asked.caller.id,
+                    "rpc", rpc=name, code=code, request_id=request_id, trace_id=info.trace_id,
+                    caller_id=info.caller.id,
                     duration_ms=round(seconds * 1000, 1),
                 )  # fmt: skip
 
@@ -263,17 +266,17 @@ class Servicer:
         return self._verifier.verify_until(token, waited())
 
     def _origin(self, metadata: Mapping[str, str], context: grpc.ServicerContext) -> Origin:
-        """Where a call comes from: the address that the gateway has signed, or that of the
-        connection. A device's secret is known or it is not.
+        """Returns the origin of a call: the address that the gateway signed, or else the address of
+        the connection.
         """
         signed, device = metadata.get("client-address", ""), metadata.get("client-device", "")
-        said = (
+        address = (
             self._addresses.read(signed, waited())
             if self._addresses is not None and signed
             else None
         )
         return Origin(
-            address_of(context.peer()) if said is None else said,
+            address_of(context.peer()) if address is None else address,
             device if len(device) <= 100 else "",
         )
 
@@ -284,16 +287,18 @@ class Servicer:
             yield tx
 
     @contextmanager
-    def _on_record(
+    def _recording_refusals(
         self, action: str, caller: Caller, right: contract.Rules, request: Message
     ) -> Iterator["Trail"]:
-        """Puts a refusal on the trail: its transaction is gone, so it takes one of its own."""
+        """Records a refusal on the trail in a transaction of its own, since the call's transaction
+        was rolled back.
+        """
         trail = Trail(action)
         try:
             yield trail
         except errors.Refusal as refusal:
-            # A store that is away or full can't take it, and has told nothing. What the directory
-            # and counts refuse is on it for want of a right only.
+            # A store that is unavailable or full can't record it, and revealed nothing. An rpc that
+            # is not recorded has refusals on the trail only for a missing right.
             if (
                 isinstance(refusal, errors.Unavailable | errors.Late)
                 or refusal.reason == "store_full"
@@ -305,7 +310,7 @@ class Servicer:
                         tx,
                         caller,
                         self._clock.now(),
-                        trail or [trail.usual(caller, request)],
+                        trail or [trail.default_entry(caller, request)],
                         refused=refusal.reason,
                     )
             raise
@@ -328,15 +333,15 @@ class Servicer:
                 self._check_standing(tx, caller)
             _check_shape(request)
             request_id = request.request_id if mutates else ""
-            kept, asker = None, caller.id
+            first_response, requester_id = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)
-                # Nobody knows who asks without a token: two strangers' systems may use the same
-                # request_id, so the request stands for its caller.
-                asker = (
+                # Without a token the caller is unknown, and two systems may use the same
+                # request_id: the fingerprint of the request takes the place of the caller's id.
+                requester_id = (
                     f"public/{self._idempotency.fingerprint(body)}" if right.public else caller.id
                 )
-                kept = self._idempotency.begin(tx, asker, request_id, name, body)
+                first_response = self._idempotency.begin(tx, requester_id, request_id, name, body)
             call = Call(
                 caller,
                 tx,
@@ -345,25 +350,30 @@ class Servicer:
                 replace(origin, organization_id=caller.organization_id),
             )
             response: Message = (
-                response_class.FromString(kept) if kept is not None else method(request, call)
+                response_class.FromString(first_response)
+                if first_response is not None
+                else method(request, call)
             )
-            if right.step_up and self._notify and kept is None:
+            if right.step_up and self._notify and first_response is None:
                 self._notify(call, name.rpartition("/")[2], request)
-            if request_id and kept is None:
-                self._idempotency.complete(tx, asker, request_id, response.SerializeToString())
+            if request_id and first_response is None:
+                self._idempotency.complete(
+                    tx, requester_id, request_id, response.SerializeToString()
+                )
             if right.recorded and not trail:
-                trail.append(trail.usual(caller, response, request))
-            # last: whoever writes to the trail holds up the others until the end of the transaction
+                trail.append(trail.default_entry(caller, response, request))
+            # Last, since the trail stays locked from here to the end of the transaction.
             if trail:
                 audit.record(tx, caller, self._clock.now(), trail)
         return response
 
 
 @contextmanager
-def _unsaid(name: str, context: grpc.ServicerContext) -> Iterator[None]:
-    """What breaks where faults are answered: gRPC would answer with the words of the exception.
+def _hiding_details(name: str, context: grpc.ServicerContext) -> Iterator[None]:
+    """Converts faults of the error handling itself to INTERNAL without details; gRPC would send the
+    exception's message.
 
-    Its own way to end a call is one without words.
+    `context.abort` raises a bare Exception, which passes.
     """
     try:
         yield
@@ -375,8 +385,8 @@ def _unsaid(name: str, context: grpc.ServicerContext) -> Iterator[None]:
 
 
 @dataclass
-class _Asked:
-    """What came with a call, and who asks as soon as that is known."""
+class _CallInfo:
+    """The metadata and trace id of a call, and its caller once the token is verified."""
 
     metadata: Mapping[str, str]
     caller: Caller = NOBODY
@@ -384,13 +394,13 @@ class _Asked:
 
 
 def text_metadata(metadata: Any) -> dict[str, str]:
-    """Returns the entries of a call's metadata that are text."""
+    """Returns the metadata of a call whose values are text."""
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
-def _read(request: Message, sent: bytes) -> None:
+def _read(request: Message, data: bytes) -> None:
     try:
-        request.MergeFromString(sent)
+        request.MergeFromString(data)
     except DecodeError as error:
         raise errors.Invalid(("request", "malformed")) from error
 
@@ -401,8 +411,10 @@ def _check_shape(request: Message) -> None:
 
 
 def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
-    """Refuses with right_missing who has neither one of the roles nor the scope, and with
-    step_up_required a worker whose proof is too old for what asks for one.
+    """Raises NotAllowed right_missing for a caller with neither one of the roles nor the scope.
+
+    Raises NotAllowed step_up_required for a worker whose last proof of identity is too old for this
+    rpc.
     """
     if not (
         right.public or caller.roles & right.roles or (right.scope and right.scope in caller.scopes)
@@ -413,16 +425,19 @@ def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
 
 
 class Limits:
-    """How often a caller may ask this process; refused before there is a transaction."""
+    """Limits the rate of each caller in this process. A call over the limit is refused before it
+    has a transaction.
+    """
 
     def __init__(self, rate: int, now: Callable[[], float] = time.monotonic) -> None:
         self._callers, self._addresses = (
             Limiter(rate, now),
-            Limiter(rate * _CALLERS_AN_ADDRESS, now),
+            Limiter(rate * _CALLERS_PER_ADDRESS, now),
         )
 
     def admit(self, context: grpc.ServicerContext, caller: Caller) -> None:
-        """Counts a call by who asks, or by where from if nobody knows who.
+        """Counts a call against its caller's quota, or against its address's quota if the caller is
+        unknown.
 
         Raises Exhausted rate_limited.
         """
@@ -437,9 +452,9 @@ class Limits:
 
 
 def address_of(peer: str) -> str:
-    """The address of a connection as gRPC names it (ipv4:192.0.2.1:50000).
+    """Returns the IP address in a peer name of gRPC (ipv4:192.0.2.1:50000).
 
-    Of IPv6 the network of 64 bits, which is one customer's.
+    An IPv6 address is reduced to its /64 network, which belongs to one customer.
     """
     host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
     try:
@@ -450,8 +465,8 @@ def address_of(peer: str) -> str:
 
 
 def _end(context: grpc.ServicerContext) -> float:
-    """When the call must have ended: it began to wait when it came in, not when a thread was free
-    for it.
+    """Returns the time at which the call must end. The deadline counts from the arrival of the
+    call, not from when a thread was free.
     """
     left = context.time_remaining()
     return time.monotonic() + (_DEADLINE if left is None else min(left, _DEADLINE))

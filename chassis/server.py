@@ -10,56 +10,55 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from chassis import errors, handles
-from chassis.admission import CallPool, announce
+from chassis.admission import CallPool, set_lane
 from chassis.config import CALLER_RATE
 from chassis.refusals import CODES
 from chassis.rpc import Limits, Servicer, text_metadata
 from chassis.streams import TURNS
 from chassis.tokens import AddressReader, Caller
 
-_MAX_MESSAGE = 1 << 20  # bytes; the largest honest message is far below
+_MAX_MESSAGE = 1 << 20  # bytes, far above the largest valid message
 
 
 _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
 
 
-# calls a thread under way or waiting; beyond that it is kinder to say no at once than to let them
-# grow old in a queue
-_WAITING = 8
+# calls per thread, running and waiting; more are refused at once instead of waiting in a long queue
+_CALLS_PER_THREAD = 8
 
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.so_reuseport", 0),
-    # Clients look up addresses only when they connect: after half a minute (gRPC adds or takes a
-    # tenth by chance) they find the processes that came since, and no old one keeps all the load.
-    # Nobody is cut: no call takes half a minute, and no stream.
+    # Clients resolve a name only when they connect. Closing connections after 30 s (±10 %, at
+    # random) lets them find new processes and spread the load. No call or stream lasts longer than
+    # the grace.
     ("grpc.max_connection_age_ms", 30_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
-    # The gateway pings every 30 s, also when nothing is asked; by default a server takes that for
-    # an attack and hangs up. Half of it tolerates jitter.
+    # The gateway pings idle connections every 30 s, which a server takes for an attack by default.
+    # Half of that interval tolerates jitter.
     ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # And the server's own, for callers whose machine is gone.
+    # The server's own pings detect clients whose machine is gone.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A connection that has not greeted by then, or has asked nothing for so long, is closed: it
-    # holds a file handle.
+    # Each connection holds a file handle, so one without a handshake, or without a call for a
+    # minute, is closed.
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 60_000),
-    ("grpc.max_concurrent_streams", 256),  # on one connection; the gateway's gates let out fewer
+    ("grpc.max_concurrent_streams", 256),  # per connection; the gateway's gates allow fewer
 ]
 
 
-# to one process, where it may have so many files open; newcomers beyond that are closed at once
+# at most, if the limit of open files allows it; further connections are closed at once
 _CONNECTIONS = 2000
 
 
-_OTHER_FILES = 128  # that the process needs for its database, broker, keys and libraries
+_OTHER_FILES = 128  # for the database, the broker, keys and libraries
 
 
 class Health(health.HealthServicer):
-    """The health service on threads of its own, so that it answers however busy the others are."""
+    """Serves health checks on threads of its own, so that a busy service still answers them."""
 
     def __init__(self) -> None:
         pool = ThreadPoolExecutor(2, thread_name_prefix="health")
@@ -70,22 +69,24 @@ class Health(health.HealthServicer):
         ) -> health_pb2.HealthCheckResponse:
             return health.HealthServicer.Check(self, request, context)
 
-        # where grpc looks for it
+        # the attribute that grpc reads
         check.experimental_thread_pool = pool  # type: ignore[attr-defined]
         self.Check = check  # type: ignore[method-assign]
         self._watching = set[Callable[[health_pb2.HealthCheckResponse | None], None]]()
-        self._said: dict[str, bool] = {}
+        self._statuses: dict[str, bool] = {}
 
     @property
     def is_watched(self) -> bool:
-        """Whether a client watches: it sends no call to a server that says that it is not ready."""
+        """True while a client watches: such a client stops sending calls to a server that is not
+        ready.
+        """
         return bool(self._watching)
 
     def Watch(
         self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None
     ) -> Any:
-        """Called by grpc for each watch; streams the status of one name until its connection
-        ends.
+        """Streams the status of one name until the connection ends. grpc calls it for each
+        watch.
         """
         self._watching.add(send_response_callback)
         if not context.add_callback(lambda: self._watching.discard(send_response_callback)):
@@ -93,27 +94,27 @@ class Health(health.HealthServicer):
         return super().Watch(request, context, send_response_callback)
 
     def end_watches(self) -> None:
-        """Ends all streams: they would end with their connections only, and a stop would wait for
-        that.
+        """Ends all watches. They would otherwise last as long as their connections, and delay a
+        stop.
         """
         for send in list(self._watching):
             send(None)
 
-    def say(self, name: str, yes: bool) -> None:
-        """Sets one name; whoever watches hears of changes only."""
-        if self._said.get(name) is not yes:
-            self._said[name] = yes
+    def set_status(self, name: str, serving: bool) -> None:
+        """Sets the status of one name, and notifies watchers if it changed."""
+        if self._statuses.get(name) is not serving:
+            self._statuses[name] = serving
             self.set(
                 name,
                 health_pb2.HealthCheckResponse.SERVING
-                if yes
+                if serving
                 else health_pb2.HealthCheckResponse.NOT_SERVING,
             )
 
 
 class Reflection(reflection.ReflectionServicer):
-    """Says to callers with a token which rpcs there are, on threads of its own: such a stream lasts
-    as long as its caller likes.
+    """Lists the rpcs to callers with a token. Runs on threads of its own, since a reflection stream
+    may last as long as its caller likes.
     """
 
     def __init__(
@@ -121,21 +122,22 @@ class Reflection(reflection.ReflectionServicer):
     ) -> None:
         super().__init__(names)
 
-        def tell(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        def list_services(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
             try:
                 authenticate(text_metadata(context.invocation_metadata()))
             except errors.Refusal as refusal:
                 context.abort(CODES[type(refusal)], refusal.reason)
             yield from reflection.ReflectionServicer.ServerReflectionInfo(self, requests, context)
 
-        # where grpc looks for it
-        tell.experimental_thread_pool = ThreadPoolExecutor(2, thread_name_prefix="reflection")  # type: ignore[attr-defined]
-        self.ServerReflectionInfo = tell  # type: ignore[method-assign, assignment]
+        # the attribute that grpc reads
+        pool = ThreadPoolExecutor(2, thread_name_prefix="reflection")
+        list_services.experimental_thread_pool = pool  # type: ignore[attr-defined]
+        self.ServerReflectionInfo = list_services  # type: ignore[method-assign, assignment]
 
 
 class Lanes(grpc.ServerInterceptor):
-    """Says to the pool whose call comes next, by its token: who floods waits behind its own calls
-    and nobody else's.
+    """Assigns each call to the lane of its caller, so that a caller who floods the server delays
+    only its own calls.
     """
 
     def __init__(self, caller_of: Callable[[Mapping[str, str]], Caller]) -> None:
@@ -144,20 +146,20 @@ class Lanes(grpc.ServerInterceptor):
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: Any
     ) -> Any:
-        """Called by grpc on the thread that hands the call to the pool.
+        """Sets the lane on the thread that submits the call to the pool; grpc calls this.
 
-        A call without a good token has no lane: it is refused, or asks what anybody may.
+        A call without a valid token has no lane: it is refused later, or its rpc is public.
         """
         try:
-            announce(self._caller_of(text_metadata(handler_call_details.invocation_metadata)).id)
+            set_lane(self._caller_of(text_metadata(handler_call_details.invocation_metadata)).id)
         except errors.Unauthenticated:
-            announce("")
+            set_lane("")
         return continuation(handler_call_details)
 
 
 class Server:
-    """Serves the rpcs of servicers, with health and reflection, and stops gracefully: not ready, no
-    new calls, drain.
+    """Serves the rpcs of servicers with health and reflection, and stops gracefully: reports not
+    ready, takes no new calls, drains.
     """
 
     def __init__(
@@ -170,14 +172,14 @@ class Server:
         reflect: bool,
         caller_rate: int = CALLER_RATE,
     ) -> None:
-        """`addresses` reads what the gateway says of its clients; without it every call comes from
-        where its connection does.
+        """`addresses` verifies the client addresses that the gateway signs. Without it, the address
+        of the connection counts.
         """
         self._streams = [servicer.streams for servicer in servicers if servicer.streams]
-        self.threads = threads + TURNS * len(self._streams)  # that may be in a transaction
-        self._pool = CallPool(threads, threads * _WAITING, share=max(2, threads // 4))
-        # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not
-        # look like a dead one.
+        self.threads = threads + TURNS * len(self._streams)  # those that may hold a transaction
+        self._pool = CallPool(threads, threads * _CALLS_PER_THREAD, share=max(2, threads // 4))
+        # Not maximum_concurrent_rpcs: it would refuse health checks too, and a busy service would
+        # look dead.
         connections = min(_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
         lanes: list[grpc.ServerInterceptor] = [Lanes(servicers[0].caller_of)] if servicers else []
         options = [*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)]
@@ -187,46 +189,46 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         limits = Limits(caller_rate)
         for servicer in servicers:
-            servicer.count_with(limits)
-            servicer.read_with(addresses)
+            servicer.use_limits(limits)
+            servicer.use_addresses(addresses)
             self._server.add_generic_rpc_handlers((servicer.handlers,))
         if reflect and servicers:
-            told = Reflection([*self._names[1:], *_NAMES], servicers[0].caller_of)
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, self._server)  # type: ignore[no-untyped-call]
-        self.ready(False)
-        self.say("live", True)
-        self.say("broker", False)
+            reflection_servicer = Reflection([*self._names[1:], *_NAMES], servicers[0].caller_of)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection_servicer, self._server
+            )  # type: ignore[no-untyped-call]
+        self.set_ready(False)
+        self.set_status("live", True)
+        self.set_status("broker", False)
         self.port = self._server.add_insecure_port(address)
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts serving."""
         self._server.start()
 
-    def ready(self, yes: bool) -> None:
-        """Says on the health service whether calls will be answered: the overall name and each
-        service.
-        """
+    def set_ready(self, ready: bool) -> None:
+        """Sets the health of the server and of each of its services."""
         for name in self._names:
-            self.say(name, yes)
+            self.set_status(name, ready)
 
-    def say(self, name: str, yes: bool) -> None:
-        """Sets one health name: `live`, `broker`, a loop, or a service."""
-        self._health.say(name, yes)
+    def set_status(self, name: str, serving: bool) -> None:
+        """Sets the health of one name: `live`, `broker`, a loop, or a service."""
+        self._health.set_status(name, serving)
 
-    def say_farewell(self) -> bool:
-        """Says that it is not ready, for good, and answers on.
+    def announce_stop(self) -> bool:
+        """Reports the server as not ready, for good, and keeps serving.
 
-        Returns whether a client hears it.
+        Returns whether a client watches, and so turns to another server.
         """
         self._health.enter_graceful_shutdown()
         return self._health.is_watched
 
     def stop(self, grace: float) -> threading.Event:
-        """Not ready, no new calls; those under way get `grace` seconds, those that wait for a
-        thread are refused. Returns what is set at the end.
+        """Stops: takes no new calls, gives the running ones `grace` seconds, and refuses those that
+        wait for a thread. Returns the event that is set at the end.
         """
-        self.say_farewell()
-        self._pool.turn_away()
+        self.announce_stop()
+        self._pool.refuse_waiting()
         for streams in self._streams:
             streams.stop()
         drained = self._server.stop(grace)

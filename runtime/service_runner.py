@@ -112,18 +112,18 @@ class HealthReporter:
         """Once, now."""
         for loop in self._loops:
             state = loop.state
-            self._server.say(f"loop/{loop.name}", state in WELL)
+            self._server.set_status(f"loop/{loop.name}", state in WELL)
             if state is State.DEAD:
                 loop.start()
         stuck = {loop.name for loop in self._loops if loop.state is State.STUCK}
         for name in stuck - self._stuck:
             log.get().error("loop_stuck", loop=name)
         self._stuck = stuck
-        self._server.say("live", not stuck)
-        self._server.say("broker", self._broker is not None and self._broker.usable)
+        self._server.set_status("live", not stuck)
+        self._server.set_status("broker", self._broker is not None and self._broker.usable)
         if (self._database.answers and self._usable()) != self._ready:
             self._ready = not self._ready
-            self._server.ready(self._ready)
+            self._server.set_ready(self._ready)
             log.get().info("ready" if self._ready else "not_ready")
 
 
@@ -133,7 +133,7 @@ def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     log.get().info("stopping")
     for loop in loops:
         loop.stop()
-    if server.say_farewell() and database.answers:
+    if server.announce_stop() and database.answers:
         time.sleep(_FAREWELL)
     drained = server.stop(_DRAIN - _FAREWELL + _CUT)
     drained.wait(_DRAIN - _FAREWELL if database.answers else 0.0)

@@ -137,7 +137,7 @@ def run(settings: NotificationsSettings) -> int:
 
     def say_held(source: str, count: int) -> None:
         held[source] = count
-        server.say("facts", not any(held.values()))
+        server.set_status("facts", not any(held.values()))
 
     loops = [
         *parts.loops(sweep),

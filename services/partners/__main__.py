@@ -140,7 +140,7 @@ def run(settings: PartnersSettings) -> int:
             trusted_signers=key_folder.trusted_signers(folder, "referrals"),
             keyring=parts.keyring,
             clock=parts.clock,
-            on_held=lambda held: server.say("facts", not held),
+            on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
     ]
     # Ready once the directory has been read, or that has failed: then everything else is there.

@@ -244,7 +244,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             trusted_signers=key_folder.trusted_signers(settings.keys, "partners"),
             keyring=parts.keyring,
             clock=parts.clock,
-            on_held=lambda held: server.say("facts", not held),
+            on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
             made.lives, parts.database, parts.clock, referral_store.next_clock_time, "clocks"

@@ -140,7 +140,7 @@ def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(
     flooded: Flooded,
 ) -> None:
     calls = flooded.flood(20)
-    until(lambda: flooded.server._pool._under_way == 20)
+    until(lambda: flooded.server._pool._running == 20)
     stopped = flooded.server.stop(10)
     until(lambda: sum(call.done() for call in calls) == 20 - SHARE)
     assert Counter(outcome(call) for call in calls if call.done()) == {"UNAVAILABLE": 20 - SHARE}

@@ -68,7 +68,7 @@ def names() -> Iterator[Names]:
 def server(address: str) -> grpc_server.Server:
     """One that is ready; it has nothing but its health."""
     made = grpc_server.Server(address, [], threads=1, reflect=False)
-    made.ready(True)
+    made.set_ready(True)
     made.start()
     return made
 
@@ -101,7 +101,7 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(
 
         assert not answered_by_the_second()
         second = server(f"127.0.0.2:{port}")
-        second.say("broker", True)  # by this they are told apart
+        second.set_status("broker", True)  # by this they are told apart
         names.addresses.append("127.0.0.2")
         until(answered_by_the_second, 30)
     for one in (first, second):

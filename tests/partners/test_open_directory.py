@@ -44,7 +44,7 @@ QUESTIONS: tuple[dict[str, str], ...] = (
 def client(scene: Scene) -> Iterator[FlaskClient]:
     """Anybody's browser; referrals and notifications are away, which these pages do not notice."""
     nowhere = "127.0.0.1:1"
-    scene._server.ready(True)  # the gateway calls no server that does not say so
+    scene._server.set_ready(True)  # the gateway calls no server that does not say so
     clients = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere)
     yield pages(clients, development=False).test_client()
     clients.close()

@@ -167,10 +167,10 @@ def counted(service: Service) -> Iterator[Service]:
     """
     limits = Limits(1, now=lambda: 0.0)
     for servicer in service.made.servicers:
-        servicer.count_with(limits)
+        servicer.use_limits(limits)
     yield service
     for servicer in service.made.servicers:
-        servicer.count_with(Limits(100_000))
+        servicer.use_limits(Limits(100_000))
 
 
 def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted: Service) -> None:

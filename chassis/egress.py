@@ -32,7 +32,7 @@ logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 TIMEOUT = 10.0  # seconds, for an attempt as a whole
 _CONNECT_TIMEOUT = 5.0
-_ANSWER = 16_384  # bytes read to is_whole the connection open; after a longer response it is closed
+_ANSWER = 16_384  # bytes read to keep the connection open; after a longer response it is closed
 
 
 class RefusedAddress(NewConnectionError):

@@ -115,7 +115,7 @@ def add_to(
         "retire-keys",
         help=(
             "Destroy the older sealing keys, once nothing is wrapped by them and no copy from"
-            " before is keys."
+            " before is kept."
         ),
     )
     @click.option(

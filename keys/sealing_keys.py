@@ -36,7 +36,7 @@ class SealingKeys:
         )
 
     def newest(self) -> int:
-        """Returns the number of the key that seals; below 0 if in_service is none."""
+        """Returns the number of the key that seals; below 0 if there is none."""
         return max(self._ring(), default=-1)
 
     def add(self, now: float) -> int:

@@ -159,7 +159,7 @@ class TestProcess:
         monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
         monkeypatch.setattr("local.process.is_free", lambda *_: True)
         # whatever other tests of this process were given
-        monkeypatch.setattr("local.process._given", set())
+        monkeypatch.setattr("local.process._claimed_ports", set())
         assert (free_port(), free_port()) == (20_007, 20_008)
 
 

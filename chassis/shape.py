@@ -14,13 +14,15 @@ from itertools import islice
 from typing import Any, Literal
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _RULES = "enlace.contract.v1.field"
 _BEHAVIOR = "google.api.field_behavior"
 TIME = Timestamp.DESCRIPTOR.full_name
-MASK = "google.protobuf.FieldMask"
+MASK = FieldMask.DESCRIPTOR.full_name
+MASK_FIELD = "update_mask"
 INT32 = 2**31 - 1
 MAX_SAID = 20  # violations in one refusal, which has to fit into a trailer of 8 KiB
 # Characters that PostgreSQL does not store (NUL, half a surrogate pair), or that get into a form
@@ -270,7 +272,7 @@ def _violations(
 
 @cache
 def _checks(descriptor: Descriptor) -> dict[str, Check]:
-    masked = "update_mask" in descriptor.fields_by_name
+    masked = MASK_FIELD in descriptor.fields_by_name
     return {
         field.name: _check(field, shape(field), masked)
         for field in descriptor.fields
@@ -389,7 +391,10 @@ def _message_check(field: FieldType, rule: Shape, masked: bool) -> Check:
             if rule.required:
                 yield path, "required"
             return
-        changes = {path.partition(".")[0] for path in message.update_mask.paths} if masked else None  # type: ignore[attr-defined]
+        changes = None
+        if masked:
+            mask: FieldMask = getattr(message, MASK_FIELD)
+            changes = {masked_path.partition(".")[0] for masked_path in mask.paths}
         yield from _violations(
             getattr(message, name), f"{path}.", _checks(field.message_type), changes=changes
         )

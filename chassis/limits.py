@@ -6,15 +6,21 @@ recent calls are forgotten. Limit: each process counts for itself, so several pr
 allow several quotas.
 """
 
+import ipaddress
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
+
+from chassis.errors import Exhausted
+from chassis.tokens import NOBODY, Caller
 
 # seconds' worth of calls that may come at once: pages and systems that send a backlog make bursts
 WINDOW = 2
 # callers; beyond that, those with a full quota are forgotten, then those whose last call is oldest
 _MOST_CALLERS = 20_000
+_CALLERS_PER_ADDRESS = 20  # one address, the gateway's, makes the calls of many without a token
 
 
 @dataclass(frozen=True)
@@ -69,3 +75,39 @@ class Limiter:
         self._whole_at = {caller: at for caller, at in self._whole_at.items() if at > now}
         for caller in list(self._whole_at)[: max(0, len(self._whole_at) - _MOST_CALLERS // 2)]:
             del self._whole_at[caller]
+
+
+class Limits:
+    """Limits the rate of each caller in this process. A call over the limit is refused before it
+    has a transaction.
+    """
+
+    def __init__(self, rate: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._callers = Limiter(rate, now)
+        self._addresses = Limiter(rate * _CALLERS_PER_ADDRESS, now)
+
+    def admit(self, peer: str, caller: Caller) -> None:
+        """Counts a call against its caller's quota, or against the quota of its peer's address if
+        the caller is unknown.
+
+        Raises Exhausted rate_limited.
+        """
+        if caller is NOBODY:
+            quota = self._addresses.take(address_of(peer))
+        else:
+            quota = self._callers.take(caller.id)
+        if quota.wait:
+            raise Exhausted("rate_limited", quota.wait)
+
+
+def address_of(peer: str) -> str:
+    """Returns the IP address in a peer name of gRPC (ipv4:192.0.2.1:50000).
+
+    An IPv6 address is reduced to its /64 network, which belongs to one customer.
+    """
+    host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host

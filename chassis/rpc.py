@@ -11,7 +11,6 @@ The address of a caller without a token is the address that the gateway signed, 
 connection.
 """
 
-import ipaddress
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 import grpc
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
@@ -36,17 +34,15 @@ from chassis.db import Database, Transaction, met_a_migration
 from chassis.guesses import Origin
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import new_id
-from chassis.limits import Limiter
+from chassis.limits import Limits, address_of
 from chassis.refusals import CODES, refuse
 from chassis.streams import Streams
-from chassis.tokens import AddressReader, Caller, Verifier
+from chassis.tokens import NOBODY, AddressReader, Caller, Verifier
 from keys.sealing import CannotOpen
 
 # an id of ours, or a UUID
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-NOBODY = Caller("public", "public", "")
 _DEADLINE = 10.0  # seconds, for a call without a deadline
-_CALLERS_PER_ADDRESS = 20  # one address, the gateway's, makes the calls of many without a token
 
 
 @dataclass
@@ -143,7 +139,7 @@ class Servicer:
                 if not right.public:
                     info.caller, _ = self._authenticate(info.metadata)
                 caller = info.caller
-                self._limits.admit(context, caller)
+                self._limits.admit(context.peer(), caller)
                 request = request_class()
                 with self._recording_refusals(action, caller, right, request) as trail:
                     check_right(caller, right, self._clock.now())
@@ -175,7 +171,7 @@ class Servicer:
             ):
                 caller, until = self._authenticate(info.metadata)
                 info.caller = caller
-                self._limits.admit(context, caller)
+                self._limits.admit(context.peer(), caller)
                 request = request_class()
                 with self._recording_refusals(action, caller, right, request):
                     check_right(caller, right, self._clock.now())
@@ -422,46 +418,6 @@ def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
         raise errors.NotAllowed("right_missing")
     if right.step_up and not caller.has_proved(now):
         raise errors.NotAllowed("step_up_required")
-
-
-class Limits:
-    """Limits the rate of each caller in this process. A call over the limit is refused before it
-    has a transaction.
-    """
-
-    def __init__(self, rate: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._callers, self._addresses = (
-            Limiter(rate, now),
-            Limiter(rate * _CALLERS_PER_ADDRESS, now),
-        )
-
-    def admit(self, context: grpc.ServicerContext, caller: Caller) -> None:
-        """Counts a call against its caller's quota, or against its address's quota if the caller is
-        unknown.
-
-        Raises Exhausted rate_limited.
-        """
-        known = caller is not NOBODY
-        quota = (
-            self._callers.take(caller.id)
-            if known
-            else self._addresses.take(address_of(context.peer()))
-        )
-        if quota.wait:
-            raise errors.Exhausted("rate_limited", quota.wait)
-
-
-def address_of(peer: str) -> str:
-    """Returns the IP address in a peer name of gRPC (ipv4:192.0.2.1:50000).
-
-    An IPv6 address is reduced to its /64 network, which belongs to one customer.
-    """
-    host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
 def _end(context: grpc.ServicerContext) -> float:

@@ -12,8 +12,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from chassis import errors, handles
 from chassis.admission import CallPool, set_lane
 from chassis.config import CALLER_RATE
+from chassis.limits import Limits
 from chassis.refusals import CODES
-from chassis.rpc import Limits, Servicer, text_metadata
+from chassis.rpc import Servicer, text_metadata
 from chassis.streams import TURNS
 from chassis.tokens import AddressReader, Caller
 

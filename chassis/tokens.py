@@ -88,6 +88,9 @@ class Caller:
 
 
 SYSTEM = Caller("system", "system", "")
+"""The service itself."""
+NOBODY = Caller("public", "public", "")
+"""A caller without a token."""
 
 
 class Issuer:

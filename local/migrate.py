@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from chassis.db import migrate
+from chassis.migrate import migrate
 
 if __name__ == "__main__":
     click.echo(

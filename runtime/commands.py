@@ -25,8 +25,9 @@ from chassis import log
 from chassis.audit import Head, Marker
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
-from chassis.db import Database, Transaction, migrate
+from chassis.db import Database, Transaction
 from chassis.errors import Refusal
+from chassis.migrate import migrate
 from chassis.tokens import SYSTEM
 from facts import dead_letters, outbox
 from facts.kafka import Broker, BrokerLost

@@ -25,8 +25,9 @@ from chassis import audit, log
 from chassis.audit import Entry
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
-from chassis.db import Database, migrate
+from chassis.db import Database
 from chassis.ids import new_id
+from chassis.migrate import migrate
 from chassis.tokens import SYSTEM, Caller
 from facts.envelope import pack
 from facts.kafka import Broker, Producer, create_topics

@@ -18,7 +18,7 @@ import requests
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis.db import migrate
+from chassis.migrate import migrate
 from keys import key_folder
 from local.process import Process, free_port
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc

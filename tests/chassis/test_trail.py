@@ -18,8 +18,9 @@ from psycopg.rows import dict_row
 import chassis
 from chassis import audit
 from chassis.audit import START, Entry, Head, Marker
-from chassis.db import Database, Transaction, migrate
+from chassis.db import Database, Transaction
 from chassis.ids import new_id
+from chassis.migrate import migrate
 from chassis.tokens import SYSTEM, Caller, Evidence
 from keys.sealing import Keyring
 from tests.parts import postgres as parts

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from chassis import log
 from chassis.ids import is_id
-from chassis.rpc import Limits
+from chassis.limits import Limits
 from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal

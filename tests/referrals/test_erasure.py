@@ -19,9 +19,10 @@ from kafka.admin import KafkaAdminClient
 import chassis
 from chassis import metrics
 from chassis.config import ServiceSettings
-from chassis.db import Database, migrate
+from chassis.db import Database
 from chassis.errors import Unavailable
 from chassis.ids import new_id
+from chassis.migrate import migrate
 from chassis.tokens import SYSTEM
 from facts import records
 from facts.envelope import pack

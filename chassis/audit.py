@@ -30,7 +30,7 @@ from keys.sealing import Keyring
 
 @dataclass(frozen=True)
 class Entry:
-    """One action on one object.
+    """An action on an object.
 
     `action` is a verb of the business, `object_id` an opaque id, `detail_codes` lists e.g. field
     groups.
@@ -171,7 +171,7 @@ def is_append_only(tx: Transaction) -> bool:
     return bool(row and row["closed"])
 
 
-def readings(
+def accesses(
     tx: Transaction,
     object_id: str,
     actions: Sequence[str],

@@ -359,7 +359,7 @@ def met_a_migration(refusal: Unavailable) -> bool:
 
 
 @contextmanager
-def if_there_is_room(tx: Transaction) -> Iterator[None]:
+def skip_if_disk_full(tx: Transaction) -> Iterator[None]:
     """Skips the writes of the block while the disk is full. For minor records, such as a time of
     last use, that must not fail a read.
     """
@@ -384,12 +384,12 @@ def follow(tx: Transaction, trace_id: str) -> None:
 SILENT = 20.0
 """Seconds without a statement after which the holder of a lock counts as hanging.
 
-`holding_turn` sends a statement every quarter of that time.
+`keeping_lock` sends a statement every quarter of that time.
 """
 
 
 @contextmanager
-def holding_turn(connection: Transaction) -> Iterator[None]:
+def keeping_lock(connection: Transaction) -> Iterator[None]:
     """Sends a statement every few seconds, so that the holder of a lock does not count as hanging
     while it waits for something other than the database.
     """
@@ -409,7 +409,7 @@ def holding_turn(connection: Transaction) -> Iterator[None]:
         thread.join()
 
 
-def try_turn(connection: Transaction, name: str) -> bool:
+def try_advisory_lock(connection: Transaction, name: str) -> bool:
     """Takes the lock called `name` for the lifetime of the connection; returns False if another
     process has it.
 
@@ -439,7 +439,7 @@ def try_turn(connection: Transaction, name: str) -> bool:
     return False
 
 
-def take_turn(tx: Transaction, name: str) -> None:
+def advisory_lock(tx: Transaction, name: str) -> None:
     """Waits for the lock called `name`, and holds it until the transaction ends."""
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
 

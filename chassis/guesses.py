@@ -35,7 +35,7 @@ UNDER_WAY = timedelta(seconds=15)
 included.
 """
 _SETTLING = 3.0  # seconds to record a result, also after the deadline of the call
-DEVICE_KEPT = timedelta(days=180)
+DEVICE_LIFETIME = timedelta(days=180)
 """The time for which a device is remembered after the right secret was given from it."""
 
 
@@ -165,7 +165,7 @@ class Guesses:
                     " VALUES (%(mark)s, %(now)s, true, %(until)s)"
                     " ON CONFLICT (mark) DO UPDATE SET whole_time = %(now)s, wrong = 0, known ="
                     " true, forget_time = %(until)s",
-                    {"mark": guess.device, "now": now, "until": now + DEVICE_KEPT},
+                    {"mark": guess.device, "now": now, "until": now + DEVICE_LIFETIME},
                 )
 
     def _take(self, account: str, origin: Origin, now: datetime, *, counted: bool) -> Guess:

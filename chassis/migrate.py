@@ -13,7 +13,6 @@ import psycopg
 
 _MIGRATION_LOCK = 728_341  # an arbitrary number; dbmate takes no lock itself
 
-
 # A table's comment declares its protection: `owner only`, `append only`, `append only: COLUMNS that
 # may be written`, `append only, but for: COLUMNS that may be changed`. Runs at each migration: a
 # restore recreates the tables, and the owner's default privileges open them to the service's role.

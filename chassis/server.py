@@ -20,13 +20,10 @@ from chassis.tokens import AddressReader, Caller
 
 _MAX_MESSAGE = 1 << 20  # bytes, far above the largest valid message
 
-
 _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
-
 
 # calls per thread, running and waiting; more are refused at once instead of waiting in a long queue
 _CALLS_PER_THREAD = 8
-
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
@@ -50,10 +47,8 @@ _OPTIONS = [
     ("grpc.max_concurrent_streams", 256),  # per connection; the gateway's gates allow fewer
 ]
 
-
 # at most, if the limit of open files allows it; further connections are closed at once
 _CONNECTIONS = 2000
-
 
 _OTHER_FILES = 128  # for the database, the broker, keys and libraries
 
@@ -225,8 +220,8 @@ class Server:
         return self._health.is_watched
 
     def stop(self, grace: float) -> threading.Event:
-        """Stops: takes no new calls, gives the running ones `grace` seconds, and refuses those that
-        wait for a thread. Returns the event that is set at the end.
+        """Takes no new calls, gives the running ones `grace` seconds, and refuses those that wait
+        for a thread. Returns the event that is set at the end.
         """
         self.announce_stop()
         self._pool.refuse_waiting()

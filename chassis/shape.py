@@ -24,7 +24,7 @@ TIME = Timestamp.DESCRIPTOR.full_name
 MASK = FieldMask.DESCRIPTOR.full_name
 MASK_FIELD = "update_mask"
 INT32 = 2**31 - 1
-MAX_SAID = 20  # violations in one refusal, which has to fit into a trailer of 8 KiB
+MAX_VIOLATIONS = 20  # violations in one refusal, which has to fit into a trailer of 8 KiB
 # Characters that PostgreSQL does not store (NUL, half a surrogate pair), or that get into a form
 # field only by mistake.
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
@@ -236,7 +236,7 @@ def violations(request: Message) -> list[Violation]:
 
     Returns at most 20. None of them contains a value of the request.
     """
-    return list(islice(_violations(request, "", _checks(request.DESCRIPTOR)), MAX_SAID))
+    return list(islice(_violations(request, "", _checks(request.DESCRIPTOR)), MAX_VIOLATIONS))
 
 
 def list_of(descriptor: Descriptor | None, path: str) -> str:

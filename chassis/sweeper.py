@@ -9,7 +9,7 @@ from chassis.db import Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 
-REQUESTS_KEPT = timedelta(hours=25)
+REQUEST_LIFETIME = timedelta(hours=25)
 """The time for which a repeated request gets its first response; the contract promises 24 hours.
 
 The response may hold a PIN, so it is stored only slightly longer.
@@ -40,7 +40,7 @@ class Sweeper:
         """Sweeps once, now."""
         now = self._clock.now()
         with self._database.transaction(SYSTEM, timeout=30) as tx:  # there may be many rows
-            idempotency.forget(tx, now - REQUESTS_KEPT)
+            idempotency.forget(tx, now - REQUEST_LIFETIME)
             if self._sweep is not None:
                 self._sweep(tx, now)
 

@@ -51,7 +51,7 @@ class DeadLetter:
     type: str = ""
 
 
-def keep(
+def save(
     tx: Transaction, keyring: Keyring, consumer: str, record: Record, reason: str, now: datetime
 ) -> bool:
     """Stores a record, sealed; returns False if the same record is stored already."""

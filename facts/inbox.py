@@ -207,9 +207,8 @@ def forget_overtaken(tx: Transaction, consumer: str) -> None:
 
 
 def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, str]]:
-    """(topic, subject) of facts that wait since before a moment for one that has not come at all.
-
-    So do those that wait since much later than that moment: a clock wrote it that was ahead.
+    """Returns (topic, subject) of the facts that have waited since before a moment for one that has
+    not arrived.
     """
     rows = tx.execute(
         "SELECT p.topic, p.subject FROM inbox_parked p JOIN inbox i USING (consumer, subject)"

@@ -23,7 +23,7 @@ from chassis.supervisor import Loop
 
 PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
-KEPT_FOR_EVER = frozenset({"enlace.erasures.v1"})
+PERMANENT = frozenset({"enlace.erasures.v1"})
 """Topics whose records are kept forever; all other topics repeat the contents of an outbox."""
 _RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
 # The exceptions of kafka-python when the broker is unavailable or has lost its state (the last four
@@ -83,9 +83,9 @@ _UNASSIGNED = 30.0
 """Seconds without a partition after which a member leaves and joins again."""
 
 _EMPTY = 8.0
-"""The same for a member that has joined. There are fewer processes of a service than partitions, so
-each should have some. kafka-python's leader assigns nothing if it does not know the topic's
-partitions yet, and then does not always assign again.
+"""Seconds without a partition for a member that has joined. There are fewer processes of a service
+than partitions, so each should have some. kafka-python's leader assigns nothing if it does not know
+the topic's partitions yet, and then does not always assign again.
 """
 
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
@@ -227,7 +227,7 @@ def create_topics(
     wanted = {settings.kafka_prefix + topic: topic for topic in topics}
     missing = sorted(set(wanted) - set(admin.list_topics()))
     for name in missing:
-        retention = "-1" if wanted[name] in KEPT_FOR_EVER else str(RETENTION_MS)
+        retention = "-1" if wanted[name] in PERMANENT else str(RETENTION_MS)
         configs = {"retention.ms": retention, "min.insync.replicas": str(min(2, replication))}
         try:
             admin.create_topics(

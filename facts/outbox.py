@@ -1,7 +1,7 @@
 """The outbox: facts are written in the transaction that makes them true, and published afterwards.
 Published facts stay, as the event log.
 
-`keep` guarantees that a fact is published at least once if and only if the transaction commits, at
+`save` guarantees that a fact is published at least once if and only if the transaction commits, at
 no particular time, possibly repeatedly. (subject, version) is unique and serves as the optimistic
 lock: the loser of a race gets Stale.
 
@@ -47,7 +47,7 @@ class Fact:
     trace: str = field(default="", compare=False)  # the request that caused it
 
 
-def keep(tx: Transaction, facts: Sequence[Fact]) -> None:
+def save(tx: Transaction, facts: Sequence[Fact]) -> None:
     """Writes facts in the transaction, and wakes the relay when it commits."""
     if not facts:
         return

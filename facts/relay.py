@@ -11,7 +11,7 @@ import math
 
 from chassis import log, metrics
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, holding_turn, try_turn, wait_for_notice
+from chassis.db import LOST, Database, Transaction, keeping_lock, try_advisory_lock, wait_for_notice
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import outbox
@@ -63,8 +63,8 @@ class Relay:
         with self._database.dedicated() as connection:
             connection.execute(f"LISTEN {outbox.CHANNEL}")
             while loop.turn():
-                if try_turn(connection, self._lock_name):
-                    with holding_turn(connection):
+                if try_advisory_lock(connection, self._lock_name):
+                    with keeping_lock(connection):
                         self._serve(loop, connection)
                 loop.wait(_SLOW_POLL)
 

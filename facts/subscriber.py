@@ -262,7 +262,7 @@ class Subscriber:
             list(record.headers),
         )
         is_new = self._retry_while_unavailable(
-            lambda tx: dead_letters.keep(
+            lambda tx: dead_letters.save(
                 tx, self._keyring, self._name, letter, reason, self._clock.now()
             )
         )

@@ -32,7 +32,7 @@ a lock file.
 
 @dataclass(frozen=True)
 class Jar:
-    """One line of a lock file."""
+    """A line of a lock file."""
 
     group: str
     artifact: str

@@ -30,7 +30,6 @@ _ROLLING = timedelta(hours=1)
 run.
 """
 
-
 # A row in the format of its hash, made by built-in functions only (migration 3 has the same one),
 # with the hash before it and the mark behind it.
 _LINES = (

@@ -158,7 +158,7 @@ class Facts(RuleBasedStateMachine):
                 facts.append(
                     Fact(subject, row["n"] + 1 + n, KIND, b"%d" % self.payloads, self.clock.now())
                 )
-            outbox.keep(tx, facts)
+            outbox.save(tx, facts)
             if not commits:
                 tx.rollback()
         if commits:

@@ -49,7 +49,7 @@ def test_a_fact_that_was_rolled_back_is_never_told(world: World) -> None:
 
     def change_and_refuse() -> None:
         with world.teller.transaction(SYSTEM) as tx:
-            outbox.keep(tx, [Fact(ghost, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))])
+            outbox.save(tx, [Fact(ghost, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))])
             raise Conflict("changed_my_mind")
 
     with pytest.raises(Conflict):
@@ -85,7 +85,7 @@ def test_facts_in_the_wrong_order_wait_for_each_other(world: World) -> None:
 def test_a_missing_fact_is_asked_for_and_told_again(world: World) -> None:
     subject = new_id()
     with world.teller.transaction(SYSTEM) as tx:
-        outbox.keep(
+        outbox.save(
             tx, [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2)]
         )
         # As if the broker had lost the first one after acknowledging it.

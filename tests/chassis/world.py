@@ -163,7 +163,7 @@ class World:
     def tell(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
         """Facts of a subject, in one transaction."""
         with self.teller.transaction(SYSTEM) as tx:
-            outbox.keep(
+            outbox.save(
                 tx,
                 [
                     Fact(subject, start + n, "enlace.test.told.v1", payload, datetime.now(UTC))

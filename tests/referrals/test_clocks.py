@@ -476,7 +476,7 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     bad, good = story.sent(), story.sent()
     version = int(bad.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
-        outbox.keep(
+        outbox.save(
             tx,
             [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())],
         )

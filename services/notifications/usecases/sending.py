@@ -214,7 +214,7 @@ class Sending:
         message = messages.note_unreached(tx, message_id)
         if message is None:
             return
-        outbox.keep(tx, [wire.undeliverable(message, reason, now)])
+        outbox.save(tx, [wire.undeliverable(message, reason, now)])
         messages.keep(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)
 
 

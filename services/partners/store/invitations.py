@@ -151,5 +151,5 @@ def read(row: Row) -> Invitation:
 
 
 def _tell(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
-    outbox.keep(tx, facts.invitation_facts(invitation, sealed_letter))
+    outbox.save(tx, facts.invitation_facts(invitation, sealed_letter))
     invitation.facts.clear()

@@ -104,7 +104,7 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "update_time": organization.update_time,
         },
     )
-    outbox.keep(tx, facts.organization_facts(organization))
+    outbox.save(tx, facts.organization_facts(organization))
     organization.facts.clear()
 
 

@@ -78,7 +78,7 @@ def end(tx: Transaction, reset: PasswordReset, sealed_letter: bytes = b"") -> No
 
 def tell(tx: Transaction, notice: AccountNotice, sealed_letter: bytes = b"") -> None:
     """Has her told."""
-    outbox.keep(tx, facts.account_facts(notice, sealed_letter))
+    outbox.save(tx, facts.account_facts(notice, sealed_letter))
     notice.facts.clear()
 
 

@@ -143,7 +143,7 @@ def keep_many(
     ]
     _write(tx, made + [_values(one) for one in changed])
     _learn(tx, kept)
-    outbox.keep(tx, [fact for service in kept for fact in facts.service_facts(service)])
+    outbox.save(tx, [fact for service in kept for fact in facts.service_facts(service)])
     for service in kept:
         service.facts.clear()
 
@@ -436,5 +436,5 @@ def _type_synonyms() -> str:
 
 
 def _tell(tx: Transaction, service: Service) -> None:
-    outbox.keep(tx, facts.service_facts(service))
+    outbox.save(tx, facts.service_facts(service))
     service.facts.clear()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from chassis.db import Row, Transaction, if_there_is_room
+from chassis.db import Row, Transaction, skip_if_disk_full
 from chassis.wire import Position
 from facts import outbox
 from services.partners.domain.organization import Organization
@@ -297,7 +297,7 @@ def prove_session(tx: Transaction, secret_hash: bytes, worker_id: str, time: dat
 
 def touch_session(tx: Transaction, secret_hash: bytes, now: datetime) -> None:
     """Notes that it was used."""
-    with if_there_is_room(tx):
+    with skip_if_disk_full(tx):
         tx.execute(
             "UPDATE sessions SET last_use_time = %s WHERE secret_hash = %s", (now, secret_hash)
         )
@@ -358,5 +358,5 @@ def read(row: Row) -> Worker:
 
 
 def _tell(tx: Transaction, worker: Worker) -> None:
-    outbox.keep(tx, facts.worker_facts(worker))
+    outbox.save(tx, facts.worker_facts(worker))
     worker.facts.clear()

@@ -80,7 +80,7 @@ class Membership:
         letter = self._mail.seal_bytes(
             wire.application_letter(recipient, token, request.language), f"applications/{id}/letter"
         )
-        outbox.keep(call.tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
+        outbox.save(call.tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
         return pb.ApplyForMembershipResponse(
             reference=reference, answer_within_days=ANSWERED_WITHIN.days
         )

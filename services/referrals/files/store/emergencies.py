@@ -32,7 +32,7 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: Key, note: str) -> Non
         f" VALUES ({', '.join(f'%({c})s' for c in columns)})",
         _values(emergency) | {"note": key.seal(note, _context(emergency.id))},
     )
-    outbox.keep(tx, [emergency_fact(emergency, "opened", emergency.create_time)])
+    outbox.save(tx, [emergency_fact(emergency, "opened", emergency.create_time)])
     _wake(tx)
 
 
@@ -45,7 +45,7 @@ def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime
     ).rowcount
     if changed != 1:
         raise Stale
-    outbox.keep(tx, [emergency_fact(emergency, verb, now)])
+    outbox.save(tx, [emergency_fact(emergency, verb, now)])
     _wake(tx)
 
 

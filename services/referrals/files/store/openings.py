@@ -5,7 +5,7 @@ The acts stand in the statements, for an index goes by them.
 
 from datetime import datetime
 
-from chassis.db import Row, Transaction, take_turn
+from chassis.db import Row, Transaction, advisory_lock
 from facts import outbox
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.wire.facts import export_fact
@@ -17,7 +17,7 @@ def hold(tx: Transaction, worker_id: str) -> None:
     """Whoever looks at something takes her own turn until that is on record, in whichever process:
     many at once are all counted.
     """
-    take_turn(tx, f"openings/{worker_id}")
+    advisory_lock(tx, f"openings/{worker_id}")
 
 
 def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
@@ -63,7 +63,7 @@ def note_export(
     time: datetime,
 ) -> None:
     """Tells that the sheet of a person leaves as a file. The act itself is on the trail."""
-    outbox.keep(tx, [export_fact(export_id, person_id, organization_id, worker_id, time)])
+    outbox.save(tx, [export_fact(export_id, person_id, organization_id, worker_id, time)])
 
 
 def exported_since(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from chassis.db import Row, Transaction, take_turn
+from chassis.db import Row, Transaction, advisory_lock
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.local_time import day_at, latest_day
 from chassis.wire import Position
@@ -137,7 +137,7 @@ class People:
 
         Else a referral could be sent on a consent while it is being withdrawn.
         """
-        take_turn(tx, f"person/{person_id}")
+        advisory_lock(tx, f"person/{person_id}")
 
     def page(
         self, tx: Transaction, organization_id: str, limit: int, after: Position | None

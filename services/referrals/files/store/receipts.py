@@ -77,7 +77,7 @@ class Receipts:
                 (receipt.id, receipt.adult_ground_code, receipt.giver_ground_code),
             )
         verb = "proposed" if receipt.needs_second else "given"
-        outbox.keep(tx, [receipt_fact(receipt, verb, receipt.create_time)])
+        outbox.save(tx, [receipt_fact(receipt, verb, receipt.create_time)])
 
     def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
         """Signs and keeps what was changed: withdrawn, confirmed or ended.
@@ -93,7 +93,7 @@ class Receipts:
             else receipt.until_time
         )
         assert time is not None
-        outbox.keep(tx, [receipt_fact(receipt, verb, time)])
+        outbox.save(tx, [receipt_fact(receipt, verb, time)])
 
     def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Receipt:
         """One receipt in the scope; NotFound otherwise."""

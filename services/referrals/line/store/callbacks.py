@@ -31,7 +31,7 @@ def keep(tx: Transaction, callback: Callback, verb: str) -> None:
     """Writes a new one, or a new version, and the fact of it."""
     if tx.execute(_INSERT if callback.version == 1 else _UPDATE, _values(callback)).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [callback_fact(callback, verb)])
+    outbox.save(tx, [callback_fact(callback, verb)])
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

@@ -52,7 +52,7 @@ class Contacts:
     def add(self, tx: Transaction, contact: Contact, note: str) -> None:
         """Records a contact."""
         tx.execute(_INSERT, _values(contact) | {"note": self._seal(contact, note)})
-        outbox.keep(tx, [contact_fact(contact, "recorded")])
+        outbox.save(tx, [contact_fact(contact, "recorded")])
         tx.execute("SELECT pg_notify('clocks', '')")
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
@@ -186,7 +186,7 @@ def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None
     """Writes a new version and the fact of it; a sealed note only if given."""
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [contact_fact(contact, verb)])
+    outbox.save(tx, [contact_fact(contact, verb)])
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

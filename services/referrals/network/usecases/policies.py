@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache, partial
 
 from chassis import log, metrics
-from chassis.db import Transaction, take_turn
+from chassis.db import Transaction, advisory_lock
 from chassis.errors import NotFound, Stale
 from chassis.tokens import Caller
 from services.referrals.network.domain.deadline import (
@@ -80,7 +80,7 @@ class Policies:
         `spans` may also say what follows from these, as it was read from the version before or as
         it will be.
         """
-        take_turn(tx, "deadline_policies")
+        advisory_lock(tx, "deadline_policies")
         newest = self.newest(tx)
         if version != newest.version + 1:
             raise Stale

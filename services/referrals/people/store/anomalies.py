@@ -97,7 +97,7 @@ def note(tx: Transaction, anomaly: Anomaly) -> None:
         | {"kind": anomaly.kind.value, "adds_up": anomaly.kind is AnomalyKind.OPENING_QUOTA},
     ).fetchone()
     if row and row["id"] == anomaly.id:
-        outbox.keep(tx, [anomaly_fact(anomaly)])
+        outbox.save(tx, [anomaly_fact(anomaly)])
 
 
 def get(tx: Transaction, identifier: str) -> Anomaly:

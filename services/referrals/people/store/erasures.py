@@ -30,7 +30,7 @@ def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
     """Writes a new version with its fact: proposed or done."""
     if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [erasure_fact(erasure, verb)])
+    outbox.save(tx, [erasure_fact(erasure, verb)])
 
 
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from chassis.db import Transaction, take_turn
+from chassis.db import Transaction, advisory_lock
 from chassis.errors import Invalid, NotFound
 from chassis.tokens import Caller
 from chassis.wire import words
@@ -151,7 +151,7 @@ class Pathways:
         """The next version: a text says which it is, so of two that are written at once the second
         is refused.
         """
-        take_turn(tx, "pathways")
+        advisory_lock(tx, "pathways")
         latest = self._latest(tx)
         pathway = read(parse(text), LISTS, text, lambda identifier: latest.get(identifier, 0) + 1)
         plans.publish(tx, pathway, caller.id, now)

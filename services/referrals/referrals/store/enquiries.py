@@ -95,7 +95,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
     keep_copies(tx, enquiry)
-    outbox.keep(tx, enquiry_facts(enquiry, events))
+    outbox.save(tx, enquiry_facts(enquiry, events))
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

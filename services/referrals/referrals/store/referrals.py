@@ -111,7 +111,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = N
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [_event_row(referral.id, event, key) for referral, new in events for event in new],
         )
-    outbox.keep(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
+    outbox.save(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
     tx.execute("SELECT pg_notify('clocks', '')")
     for referral in changed:
         referral.events = []

@@ -173,7 +173,7 @@ def _release(tx: Transaction, letter: DeadLetter) -> None:
         " WHERE consumer = %s AND subject = %s AND version = %s",
         (letter.consumer, subject, int(version)),
     ).fetchone()
-    if row and inbox.position(tx, letter.consumer, Fact(**row)) is inbox.Position.HELD:
+    if row and inbox.position(tx, letter.consumer, Fact(**row)) is inbox.FactPosition.HELD:
         inbox.advance(tx, letter.consumer, Fact(**row))
 
 

@@ -21,7 +21,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = (
 )  # a repaired cause takes effect within five minutes, or at once by `redrive`
 
 
-class Position(Enum):
+class FactPosition(Enum):
     """The position of a fact among the applied ones of its subject."""
 
     NEXT = "next"
@@ -42,7 +42,7 @@ class Waiting:
     attempts: int = 0
 
 
-def position(tx: Transaction, consumer: str, fact: Fact) -> Position:
+def position(tx: Transaction, consumer: str, fact: Fact) -> FactPosition:
     """Returns the position of this fact. Locks its subject for the transaction, so that two
     consumers with the same name can't both apply it.
 
@@ -70,7 +70,7 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> Position:
     assert row is not None
     version, epoch, overtaken = row["version"], row["epoch"], row["overtaken"]
     if fact.epoch < epoch:
-        return Position.SEEN
+        return FactPosition.SEEN
     if fact.epoch > epoch:
         version, overtaken = 0, max(version, overtaken)
         tx.execute(
@@ -79,14 +79,14 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> Position:
             {**key, "overtaken": overtaken},
         )
     if fact.version <= version:
-        return Position.SEEN
+        return FactPosition.SEEN
     if fact.version > version + 1:
-        return Position.AHEAD
+        return FactPosition.AHEAD
     # The last shared fact is applied again if later facts of the old epoch are no longer true.
     went_back = fact.version == fact.base and overtaken > fact.base
     if fact.version <= min(overtaken, fact.base) and not went_back:
-        return Position.KNOWN
-    return Position.HELD if row["held"] else Position.NEXT
+        return FactPosition.KNOWN
+    return FactPosition.HELD if row["held"] else FactPosition.NEXT
 
 
 def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
@@ -154,7 +154,7 @@ def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: dat
     Does nothing if another process applied the fact meanwhile.
     """
     fact = waiting.fact
-    if position(tx, consumer, fact) not in (Position.NEXT, Position.HELD):
+    if position(tx, consumer, fact) not in (FactPosition.NEXT, FactPosition.HELD):
         return
     park(tx, consumer, waiting.topic, fact, now)
     pause = min(_FIRST_PAUSE * 2 ** min(waiting.attempts, 16), _LONGEST_PAUSE)

@@ -28,7 +28,7 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import dead_letters, inbox, outbox
 from facts.envelope import NewerKind, Unreadable, unpack
-from facts.inbox import Position, Waiting
+from facts.inbox import FactPosition, Waiting
 from facts.kafka import REPLAYS, Broker, BrokerLost, Consumer, read, send
 from facts.outbox import Fact
 from keys.sealing import Keyring, SignatureCheck
@@ -135,15 +135,15 @@ class Subscriber:
                 with trace.under(fact.trace):
                     self._take_one(record.topic, fact)
             else:
-                metrics.FACTS_HEARD.labels(self._name, Position.SEEN.value).inc()
+                metrics.FACTS_HEARD.labels(self._name, FactPosition.SEEN.value).inc()
 
     def _take_one(self, topic: str, fact: Fact) -> None:
         if self._try(lambda tx: self._position(tx, topic, fact)):
             self._take_waiting(fact.subject)
 
-    def _position(self, tx: Transaction, topic: str, fact: Fact) -> tuple[Position, Waiting]:
+    def _position(self, tx: Transaction, topic: str, fact: Fact) -> tuple[FactPosition, Waiting]:
         position = inbox.position(tx, self._name, fact)
-        if position is Position.AHEAD:
+        if position is FactPosition.AHEAD:
             inbox.park(tx, self._name, topic, fact, self._clock.now())
         return position, Waiting(topic, fact)
 
@@ -154,27 +154,27 @@ class Subscriber:
         while self._try(lambda tx: self._next_waiting(tx, subject)):
             pass
 
-    def _next_waiting(self, tx: Transaction, subject: str) -> tuple[Position, Waiting | None]:
+    def _next_waiting(self, tx: Transaction, subject: str) -> tuple[FactPosition, Waiting | None]:
         waiting = inbox.due(tx, self._name, subject, self._clock.now())
         if waiting is None:
-            return Position.SEEN, None
+            return FactPosition.SEEN, None
         follow(tx, waiting.fact.trace)
         position = inbox.position(tx, self._name, waiting.fact)
-        return (Position.NEXT if position is Position.HELD else position), waiting
+        return (FactPosition.NEXT if position is FactPosition.HELD else position), waiting
 
-    def _try(self, find: Callable[[Transaction], tuple[Position, Waiting | None]]) -> bool:
+    def _try(self, find: Callable[[Transaction], tuple[FactPosition, Waiting | None]]) -> bool:
         """Applies the fact that `find` returns, if it is the next of its subject, and holds it if
         that fails. Returns True if another waits behind it.
         """
         waiting: Waiting | None = None
 
-        def act(tx: Transaction) -> tuple[Position, bool, bool]:
+        def act(tx: Transaction) -> tuple[FactPosition, bool, bool]:
             nonlocal waiting
             waiting = None
             position, waiting = find(tx)
-            if waiting and position is Position.NEXT and self._handle(tx, waiting.fact):
+            if waiting and position is FactPosition.NEXT and self._handle(tx, waiting.fact):
                 return position, False, True
-            if waiting and position in (Position.NEXT, Position.KNOWN):
+            if waiting and position in (FactPosition.NEXT, FactPosition.KNOWN):
                 return position, inbox.advance(tx, self._name, waiting.fact), False
             return position, False, False
 
@@ -191,10 +191,10 @@ class Subscriber:
                 if waiting is None:
                     raise
                 self._hold(waiting, error)
-                position, follows, unfinished = Position.HELD, False, False
+                position, follows, unfinished = FactPosition.HELD, False, False
         if waiting is not None:
             metrics.FACTS_HEARD.labels(self._name, position.value).inc()
-            if waiting.fact.trace and position is Position.NEXT:
+            if waiting.fact.trace and position is FactPosition.NEXT:
                 fact = waiting.fact
                 log.get().info(
                     "fact_taken",

@@ -55,10 +55,10 @@ def add_to(
         with opened() as database:
             count = _count_older(database, keys.keyring(), columns)
             if not dry_run:
-                made = not count
-                if made:
+                is_new = not count
+                if is_new:
                     _changing(settings().keys, lambda: keys.add(SystemClock().now().timestamp()))
-                count, broken = _rewrap(database, keys.keyring(), columns, wait=made)
+                count, broken = _rewrap(database, keys.keyring(), columns, wait=is_new)
             result = (
                 {"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}
             ) | {"newest": keys.newest()}
@@ -85,10 +85,10 @@ def add_to(
                 " (docs/operations.md)"
             )
         try:
-            made = keys.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
+            is_new = keys.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
         except Refusal as refusal:
             raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
-        if not made:
+        if not is_new:
             raise click.ClickException(
                 "there is a sealing key already: rotate-keys makes the next one in the key service"
             )

@@ -89,7 +89,7 @@ def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
     """Returns the newest private key whose public half each service has had time to read; the
     oldest key if there is none.
     """
-    settled = [key for made, key in pairs if now - made >= SETTLED]
+    settled = [key for created, key in pairs if now - created >= SETTLED]
     return settled[-1] if settled else pairs[0][1]
 
 
@@ -320,11 +320,11 @@ def _create_secret(path: Path) -> None:
     """
     if path.exists():
         return
-    made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    _write(made, _new_secret(), 0o600)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    _write(temporary, _new_secret(), 0o600)
     with suppress(FileExistsError):
-        os.link(made, path)
-    made.unlink()
+        os.link(temporary, path)
+    temporary.unlink()
 
 
 def _write(path: Path, text: str, mode: int) -> None:

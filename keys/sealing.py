@@ -63,7 +63,7 @@ class CannotOpen(Exception):
         log.get().error("row_unreadable", where=self.where)
 
 
-class Key:
+class SealingKey:
     """A key that seals the values of one subject."""
 
     def __init__(self, secret: bytes) -> None:
@@ -86,7 +86,7 @@ class Key:
         return _decrypt(self._cipher, sealed[1:], context)
 
 
-class Keyring(Key):
+class Keyring(SealingKey):
     """The key-encryption keys of a service: they create and unwrap the keys of subjects, and seal
     small values of the service itself.
 
@@ -115,14 +115,14 @@ class Keyring(Key):
         with suppress(Unavailable):
             self._read_keys(0.0)
 
-    def new_key(self, context: str) -> tuple[Key, bytes]:
+    def new_key(self, context: str) -> tuple[SealingKey, bytes]:
         """Returns a fresh key, and its wrapped form to be stored."""
         secret = secrets.token_bytes(32)
-        return Key(secret), self._seal(secret, context)
+        return SealingKey(secret), self._seal(secret, context)
 
-    def unwrap(self, wrapped: bytes, context: str) -> Key:
+    def unwrap(self, wrapped: bytes, context: str) -> SealingKey:
         """Returns the key in its wrapped form."""
-        return Key(self._open(wrapped, context))
+        return SealingKey(self._open(wrapped, context))
 
     def seal_bytes(self, value: bytes, context: str) -> bytes:
         """Returns bytes, sealed for their context."""

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import click
 
-from chassis import audit as trail
+from chassis import audit as audit_trail
 from chassis import log
 from chassis.audit import Head, Marker
 from chassis.clock import SystemClock
@@ -270,7 +270,7 @@ def _examine(
     checks["schema"] = checks["database"] and _holds(
         database, lambda tx: _has_schema(tx, migrations)
     )
-    checks["append-only trail"] = checks["schema"] and _holds(database, trail.is_append_only)
+    checks["append-only trail"] = checks["schema"] and _holds(database, audit_trail.is_append_only)
     database.close()
     broker = Broker(settings, [])
     broker.start()
@@ -339,9 +339,9 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
     witnessed: dict[int, set[bytes]] = {}
     for head in seen:
         witnessed.setdefault(head.sequence, set()).add(head.hash)
-    position, findings, began = trail.START, list[chain.Finding](), time.monotonic()
+    position, findings, began = audit_trail.START, list[chain.Finding](), time.monotonic()
     with database.transaction(SYSTEM) as tx:
-        end, marked = trail.head(tx), chain.marked_since(tx)
+        end, marked = audit_trail.head(tx), chain.marked_since(tx)
     while position.sequence < end.sequence:
         with database.transaction(SYSTEM, timeout=30) as tx:
             position, chunk_findings = chain.verify(

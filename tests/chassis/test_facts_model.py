@@ -61,16 +61,16 @@ def give_up(
     tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime
 ) -> None:
     """As it was once: what is refused is passed over."""
-    if inbox.position(tx, consumer, waiting.fact) is inbox.Position.NEXT:
+    if inbox.position(tx, consumer, waiting.fact) is inbox.FactPosition.NEXT:
         inbox.advance(tx, consumer, waiting.fact)
 
 
-def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.Position:
+def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.FactPosition:
     """No inbox: every fact is new."""
-    return inbox.Position.NEXT
+    return inbox.FactPosition.NEXT
 
 
-def ignore_epochs(position: Callable[..., inbox.Position]) -> Callable[..., inbox.Position]:
+def ignore_epochs(position: Callable[..., inbox.FactPosition]) -> Callable[..., inbox.FactPosition]:
     """A consumer that only counts."""
     return lambda tx, consumer, fact: position(tx, consumer, replace(fact, epoch=0, base=0))
 

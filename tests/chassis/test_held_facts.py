@@ -231,7 +231,7 @@ def test_a_waiting_fact_whose_version_came_by_the_topic_is_forgotten(world: Worl
     subject = new_id()
     with world.hearer.transaction(SYSTEM) as tx:
         stale = Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
-        assert inbox.position(tx, world.name, stale) is inbox.Position.NEXT
+        assert inbox.position(tx, world.name, stale) is inbox.FactPosition.NEXT
         inbox.advance(tx, world.name, stale)
         inbox.park(tx, world.name, world.topic, stale, datetime.now(UTC) - timedelta(days=1))
     until(lambda: not world.parked(subject))

@@ -7,7 +7,7 @@ from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
 from facts import outbox
-from keys.sealing import Key
+from keys.sealing import SealingKey
 from services.referrals.files.domain.emergency import EmergencyAccess
 from services.referrals.files.wire.facts import emergency_fact
 
@@ -24,7 +24,7 @@ _CHANGED = (
 )
 
 
-def add(tx: Transaction, emergency: EmergencyAccess, key: Key, note: str) -> None:
+def add(tx: Transaction, emergency: EmergencyAccess, key: SealingKey, note: str) -> None:
     """Keeps it and tells it."""
     columns = [*_COLUMNS, "note", "next_time"]
     tx.execute(
@@ -60,7 +60,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Emerge
     return _read(row)
 
 
-def note(tx: Transaction, identifier: str, key: Key) -> str:
+def note(tx: Transaction, identifier: str, key: SealingKey) -> str:
     """What was written of it. Whoever calls this has recorded the reading."""
     row = tx.execute("SELECT note FROM emergencies WHERE id = %s", (identifier,)).fetchone()
     assert row is not None, "it was read before"

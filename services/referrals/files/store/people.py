@@ -10,7 +10,7 @@ from chassis.db import Row, Transaction, advisory_lock
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.local_time import day_at, latest_day
 from chassis.wire import Position
-from keys.sealing import Key, Keyring
+from keys.sealing import Keyring, SealingKey
 from services.referrals.files.domain import names
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.person import (
@@ -94,7 +94,7 @@ class People:
         if plan is not None:
             self._seal(tx, key, person.id, "safe_contact", asdict(plan))
 
-    def key(self, tx: Transaction, person_id: str) -> Key:
+    def key(self, tx: Transaction, person_id: str) -> SealingKey:
         """The person's key; refuses when it was destroyed, or may have been since the copy from
         which this store was restored.
         """
@@ -243,7 +243,9 @@ class People:
         """A file that does not open keeps its age band until its identity is written again."""
         tx.execute("UPDATE people SET band_end = NULL WHERE id = %s", (person.id,))
 
-    def _seal_identity(self, tx: Transaction, key: Key, person: Person, identity: Identity) -> None:
+    def _seal_identity(
+        self, tx: Transaction, key: SealingKey, person: Person, identity: Identity
+    ) -> None:
         self._seal(tx, key, person.id, "identity", asdict(identity))
         self._note_names(tx, person, identity)
         self._note_band_end(tx, person, identity)
@@ -276,7 +278,7 @@ class People:
         )
 
     def _seal(
-        self, tx: Transaction, key: Key, person_id: str, field: str, value: dict[str, Any]
+        self, tx: Transaction, key: SealingKey, person_id: str, field: str, value: dict[str, Any]
     ) -> None:
         tx.execute(
             "INSERT INTO person_sealed (person_id, field, sealed) VALUES (%s, %s, %s)"

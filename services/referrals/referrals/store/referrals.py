@@ -12,7 +12,7 @@ from typing import Any
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from facts import outbox
-from keys.sealing import CannotOpen, Key
+from keys.sealing import CannotOpen, SealingKey
 from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import NAMED, Unsafe
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind, Urgency
@@ -74,7 +74,7 @@ def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
     return {referral.id: referral for referral in read(tx, rows)}
 
 
-def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
+def keep(tx: Transaction, referral: Referral, key: SealingKey | None) -> None:
     """Writes the referral, its clocks, its new events and their facts.
 
     `key` (the person's) seals notes; it is needed only if there are any.
@@ -82,7 +82,7 @@ def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
     keep_all(tx, [referral], key)
 
 
-def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = None) -> None:
+def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | None = None) -> None:
     """The same of several, none with notes or all of one person: so many statements as for one."""
     changed = [referral for referral in referrals if referral.events]
     if not changed:
@@ -172,7 +172,7 @@ def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
             )
 
 
-def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ...]:
+def _event_row(referral_id: str, event: Event, key: SealingKey | None) -> tuple[Any, ...]:
     sealed = arrival = None
     if event.note:
         assert key is not None
@@ -206,7 +206,7 @@ def _context(referral_id: str, version: int, what: str) -> str:
 
 
 def events(
-    tx: Transaction, referral_id: str, key: Key | None, *, with_notes: bool = True
+    tx: Transaction, referral_id: str, key: SealingKey | None, *, with_notes: bool = True
 ) -> list[Event]:
     """The history, oldest first; how she arrives is opened when a key is given, and notes where
     they are asked for.
@@ -217,7 +217,7 @@ def events(
     return [read_event(row, key, with_notes=with_notes) for row in rows]
 
 
-def read_event(row: Row, key: Key | None, *, with_notes: bool = True) -> Event:
+def read_event(row: Row, key: SealingKey | None, *, with_notes: bool = True) -> Event:
     """An event, opened when a key is given; without its note where that is not asked for.
 
     One that does not open keeps no other from being read.
@@ -240,7 +240,7 @@ def read_event(row: Row, key: Key | None, *, with_notes: bool = True) -> Event:
     )
 
 
-def _opened(row: Row, key: Key | None, what: str) -> str | None:
+def _opened(row: Row, key: SealingKey | None, what: str) -> str | None:
     """Returns the sealed text of an event, "" if there is none, None if it does not open."""
     if row[f"{what}_sealed"] is None:
         return ""

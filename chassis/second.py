@@ -3,8 +3,8 @@
 Every such rule of every service calls `check_second` instead of comparing ids. Two accounts may
 belong to one person, since somebody who may invite people can have two. So partners finds the kin
 of each account, the accounts that may be the same person
-(services/partners/domain/independence.py), and puts them into the caller's token. A caller whose
-kin are unknown is never a second person.
+(services/partners/members/domain/independence.py), and puts them into the caller's token. A caller
+whose kin are unknown is never a second person.
 """
 
 from dataclasses import dataclass, field

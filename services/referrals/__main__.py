@@ -62,6 +62,7 @@ from services.referrals.network.usecases.policies import Policies
 from services.referrals.network.wire.facts import TOPIC
 from services.referrals.people.usecases import erasures
 from services.referrals.people.usecases.anomalies import Anomalies
+from services.referrals.people.usecases.consents import Consents
 from services.referrals.people.usecases.emergencies import Emergencies
 from services.referrals.people.usecases.erasing import Erasing
 from services.referrals.people.usecases.people import People
@@ -101,12 +102,12 @@ SEALED = (
 
 @click.group(help="The referrals service.")
 def main() -> None:
-    """Sub-commands below."""
+    """Groups the sub-commands below."""
 
 
 @main.command(help="Answer calls, tell and hear facts, watch the clocks.")
 def serve() -> None:
-    """Runs until SIGTERM."""
+    """Runs the service until SIGTERM."""
     log.setup(NAME)
     settings = config.load()
     sys.exit(run(settings.service, settings.openings_an_hour))
@@ -117,11 +118,11 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEA
 
 @dataclass(frozen=True)
 class Made:
-    """The objects that answer calls, and the use cases that others work with."""
+    """The objects that answer calls, and the use cases that other parts work with."""
 
     servicers: list[Servicer]
     lives: Lives
-    people: People
+    consents: Consents
     erasing: Erasing
     contacts: Contacts
     enquiries: Enquiries
@@ -143,8 +144,9 @@ def make(
     openings_an_hour: int = AN_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
 ) -> Made:
-    """Stores and use cases, each of which answers the rpcs of a service of the .proto; `witnessed`
-    are the heads of the trail that were said.
+    """Makes stores and use cases; each use case answers the rpcs of a service of the .proto.
+
+    `witnessed` returns the heads of the trail that other services keep.
     """
     files, book = Files(keyring), ContactBook(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)
@@ -155,14 +157,15 @@ def make(
     grants = Grants(files, receipts)
     lives = Lives(files, plans, policies)
     searches = Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER)
-    people = People(files, lives, grants, receipts, plans, openings, searches, pages)
+    people = People(files, grants, openings, searches, pages)
+    consents = Consents(files, lives, receipts, plans, pages)
     notes = ContactNotes(keyring, files)
     gate = ReferenceGate(
         book, Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES), clock
     )
     contacts = Contacts(book, notes, files, policies, openings, gate, pages)
-    references = References(gate, book, notes, files, receipts, lives, people, policies)
-    erasing = Erasing(files, people, lives, contacts, pages)
+    references = References(gate, book, notes, files, receipts, lives, consents, policies)
+    erasing = Erasing(files, consents, lives, contacts, pages)
     enquiries = Enquiries(
         files,
         Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER),
@@ -179,17 +182,17 @@ def make(
     servicers = [
         Servicer(
             descriptor,
-            usecases,
+            *usecases,
             database=database,
             verifier=verifier,
             idempotency=idempotency,
             clock=clock,
             check_standing=check_standing,
         )
-        for descriptor, usecases in (
+        for descriptor, *usecases in (
             (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], referrals),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], Statistics()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], people),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], people, consents),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], contacts),
             (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], Campaigns(pages)),
             (advice_pb2.DESCRIPTOR.services_by_name["Advice"], Advice(shipped_cards())),
@@ -204,7 +207,7 @@ def make(
     return Made(
         servicers,
         lives,
-        people,
+        consents,
         erasing,
         contacts,
         enquiries,
@@ -219,7 +222,7 @@ def make(
 
 
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
-    """Makes and runs everything."""
+    """Makes all parts of the service and runs them; returns the exit code."""
     parts = service.make(
         NAME, TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
     )

@@ -425,7 +425,7 @@ def test_before_she_leaves_and_once_she_is_there_it_is_not(way: HandOver) -> Non
 def test_what_she_takes_back_whole_is_told_once_and_her_plan_ends(travelling: HandOver) -> None:
     with travelling.story.service.database.transaction(SYSTEM) as tx:
         trail: list[Any] = []
-        travelling.story.service.made.people.withdraw_all(
+        travelling.story.service.made.consents.withdraw_all(
             tx, NOON, "c", travelling.plan.person_id, trail
         )
     assert [travelling.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]

@@ -14,7 +14,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
 from services.referrals.referrals.domain.lifecycle import Side, State
-from services.referrals.referrals.domain.referral import waiting_for_sender
+from services.referrals.referrals.domain.record import waiting_for_sender
 from tests.builders import ASKED, NOON
 from tests.referrals.conftest import ARRIVAL, Service, Story
 from tests.referrals.test_contacts import completed, referral_for

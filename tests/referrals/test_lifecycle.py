@@ -37,7 +37,8 @@ from services.referrals.referrals.domain.lifecycle import (
     Side,
     State,
 )
-from services.referrals.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.wire.referrals import VERB_OF
 from tests.builders import NOON
 from tests.referrals import lifecycle_page

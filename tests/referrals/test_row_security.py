@@ -141,7 +141,7 @@ def full(service: Service) -> dict[str, int]:
             NOON + REVIEW,
         )
         emergencies.add(
-            tx, urgent, service.made.people._files.key(tx, accepted.person_id), "no contestan"
+            tx, urgent, service.made.consents._files.key(tx, accepted.person_id), "no contestan"
         )
         return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
 

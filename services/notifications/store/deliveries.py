@@ -23,7 +23,6 @@ from services.notifications.domain.delivery import (
     WebhookClaim,
 )
 from services.notifications.domain.rules import TOLD_WHILE_OUT
-from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
 _SEEN = (
@@ -66,8 +65,8 @@ WITH due AS (
 )
 SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.trace,
     taken.organization_id, m.referral_id, coalesce(desks.language, '') AS language,
-       desks.email, letters.invitation_id AS about_id, letters.sealed AS letter, letters.kind AS
-           letter_kind
+    desks.email, letters.invitation_id AS about_id, letters.sealed AS letter,
+    letters.kind AS letter_kind
 FROM taken JOIN messages m ON m.id = taken.message_id
     LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'
     LEFT JOIN letters ON letters.delivery_id = taken.id AND letters.expire_time > %(now)s
@@ -77,29 +76,29 @@ _FINISH = """
 WITH endpoint AS MATERIALIZED (
     SELECT FROM webhooks WHERE id = %(webhook)s FOR UPDATE
 ), done AS (
-    UPDATE deliveries SET status = %(status)s, next_attempt_time = %(next)s, attempts = attempts +
-        1, tries = tries + 1,
-        first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s, last_error =
-            %(error)s, last_duration_ms = %(duration)s,
+    UPDATE deliveries SET status = %(status)s, next_attempt_time = %(next)s,
+        attempts = attempts + 1, tries = tries + 1,
+        first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s,
+        last_error = %(error)s, last_duration_ms = %(duration)s,
         delivery_time = CASE WHEN %(arrived)s THEN %(now)s ELSE delivery_time END
-    WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*)
-        FROM endpoint) >= 0 -- which makes it come first
+    -- The count of the endpoint makes its lock come first.
+    WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*) FROM endpoint) >= 0
     RETURNING id, attempts
 ), noted AS (
-    INSERT INTO attempts (delivery_id, number, webhook_id, attempt_time, signature, code, error,
-        duration_ms)
+    INSERT INTO attempts
+        (delivery_id, number, webhook_id, attempt_time, signature, code, error, duration_ms)
     SELECT id, attempts, %(webhook)s, %(sent)s, %(signature)s, %(code)s, %(error)s, %(duration)s
         FROM done WHERE %(sent)s::timestamptz IS NOT NULL
 ), freed AS (
     -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the
-        senders look again, always.
-    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE
-        WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
+    -- senders look again, always.
+    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s,
+        failing_since = CASE WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
     WHERE id = %(webhook)s AND busy_until = %(lease)s
     RETURNING id
 )
-SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*)
-    FROM freed, pg_notify('webhooks', '')) AS woken
+SELECT (SELECT count(*) FROM done) AS done,
+    (SELECT count(*) FROM freed, pg_notify('webhooks', '')) AS woken
 """
 
 
@@ -270,29 +269,6 @@ def of_webhook(
         {"webhook": webhook_id, "time": time, "id": id, "limit": limit},
     ).fetchall()
     return [Delivery(**row) for row in rows]
-
-
-def keep_mail(tx: Transaction, mail: Mail, sealed_recipient: bytes, now: datetime) -> None:
-    """An e-mail for the development outbox; a repeat is the same."""
-    tx.execute(
-        "INSERT INTO development_mails (id, recipient, subject, body, create_time)"
-        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
-        (mail.id, sealed_recipient, mail.subject, mail.body, now),
-    )
-
-
-def kept_mails(tx: Transaction, limit: int) -> list[Row]:
-    """The development outbox, newest first."""
-    return tx.execute(
-        "SELECT id, recipient, subject, body, create_time FROM development_mails"
-        " ORDER BY create_time DESC, id LIMIT %s",
-        (limit,),
-    ).fetchall()
-
-
-def forget_mails(tx: Transaction, before: datetime) -> None:
-    """Takes old ones out of the development outbox."""
-    tx.execute("DELETE FROM development_mails WHERE create_time < %s", (before,))
 
 
 def _wake(tx: Transaction) -> None:

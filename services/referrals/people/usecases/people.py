@@ -1,7 +1,6 @@
-"""Files of persons, their consents, and the opening of an identity."""
+"""Files of persons, as rpcs, and the opening of an identity."""
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from chassis import audit
@@ -24,14 +23,12 @@ from chassis.wire import (
     word,
 )
 from protos.referrals.v1 import people_pb2 as pb
-from services.referrals.files.domain.consent import DEFAULT, Grant, Receipt
+from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.names import words_of
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import NOBODY_CALLS, FieldGroup, Person, age_band
-from services.referrals.files.store import emergencies
 from services.referrals.files.store.openings import exported_since, note_export
 from services.referrals.files.store.people import People as Files
-from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.usecases.names import MOST_FOUND
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.files.wire.messages import (
@@ -41,53 +38,39 @@ from services.referrals.files.wire.messages import (
     read_coarse,
     read_identity,
     read_safe_contact,
-    receipt_message,
-    receipt_values,
     safe_contact_message,
 )
 from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check
-from services.referrals.network.domain.deadline import OVERRIDE_END
-from services.referrals.plans.usecases.plans import Plans
-from services.referrals.referrals.domain.referral import Actor, Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import (
     Grants,
     check_knows_people,
-    check_may_override,
 )
-from services.referrals.referrals.usecases.lives import Lives
-from services.referrals.referrals.wire.messages import actor_of
 
 _GROUPS = frozenset(group.value for group in FieldGroup)
 
 
 class People:
-    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
+    """The rpcs of files, each by its name."""
 
     def __init__(
         self,
         files: Files,
-        lives: Lives,
         grants: Grants,
-        receipts: Receipts,
-        plans: Plans,
         openings: Openings,
         searches: Guesses,
         pages: PageTokens,
     ) -> None:
         self._files = files
-        self._lives = lives
         self._grants = grants
-        self._receipts = receipts
-        self._plans = plans
         self._openings = openings
         self._searches = searches
         self._pages = pages
 
     def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
-        """Opens a file; with a birth date the age band follows from it."""
+        """Opens a file; the age band follows from the birth date, if there is one."""
         now, identity, coarse = (
             call.clock.now(),
             read_identity(request.identity),
@@ -114,8 +97,9 @@ class People:
         return person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        """The coarse part, with the plan for the file's own organisation; the outline of the plan
-        is no reading.
+        """Returns a file without the identity, and for its organisation with the safe-contact plan.
+
+        The outline of the plan is not sealed, so reading it is no access.
         """
         person = self._files.get(call.tx, object_id(request.id))
         if person.organization_id != call.caller.organization_id or person.erased:
@@ -133,7 +117,7 @@ class People:
         return person_message(person, plan)
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
-        """The own organisation's files."""
+        """Lists the files of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -145,8 +129,10 @@ class People:
         )
 
     def SearchPeople(self, request: pb.SearchPeopleRequest, call: Call) -> pb.SearchPeopleResponse:
-        """Files of the caller's organisation that have every word of a name, newest first, and
-        whether there are more. Found or not, it is counted.
+        """Searches the caller's organisation for files that have every word of a name.
+
+        The newest come first; `incomplete` says whether there are more. Every search is counted,
+        whether it finds a file or not.
         """
         tx, caller = call.tx, call.caller
         call.trail.append(Entry("search_people", caller.organization_id))
@@ -160,7 +146,7 @@ class People:
         return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MOST_FOUND)
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
-        """Completes or corrects."""
+        """Completes or corrects an identity."""
         tx, now, newer = call.tx, call.clock.now(), read_identity(request.identity)
         person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
         today = day_at(now, person.coarse.country, person.coarse.department)
@@ -173,9 +159,9 @@ class People:
         return person_message(person)
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
-        """Opens an identity, and says which groups are open as a whole.
+        """Opens an identity, and returns which groups are open as a whole.
 
-        The reading is noted first: a refusal is on record as well, also that of somebody to whom
+        The access is recorded first, so a refusal is on the trail as well, also for callers to whom
         the file does not exist.
         """
         tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
@@ -201,21 +187,21 @@ class People:
         return identity_message(identity, frozenset() if grant.first_name_only else groups)
 
     def SetSafeContact(self, request: pb.SetSafeContactRequest, call: Call) -> pb.Person:
-        """Says how she may be contacted."""
+        """Stores how the person may be contacted."""
         tx, now, plan = call.tx, call.clock.now(), read_safe_contact(request.safe_contact)
         person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
         if not person.may_be_called:
-            elevate_to_system_scope(tx)  # another line may have agreed on it
+            elevate_to_system_scope(tx)  # another line may have agreed on a call
             callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id), call.caller.id)
         return person_message(person, plan)
 
     def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
-        """How the person of a referral may be contacted, as far as it is not sealed.
+        """Returns how the person of a referral may be contacted, as far as it is not sealed.
 
-        That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe
-        and says nothing about her.
+        Every party of the referral learns that nobody may call her, on any receipt or none: it
+        keeps her safe and reveals nothing about her.
         """
         referral = referrals.get(call.tx, object_id(request.referral_id))
         person = self._grants.party(call.tx, call.caller, referral)
@@ -225,7 +211,10 @@ class People:
         return safe_contact_message(plan)
 
     def OpenSafeContact(self, request: pb.OpenSafeContactRequest, call: Call) -> pb.SafeContact:
-        """The same with what is sealed. The reading is noted first, like that of an identity."""
+        """Returns the whole safe-contact plan.
+
+        The access is recorded first, as with an identity.
+        """
         tx, caller, now, trail = call.tx, call.caller, call.clock.now(), call.trail
         referral = referrals.get(tx, object_id(request.referral_id))
         details = (FieldGroup.CONTACT.value, f"referral:{referral.id}")
@@ -239,106 +228,11 @@ class People:
         self._openings.admit(tx, caller, now, person.id)
         return safe_contact_message(plan)
 
-    def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
-        """Records a consent, for 90 days unless said otherwise, or for 72 hours if somebody else
-        gives it for an adult.
-        """
-        tx, caller, now, message = call.tx, call.caller, call.clock.now(), request.receipt
-        until = moment(message, "until_time", "receipt.until_time")
-        values = receipt_values(message)
-        person_id = values["person_id"]
-        self._files.hold(tx, person_id)
-        person = self._files.get(tx, person_id)
-        if person.organization_id != caller.organization_id:
-            raise NotFound
-        person.check_not_erased()
-        receipt = Receipt(
-            id=new_id(),
-            organization_id=caller.organization_id,
-            create_time=now,
-            until_time=until or now + DEFAULT,
-            recorded_by_worker_id=caller.id,
-            about=self._receipts.circumstances(tx, person_id, values["recipient_organization_id"]),
-            **values,
-        )
-        if receipt.in_her_stead:
-            check_may_override(caller)
-            receipt.until_time = until or now + OVERRIDE_END
-        receipt.check()
-        self._receipts.add(tx, receipt)
-        return receipt_message(receipt, now)
-
-    def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
-        """A second person of the file's organisation agrees to what was decided for a child, or
-        given for an adult.
-        """
-        now, receipt = call.clock.now(), self._held(call.tx, object_id(request.id))
-        if receipt.organization_id != call.caller.organization_id:
-            raise NotFound
-        if receipt.is_override:
-            raise Conflict("nothing_to_confirm")  # that is ConfirmOverride's
-        receipt.confirm(call.caller, now)
-        self._receipts.change(call.tx, receipt, "confirmed")
-        call.trail.append(
-            Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",))
-        )
-        return receipt_message(receipt, now)
-
-    def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        """Those in the caller's scope; with a referral of hers, those on which it could stand."""
-        tx, now, referral_id = (
-            call.tx,
-            call.clock.now(),
-            optional_id(request.referral_id, "referral_id"),
-        )
-        person_id = object_id(request.person_id)
-        self._files.get(tx, person_id)
-        receipts = self._receipts.of_person(tx, person_id)
-        if referral_id:
-            referral = referrals.get(tx, referral_id)
-            if referral.person_id != person_id:
-                raise NotFound
-            taken = self._plans.receipts_of_other_legs(tx, referral)
-            receipts = [
-                receipt
-                for receipt in receipts
-                if receipt.id not in taken and referral.could_stand_on(receipt, now)
-            ]
-        return pb.ListReceiptsResponse(
-            receipts=[receipt_message(receipt, now) for receipt in receipts]
-        )
-
-    def ListProposedReceipts(
-        self, request: pb.ListProposedReceiptsRequest, call: Call
-    ) -> pb.ListReceiptsResponse:
-        """Receipts that wait for a second person of the caller's organisation."""
-        size, after = (
-            page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
-        )
-        now = call.clock.now()
-        receipts, more = self._receipts.proposed(
-            call.tx, call.caller.organization_id, now, size, after
-        )
-        return pb.ListReceiptsResponse(
-            receipts=[receipt_message(receipt, now) for receipt in receipts],
-            next_page_token=self._pages.token(request, more),
-        )
-
-    def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
-        """One receipt in the caller's scope."""
-        return receipt_message(self._receipts.get(call.tx, object_id(request.id)), call.clock.now())
-
-    def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
-        """Withdraws, and ends what stood on it, at once. A second time changes nothing."""
-        now = call.clock.now()
-        receipt = self._withdraw(
-            call.tx, actor_of(call.caller), now, object_id(request.id), call.trail
-        )
-        return receipt_message(receipt, now)
-
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
-        """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
+        """Lists the accesses to a file of the caller's organisation, newest first.
+
+        Each worker appears once an hour.
+        """
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, int),
@@ -354,8 +248,9 @@ class People:
         )
 
     def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
-        """Tells that the sheet leaves as a file; refuses what is no file of the caller's
-        organisation.
+        """Publishes that the sheet of a person is exported as a file.
+
+        Raises NotFound for files of other organisations.
         """
         person_id, caller = object_id(request.id), call.caller
         self._check_own(call.tx, caller, person_id)
@@ -368,7 +263,7 @@ class People:
     def ListOwnExports(
         self, request: pb.ListOwnExportsRequest, call: Call
     ) -> pb.ListOwnExportsResponse:
-        """Of whom the caller exported the sheet since then, and when, the newest first."""
+        """Lists the caller's own exports since then, newest first."""
         since = moment(request, "since_time")
         if since is None:
             raise Invalid(("since_time", "required"))
@@ -388,95 +283,6 @@ class People:
         return pb.ListOwnExportsResponse(
             exports=exports, next_page_token=self._pages.token(request, more)
         )
-
-    def _withdraw(
-        self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]
-    ) -> Receipt:
-        receipt = self._held(tx, identifier)
-        if receipt.withdraw_time is None:
-            receipt.withdraw(now)
-            self._receipts.change(tx, receipt, "withdrawn")
-            self._lives.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
-            trail.append(
-                Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",))
-            )
-            # whether it was the last one a recipient, who may say it for her, does not see
-            elevate_to_system_scope(tx)
-            self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
-            # nobody goes on speaking for an adult against her no
-            for other in self._receipts.of_person(tx, receipt.person_id):
-                if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
-                    self._withdraw(tx, actor, now, other.id, trail)
-            if not any(
-                each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)
-            ):
-                self._plans.end_with_consent(tx, receipt.person_id, now)
-        return receipt
-
-    def withdraw_all(
-        self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]
-    ) -> None:
-        """Takes back all that she or anybody in her name allowed, overrides included, and ends what
-        is asked for her: her own word, by her reference.
-        """
-        ended = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
-        trail.append(
-            Entry(
-                "withdraw_consent",
-                person_id,
-                "",
-                tuple(f"receipt:{receipt.id}" for receipt in ended),
-            )
-        )
-
-    def end_all(
-        self, tx: Transaction, actor: Actor, now: datetime, person_id: str
-    ) -> list[Receipt]:
-        """Ends every receipt of a person, and what stands on them; returns those that it ended.
-
-        In the scope of the whole service.
-        """
-        self._files.hold(tx, person_id)
-        ended = [
-            receipt
-            for receipt in self._receipts.of_person(tx, person_id, for_update=True)
-            if receipt.withdraw_time is None
-        ]
-        for receipt in ended:
-            receipt.withdraw(now)
-            self._receipts.change(tx, receipt, "withdrawn")
-        self._end_emergencies(tx, now, person_id, "")
-        self._lives.withdraw_consent(tx, actor, now, person_id)
-        self._plans.end_with_consent(tx, person_id, now)
-        return ended
-
-    def withdraw_for(
-        self,
-        tx: Transaction,
-        now: datetime,
-        contact_id: str,
-        referral: Referral,
-        trail: list[Entry],
-    ) -> None:
-        """Takes back the consent, or override, on which one referral stands, and ends what stands
-        on it: her own word, by her reference.
-        """
-        if referral.receipt_id:
-            self._withdraw(tx, Actor("person", contact_id, ""), now, referral.receipt_id, trail)
-
-    @staticmethod
-    def _end_emergencies(
-        tx: Transaction, now: datetime, person_id: str, organization_id: str
-    ) -> None:
-        """Whom she took something back from opens nothing more of her, on no ground."""
-        for emergency in emergencies.open_of_person(tx, person_id, organization_id):
-            emergency.end(now)
-            emergencies.change(tx, emergency, "ended", now)
-
-    def _held(self, tx: Transaction, identifier: str) -> Receipt:
-        """A receipt to change: in the person's turn."""
-        self._files.hold(tx, self._receipts.get(tx, identifier).person_id)
-        return self._receipts.get(tx, identifier, for_update=True)
 
     def _check_own(self, tx: Transaction, caller: Caller, person_id: str) -> None:
         if self._files.get(tx, person_id).organization_id != caller.organization_id:

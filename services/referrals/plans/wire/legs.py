@@ -6,12 +6,12 @@ from protos.referrals.v1 import (
 )
 from services.referrals.plans.domain.chain import Link
 from services.referrals.referrals.domain.lifecycle import Side, State
-from services.referrals.referrals.domain.referral import Actor
+from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.wire.messages import STATES
 
 
 def leg_message(link: Link, actor: Actor) -> referrals_pb2.Leg:
-    """A leg as this actor may see it: of a draft only its sender knows."""
+    """Returns a leg as this actor may see it; only the sender sees a draft."""
     referral = link.referral
     sides = referral.sides(actor) if referral else frozenset()
     shown = (

@@ -1,4 +1,4 @@
-"""The facts of referrals and enquiries."""
+"""Translates events of referrals and enquiries into facts."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,13 @@ from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.referrals.network.wire.messages import CLOCKS, URGENCIES
 from services.referrals.referrals.domain.enquiry import Enquiry, EnquiryEvent
 from services.referrals.referrals.domain.lifecycle import Side
-from services.referrals.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.wire.messages import STATES
 
 
 def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
-    """One fact an event."""
+    """Returns one fact for each event."""
     facts = []
     for event in events:
         due = next(
@@ -67,7 +68,7 @@ def _whose_turn(referral: Referral, actor: Actor) -> str:
 
 
 def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact]:
-    """One fact an event: of whom it is about neither attribute nor id."""
+    """Returns one fact for each event, without id or attributes of the person."""
     facts = []
     for event in events:
         offer = event.offer

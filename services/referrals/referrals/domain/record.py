@@ -1,0 +1,338 @@
+"""A referral as data: its sides, and what each actor may see and do."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from chassis.errors import Conflict
+from chassis.second import UNKNOWN, Kin
+from services.referrals.files.domain.consent import Receipt
+from services.referrals.files.domain.person import Arrival, Coarse
+from services.referrals.files.domain.unsafe import UNSAID, Unsafe
+from services.referrals.network.domain.deadline import (
+    HEALTH,
+    Deadline,
+    DeadlineKind,
+    Urgency,
+    check_urgency,
+    recent,
+)
+from services.referrals.referrals.domain.lifecycle import (
+    BY_VERB,
+    CAME_BACK,
+    NOT_NOW,
+    REFER_AGAIN,
+    TRANSITIONS,
+    WAITS_FOR_RECEIVER,
+    WAITS_FOR_SENDER,
+    Side,
+    State,
+    Step,
+    step_of,
+)
+
+LEG_LOST = "leg_lost"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """The actor of a step.
+
+    `coordinates` is set for a coordinator of the network, `manages` for a manager of the
+    organisation.
+    """
+
+    kind: str  # worker | key | person | system
+    id: str
+    organization_id: str
+    coordinates: bool = False
+    manages: bool = False
+    kin: Kin = UNKNOWN
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of a referral: one of its versions."""
+
+    version: int
+    verb: str
+    from_state: State
+    to_state: State
+    time: datetime
+    actor: Actor
+    reason_code: str = ""
+    attribution: str = ""
+    clock: DeadlineKind | None = None
+    note: str = ""
+    note_withheld: bool = False  # there is a note that its reader may not open
+    changed_field_codes: tuple[str, ...] = ()  # of an amendment after the referral was sent
+    arrival: Arrival | None = None  # of the sending, if nobody may contact the person
+
+
+@dataclass
+class ReferralRecord:
+    """A request to one service, with all that may be known without knowing who the person is."""
+
+    id: str
+    sender_organization_id: str
+    sender_worker_id: str
+    person_id: str
+    coarse: Coarse
+    create_time: datetime
+    update_time: datetime
+    state: State = State.DRAFT
+    version: int = 0
+    # The version of the last step. A deadline that fires and a reminder are no steps: they make no
+    # decision stale.
+    step_version: int = 0
+    urgency: Urgency | None = None
+    # why the urgency is lower than the answers of the contact make it
+    urgency_reason_code: str = ""
+    need_code: str = ""
+    contact_id: str = ""
+    receiver_organization_id: str = ""
+    service_id: str = ""
+    receipt_id: str = ""
+    override_reason_code: str = ""
+    override_worker_id: str = ""
+    responsible_worker_id: str = ""
+    responsible_desk_code: str = ""
+    planned_first_contact_time: datetime | None = None
+    first_contact_time: datetime | None = None
+    appointment_time: datetime | None = None  # of the open appointment
+    reason_code: str = ""
+    question_code: str = ""
+    outcome_code: str = ""
+    delivered_need_codes: tuple[str, ...] = ()
+    alternative_service_id: str = ""
+    expected_wait_days: int = 0
+    review_time: datetime | None = None
+    remind_time: datetime | None = None
+    based_on_id: str = ""
+    send_time: datetime | None = None
+    need_close_reason_code: str = ""
+    assault_time: datetime | None = None  # of a recent assault, to the hour
+    unsafe: Unsafe = UNSAID  # with whom or where the person is not safe; for the sender alone
+    # organisations that may not act, as reported to the other sides
+    sides_out: list[str] = field(default_factory=list)
+    followed_up: bool = False  # the sender has sent another referral that is based on this one
+    following_id: str = ""  # the referral that follows, or the draft that may become it
+    clocks: list[Deadline] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)  # events that are not stored yet
+
+    def recent_assault(self, now: datetime) -> datetime | None:
+        """Returns the time of the assault while a health deadline could run, otherwise None."""
+        return recent(self.assault_time, now)
+
+    def sides(self, actor: Actor) -> frozenset[Side]:
+        """Returns the sides on which an actor stands."""
+        sides = set()
+        if actor.kind == "person":
+            sides.add(Side.PERSON)
+        if actor.kind == "system":
+            sides.add(Side.SYSTEM)
+        if actor.organization_id and actor.organization_id == self.sender_organization_id:
+            sides.add(Side.SENDER)
+        if (
+            actor.organization_id
+            and actor.organization_id == self.receiver_organization_id
+            and self.state is not State.DRAFT
+        ):
+            sides.add(Side.RECEIVER)
+        if actor.coordinates:
+            sides.add(Side.COORDINATOR)
+        return frozenset(sides)
+
+    def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
+        """Returns the steps that this actor may take, beginning with those that move things on."""
+        return [
+            step.verb
+            for step in sorted(
+                self._allowed_steps(actor, now),
+                key=lambda step: not self._moves_on(step, actor, now),
+            )
+        ]
+
+    def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
+        """Returns whether a consent could be used now.
+
+        The referral could be sent on it, or it could replace the present receipt.
+        """
+        if receipt.id == self.receipt_id and self.state is not State.DRAFT:
+            return False
+        try:
+            self._check_receipt(receipt, now)
+        except Conflict:
+            return False
+        return not receipt.is_override
+
+    def main_step(self, actor: Actor, now: datetime) -> str:
+        """Returns the step of this actor that moves things on, or "" if there is none."""
+        if self.need_is_open and Side.SENDER in self.sides(actor):
+            return REFER_AGAIN
+        return next(
+            (
+                verb
+                for verb in self.allowed_verbs(actor, now)
+                if self._moves_on(BY_VERB[verb], actor, now)
+            ),
+            "",
+        )
+
+    @property
+    def need_is_open(self) -> bool:
+        """Returns whether the need of a referral that came back is still open.
+
+        The sender has neither referred the person again nor given a reason for not doing so. No
+        deadline ends this.
+        """
+        return self.state in CAME_BACK and not self.followed_up and not self.need_close_reason_code
+
+    def is_unanswered(self, actor: Actor) -> bool:
+        """Returns whether the person's need is open and this actor may know it."""
+        return self.need_is_open and not self.is_receiver_alone(actor)
+
+    def is_receiver_alone(self, actor: Actor) -> bool:
+        """Returns whether the actor is the receiver and nothing else.
+
+        The receiver alone sees nothing of the help that the person gets elsewhere.
+        """
+        return self.sides(actor) == {Side.RECEIVER}
+
+    def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
+        """Returns the events that this actor may see."""
+        hidden = self._hidden_clocks(actor)
+        over = self.is_receiver_alone(actor)
+        return [
+            event
+            for event in events
+            if event.clock not in hidden and not (over and _is_of_her_need(event))
+        ]
+
+    def _hidden_clocks(self, actor: Actor) -> tuple[DeadlineKind, ...]:
+        if self.is_receiver_alone(actor):
+            return (
+                DeadlineKind.REPLACE,
+                DeadlineKind.DRAFT,
+                *(HEALTH if self.state in CAME_BACK else ()),
+            )
+        # coordinators have no need to know of the assault
+        return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)
+
+    def clocks_for(self, actor: Actor) -> list[Deadline]:
+        """Returns the deadlines that this actor may see, running ones first."""
+        hidden = self._hidden_clocks(actor)
+        known = [clock for clock in self.clocks if clock.kind not in hidden]
+        return sorted(known, key=lambda clock: (not clock.running, clock.due_time))
+
+    def turn(self, actor: Actor) -> Side | None:
+        """Returns the side that has to act, or None, as far as this actor may know."""
+        if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor):
+            return Side.SENDER
+        if self.state is State.CONSENT_WITHDRAWN and self.running(DeadlineKind.DELETION):
+            return Side.RECEIVER
+        return Side.RECEIVER if self.state in WAITS_FOR_RECEIVER else None
+
+    @property
+    def deletion(self) -> Deadline | None:
+        """Returns the latest deletion deadline.
+
+        It is stopped once the receiver has confirmed that it holds no more data of the person.
+        """
+        return next(
+            (clock for clock in reversed(self.clocks) if clock.kind is DeadlineKind.DELETION), None
+        )
+
+    @property
+    def next_due_time(self) -> datetime | None:
+        """Returns the due time of the earliest running deadline."""
+        return min((clock.due_time for clock in self.clocks if clock.running), default=None)
+
+    def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:
+        if step.verb == "add_note":  # once news is overdue
+            return Side.RECEIVER in self.sides(actor) and any(
+                clock.due_time <= now for clock in self.running(DeadlineKind.SILENCE)
+            )
+        return step.main
+
+    def _allowed_steps(self, actor: Actor, now: datetime) -> list[Step]:
+        return [
+            step for step in TRANSITIONS if step.offered and self._refusal(step, actor, now) is None
+        ]
+
+    def _refusal(self, step: Step, actor: Actor, now: datetime) -> Conflict | None:
+        """Returns the reason why the actor can't take a step now; None if it can."""
+        if self.state not in step.sources or not step.by & self.sides(actor):
+            return Conflict(NOT_NOW)
+        try:
+            for guard in step.guards:
+                guard(self, actor, now)
+        except Conflict as refusal:
+            return refusal
+        return None
+
+    def _check_step(self, verb: str, actor: Actor, now: datetime, **carried: Any) -> Step:
+        """Returns the row of a step that the actor may take now.
+
+        Raises the refusal of the first guard that refuses. NOT_NOW lists the allowed steps.
+        """
+        step = step_of(verb, carried)
+        refusal = self._refusal(step, actor, now)
+        if refusal and refusal.reason == NOT_NOW:
+            allowed = (f"allowed={each.verb}" for each in self._allowed_steps(actor, now))
+            raise Conflict(
+                NOT_NOW,
+                f"from={self.state.value}",
+                f"to={(step.target or self.state).value}",
+                *allowed,
+            )
+        if refusal:
+            raise refusal
+        return step
+
+    def _check_receipt(self, receipt: Receipt, now: datetime) -> None:
+        receipt.check_covers(self.receiver_organization_id, self.need_code, now)
+
+    def running(self, *kinds: DeadlineKind) -> list[Deadline]:
+        return [clock for clock in self.clocks if clock.kind in kinds and clock.stop_time is None]
+
+    def _at_least(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
+        if not self.recent_assault(now):
+            return urgency
+        return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY
+
+    def _as_answered(
+        self, urgency: Urgency | None, answers: Urgency | None, reason_code: str
+    ) -> Urgency | None:
+        """Returns the requested urgency, or else the higher of the referral's own and `answers`.
+
+        Refuses an urgency below the answers without a reason.
+        """
+        if answers is None:
+            return urgency or self.urgency
+        if urgency is None:
+            return max(self.urgency or answers, answers, key=lambda each: each.rank)
+        known = self.urgency_reason_code if urgency is self.urgency else ""
+        check_urgency(urgency, answers, reason_code or known)
+        self.urgency_reason_code = (reason_code or known) if urgency.rank < answers.rank else ""
+        return urgency
+
+
+def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:
+    """Returns, for each referral that was not entered in error, whether the sender has to act."""
+    return [
+        referral.state is State.DRAFT or referral.need_is_open
+        for referral in referrals
+        if referral.state is not State.ENTERED_IN_ERROR
+    ]
+
+
+def _is_of_her_need(event: Event) -> bool:
+    """Returns whether an event is about help that the person gets elsewhere.
+
+    It happens after the referral came back, or after a leg was lost on the way.
+    """
+    return event.verb in ("need_closed", LEG_LOST) or (
+        event.verb == "reminded" and event.from_state in CAME_BACK
+    )

@@ -14,6 +14,7 @@ from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller, Evidence
 from keys import key_folder
 from tests.parts.local_stack import LocalStack
+from trail import chain
 
 # the head's row has CHUNK versions until its transaction ends, and each update passes over them
 ROWS, CHUNK = 100_000, 500
@@ -43,9 +44,9 @@ def measure(stack: LocalStack) -> list[Measured]:
             audit.record(tx, caller, datetime.now(UTC), entries)
     filled = time.perf_counter() - began
     with database.transaction(SYSTEM, timeout=600) as tx:
-        end, marked = audit.head(tx), audit.marked_since(tx)
+        end, marked = audit.head(tx), chain.marked_since(tx)
         began = time.perf_counter()
-        last, findings = audit.verify(tx, audit.START, end.sequence, {}, marked)
+        last, findings = chain.verify(tx, audit.START, end.sequence, {}, marked)
         seconds = time.perf_counter() - began
     database.close()
     assert last == end, "the trail does not fit"

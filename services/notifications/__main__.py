@@ -8,18 +8,19 @@ from typing import Any
 import click
 
 import chassis
-from chassis import commands, log, service
+from chassis import log
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Servicer
-from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, WatchTokens
+from facts.subscriber import Subscriber
 from keys import key_folder
 from keys.rotation import Sealed
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2
+from runtime import commands, service
 from services.notifications import config, subscriptions
 from services.notifications.channels.mail import MailSender, Smtp
 from services.notifications.channels.webhooks import WebhookSender
@@ -140,7 +141,7 @@ def run(settings: NotificationsSettings) -> int:
 
     def say_held(source: str, count: int) -> None:
         held[source] = count
-        server.say("facts", not any(held.values()))
+        server.set_status("facts", not any(held.values()))
 
     loops = [
         *parts.loops(sweep),

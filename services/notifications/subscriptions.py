@@ -8,8 +8,8 @@ from collections.abc import Callable
 from chassis.clock import Clock
 from chassis.contract import words_of
 from chassis.db import Transaction
-from chassis.envelope import NewerKind
-from chassis.outbox import Fact
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.referrals.v1 import facts_pb2
 from services.notifications import wire
 from services.notifications.usecases import hear

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, moment, names, number, timestamp, words
+from facts.outbox import Fact
 from protos.notifications.v1 import facts_pb2 as told_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2

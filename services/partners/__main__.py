@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from chassis import commands, log, service
+from chassis import log
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.db import Database, Transaction
@@ -20,10 +20,10 @@ from chassis.errors import Invalid, Refusal
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Servicer
-from chassis.subscriber import Subscriber
 from chassis.supervisor import WELL
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer, Verifier
 from chassis.wire import PageTokens
+from facts.subscriber import Subscriber
 from keys import key_folder, sealing_keys
 from keys.rotation import Sealed
 from keys.sealing import Keyring
@@ -34,6 +34,7 @@ from protos.partners.v1 import (
     members_pb2,
     open_data_pb2,
 )
+from runtime import commands, service
 from services.partners import config, subscriptions
 from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.directory.store.directory_index import DirectoryIndex
@@ -142,7 +143,7 @@ def run(settings: PartnersSettings) -> int:
             trusted_signers=key_folder.trusted_signers(folder, "referrals"),
             keyring=parts.keyring,
             clock=parts.clock,
-            on_held=lambda held: server.say("facts", not held),
+            on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
     ]
     # Ready once the directory has been read, or its reading has failed: then all else works.

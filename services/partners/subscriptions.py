@@ -10,9 +10,9 @@ from datetime import datetime
 from chassis.clock import Clock
 from chassis.contract import words_of
 from chassis.db import Transaction
-from chassis.envelope import NewerKind
-from chassis.outbox import Fact
 from chassis.wire import words
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
 from services.partners.directory.usecases.locations import end_address, grant_address
 from services.partners.directory.usecases.services import (

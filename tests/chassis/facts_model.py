@@ -21,16 +21,16 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from chassis import dead_letters, outbox
 from chassis.db import Database, Transaction
-from chassis.envelope import NewerKind, pack
 from chassis.ids import new_id
-from chassis.kafka import PARTITIONS, Broker, Producer, create_topics
-from chassis.outbox import Fact
-from chassis.relay import Relay
-from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import dead_letters, outbox
+from facts.envelope import NewerKind, pack
+from facts.kafka import PARTITIONS, Broker, Producer, create_topics
+from facts.outbox import Fact
+from facts.relay import Relay
+from facts.subscriber import Subscriber
 from keys import key_folder
 from keys.sealing import Keyring, SignatureCheck, Signer
 from tests.chassis.world import MIGRATIONS
@@ -159,7 +159,7 @@ class Facts(RuleBasedStateMachine):
                 facts.append(
                     Fact(subject, row["n"] + 1 + n, KIND, b"%d" % self.payloads, self.clock.now())
                 )
-            outbox.keep(tx, facts)
+            outbox.save(tx, facts)
             if not commits:
                 tx.rollback()
         if commits:
@@ -174,7 +174,7 @@ class Facts(RuleBasedStateMachine):
             self.relay.look_back(self.connection, Loop("relay", lambda _: None))
             self.looked_back = True
         try:
-            self.relay.tell(self.connection, Interrupted(self.producer, crash))  # type: ignore[arg-type]
+            self.relay.publish(self.connection, Interrupted(self.producer, crash))  # type: ignore[arg-type]
             if crash == "after the mark":
                 raise Crash
         except Crash:

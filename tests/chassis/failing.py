@@ -16,7 +16,8 @@ from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.errors import Unavailable
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer
+from chassis.rpc import Call, Servicer
+from chassis.server import Server
 from chassis.supervisor import Loop
 from chassis.tokens import Verifier
 from keys import key_folder

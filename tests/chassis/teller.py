@@ -11,8 +11,8 @@ from pathlib import Path
 from chassis import db
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.kafka import REPLAYS, Broker
-from chassis.relay import Relay
+from facts.kafka import REPLAYS, Broker
+from facts.relay import Relay
 from keys import key_folder
 from keys.sealing import Signer
 from tests.chassis.world import settings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.rpc import address_of
+from chassis.limits import address_of
 from chassis.tokens import ADDRESS_LIFETIME, LEEWAY, AddressReader, AddressSigner, Caller, Issuer
 from keys import key_folder
 from tests.builders import NOON

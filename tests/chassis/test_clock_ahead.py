@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from chassis import inbox
 from chassis.db import Database
-from chassis.inbox import Waiting
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts import inbox
+from facts.inbox import Waiting
+from facts.outbox import Fact
 from tests.builders import NOON
 from tests.chassis.world import MIGRATIONS
 from tests.parts.postgres import Server

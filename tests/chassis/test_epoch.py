@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chassis import dead_letters
 from chassis.db import Transaction
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts import dead_letters
+from facts.outbox import Fact
 from tests.chassis.world import World, until
 
 pytestmark = pytest.mark.long

@@ -18,16 +18,17 @@ from kafka.admin import KafkaAdminClient
 from kafka.protocol.consumer import FetchRequest
 from prometheus_client import generate_latest
 
-from chassis import kafka, metrics, outbox
+from chassis import metrics
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.envelope import SIGNATURE
 from chassis.errors import Conflict
 from chassis.ids import new_id
-from chassis.kafka import Broker, Consumer, Producer
-from chassis.outbox import Fact
-from chassis.relay import Relay
 from chassis.tokens import SYSTEM
+from facts import kafka, outbox
+from facts.envelope import SIGNATURE
+from facts.kafka import Broker, Consumer, Producer
+from facts.outbox import Fact
+from facts.relay import Relay
 from tests.chassis.world import World, settings, until
 from tests.parts import brokers, topics
 from tests.parts.brokers import forget
@@ -49,7 +50,7 @@ def test_a_fact_that_was_rolled_back_is_never_told(world: World) -> None:
 
     def change_and_refuse() -> None:
         with world.teller.transaction(SYSTEM) as tx:
-            outbox.keep(tx, [Fact(ghost, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))])
+            outbox.save(tx, [Fact(ghost, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))])
             raise Conflict("changed_my_mind")
 
     with pytest.raises(Conflict):
@@ -85,7 +86,7 @@ def test_facts_in_the_wrong_order_wait_for_each_other(world: World) -> None:
 def test_a_missing_fact_is_asked_for_and_told_again(world: World) -> None:
     subject = new_id()
     with world.teller.transaction(SYSTEM) as tx:
-        outbox.keep(
+        outbox.save(
             tx, [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2)]
         )
         # As if the broker had lost the first one after acknowledging it.
@@ -234,7 +235,7 @@ def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Co
     """Returns a consumer that has its partitions; records of the meantime are added to `heard`.
 
     A consumer that is given no partition for too long joins again, as a subscriber does. It polls
-    without a pause: a join that ends between two polls is lost (chassis/kafka.py).
+    without a pause: a join that ends between two polls is lost (facts/kafka.py).
     """
     consumer = join()
     while not consumer.assigned:
@@ -291,7 +292,7 @@ def test_reading_back_fails_where_the_end_never_comes(
 ) -> None:
     monkeypatch.setattr(kafka, "_SILENCE", 1.0)
     monkeypatch.setattr(
-        "chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5)
+        "facts.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5)
     )
     with pytest.raises(kafka.BrokerLost):
         list(kafka.read_from(settings(broker.bootstrap), topic, {}))

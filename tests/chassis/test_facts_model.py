@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from chassis import inbox, outbox
 from chassis.db import Transaction
-from chassis.kafka import PARTITIONS
-from chassis.outbox import Fact
+from facts import inbox, outbox
+from facts.kafka import PARTITIONS
+from facts.outbox import Fact
 from keys import key_folder
 from tests.chassis.facts_model import SUBJECTS, Facts, Parts
 from tests.parts import brokers
@@ -59,16 +59,16 @@ def give_up(
     tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime
 ) -> None:
     """Discards a refused fact, as an earlier version did."""
-    if inbox.position(tx, consumer, waiting.fact) is inbox.Position.NEXT:
+    if inbox.position(tx, consumer, waiting.fact) is inbox.FactPosition.NEXT:
         inbox.advance(tx, consumer, waiting.fact)
 
 
-def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.Position:
+def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.FactPosition:
     """Treats every fact as new, as without an inbox."""
-    return inbox.Position.NEXT
+    return inbox.FactPosition.NEXT
 
 
-def ignore_epochs(position: Callable[..., inbox.Position]) -> Callable[..., inbox.Position]:
+def ignore_epochs(position: Callable[..., inbox.FactPosition]) -> Callable[..., inbox.FactPosition]:
     """Returns the position of a consumer that compares versions only."""
     return lambda tx, consumer, fact: position(tx, consumer, replace(fact, epoch=0, base=0))
 

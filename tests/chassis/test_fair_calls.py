@@ -17,7 +17,8 @@ import pytest
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer
+from chassis.rpc import Call, Servicer
+from chassis.server import Server
 from chassis.tokens import Caller, Issuer, Verifier
 from keys import key_folder
 from keys.sealing import Keyring
@@ -140,7 +141,7 @@ def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(
     flooded: Flooded,
 ) -> None:
     calls = flooded.flood(20)
-    until(lambda: flooded.server._pool._under_way == 20)
+    until(lambda: flooded.server._pool._running == 20)
     stopped = flooded.server.stop(10)
     until(lambda: sum(call.done() for call in calls) == 20 - SHARE)
     assert Counter(outcome(call) for call in calls if call.done()) == {"UNAVAILABLE": 20 - SHARE}

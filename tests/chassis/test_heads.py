@@ -22,22 +22,25 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from kafka.admin import KafkaAdminClient
 
 import chassis
-from chassis import audit, commands, heads, log
+from chassis import audit, log
 from chassis.audit import Entry
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
-from chassis.db import Database, migrate
-from chassis.envelope import pack
-from chassis.heads import TOPIC, Heads
+from chassis.db import Database
 from chassis.ids import new_id
-from chassis.kafka import Broker, Producer, create_topics
-from chassis.outbox import Fact
+from chassis.migrate import migrate
 from chassis.tokens import SYSTEM, Caller
+from facts.envelope import pack
+from facts.kafka import Broker, Producer, create_topics
+from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Signer
+from runtime import commands
 from tests.parts import brokers
 from tests.parts import postgres as parts
 from tests.parts.still import standing_still
+from trail import heads
+from trail.heads import TOPIC, Heads
 
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
 WORKER = Caller("w" * 32, "worker", "o" * 32)

@@ -22,13 +22,14 @@ from chassis import metrics
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer
-from chassis.service_runner import HealthReporter
+from chassis.rpc import Call, Servicer
+from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
 from chassis.tokens import Verifier
 from keys import key_folder
 from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2, members_pb2_grpc
+from runtime.service_runner import HealthReporter
 from tests.builders import refusal
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from chassis import dead_letters, inbox, metrics, outbox, subscriber
-from chassis.envelope import pack
+from chassis import metrics
 from chassis.ids import new_id
-from chassis.kafka import REPLAYS, Producer
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts import dead_letters, inbox, outbox, subscriber
+from facts.envelope import pack
+from facts.kafka import REPLAYS, Producer
+from facts.outbox import Fact
 from tests.chassis.world import World, running, settings, until
 from tests.parts import brokers
 from tests.parts.postgres import Server
@@ -231,7 +232,7 @@ def test_a_waiting_fact_whose_version_came_by_the_topic_is_forgotten(world: Worl
     subject = new_id()
     with world.hearer.transaction(SYSTEM) as tx:
         stale = Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
-        assert inbox.position(tx, world.name, stale) is inbox.Position.NEXT
+        assert inbox.position(tx, world.name, stale) is inbox.FactPosition.NEXT
         inbox.advance(tx, world.name, stale)
         inbox.park(tx, world.name, world.topic, stale, datetime.now(UTC) - timedelta(days=1))
     until(lambda: not world.parked(subject))

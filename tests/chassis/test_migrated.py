@@ -16,7 +16,8 @@ import psycopg
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer
+from chassis.rpc import Call, Servicer
+from chassis.server import Server
 from chassis.tokens import SYSTEM, Verifier
 from keys import key_folder
 from keys.sealing import Keyring

@@ -19,7 +19,7 @@ import requests
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis.db import migrate
+from chassis.migrate import migrate
 from keys import key_folder
 from local.process import Process, free_port
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc
@@ -247,7 +247,7 @@ def waiting(service: Service) -> int:
 def run_to_the_end(hang: str, folder: Path) -> Process:
     """Runs a process that was asked to stop and then hangs in this way; returns it ended."""
     script = (
-        "import ctypes, threading; from chassis import service_runner, log;"
+        "import ctypes, threading; from chassis import log; from runtime import service_runner;"
         " from chassis.supervisor import Loop; log.setup('test');"
         "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start();"
         " service_runner._FORCE = 1.0; service_runner._arm([loop]);" + hang

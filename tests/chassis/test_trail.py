@@ -19,11 +19,13 @@ from psycopg.rows import dict_row
 import chassis
 from chassis import audit
 from chassis.audit import START, Entry, Head, Marker
-from chassis.db import Database, Transaction, migrate
+from chassis.db import Database, Transaction
 from chassis.ids import new_id
+from chassis.migrate import migrate
 from chassis.tokens import SYSTEM, Caller, Evidence
 from keys.sealing import Keyring
 from tests.parts import postgres as parts
+from trail import chain
 
 MIGRATIONS = Path(chassis.__file__).parent / "migrations"
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -54,15 +56,15 @@ def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
     return psycopg.connect(place.migration_url, row_factory=dict_row)
 
 
-def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[audit.Finding]:
+def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[chain.Finding]:
     """Returns all faults of the whole trail, compared with the witnessed heads."""
     seen = witnessed or {}
     end = audit.head(tx)
-    last, findings = audit.verify(tx, START, end.sequence, seen)
+    last, findings = chain.verify(tx, START, end.sequence, seen)
     return (
         findings
-        + [audit.Finding(place, "cut") for place in seen if place > last.sequence]
-        + ([] if last == end else [audit.Finding(0, "")])
+        + [chain.Finding(place, "cut") for place in seen if place > last.sequence]
+        + ([] if last == end else [chain.Finding(0, "")])
     )
 
 
@@ -306,8 +308,8 @@ def marking(place: parts.Database) -> Iterator[Database]:
 def marks(database: Database) -> list[str]:
     """Returns the service's findings about its whole trail by its own key."""
     with database.transaction(SYSTEM) as tx:
-        _, findings = audit.verify(tx, START, audit.head(tx).sequence, {}, audit.marked_since(tx))
-        return [finding.reason for finding in (*findings, *audit.repeated(tx))]
+        _, findings = chain.verify(tx, START, audit.head(tx).sequence, {}, chain.marked_since(tx))
+        return [finding.reason for finding in (*findings, *chain.repeated(tx))]
 
 
 def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(

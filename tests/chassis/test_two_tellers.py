@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chassis import outbox
 from chassis.db import Database
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
+from facts import outbox
 from tests.chassis.world import World, until
 from tests.parts import topics
 from tests.parts.hearing import HEARING

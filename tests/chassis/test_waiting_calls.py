@@ -18,7 +18,8 @@ import pytest
 from chassis import admission
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer
+from chassis.rpc import Call, Servicer
+from chassis.server import Server
 from chassis.tokens import LEEWAY, LIFETIME, Caller, Issuer, Verifier
 from keys import key_folder
 from keys.sealing import Keyring
@@ -110,7 +111,7 @@ def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(
         )
         assert busy.held.wait(10)
         waiting = callers.submit(busy.list_organizations, token)
-        until(lambda: busy.server._pool._under_way == 2)
+        until(lambda: busy.server._pool._running == 2)
         pass_time(OUTLIVED)
         busy.let_go.set()
         holding.result(10)

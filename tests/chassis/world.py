@@ -15,19 +15,19 @@ from pathlib import Path
 import psycopg
 
 import chassis
-from chassis import dead_letters, inbox, outbox
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
-from chassis.envelope import pack
 from chassis.errors import Conflict
 from chassis.ids import new_id
-from chassis.kafka import REPLAYS, Broker, Producer
-from chassis.outbox import Fact
-from chassis.relay import Relay, Replays
-from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import dead_letters, inbox, outbox
+from facts.envelope import pack
+from facts.kafka import REPLAYS, Broker, Producer
+from facts.outbox import Fact
+from facts.relay import Relay, Replays
+from facts.subscriber import Subscriber
 from keys import key_folder
 from keys.sealing import Keyring, SignatureCheck, Signer
 from tests.parts import brokers
@@ -164,7 +164,7 @@ class World:
     def tell(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
         """Writes facts of a subject in one transaction."""
         with self.teller.transaction(SYSTEM) as tx:
-            outbox.keep(
+            outbox.save(
                 tx,
                 [
                     Fact(subject, start + n, "enlace.test.told.v1", payload, datetime.now(UTC))

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from chassis.kafka import REPLAYS
+from facts.kafka import REPLAYS
 from tests.parts import topics
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.still import standing_still

@@ -17,7 +17,7 @@ import psycopg
 
 from chassis import audit
 from chassis.idempotency import stored_id
-from chassis.outbox import Fact
+from facts.outbox import Fact
 from protos.partners.v1.facts_pb2 import OrganizationFact
 from services.notifications import wire
 from services.notifications.domain.message import messages_of
@@ -26,6 +26,7 @@ from services.referrals.referrals.domain.lifecycle import TRANSITIONS
 from tests.faults.work import OK, Call, Operation
 from tests.parts.local_stack import SERVICES
 from tests.parts.topics import Record
+from trail import chain
 
 Database = psycopg.Connection[dict[str, Any]]
 # consumer → the service whose facts it applies, and the place of its position
@@ -327,7 +328,7 @@ def the_trails_fit(books: Books) -> list[str]:
     for service in SERVICES:
         database = books.of(service)
         end = audit.head(database)
-        last, findings = audit.verify(database, audit.START, end.sequence, {})
+        last, findings = chain.verify(database, audit.START, end.sequence, {})
         problems += [
             f"{service}: {finding.reason} at {finding.sequence}" for finding in findings[:5]
         ]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from kafka import KafkaProducer
 
-from chassis.kafka import REPLAYS
+from facts.kafka import REPLAYS
 from tests.faults.observer import Observer
 from tests.faults.schedule import COPY, DUPLICATES, KILL, PAUSE, REPLAY, RESTORE, Fault
 from tests.faults.work import OK, Call, Work

@@ -18,7 +18,7 @@ import grpc
 import pytest
 from playwright.sync_api import Browser, expect
 
-from chassis.db import migrate
+from chassis.migrate import migrate
 from protos.referrals.v1 import people_pb2
 from services.referrals.__main__ import MIGRATIONS
 from tests.builders import refusal

@@ -20,7 +20,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis import errors
-from chassis.db import migrate
+from chassis.migrate import migrate
 from keys import key_folder
 from local.postgres import Login, Postgres
 from local.process import Process, free_port

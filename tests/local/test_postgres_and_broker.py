@@ -161,7 +161,7 @@ class TestProcess:
         monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
         monkeypatch.setattr("local.process.is_free", lambda *_: True)
         # whatever other tests of this process have used
-        monkeypatch.setattr("local.process._given", set())
+        monkeypatch.setattr("local.process._claimed_ports", set())
         assert (free_port(), free_port()) == (20_007, 20_008)
 
 

@@ -17,10 +17,10 @@ import pytest
 
 from chassis.db import Database, Row
 from chassis.ids import new_id
-from chassis.outbox import Fact
-from chassis.rpc import Server
+from chassis.server import Server
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2 as pb

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from chassis.envelope import NewerKind
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2, letters_pb2
 from services.notifications.domain.notices import BY_KIND
 from services.notifications.domain.rules import LASTING_VERBS

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from chassis.envelope import NewerKind
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2, letters_pb2
 from services.notifications.domain.texts import APPLICATION_BODIES, APPLICATION_SUBJECTS, LANGUAGES
 from services.notifications.usecases.sending import sweep

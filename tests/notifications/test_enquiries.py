@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from chassis.envelope import NewerKind
 from chassis.ids import new_id
-from chassis.outbox import Fact
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
 from services.notifications.domain.rules import HISTORY
 from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, Service

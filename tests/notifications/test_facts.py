@@ -13,16 +13,16 @@ from typing import Any
 import grpc
 import pytest
 
-from chassis import dead_letters
 from chassis.config import ServiceSettings
-from chassis.envelope import pack, unpack
 from chassis.ids import new_id
-from chassis.kafka import REPLAYS, Broker, Consumer, Producer
-from chassis.outbox import Fact
-from chassis.relay import Relay
-from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import dead_letters
+from facts.envelope import pack, unpack
+from facts.kafka import REPLAYS, Broker, Consumer, Producer
+from facts.outbox import Fact
+from facts.relay import Relay
+from facts.subscriber import Subscriber
 from keys import key_folder
 from keys.sealing import SignatureCheck, Signer
 from protos.notifications.v1 import facts_pb2

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2, letters_pb2
 from services.notifications import subscriptions
 from services.notifications.domain.notices import BY_KIND

@@ -20,8 +20,8 @@ from grpc_status import rpc_status
 from chassis.db import Database, Row, Transaction
 from chassis.ids import new_id
 from chassis.local_time import day_at
-from chassis.rpc import Server
 from chassis.second import NONE, Kin
+from chassis.server import Server
 from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
 from keys import key_folder

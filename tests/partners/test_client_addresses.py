@@ -43,7 +43,7 @@ def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
 @pytest.fixture
 def gateway(scene: Scene) -> Iterator[Clients]:
     nowhere = "127.0.0.1:9"
-    scene._server.ready(True)
+    scene._server.set_ready(True)
     made = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere, signer=scene.gateway)
     yield made
     made.close()

@@ -11,10 +11,10 @@ import pytest
 from google.protobuf.message import DecodeError
 
 from chassis.contract import words_of
-from chassis.envelope import NewerKind
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.partners.v1 import directory_pb2 as pb
 from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.partners import subscriptions

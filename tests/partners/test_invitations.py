@@ -16,7 +16,7 @@ import pytest
 
 from chassis.errors import Invalid
 from chassis.ids import new_id
-from chassis.rpc import Server
+from chassis.server import Server
 from chassis.tokens import SYSTEM, Caller
 from keys.sealing import CannotOpen, Keyring
 from protos.contract.v1 import contract_pb2

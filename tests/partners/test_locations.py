@@ -13,8 +13,8 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.outbox import Fact
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from chassis.rpc import Server
+from chassis.server import Server
 from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m

@@ -48,7 +48,7 @@ def client(scene: Scene) -> Iterator[FlaskClient]:
     Referrals and notifications are away, which these pages do not notice.
     """
     nowhere = "127.0.0.1:1"
-    scene._server.ready(True)  # the gateway calls no server that does not report itself ready
+    scene._server.set_ready(True)  # the gateway calls no server that does not report itself ready
     clients = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere)
     yield pages(clients, development=False).test_client()
     clients.close()

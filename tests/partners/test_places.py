@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.outbox import Fact
 from protos.partners.v1 import directory_pb2 as pb
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions

@@ -19,11 +19,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.envelope import pack
 from chassis.ids import new_id
-from chassis.kafka import Consumer, Producer
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.envelope import pack
+from facts.kafka import Consumer, Producer
+from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Keyring, Signer
 from local.process import free_port

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.outbox import Fact
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import enquiries_pb2, facts_pb2

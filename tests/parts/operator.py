@@ -43,7 +43,17 @@ class Operator:
     def __init__(self, folder: Path, var: Path) -> None:
         self.folder = folder
         self.var = var
-        for part in ("chassis", "keys", "local", "protos", "services", "demo"):
+        for part in (
+            "chassis",
+            "keys",
+            "facts",
+            "trail",
+            "runtime",
+            "local",
+            "protos",
+            "services",
+            "demo",
+        ):
             (folder / part).symlink_to(ROOT / part)
         (folder / "var").symlink_to(var)
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chassis.db import migrate
+from chassis.migrate import migrate
 from local.postgres import Login, Postgres
 
 

@@ -25,6 +25,7 @@ FACTS = [
     for module in (partners_facts, referrals_facts, notifications_facts)
     for message in module.DESCRIPTOR.message_types_by_name.values()
 ]
+SHARED = ("chassis", "facts", "runtime", "trail")
 CODES = ("_id", "_ids", "_code", "_codes")
 SEALED = {
     "InvitationFact.sealed_letter",
@@ -109,7 +110,7 @@ def test_every_topic_is_in_the_register_with_its_messages() -> None:
 def test_every_source_names_only_registered_topics() -> None:
     register = (ROOT / "protos" / "README.md").read_text()
     grep = subprocess.run(
-        ["git", "grep", "-hoE", r"\"enlace\.[a-z]+\.v1(\.dlq)?\"", "--", "services", "chassis"],
+        ["git", "grep", "-hoE", r"\"enlace\.[a-z]+\.v1(\.dlq)?\"", "--", "services", *SHARED],
         cwd=ROOT,
         capture_output=True,
         text=True,

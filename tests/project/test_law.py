@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LINTER = Path(sys.executable).parent / "lint-imports"
 ROLES = set(wire.names(contract_pb2.Role).values())
 SERVICES = ("partners", "referrals", "notifications", "gateway")
+PACKAGES = (
+    "chassis", "demo", "facts", "keys", "local", "protos", "runtime", "services", "trail",
+)  # fmt: skip
 
 # (contract, place of the planted violation, its code)
 VIOLATIONS = [
@@ -34,6 +37,12 @@ VIOLATIONS = [
     ("services", "services/partners/planted.py", "import services.referrals"),
     ("packages", "chassis/planted.py", "import services"),
     ("packages", "keys/planted.py", "import local"),
+    ("packages", "chassis/planted.py", "import facts"),
+    ("packages", "keys/planted.py", "import facts"),
+    ("packages", "facts/planted.py", "import trail"),
+    ("packages", "trail/planted.py", "import runtime"),
+    ("packages", "runtime/planted.py", "import local"),
+    ("packages", "runtime/planted.py", "import services"),
     ("packages", "protos/planted.py", "import chassis"),
     ("packages", "services/gateway/planted.py", "import demo"),
     ("layers", "services/notifications/wire.py", "import services.notifications.usecases"),
@@ -113,7 +122,7 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 
     A service that does not exist yet is there as an empty package.
     """
-    for folder in ("chassis", "demo", "keys", "local", "protos", "services"):
+    for folder in PACKAGES:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=_all_but_python)
     (tmp_path / "tests" / "project").mkdir(parents=True)
     shutil.copy(ROOT / "tests" / "project" / "doors.py", tmp_path / "tests" / "project")
@@ -214,7 +223,7 @@ def _all_but_python(folder: str, names: list[str]) -> set[str]:
 def test_the_chassis_knows_no_role() -> None:
     for file in [
         file
-        for folder in ("chassis", "keys", "local")
+        for folder in ("chassis", "facts", "keys", "local", "runtime", "trail")
         for file in sorted((ROOT / folder).rglob("*.py"))
     ]:
         words = {

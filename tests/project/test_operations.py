@@ -19,7 +19,7 @@ import requests
 from kafka import KafkaProducer
 
 from chassis.ids import new_id
-from chassis.records import unpack
+from facts.records import unpack
 from protos.referrals.v1 import erasures_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.faults import checker

@@ -21,7 +21,7 @@ from tests.parts.local_stack import ROOT
 
 FILES = sorted(
     path
-    for folder in ("chassis", "keys", "services")
+    for folder in ("chassis", "facts", "keys", "runtime", "services", "trail")
     for path in (ROOT / folder).rglob("*.py")
     if "vocabulary" not in path.parts
 )

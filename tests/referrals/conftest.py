@@ -13,8 +13,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from chassis.db import Database
-from chassis.rpc import Server
 from chassis.second import NONE, Kin
+from chassis.server import Server
 from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
 from chassis.wire import number
 from keys import key_folder

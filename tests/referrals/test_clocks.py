@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from chassis import audit, metrics, outbox
-from chassis.outbox import Fact
+from chassis import audit, metrics
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
+from facts import outbox
+from facts.outbox import Fact
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
@@ -474,7 +475,7 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     bad, good = story.sent(), story.sent()
     version = int(bad.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
-        outbox.keep(
+        outbox.save(
             tx,
             [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())],
         )

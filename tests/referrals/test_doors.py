@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from chassis import log
 from chassis.ids import is_id
-from chassis.rpc import Limits
+from chassis.limits import Limits
 from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal
@@ -170,10 +170,10 @@ def counted(service: Service) -> Iterator[Service]:
     """
     limits = Limits(1, now=lambda: 0.0)
     for servicer in service.made.servicers:
-        servicer.count_with(limits)
+        servicer.use_limits(limits)
     yield service
     for servicer in service.made.servicers:
-        servicer.count_with(Limits(100_000))
+        servicer.use_limits(Limits(100_000))
 
 
 def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted: Service) -> None:

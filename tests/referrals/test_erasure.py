@@ -15,16 +15,18 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from kafka.admin import KafkaAdminClient
 
 import chassis
-from chassis import metrics, records
+from chassis import metrics
 from chassis.config import ServiceSettings
-from chassis.db import Database, migrate
-from chassis.envelope import pack
+from chassis.db import Database
 from chassis.errors import Unavailable
 from chassis.ids import new_id
-from chassis.kafka import Broker, Producer, create_topics
-from chassis.outbox import Fact
+from chassis.migrate import migrate
 from chassis.tokens import SYSTEM
-from chassis.witness import Witness
+from facts import records
+from facts.envelope import pack
+from facts.kafka import Broker, Producer, create_topics
+from facts.outbox import Fact
+from facts.witness import Witness
 from keys import key_folder
 from keys.sealing import CannotOpen, Keyring, Signer
 from protos.referrals.v1 import contacts_pb2, erasures_pb2, facts_pb2, people_pb2

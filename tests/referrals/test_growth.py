@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from chassis import outbox
 from chassis.db import Transaction
 from chassis.tokens import SYSTEM, Caller
+from facts import outbox
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import State

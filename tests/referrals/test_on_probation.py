@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb

@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 from google.protobuf.message import DecodeError
 
-from chassis.envelope import NewerKind
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import subscriptions

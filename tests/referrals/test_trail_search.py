@@ -19,6 +19,7 @@ from services.referrals.people.usecases import trail
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_openings import opens, somebody
+from trail import chain
 
 
 @pytest.fixture
@@ -165,8 +166,8 @@ def test_what_was_witnessed_and_is_not_there_any_more_is_found(
         cut = trail.verify(tx, audit.START, {head.sequence + 7: {b"x"}})
         forked = trail.verify(tx, audit.START, {head.sequence - 1: {b"x"}})
     assert (ours.witnesses, ours.findings) == (1, [])
-    assert cut.findings == [audit.Finding(head.sequence + 7, "cut")]
-    assert forked.findings == [audit.Finding(head.sequence - 1, "forked")]
+    assert cut.findings == [chain.Finding(head.sequence + 7, "cut")]
+    assert forked.findings == [chain.Finding(head.sequence - 1, "forked")]
 
 
 def test_a_token_to_go_on_can_not_be_made_up(auditor: Client) -> None:

@@ -20,7 +20,7 @@ from prometheus_client import REGISTRY
 
 from chassis import streams
 from chassis.db import Database, Transaction
-from chassis.rpc import Server
+from chassis.server import Server
 from chassis.streams import EACH, MOST
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Caller, Verifier
 from keys import key_folder
@@ -296,7 +296,7 @@ def test_a_token_of_a_store_that_was_restored_is_refused_by_name(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = begun(story.ngo)
-    monkeypatch.setattr("chassis.outbox.STORE", "SELECT 'another' AS store")
+    monkeypatch.setattr("facts.outbox.STORE", "SELECT 'another' AS store")
     assert refusal(lambda: next_of(story.ngo, token)) == (
         "FAILED_PRECONDITION",
         "resume_token_lost",

@@ -7,8 +7,8 @@ all.
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.envelope import NewerKind
-from chassis.outbox import Fact
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
 from services.notifications.domain.message import (

@@ -6,9 +6,9 @@ The sending itself is no part of any transaction.
 import secrets
 from datetime import datetime, timedelta
 
-from chassis import outbox
 from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
+from facts import outbox
 from keys.sealing import Keyring
 from services.notifications import wire
 from services.notifications.domain import delivery as rules
@@ -215,7 +215,7 @@ class Sending:
         message = messages.note_unreached(tx, message_id)
         if message is None:
             return
-        outbox.keep(tx, [wire.undeliverable(message, reason, now)])
+        outbox.save(tx, [wire.undeliverable(message, reason, now)])
         messages.keep(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)
 
 

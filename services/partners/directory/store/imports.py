@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from chassis.db import Row, Transaction, take_turn
+from chassis.db import Row, Transaction, advisory_lock
 from chassis.tokens import Caller, Evidence
 from keys.sealing import Keyring
 from services.partners.directory.domain.import_job import (
@@ -59,7 +59,7 @@ def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file:
 
 def lock_queue(tx: Transaction) -> None:
     """Waits until no other process claims or adds an import."""
-    take_turn(tx, "imports")
+    advisory_lock(tx, "imports")
 
 
 def count_waiting(tx: Transaction, importer_id: str) -> int:

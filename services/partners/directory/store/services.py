@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
-from chassis import outbox
 from chassis.db import Row, Transaction
+from facts import outbox
 from services.partners.directory.domain.location import Accessibility
 from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.service import (
@@ -145,7 +145,7 @@ def keep_many(
     ]
     _write(tx, rows + [_values(item) for item in changed])
     _add_words(tx, written)
-    outbox.keep(tx, [fact for service in written for fact in facts.service_facts(service)])
+    outbox.save(tx, [fact for service in written for fact in facts.service_facts(service)])
     for service in written:
         service.facts.clear()
 
@@ -446,5 +446,5 @@ def _type_synonyms() -> str:
 
 
 def _publish(tx: Transaction, service: Service) -> None:
-    outbox.keep(tx, facts.service_facts(service))
+    outbox.save(tx, facts.service_facts(service))
     service.facts.clear()

@@ -1,6 +1,6 @@
 """The facts of services: those of protos/partners/v1/facts.proto that are to be published."""
 
-from chassis.outbox import Fact
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from services.partners.directory.domain.service import Service
 from services.partners.network.wire.facts import facts_of

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from chassis import outbox
-from chassis.db import Row, Transaction, if_there_is_room
+from chassis.db import Row, Transaction, skip_if_disk_full
+from facts import outbox
 from services.partners.members.domain.api_key import ApiKey, ApiKeyEntry
 from services.partners.members.wire import facts
 
@@ -105,7 +105,7 @@ def count_live(tx: Transaction, organization_id: str, now: datetime) -> int:
 
 def touch(tx: Transaction, id: str, now: datetime) -> None:
     """Records a use; no fact, and no new version."""
-    with if_there_is_room(tx):
+    with skip_if_disk_full(tx):
         tx.execute("UPDATE api_keys SET last_use_time = %s WHERE id = %s", (now, id))
 
 
@@ -141,5 +141,5 @@ def read(row: Row) -> ApiKey:
 
 
 def _publish(tx: Transaction, key: ApiKey) -> None:
-    outbox.keep(tx, facts.api_key_facts(key))
+    outbox.save(tx, facts.api_key_facts(key))
     key.facts.clear()

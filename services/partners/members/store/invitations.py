@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
+from facts import outbox
 from services.partners.members.domain.invitation import (
     Invitation,
     InvitationEntry,
@@ -157,5 +157,5 @@ def read(row: Row) -> Invitation:
 
 
 def _publish(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
-    outbox.keep(tx, facts.invitation_facts(invitation, sealed_letter))
+    outbox.save(tx, facts.invitation_facts(invitation, sealed_letter))
     invitation.facts.clear()

@@ -4,9 +4,9 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.wire import Position
+from facts import outbox
 from services.partners.members.domain.evidence import WARNED_AT, Evidence, EvidenceKind
 from services.partners.members.domain.organization import (
     ACTIVE,
@@ -109,7 +109,7 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "update_time": organization.update_time,
         },
     )
-    outbox.keep(tx, facts.organization_facts(organization))
+    outbox.save(tx, facts.organization_facts(organization))
     organization.facts.clear()
 
 

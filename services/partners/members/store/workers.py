@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from chassis import outbox
-from chassis.db import Row, Transaction, if_there_is_room
+from chassis.db import Row, Transaction, skip_if_disk_full
 from chassis.wire import Position
+from facts import outbox
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import (
     ABSOLUTE,
@@ -300,7 +300,7 @@ def prove_session(tx: Transaction, secret_hash: bytes, worker_id: str, time: dat
 
 def touch_session(tx: Transaction, secret_hash: bytes, now: datetime) -> None:
     """Records a use of the session."""
-    with if_there_is_room(tx):
+    with skip_if_disk_full(tx):
         tx.execute(
             "UPDATE sessions SET last_use_time = %s WHERE secret_hash = %s", (now, secret_hash)
         )
@@ -363,5 +363,5 @@ def read(row: Row) -> Worker:
 
 
 def _publish(tx: Transaction, worker: Worker) -> None:
-    outbox.keep(tx, facts.worker_facts(worker))
+    outbox.save(tx, facts.worker_facts(worker))
     worker.facts.clear()

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chassis import audit
 from chassis.audit import Entry
-from chassis.db import Transaction, take_turn
+from chassis.db import Transaction, advisory_lock
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from services.partners.members.domain.organization import Organization, OrganizationEntry
@@ -30,7 +30,7 @@ def found_network(
 
     Returns False, and changes nothing, where a coordinator exists.
     """
-    take_turn(tx, "found_network")
+    advisory_lock(tx, "found_network")
     if workers.is_founded(tx):
         return False
     _create(tx, now, organization, coordinators, passwords)
@@ -50,7 +50,7 @@ def found_elsewhere(
     False, and changes nothing, where there are coordinators of several organisations already, or
     none at all.
     """
-    take_turn(tx, "found_network")
+    advisory_lock(tx, "found_network")
     if len(workers.coordinating_organizations(tx)) != 1:
         return False
     _create(tx, now, organization, [coordinator], [password])

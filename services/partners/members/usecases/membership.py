@@ -3,7 +3,6 @@
 import secrets
 from datetime import datetime, timedelta
 
-from chassis import outbox
 from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotFound
@@ -11,6 +10,7 @@ from chassis.guesses import Budget, Guesses
 from chassis.ids import new_id
 from chassis.local_time import latest_day
 from chassis.rpc import Call
+from facts import outbox
 from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.members.domain.organization import (
@@ -87,7 +87,7 @@ class Membership:
             messages.application_letter(recipient, token, request.language),
             f"applications/{id}/letter",
         )
-        outbox.keep(call.tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
+        outbox.save(call.tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
         return pb.ApplyForMembershipResponse(
             reference=reference, answer_within_days=ANSWERED_WITHIN.days
         )

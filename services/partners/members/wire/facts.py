@@ -5,8 +5,8 @@ Their messages are those of protos/partners/v1/facts.proto.
 
 from datetime import datetime
 
-from chassis.outbox import Fact
 from chassis.wire import timestamp
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from services.partners.members.domain.account_notice import AccountNotice
 from services.partners.members.domain.api_key import ApiKey

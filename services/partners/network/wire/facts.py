@@ -1,6 +1,6 @@
 """The facts that a change of a subject recorded, in the form for publication."""
 
-from chassis.outbox import Fact
+from facts.outbox import Fact
 from services.partners.network.domain.subject import Subject
 
 

@@ -11,7 +11,7 @@ TESTED := 3.11 3.12 3.13
 INSTALL = requirements/install $(PY) $< "$(firstword $(TESTED)) to $(lastword $(TESTED))"
 # A stack that is given a broker needs none of its own.
 BROKER = [ -n "$$KAFKA_BOOTSTRAP_SERVERS" ] || $(PY) -m local.broker
-CODE := $(wildcard chassis keys local protos services demo bench tests)
+CODE := $(wildcard chassis keys facts trail runtime local protos services demo bench tests)
 # Tests of one file stay together, so what a module sets up is set up once; their order is tests/conftest.py's. One process more than a small machine has
 # processors, since a fifth of the time is spent waiting; with two more it took longer (20:34 against 19:52).
 PYTEST ?= -n 3 --dist loadfile --no-loadscope-reorder

@@ -1,4 +1,4 @@
-"""The trail: how fast its chain is computed anew, and the marks of its rows are checked."""
+"""The trail: the speed at which its chain is computed again and the marks of its rows checked."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller, Evidence
 from keys import key_folder
 from tests.parts.local_stack import LocalStack
+from trail import chain
 
-# a row of the head has so many versions until the end of its transaction, and each is passed over
+# the head's row has CHUNK versions until its transaction ends, and each update passes over them
 ROWS, CHUNK = 100_000, 500
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Fills the trail of referrals as its service does, and verifies all of it."""
+    """Fills the trail of referrals as the service does, and verifies all of it."""
     database = Database(
         stack.database_url("referrals"),
         max_size=1,
@@ -43,9 +44,9 @@ def measure(stack: LocalStack) -> list[Measured]:
             audit.record(tx, caller, datetime.now(UTC), entries)
     filled = time.perf_counter() - began
     with database.transaction(SYSTEM, timeout=600) as tx:
-        end, marked = audit.head(tx), audit.marked_since(tx)
+        end, marked = audit.head(tx), chain.marked_since(tx)
         began = time.perf_counter()
-        last, findings = audit.verify(tx, audit.START, end.sequence, {}, marked)
+        last, findings = chain.verify(tx, audit.START, end.sequence, {}, marked)
         seconds = time.perf_counter() - began
     database.close()
     assert last == end, "the trail does not fit"

@@ -1,7 +1,7 @@
-"""What every service stands on, and nothing that any one of them is about.
+"""The parts that every service needs to answer a call: server, database, tokens, errors, log.
 
-A module is let in when two services use it today, when its name is the one thing it does, and when
-no word of the business is in it. It never imports `services`, `protos` or `local`. Each outside
-library has one door: the database, the broker and gRPC have theirs here, cryptography has its own
-in `keys` (the import law in pyproject.toml says which).
+A module belongs here if two services use it today, if its name states the one thing it does, and if
+it has no word of the business. The chassis imports no other package of the project but `keys`. Each
+outside library has one door: the database and gRPC have theirs here, Kafka in `facts`, cryptography
+in `keys` (the import law in pyproject.toml lists them).
 """

@@ -1,13 +1,13 @@
-"""Which addresses are out in the world: the one rule against being used to look into our own
-network.
+"""Decides which network addresses may be called. Protects the internal network from requests to
+addresses that partners entered.
 """
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 Address = IPv4Address | IPv6Address
-_NAT64 = IPv6Network("64:ff9b::/96")  # IPv4 behind IPv6: what counts is the address inside
+_NAT64 = IPv6Network("64:ff9b::/96")  # IPv4 behind IPv6: the embedded address counts
 
-# Nobody's addresses that `ipaddress` takes for the world's: site-local (RFC 3879), documentation
+# Unassigned addresses that `ipaddress` takes for public: site-local (RFC 3879), documentation
 # (RFC 3849, 9637, 5737), discard (RFC 6666) and the translation prefix of a network's own (RFC
 # 8215).
 _NOWHERE = tuple(
@@ -20,7 +20,7 @@ _NOWHERE = tuple(
 
 
 def may_call(address: Address, *, development: bool) -> bool:
-    """Whether an address is out in the world; in development, the machine itself too."""
+    """Returns True for a public address; in development, also for the loopback."""
     address = _inner(address)
     if development and address.is_loopback:
         return True
@@ -33,7 +33,7 @@ def may_call(address: Address, *, development: bool) -> bool:
 
 
 def _inner(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 one that is only another way of writing it."""
+    """Returns the IPv4 address that an IPv6 address embeds, or else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

@@ -1,11 +1,9 @@
-"""Which calls get a thread: so many at once, so many waiting, and beyond that a thread that only
-says no.
+"""Thread pool for calls, with a bounded queue and a fair share for each caller.
 
-grpc hands every call to the pool's `submit`; a pool that refuses there would break the server's own
-loop, so a call that is too many is given to a small second pool, where `turned_away` refuses it
-before anything is done. `waited` says how long the call of this thread had to wait for it. Each
-caller has a lane (`announce`): a share of the threads at most, and three quarters of all that wait,
-so that another's call waits behind few of one that floods, and there is room for it.
+grpc submits every call to the pool. A pool that raised there would break the server's own loop, so
+excess calls run on a small second pool, where `check_admitted` refuses them at once. Each caller
+has a lane (`set_lane`): its calls occupy at most a share of the threads and three quarters of the
+queue, so that a caller who floods the service delays mostly itself.
 """
 
 import threading
@@ -20,49 +18,51 @@ from chassis.errors import Exhausted, Unavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_here = threading.local()
+_local = threading.local()
 
 
-def announce(caller: str) -> None:
-    """Says whose the call is that this thread hands to the pool next; "" for nobody's."""
-    _here.lane = caller
+def set_lane(caller: str) -> None:
+    """Sets the caller of the next call that this thread submits; "" for an unknown caller."""
+    _local.lane = caller
 
 
 class CallPool(ThreadPoolExecutor):
-    """Works on `threads` calls at once and keeps no more than `most` under way and waiting
-    together; of one caller on `share` at once, if that is said.
+    """Runs `threads` calls at once and holds at most `most` running and waiting; `share` limits the
+    threads of one caller.
     """
 
     def __init__(self, threads: int, most: int, *, share: int = 0) -> None:
-        super().__init__(threads, thread_name_prefix="rpc", initializer=self._belong)
+        super().__init__(threads, thread_name_prefix="rpc", initializer=self._bind_thread)
         self._most = most
         self._share = share
-        self._under_way = 0
-        self._of = Counter[str]()  # under way and waiting, by caller
-        # of callers whose share is in work
+        self._running = 0
+        self._count_by_caller = Counter[str]()  # running and waiting calls by caller
+        # calls of callers whose share of threads is in use
         self._waiting = defaultdict[str, deque[Callable[[], object]]](deque)
         self._counting = threading.Lock()
-        self._full = ThreadPoolExecutor(2, thread_name_prefix="rpc-full", initializer=_say_full)
+        self._refusing_pool = ThreadPoolExecutor(
+            2, thread_name_prefix="rpc-full", initializer=_mark_full
+        )
         self.stopping = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Takes a call in, or has it refused."""
-        lane, _here.lane = getattr(_here, "lane", "") if self._share else "", ""
-        done, came_at = Future[T](), monotonic()
+        """Accepts a call, or hands it to the threads that refuse it."""
+        lane, _local.lane = getattr(_local, "lane", "") if self._share else "", ""
+        done, submitted_at = Future[T](), monotonic()
 
         def begin() -> object:
-            return super(CallPool, self).submit(_work, done, came_at, fn, *args, **kwargs)
+            return super(CallPool, self).submit(_work, done, submitted_at, fn, *args, **kwargs)
 
         with self._counting:
-            full = self._under_way >= self._most or (
-                lane != "" and self._of[lane] >= self._most - self._most // 4
+            full = self._running >= self._most or (
+                lane != "" and self._count_by_caller[lane] >= self._most - self._most // 4
             )
             if full:
-                return self._full.submit(fn, *args, **kwargs)
-            self._under_way += 1
+                return self._refusing_pool.submit(fn, *args, **kwargs)
+            self._running += 1
             if lane:
-                self._of[lane] += 1
-            waits = lane != "" and self._of[lane] > self._share
+                self._count_by_caller[lane] += 1
+            waits = lane != "" and self._count_by_caller[lane] > self._share
             if waits:
                 self._waiting[lane].append(begin)
         done.add_done_callback(lambda _: self._done(lane))
@@ -70,9 +70,9 @@ class CallPool(ThreadPoolExecutor):
             begin()
         return done
 
-    def turn_away(self) -> None:
-        """From now on calls that begin are refused, also those that wait behind their caller's
-        others; those under way go on.
+    def refuse_waiting(self) -> None:
+        """Refuses all calls that have not started yet, those that wait for their caller's share
+        included. Running calls go on.
         """
         self.stopping = True
         with self._counting:
@@ -81,53 +81,51 @@ class CallPool(ThreadPoolExecutor):
         for begin in waiting:
             begin()
 
-    def _belong(self) -> None:
-        _here.pool = self
+    def _bind_thread(self) -> None:
+        _local.pool = self
 
     def _done(self, lane: str) -> None:
-        """Begins the next call of this caller, if one waits for its share."""
+        """Starts the next call of this caller, if one waits for its share."""
         following: Callable[[], object] | None = None
         with self._counting:
-            self._under_way -= 1
+            self._running -= 1
             if lane:
-                self._of[lane] -= 1
+                self._count_by_caller[lane] -= 1
                 if waiting := self._waiting.get(lane):
                     following = waiting.popleft()
                 else:
                     self._waiting.pop(lane, None)
-                if not self._of[lane]:
-                    del self._of[lane]
+                if not self._count_by_caller[lane]:
+                    del self._count_by_caller[lane]
         if following is not None:
             following()
 
 
 def _work(
-    done: Future[Any], came_at: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    done: Future[Any], submitted_at: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> None:
-    _here.waited = monotonic() - came_at
+    _local.waited = monotonic() - submitted_at
     try:
         done.set_result(fn(*args, **kwargs))
-    except BaseException as error:  # as an executor's own future has it
+    except BaseException as error:  # as ThreadPoolExecutor does
         done.set_exception(error)
 
 
 def waited() -> float:
-    """Returns the seconds that the call under way had waited for this thread when it began; 0
-    outside of a pool.
+    """Returns the seconds that the current call waited for its thread; 0 outside of a pool."""
+    return getattr(_local, "waited", 0.0)
+
+
+def _mark_full() -> None:
+    _local.full = True
+
+
+def check_admitted() -> None:
+    """Raises Exhausted or Unavailable if this thread may only refuse its call: the pool is full, or
+    stopping.
     """
-    return getattr(_here, "waited", 0.0)
-
-
-def _say_full() -> None:
-    _here.full = True
-
-
-def turned_away() -> None:
-    """Refuses the call that this thread has been given if it is one too many, or came too late to
-    be begun.
-    """
-    if getattr(_here, "full", False):
+    if getattr(_local, "full", False):
         raise Exhausted("too_many_requests", 1)
-    pool = getattr(_here, "pool", None)
+    pool = getattr(_local, "pool", None)
     if pool is not None and pool.stopping:
         raise Unavailable("service_unreachable")

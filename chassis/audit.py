@@ -1,33 +1,39 @@
-"""The trail: who did or read what, for which purpose, and whether it was allowed; ids and codes
-only, each row chained to the one before.
+"""The audit trail: who did or read something, for which purpose, and whether it was allowed. Each
+row holds ids and codes only, and is chained to the row before.
 
-Written in the transaction of what it records: no row, no change, and no answer. The service's role
-can add rows, and neither choose their place nor change or remove any. Who owns the database can;
-then the chain does not fit any more, or not what others have witnessed of it (chassis.heads). Each
-row carries a mark (HMAC-SHA256) by a key that only the service's processes have, over what it says
-and the token that it was said by: a role of the database alone adds no row that fits. Limit: a
-service that was taken over has that key; it can write false rows from then on, not other ones in
-their place.
+A row is written in the transaction of the call that it records, so neither a change nor an answer
+exists without its row. The service's role can only add rows, and the database assigns their places.
+The owner of the database can change rows; then the chain (trail/chain.py) or the heads that other
+services store (trail/heads.py) do not match any more.
+
+Each row carries a mark: an HMAC-SHA256 over its contents and the caller's token, with a key that
+only the service's processes have. So the password of the database is not enough to add a valid row.
+Limit: a service that is taken over has that key; from then on it can write false rows, but not
+replace earlier ones.
 """
 
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from google.protobuf.message import Message
+
 from chassis.db import Bounded, Transaction
+from chassis.ids import is_id
 from chassis.tokens import Caller
 from keys.sealing import Keyring
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One act on one object.
+    """An action on an object.
 
-    `action` is a verb of the business, `object_id` opaque, `detail_codes` e.g. field groups.
+    `action` is a verb of the business, `object_id` an opaque id, `detail_codes` lists e.g. field
+    groups.
     """
 
     action: str
@@ -38,76 +44,51 @@ class Entry:
 
 @dataclass(frozen=True)
 class Head:
-    """A row's place in the chain: its sequence and its hash."""
+    """The sequence and hash of a row: a position in the chain."""
 
     sequence: int
     hash: bytes
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Where the trail is not what it was: `reason` is altered, missing, forked (another row was
-    witnessed there), cut (rows were witnessed beyond), forged (its mark is not of the service's
-    key), unmarked (it has none), untied (a worker's or a key's, without a token) or repeated (a
-    copy of an earlier row).
-    """
-
-    sequence: int
-    reason: str
-
-
 START = Head(0, sha256(b"enlace.audit.v1").digest())
-"""What the first row is chained to."""
+"""The position before the first row."""
 
-_NONCE = 8  # bytes before the hash of a mark: two rows that say the same have two marks
+_NONCE = 8  # bytes before the hash of a mark, so that equal rows have different marks
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ROLLING = timedelta(hours=1)
-"""Time after the first marked row in which the version before, which makes none, may still run."""
-
-# A row as it was hashed, by nothing but built-in functions, with its hash before it (migration 3
-# says the same), and its mark behind it.
-_LINES = (
-    "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch"
-    " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
-    " actor_kind, actor_id, organization_id, action, object_id, purpose_code,"
-    " array_to_string(detail_codes, ','), allowed::int, reason,"
-    " token_hash, (extract(epoch FROM token_end) * 1000000)::bigint, encode(mark, 'hex')"
-    " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence) TO STDOUT (NULL '')"
-)
 
 
 class Marker:
-    """Makes the marks of a service's rows.
+    """Computes the marks of a service's rows.
 
-    Its key is derived from the secret that the service's keyring keeps for ever, at the first use.
+    The key is derived at the first use from the permanent secret of the service's keyring.
     """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._key = b""
 
-    def __call__(self, said: bytes) -> bytes:
-        """A new mark of what a row says.
+    def __call__(self, contents: bytes) -> bytes:
+        """Returns a new mark for the contents of a row.
 
-        Raises Unavailable while a key service that has the secret has not answered once.
+        Raises Unavailable if the secret is in a key service that has not answered yet.
         """
-        return self._mark(secrets.token_bytes(_NONCE), said)
+        return self._mark(secrets.token_bytes(_NONCE), contents)
 
-    def holds(self, mark: bytes, said: bytes) -> bool:
-        """Whether this service made the mark, for a row that says this."""
-        return hmac.compare_digest(self._mark(mark[:_NONCE], said), mark)
+    def holds(self, mark: bytes, contents: bytes) -> bool:
+        """Returns True if this service made the mark for these contents."""
+        return hmac.compare_digest(self._mark(mark[:_NONCE], contents), mark)
 
-    def _mark(self, nonce: bytes, said: bytes) -> bytes:
+    def _mark(self, nonce: bytes, contents: bytes) -> bytes:
         self._key = self._key or self._keyring.fingerprint(b"rows", "audit")
-        return nonce + hmac.digest(self._key, nonce + said, "sha256")
+        return nonce + hmac.digest(self._key, nonce + contents, "sha256")
 
 
 def record(
     tx: Transaction, caller: Caller, time: datetime, entries: Sequence[Entry], *, refused: str = ""
 ) -> None:
-    """Adds entries to the trail; `refused` is the reason when they were not allowed.
+    """Adds entries to the trail; `refused` is the reason if the action was not allowed.
 
-    The last act of a transaction: from here on nobody else can write to the trail until it ends.
+    Call it last in a transaction: it locks the trail until the transaction ends.
     """
     marker = tx.marker if isinstance(tx, Bounded) else None
     token = caller.token
@@ -134,11 +115,11 @@ def record(
             " purpose_code, detail_codes, allowed, reason,"
             " token_hash, token_end, mark) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
             " %s)",
-            [(*row, marker and marker(_said(*row))) for row in rows],
+            [(*row, marker and marker(_row_contents(*row))) for row in rows],
         )
 
 
-def _said(
+def _row_contents(
     time: datetime,
     kind: str,
     id: str,
@@ -152,7 +133,9 @@ def _said(
     token_hash: str | None,
     token_end: datetime | None,
 ) -> bytes:
-    """All that the service says in a row, as the mark covers it and as _LINES has it."""
+    """Returns the contents of a row as the mark covers them, in the format of
+    trail.chain._LINES.
+    """
     end = str(_micros(token_end)) if token_end else ""
     codes = ",".join(detail_codes)
     fields = (
@@ -175,7 +158,9 @@ def _micros(time: datetime) -> int:
 
 
 def is_append_only(tx: Transaction) -> bool:
-    """Whether the tables that say so of themselves are closed to changes by the service's role."""
+    """Returns True if the service's role can't change the tables whose comments declare them
+    append-only.
+    """
     row = tx.execute(
         "SELECT count(*) > 0 AND bool_and(NOT has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE')"
         " AND (obj_description(oid, 'pg_class') NOT LIKE 'owner only%'"
@@ -186,7 +171,7 @@ def is_append_only(tx: Transaction) -> bool:
     return bool(row and row["closed"])
 
 
-def readings(
+def accesses(
     tx: Transaction,
     object_id: str,
     actions: Sequence[str],
@@ -194,11 +179,10 @@ def readings(
     limit: int,
     before: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Returns who did these actions on an object, newest first; `before` is a sequence to go on
-    from.
+    """Returns who did these actions on an object, newest first; `before` is the sequence to
+    continue from.
 
-    Somebody who does the same several times within an hour by the clock did it once; each refusal
-    is listed.
+    Equal actions of one person within a clock hour count once; each refusal is listed.
     """
     return tx.execute(
         "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code,"
@@ -226,9 +210,9 @@ def search(
     limit: int,
     before: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of the trail, newest first; what is empty does not narrow it.
+    """Returns rows of the trail, newest first; an empty argument does not narrow the search.
 
-    `before` is a sequence to go on from.
+    `before` is the sequence to continue from.
     """
     return tx.execute(
         "SELECT sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
@@ -256,93 +240,50 @@ def search(
 
 
 def head(tx: Transaction) -> Head:
-    """The last row, as the database keeps it apart."""
+    """Returns the last row's sequence and hash, from the table that holds them apart from the
+    trail.
+    """
     row = tx.execute("SELECT sequence, hash FROM audit_head").fetchone()
     return Head(row["sequence"], bytes(row["hash"])) if row else Head(-1, b"")
 
 
-def marked_since(tx: Transaction) -> int | None:
-    """The sequence from which on every row has to be marked; None if there is none yet.
+class Trail(list[Entry]):
+    """The trail entries of one call: those that its method adds, or else a default entry."""
 
-    Rows of before an update have none.
+    def __init__(self, action: str) -> None:
+        super().__init__()
+        self._action = action
+
+    def default_entry(self, caller: Caller, *messages: Message) -> Entry:
+        """Returns an entry for the rpc about the first id in these messages, or about the caller's
+        organisation if they name none.
+        """
+        return Entry(
+            self._action, next(filter(None, map(_object, messages)), caller.organization_id)
+        )
+
+
+def _object(message: Message) -> str:
+    """Returns the id that a message is about: its own, that of a resource in it, or the first id
+    that it names.
     """
-    row = tx.execute(
-        "WITH first AS (SELECT sequence, recorded_time FROM audit WHERE mark IS NOT NULL"
-        " ORDER BY sequence LIMIT 1)"
-        " SELECT CASE WHEN sequence = 1 THEN 1 ELSE (SELECT min(audit.sequence) FROM audit"
-        " WHERE audit.sequence > first.sequence"
-        " AND audit.recorded_time > first.recorded_time + %s) END AS sequence FROM first",
-        (_ROLLING,),
-    ).fetchone()
-    return row["sequence"] if row else None
-
-
-def repeated(tx: Transaction) -> list[Finding]:
-    """Rows that were copied: a mark is made once."""
-    rows = tx.execute(
-        "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
-        " ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
-        " WHERE times > 1 ORDER BY sequence"
-    )
-    return [Finding(row["sequence"], "repeated") for row in rows]
-
-
-def verify(
-    tx: Transaction,
-    after: Head,
-    until: int,
-    witnessed: Mapping[int, Iterable[bytes]],
-    marked: int | None = None,
-) -> tuple[Head, list[Finding]]:
-    """Computes the chain anew from the row after `after` to the one at `until`; `witnessed` are the
-    hashes that others have kept, by sequence.
-
-    Marks are checked where the service's own key is at hand; from the sequence `marked` on
-    (`marked_since`) a row without one is a finding. Returns the last row with the hash that it
-    should have, and what is wrong up to there. Nothing that the database says of the chain is
-    believed.
-    """
-    findings: list[Finding] = []
-    marker = tx.marker if isinstance(tx, Bounded) else None
-    last, expected = after.sequence, after.hash
-    with tx.cursor() as cursor, cursor.copy(_LINES, (after.sequence, until)) as rows:
-        for row in rows:
-            kept, _, text = bytes(row[:-1]).partition(b"\t")
-            line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
-            sequence = int(line[: line.index(b"\t")])
-            if sequence != last + 1:
-                findings.append(Finding(last + 1, "missing"))
-            digest = sha256(expected + line)
-            fits = digest.hexdigest().encode() == kept
-            # so that the rows behind it are not all called altered
-            expected = digest.digest() if fits else bytes.fromhex(kept.decode())
-            if not fits:
-                findings.append(Finding(sequence, "altered"))
-            if any(seen != expected for seen in witnessed.get(sequence, ())):
-                findings.append(Finding(sequence, "forked"))
-            due = marked is not None and sequence >= marked
-            reason = (
-                _unproven(marker, line, token_hash, token_end, mark, due=due)
-                if fits and marker
-                else ""
-            )
-            if reason:
-                findings.append(Finding(sequence, reason))
-            last = sequence
-    if last < until:
-        findings.append(Finding(last + 1, "missing"))
-    return Head(last, expected), findings
-
-
-def _unproven(
-    marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
-) -> str:
-    """Returns why the proof of a row does not hold; "" if it does."""
-    if not mark:
-        return "unmarked" if due else ""
-    _, time, _, said = line.split(b"\t", 3)
-    if not marker.holds(
-        bytes.fromhex(mark.decode()), b"\t".join((time, said, token_hash, token_end))
-    ):
-        return "forged"
-    return "untied" if not token_hash and said.startswith((b"worker\t", b"key\t")) else ""
+    fields = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
+    inner = [
+        getattr(message, field.name)
+        for field in fields
+        if field.message_type and message.HasField(field.name)
+    ]
+    own = [message, *(part for part in inner if "id" in part.DESCRIPTOR.fields_by_name)]
+    named = [
+        getattr(part, field.name)
+        for part in own
+        for field in part.DESCRIPTOR.fields
+        if field.name == "id"
+    ]
+    named += [
+        getattr(part, field.name)
+        for part in own
+        for field in part.DESCRIPTOR.fields
+        if field.name.endswith("_id") and field.name != "request_id"
+    ]
+    return next((value for value in named if isinstance(value, str) and is_id(value)), "")

@@ -1,27 +1,27 @@
-"""The clock: the only module that asks the machine for the time."""
+"""The clock: the only module that reads the machine's time."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 AHEAD = timedelta(minutes=1)
-"""How far ahead of this clock another process's may have written; a time that lies further ahead
-was written by a clock that was wrong.
+"""The largest difference between the clocks of two processes. A stored time further ahead comes
+from a clock that was wrong.
 """
 
 
 class Clock(Protocol):
     """Supplies the current time.
 
-    Everything that needs it takes a Clock, so that tests control it.
+    Everything that needs the time takes a Clock, so that tests control it.
     """
 
     def now(self) -> datetime:
-        """The time in UTC, with its zone."""
+        """Returns the current time in UTC, with its zone."""
 
 
 class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> datetime:
-        """The time in UTC, with its zone."""
+        """Returns the current time in UTC, with its zone."""
         return datetime.now(UTC)

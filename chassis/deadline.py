@@ -1,5 +1,5 @@
-"""The end of the call under way: set once when the call comes in, it bounds everything that is done
-for it, however many statements or transactions.
+"""The deadline of the current call: set when the call arrives, it limits all work for the call,
+however many statements or transactions that takes.
 """
 
 import time
@@ -12,7 +12,7 @@ _end: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def until(end: float) -> Iterator[None]:
-    """What is done inside has time until `end`, a moment of time.monotonic()."""
+    """Sets the deadline for the block; `end` is a time of time.monotonic()."""
     token = _end.set(end)
     try:
         yield
@@ -21,16 +21,18 @@ def until(end: float) -> Iterator[None]:
 
 
 def current() -> float | None:
-    """The moment by which the call under way must have ended; None outside of a call."""
+    """Returns the deadline of the current call as a time of time.monotonic(); None outside of a
+    call.
+    """
     return _end.get()
 
 
 def left(seconds: float) -> float:
-    """So many seconds, or what the call under way has left if that is less; never below 0."""
+    """Returns the seconds left until the deadline, at most `seconds`, and never below 0."""
     return max(0.0, after(seconds) - time.monotonic())
 
 
 def after(seconds: float) -> float:
-    """The moment in so many seconds, or the end of the call under way if that is earlier."""
+    """Returns the time in `seconds` from now, or the deadline if that is earlier."""
     end, moment = _end.get(), time.monotonic() + seconds
     return moment if end is None else min(moment, end)

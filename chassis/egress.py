@@ -1,11 +1,10 @@
-"""One client for HTTP going out: it looks at the addresses that a name means at this moment, and
-connects to one of exactly those.
+"""HTTP client for outgoing requests. It checks the addresses that a host name resolves to, and
+connects to exactly one of those.
 
-A name may be harmless when it is entered and point into our own network later; so the rule is asked
-again at every connection. No redirect is followed, no proxy or netrc of the environment used, no
-cookie kept, and no more of an answer is read than whoever asks has room for. Limit: an EgressClient
-leads to one endpoint and is for one thread at a time; looking up a name is the system's and has the
-system's patience.
+A name may be harmless when it is entered and point into our own network later, so each connection
+checks again. The client follows no redirect, uses no proxy or netrc of the environment, stores no
+cookie, and reads no more of a response than the caller allows. Limit: an EgressClient serves one
+endpoint and one thread at a time; the system resolves names, with its own timeout.
 """
 
 import contextlib
@@ -28,21 +27,21 @@ from urllib3.util.connection import create_connection
 
 from chassis.addresses import may_call
 
-# It would log whole addresses at WARNING; a partner may have put a token into its own.
+# urllib3 logs whole URLs at WARNING, and a partner's URL may contain a token.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 TIMEOUT = 10.0  # seconds, for an attempt as a whole
 _CONNECT_TIMEOUT = 5.0
-_ANSWER = 16_384  # bytes that are read to keep the connection; whoever answers more is hung up on
+_ANSWER = 16_384  # bytes read to keep the connection open; after a longer response it is closed
 
 
 class RefusedAddress(NewConnectionError):
-    """The name means an address that is never called."""
+    """The name resolves to an address that must not be called."""
 
 
 class Connection:
-    """What the connections of one EgressClient share: the rule, and a handle on the latest
-    connection by which it can be cut from another thread.
+    """Creates the checked connections of one EgressClient, and can cut the latest one from another
+    thread.
     """
 
     def __init__(self, *, development: bool, timeout: float) -> None:
@@ -52,13 +51,13 @@ class Connection:
         self._handle: socket.socket | None = None
 
     def connect(self, asking: HTTPConnection, host: str, port: int) -> socket.socket:
-        """Resolves, refuses, connects."""
+        """Resolves the name, checks all addresses, and connects to one of them."""
         try:
             resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise NameResolutionError(host, asking, socket.gaierror("unknown")) from error
         addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in resolved))
-        # All of them or none: a name that means inside and outside at once is a trick.
+        # A name that resolves to both internal and public addresses is an attack.
         if not all(
             may_call(ip_address(address), development=self.development) for address in addresses
         ):
@@ -81,8 +80,8 @@ class Connection:
         raise NewConnectionError(asking, "failed") from failure
 
     def cut(self) -> None:
-        """Ends the connection under way, whatever it is doing: a receiver that sends a byte every
-        nine seconds never runs into a read timeout.
+        """Shuts the current connection down, whatever it is doing. A receiver that sends a byte
+        every nine seconds never runs into a read timeout.
         """
         self.was_cut = True
         if self._handle is not None:
@@ -90,14 +89,14 @@ class Connection:
                 self._handle.shutdown(socket.SHUT_RDWR)
 
     def hang_up(self) -> None:
-        """Lets the handle go."""
+        """Releases the handle on the latest connection."""
         if self._handle is not None:
             self._handle.close()
             self._handle = None
 
 
 def _pools(connection: Connection) -> dict[str, type[HTTPConnectionPool]]:
-    """Connection pools whose connections ask the connection."""
+    """Returns connection pools whose connections are made by `connection`."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
@@ -128,10 +127,10 @@ class _Adapter(HTTPAdapter):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of an attempt.
+    """The result of an attempt.
 
-    `error` is empty for a whole answer with 2xx; else timeout, connection, refused_address, http,
-    or too_long.
+    `error` is empty for a complete response with status 2xx; else timeout, connection,
+    refused_address, http, or too_long.
     """
 
     error: str
@@ -141,7 +140,7 @@ class Answer:
 
 
 class EgressClient:
-    """A way to one endpoint, kept open between attempts."""
+    """Sends requests to one endpoint over a connection that stays open between attempts."""
 
     def __init__(self, *, development: bool, timeout: float = TIMEOUT) -> None:
         self._development = development
@@ -158,26 +157,26 @@ class EgressClient:
         *,
         most: int | None = None,
     ) -> Answer:
-        """One attempt.
+        """Makes one attempt.
 
-        An answer longer than `most` bytes is none; without it nobody wants to read it.
+        A response longer than `most` bytes is an error; without `most` the body is ignored.
         """
-        kept_open = self._connection is not None
+        was_open = self._connection is not None
         started = time.perf_counter()
-        error, code, said = self._try(method, url, headers, body, most)
-        if error == "connection" and kept_open:
-            # The other side had closed the kept connection, which is its right; a fresh one
-            # decides. A repeat is recognised by its id.
-            error, code, said = self._try(method, url, headers, body, most)
-        return Answer(error, code, said, int((time.perf_counter() - started) * 1000))
+        error, code, content = self._try(method, url, headers, body, most)
+        if error == "connection" and was_open:
+            # The receiver may have closed the idle connection: try a fresh one. It recognises a
+            # repeated message by its id.
+            error, code, content = self._try(method, url, headers, body, most)
+        return Answer(error, code, content, int((time.perf_counter() - started) * 1000))
 
     def cut(self) -> None:
-        """Ends the attempt under way, from another thread."""
+        """Ends the current attempt, from another thread."""
         if self._connection is not None:
             self._connection.cut()
 
     def close(self) -> None:
-        """Lets the connection go."""
+        """Closes the connection."""
         self._session.close()
         if self._connection is not None:
             self._connection.hang_up()
@@ -190,7 +189,7 @@ class EgressClient:
         guard = threading.Timer(self._timeout, connection.cut)
         guard.daemon = True
         guard.start()
-        error, code, said, keep = "", 0, b"", False
+        error, code, content, is_whole = "", 0, b"", False
         room = _ANSWER if most is None else most + 1
         try:
             with self._session.request(
@@ -202,34 +201,35 @@ class EgressClient:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                if connection.was_cut:  # what looks like the end of an answer is the cut
+                if connection.was_cut:  # the end of the response is the cut
                     raise requests.Timeout
                 code = answer.status_code
                 error = "" if 200 <= code < 300 else "http"
-                said = answer.raw.read(room, decode_content=False)
-                keep = len(said) < room
+                content = answer.raw.read(room, decode_content=False)
+                is_whole = len(content) < room
         except requests.Timeout:
             error = "timeout"
         except requests.ConnectionError as failure:
             error = "refused_address" if _is_refused(failure) else "connection"
         except (requests.RequestException, HTTPError, ValueError, OSError):
-            # What broke after the status does not matter to who reads no answer.
+            # A failure after the status does not matter if the body is ignored.
             error = error if code and most is None else "connection"
         finally:
             guard.cancel()
         if connection.was_cut and (not code or most is not None):
             error = "timeout"
-        if most is not None and not error and not keep:
+        if most is not None and not error and not is_whole:
             error = "too_long"
-        if not keep or connection.was_cut:
+        if not is_whole or connection.was_cut:
             self.close()
-        return error, code, said if most is not None else b""
+        return error, code, content if most is not None else b""
 
     def _open(self) -> Connection:
         self._connection = Connection(development=self._development, timeout=self._timeout)
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.headers.clear()  # what is said is what the caller says: its owner is shown it
+        # sends only the caller's headers, which are shown to the webhook's owner
+        self._session.headers.clear()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Adapter(self._connection))

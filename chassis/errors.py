@@ -1,13 +1,13 @@
-"""The ways of saying no: typed refusals, each with a stable reason word that callers may rely on.
+"""Refusals: typed exceptions, each with a stable reason that callers may rely on.
 
-A refusal is an answer, not a fault: nothing was changed, and saying why is safe. Reasons and field
-names are codes; a refusal never carries what the caller sent. How each sounds outside is said once,
-in chassis.rpc (gRPC) and in the gateway (problem+json, page).
+A refusal is an answer, not a fault: nothing was changed, and its reason may be shown. Reasons and
+field names are codes; a refusal never contains data of the caller. chassis.refusals maps refusals
+to gRPC statuses, the gateway maps them to problem+json and to pages.
 """
 
 
 class Refusal(Exception):
-    """Something was asked that is not done. `reason` is a stable lower-case word."""
+    """Refuses a request. `reason` is a stable lower-case word."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -15,28 +15,30 @@ class Refusal(Exception):
 
 
 class Unauthenticated(Refusal):
-    """It is not known who asks: no token, a wrong or expired one, or a wrong secret."""
+    """Refuses an unknown caller: the token is missing, invalid or expired, or a secret is wrong."""
 
 
 class NotAllowed(Refusal):
-    """It is known who asks, and the role has no right to this at all.
+    """Refuses a known caller whose role has no right to this action at all.
 
-    For a single object say NotFound instead.
+    Raise NotFound instead if the right is missing for a single object only.
     """
 
 
 class NotFound(Refusal):
-    """It does not exist, or it is not yours: the two look the same."""
+    """Refuses access to an object that does not exist, or that the caller may not see: the two look
+    the same.
+    """
 
     def __init__(self) -> None:
         super().__init__("not_found")
 
 
 class Invalid(Refusal):
-    """The request itself is wrong.
+    """Refuses a malformed request.
 
-    `violations` lists (field path, reason): required, unknown_code, too_long, out_of_range,
-    malformed.
+    `violations` lists (field path, reason); reasons are required, unknown_code, too_long,
+    out_of_range, malformed.
     """
 
     def __init__(self, *violations: tuple[str, str]) -> None:
@@ -45,9 +47,9 @@ class Invalid(Refusal):
 
 
 class Conflict(Refusal):
-    """The request is right, but not in the state in which things are.
+    """Refuses a valid request that the current state does not allow.
 
-    `about` are words of the contract that say what stands in its way.
+    `about` lists words of the contract that explain the obstacle.
     """
 
     def __init__(self, reason: str, *about: str) -> None:
@@ -56,21 +58,23 @@ class Conflict(Refusal):
 
 
 class Stale(Refusal):
-    """Somebody else changed it first: read again and decide anew."""
+    """Refuses a change because somebody else changed the object first: read it again and decide
+    anew.
+    """
 
     def __init__(self) -> None:
         super().__init__("stale_etag")
 
 
 class Reused(Refusal):
-    """The same request_id came before with another body."""
+    """Refuses a request_id that was used with another request before."""
 
     def __init__(self) -> None:
         super().__init__("request_id_reused")
 
 
 class Exhausted(Refusal):
-    """Too much for now. `retry_after` is in seconds."""
+    """Refuses a request because a limit is reached. `retry_after` is in seconds."""
 
     def __init__(self, reason: str, retry_after: float) -> None:
         super().__init__(reason)
@@ -78,9 +82,10 @@ class Exhausted(Refusal):
 
 
 class Unavailable(Refusal):
-    """A part that is needed is away; nothing was written; the same request may be sent again.
+    """Refuses a request because a part that it needs is unavailable. Nothing was written, and the
+    request may be repeated.
 
-    `why` is for operations: what of it is away.
+    `why` tells operators which part is unavailable.
     """
 
     def __init__(self, reason: str, why: str = "") -> None:
@@ -89,10 +94,10 @@ class Unavailable(Refusal):
 
 
 class Late(Refusal):
-    """The time that the caller gave is over.
+    """Refuses a request whose deadline has passed.
 
-    What was written is unknown only if it ran out during the commit: the same request may be sent
-    again.
+    Nothing was written, unless the deadline passed during the commit. The same request may be
+    repeated.
     """
 
     def __init__(self) -> None:

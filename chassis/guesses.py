@@ -1,20 +1,23 @@
-"""How often a secret that people choose may be guessed: budgets that refill, reserved before the
-secret is looked at.
+"""Limits guesses at secrets that people choose, with budgets that refill. A guess is reserved
+before the secret is compared.
 
-A guess counts against the account and against the address that it comes from; one that a member's
-desk makes, for whoever asks it to, against the account at that desk: strangers do not use up what
-it has. Whoever was right once from a device has a budget of her own there, so that nobody else's
-guesses keep her out (OWASP calls it device cookies). Where a kind has `Lanes`, an address that was
-wrong about an account is soon stopped for it, and when the account's budget is used up an address
-that was never wrong about it has another: strangers make her wait, and don't keep her out. What
-exists and what does not is counted alike.
+A guess counts against the account and against the address it comes from. If a worker makes the
+guess at a member's desk, it counts against the account at that desk, so that strangers do not use
+up that budget. A device from which the right secret was given once has a budget of its own, so that
+other people's guesses do not lock its owner out (OWASP calls this device cookies).
 
-Only a comparison that was made is a guess. `begin` reserves one, so that many at once are all
-counted; `settle` counts a wrong one and gives a right one back; of a call that ended between the
-two (late, or without its database) the reservation lapses as soon as no call can be under way any
-more. A time in the store that lies further ahead than honest guesses lead was written by a clock
-that was wrong, and is bounded when it is read. An address is the gateway's word or the connection's
-(chassis/rpc.py). Limit: who has many addresses has many budgets, so the account's bounds guessing.
+With `Lanes`, an address that guessed wrong about an account is soon blocked for that account. When
+the account's budget is used up, an address that never guessed wrong has another budget: strangers
+delay the owner, but do not lock her out. Guesses at accounts that do not exist count alike.
+
+Only a comparison that took place is a guess. `begin` reserves a guess, so that parallel guesses are
+all counted. `settle` counts a wrong guess and gives a right one back. If the call ends before
+`settle` (late, or without its database), the reservation expires when no call can be running any
+more. A stored time further ahead than honest guesses can reach comes from a clock that was wrong,
+and is limited when it is read.
+
+Limit: somebody with many addresses has many budgets of addresses; then the account's budget is the
+only limit.
 """
 
 import time
@@ -28,18 +31,18 @@ from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 
 UNDER_WAY = timedelta(seconds=15)
-"""How long a guess may be under way: longer than any call lasts, with its comparison and what is
-noted of it.
+"""The longest time that a guess can take: longer than any call, its comparison and its result
+included.
 """
-_SETTLING = 3.0  # seconds to note how a comparison went, also when the time of its call is over
-DEVICE_KEPT = timedelta(days=180)
-"""How long a device is known after somebody was right from it."""
+_SETTLING = 3.0  # seconds to record a result, also after the deadline of the call
+DEVICE_LIFETIME = timedelta(days=180)
+"""The time for which a device is remembered after the right secret was given from it."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """`burst` guesses at once and one more `every` so often; after `most` wrong ones, one in
-    `then`. Forgotten when `kept` has passed without one.
+    """A budget of guesses: `burst` at once, and one more after each `every`. After `most` wrong
+    guesses, it is one in `then`. It is forgotten when `kept` has passed without a guess.
     """
 
     burst: int
@@ -49,12 +52,12 @@ class Budget:
     then: timedelta = timedelta(0)
 
     def step(self, wrong: int) -> timedelta:
-        """What one guess costs after so many wrong ones."""
+        """Returns the cost of one guess after so many wrong ones."""
         return self.every if self._fresh(wrong) else self.then
 
     def take(self, row: Row, now: datetime, under_way: int = 0) -> tuple[datetime, timedelta]:
-        """Returns when the budget is whole after one more guess beside those `under_way`, and how
-        long that guess has to wait; zero if it need not.
+        """Returns the time at which the budget is full again after one more guess beside those
+        running, and the time that this guess has to wait; zero if it need not.
         """
         step = self.step(row["wrong"] + under_way)
         before = max(min(row["whole_time"], now + self._owed(row["wrong"])), now) + step * under_way
@@ -62,7 +65,9 @@ class Budget:
         return before + step, max(before + step - now - room, timedelta(0))
 
     def _owed(self, wrong: int) -> timedelta:
-        """Returns the most that so many wrong guesses can have cost, all of them made just now."""
+        """Returns the most that so many wrong guesses can have cost, if all of them were made just
+        now.
+        """
         return (
             self.every * min(wrong, self.burst)
             if self._fresh(wrong)
@@ -75,9 +80,9 @@ class Budget:
 
 @dataclass(frozen=True)
 class Lanes:
-    """Budgets of one account beside its own: `at_address` of the guesses from one address, which
-    stops it there; `newcomer` of addresses that were not wrong about it before, when its own is
-    used up; `desk` of each organisation whose workers guess for her.
+    """Further budgets of one account: `at_address` limits the guesses from one address; `newcomer`
+    serves addresses without a wrong guess when the account's own budget is used up; `desk` limits
+    each organisation whose workers guess for her.
     """
 
     at_address: Budget
@@ -87,8 +92,8 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a guess comes from, as far as it is known: an address (of IPv6 the network of 64 bits),
-    a secret that the device keeps, and the organisation whose worker or key made it.
+    """The source of a guess, as far as it is known: the address (an IPv6 network of 64 bits), a
+    secret stored on the device, and the organisation of the worker or key that made it.
     """
 
     address: str = ""
@@ -98,9 +103,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Guess:
-    """One that is under way: which budget of which mark it takes from, the device, and when it
-    began.
-    """
+    """A reserved guess: its budgets by mark, its device, and its time."""
 
     budgets: dict[bytes, Budget]
     device: bytes | None
@@ -108,7 +111,7 @@ class Guess:
 
 
 class Guesses:
-    """The count for one kind of secret."""
+    """Counts guesses at one kind of secret."""
 
     def __init__(
         self,
@@ -119,7 +122,7 @@ class Guesses:
         address: Budget,
         lanes: Lanes | None = None,
     ) -> None:
-        """`database` is for counting in transactions of their own: a refusal must not undo the
+        """Counts in transactions of their own in `database`, so that a refusal does not undo the
         count.
         """
         self._database = database
@@ -130,22 +133,22 @@ class Guesses:
         self._lanes = lanes
 
     def begin(self, account: str, origin: Origin, now: datetime) -> Guess:
-        """Reserves a guess, to be settled by its comparison.
+        """Reserves a guess, to be settled after its comparison.
 
         Raises Exhausted too_many_attempts, and then reserves nothing.
         """
         return self._take(account, origin, now, counted=False)
 
     def count(self, account: str, origin: Origin, now: datetime) -> None:
-        """Counts what is never given back, as how often somebody asks.
+        """Counts an attempt that is never given back, e.g. a request for a letter.
 
         Raises Exhausted too_many_attempts, and then counts nothing.
         """
         self._take(account, origin, now, counted=True)
 
     def settle(self, guess: Guess, right: bool, now: datetime) -> None:
-        """Notes how the comparison went, in a time of its own: a wrong one is counted; after a
-        right one the device is known from now on. What others guessed wrong stays counted.
+        """Records the result of the comparison, within a time limit of its own. A wrong guess is
+        counted; after a right one, the device is known. Other people's wrong guesses stay counted.
         """
         with deadline.until(time.monotonic() + _SETTLING), self._database.transaction(SYSTEM) as tx:
             for row in _lock(tx, guess.budgets, now):
@@ -162,7 +165,7 @@ class Guesses:
                     " VALUES (%(mark)s, %(now)s, true, %(until)s)"
                     " ON CONFLICT (mark) DO UPDATE SET whole_time = %(now)s, wrong = 0, known ="
                     " true, forget_time = %(until)s",
-                    {"mark": guess.device, "now": now, "until": now + DEVICE_KEPT},
+                    {"mark": guess.device, "now": now, "until": now + DEVICE_LIFETIME},
                 )
 
     def _take(self, account: str, origin: Origin, now: datetime, *, counted: bool) -> Guess:
@@ -187,7 +190,7 @@ class Guesses:
         return Guess({row["mark"]: budgets[row["mark"]] for row in rows}, device, now)
 
     def _budgets(self, account: str, origin: Origin) -> dict[bytes, Budget]:
-        """Returns what a guess from a device that is not known may take from."""
+        """Returns the budgets that a guess from an unknown device may take from."""
         address = {self._mark("address", origin.address): self._address} if origin.address else {}
         if origin.organization_id:
             return {
@@ -202,8 +205,8 @@ class Guesses:
         return own | address
 
     def _in_lane(self, rows: list[Row], account: str, origin: Origin, now: datetime) -> list[Row]:
-        """Leaves out the account's own budget, or that of newcomers, which a guess takes from in
-        its place.
+        """Removes the budget that this guess does not use: the account's own, or that of
+        newcomers.
         """
         by_mark = {row["mark"]: row for row in rows}
         here = by_mark.get(self._mark("here", account, origin.address))
@@ -223,12 +226,14 @@ class Guesses:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Takes away what is over; returns how many."""
+    """Deletes expired rows; returns their number."""
     return tx.execute("DELETE FROM guesses WHERE forget_time < %s", (now,)).rowcount
 
 
 def _wait(row: Row, budget: Budget, now: datetime) -> timedelta:
-    """How long a guess has to wait; for those that are under way no longer than they can be."""
+    """Returns the time that a guess has to wait; running guesses make it wait no longer than they
+    can last.
+    """
     return max(
         budget.take(row, now)[1],
         min(budget.take(row, now, len(_under_way(row, now)))[1], UNDER_WAY),
@@ -247,7 +252,7 @@ def _is_known(tx: Transaction, device: bytes, now: datetime) -> bool:
 def _count(
     tx: Transaction, row: Row, budget: Budget, under_way: list[datetime], now: datetime
 ) -> None:
-    """Takes a wrong guess from the budget of a row."""
+    """Charges a wrong guess to the budget of a row."""
     whole_time = budget.take(row, now)[0]
     tx.execute(
         "UPDATE guesses SET whole_time = %s, wrong = wrong + 1 WHERE mark = %s",
@@ -265,15 +270,15 @@ def _note(tx: Transaction, row: Row, under_way: list[datetime], kept_until: date
 
 
 def _under_way(row: Row, now: datetime) -> list[datetime]:
-    """When those guesses began that may still be under way; the clocks of two processes may
+    """Returns the start times of guesses that may still be running. The clocks of two processes may
     differ.
     """
     return [began for began in row["under_way"] if abs(now - began) < UNDER_WAY]
 
 
 def _lock(tx: Transaction, budgets: dict[bytes, Budget], now: datetime) -> list[Row]:
-    """The rows of these marks, locked in one order so that two guesses at once do not end each
-    other; one whose time is over begins anew.
+    """Returns the rows of these marks, locked in one order so that parallel guesses do not
+    deadlock; an expired row is reset.
     """
     return tx.execute(
         "INSERT INTO guesses AS old (mark, whole_time, forget_time) SELECT mark, %(now)s, %(now)s"

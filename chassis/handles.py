@@ -1,13 +1,13 @@
-"""How many files, sockets included, a process may have open."""
+"""The limit of open files of the process, sockets included."""
 
 import resource
 
-_MOST = 65_536  # more helps no process here, and some systems refuse to set "unlimited"
+_MOST = 65_536  # enough for every process; some systems refuse to set "unlimited"
 
 
 def raise_limit() -> int:
-    """Raises the soft limit of open files to the hard one, as far as _MOST; returns the limit that
-    holds from now on.
+    """Raises the soft limit of open files to the hard limit, or to _MOST if that is lower; returns
+    the limit now in force.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)

@@ -1,11 +1,11 @@
-"""Answers a repeated request with the first answer: the request_id, the effect and the answer are
-one transaction.
+"""Answers a repeated request with the first response. The request_id, the effect and the response
+are written in one transaction.
 
-Two calls with the same request_id at the same time: the second waits for the first to commit, then
-gets its answer. Both may hold a reference, a PIN, a note, or a secret that is shown once: so the
-fingerprint and the key of the answer derive from the service's key *and* the request_id, which is
-not kept. Who has the database and the service's key opens none of it. Limit: a request_id that can
-be guessed; ours and UUIDs can't.
+Of two parallel calls with the same request_id, the second waits for the first to commit and gets
+its response. A request or response may hold a reference, a PIN, a note, or a secret that is shown
+once. So the fingerprint and the key of the response derive from the service's key *and* the
+request_id, which is not stored: the database and the service's key together open none of them.
+Limit: a request_id that can be guessed; ours and UUIDs can't.
 """
 
 from datetime import datetime
@@ -17,67 +17,67 @@ from keys.sealing import Keyring
 
 
 class IdempotencyStore:
-    """Keeps that there was a request, with its first answer, sealed."""
+    """Stores each request with its first response, sealed."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
     def fingerprint(self, request: bytes) -> str:
-        """What stands for a request without telling it."""
+        """Returns a keyed hash of a request."""
         return self._keyring.fingerprint(request, "requests").hex()
 
     def begin(
         self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes
     ) -> bytes | None:
-        """The first answer, or None when this is the first time (noted now).
+        """Returns the first response; None if the request is new, and then stores it.
 
-        Refuses with Reused when the body or method differs.
+        Raises Reused if the body or the method differs.
 
-        Version 0.1 kept a request under its request_id, with the service's key alone; for a day
-        after an update there are such rows.
+        Version 0.1 stored a request under its request_id with the service's key alone; such rows
+        exist for a day after an update.
         """
-        key, kept_as = self._key(caller_id, request_id), stored_id(caller_id, request_id)
-        request_as = {
+        key, row_id = self._key(caller_id, request_id), stored_id(caller_id, request_id)
+        parameters = {
             "caller": caller_id,
-            "kept_as": kept_as,
+            "row_id": row_id,
             "before": request_id,
             "method": method,
         }
         fingerprint = key.fingerprint(request, "requests")
         fresh = tx.execute(
             "INSERT INTO requests (caller_id, request_id, method, fingerprint)"
-            " SELECT %(caller)s, %(kept_as)s, %(method)s, %(fingerprint)s"
+            " SELECT %(caller)s, %(row_id)s, %(method)s, %(fingerprint)s"
             " WHERE NOT EXISTS (SELECT FROM requests WHERE caller_id = %(caller)s"
             " AND request_id = %(before)s) ON CONFLICT DO NOTHING",
-            request_as | {"fingerprint": fingerprint},
+            parameters | {"fingerprint": fingerprint},
         ).rowcount
         if fresh:
             return None
         row = tx.execute(
             "SELECT request_id, method, fingerprint, response FROM requests"
-            " WHERE caller_id = %(caller)s AND request_id IN (%(kept_as)s, %(before)s)"
+            " WHERE caller_id = %(caller)s AND request_id IN (%(row_id)s, %(before)s)"
             " ORDER BY request_id = %(before)s DESC LIMIT 1",
-            request_as,
+            parameters,
         ).fetchone()
         if row is not None and row["request_id"] == request_id:
-            key, kept_as, fingerprint = (
+            key, row_id, fingerprint = (
                 self._keyring,
                 request_id,
                 self._keyring.fingerprint(request, "requests"),
             )
         if row is None or row["method"] != method or row["fingerprint"] != fingerprint:
             raise Reused
-        return key.open_bytes(row["response"], f"requests/{caller_id}/{kept_as}")
+        return key.open_bytes(row["response"], f"requests/{caller_id}/{row_id}")
 
     def complete(self, tx: Transaction, caller_id: str, request_id: str, response: bytes) -> None:
-        """Keeps the answer with the request."""
-        kept_as = stored_id(caller_id, request_id)
+        """Stores the response with its request."""
+        row_id = stored_id(caller_id, request_id)
         sealed = self._key(caller_id, request_id).seal_bytes(
-            response, f"requests/{caller_id}/{kept_as}"
+            response, f"requests/{caller_id}/{row_id}"
         )
         tx.execute(
             "UPDATE requests SET response = %s WHERE caller_id = %s AND request_id = %s",
-            (sealed, caller_id, kept_as),
+            (sealed, caller_id, row_id),
         )
 
     def _key(self, caller_id: str, request_id: str) -> Keyring:
@@ -87,10 +87,12 @@ class IdempotencyStore:
 
 
 def stored_id(caller_id: str, request_id: str) -> str:
-    """The id under which a request is kept: two callers' ids may be the same."""
+    """Returns the id under which a request is stored; two callers may use the same request_id."""
     return sha256(f"{caller_id}/{request_id}".encode()).hexdigest()
 
 
 def forget(tx: Transaction, before: datetime) -> int:
-    """Forgets requests older than a moment (the contract promises 24 hours); returns how many."""
+    """Deletes requests older than a moment (the contract promises 24 hours), and returns their
+    number.
+    """
     return tx.execute("DELETE FROM requests WHERE time < %s", (before,)).rowcount

@@ -1,28 +1,32 @@
-"""How often one caller may ask: a quota that refills steadily (GCRA, the "leaky bucket as a
-meter"), counted in this process for each caller.
+"""Limits the rate of each caller, counted in this process: a quota that refills steadily (GCRA, the
+"leaky bucket as a meter").
 
-One number a caller is kept, the time at which its quota is whole again; whoever has not asked for a
-while is forgotten. Limit: each process counts alone, so several processes of a service allow
-several quotas.
+One number is stored for each caller: the time at which its quota is full again. Callers without
+recent calls are forgotten. Limit: each process counts for itself, so several processes of a service
+allow several quotas.
 """
 
+import ipaddress
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
-# seconds' worth of calls that may come at once: a page, or a system that sends what waited, asks in
-# bursts
+from chassis.errors import Exhausted
+from chassis.tokens import NOBODY, Caller
+
+# seconds' worth of calls that may come at once: pages and systems that send a backlog make bursts
 WINDOW = 2
-# callers; beyond that those whose quota is whole are forgotten, and then those who asked longest
-# ago
-_KEPT = 20_000
+# callers; beyond that, those with a full quota are forgotten, then those whose last call is oldest
+_MOST_CALLERS = 20_000
+_CALLERS_PER_ADDRESS = 20  # one address, the gateway's, makes the calls of many without a token
 
 
 @dataclass(frozen=True)
 class Quota:
-    """How a caller stands after asking: `left` of `all` may come at once, in `reset` seconds all of
-    them; `wait` is above 0 if this call is one too many.
+    """A caller's quota after a call: `left` of `all` calls may come at once, and in `reset` seconds
+    all of them. If `wait` is above 0, the call is over the limit.
     """
 
     all: int
@@ -32,35 +36,35 @@ class Quota:
 
 
 class Limiter:
-    """Counts calls; safe for all threads."""
+    """Counts calls by caller. Thread-safe."""
 
     def __init__(self, rate: int, now: Callable[[], float] = time.monotonic) -> None:
-        """`rate`: calls a second in the long run."""
+        """`rate` is in calls per second, on average."""
         self.quota = max(1, rate * WINDOW)
         self._step = 1 / max(1, rate)
         self._now = now
-        self._whole_at: dict[str, float] = {}  # in the order in which they asked last
+        self._whole_at: dict[str, float] = {}  # ordered by the last call
         self._lock = threading.Lock()
 
-    def take(self, who: str) -> Quota:
-        """Counts a call, unless it is one too many."""
+    def take(self, caller: str) -> Quota:
+        """Counts a call, unless it is over the limit."""
         with self._lock:
             now = self._now()
-            quota, whole_at = self._look(who, now)
+            quota, whole_at = self._look(caller, now)
             if not quota.wait:
-                self._whole_at.pop(who, None)
-                self._whole_at[who] = whole_at
-                if len(self._whole_at) > _KEPT:
+                self._whole_at.pop(caller, None)
+                self._whole_at[caller] = whole_at
+                if len(self._whole_at) > _MOST_CALLERS:
                     self._forget(now)
             return quota
 
-    def look(self, who: str) -> Quota:
-        """What `take` would say, without counting."""
+    def look(self, caller: str) -> Quota:
+        """Returns what `take` would return, without counting."""
         with self._lock:
-            return self._look(who, self._now())[0]
+            return self._look(caller, self._now())[0]
 
-    def _look(self, who: str, now: float) -> tuple[Quota, float]:
-        before = max(self._whole_at.get(who, now), now)
+    def _look(self, caller: str, now: float) -> tuple[Quota, float]:
+        before = max(self._whole_at.get(caller, now), now)
         after = before + self._step
         late = after - now - self.quota * self._step
         if late > 1e-9:
@@ -68,6 +72,42 @@ class Limiter:
         return Quota(self.quota, int((-late + 1e-9) / self._step), after - now), after
 
     def _forget(self, now: float) -> None:
-        self._whole_at = {who: at for who, at in self._whole_at.items() if at > now}
-        for who in list(self._whole_at)[: max(0, len(self._whole_at) - _KEPT // 2)]:
-            del self._whole_at[who]
+        self._whole_at = {caller: at for caller, at in self._whole_at.items() if at > now}
+        for caller in list(self._whole_at)[: max(0, len(self._whole_at) - _MOST_CALLERS // 2)]:
+            del self._whole_at[caller]
+
+
+class Limits:
+    """Limits the rate of each caller in this process. A call over the limit is refused before it
+    has a transaction.
+    """
+
+    def __init__(self, rate: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._callers = Limiter(rate, now)
+        self._addresses = Limiter(rate * _CALLERS_PER_ADDRESS, now)
+
+    def admit(self, peer: str, caller: Caller) -> None:
+        """Counts a call against its caller's quota, or against the quota of its peer's address if
+        the caller is unknown.
+
+        Raises Exhausted rate_limited.
+        """
+        if caller is NOBODY:
+            quota = self._addresses.take(address_of(peer))
+        else:
+            quota = self._callers.take(caller.id)
+        if quota.wait:
+            raise Exhausted("rate_limited", quota.wait)
+
+
+def address_of(peer: str) -> str:
+    """Returns the IP address in a peer name of gRPC (ipv4:192.0.2.1:50000).
+
+    An IPv6 address is reduced to its /64 network, which belongs to one customer.
+    """
+    host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host

@@ -1,8 +1,8 @@
-"""Days, hours and public holidays of places: the zones of the region and the `holidays` library, by
-ISO 3166 codes.
+"""Local days, hours and public holidays of places in the region, by ISO 3166 codes; holidays come
+from the `holidays` library.
 
-Limit: a place that one zone of its country does not tell, in the United States, Mexico and Ecuador,
-is known by its subdivision alone; one of two zones has that of most of its people.
+Limit: in a country of several zones (the United States, Mexico, Ecuador) a place is known by its
+subdivision alone, and a subdivision of two zones has that of most of its people.
 """
 
 from datetime import date, datetime
@@ -49,26 +49,26 @@ _ZONES |= {code: zone for zone, codes in _OF_SUBDIVISIONS.items() for code in co
 
 
 def zone_of(country: str, subdivision: str = "") -> ZoneInfo:
-    """The zone of a subdivision, or its country's; Managua's where neither is known."""
+    """Returns the zone of a subdivision, or of its country; that of Managua if neither is known."""
     return ZoneInfo(_ZONES.get(subdivision) or _ZONES.get(country) or _ZONES["NI"])
 
 
 def day_at(moment: datetime, country: str, subdivision: str = "") -> date:
-    """The day that people there write down at this moment."""
+    """Returns the local date of a place at this moment."""
     return moment.astimezone(zone_of(country, subdivision)).date()
 
 
 def latest_day(moment: datetime) -> date:
-    """The latest day that it is anywhere in the region."""
+    """Returns the latest local date anywhere in the region."""
     return max(moment.astimezone(ZoneInfo(zone)).date() for zone in set(_ZONES.values()))
 
 
 def is_public_holiday(country: str, day: date) -> bool:
-    """Whether offices are closed in all the country; in a country that is not known they never
-    are.
+    """Returns True if the day is a public holiday in the whole country; False for an unknown
+    country.
     """
-    of_country = _holidays(country)
-    return of_country is not None and day in of_country
+    country_holidays = _holidays(country)
+    return country_holidays is not None and day in country_holidays
 
 
 @cache

@@ -1,13 +1,13 @@
-"""Logs: one JSON object a line on standard output, with fields from a list, so that no name can
-slip in by a new keyword.
+"""Logs: one JSON object per line on standard output. Fields come from a list, so that no personal
+data slips in by a new keyword.
 
-A field that is not on the list is dropped and its name is said instead; values are ids, codes,
-numbers and times. Of an exception, wherever it comes up (a library's log, a thread or a process
-that dies), its kind and the lines are said, never its message: a KeyError's is what was looked for.
+A field that is not on the list is dropped, and its name is logged instead. Values are ids, codes,
+numbers and times. Of an exception, in a library's log or in a thread or process that dies, only the
+class and the lines are logged: its message may hold data, as that of a KeyError does.
 
-A line that can't be written (the disk is full, the reader is gone) is lost and counted, and raises
-nothing: it must not decide over what is done. Limit: a pipe whose reader stands still holds up
-whoever logs.
+A line that can't be written (the disk is full, the reader is gone) is counted and dropped, and
+raises nothing: a failed log line must not stop the work. Limit: a pipe whose reader stands still
+blocks the writer.
 """
 
 import logging
@@ -33,27 +33,27 @@ ALLOWED = frozenset(
 
 
 def setup(service: str, *, level: int = logging.INFO) -> None:
-    """Called once by a process, before anything logs."""
+    """Configures logging. Each process calls this once, before it logs anything."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _only_allowed,
+            _drop_unlisted_fields,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        # it needs no more of a file
+        # WriteLoggerFactory needs only these methods of a file
         logger_factory=structlog.WriteLoggerFactory(_StandardOutput()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()
-    # Libraries log to stderr from WARNING on; kafka-python repeats every lost connection several
-    # times a second at WARNING.
-    aside = logging.StreamHandler(sys.stderr)
-    aside.setFormatter(_WithoutMessage())
-    logging.basicConfig(handlers=[aside], level=logging.WARNING)
-    logging.raiseExceptions = False  # it would print what could not be formatted
-    _catch_the_dying()
+    # Libraries log to stderr from WARNING on. kafka-python, which repeats each lost connection
+    # several times a second at WARNING, is silenced below.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_FormatterWithoutMessages())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.raiseExceptions = False  # logging would print the message that it could not format
+    _replace_excepthooks()
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     global _service
@@ -64,20 +64,20 @@ _service = ""
 
 
 class _StandardOutput:
-    """Writes lines to standard output; raises nothing.
+    """Writes lines to standard output, and raises nothing.
 
-    Past Python's buffer, where a line that failed would lie until the end of the process and decide
-    over its exit code.
+    Bypasses Python's buffer: a line that failed there would stay until the end of the process, and
+    change its exit code.
     """
 
     def __init__(self) -> None:
-        self._whole = True  # the last line was written to its end
+        self._whole = True  # False if the last line was written in part
 
     def write(self, line: str) -> None:
         """Writes one line, or counts it as lost."""
         try:
             standard = sys.__stdout__
-            if standard is None or sys.stdout is not standard:  # a test's
+            if standard is None or sys.stdout is not standard:  # replaced by a test
                 sys.stdout.write(line)
                 return
             data = line.encode() if self._whole else b"\n" + line.encode()
@@ -85,43 +85,42 @@ class _StandardOutput:
             self._whole = written == len(data)
             if not self._whole:
                 metrics.LOG_LINES_LOST.inc()
-        except (OSError, ValueError):  # the second: it is closed
+        except (OSError, ValueError):  # ValueError: the stream is closed
             metrics.LOG_LINES_LOST.inc()
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: no line is buffered."""
 
 
-class _WithoutMessage(logging.Formatter):
-    """Who logs, and the kind and place of an exception."""
+class _FormatterWithoutMessages(logging.Formatter):
+    """Formats a record as its level, its logger, and the class and lines of its exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
         return f"{record.levelname} {record.name}" + (f" {fault(error)}" if error else "")
 
 
-def _catch_the_dying() -> None:
-    """What Python would print of an exception that nobody caught.
-
-    Who has put something else in its place (a test run) keeps that.
+def _replace_excepthooks() -> None:
+    """Replaces Python's handlers of uncaught exceptions, which print messages. A handler that
+    something else has set (a test runner) stays.
     """
     if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = lambda _, error, __: _died(error)
+        sys.excepthook = lambda _, error, __: _write_uncaught(error)
     if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = lambda died: _died(died.exc_value)
+        threading.excepthook = lambda died: _write_uncaught(died.exc_value)
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = lambda unraisable: _died(unraisable.exc_value)
+        sys.unraisablehook = lambda unraisable: _write_uncaught(unraisable.exc_value)
 
 
-def _died(error: BaseException | None) -> None:
+def _write_uncaught(error: BaseException | None) -> None:
     if error and not isinstance(error, SystemExit):
-        # which key or setting there is not
+        # the name of the key file or settings file that is missing
         file = error.filename if isinstance(error, OSError) else None
         with suppress(OSError, ValueError):
             sys.stderr.write(f"DIED {fault(error)}{f': {file}' if file else ''}\n")
 
 
-def _only_allowed(
+def _drop_unlisted_fields(
     _logger: object, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     dropped = sorted(event.keys() - ALLOWED)
@@ -136,13 +135,13 @@ def _only_allowed(
 
 
 def get() -> structlog.stdlib.BoundLogger:
-    """The logger; use keywords from ALLOWED."""
+    """Returns the logger; use keywords from ALLOWED."""
     return structlog.get_logger()  # type: ignore[no-any-return]
 
 
 def fault(error: BaseException) -> str:
-    """An unexpected error as class names and the lines where it was raised, never its message,
-    which may hold what a caller sent.
+    """Returns an unexpected error as its class and the lines where it was raised, without its
+    message, which may hold data of a caller.
     """
     lines = []
     trace = error.__traceback__

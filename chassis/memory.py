@@ -1,6 +1,5 @@
-"""What a process leaves of its memory for others to read: nothing.
-
-Its core is never written, and no other process of the same user may look into it.
+"""Protects the memory of the process: no core dump is written, and no other process of the same
+user can read it.
 """
 
 import ctypes
@@ -11,9 +10,9 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid_dumps() -> None:
-    """At the start of a process that holds keys or names.
+    """Forbids core dumps, and on Linux also debuggers of the same user.
 
-    On Linux also against a debugger of the same user; elsewhere only the core.
+    Each process that holds keys or names calls this at its start.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: rates, errors, durations and backlogs; labels are codes, never ids of
+"""Metrics for Prometheus: rates, errors, durations and backlogs. Labels are codes, never ids of
 people or organisations.
 """
 
@@ -94,8 +94,8 @@ DELIVERIES = Counter(
 
 
 def watch_loop(name: str, age: Callable[[], float], well: Callable[[], bool]) -> None:
-    """Says how a loop stands when it is asked, not when it last turned: one that hangs could not
-    say so itself.
+    """Publishes the state of a loop, evaluated at each scrape: a loop that hangs could not report
+    its own state.
     """
     LOOP_TURN_AGE.labels(name).set_function(age)
     LOOP_WELL.labels(name).set_function(lambda: float(well()))
@@ -107,12 +107,12 @@ class _Handler(WSGIRequestHandler):
     timeout = 5
 
     def log_message(self, *_: object) -> None:
-        """Called for each request."""
+        """Logs nothing."""
 
 
 class _Server(ThreadingWSGIServer):
-    """Answers a few at once; closes the connection of everybody else, which would hold a thread and
-    a file handle.
+    """Answers a few requests at once, and closes further connections, each of which would hold a
+    thread and a file handle.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -120,13 +120,13 @@ class _Server(ThreadingWSGIServer):
         super().__init__(*args)
 
     def verify_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> bool:
-        """Whether a connection that came is taken on."""
+        """Returns True if there is room for a new connection."""
         return self._room.acquire(blocking=False)
 
     def process_request_thread(
         self, request: socket | tuple[bytes, socket], client_address: Any
     ) -> None:
-        """Called in the thread of a connection."""
+        """Answers a request in a thread of its own, and then makes room for another."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -134,7 +134,7 @@ class _Server(ThreadingWSGIServer):
 
 
 def serve(address: str) -> threading.Thread | None:
-    """Serves /metrics on its own port, host:port; an empty address serves nothing."""
+    """Serves /metrics at host:port; does nothing for an empty address."""
     if not address:
         return None
     host, port = address.rsplit(":", 1)

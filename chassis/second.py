@@ -1,10 +1,10 @@
-"""Rules of two: one person proposes, a second one agrees.
+"""Checks of the rule of two: one person proposes, a second one agrees.
 
-Every such rule of every service asks `check_second`, and compares no ids itself.
-
-Another account is not another person: whoever may invite can have two. So partners finds the kin of
-an account (services/partners/members/domain/independence.py), and the caller's token carries them.
-A caller of whom nobody said who her kin are is nobody's second person.
+Every such rule of every service calls `check_second` instead of comparing ids. Two accounts may
+belong to one person, since somebody who may invite people can have two. So partners finds the kin
+of each account, the accounts that may be the same person
+(services/partners/members/domain/independence.py), and puts them into the caller's token. A caller
+whose kin are unknown is never a second person.
 """
 
 from dataclasses import dataclass, field
@@ -14,24 +14,24 @@ from typing import Protocol
 from chassis.errors import Conflict, Unauthenticated
 
 _MARK = 12
-"""Characters of an id that make its mark: 48 bits.
+"""Length of a mark, the last characters of an id: 48 bits.
 
-Two ids with one mark would be taken for kin, and refused.
+Two ids with the same mark would be taken for kin, and refused.
 """
 
 _ROUNDING = timedelta(milliseconds=1)
-"""A token says its time as a floating-point number."""
+"""Tolerance for times in tokens, which are floating-point numbers."""
 
 
 @dataclass(frozen=True)
 class Kin:
-    """The accounts and API keys behind which the same person may stand as behind an account, by
-    marks of their ids.
+    """The accounts and API keys that may belong to the same person as an account, by marks of their
+    ids.
 
-    `alone` is why she is nobody's second person: unknown (it is not known how her account came
-    about, or a system asks), second_factor (her account asks for nothing beside the password),
-    too_many (more kin than a token carries); empty if she may be. `time` is when they were looked
-    up; None: just now.
+    `alone` is the reason why the account never counts as a second person: unknown (its origin is
+    unknown, or the caller is a system), second_factor (the account has only a password), too_many
+    (more kin than a token can carry); empty if it may count. `time` is when the kin were looked up;
+    None means just now.
     """
 
     marks: frozenset[str] = frozenset()
@@ -39,18 +39,18 @@ class Kin:
     time: datetime | None = field(default=None, compare=False)
 
     def includes(self, id: str) -> bool:
-        """Whether an account or key is one of them."""
+        """Returns True if an account or key is among the kin."""
         return mark_of(id) in self.marks
 
 
 UNKNOWN = Kin()
-"""Of whom nobody has said anything."""
+"""The kin of a caller of whom nothing is known."""
 NONE = Kin(alone="")
 """The kin of an account that has none."""
 
 
 class Second(Protocol):
-    """A person who agrees as the second one: a caller, or an actor in the words of a domain."""
+    """A person who agrees as the second one: a caller, or an actor of a domain."""
 
     @property
     def id(self) -> str:
@@ -58,19 +58,19 @@ class Second(Protocol):
 
     @property
     def kin(self) -> Kin:
-        """The accounts and keys beside which she is no second person."""
+        """The kin of her account."""
 
 
 def mark_of(id: str) -> str:
-    """Returns the mark that stands for an id in a token."""
+    """Returns the mark of an id, which stands for the id in a token."""
     return id[-_MARK:]
 
 
 def refusal(second: Second, first_id: str) -> Conflict | None:
-    """Returns why `second` is no second person beside `first_id`; None if she is one.
+    """Returns the reason why `second` is no second person beside `first_id`; None if she is one.
 
-    second_person_required: the first asks again. not_independent: she may be the same person;
-    `about` says why (kin, or as in `Kin.alone`).
+    second_person_required: she is the first person herself. not_independent: she may be the same
+    person; `about` gives the reason (kin, or as in `Kin.alone`).
     """
     if second.id == first_id:
         return Conflict("second_person_required")
@@ -82,11 +82,11 @@ def refusal(second: Second, first_id: str) -> Conflict | None:
 
 
 def check_second(second: Second, first_id: str, first_time: datetime | None = None) -> None:
-    """Refuses anybody who is not a second person beside `first_id`, as in `refusal`.
+    """Raises Conflict for a caller who is no second person beside `first_id`, as in `refusal`.
 
-    `first_time` is when the first one acted. Her account may have come about a moment before, so
-    kin that were looked up earlier do not do: the caller is asked for a fresh token
-    (token_expired).
+    `first_time` is when the first person acted. Kin that were looked up before that are too old,
+    since the account may have been created in between: the caller needs a fresh token
+    (Unauthenticated token_expired).
     """
     if why := refusal(second, first_id):
         raise why

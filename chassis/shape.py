@@ -1,9 +1,9 @@
-"""What a field of a request may hold, as its .proto says it, and what is wrong with a request: all
-of it at once, before any method.
+"""Checks the shape of requests against their .proto: each field's format, length and range. All
+violations are found at once, before any method runs.
 
-The option is (contract.v1.field), found by name; what it leaves out, the field's name and type say.
-Limit: shapes only. Whether a code exists, an id is anybody's, or two fields fit together is for who
-knows the meaning.
+The rules come from the option (contract.v1.field), which is looked up by name; the field's name and
+type supply the defaults. Limit: shapes only. Whether a code exists, whom an id belongs to, and
+whether two fields fit together is checked by the use cases.
 """
 
 import re
@@ -14,17 +14,19 @@ from itertools import islice
 from typing import Any, Literal
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _RULES = "enlace.contract.v1.field"
 _BEHAVIOR = "google.api.field_behavior"
 TIME = Timestamp.DESCRIPTOR.full_name
-MASK = "google.protobuf.FieldMask"
+MASK = FieldMask.DESCRIPTOR.full_name
+MASK_FIELD = "update_mask"
 INT32 = 2**31 - 1
-MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
-# Characters no database text holds (NUL, half a surrogate pair) or that only a mistake puts into a
-# form field.
+MAX_VIOLATIONS = 20  # violations in one refusal, which has to fit into a trailer of 8 KiB
+# Characters that PostgreSQL does not store (NUL, half a surrogate pair), or that get into a form
+# field only by mistake.
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
 FORBIDDEN = re.compile(rf"[{CONTROL}\ud800-\udfff]")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # of a domain's name, RFC 1035
@@ -36,12 +38,13 @@ Violation = tuple[str, str]
 
 @dataclass(frozen=True)
 class Kind:
-    """What a text is: its pattern (ECMAScript, which is Python's too; None: any), the reason when
-    it fails, and its longest, in characters.
+    """Describes a kind of text field: its pattern (a regular expression for both ECMAScript and
+    Python; None allows any text), its maximum length in characters, and the reason reported when
+    the pattern does not match.
 
-    `long`: the reason for one that is longer. `checks`: what of it a shape may refuse. Nothing of a
-    credential: whatever is wrong with it sounds the same; and of an id only that there is none:
-    what is no id is not there.
+    `long` is the reason for a text that is too long. `checks` limits the checks: a credential is
+    not checked at all, since all wrong credentials get the same answer; an id is only checked for
+    presence, since an id without the format of one is simply not found.
     """
 
     name: str
@@ -105,7 +108,7 @@ KINDS = {
         Kind("PAGE_TOKEN", 2000, r"^[A-Za-z0-9_-]*$", long="malformed"),
     )
 }
-# By the end of a field's name; the first that fits.
+# Kinds by the end of a field's name; the first match counts.
 _NAMES = (
     ("request_id", "REQUEST_ID"),
     ("page_token", "PAGE_TOKEN"),
@@ -130,18 +133,17 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Shape:
-    """What a field may hold.
+    """The rules of a field.
 
-    `least` and `most` are of a text's length, of a list's entries or of a number's value; `kind` is
-    of a text, or of a list's texts.
+    `least` and `most` limit the length of a text, the number of entries of a list, or the value of
+    a number. `kind` is the kind of a text, or of a list's texts. `distinct`: a list has no entry
+    twice (the service that stores it checks that).
 
-    `distinct`: nothing twice in a list, which the service that keeps it checks.
-
-    `required`: in a request. `output_only`: never in one. `immutable`: when it is made and never
-    after. `always`: never absent in an answer. `private`: in no address. `sealed`: kept encrypted.
-    `optional`: an etag without which a change is taken, too. `only`: of a mask or a message, the
-    fields that may be said in it; `without`: those that may not. Both empty: what is not
-    output-only.
+    `required`: in requests. `output_only`: never in a request. `immutable`: set at creation only.
+    `always`: present in each response. `private`: never part of a URL. `sealed`: stored encrypted.
+    `optional`: an etag without which a change is accepted, too. `only`: the fields that a mask or
+    message may contain; `without`: those that it may not. If both are empty, it may contain all
+    that are not output-only.
     """
 
     kind: Kind | None
@@ -162,13 +164,13 @@ class Shape:
 
 @cache
 def shape(field: FieldType) -> Shape:
-    """What the .proto says of a field.
+    """Returns the rules of a field.
 
     Raises TypeError for a kind that this module does not know.
     """
-    said = {option.full_name: value for option, value in field.GetOptions().ListFields()}
-    rules = said.get(_RULES)
-    behavior = {_behavior_name(field, number) for number in said.get(_BEHAVIOR, ())}
+    options = {option.full_name: value for option, value in field.GetOptions().ListFields()}
+    rules = options.get(_RULES)
+    behavior = {_behavior_name(field, number) for number in options.get(_BEHAVIOR, ())}
     kind = _kind(field, rules) if field.type == FieldDescriptor.TYPE_STRING else None
     least, most = (0, 50) if field.is_repeated else (kind.least, kind.most) if kind else (0, INT32)
     if field.type == FieldDescriptor.TYPE_INT64 and not field.is_repeated:
@@ -224,22 +226,22 @@ def _behavior_name(field: FieldType, number: int) -> str:
 
 
 def is_map(field: FieldType) -> bool:
-    """Whether it is a map."""
+    """Returns True for a map field."""
     return bool(field.message_type and field.message_type.GetOptions().map_entry)
 
 
 def violations(request: Message) -> list[Violation]:
-    """What is wrong with a request, as (path of the field, reason): required, malformed, too_short,
+    """Returns the violations of a request as (field path, reason): required, malformed, too_short,
     too_long, out_of_range, unknown_code.
 
-    At most 20. What was said is in none of them.
+    Returns at most 20. None of them contains a value of the request.
     """
-    return list(islice(_wrong(request, "", _checks(request.DESCRIPTOR)), MAX_SAID))
+    return list(islice(_violations(request, "", _checks(request.DESCRIPTOR)), MAX_VIOLATIONS))
 
 
 def list_of(descriptor: Descriptor | None, path: str) -> str:
-    """The code list of which a field of a request is one, by the name of its enum; empty where it
-    is none. Numbers in a path are places in a list.
+    """Returns the name of the enum of a request's field; "" if the field is none. Numbers in a path
+    are positions in a list.
     """
     message, field = descriptor, None
     for name in (part for part in path.split(".") if not part.isdecimal()):
@@ -248,20 +250,20 @@ def list_of(descriptor: Descriptor | None, path: str) -> str:
     return str(field.enum_type.name) if field and field.enum_type else ""
 
 
-# --- checks: one for each field that can be wrong, made once for each message
+# --- checks: one for each field, built once for each message type
 
 Check = Callable[[Message, str], Iterator[Violation]]
 
 
-def _wrong(
+def _violations(
     message: Message,
     at: str,
     checks: Mapping[str, Check],
     *,
     changes: Collection[str] | None = None,
 ) -> Iterator[Violation]:
-    """`changes`: of a message that a mask goes with, the fields that count; what is required is
-    required only of these.
+    """Yields the violations of a message. `changes` limits the checks to the fields that an update
+    mask names.
     """
     for name, check in checks.items():
         if changes is None or name in changes:
@@ -270,7 +272,7 @@ def _wrong(
 
 @cache
 def _checks(descriptor: Descriptor) -> dict[str, Check]:
-    masked = "update_mask" in descriptor.fields_by_name
+    masked = MASK_FIELD in descriptor.fields_by_name
     return {
         field.name: _check(field, shape(field), masked)
         for field in descriptor.fields
@@ -278,23 +280,23 @@ def _checks(descriptor: Descriptor) -> dict[str, Check]:
     }
 
 
-def _check(field: FieldType, known: Shape, masked: bool) -> Check:
+def _check(field: FieldType, rule: Shape, masked: bool) -> Check:
     name = field.name
     if field.is_repeated:
-        return _list_check(field, known)
+        return _list_check(field, rule)
     if field.type == FieldDescriptor.TYPE_STRING:
-        text = _text_check(known)
+        text = _text_check(rule)
         return lambda message, path: text(getattr(message, name), path)
     if field.type == FieldDescriptor.TYPE_ENUM:
-        return lambda message, path: _enum(field, getattr(message, name), path, known.required)
+        return lambda message, path: _enum(field, getattr(message, name), path, rule.required)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
-        return _message_check(field, known, masked)
+        return _message_check(field, rule, masked)
     if field.type in (
         FieldDescriptor.TYPE_INT32,
         FieldDescriptor.TYPE_INT64,
         FieldDescriptor.TYPE_DOUBLE,
     ):
-        return _number_check(field, known)
+        return _number_check(field, rule)
     return _nothing
 
 
@@ -302,22 +304,22 @@ def _nothing(_message: Message, _path: str) -> Iterator[Violation]:
     return iter(())
 
 
-def _text_check(known: Shape) -> Callable[[str, str], Iterator[Violation]]:
-    kind = known.kind
+def _text_check(rule: Shape) -> Callable[[str, str], Iterator[Violation]]:
+    kind = rule.kind
     assert kind is not None
     pattern = re.compile(kind.pattern) if kind.pattern else None
     if kind.checks == "nothing":
         return lambda _value, _path: iter(())
 
     def check(value: str, path: str) -> Iterator[Violation]:
-        if not value or (known.required and not value.strip()):
-            if known.required:
+        if not value or (rule.required and not value.strip()):
+            if rule.required:
                 yield path, "required"
         elif kind.checks == "presence":
             return
-        elif len(value) > known.most:
+        elif len(value) > rule.most:
             yield path, kind.long
-        elif len(value) < known.least:
+        elif len(value) < rule.least:
             yield path, "too_short"
         elif FORBIDDEN.search(value) or (pattern and not pattern.fullmatch(value)):
             yield path, kind.reason
@@ -325,17 +327,17 @@ def _text_check(known: Shape) -> Callable[[str, str], Iterator[Violation]]:
     return check
 
 
-def _number_check(field: FieldType, known: Shape) -> Check:
+def _number_check(field: FieldType, rule: Shape) -> Check:
     name = field.name
-    # a page that is too large is made smaller, as AIP-158 wants it
-    most = INT32 if name == "page_size" else known.most
+    # a page size above the maximum is reduced later, as AIP-158 requires
+    most = INT32 if name == "page_size" else rule.most
 
     def check(message: Message, path: str) -> Iterator[Violation]:
         value = getattr(message, name)
         if field.has_presence and not message.HasField(name):
-            if known.required:
+            if rule.required:
                 yield path, "required"
-        elif (value or known.required or field.has_presence) and not known.least <= value <= most:
+        elif (value or rule.required or field.has_presence) and not rule.least <= value <= most:
             yield path, "out_of_range"
 
     return check
@@ -348,15 +350,15 @@ def _enum(field: FieldType, value: int, path: str, required: bool) -> Iterator[V
         yield path, "required"
 
 
-def _list_check(field: FieldType, known: Shape) -> Check:
-    text = _text_check(_each(known)) if known.kind else None
+def _list_check(field: FieldType, rule: Shape) -> Check:
+    text = _text_check(_entry_shape(rule)) if rule.kind else None
 
     def check(message: Message, path: str) -> Iterator[Violation]:
         values = getattr(message, field.name)
         if not values:
-            if known.required:
+            if rule.required:
                 yield path, "required"
-        elif len(values) > known.most:
+        elif len(values) > rule.most:
             yield path, "too_long"
         else:
             for number, value in enumerate(values):
@@ -366,31 +368,34 @@ def _list_check(field: FieldType, known: Shape) -> Check:
                 elif field.type == FieldDescriptor.TYPE_ENUM:
                     yield from _enum(field, value or -1, at, required=True)
                 elif field.type == FieldDescriptor.TYPE_MESSAGE:
-                    yield from _wrong(value, f"{at}.", _checks(field.message_type))
+                    yield from _violations(value, f"{at}.", _checks(field.message_type))
 
     return check
 
 
-def _each(known: Shape) -> Shape:
-    kind = known.kind
+def _entry_shape(rule: Shape) -> Shape:
+    kind = rule.kind
     assert kind is not None
-    return replace(known, least=kind.least, most=kind.most, required=kind.checks == "all")
+    return replace(rule, least=kind.least, most=kind.most, required=kind.checks == "all")
 
 
-def _message_check(field: FieldType, known: Shape, masked: bool) -> Check:
+def _message_check(field: FieldType, rule: Shape, masked: bool) -> Check:
     name = field.name
     if field.message_type.full_name == TIME:
-        return lambda message, path: _time(message, name, path, known.required)
+        return lambda message, path: _time(message, name, path, rule.required)
     if field.message_type.full_name == MASK:
-        return lambda message, path: _mask(getattr(message, name).paths, path, known)
+        return lambda message, path: _mask(getattr(message, name).paths, path, rule)
 
     def check(message: Message, path: str) -> Iterator[Violation]:
         if not message.HasField(name):
-            if known.required:
+            if rule.required:
                 yield path, "required"
             return
-        changes = {each.partition(".")[0] for each in message.update_mask.paths} if masked else None  # type: ignore[attr-defined]
-        yield from _wrong(
+        changes = None
+        if masked:
+            mask: FieldMask = getattr(message, MASK_FIELD)
+            changes = {masked_path.partition(".")[0] for masked_path in mask.paths}
+        yield from _violations(
             getattr(message, name), f"{path}.", _checks(field.message_type), changes=changes
         )
 
@@ -402,13 +407,13 @@ def _time(message: Message, name: str, path: str, required: bool) -> Iterator[Vi
         if required:
             yield path, "required"
     else:
-        said = getattr(message, name)
-        if said.seconds not in _TIMES or not 0 <= said.nanos < 1_000_000_000:
+        time = getattr(message, name)
+        if time.seconds not in _TIMES or not 0 <= time.nanos < 1_000_000_000:
             yield path, "out_of_range"
 
 
-def _mask(paths: Collection[str], path: str, known: Shape) -> Iterator[Violation]:
+def _mask(paths: Collection[str], path: str, rule: Shape) -> Iterator[Violation]:
     if not paths:
         yield path, "required"
-    elif known.only and not set(paths) <= set(known.only):
+    elif rule.only and not set(paths) <= set(rule.only):
         yield path, "unknown_code"

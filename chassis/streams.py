@@ -1,9 +1,9 @@
-"""Streams: what a caller is told as it comes about, on threads of their own, so that however many
-there are, calls are answered.
+"""Streams: responses that a caller receives as events happen, on threads of their own, so that open
+streams do not block calls.
 
-A stream goes on no longer than the token that it was opened with: who was revoked is out of it as
-soon as out of any call (docs/decisions/0019). Whoever has no room for more does not fill this side:
-the next is read when the last was taken, and who takes nothing for too long is cut off.
+A stream ends with the token that it was opened with, so a revoked caller loses streams as soon as
+calls (docs/decisions/0019). A slow reader does not fill the memory: the next message is made after
+the previous one was taken. A reader that takes nothing for too long is disconnected.
 """
 
 import threading
@@ -20,30 +20,30 @@ from chassis.db import Transaction
 from chassis.errors import Exhausted
 from chassis.tokens import LEEWAY, LIFETIME, Caller
 
-MOST = 32  # at once in a process
-EACH = 4  # of an organisation
-TURNS = 4  # that read at once: as many connections the database has for them
+MOST = 32  # streams of a process
+EACH = 4  # streams of an organisation
+TURNS = 4  # streams that read at once: the number of database connections for streams
 _LOOK = 5.0  # seconds for one transaction
-_LATE = 5.0  # seconds past its end after which one that is stuck in sending is cut off
+_LATE = 5.0  # seconds past its end after which a stream that is stuck in sending is cut off
 
 
 class Line(Protocol):
-    """To whom it is told."""
+    """The connection of a stream, as gRPC's ServicerContext."""
 
     def is_active(self) -> bool:
-        """Whether somebody is there."""
+        """Returns True while the caller is connected."""
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Has it called when it ends, for whatever reason; False when it has."""
+        """Registers a callback for the end of the connection; returns False if it has ended
+        already.
+        """
 
     def cancel(self) -> object:
-        """Hangs up, also while something is being sent."""
+        """Disconnects, even while a message is being sent."""
 
 
 class Stream:
-    """One stream under way: who is told, until when, and how to look at the database between two
-    messages.
-    """
+    """An open stream: its caller, its end, and its transactions."""
 
     def __init__(
         self,
@@ -60,25 +60,25 @@ class Stream:
         self._transact = transact
 
     def goes_on(self) -> bool:
-        """Whether there may be another message: somebody is there, the token is good, and the
-        service does not stop.
+        """Returns True while the caller is connected, the token is valid, and the service is not
+        stopping.
         """
         return self._goes_on() and self.left > 0
 
     @property
     def left(self) -> float:
-        """Seconds until the token has ended."""
+        """Seconds until the token ends."""
         return (self._until - self.clock.now()).total_seconds()
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """A transaction in the caller's scope, whose standing is looked at anew; never to be held
-        open while a message is sent.
+        """Opens a transaction in the caller's scope, after checking the caller's standing again.
+        Never hold it open while a message is sent.
         """
         return self._transact()
 
 
 class Streams:
-    """The room for streams in a process."""
+    """The streams of a process, limited in total and by organisation."""
 
     def __init__(self) -> None:
         self.pool = CallPool(MOST, MOST)
@@ -87,8 +87,8 @@ class Streams:
         self._open = Counter[str]()
 
     def stop(self) -> None:
-        """Those under way end at their next turn, and none begins."""
-        self.pool.turn_away()
+        """Ends all streams at their next turn, and starts no new ones."""
+        self.pool.refuse_waiting()
 
     @contextmanager
     def opened(
@@ -99,9 +99,9 @@ class Streams:
         line: Line,
         transact: Callable[[], AbstractContextManager[Transaction]],
     ) -> Iterator[Stream]:
-        """Room for one more, which is given back at the end; `until` is when the token ends.
+        """Yields a stream; `until` is when the token ends.
 
-        Raises Exhausted too_many_requests.
+        Raises Exhausted too_many_requests if there are too many.
         """
 
         @contextmanager
@@ -122,14 +122,14 @@ class Streams:
             late.cancel()
 
     def _count(self, organization_id: str, line: Line) -> None:
-        """Until the line has ended, which is known before the thread looks up from its wait: who
-        comes again at once has room.
+        """Counts the stream until its connection has ended. That is noticed before its thread wakes
+        from a wait, so a caller who reconnects at once has room.
         """
 
         def ended() -> None:
             metrics.STREAMS.dec()
             with self._counting:
-                self._open -= Counter([organization_id])  # who has none is forgotten
+                self._open -= Counter([organization_id])  # removes organisations with none
 
         with self._counting:
             if self._open[organization_id] >= EACH:

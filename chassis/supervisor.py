@@ -1,11 +1,11 @@
-"""Runs background work: one supervised loop that starts, stops, begins again after a failure with
-growing pauses, and says when its last turn was.
+"""Supervised background loops: a loop starts, stops, restarts after a failure with growing pauses,
+and reports when its last turn began.
 
-`work(loop)` makes what it needs, does one turn for each `while loop.turn():`, and may end by any
-exception: it is called again. A part that is away (`waits_for`, Unavailable, Exhausted) is waited
-for and is no failure; any other refusal would be said again at every try, so it is one. Limit: a
-turn that hangs can't be interrupted from here; it shows as STUCK, and whoever watches the loops
-ends the process.
+`work(loop)` creates what it needs, does one turn per `while loop.turn():`, and may end by any
+exception: it is called again. An unavailable part (`waits_for`, Unavailable, Exhausted) is waited
+for, and counts as no failure. Any other refusal counts as a failure, since it would recur at every
+try. Limit: a turn that hangs can't be interrupted from here. Its state is then STUCK, and the
+process that watches its loops reports it.
 """
 
 import threading
@@ -27,31 +27,31 @@ from chassis.errors import Exhausted, Refusal, Unavailable
 LIMIT = 60.0
 """Seconds without a turn after which a loop is stuck.
 
-Above any honest turn: the longest is a batch that the broker does not acknowledge (15 s).
+The longest normal turn is a batch that the broker does not acknowledge (15 s).
 """
 
-_LONGEST_PAUSE = 5.0  # seconds between two tries: what is back is noticed within that time
-# seconds of turning after which a try counts as one that works: what fails at once must not clear
-# its own trouble
+_LONGEST_PAUSE = 5.0  # seconds between two tries: a part that is back is noticed within that time
+# seconds of turns after which a try counts as working, so that a try that fails at once does not
+# reset the state and the pauses
 _PROVEN = 0.5
 
 
 class State(Enum):
-    """How a loop stands."""
+    """The state of a loop."""
 
     RUNNING = "running"
-    WAITING = "waiting"  # for a part that is away
+    WAITING = "waiting"  # for a part that is unavailable
     FAILING = "failing"  # the last try ended with a fault
-    STUCK = "stuck"  # no turn for longer than its limit
-    DEAD = "dead"  # its thread has ended without being asked to
+    STUCK = "stuck"  # no turn for longer than the limit
+    DEAD = "dead"  # the thread has ended unasked
 
 
 WELL = frozenset({State.RUNNING, State.WAITING})
-"""The states of a loop that needs nobody's attention: what it waits for is said elsewhere."""
+"""The states of a loop that need no attention. A part that it waits for is reported elsewhere."""
 
 
 class Loop:
-    """One thread that turns until it is stopped."""
+    """A thread that works in turns until it is stopped."""
 
     def __init__(
         self,
@@ -63,8 +63,8 @@ class Loop:
         longest_pause: float = _LONGEST_PAUSE,
         workers: int = 1,
     ) -> None:
-        """`longest_pause` is between two tries; `workers` is how many threads it lets work in
-        transactions, its own included.
+        """`longest_pause` limits the pause between two tries. `workers` is the number of its
+        threads that may hold a transaction, its own included.
         """
         self.name = name
         self.limit = limit
@@ -74,13 +74,13 @@ class Loop:
         self._waits_for: tuple[type[Exception], ...] = (Unavailable, Exhausted, *waits_for)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._turned_at = time.monotonic()  # while it waits: when it will be awake again
-        self._began_at = self._turned_at  # the try under way
+        self._turned_at = time.monotonic()  # during a wait: when the wait ends
+        self._began_at = self._turned_at  # of the current try
         self._try: RetryCallState | None = None
         self._trouble: State | None = None
 
     def start(self) -> None:
-        """Begins, or begins anew when the thread has died; one that runs is left alone."""
+        """Starts the thread, or a new one if it has died; does nothing if it runs."""
         if self._thread is not None and self._thread.is_alive():
             return
         if self._thread is not None:
@@ -91,11 +91,11 @@ class Loop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Asks it to end after the turn under way; a wait ends at once."""
+        """Asks the loop to end after the current turn; a wait ends at once."""
         self._stopping.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Waits until it has ended, at most `timeout` seconds; says whether it has."""
+        """Waits until the thread has ended, at most `timeout` seconds; returns True if it has."""
         if self._thread is None:
             return True
         self._thread.join(timeout)
@@ -103,17 +103,17 @@ class Loop:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to end."""
+        """True once the loop was asked to end."""
         return self._stopping.is_set()
 
     @property
     def age(self) -> float:
-        """Seconds since its last turn began; a wait does not count."""
+        """Seconds since the last turn began, without waits."""
         return max(0.0, time.monotonic() - self._turned_at)
 
     @property
     def state(self) -> State:
-        """How it stands now."""
+        """The current state."""
         if self._thread is not None and not self._thread.is_alive() and not self.stopping:
             return State.DEAD
         if self.age > self.limit:
@@ -121,15 +121,15 @@ class Loop:
         return self._trouble or State.RUNNING
 
     def turn(self) -> bool:
-        """Notes that a turn begins; False when it is time to stop."""
+        """Records that a turn begins; returns False when it is time to stop."""
         self._turned_at = time.monotonic()
         if self._try is not None and self._turned_at - self._began_at > _PROVEN:
-            self._try.attempt_number = 1  # the next pauses begin small
+            self._try.attempt_number = 1  # resets the pauses
             self._trouble = None
         return not self.stopping
 
     def wait(self, seconds: float) -> bool:
-        """Waits, but not when somebody asks to stop; says whether somebody did."""
+        """Waits until the time has passed or the loop is asked to stop; returns True if it was."""
         self._turned_at = time.monotonic() + seconds
         stopped = self._stopping.wait(seconds)
         self._turned_at = time.monotonic()
@@ -157,14 +157,13 @@ class Loop:
             self._work(self)
         except self._waits_for as error:
             known, self._trouble = self._trouble is State.WAITING, State.WAITING
-            if not known:  # what is away for an hour is said once, not at every try
+            if not known:  # logged once, not at every try
                 reason = error.reason if isinstance(error, Refusal) else ""
                 log.get().info(
                     "loop_waits", loop=self.name, error=type(error).__name__, reason=reason
                 )
-        except (
-            BaseException
-        ) as error:  # whatever it is, also a SystemExit: the work must go on, and it must show
+        # Any exception, also SystemExit, is logged, and the work goes on.
+        except BaseException as error:
             self._trouble = State.FAILING
             metrics.LOOP_FAILURES.labels(self.name).inc()
             log.get().error("loop_failed", loop=self.name, fault=log.fault(error))

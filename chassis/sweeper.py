@@ -1,4 +1,4 @@
-"""Takes away now and then what is over; what fails now works the next time."""
+"""Deletes expired rows from time to time; a failure is repaired by the next run."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -9,16 +9,16 @@ from chassis.db import Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 
-REQUESTS_KEPT = timedelta(hours=25)
-"""How long a repeated request gets its first answer: the contract promises 24.
+REQUEST_LIFETIME = timedelta(hours=25)
+"""The time for which a repeated request gets its first response; the contract promises 24 hours.
 
-The answer may hold a PIN, so it is not kept much longer.
+The response may hold a PIN, so it is stored only slightly longer.
 """
 _EVERY = 600.0  # seconds
 
 
 class Sweeper:
-    """Forgets answered requests after a day, and whatever else `sweep` takes away, in one
+    """Deletes responses to requests after a day, and calls the service's own `sweep`, in one
     transaction.
     """
 
@@ -33,14 +33,14 @@ class Sweeper:
         self._sweep = sweep
 
     def loop(self) -> Loop:
-        """Every ten minutes; several processes may do it, it is the same."""
+        """Returns a loop that sweeps every ten minutes. Safe to run in each replica."""
         return Loop("sweeper", self._work)
 
     def sweep(self) -> None:
-        """Once, now."""
+        """Sweeps once, now."""
         now = self._clock.now()
-        with self._database.transaction(SYSTEM, timeout=30) as tx:  # there may be much of it
-            idempotency.forget(tx, now - REQUESTS_KEPT)
+        with self._database.transaction(SYSTEM, timeout=30) as tx:  # there may be many rows
+            idempotency.forget(tx, now - REQUEST_LIFETIME)
             if self._sweep is not None:
                 self._sweep(tx, now)
 

@@ -1,11 +1,10 @@
-"""Caller tokens: short-lived JWTs signed with Ed25519 (EdDSA, named as RFC 9864 wants it), issued
-by one service and verified by every service itself.
+"""Caller tokens: short-lived JWTs signed with Ed25519 (named as RFC 9864 requires), issued by
+partners and verified by each service.
 
-A token says who asks (worker or API key), for which organisation, with which roles or scopes. It is
-no proof that the member is still in good standing: each service checks that against what it has
-heard. It is good at one service, its audience: whoever gets hold of it there can use it nowhere
-else. It lives for so few seconds that what was revoked is out in time also where that has not been
-heard.
+A token names its caller (a worker or an API key), the organisation, and the roles or scopes. A
+token does not prove that the member is in good standing: each service checks that with the facts
+that it has received. It is valid at one service, its audience, and nowhere else. Its lifetime of a
+few seconds makes a revocation effective in time even where the fact has not arrived.
 """
 
 import time
@@ -26,31 +25,30 @@ from chassis.second import UNKNOWN, Kin
 
 ISSUER = "enlace.partners"
 GATEWAY = "enlace.gateway"
-# Together below the five seconds in which a revocation works everywhere, whatever becomes of the
-# facts that tell of it (docs/decisions/0019): three seconds, one by which clocks may differ, and
-# one for the call itself.
+# A revocation takes effect everywhere within five seconds, even if its facts do not arrive
+# (docs/decisions/0019): three seconds of lifetime, one for differing clocks, one for the call.
 LIFETIME = timedelta(seconds=3)
 LEEWAY = 1
 PROOF_LIFE = timedelta(minutes=10)
-"""For so long after somebody proved who she is, her session does what outlasts it."""
+"""The time after a proof of identity in which a session may do things that outlast the session."""
 ADDRESS_LIFETIME = timedelta(seconds=15)
-"""How long what the gateway says of a client's address is believed: longer than any call lasts,
-with what is asked again.
+"""The time for which a client address that the gateway signed is accepted: longer than any call and
+its repetitions.
 """
-# tokens whose signature was found right: a caller sends the same one for a second or more
-_REMEMBERED = 1000
-_SIGNS = 1.0  # seconds between two looks at which key is to sign
-_REREAD = 4.0  # seconds after which a key that is gone signs for nobody any more
-# between two looks for a key that is not known: tokens of strangers must not keep a process reading
-# files
-_UNKNOWN = 0.2
+# tokens with a verified signature: a caller sends the same token for a second or more
+_MOST_VERIFIED = 1000
+_REREAD_SIGNING = 1.0  # seconds between two reads of the signing key
+_REREAD = 4.0  # seconds after which a removed key is no longer accepted
+# seconds between two reads for an unknown `kid`, so that invalid tokens do not cause constant reads
+_REREAD_UNKNOWN = 0.2
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Evidence that a service had a token: its SHA-256 in hexadecimal digits, and its end.
+    """Evidence that a service received a token: the SHA-256 of the token in hexadecimal digits, and
+    its end.
 
-    Nobody can use it.
+    It can't be used as a token.
     """
 
     hash: str
@@ -59,13 +57,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks.
+    """The author of a call.
 
-    `kind` is worker, key, public (it is not known who) or system; beside her `kin` she is no second
-    person.
-
-    `token` is the evidence of the token that said so; a caller whom no token named has none.
-    `prove_time` is when she last proved, in this session, who she is; None: nobody says.
+    `kind` is worker, key, public (an unknown caller) or system. Beside one of her `kin` a worker is
+    no second person. `token` is the evidence of the caller's token; None without one. `prove_time`
+    is when she last proved her identity in this session; None if that is unknown.
     """
 
     id: str
@@ -79,21 +75,26 @@ class Caller:
     prove_time: datetime | None = None
 
     def has(self, role: str) -> bool:
-        """Whether the caller has a role."""
+        """Returns True if the caller has a role."""
         return role in self.roles
 
     def has_proved(self, now: datetime) -> bool:
-        """Whether a worker has proved lately who she is. A key has no session, and need not."""
+        """Returns True if a worker proved her identity recently. An API key has no session, and
+        need not.
+        """
         return self.kind == "key" or (
             self.prove_time is not None and abs(now - self.prove_time) <= PROOF_LIFE
         )
 
 
 SYSTEM = Caller("system", "system", "")
+"""The service itself."""
+NOBODY = Caller("public", "public", "")
+"""A caller without a token."""
 
 
 class Issuer:
-    """Signs tokens with the private key, or with the one that is to sign now."""
+    """Signs tokens with a private key; a callable returns the key to use now."""
 
     def __init__(self, key: OKPKey | Callable[[], OKPKey], clock: Clock) -> None:
         self._read: Callable[[], OKPKey] = (lambda: key) if isinstance(key, OKPKey) else key
@@ -103,10 +104,10 @@ class Issuer:
     def issue(
         self, caller: Caller, audience: str, since: datetime | None = None
     ) -> tuple[str, datetime]:
-        """A token for this caller at this service (enlace.<service>), and when it ends.
+        """Returns a token for this caller at this service (enlace.<service>), and its end.
 
-        `since` is a moment before the caller's standing was looked at: a revocation between look
-        and signature must not have a whole lifetime before it.
+        `since` is a moment before the caller's standing was checked, so that a revocation between
+        check and signature does not leave the token its whole lifetime.
         """
         begin = since or self._clock.now()
         end = begin + LIFETIME
@@ -126,7 +127,7 @@ class Issuer:
         }
         if caller.prove_time:
             claims["proved"] = caller.prove_time.timestamp()
-        if time.monotonic() - self._read_at > _SIGNS:
+        if time.monotonic() - self._read_at > _REREAD_SIGNING:
             self._key, self._read_at = self._read(), time.monotonic()
         return jwt.encode(
             {"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, algorithms=["Ed25519"]
@@ -134,9 +135,7 @@ class Issuer:
 
 
 def _kin(claims: Mapping[str, Any]) -> Kin:
-    """The kin that a token carries, as they were when it was issued; unknown where it says nothing
-    of them.
-    """
+    """Returns the kin that a token carries, as of its issue; UNKNOWN if it carries none."""
     if "kin" not in claims:
         return UNKNOWN
     return Kin(
@@ -145,15 +144,15 @@ def _kin(claims: Mapping[str, Any]) -> Kin:
 
 
 class Verifier:
-    """Reads the tokens for one audience with the public keys, by their `kid`: two live at once
-    while one takes the place of the other.
+    """Verifies tokens for one audience with the public keys by `kid`; during a rotation two keys
+    are valid.
     """
 
     def __init__(
         self, key: OKPKey | Callable[[], Mapping[str, OKPKey]], audience: str, clock: Clock
     ) -> None:
-        """A callable reads the keys that there are now; it is asked anew every few seconds, and for
-        a key that is not known.
+        """A callable returns the current keys. It is called again every few seconds, and for an
+        unknown `kid`.
         """
         self._read: Callable[[], Mapping[str, OKPKey]] = (
             (lambda: {str(key.kid): key}) if isinstance(key, OKPKey) else key
@@ -162,19 +161,23 @@ class Verifier:
         self._read_at = time.monotonic()
         self._audience = audience
         self._clock = clock
-        self._remembered = dict[str, tuple[str, OKPKey, dict[str, Any]]]()
+        self._verified = dict[str, tuple[str, OKPKey, dict[str, Any]]]()
 
     def verify(self, token: str) -> Caller:
-        """Who asks; refuses with token_expired or token_invalid."""
+        """Returns the caller that a token names. Raises Unauthenticated token_expired or
+        token_invalid.
+        """
         return self.verify_until(token)[0]
 
     def verify_until(self, token: str, waited: float = 0.0) -> tuple[Caller, datetime]:
-        """Who asks, and when the token ends; refuses with token_expired or token_invalid.
+        """Returns the caller that a token names, and the token's end. Raises Unauthenticated
+        token_expired or token_invalid.
 
-        A call that `waited` so many seconds in this service is judged as of when it came in.
+        `waited` is the number of seconds that the call has waited in this service: the token is
+        judged as of its arrival.
         """
         registry = jwt.JWTClaimsRegistry(
-            # a second more or less is much here; the library compares numbers
+            # not rounded to seconds, which are long here; the library only compares the numbers
             now=cast("int", self._clock.now().timestamp() - waited),
             leeway=LEEWAY,
             iss={"essential": True, "value": ISSUER},
@@ -206,46 +209,44 @@ class Verifier:
             raise Unauthenticated("token_invalid") from error
 
     def _signed(self, token: str) -> dict[str, Any]:
-        """The claims of a token that a key of ours has signed.
+        """Returns the claims of a token after checking its signature.
 
-        The signature of the same token is checked once, while its key is ours.
+        The signature of one token is checked once, for as long as its key is valid.
         """
-        remembered = self._remembered.get(token)
-        if remembered is not None and self._ours(remembered[0]) is remembered[1]:
-            return remembered[2]
+        verified = self._verified.get(token)
+        if verified is not None and self._current_key(verified[0]) is verified[1]:
+            return verified[2]
         decoded = jwt.decode(token, self._key_of, algorithms=["Ed25519"])
         kid = str(decoded.header["kid"])
-        if len(self._remembered) >= _REMEMBERED:
-            self._remembered = {}
-        self._remembered[token] = kid, self._ours(kid), decoded.claims
+        if len(self._verified) >= _MOST_VERIFIED:
+            self._verified = {}
+        self._verified[token] = kid, self._current_key(kid), decoded.claims
         return decoded.claims
 
     def _key_of(self, token: GuestProtocol) -> OKPKey:
-        """The key that a token says it is signed with; KeyError if it is none of ours."""
-        return self._ours(str(token.headers()["kid"]))
+        """Returns the key with the `kid` of a token; raises KeyError for an unknown one."""
+        return self._current_key(str(token.headers()["kid"]))
 
-    def _ours(self, kid: str) -> OKPKey:
+    def _current_key(self, kid: str) -> OKPKey:
         now = time.monotonic()
-        if now - self._read_at > (_UNKNOWN if kid not in self._keys else _REREAD):
+        if now - self._read_at > (_REREAD_UNKNOWN if kid not in self._keys else _REREAD):
             self._read_at = now
-            with suppress(OSError, ValueError):  # what can't be read leaves them as they were
+            with suppress(OSError, ValueError):  # unreadable files leave the keys as they were
                 self._keys = dict(self._read())
         return self._keys[kid]
 
 
 class AddressSigner:
-    """Says of a client without a token from where it asks, in the gateway's name: the gateway alone
-    has the key.
-    """
+    """Signs the address of a client without a token; the gateway alone has the key."""
 
     def __init__(self, key: OKPKey, clock: Clock) -> None:
         self._key = key
         self._clock = clock
 
     def sign(self, address: str, audience: str) -> str:
-        """A token that says this address to one service, for a few seconds.
+        """Returns a token that tells one service the client's address, for a few seconds.
 
-        An empty address says that it is not known.
+        An empty address means that it is unknown.
         """
         now = self._clock.now()
         claims = {
@@ -260,9 +261,7 @@ class AddressSigner:
 
 
 class AddressReader:
-    """Reads what the gateway says of a client's address, with the public keys of the gateway by
-    their `kid`.
-    """
+    """Verifies client addresses with the gateway's public keys by `kid`."""
 
     def __init__(
         self, keys: Callable[[], Mapping[str, OKPKey]], audience: str, clock: Clock
@@ -272,9 +271,9 @@ class AddressReader:
         self._clock = clock
 
     def read(self, token: str, waited: float = 0.0) -> str | None:
-        """The address; None if the gateway did not say so to this service, or longer ago.
+        """Returns the address; None if the token is invalid, expired, or for another service.
 
-        A call `waited` so many seconds in this service.
+        `waited` is the number of seconds that the call has waited in this service.
         """
         keys = self._keys()
         registry = jwt.JWTClaimsRegistry(

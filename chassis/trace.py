@@ -1,10 +1,10 @@
-"""The id that follows one request: from the gateway through calls, facts, consumers and deliveries;
-each log line on the way carries it as `trace_id`.
+"""The id of a request, which follows it through calls, facts, consumers and deliveries. Each log
+line carries it as `trace_id`.
 
-It is the request's own id (32 hexadecimal digits), and travels between processes as the W3C's
-`traceparent`: in the metadata of a call, and in the header of a fact. In a store the columns
-`trace` take it from the transaction that writes them (chassis.db says it there). What nobody asked
-for, as a deadline that is over, has none.
+It is the request's own id (32 hexadecimal digits). It travels between processes as the W3C's
+`traceparent`, in the metadata of a call and in the header of a fact. In a database the columns
+`trace` take it from the transaction that writes the row (chassis.db sets it there). Work without a
+request, such as a passed deadline, has no trace id.
 """
 
 import re
@@ -20,18 +20,18 @@ _current: ContextVar[str] = ContextVar("trace", default="")
 
 
 def current() -> str:
-    """Returns the id of what is under way; "" if nobody asked for it."""
+    """Returns the trace id of the current work; "" if no request caused it."""
     return _current.get()
 
 
 def begin(trace_id: str) -> None:
-    """Sets the id for all that follows on this thread."""
+    """Sets the trace id for all further work of this thread."""
     _current.set(trace_id)
 
 
 @contextmanager
 def under(trace_id: str) -> Iterator[None]:
-    """Sets the id for what is done inside."""
+    """Sets the trace id for the block."""
     token = _current.set(trace_id)
     try:
         yield
@@ -40,11 +40,11 @@ def under(trace_id: str) -> Iterator[None]:
 
 
 def parent(trace_id: str) -> str:
-    """Returns a traceparent for this id; "" for none."""
+    """Returns a traceparent for a trace id; "" for none."""
     return f"00-{trace_id}-{secrets.token_hex(8)}-01" if trace_id else ""
 
 
 def id_of(traceparent: str) -> str:
-    """Returns the id in a traceparent; "" if it is none, for it is written to logs."""
+    """Returns the trace id of a traceparent; "" if it is malformed, since the id is logged."""
     match = _PARENT.fullmatch(traceparent)
     return match[1] if match else ""

@@ -1,8 +1,7 @@
-"""Between what a service works with and what is said in messages, where it is the same for every
-service: times, enums, etags, page tokens and sizes, masks.
+"""Converts between the values of the services and the messages of the contract: times, enums,
+etags, page tokens, page sizes, masks.
 
-What a caller said wrongly is refused as Invalid with the path of the field, so that each of these
-is refused alike wherever it stands.
+A wrong value raises Invalid with the path of its field, in the same way in every service.
 """
 
 import base64
@@ -29,21 +28,19 @@ from keys.sealing import CannotOpen, Keyring
 
 M = TypeVar("M", bound=Enum)
 EnumClass = Any
-"""The class that protoc makes of an enum, e.g. referrals_pb2.State. (Type checkers are told another
-one for each enum, without a common type.)
+"""The class that protoc generates for an enum, e.g. referrals_pb2.State. (Type checkers see another
+class for each enum, without a common base.)
 """
 Position = list[str | int]
-"""Where a page ended: the sort key of its last row, with which the query for the next page
-begins.
-"""
+"""The end of a page: the sort key of its last row, with which the query of the next page begins."""
 
-# an option of an enum's value, found by name: the chassis knows no message of its own
+# the option of an enum's value, looked up by name, since the chassis imports no message
 _WORD = "enlace.contract.v1.word"
 _VERSION = re.compile(r"v([0-9]{1,16})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAC = 16  # bytes: 128 bits, as much as an id
-# characters, as the REST interface says; the longest that is given out (two names of 200
-# characters) stays below
+# characters, as the REST API documents; the longest token issued (two names of 200 characters) is
+# shorter
 _LONGEST_TOKEN = 2000
 
 
@@ -51,38 +48,38 @@ _LONGEST_TOKEN = 2000
 
 
 def timestamp(time: datetime | None) -> Timestamp | None:
-    """A time as it is said; None stays unset."""
+    """Returns a time as a Timestamp; None stays unset."""
     if time is None:
         return None
-    # three times as quick as FromDatetime, and a page of services says 150 times
+    # three times as fast as FromDatetime; a page of services has 150 times
     since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 MEANT_YEARS = range(1900, 2200)
-"""Years that somebody may mean.
+"""The years that a request may contain.
 
-Beyond them there is no room to add a deadline to a time, or another zone.
+Outside of them there is no room to add a deadline, or to convert to another zone.
 """
 
 ANY_YEAR = range(1, 10_000)
-"""Of a time that is only compared with others: a filter without an end may name the last day of the
-calendar.
+"""The years of a time that is only compared: a filter without an end may contain the last day of
+the calendar.
 """
 
 
 def moment(
     message: Message, field: str, path: str = "", *, years: range = MEANT_YEARS
 ) -> datetime | None:
-    """The time in a field, in UTC; None when it is not set.
+    """Returns the time in a field, in UTC; None if it is not set.
 
-    Invalid (path, or else the field's name) out_of_range for one that nobody means.
+    Raises Invalid (`path`, or else the field's name) out_of_range for a year outside of `years`.
     """
     if not message.HasField(field):
         return None
     try:
-        said: Timestamp = getattr(message, field)
-        at = said.ToDatetime(tzinfo=UTC)
+        value: Timestamp = getattr(message, field)
+        at = value.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise Invalid((path or field, "out_of_range")) from error
     if at.year not in years:
@@ -95,35 +92,35 @@ def moment(
 
 
 class EnumCodec(Generic[M]):
-    """Between the values of an enum in a .proto and the members of a Python Enum with the same
-    names, without the prefix.
+    """Converts between the values of an enum in a .proto and the members of a Python Enum with the
+    same names, without the prefix.
 
-    TypeError when a member has no value in the .proto. A value without a member is one that the
-    service does not know: refused like a stranger's.
+    Raises TypeError for a member without a value in the .proto. A value without a member is unknown
+    to the service, and refused.
     """
 
-    def __init__(self, said: EnumClass, members: type[M]) -> None:
+    def __init__(self, enum: EnumClass, members: type[M]) -> None:
         self._numbers = {
             members[name]: number
-            for number, name in names(said).items()
+            for number, name in names(enum).items()
             if name in members.__members__
         }
         self._members = {number: member for member, number in self._numbers.items()}
         if missing := set(members) - self._numbers.keys():
             raise TypeError(
-                f"{said.DESCRIPTOR.full_name} lacks {sorted(member.name for member in missing)}"
+                f"{enum.DESCRIPTOR.full_name} lacks {sorted(member.name for member in missing)}"
             )
 
     def number(self, member: M | None) -> Any:
-        """The value of a member; unspecified for None. (Any: each enum's values have a type of
-        their own to a type checker.)
+        """Returns the value of a member; unspecified for None. (Any: each enum's values have a type
+        of their own to a type checker.)
         """
         return 0 if member is None else self._numbers[member]
 
     def member(self, number: int, path: str) -> M | None:
-        """The member of a value; None for unspecified.
+        """Returns the member of a value; None for unspecified.
 
-        Invalid (path, unknown_code) for a value that is newer than we are.
+        Raises Invalid (path, unknown_code) for an unknown value.
         """
         if number == 0:
             return None
@@ -132,34 +129,35 @@ class EnumCodec(Generic[M]):
         return self._members[number]
 
     def members(self, numbers: Iterable[int], path: str) -> list[M]:
-        """The members of a list.
+        """Returns the members of a list.
 
-        Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown.
+        Raises Invalid (path.INDEX, unknown_code) for the first value that is unspecified or
+        unknown.
         """
         members = []
         for index, number in enumerate(numbers):
-            # One is enough: a refusal that named hundreds would be too long for gRPC.
+            # Only the first: a refusal that listed hundreds would be too long for gRPC.
             if (member := self.member(number, f"{path}.{index}")) is None:
                 raise Invalid((f"{path}.{index}", "unknown_code"))
             members.append(member)
         return members
 
 
-def names(said: EnumClass) -> dict[int, str]:
-    """The names of an enum's values without their prefix, by number, without the unspecified one:
-    {2: "SENT"} for STATE_SENT = 2.
+def names(enum: EnumClass) -> dict[int, str]:
+    """Returns the names of an enum's values by number, without their prefix and without the
+    unspecified value: {2: "SENT"} for STATE_SENT = 2.
     """
-    prefix = said.Name(0).removesuffix("UNSPECIFIED")
-    return {number: name.removeprefix(prefix) for name, number in said.items() if number}
+    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
+    return {number: name.removeprefix(prefix) for name, number in enum.items() if number}
 
 
 @cache
 def words(enum: EnumDescriptor) -> Mapping[int, str]:
-    """The words of a code list by number, in its order: {1: "no_capacity"} for
-    DECLINE_REASON_NO_CAPACITY = 1, or what (contract.v1.word) says.
+    """Returns the words of a code list by number, in its order: {1: "no_capacity"} for
+    DECLINE_REASON_NO_CAPACITY = 1, or the word of the option (contract.v1.word).
     """
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    said = {
+    options = {
         value.number: {
             field.full_name: text for field, text in value.GetOptions().ListFields()
         }.get(_WORD)
@@ -167,7 +165,7 @@ def words(enum: EnumDescriptor) -> Mapping[int, str]:
     }
     return MappingProxyType(
         {
-            value.number: said[value.number] or value.name.removeprefix(prefix).lower()
+            value.number: options[value.number] or value.name.removeprefix(prefix).lower()
             for value in enum.values
             if value.number
         }
@@ -176,64 +174,64 @@ def words(enum: EnumDescriptor) -> Mapping[int, str]:
 
 @cache
 def numbers(enum: EnumDescriptor) -> Mapping[str, int]:
-    """The numbers of a code list by word."""
+    """Returns the numbers of a code list by word."""
     return MappingProxyType({word: number for number, word in words(enum).items()})
 
 
-def word(said: EnumClass, number: int, path: str) -> str:
-    """The word of a value, empty for unspecified.
+def word(enum: EnumClass, number: int, path: str) -> str:
+    """Returns the word of a value; "" for unspecified.
 
-    Invalid (path, unknown_code) for one newer than we are.
+    Raises Invalid (path, unknown_code) for an unknown value.
     """
     if number == 0:
         return ""
-    if number not in words(said.DESCRIPTOR):
+    if number not in words(enum.DESCRIPTOR):
         raise Invalid((path, "unknown_code"))
-    return words(said.DESCRIPTOR)[number]
+    return words(enum.DESCRIPTOR)[number]
 
 
-def word_list(said: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, ...]:
-    """The words of values.
+def word_list(enum: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, ...]:
+    """Returns the words of values.
 
-    Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown.
+    Raises Invalid (path.INDEX, unknown_code) for the first value that is unspecified or unknown.
     """
     words = []
     for index, number in enumerate(numbers):
-        if not (text := word(said, number, f"{path}.{index}")):
+        if not (text := word(enum, number, f"{path}.{index}")):
             raise Invalid((f"{path}.{index}", "unknown_code"))
         words.append(text)
     return tuple(words)
 
 
-def number(said: EnumClass, word: str) -> Any:
-    """The value of a word; unspecified for none, and for one that is no word of the list. (Any: as
-    for EnumCodec.number.)
+def number(enum: EnumClass, word: str) -> Any:
+    """Returns the value of a word; unspecified for "" and for an unknown word. (Any: as for
+    EnumCodec.number.)
     """
-    return numbers(said.DESCRIPTOR).get(word, 0)
+    return numbers(enum.DESCRIPTOR).get(word, 0)
 
 
-# --- etags: v and the version; and what else a reader sees with it, as a hash
+# --- etags: "v" and the version, and a hash of other objects' contents in the response
 
 
 def etag(version: int, *seen_besides: str) -> str:
-    """The strong tag of a version.
+    """Returns the strong etag of a version.
 
-    `seen_besides` is what a reader sees with it though it belongs to another object.
+    `seen_besides` lists what the response also shows of other objects.
     """
     if not seen_besides:
         return f"v{version}"
     return f"v{version}-{_digest(seen_besides)}"
 
 
-@lru_cache(4096)  # a page shows the same few names again and again
-def _digest(said: tuple[str, ...]) -> str:
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+@lru_cache(4096)  # a page repeats a few names
+def _digest(texts: tuple[str, ...]) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
 
 
 def version(tag: str, path: str = "etag") -> int:
-    """The version of a tag that says nothing else.
+    """Returns the version in an etag that contains nothing else.
 
-    Invalid (path, required) for none; Stale for what was never given out.
+    Raises Invalid (path, required) for an empty etag, and Stale for one that was never issued.
     """
     if not tag:
         raise Invalid((path, "required"))
@@ -244,8 +242,9 @@ def version(tag: str, path: str = "etag") -> int:
 
 
 def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = True) -> None:
-    """Refuses a change that is based on another tag than the current one: Stale; Invalid (path,
-    required) for none, unless it need not be said.
+    """Raises Stale for a change that is based on another etag than the current one.
+
+    Raises Invalid (path, required) for an empty etag, unless it is optional.
     """
     if not tag and required:
         raise Invalid((path, "required"))
@@ -257,75 +256,76 @@ def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = T
 
 
 class PageTokens:
-    """Makes and reads page tokens: where the next page begins, signed with a key of the service, so
-    that only what was given out comes back.
+    """Makes and reads page tokens: positions where the next page begins, signed with a key of the
+    service.
 
-    A token is good for the rpc and the filters of the page before. Signed and not sealed, so that
-    the same page has the same token each time, on which the ETag of a list depends: it says the
-    sort key of the page's last row, so nothing may be sorted by what its reader must not know.
+    A token is valid for the rpc and the filters of the previous page. Tokens are signed and not
+    sealed, so that equal pages have equal tokens, on which the ETag of a list depends. A token
+    reveals the sort key of the page's last row, so a list must not be sorted by anything that its
+    reader must not know.
     """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
     def token(self, request: Message, position: Position | None) -> str:
-        """The token for the page after this position; empty when there is none."""
+        """Returns the token of the page after this position; "" for None."""
         if position is None:
             return ""
-        said = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
-        return _signed_text(self._mac(request, said), said)
+        content = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
+        return _signed_text(self._mac(request, content), content)
 
     def position(self, request: Any, *kinds: type[str] | type[int]) -> Position | None:
-        """The position in a request's `page_token`, a value of each of these kinds; None without a
-        token.
+        """Returns the position in a request's `page_token`, whose values have these types; None
+        without a token.
 
-        Invalid (page_token, malformed) for what this service did not give out, or gave out for
-        another rpc or other filters.
+        Raises Invalid (page_token, malformed) for a token that this service did not issue, or
+        issued for another rpc or other filters.
         """
         text: str = request.page_token
         if not text:
             return None
         try:
-            mac, said = _read_signed_text(text)
-            if not hmac.compare_digest(mac, self._mac(request, said)):
+            mac, content = _read_signed_text(text)
+            if not hmac.compare_digest(mac, self._mac(request, content)):
                 raise ValueError
-            position: Position = json.loads(said)
-            # Signed by us, and yet another release may have sorted by something else.
+            position: Position = json.loads(content)
+            # A token of another release may have another sort key.
             if [type(value) for value in position] != list(kinds):
                 raise ValueError
         except (binascii.Error, ValueError) as error:
             raise Invalid(("page_token", "malformed")) from error
         return position
 
-    def _mac(self, request: Message, said: bytes) -> bytes:
+    def _mac(self, request: Message, content: bytes) -> bytes:
         filters = _filters(request)
         return self._keyring.fingerprint(
-            len(filters).to_bytes(4, "big") + filters + said, "page_token"
+            len(filters).to_bytes(4, "big") + filters + content, "page_token"
         )[:_MAC]
 
 
 class ResumeTokens:
-    """Makes and reads the place from which a stream goes on.
+    """Makes and reads resume tokens: positions from which a stream continues.
 
-    Sealed: whoever could read it could count what happens to others.
+    They are sealed, since their numbers would let a reader count events of others.
     """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
     def token(self, request: Message, whose: str, position: Position) -> str:
-        """The token for what comes after this position; good for `whose` stream, with the filters
-        of the request.
+        """Returns the token of the stream's position, valid for `whose` stream and the filters of
+        the request.
         """
         sealed = self._keyring.seal(json.dumps(position), self._context(request, whose))
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def position(self, request: Any, whose: str, *kinds: type[str] | type[int]) -> Position | None:
-        """The position in a request's `resume_token`, a value of each of these kinds; None without
-        a token.
+        """Returns the position in a request's `resume_token`, whose values have these types; None
+        without a token.
 
-        Invalid (resume_token, malformed) for what this service did not give out, or gave to another
-        or for other filters.
+        Raises Invalid (resume_token, malformed) for a token that this service did not issue, or
+        issued to another caller or for other filters.
         """
         text: str = request.resume_token
         if not text:
@@ -347,10 +347,10 @@ class ResumeTokens:
 
 
 class WatchTokens:
-    """Proves for a while that its holder was shown how a scope stands, so that he may hear whether
-    that changed without being asked again who he is.
+    """Makes and reads watch tokens. A token proves for a while that its holder was shown a scope,
+    so that he can ask for changes without signing in again.
 
-    Signed by the service and readable: the scope is its holder's own, and no name.
+    Tokens are signed and readable: a scope is its holder's own, and contains no name.
     """
 
     SECONDS = 60
@@ -359,9 +359,9 @@ class WatchTokens:
         self._keyring = keyring
 
     def token(self, scope: str, now: datetime) -> str:
-        """Good for `SECONDS` from now."""
-        said = f"{int(now.timestamp()) + self.SECONDS}:{scope}".encode()
-        return _signed_text(self._mac(said), said)
+        """Returns a token for a scope, valid for `SECONDS`."""
+        content = f"{int(now.timestamp()) + self.SECONDS}:{scope}".encode()
+        return _signed_text(self._mac(content), content)
 
     def versions(
         self,
@@ -369,8 +369,8 @@ class WatchTokens:
         now: datetime,
         ask: Callable[[Collection[str]], Mapping[str, str]],
     ) -> list[str]:
-        """The version of each token's scope; empty for one that this service did not give, or whose
-        time is over. All scopes are asked for at once.
+        """Returns the version of each token's scope; "" for a token that is invalid or expired.
+        Queries all scopes at once.
         """
         scopes = [self._scope(token, now) for token in tokens]
         known = ask(sorted({scope for scope in scopes if scope is not None}))
@@ -378,24 +378,24 @@ class WatchTokens:
 
     def _scope(self, token: str, now: datetime) -> str | None:
         try:
-            mac, said = _read_signed_text(token)
+            mac, content = _read_signed_text(token)
         except (binascii.Error, ValueError):
             return None
-        if not hmac.compare_digest(mac, self._mac(said)):
+        if not hmac.compare_digest(mac, self._mac(content)):
             return None
-        end, _, scope = said.decode().partition(":")
+        end, _, scope = content.decode().partition(":")
         return scope if now.timestamp() < int(end) else None
 
-    def _mac(self, said: bytes) -> bytes:
-        return self._keyring.fingerprint(said, "watch_token")[:_MAC]
+    def _mac(self, content: bytes) -> bytes:
+        return self._keyring.fingerprint(content, "watch_token")[:_MAC]
 
 
-def _signed_text(mac: bytes, said: bytes) -> str:
-    return base64.urlsafe_b64encode(mac + said).decode().rstrip("=")
+def _signed_text(mac: bytes, content: bytes) -> str:
+    return base64.urlsafe_b64encode(mac + content).decode().rstrip("=")
 
 
 def _read_signed_text(text: str) -> tuple[bytes, bytes]:
-    """The signature and what is signed. Raises binascii.Error or ValueError."""
+    """Returns the signature and the signed bytes. Raises binascii.Error or ValueError."""
     if len(text) > _LONGEST_TOKEN:
         raise ValueError
     decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -403,24 +403,26 @@ def _read_signed_text(text: str) -> tuple[bytes, bytes]:
 
 
 def _filters(request: Message) -> bytes:
-    """What a token is bound to: the rpc, by its request's name, and what was asked; not where and
-    how large the page is.
+    """Returns the rpc (by the name of its request) and the filters of a request, to which a token
+    is bound, without the position and the size of the page.
     """
-    asked = type(request)()
-    asked.CopyFrom(request)
+    requested = type(request)()
+    requested.CopyFrom(request)
     for field in {"page_token", "page_size", "resume_token"} & set(
         request.DESCRIPTOR.fields_by_name
     ):
-        asked.ClearField(field)
-    _leave_out_times(asked)
+        requested.ClearField(field)
+    _leave_out_times(requested)
     return (
-        request.DESCRIPTOR.full_name.encode() + b"\0" + asked.SerializeToString(deterministic=True)
+        request.DESCRIPTOR.full_name.encode()
+        + b"\0"
+        + requested.SerializeToString(deterministic=True)
     )
 
 
 def _leave_out_times(message: Message) -> None:
-    """Unsets all times: a filter like "due before now" moves while somebody reads the pages, and
-    goes on in the same order.
+    """Clears all times of a message: a filter such as "due before now" moves between two pages, and
+    the order stays.
     """
     for field, value in message.ListFields():
         if field.message_type is None or field.is_repeated:
@@ -431,24 +433,24 @@ def _leave_out_times(message: Message) -> None:
             _leave_out_times(value)
 
 
-def page_size(asked: int, *, default: int, most: int, path: str = "page_size") -> int:
-    """How many rows a page has: as asked, up to the most; 0 is the default.
+def page_size(requested: int, *, default: int, most: int, path: str = "page_size") -> int:
+    """Returns the number of rows of a page: the requested one up to `most`, or the default for 0.
 
-    Invalid (path, out_of_range) below 0.
+    Raises Invalid (path, out_of_range) below 0.
     """
-    if asked < 0:
+    if requested < 0:
         raise Invalid((path, "out_of_range"))
-    return min(asked or default, most)
+    return min(requested or default, most)
 
 
 # --- masks and ids
 
 
 def masked(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
-    """The fields to change.
+    """Returns the fields of an update mask.
 
-    Invalid (update_mask, required) for none, (update_mask, unknown_code) for one that can't be
-    changed so.
+    Raises Invalid (update_mask, required) for an empty mask, and (update_mask, unknown_code) for a
+    field that can't be changed.
     """
     paths = frozenset(update_mask.paths)
     if not paths:
@@ -459,7 +461,9 @@ def masked(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
 
 
 def optional_id(text: str, path: str) -> str:
-    """An id, or empty. Invalid (path, malformed) for what has not the shape of one."""
+    """Returns an id or "". Raises Invalid (path, malformed) for a text without the format of an
+    id.
+    """
     if text and not is_id(text):
         raise Invalid((path, "malformed"))
     return text

@@ -1,8 +1,8 @@
-"""Whether the sealing keys are those of this database: looked at before anything is sealed or
-opened, and then every minute.
+"""Checks that the sealing keys belong to the database, before anything is sealed or opened and then
+every minute.
 
-With another key nothing of before would open, and what is new would open with no other: so the
-process says which and ends.
+With other keys, existing data would not open, and new data would open with no other key. So the
+process logs the problem and ends.
 """
 
 from chassis import log
@@ -12,17 +12,18 @@ from chassis.tokens import SYSTEM
 from keys.sealing import CannotOpen, Keyring
 
 WRONG, MISSING = "sealing_key_wrong", "sealing_key_missing"
-"""A key does not open what it should; something may be sealed by a newer one than there is here."""
+"""WRONG: a key does not open what it sealed. MISSING: a newer key exists, but not here."""
 _TEXT = "these are the keys"
-_MARKS = -1  # in place of a number: what fingerprints are made with
+_MARKS = -1  # the number that stands for the secret of fingerprints
 _EVERY = 60.0
-_TAKING_TURNS = 0.2  # seconds: as often as a process looks how its loops stand
+_RETRY_WRONG = 0.2  # seconds: the interval at which a process looks at its loops
 
 
 class KeyCheck:
-    """One loop a service process.
+    """Runs the check in a loop of the service's process.
 
-    The keyring is held until it has agreed; a key service that is away is waited for.
+    The keyring is locked until the keys are found to be right. An unavailable key service is waited
+    for.
     """
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
@@ -34,26 +35,26 @@ class KeyCheck:
 
     @property
     def agreed(self) -> bool:
-        """Whether they were found to be the right ones."""
+        """True once the keys were found to be right."""
         return self._agreed
 
     def loop(self) -> Loop:
-        """The loop that turns it."""
+        """Returns the loop that runs the check."""
         return Loop("keys", self._work, waits_for=LOST, limit=3 * _EVERY)
 
     def _work(self, loop: Loop) -> None:
         while loop.turn():
             self.turn()
-            loop.wait(_EVERY if not self.wrong else _TAKING_TURNS)
+            loop.wait(_EVERY if not self.wrong else _RETRY_WRONG)
 
     def turn(self) -> str:
-        """Looks once; returns what is wrong, or nothing."""
+        """Checks once; returns the problem, or ""."""
         with self._database.transaction(SYSTEM) as tx:
             problem = wrong(tx, self._keyring)
         if problem:
             log.get().error(problem)
         if problem == MISSING and self._agreed:
-            # while a newer one is shared out, another process has it a moment earlier
+            # while a new key is distributed, another process may have it a moment earlier
             return problem
         self.wrong = problem
         if problem:
@@ -65,33 +66,33 @@ class KeyCheck:
 
 
 def wrong(tx: Transaction, keyring: Keyring) -> str:
-    """What is wrong with the keys, or nothing.
+    """Returns the problem with the keys, or "".
 
-    Notes those that are new, if all others are right.
+    Registers new keys if all others are right.
     """
     numbers = keyring.numbers
-    kept = {
+    stored = {
         row["number"]: bytes(row["value"])
         for row in tx.execute("SELECT number, value FROM sealing_checks")
     }
-    if not numbers or any(number > max(numbers) for number in kept):
+    if not numbers or any(number > max(numbers) for number in stored):
         return MISSING
     try:
         mark = keyring.fingerprint(_TEXT.encode(), "sealing_checks")
     except FileNotFoundError:
         return MISSING
-    if kept.get(_MARKS, mark) != mark:
+    if stored.get(_MARKS, mark) != mark:
         return WRONG
     new = {
         number: keyring.checked(number, _TEXT, _context(number))
         for number in numbers
-        if number not in kept
+        if number not in stored
     }
-    # A new one too: what can't open what it has just sealed must seal nothing.
-    if not all(_opens(keyring, (kept | new)[number], number) for number in numbers):
+    # The new keys too: a key that can't open what it sealed must not be used.
+    if not all(_opens(keyring, (stored | new)[number], number) for number in numbers):
         return WRONG
     for number, value in ({_MARKS: mark} | new).items():
-        if number not in kept:
+        if number not in stored:
             tx.execute(
                 "INSERT INTO sealing_checks (number, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (number, value),

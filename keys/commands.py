@@ -1,4 +1,4 @@
-"""The sub-commands of every service for its sealing keys: rotate-keys, make-keys, print-key,
+"""The commands of each service for its sealing keys: rotate-keys, make-keys, print-key,
 retire-keys. They work beside the running service.
 """
 
@@ -23,9 +23,9 @@ from keys import key_folder, sealing_keys
 from keys.rotation import Sealed, remaining, rewrap
 from keys.sealing import Keyring
 
-# seconds after which every running process seals by a new key: twice as long as it looks for one
+# seconds after which each running process seals with a new key: twice the interval of its checks
 _TAKEN_UP = 4.0
-_NOTICED, _COPIES = 60.0, 24 * 3600.0  # seconds that a key is the newest before older ones go
+_NOTICED, _COPIES = 60.0, 24 * 3600.0  # seconds until older keys may be destroyed
 json_option = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many.")
 
@@ -37,8 +37,8 @@ def add_to(
     opened: Callable[[], AbstractContextManager[Database]],
     columns: Sequence[Sealed],
 ) -> None:
-    """Adds the sub-commands to those of the service `name`; `opened` opens its database, `columns`
-    are all that its sealing key seals.
+    """Adds the commands to those of the service `name`. `opened` opens its database; `columns`
+    lists the columns that its sealing key seals.
     """
 
     @main.command(
@@ -51,21 +51,21 @@ def add_to(
     @dry_run_option
     @json_option
     def rotate_keys(dry_run: bool, as_json: bool) -> None:
-        kept = sealing_keys.of(settings(), name)
+        keys = sealing_keys.of(settings(), name)
         with opened() as database:
-            count = _left(database, kept.keyring(), columns)
+            count = _count_older(database, keys.keyring(), columns)
             if not dry_run:
-                made = not count
-                if made:
-                    _changing(settings().keys, lambda: kept.add(SystemClock().now().timestamp()))
-                count, broken = _rewrap(database, kept.keyring(), columns, wait=made)
-            said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {
-                "newest": kept.newest()
-            }
+                is_new = not count
+                if is_new:
+                    _changing(settings().keys, lambda: keys.add(SystemClock().now().timestamp()))
+                count, broken = _rewrap(database, keys.keyring(), columns, wait=is_new)
+            result = (
+                {"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}
+            ) | {"newest": keys.newest()}
         click.echo(
-            json.dumps(said)
+            json.dumps(result)
             if as_json
-            else ", ".join(f"{value} {word}" for word, value in said.items())
+            else ", ".join(f"{value} {word}" for word, value in result.items())
         )
         sys.exit(0 if dry_run or not broken else 1)
 
@@ -78,17 +78,17 @@ def add_to(
     )
     def make_keys() -> None:
         log.setup("", level=logging.CRITICAL)  # the log is the output of `serve`
-        kept = sealing_keys.of(settings(), name)
+        keys = sealing_keys.of(settings(), name)
         if settings().key_service is None:
             raise click.UsageError(
                 "there is no key service: set ENLACE_PKCS11_MODULE, _TOKEN and _PIN_FILE"
                 " (docs/operations.md)"
             )
         try:
-            made = kept.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
+            is_new = keys.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
         except Refusal as refusal:
             raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
-        if not made:
+        if not is_new:
             raise click.ClickException(
                 "there is a sealing key already: rotate-keys makes the next one in the key service"
             )
@@ -128,25 +128,25 @@ def add_to(
     )
     @json_option
     def retire_keys(at_once: bool, as_json: bool) -> None:
-        kept, retired = sealing_keys.of(settings(), name), list[int]()
+        keys, retired = sealing_keys.of(settings(), name), list[int]()
         with opened() as database:
-            count = _left(database, kept.keyring(), columns)
+            count = _count_older(database, keys.keyring(), columns)
             if count:
                 raise click.ClickException(
                     f"{count} rows are still wrapped by an older key: rotate-keys"
                 )
-            if kept.age_of_newest(SystemClock().now().timestamp()) < (
+            if keys.age_of_newest(SystemClock().now().timestamp()) < (
                 _NOTICED if at_once else _COPIES
             ):
                 raise click.ClickException(
                     "the newest key is too young: copies from before it need the older ones for a"
                     " day (--at-once: for a minute)"
                 )
-            _changing(settings().keys, lambda: retired.extend(kept.retire()))
+            _changing(settings().keys, lambda: retired.extend(keys.retire()))
         click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
 
 
-def _left(database: Database, keyring: Keyring, columns: Sequence[Sealed]) -> int:
+def _count_older(database: Database, keyring: Keyring, columns: Sequence[Sealed]) -> int:
     with database.transaction(SYSTEM, timeout=30) as tx:
         return remaining(tx, keyring, columns)
 
@@ -154,8 +154,8 @@ def _left(database: Database, keyring: Keyring, columns: Sequence[Sealed]) -> in
 def _rewrap(
     database: Database, keyring: Keyring, columns: Sequence[Sealed], *, wait: bool
 ) -> tuple[int, int]:
-    """Once, and after a new key again: for a moment the running processes still sealed by the one
-    before.
+    """Rewraps once, and after a new key again: for a moment the running processes still seal with
+    the previous key.
     """
 
     def say(count: int) -> None:

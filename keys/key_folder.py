@@ -1,12 +1,12 @@
-"""The keys of all services as files in one folder: made once, readable by their owner alone, read
-at start; token keys and sealing keys again when they changed.
+"""The keys of all services as files in one folder: created once, readable by their owner alone,
+read at the start. Token keys and sealing keys are read again when they change.
 
-Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk`
-(signs facts) and `sealing.<service>.key` (the key-encryption key) to that service alone; the
-`.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by `rotate-keys`, and
-belong where the first does. `gateway.key` signs forms, `calls.gateway.jwk` what the gateway says to
-services of a client's address: both belong to the gateway alone. `mail.key` seals what partners
-hands to notifications for one mailbox, and belongs to these two. Files, mounted or made here; the
+Owners: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs
+facts) and `sealing.<service>.key` (the key-encryption key) to that service alone; the `.pub.jwk`
+files to everybody. `rotate-keys` creates `sealing.<service>.1.key` and so on, with the same owner.
+`gateway.key` signs forms, and `calls.gateway.jwk` signs the client addresses that the gateway tells
+services; both belong to the gateway alone. `mail.key` seals letters that partners hands to
+notifications for one mailbox, and belongs to these two. The files are mounted or created here. The
 sealing keys may be in a key service instead, under the same names (keys/service.py).
 """
 
@@ -28,24 +28,24 @@ from chassis.clock import SystemClock
 from keys.sealing import Keyring, SignatureCheck
 
 SETTLED = 10.0
-"""Seconds after which every process has seen a key that lies beside it."""
-_TICK = 1.0  # seconds; more than any file system's clock needs to tell two changes apart
+"""Seconds after which each process has read a new key in its folder."""
+_TICK = 1.0  # seconds, above the resolution of every file system's clock
 
 T = TypeVar("T")
 
 
 def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
-    """Makes the keys that are missing for these services and leaves the others alone.
+    """Creates the missing keys of these services, and leaves the others alone.
 
-    Not `sealing`: a key service has those.
+    `sealing` is False if a key service holds the sealing keys.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if _pairs(directory, "tokens") == ["tokens"]:  # else the first was replaced
+    if _pairs(directory, "tokens") == ["tokens"]:  # otherwise the first pair was replaced
         _create_pair(directory, "tokens")
     _create_pair(directory, "calls.gateway")
     for service in services:
         _create_pair(directory, f"facts.{service}")
-        # else its first key was retired
+        # with a marks file, the first key was retired
         if sealing and not (directory / f"marks.{service}.key").exists():
             _create_secret(directory / f"sealing.{service}.key")
     for name in ("gateway", "mail"):
@@ -53,51 +53,52 @@ def create(directory: Path, services: Sequence[str], *, sealing: bool = True) ->
 
 
 def signing(directory: Path, name: str) -> OKPKey:
-    """The private Ed25519 key `name`."""
+    """Returns the private Ed25519 key `name`."""
     return OKPKey.import_key(json.loads((directory / f"{name}.jwk").read_text()))
 
 
 def verifying(directory: Path, name: str) -> OKPKey:
-    """The public Ed25519 key `name`."""
+    """Returns the public Ed25519 key `name`."""
     return OKPKey.import_key(json.loads((directory / f"{name}.pub.jwk").read_text()))
 
 
 def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
-    """The public keys `name` and `name`.N that are there, by their `kid`."""
-    keys = [verifying(directory, each) for each in _pairs(directory, name)]
+    """Returns the public keys `name` and `name`.N by `kid`."""
+    keys = [verifying(directory, pair) for pair in _pairs(directory, name)]
     return {str(key.kid): key for key in keys}
 
 
 def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
-    """The private keys `name` and `name`.N that are there, oldest first, each with the time at
-    which its public half was made.
+    """Returns the private keys `name` and `name`.N, oldest first, each with the time at which its
+    public half was created.
 
-    The gateway's folder in a cluster has no public half: there the private ones count alone.
+    The gateway's folder in a cluster has no public halves; there the files of the private keys
+    count.
     """
     half = ".pub.jwk" if any(directory.glob(f"{name}*.pub.jwk")) else ".jwk"
-    # Who makes or drops a pair may be killed between its halves.
+    # A process may have been killed between the halves of a pair.
     names = [
-        each for each in _pairs(directory, name, half) if (directory / f"{each}.jwk").exists()
+        pair for pair in _pairs(directory, name, half) if (directory / f"{pair}.jwk").exists()
     ] or [name]
     return [
-        ((directory / f"{each}{half}").stat().st_mtime, signing(directory, each)) for each in names
+        ((directory / f"{pair}{half}").stat().st_mtime, signing(directory, pair)) for pair in names
     ]
 
 
 def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
-    """The newest private key that is old enough for every service to have seen its public half; the
-    oldest if none is.
+    """Returns the newest private key whose public half each service has had time to read; the
+    oldest key if there is none.
     """
-    settled = [key for made, key in pairs if now - made >= SETTLED]
+    settled = [key for created, key in pairs if now - created >= SETTLED]
     return settled[-1] if settled else pairs[0][1]
 
 
 class Held(Generic[T]):
-    """Holds in memory what `read` makes of the files `pattern` of a folder; reads again only after
-    the folder or one of these files changed.
+    """Caches a value that `read` makes from the files `pattern` of a folder. Reads again only after
+    the folder or one of the files changed.
 
-    A look at unchanged files opens none. What can't be read leaves the value as it was, and is
-    tried again at the next look.
+    A check of unchanged files opens none of them. If reading fails, the value stays, and the next
+    check tries again.
     """
 
     def __init__(self, directory: Path, pattern: str, read: Callable[[], T]) -> None:
@@ -105,20 +106,20 @@ class Held(Generic[T]):
         self._pattern = pattern
         self._read = read
         self._files: list[Path] = []
-        # of the folder and its files when they were read
+        # the state of the folder and its files when they were read
         self._state: list[tuple[int, int, int]] | None = None
         self._value = read()
 
     def __call__(self) -> T:
-        """The value as of now."""
+        """Returns the current value."""
         with suppress(OSError, ValueError, JoseError):
             if self._state is None or self._state != self._look():
                 self._state = None
                 self._files = [self._directory, *self._directory.glob(self._pattern)]
                 state = self._look()
                 self._value = self._read()
-                # Two changes within one tick of the disk's clock look like one: what has just
-                # changed is read once more.
+                # Two changes within one tick of the disk's clock look like one, so recently
+                # changed files are read once more.
                 if (
                     SystemClock().now().timestamp() - max(changed for changed, _, _ in state) / 1e9
                     > _TICK
@@ -131,10 +132,11 @@ class Held(Generic[T]):
 
 
 def replace_pair(directory: Path, name: str) -> str:
-    """Makes the next pair, unless there are two already; returns which is the newest."""
+    """Creates the next pair, unless there are two already; returns the name of the newest."""
     names = _pairs(directory, name)
     if len(names) > 1:
-        # if it was killed between the two halves: the older would be dropped, and nobody could sign
+        # Completes a pair that was interrupted between its halves: otherwise the older pair would
+        # be dropped, and nobody could sign.
         _create_pair(directory, names[-1])
         return names[-1]
     _, _, number = names[-1].rpartition(".")
@@ -144,19 +146,19 @@ def replace_pair(directory: Path, name: str) -> str:
 
 
 def drop_older_pairs(directory: Path, name: str) -> int:
-    """Takes away all pairs but the newest; returns how many.
+    """Deletes all pairs but the newest; returns their number.
 
-    The private half first: what nobody can sign with needs no check.
+    Deletes each private half first: without it, the public half is not needed.
     """
     older = _pairs(directory, name)[:-1]
-    for each in older:
-        (directory / f"{each}.jwk").unlink(missing_ok=True)
-        (directory / f"{each}.pub.jwk").unlink()
+    for pair in older:
+        (directory / f"{pair}.jwk").unlink(missing_ok=True)
+        (directory / f"{pair}.pub.jwk").unlink()
     return len(older)
 
 
 def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
-    """Oldest first; they are known by this half."""
+    """Returns the names of pairs, oldest first, by the files of this half."""
     parts = [
         file.name.removeprefix(f"{name}.").removesuffix(half)
         for file in directory.glob(f"{name}.*{half}")
@@ -167,8 +169,8 @@ def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
 
 
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
-    """What checks the signatures of facts, by source: of these services, or of all whose public key
-    is here.
+    """Returns the checks of facts' signatures by source: of these services, or of all whose public
+    key is here.
     """
     names = services or [
         file.name.removeprefix("facts.").removesuffix(".pub.jwk")
@@ -180,13 +182,13 @@ def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck
 
 
 def secret(directory: Path, name: str) -> bytes:
-    """The 32 secret bytes `name`."""
+    """Returns the 32 secret bytes `name`."""
     return base64.b64decode((directory / f"{name}.key").read_text())
 
 
 def new_files(name: str) -> list[dict[str, str]]:
-    """Returns a new key as the contents of its files, for a folder that can't be written: the
-    public half first, if it has one, then the secret half.
+    """Returns a new key as the contents of its files, for a folder that can't be written: first the
+    public half, if it has one, then the secret half.
     """
     if re.fullmatch(r"(tokens|calls\.gateway)(\.\d+)?|facts\.[a-z]+", name):
         private, public = _new_pair()
@@ -197,7 +199,9 @@ def new_files(name: str) -> list[dict[str, str]]:
 
 
 def ring(directory: Path, name: str) -> dict[int, bytes]:
-    """The keys of a service by number, `name`.key being 0 and `name`.N.key N; at least one."""
+    """Returns the keys of a service by number, at least one: `name`.key is 0 and `name`.N.key
+    is N.
+    """
     numbers = {
         int(file.name.split(".")[-2])
         for file in directory.glob(f"{name}.*.key")
@@ -210,27 +214,27 @@ def ring(directory: Path, name: str) -> dict[int, bytes]:
 
 
 def root(directory: Path, service: str) -> bytes:
-    """The secret of a service by which it finds things again: its first key, kept under another
-    name when that is retired.
+    """Returns a service's secret for keyed hashes: its first sealing key, which is stored under
+    another name when that key is retired.
     """
-    kept = directory / f"marks.{service}.key"
-    return secret(directory, f"marks.{service}" if kept.exists() else f"sealing.{service}")
+    marks = directory / f"marks.{service}.key"
+    return secret(directory, f"marks.{service}" if marks.exists() else f"sealing.{service}")
 
 
 def keyring(directory: Path, service: str) -> Keyring:
-    """The keys of a service, read anew when they change."""
+    """Returns the keys of a service as a keyring that reads them again when they change."""
     return Keyring(root(directory, service), partial(ring, directory, f"sealing.{service}"))
 
 
 def add_to_ring(directory: Path, name: str) -> int:
-    """Makes the next key; returns its number."""
+    """Creates the next key; returns its number."""
     number = max(ring(directory, name)) + 1
     _create_secret(directory / f"{name}.{number}.key")
     return number
 
 
 def age_of_newest(directory: Path, name: str, now: float) -> float:
-    """Seconds since the newest was made."""
+    """Returns the seconds since the newest key was created."""
     number = max(ring(directory, name))
     return now - (directory / (f"{name}.{number}.key" if number else f"{name}.key")).stat().st_mtime
 
@@ -238,7 +242,7 @@ def age_of_newest(directory: Path, name: str, now: float) -> float:
 def retire(directory: Path, service: str) -> list[int]:
     """Destroys all keys of a service but the newest; returns their numbers.
 
-    What fingerprints are made with stays.
+    The secret for fingerprints stays.
     """
     name = f"sealing.{service}"
     *older, _ = sorted(ring(directory, name))
@@ -254,7 +258,7 @@ def retire(directory: Path, service: str) -> list[int]:
 
 
 def names(directory: Path, service: str) -> list[Path]:
-    """The files of a service's sealing keys, and of what fingerprints are made with."""
+    """Returns the files of a service's sealing keys, and of its secret for fingerprints."""
     return [
         *directory.glob(f"sealing.{service}.key"),
         *directory.glob(f"sealing.{service}.*.key"),
@@ -263,15 +267,13 @@ def names(directory: Path, service: str) -> list[Path]:
 
 
 def drop_sealing(directory: Path, service: str) -> None:
-    """Takes them away: a key service has others in their place, and what fingerprints are made
-    with.
-    """
+    """Deletes these files, once a key service holds other keys and the secret for fingerprints."""
     for file in names(directory, service):
         file.unlink()
 
 
 def readable(directory: Path, file_name: str) -> bool:
-    """Whether this file is there and holds a key of its kind."""
+    """Returns True if this file exists and holds a key of its kind."""
     name, _, kind = file_name.removesuffix(".pub.jwk").rpartition(".")
     try:
         if file_name.startswith("tokens."):
@@ -289,7 +291,7 @@ def readable(directory: Path, file_name: str) -> bool:
             signing(directory, name)
         else:
             secret(directory, name)
-    except Exception:  # whatever is wrong with it
+    except Exception:  # missing or malformed
         return False
     return True
 
@@ -298,7 +300,7 @@ def _create_pair(directory: Path, name: str) -> None:
     if (directory / f"{name}.jwk").exists():
         return
     private, public = _new_pair()
-    # The public half first: a crash between the two leaves a pair that is simply made anew.
+    # The public half first: after a crash between the halves, both are created again.
     _write(directory / f"{name}.pub.jwk", public, 0o644)
     _write(directory / f"{name}.jwk", private, 0o600)
 
@@ -313,16 +315,16 @@ def _new_secret() -> str:
 
 
 def _create_secret(path: Path) -> None:
-    """Of two who make it at once the second takes what the first made: by the other something may
-    be sealed already.
+    """Creates a secret, unless it exists. Of two processes at once, the second keeps the secret of
+    the first, which may have sealed something already.
     """
     if path.exists():
         return
-    made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    _write(made, _new_secret(), 0o600)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    _write(temporary, _new_secret(), 0o600)
     with suppress(FileExistsError):
-        os.link(made, path)
-    made.unlink()
+        os.link(temporary, path)
+    temporary.unlink()
 
 
 def _write(path: Path, text: str, mode: int) -> None:

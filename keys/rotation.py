@@ -1,8 +1,8 @@
-"""Wraps what is sealed by older keys of a service by its newest, while the service works: in
-batches, each a transaction of its own.
+"""Rewraps data that older keys of a service sealed with its newest key, while the service works: in
+batches, each in its own transaction.
 
-How far it has come is what the rows say themselves (each begins with the number of its key), so it
-may be killed at any moment and begun again.
+Each row starts with the number of its key, so the rows themselves record the progress. The rotation
+may be killed at any moment and started again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,23 +17,23 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Sealed:
-    """A column that the service's key seals: its table, what tells its rows apart, and their
-    context, by these.
+    """A column that the service's key seals: its table, the columns that identify a row, and the
+    context built from them.
     """
 
     table: str
     column: str
     ids: tuple[str, ...]
     context: str  # {0}, {1}: the ids
-    where: str = "true"  # which rows: in others it holds what another key sealed
+    where: str = "true"  # selects the rows that this key sealed
 
 
 DEAD_LETTERS = Sealed("dead_letters", "sealed", ("consumer", "id"), "dead_letters/{0}/{1}")
-"""Of every service."""
+"""The column that each service has."""
 
 
 def remaining(tx: Transaction, keyring: Keyring, columns: Sequence[Sealed]) -> int:
-    """How many rows are still sealed by an older key than the newest."""
+    """Returns the number of rows that an older key than the newest sealed."""
     counts = [
         tx.execute(
             f"SELECT count(*) AS n FROM {sealed.table} WHERE {_older(sealed, keyring)}"
@@ -49,8 +49,8 @@ def rewrap(
     columns: Sequence[Sealed],
     going_on: Callable[[int], object] = lambda _: None,
 ) -> tuple[int, int]:
-    """Wraps all; returns how many it did, and how many do not open: those are said in the log, and
-    the others go on.
+    """Rewraps all rows; returns the number of rewrapped rows, and of rows that do not open. Those
+    are logged and skipped.
     """
     done = broken = 0
     for sealed in columns:
@@ -96,9 +96,9 @@ def _batch(
 
 
 def _older(sealed: Sealed, keyring: Keyring) -> str:
-    """Of a column that is there: not begun with the mark of the newest key.
+    """Returns the SQL condition for rows that are not yet sealed with the newest key.
 
-    Hexadecimal digits of ours, never what anybody sent.
+    Contains only names and hexadecimal digits of this project, never input.
     """
     mark = keyring.mark
     return (

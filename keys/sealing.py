@@ -1,13 +1,13 @@
-"""Sealing: AES-256-GCM with a key per subject, wrapped by the service's key-encryption key; Ed25519
-signatures over bytes.
+"""Sealing with AES-256-GCM: one key per subject, wrapped by the service's key-encryption key.
+Signatures with Ed25519.
 
-The `context`, bound as associated data, says where a sealed value belongs, "table/row/field": moved
-elsewhere it does not open. Nonces are 96 random bits for each text: NIST SP 800-38D allows 2**32
-texts a key so. Of hers there are some thousands (a repeat: below 2**-70), of a service's key a
-million keys and notes (2**-57).
+The `context`, bound as associated data, names the place of a sealed value, "table/row/field"; at
+another place the value does not open. A nonce is 96 random bits, and NIST SP 800-38D allows 2**32
+texts per key. A subject's key seals some thousands of texts (probability of a repeated nonce below
+2**-70), a service's key a million keys and notes (2**-57).
 
-Destroying the wrapped key destroys every copy of what it sealed. Limit: whoever holds the
-key-encryption key and the database can open all.
+Destroying a wrapped key destroys each copy of the data that it sealed. Limit: the key-encryption
+key and the database together open everything.
 """
 
 import hashlib
@@ -28,31 +28,29 @@ from joserfc.jwk import OKPKey
 from chassis import log, metrics
 from chassis.errors import Unavailable
 
-_FORMAT = b"\x01"  # the first byte of everything sealed; a change of cipher is another number
-# the same, with the number of the service's key behind it: of all keys but the first
+_FORMAT = b"\x01"  # the first byte of everything sealed; another cipher gets another number
+# the first byte of data sealed by another key than the first, whose number follows
 _NUMBERED = b"\x02"
 _NONCE = 12
-_REREAD = 2.0  # seconds: a new key of the service is used by all its processes then
-_PATIENCE = 2.0  # seconds for what comes at the very start, before the keys were looked at
-_UNKNOWN = 0.2  # and looked for, when something was sealed by one that is not known
+_REREAD = 2.0  # seconds after which all processes of a service use its new key
+_PATIENCE = 2.0  # seconds that a call waits for the first check of the keys
+_REREAD_UNKNOWN = 0.2  # seconds between two reads for an unknown key
 
 
 class Cipher(Protocol):
-    """A key that seals, wherever it is: AESGCM has it in this process, a key service
-    (keys/service.py) keeps it to itself.
-    """
+    """An AES-GCM key: in this process (AESGCM), or in a key service (keys/service.py)."""
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
-        """The data sealed, with its tag."""
+        """Returns the ciphertext with its tag."""
 
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
-        """The data again; InvalidTag if it did not seal this."""
+        """Returns the plaintext. Raises InvalidTag if this key did not encrypt it."""
 
 
 class CannotOpen(Exception):
-    """Not sealed with this key for this context, or altered.
+    """The value was altered, or not sealed with this key for this context.
 
-    A fault, never an answer; `where` is the context: table, row, field.
+    A fault, never an answer to a caller; `where` is the context: table, row, field.
     """
 
     def __init__(self, where: str) -> None:
@@ -60,23 +58,23 @@ class CannotOpen(Exception):
         self.where = where
 
     def alarm(self) -> None:
-        """Tells operations: somebody changed the row, moved it here, or the disk did."""
+        """Logs and counts the damaged row: somebody changed or moved it, or the disk failed."""
         metrics.ROWS_UNREADABLE.labels(self.where.partition("/")[0]).inc()
         log.get().error("row_unreadable", where=self.where)
 
 
-class Key:
-    """A key that seals values of one subject."""
+class SealingKey:
+    """A key that seals the values of one subject."""
 
     def __init__(self, secret: bytes) -> None:
         self._cipher = AESGCM(secret)
 
     def seal(self, value: str, context: str) -> bytes:
-        """The value, sealed for its context."""
+        """Returns the value, sealed for its context."""
         return self._seal(value.encode(), context)
 
     def open(self, sealed: bytes, context: str) -> str:
-        """The value again; CannotOpen if it was not sealed by this key for this context."""
+        """Returns the value. Raises CannotOpen if this key did not seal it for this context."""
         return self._open(sealed, context).decode()
 
     def _seal(self, value: bytes, context: str) -> bytes:
@@ -88,15 +86,14 @@ class Key:
         return _decrypt(self._cipher, sealed[1:], context)
 
 
-class Keyring(Key):
-    """The key-encryption keys of a service: they make and unwrap the keys of subjects, and seal
-    small things of the service itself.
+class Keyring(SealingKey):
+    """The key-encryption keys of a service: they create and unwrap the keys of subjects, and seal
+    small values of the service itself.
 
-    The newest seals, each opens what it sealed; a key that is made while the service runs is
-    noticed within seconds (`ring` reads them anew, by number). Fingerprints are made with `secret`,
-    or by what hashes with it, which stays when keys change: what was found by one must be found by
-    it for ever. Keys that a key service has may be away: then nothing is sealed or opened,
-    Unavailable.
+    The newest key seals; each key opens what it sealed. `ring` reads the keys by number, so that a
+    new key is noticed within seconds. Fingerprints are made with `secret` (or the function in its
+    place), which stays when keys change, since values are looked up by their fingerprints. Keys in
+    a key service may be unavailable: then sealing and opening raise Unavailable.
     """
 
     def __init__(
@@ -104,7 +101,7 @@ class Keyring(Key):
         secret: bytes | Callable[[bytes], bytes],
         ring: Callable[[], Mapping[int, bytes | Cipher]] | None = None,
     ) -> None:
-        """Without `ring` the secret is its only key, number 0."""
+        """Without `ring`, the secret is the only key, number 0."""
         self._hash = (
             partial(hmac.digest, secret, digest=hashlib.sha256)
             if isinstance(secret, bytes)
@@ -116,71 +113,71 @@ class Keyring(Key):
         self._trusted.set()
         self._read_at = -_REREAD
         with suppress(Unavailable):
-            self._look(0.0)
+            self._read_keys(0.0)
 
-    def new_key(self, context: str) -> tuple[Key, bytes]:
-        """A fresh key and its wrapped form, to be stored."""
+    def new_key(self, context: str) -> tuple[SealingKey, bytes]:
+        """Returns a fresh key, and its wrapped form to be stored."""
         secret = secrets.token_bytes(32)
-        return Key(secret), self._seal(secret, context)
+        return SealingKey(secret), self._seal(secret, context)
 
-    def unwrap(self, wrapped: bytes, context: str) -> Key:
-        """The key again."""
-        return Key(self._open(wrapped, context))
+    def unwrap(self, wrapped: bytes, context: str) -> SealingKey:
+        """Returns the key in its wrapped form."""
+        return SealingKey(self._open(wrapped, context))
 
     def seal_bytes(self, value: bytes, context: str) -> bytes:
-        """Bytes, sealed for their context."""
+        """Returns bytes, sealed for their context."""
         return self._seal(value, context)
 
     def open_bytes(self, sealed: bytes, context: str) -> bytes:
-        """The bytes again."""
+        """Returns the bytes that were sealed."""
         return self._open(sealed, context)
 
     def hold(self) -> None:
-        """From now on nothing is sealed or opened: it is not known whether these are the right
-        keys. Who wants to waits a moment for it.
+        """Blocks sealing and opening until `release`, while it is unknown whether the keys are
+        right. Callers wait a moment, then get Unavailable.
         """
         self._trusted.clear()
 
     def release(self) -> None:
-        """They are."""
+        """Allows sealing and opening."""
         self._trusted.set()
 
     @property
     def numbers(self) -> list[int]:
-        """Which keys there are at this moment."""
-        self._look(0.0)
+        """The numbers of the current keys."""
+        self._read_keys(0.0)
         return sorted(self._keys)
 
     def checked(self, number: int, text: str, context: str) -> bytes:
-        """A text sealed by one of the keys, also while they are held: for who finds out whether it
-        is the right one.
+        """Returns a text sealed with one of the keys, even while they are blocked: for the check of
+        that key.
         """
         return _mark(number) + _encrypt(self._keys[number], text.encode(), context)
 
     def opens(self, sealed: bytes, context: str) -> str:
-        """What is opened to find that out."""
-        return self._decrypted(sealed, context).decode()
+        """Opens a text of that check."""
+        return self._decrypt_value(sealed, context).decode()
 
     def rewrap(self, sealed: bytes, context: str) -> bytes:
-        """The same, sealed by the newest key."""
+        """Returns the same value, sealed with the newest key."""
         return self._seal(self._open(sealed, context), context)
 
     @property
     def newest(self) -> int:
         """The number of the key that seals."""
-        self._look(_REREAD if self._keys else 0.0)
+        self._read_keys(_REREAD if self._keys else 0.0)
         if not self._keys:
             raise Unavailable("store_unavailable")
         return max(self._keys)
 
     @property
     def mark(self) -> bytes:
-        """With what everything begins that the newest key sealed."""
+        """The first bytes of everything that the newest key seals."""
         return _mark(self.newest)
 
     def fingerprint(self, value: bytes, purpose: str) -> bytes:
-        """A keyed hash: equal for equal values, useless without the key (a PIN has only 10,000
-        values).
+        """Returns a keyed hash: equal for equal values, and useless without the key (a PIN has only
+        10,000 values).
         """
         return hmac.digest(self._hash(purpose.encode()), value, hashlib.sha256)
 
@@ -191,13 +188,13 @@ class Keyring(Key):
 
     def _open(self, sealed: bytes, context: str) -> bytes:
         self._check_not_held()
-        return self._decrypted(sealed, context)
+        return self._decrypt_value(sealed, context)
 
     def _check_not_held(self) -> None:
         if not self._trusted.wait(_PATIENCE):
             raise Unavailable("store_unavailable")
 
-    def _decrypted(self, sealed: bytes, context: str) -> bytes:
+    def _decrypt_value(self, sealed: bytes, context: str) -> bytes:
         number, rest = (
             (0, sealed[1:])
             if sealed[:1] == _FORMAT
@@ -206,14 +203,14 @@ class Keyring(Key):
         if sealed[:1] not in (_FORMAT, _NUMBERED) or (number == 0 and sealed[:1] == _NUMBERED):
             raise CannotOpen(context)
         if number not in self._keys:
-            self._look(_UNKNOWN)  # another process may have begun with a newer one
+            self._read_keys(_REREAD_UNKNOWN)  # another process may use a newer key
         if number not in self._keys:
             raise CannotOpen(context)
         return _decrypt(self._keys[number], rest, context)
 
-    def _look(self, after: float) -> None:
-        """Reads the keys anew, unless that was done less than `after` seconds ago; what can't be
-        read leaves them as they were. Unavailable: it is not known.
+    def _read_keys(self, after: float) -> None:
+        """Reads the keys again, unless that happened less than `after` seconds ago. Unreadable
+        files leave them as they were. Raises Unavailable if the key service does not answer.
         """
         now = time.monotonic()
         if now - self._read_at < after:
@@ -246,7 +243,7 @@ def _encrypt(cipher: Cipher, value: bytes, context: str) -> bytes:
 def _decrypt(cipher: Cipher, sealed: bytes, context: str) -> bytes:
     try:
         return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], context.encode())
-    except (InvalidTag, ValueError) as error:  # the second: too short to be anything
+    except (InvalidTag, ValueError) as error:  # ValueError: too short
         raise CannotOpen(context) from error
 
 
@@ -259,11 +256,11 @@ class Signer:
         self._key = private
 
     def sign(self, value: bytes) -> bytes:
-        """64 bytes of signature."""
+        """Returns a signature of 64 bytes."""
         return self._key.sign(value)
 
     def check(self) -> "SignatureCheck":
-        """Checks what this key signed."""
+        """Returns the check of this key's signatures."""
         return SignatureCheck(self._key.public_key())
 
 
@@ -276,7 +273,7 @@ class SignatureCheck:
         self._key = public
 
     def holds(self, signature: bytes, value: bytes) -> bool:
-        """Whether this key signed exactly these bytes."""
+        """Returns True if this key signed exactly these bytes."""
         try:
             self._key.verify(signature, value)
         except InvalidSignature:

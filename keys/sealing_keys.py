@@ -1,5 +1,5 @@
-"""The sealing keys of one service: files in its folder, keys in its key service, or both while it
-moves from the first to the second. The newest seals.
+"""The sealing keys of one service: files in its folder, keys in its key service, or both during a
+move. The newest key seals.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SealingKeys:
-    """Those of the service `name`."""
+    """The sealing keys of the service `name`."""
 
     def __init__(self, folder: Path, name: str, key_service: KeyService | None = None) -> None:
         self._folder = folder
@@ -28,7 +28,7 @@ class SealingKeys:
         self._mark: Callable[[bytes], bytes] | None = None
 
     def keyring(self) -> Keyring:
-        """All of them, read anew when they change."""
+        """Returns all keys as a keyring that reads them again when they change."""
         return (
             Keyring(self._hash, self._ring)
             if self._service
@@ -36,11 +36,11 @@ class SealingKeys:
         )
 
     def newest(self) -> int:
-        """The number of the one that seals; below 0 if there is none."""
+        """Returns the number of the key that seals; below 0 if there is none."""
         return max(self._ring(), default=-1)
 
     def add(self, now: float) -> int:
-        """Makes the next one; returns its number."""
+        """Creates the next key; returns its number."""
         if not self._service:
             return key_folder.add_to_ring(self._folder, f"sealing.{self._name}")
         number = self.newest() + 1
@@ -48,32 +48,32 @@ class SealingKeys:
         return number
 
     def age_of_newest(self, now: float) -> float:
-        """Seconds since it was made."""
+        """Returns the seconds since the newest key was created."""
         number = self.newest()
         if self._service and number in self._service.ring(self._name):
             return now - self._service.made_at(self._name, number, now)
         return key_folder.age_of_newest(self._folder, f"sealing.{self._name}", now)
 
     def retire(self) -> list[int]:
-        """Destroys all but the newest; returns their numbers.
+        """Destroys all keys but the newest; returns their numbers.
 
-        What fingerprints are made with stays, and goes where the newest is.
+        The secret for fingerprints stays, and moves to where the newest key is.
         """
         *older, newest = sorted(self._ring())
-        there = self._service.ring(self._name) if self._service else {}
-        if not self._service or newest not in there:
+        in_service = self._service.ring(self._name) if self._service else {}
+        if not self._service or newest not in in_service:
             return key_folder.retire(self._folder, self._name)
         if key_folder.names(self._folder, self._name):
             self._service.keep_marks(self._name, key_folder.root(self._folder, self._name))
         for number in older:
-            if number in there:
+            if number in in_service:
                 self._service.destroy(self._name, number)
         key_folder.drop_sealing(self._folder, self._name)
         return older
 
     def begin(self, secret: bytes, now: float) -> bool:
-        """Makes the first one in a key service, with the secret for marks; not when there is one
-        anywhere. A crash between the two: once more.
+        """Creates the first key in a key service, with the secret for fingerprints; returns False
+        if any key exists. May be repeated after a crash.
         """
         if not self._service or self.newest() >= 0:
             return False
@@ -82,7 +82,7 @@ class SealingKeys:
         return True
 
     def work(self) -> bool:
-        """Whether each seals and opens, and fingerprints are made."""
+        """Returns True if each key seals and opens, and fingerprints can be made."""
         try:
             keyring = self.keyring()
             opened = [
@@ -90,7 +90,7 @@ class SealingKeys:
                 for number in keyring.numbers
             ]
             keyring.fingerprint(b"x", "sealing_checks")
-        except Exception:  # whatever is wrong with them
+        except Exception:  # missing, malformed or unavailable
             return False
         return bool(opened) and all(opened)
 
@@ -104,8 +104,8 @@ class SealingKeys:
 
     def _hash(self, value: bytes) -> bytes:
         if self._mark is None:
-            there = self._service.marks(self._name) if self._service else None
-            self._mark = there or partial(
+            in_service = self._service.marks(self._name) if self._service else None
+            self._mark = in_service or partial(
                 hmac.digest, key_folder.root(self._folder, self._name), digest="sha256"
             )
         return self._mark(value)

@@ -1,13 +1,13 @@
-"""Sealing keys that a key service keeps to itself: a PKCS#11 token (SoftHSM, a smart card, a module
-in a rack). Nobody can read one; it is asked to seal and open.
+"""Sealing keys in a key service: a PKCS#11 token (SoftHSM, a smart card, an HSM). The keys can't be
+read; the service seals and opens.
 
 The names are those of the files (keys/key_folder.py): the AES keys `sealing.SERVICE` and
 `sealing.SERVICE.N`, and `marks.SERVICE`, which makes fingerprints.
 
-One session, one call at a time: the library tells the module that it will not be called by several
-threads at once, and a session carries one operation. A session that no longer works is opened anew,
-at most once a second; until then whoever asks hears Unavailable, and nobody waits long for a module
-that hangs. A wrong PIN is tried once: a card that was told three may lock itself.
+There is one session, and one call at a time: the library promises the module calls from one thread,
+and a session carries one operation. A broken session is opened again, at most once a second; until
+then callers get Unavailable, and nobody waits long for a module that hangs. A wrong PIN is tried
+once, since a card may lock itself after three tries.
 """
 
 import hashlib
@@ -40,11 +40,11 @@ from chassis.errors import Unavailable
 from keys.sealing import Cipher
 
 _Answer = TypeVar("_Answer")
-_PATIENCE = 2.0  # seconds for the call that is under way
-_AGAIN = 1.0  # seconds between two tries to open it
+_PATIENCE = 2.0  # seconds that a call waits for another
+_AGAIN = 1.0  # seconds between two tries to open a session
 _TAG_BITS = 128
-_PURPOSES = 4096  # each organisation's names are one
-_ONE_CALLER = threading.RLock()  # of the module, which a process loads once
+_PURPOSES = 4096  # the names of each organisation are one purpose
+_ONE_CALLER = threading.RLock()  # the module is loaded once per process
 _HIDDEN = {
     Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False,
@@ -54,7 +54,7 @@ _HIDDEN = {
 
 
 class KeyService:
-    """The token of this name, behind this module, opened with the PIN in this file."""
+    """A token, accessed through its PKCS#11 module and opened with the PIN in a file."""
 
     def __init__(self, settings: KeyServiceSettings) -> None:
         self._settings = settings
@@ -62,11 +62,11 @@ class KeyService:
         self._handles: dict[str, Any] = {}
         self._seen: set[str] = set()
         self._failed_at = -_AGAIN
-        self._refused = b""  # hash of a PIN that was wrong
+        self._refused = b""  # hash of a wrong PIN
         self._why = ""
 
     def ring(self, service: str) -> Mapping[int, Cipher]:
-        """The sealing keys of a service that it has, by number."""
+        """Returns the sealing keys of a service by number."""
         first = f"sealing.{service}"
         numbers = [
             label.removeprefix(first).removeprefix(".") or "0"
@@ -80,13 +80,13 @@ class KeyService:
         }
 
     def marks(self, service: str) -> Callable[[bytes], bytes] | None:
-        """What makes the marks of a service, if it has their key.
+        """Returns the function that makes a service's fingerprints; None without their key.
 
-        What was asked once is remembered: some hundreds of hashes, of which none is the key.
+        Results are cached: some hundreds of hashes, none of which is the key.
         """
 
         def mark(value: bytes) -> bytes:
-            return self._ask(
+            return self._run(
                 lambda session: _bytes(
                     self._key(session, f"marks.{service}").sign(
                         value, mechanism=Mechanism.SHA256_HMAC
@@ -97,7 +97,7 @@ class KeyService:
         return lru_cache(_PURPOSES)(mark) if f"marks.{service}" in self._labels() else None
 
     def make(self, service: str, number: int, now: float) -> None:
-        """Makes a sealing key there. Its id is when that was."""
+        """Creates a sealing key. Its id is the time of its creation."""
         self._change(
             lambda session: session.generate_key(
                 KeyType.AES, 256, id=int(now).to_bytes(8, "big"), label=_label(service, number),
@@ -107,7 +107,7 @@ class KeyService:
         )  # fmt: skip
 
     def keep_marks(self, service: str, secret: bytes) -> None:
-        """Takes the secret by which a service finds things again, unless it has one."""
+        """Stores the service's secret for fingerprints, unless it has one."""
         if f"marks.{service}" not in self._labels():
             known = {
                 Attribute.CLASS: ObjectClass.SECRET_KEY,
@@ -124,34 +124,38 @@ class KeyService:
         self._seen.discard(label)
 
     def made_at(self, service: str, number: int, now: float) -> float:
-        """When it made this key; of one that came otherwise nobody knows, so it may be new."""
-        identity = self._ask(
+        """Returns the time at which this key was created. A key that was imported may be new: it
+        counts as created now.
+        """
+        identity = self._run(
             lambda session: bytes(self._key(session, _label(service, number))[Attribute.ID])
         )
         return int.from_bytes(identity, "big") if len(identity) == 8 else now
 
     def encrypt(self, label: str, nonce: bytes, data: bytes, associated: bytes) -> bytes:
-        """As AESGCM does."""
-        with_ = GCMParams(nonce, associated, _TAG_BITS)
-        return self._ask(
+        """Encrypts as AESGCM does."""
+        parameters = GCMParams(nonce, associated, _TAG_BITS)
+        return self._run(
             lambda session: _bytes(
                 self._key(session, label).encrypt(
-                    data, mechanism=Mechanism.AES_GCM, mechanism_param=with_
+                    data, mechanism=Mechanism.AES_GCM, mechanism_param=parameters
                 )
             )
         )
 
     def decrypt(self, label: str, nonce: bytes, data: bytes, associated: bytes) -> bytes:
-        """As AESGCM does."""
-        with_ = GCMParams(nonce, associated, _TAG_BITS)
+        """Decrypts as AESGCM does."""
+        parameters = GCMParams(nonce, associated, _TAG_BITS)
 
         def act(session: pkcs11.Session) -> bytes | None:
             key = self._key(session, label)
             try:
-                return _bytes(key.decrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=with_))
+                return _bytes(
+                    key.decrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=parameters)
+                )
             except PKCS11Error:
-                # Modules differ in what they call a wrong tag, and some (SoftHSM 2.6) call it what
-                # they call any failure: a key that works was right to refuse.
+                # Modules report a wrong tag differently, and some (SoftHSM 2.6) as any other
+                # failure. If the key still encrypts, the tag was wrong.
                 key.encrypt(
                     b"-",
                     mechanism=Mechanism.AES_GCM,
@@ -159,13 +163,13 @@ class KeyService:
                 )
                 return None
 
-        opened = self._ask(act)
+        opened = self._run(act)
         if opened is None:
             raise InvalidTag
         return opened
 
     def _labels(self) -> list[str]:
-        """All that it has."""
+        """Returns the labels of all keys."""
 
         def act(session: pkcs11.Session) -> list[str]:
             present = [
@@ -173,15 +177,14 @@ class KeyService:
                 for key in list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
             ]
             if self._session and self._seen - set(present):
-                # a token that was taken away looks empty (SoftHSM): only a new session is believed
-                # that says less
+                # A removed token looks empty (SoftHSM): only a new session may report fewer keys.
                 raise SessionClosed
             return present
 
-        labels = self._ask(act)
+        labels = self._run(act)
         self._seen = set(labels)
         if len(self._seen) < len(labels):
-            self._say("key_twice")
+            self._log_once("key_twice")
             raise ValueError("two keys have one name")
         return labels
 
@@ -191,16 +194,16 @@ class KeyService:
         return self._handles[label]
 
     def _change(self, act: Callable[[pkcs11.Session], object]) -> None:
-        """What is done in a session that may write. It is logged in by the other, which reads."""
+        """Runs `act` in a session that may write. It is logged in by the session that reads."""
 
         def do(session: pkcs11.Session) -> None:
             with session.token.open(rw=True) as writing:
                 act(writing)
             self._handles.clear()
 
-        self._ask(do)
+        self._run(do)
 
-    def _ask(self, act: Callable[[pkcs11.Session], _Answer]) -> _Answer:
+    def _run(self, act: Callable[[pkcs11.Session], _Answer]) -> _Answer:
         if not _ONE_CALLER.acquire(timeout=_PATIENCE):
             raise Unavailable("store_unavailable", "busy")
         try:
@@ -208,7 +211,7 @@ class KeyService:
                 try:
                     return act(self._session)
                 except PKCS11Error:
-                    self._session = None  # it may have been away in between
+                    self._session = None  # the token may have been away in between
             session = self._open()
             try:
                 answer = act(session)
@@ -238,7 +241,7 @@ class KeyService:
             raise self._away("pin_wrong")
         try:
             module = pkcs11.lib(self._settings.module)
-            module.reinitialize()  # a token that was away at the start is seen by no other way
+            module.reinitialize()  # detects a token that was away at the start
             token = module.get_token(token_label=self._settings.token)
             try:
                 return token.open(user_pin=pin)
@@ -255,12 +258,12 @@ class KeyService:
             ) from error
 
     def _away(self, why: str, error: Exception | None = None) -> Unavailable:
-        self._say(why, error)
+        self._log_once(why, error)
         self._failed_at = time.monotonic()
         return Unavailable("store_unavailable", why)
 
-    def _say(self, why: str, error: Exception | None = None) -> None:
-        """Once, until it is another."""
+    def _log_once(self, why: str, error: Exception | None = None) -> None:
+        """Logs a reason once, until another follows."""
         if why != self._why:
             log.get().error(
                 "key_service_away", reason=why, error=type(error).__name__ if error else ""
@@ -269,7 +272,7 @@ class KeyService:
 
 
 class _Key:
-    """A key there, used as one here."""
+    """A key in the service, with the methods of AESGCM."""
 
     def __init__(self, service: KeyService, label: str) -> None:
         self._service = service
@@ -287,7 +290,9 @@ def _label(service: str, number: int) -> str:
 
 
 def _only(session: pkcs11.Session, label: str) -> Any:
-    """The key of this name. Its own `get_key` leaves a search open when there are two."""
+    """Returns the key with this label. The library's own `get_key` leaves a search open if there
+    are two.
+    """
     keys = list(
         session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label})
     )

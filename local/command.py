@@ -1,4 +1,4 @@
-"""The command `python -m services`: one stack in one folder, until Ctrl-C or SIGTERM."""
+"""The command `python -m services`: runs one stack in one folder until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop(BaseException):
-    """Somebody asked the stack to stop (Ctrl-C, SIGTERM, SIGHUP)."""
+    """Signals that the stack was asked to stop (Ctrl-C, SIGTERM, SIGHUP)."""
 
 
 @click.command(
@@ -62,13 +62,13 @@ class Stop(BaseException):
 )
 def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> None:
     with contextlib.ExitStack() as cleanup:
-        _listen_to_signals()
+        _handle_signals()
         try:
-            with _naming_what_fails(var):
-                cleanup.enter_context(_only_one(var))
+            with _explaining_errors(var):
+                cleanup.enter_context(_locked(var))
                 stack = LocalStack(var, port, calm)
                 cleanup.callback(stack.stop)
-                # before the stop: one request is enough, a second must not break it
+                # ignored from here on: a second signal must not interrupt the stop
                 cleanup.callback(_ignore_signals)
                 if only_postgres:
                     stack.start_postgres()
@@ -78,7 +78,7 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
                     )
                 else:
                     stack.start(demo)
-                    _tell(stack, demo)
+                    _print_summary(stack, demo)
             while True:
                 stack.tick()
                 time.sleep(0.1)
@@ -89,8 +89,8 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
 
 
 @contextlib.contextmanager
-def _naming_what_fails(var: Path) -> Iterator[None]:
-    """Raises Failed, a sentence, where the system refuses a file or a folder of the start."""
+def _explaining_errors(var: Path) -> Iterator[None]:
+    """Converts an OSError of the start to Failed with a sentence that names the file or folder."""
     try:
         yield
     except OSError as error:
@@ -100,8 +100,8 @@ def _naming_what_fails(var: Path) -> Iterator[None]:
         ) from error
 
 
-def _tell(stack: LocalStack, demo: bool) -> None:
-    """Says the last lines of the start: all that one needs to go in."""
+def _print_summary(stack: LocalStack, demo: bool) -> None:
+    """Prints the last lines of the start: the address, the accounts to sign in with, the logs."""
     if stack.ready_after is None:
         lines = [
             f"not ready: {stack.without_demo}\n",
@@ -142,14 +142,14 @@ def _short(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _listen_to_signals() -> None:
+def _handle_signals() -> None:
     for number in SIGNALS:
-        # ignored by whoever started us: nohup, a script's background
+        # nohup, or a shell that starts a background job, has this signal ignored
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _asked_to_stop)
+            signal.signal(number, _raise_stop)
 
 
-def _asked_to_stop(number: int, frame: FrameType | None) -> None:
+def _raise_stop(number: int, frame: FrameType | None) -> None:
     _ignore_signals()
     raise Stop
 
@@ -160,8 +160,8 @@ def _ignore_signals() -> None:
 
 
 @contextlib.contextmanager
-def _only_one(var: Path) -> Iterator[IO[str]]:
-    """Two stacks may run side by side, but not in one folder."""
+def _locked(var: Path) -> Iterator[IO[str]]:
+    """Locks the folder, since two stacks may run side by side, but not in one folder."""
     var.mkdir(parents=True, exist_ok=True)
     with (var / "stack.lock").open("a") as lock:
         try:

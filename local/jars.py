@@ -1,9 +1,9 @@
-"""Jars of Java programs, fetched once for an environment by a Maven client; each is checked against
-the SHA-256 of a lock file.
+"""Jars of Java programs, fetched once per environment by a Maven client and checked against the
+SHA-256 of a lock file.
 
-A lock file (requirements/kafka.txt) has a line a jar: `group:artifact:version sha256`. Jars that
-the local Maven repository holds are taken from there. A mirror is set in the client's own settings
-(jgo.conf). Limit: nothing here resolves versions; `make requirements` does, with Maven itself.
+A lock file (requirements/kafka.txt) has one line per jar: `group:artifact:version sha256`. Jars in
+the local Maven repository are taken from there. A mirror is set in the client's own settings
+(jgo.conf). Limit: this module resolves no versions; `make requirements` does, with Maven itself.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 HOME = Path(sys.prefix) / "jars"
-"""Holds the jars of this environment and what is made of them once: a folder for each content of a
-lock file.
+"""Holds the jars of this environment and the files built from them: one folder for each content of
+a lock file.
 """
 
 
 @dataclass(frozen=True)
 class Jar:
-    """One line of a lock file."""
+    """A line of a lock file."""
 
     group: str
     artifact: str
@@ -48,24 +48,24 @@ class Jar:
 def fetched(
     lock: Path, say: Callable[[str], None] = lambda line: None, home: Path | None = None
 ) -> Iterator[tuple[Path, list[Path]]]:
-    """Yields the lock file's folder and its jars there, in the order of the file; fetches what is
-    missing. Other processes wait until the block ends.
+    """Yields the folder of the lock file and its jars in the order of the file; fetches missing
+    ones. Other processes wait until the block ends.
 
-    `say` receives progress in sentences. Raises Failed with a sentence that says what to do: no way
-    to a repository, a wrong hash, a full disk.
+    `say` receives progress messages. Raises Failed with a sentence that tells the user how to
+    proceed: no connection to a repository, a wrong hash, a full disk.
     """
-    jars, home = _locked(lock), home or HOME
+    jars, home = _read_lock_file(lock), home or HOME
     folder = home / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        turn = (home / "lock").open("w")
+        lock_file = (home / "lock").open("w")
     except OSError as error:
         raise Failed(
             f"the folder of the jars, {home}, can't be written: {error.strerror}."
             " Make room or mend its rights"
         ) from error
-    with turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
         libraries = folder / "libs"
         if not libraries.exists():
             say(f"fetching the {len(jars)} jars of {lock.name} (once)…")
@@ -73,13 +73,15 @@ def fetched(
         yield folder, [libraries / jar.file for jar in jars]
 
 
-def _locked(lock: Path) -> list[Jar]:
+def _read_lock_file(lock: Path) -> list[Jar]:
     lines = [line for line in lock.read_text().splitlines() if line and not line.startswith("#")]
     return [Jar(*line.replace(":", " ").split(" ")) for line in lines]
 
 
 def _fetch(jars: list[Jar], folder: Path, libraries: Path) -> None:
-    """Fetches all jars, then moves them to their place, so that a half-loaded one is never used."""
+    """Fetches all jars, then moves them to their place, so that a partial download is never
+    used.
+    """
     try:
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
             new = Path(name)
@@ -98,12 +100,11 @@ def _fetch(jars: list[Jar], folder: Path, libraries: Path) -> None:
 
 
 def _content(jar: Jar, folder: Path) -> bytes:
-    """Returns the jar's content.
+    """Returns the content of a jar.
 
-    A copy in the local Maven repository that is not the locked one is passed over, and left as it
-    is.
+    Ignores a copy in the local Maven repository whose hash differs from the locked one.
     """
-    # takes a quarter of a second, once in the life of an environment
+    # this import takes a quarter of a second, and is needed once per environment
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 
@@ -115,7 +116,7 @@ def _content(jar: Jar, folder: Path) -> bytes:
         content = _resolve(local, jar)
         if hashlib.sha256(content).hexdigest() == jar.sha256:
             return content
-    except RuntimeError:  # it has none
+    except RuntimeError:  # the local repository lacks it
         pass
     try:
         content = _resolve(
@@ -127,7 +128,7 @@ def _content(jar: Jar, folder: Path) -> bytes:
             jar,
         )
     except (OSError, RuntimeError) as error:
-        # the disk's, not the network's: those of requests have no number
+        # only errors of the disk have an errno, not those of requests
         if getattr(error, "errno", None):
             raise
         raise Failed(

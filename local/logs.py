@@ -1,9 +1,7 @@
-"""Bounds the logs of child processes.
+"""Limits the size of child processes' logs.
 
-A log is a child's standard output, so the child can't be told to write elsewhere: its file is
-emptied in place.
-
-Its limit: a line that is written between the copy and the emptying, microseconds, is lost.
+A log is a child's standard output, and the child can't be told to open another file, so its file is
+emptied in place. Limit: a line written between the copy and the truncation (microseconds) is lost.
 """
 
 import contextlib
@@ -13,15 +11,15 @@ import shutil
 from pathlib import Path
 
 MOST = 4 * 2**20  # bytes: 1,000 referrals
-OLDER = 3  # files beside the one that is written to
+OLDER = 3  # copies beside the current file
 
 
 def trim(log: Path, most: int = MOST, older: int = OLDER) -> None:
-    """Copies a log that is larger than `most` bytes to NAME.1, and what was there to NAME.2 and so
-    on up to `older`; then empties it.
+    """Copies a log larger than `most` bytes to NAME.1, the previous copies to NAME.2 and so on up
+    to `older`, and then empties it.
 
-    Its writers have opened it to append, so they go on at its new end. Does nothing where the disk
-    has no room; the oldest copy has made some then.
+    Its writers opened it for appending, so they continue at the new end. Does nothing if the disk
+    is full; by then the oldest copy has been deleted.
     """
     with contextlib.suppress(OSError):
         if log.stat().st_size <= most:

@@ -1,7 +1,7 @@
-"""Brings the database of ENLACE_MIGRATION_URL up to date: `python -m local.migrate FOLDER…`, with
-the folders of the migrations.
+"""Migrates the database of ENLACE_MIGRATION_URL: `python -m local.migrate FOLDER…`, with the
+folders of the migrations.
 
-Does the same as `python -m services.NAME migrate` without loading the service, which takes a second
+Equals `python -m services.NAME migrate`, but does not load the service, which would take a second
 of processor time at each start of the stack.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from chassis.db import migrate
+from chassis.migrate import migrate
 
 if __name__ == "__main__":
     click.echo(

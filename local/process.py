@@ -1,9 +1,9 @@
-"""A child process: started, waited for until it is ready, stopped, killed, its words in a log file
-of its own.
+"""A child process: started, waited for until it is ready, stopped or killed, with a log file of its
+own.
 
-Its limit: it does not restart anything; who owns the child decides that. Linux only ties the
-child's life to ours (elsewhere a `kill -9` of the parent leaves the child running); everything else
-works on any Unix.
+Limit: it restarts nothing; the owner of the child decides that. Only Linux ties the child's life to
+ours (elsewhere a `kill -9` of the parent leaves the child running); everything else works on any
+Unix.
 """
 
 from __future__ import annotations
@@ -28,27 +28,26 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class Failed(Exception):
-    """A child that did not become ready: what it was, what became of it, and the last lines that it
-    said.
+    """A child did not become ready. The message names the child, its end, and the last lines of its
+    log.
     """
 
 
 @dataclass(frozen=True)
 class Account:
-    """The system account that a child runs as; only root can choose another than its own."""
+    """The system account of a child; only root can choose another account than its own."""
 
     uid: int
     gid: int
 
 
 class Process:
-    """One child.
+    """A child process in a process group of its own.
 
-    Its group is its own, so Ctrl-C in a terminal reaches the parent alone, which stops its children
-    in its own order.
-
-    `farewell` is the signal that asks it to stop, and that the kernel sends it when the *thread*
-    that started it ends: so start children only from a thread that lives as long as they shall.
+    So Ctrl-C in a terminal reaches the parent alone, which stops its children in the right order.
+    `farewell` is the signal that asks the child to stop. The kernel also sends it when the *thread*
+    that started the child ends, so start children only from a thread that lives as long as they
+    should.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Process:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         logs.trim(self.log)
         output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        who = self._account
+        account = self._account
         try:
             self._child = subprocess.Popen(
                 self._command,
@@ -99,17 +98,18 @@ class Process:
                 cwd=self._directory,
                 start_new_session=True,
                 preexec_fn=_tied_to_parent(self._farewell),
-                user=who.uid if who else None,
-                group=who.gid if who else None,
-                extra_groups=[] if who else None,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
             )
         finally:
             os.close(output)
 
     def wait_until(self, ready: Callable[[], bool], timeout: float, every: float = 0.02) -> None:
-        """Return when it is ready.
+        """Returns when the child is ready.
 
-        Raises Failed when it ends before, or when the time is over (it is left running then).
+        Raises Failed if the child ends before, or if the time is over (the child keeps running
+        then).
         """
         end = time.monotonic() + timeout
         while True:
@@ -125,15 +125,14 @@ class Process:
             time.sleep(every)
 
     def ask_to_stop(self) -> None:
-        """Send the farewell and return at once."""
+        """Sends the farewell signal and returns at once."""
         if self.alive and self._child:
             with contextlib.suppress(ProcessLookupError):
                 self._child.send_signal(self._farewell)
 
     def stop(self, timeout: float = 10) -> int | None:
-        """Ask it to stop; kill it with all of its group when it has not within the time.
-
-        Its exit code.
+        """Asks the child to stop, and kills its group after `timeout` seconds. Returns its exit
+        code.
         """
         self.ask_to_stop()
         if self._child:
@@ -143,7 +142,7 @@ class Process:
         return self.returncode
 
     def kill(self) -> None:
-        """kill -9 of the child and of every process still in its group."""
+        """Kills the child and each process in its group with SIGKILL."""
         if self._child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -157,19 +156,20 @@ class Process:
         return "\n".join(text.splitlines()[-lines:])
 
 
-# A stack asks for its nine ports before any part listens: of fifty stacks, one in seven runs would
-# give one port to two parts.
-_given: set[int] = set()
+# A stack reserves its nine ports before any part listens. Without this set, one in seven runs of
+# fifty stacks would give one port to two parts.
+_claimed_ports: set[int] = set()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now, and that this process was not given before.
+    """Returns a TCP port that is free now, and that this process has not returned before.
 
-    Another process may take it before we do: rare, and then the start fails loudly.
+    Another process may take the port before we use it; that is rare, and the start fails with an
+    error then.
 
-    It lies below the range from which systems take the ports of outgoing connections: a client that
-    tries again and again to reach a dead server on a port of that range will sooner or later be
-    given that very port, and so connect to itself and keep the server out.
+    The port lies below the range of ephemeral ports. A client that keeps trying to reach a dead
+    server on a port of that range would sooner or later get this port for its own end, connect to
+    itself, and block the server.
     """
     for _ in range(200):
         port = 20_000 + secrets.randbelow(12_000)
@@ -179,17 +179,17 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def claim_port(host: str, port: int) -> bool:
-    """Whether a server could listen there now and nobody in this process was given it before; from
-    now on it is given.
+    """Returns True and reserves the port if it is free and was not claimed in this process
+    before.
     """
-    if port in _given or not is_free(host, port):
+    if port in _claimed_ports or not is_free(host, port):
         return False
-    _given.add(port)
+    _claimed_ports.add(port)
     return True
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
+    """Returns True if a server could listen on the port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -200,7 +200,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def accepts(host: str, port: int) -> bool:
-    """Whether somebody takes TCP connections there now."""
+    """Returns True if a server accepts TCP connections on the port now."""
     try:
         with socket.create_connection((host, port), timeout=0.5):
             return True
@@ -209,8 +209,8 @@ def accepts(host: str, port: int) -> bool:
 
 
 def _tied_to_parent(farewell: signal.Signals) -> Callable[[], None] | None:
-    """Runs in the child between fork and exec, after the account was changed (a change of account
-    undoes the tie).
+    """Returns a function that ties the child to its parent. It runs between fork and exec, after
+    the change of account, which would undo the tie.
     """
     libc = _LIBC
     if libc is None:

@@ -1,8 +1,8 @@
-"""The stack as one table: PostgreSQL, a broker, the four services, and a demo network to look at.
+"""The stack as one table: PostgreSQL, a broker, the four services, and a demo network.
 
-It makes what is missing (folder, passwords, keys, databases), starts everything side by side,
-starts again what dies, and stops all in reverse order. Its limit: one machine, for looking,
-developing and small networks; a cluster has deploy/k8s.
+A stack creates missing files (folder, passwords, keys, databases), starts all parts side by side,
+restarts those that die, and stops all in reverse order. Limit: one machine, for demonstrations,
+development and small networks; deploy/k8s is for clusters.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO
 
-# This process forks children while gRPC's threads run; the children only execute a program, so gRPC
-# must not prepare for more.
+# This process forks while gRPC's threads run. The children exec another program at once, so gRPC
+# needs no fork support.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 import click
@@ -35,21 +35,21 @@ from local.supervisor import Part, Supervisor
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 IMPORTED = time.monotonic()
-PROGRESS = 2.0  # seconds between two lines about what a work of the start is at
-# seconds for the answer of a part that has taken a connection: on a machine at a load of 40 one
-# takes many times its usual
+PROGRESS = 2.0  # seconds between two progress lines of a command
+# seconds for the response of a part that accepted a connection; at a load of 40 a response takes
+# many times as long as usual
 ANSWER = 10.0
 
 
 @dataclass(frozen=True)
 class Service:
-    """A row of the table: its name (also its folder, its start command and its log), and what it
-    needs.
+    """A row of the table: a service's name (also of its folder, its start command and its log), and
+    its dependencies.
     """
 
     name: str
     database: bool
-    knows: tuple[str, ...] = ()  # the services whose addresses it is told
+    knows: tuple[str, ...] = ()  # the services that it calls
 
     def serve(self) -> list[str]:
         return [sys.executable, "-m", f"services.{self.name}", "serve"]
@@ -74,31 +74,33 @@ WITH_DATABASE = tuple(service for service in SERVICES if service.database)
 
 
 class LocalStack:
-    """One stack in one folder: everything it keeps and everything it runs."""
+    """A stack in one folder, with all its files and processes."""
 
     def __init__(self, var: Path, port: int, calm: float) -> None:
         self.var = var.resolve()
         self.logs = self.var / "log"
         self.environments = self.var / "environment"
         self.demo_file = self.var / "demo.json"
-        # and stays one: what was made up is never taken out again
+        # a stack with demo data stays one: the data is never deleted
         self.demo = self.demo_file.exists()
         self.ready_after: float | None = None
-        self.without_demo = ""  # why there is no demo network that somebody asked for
+        self.without_demo = ""  # the reason why a requested demo network is missing
         self._make_folders()
         self.postgres = Postgres(self.var / "postgres", self.logs / "postgres.log")
-        given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        external_kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         self.broker = (
-            None if given else Broker(self.var / "kafka", self.logs / "broker.log", say=say)
+            None
+            if external_kafka
+            else Broker(self.var / "kafka", self.logs / "broker.log", say=say)
         )
-        self.kafka = self.broker.bootstrap if self.broker else str(given)
+        self.kafka = self.broker.bootstrap if self.broker else str(external_kafka)
         self.passwords = self._passwords()
         self.listen = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
         self.listen["gateway"] = f"{HOST}:{_next_free(port)}"
         self.metrics = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
         self.url = f"http://{self.listen['gateway']}"
         self.supervisor = Supervisor(say, self.write_state, calm)
-        self._write_state_at: float | None = None  # when to try again what could not be written
+        self._write_state_at: float | None = None  # when to retry a failed write
 
     def start(self, demo: bool) -> None:
         self.demo |= demo
@@ -134,8 +136,8 @@ class LocalStack:
         self.write_state()
 
     def start_postgres(self) -> None:
-        """PostgreSQL with the databases of the services, and what an operator's shell needs to know
-        of each service.
+        """Starts PostgreSQL with the databases of the services, and writes each service's
+        environment for an operator's shell.
         """
         self.supervisor.begin(
             [Part("postgres", 0, self._begin_postgres, self.postgres.ready, self._postgres_works)]
@@ -147,7 +149,7 @@ class LocalStack:
             self._write_environment(service)
 
     def tick(self) -> None:
-        """Looks at the parts once, and after the state file where it is late: call it often."""
+        """Checks the parts once, and writes the state file if that is due. Call it often."""
         self.supervisor.tick()
         if self._write_state_at is not None and time.monotonic() >= self._write_state_at:
             self.write_state()
@@ -161,45 +163,45 @@ class LocalStack:
             file.unlink(missing_ok=True)
 
     def environment(self, service: Service, *, owner: bool = False) -> dict[str, str]:
-        """Returns the environment of a service; of the others it has the addresses alone.
+        """Returns the environment of a service; it contains only the addresses of other services.
 
-        `owner`: to migrate, or for an operator; who serves can't change tables.
+        `owner`: for migrations and operators. A running service can't change tables.
         """
-        told = self._common()
+        variables = self._common()
         if service.database:
-            told |= self._databases(service.name, "ENLACE")
+            variables |= self._databases(service.name, "ENLACE")
             if not owner:
-                del told["ENLACE_MIGRATION_URL"]
-            told["ENLACE_LISTEN"] = self.listen[service.name]
+                del variables["ENLACE_MIGRATION_URL"]
+            variables["ENLACE_LISTEN"] = self.listen[service.name]
         else:
-            told |= {
+            variables |= {
                 "ENLACE_HTTP_LISTEN": self.listen[service.name],
                 "ENLACE_DEMO": "1" if self.demo else "0",
             }
-            told.setdefault("ENLACE_LINES_FILE", str(self.var / "lines.json"))
-        told["ENLACE_METRICS_LISTEN"] = self.metrics[service.name]
-        return told | {
+            variables.setdefault("ENLACE_LINES_FILE", str(self.var / "lines.json"))
+        variables["ENLACE_METRICS_LISTEN"] = self.metrics[service.name]
+        return variables | {
             f"ENLACE_{name.upper()}_ADDRESS": self.listen[name] for name in service.knows
         }
 
     def demo_environment(self) -> dict[str, str]:
-        """The demo network is built through every door of the stack, so it is told all of it."""
-        told = self._common() | {
+        """Returns the environment of the demo, which uses all interfaces of the stack."""
+        variables = self._common() | {
             f"ENLACE_{service.name.upper()}_ADDRESS": self.listen[service.name]
             for service in WITH_DATABASE
         }
         for service in WITH_DATABASE:
-            told |= self._databases(service.name, f"ENLACE_{service.name.upper()}")
-        return told | {
+            variables |= self._databases(service.name, f"ENLACE_{service.name.upper()}")
+        return variables | {
             "ENLACE_HTTP_LISTEN": self.listen["gateway"],
             "ENLACE_DEMO_FILE": str(self.demo_file),
         }
 
     def write_state(self) -> None:
-        """Writes who runs where, for tests and measurements, and for whoever wants to kill a part
-        to see it heal. Secret: it names passwords.
+        """Writes the processes and addresses of the parts, for tests, for measurements, and for
+        trials that kill a part. The file contains passwords.
 
-        A file that can't be written ends nothing: it is tried again every second.
+        If it can't be written, the stack goes on and tries again every second.
         """
         parts = {
             part.name: {
@@ -221,7 +223,9 @@ class LocalStack:
             "ready_s": self.ready_after,
             "parts": parts,
         }
-        content = json.dumps(state | {"environment": _our_own(self.demo_environment())}, indent=1)
+        content = json.dumps(
+            state | {"environment": _own_variables(self.demo_environment())}, indent=1
+        )
         late = self._write_state_at is not None
         try:
             _write_secret(self.var / "stack.json", content)
@@ -232,12 +236,12 @@ class LocalStack:
                 say(f"stack.json can't be written: {error.strerror}")
 
     def _write_environment(self, service: Service) -> None:
-        """For a shell of an operator: the settings of a service, and where Python and PostgreSQL's
-        programs are.
+        """Writes a file for an operator's shell: the settings of a service, and the path to Python
+        and PostgreSQL's programs.
         """
         lines = [
             f"export {name}={shlex.quote(value)}"
-            for name, value in sorted(_our_own(self.environment(service, owner=True)).items())
+            for name, value in sorted(_own_variables(self.environment(service, owner=True)).items())
         ]
         programs = f"{Path(sys.executable).parent}:{self.postgres.programs()}"
         _write_secret(
@@ -273,10 +277,10 @@ class LocalStack:
         return Login(f"{name}_owner", words["owner"]), Login(name, words["app"])
 
     def _part(self, service: Service) -> Part:
-        log, told = self.logs / f"{service.name}.log", self.environment(service)
+        log, variables = self.logs / f"{service.name}.log", self.environment(service)
 
         def begin() -> Process:
-            process = Process(service.name, service.serve(), log, told, ROOT)
+            process = Process(service.name, service.serve(), log, variables, ROOT)
             process.start()
             return process
 
@@ -300,35 +304,37 @@ class LocalStack:
         return self.broker.process
 
     def _broker_works(self) -> bool:
-        """Unless a service that can be asked says that it can tell no facts: the broker may answer
-        and yet be broken, or stand still.
+        """Returns False if a service reports that it can't publish: the broker may accept
+        connections and still be broken.
         """
         return not any(
             _health(self.listen[service.name], "broker", 0.3) is False for service in WITH_DATABASE
         )
 
-    def _finish(self, works: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
-        """Runs these to their end, side by side, and says what they are at.
+    def _finish(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
+        """Runs commands to their end, side by side, and prints their progress.
 
-        Raises Failed with the words of the one that failed.
+        Raises Failed with the last log lines of a command that failed.
         """
         running = [
-            Process(name, command, self.logs / f"{name.replace(' ', '.')}.log", told, ROOT)
-            for name, command, told in works
+            Process(name, command, self.logs / f"{name.replace(' ', '.')}.log", variables, ROOT)
+            for name, command, variables in commands
         ]
         try:
             for process in running:
                 process.start()
-            said = {process: process.last_words(1) for process in running}  # of an earlier start
-            look_at = time.monotonic() + PROGRESS
+            last_lines = {
+                process: process.last_words(1) for process in running
+            }  # the last lines of an earlier start
+            next_progress = time.monotonic() + PROGRESS
             while any(process.alive for process in running):
                 self.supervisor.tick()
                 time.sleep(0.01)
-                if time.monotonic() > look_at:
-                    look_at = time.monotonic() + PROGRESS
+                if time.monotonic() > next_progress:
+                    next_progress = time.monotonic() + PROGRESS
                     for process in running:
-                        if (line := process.last_words(1)) != said[process]:
-                            said[process] = line
+                        if (line := process.last_words(1)) != last_lines[process]:
+                            last_lines[process] = line
                             say(f"{process.name}: {line}")
         finally:
             for process in running:
@@ -341,8 +347,8 @@ class LocalStack:
                 )
 
     def _make_folders(self) -> None:
-        # PostgreSQL started by root runs as `nobody` and must pass through; what is secret in here
-        # is closed by itself.
+        # PostgreSQL started by root runs as `nobody` and needs access to the folder; secret files
+        # in it have modes of their own.
         self.var.mkdir(parents=True, exist_ok=True)
         self.var.chmod(0o711 if os.geteuid() == 0 else 0o700)
         for closed in (self.logs, self.environments):
@@ -351,18 +357,18 @@ class LocalStack:
 
     def _passwords(self) -> dict[str, dict[str, str]]:
         file = self.var / "secrets.json"
-        kept: dict[str, dict[str, str]] = json.loads(file.read_text()) if file.exists() else {}
+        passwords: dict[str, dict[str, str]] = json.loads(file.read_text()) if file.exists() else {}
         for service in WITH_DATABASE:
-            kept.setdefault(
+            passwords.setdefault(
                 service.name, {role: secrets.token_urlsafe(24) for role in ("owner", "app")}
             )
-        _write_secret(file, json.dumps(kept, indent=1))
-        return kept
+        _write_secret(file, json.dumps(passwords, indent=1))
+        return passwords
 
 
 def _age() -> float:
-    """Seconds since this process was started (not since Python came to this line: imports are part
-    of the wait).
+    """Returns the seconds since this process was started, including the imports before this
+    line.
     """
     try:
         started = int(
@@ -374,18 +380,18 @@ def _age() -> float:
 
 
 def say(line: str, to: IO[str] | None = None) -> None:
-    """Says a line on standard error, or on another stream; raises nothing when nobody hears or
-    there is no room for it.
+    """Prints a line on standard error, or on another stream. Ignores a closed stream and a full
+    disk.
     """
     with contextlib.suppress(OSError):
         click.echo(line, to or sys.stderr)
 
 
-def _our_own(told: Mapping[str, str]) -> dict[str, str]:
-    """Of what we were started with only what is the stack's own: a shell's environment may hold
-    other people's secrets.
-    """
-    return {name: value for name, value in told.items() if name.startswith(("ENLACE_", "KAFKA_"))}
+def _own_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Returns only the stack's own variables: the shell's environment may contain other secrets."""
+    return {
+        name: value for name, value in variables.items() if name.startswith(("ENLACE_", "KAFKA_"))
+    }
 
 
 def _write_secret(file: Path, content: str) -> None:
@@ -413,15 +419,15 @@ def _serves_http(address: str) -> bool:
 
 
 def _health(address: str, name: str = "", timeout: float = ANSWER) -> bool | None:
-    """Returns the answer of a service about a name of its health; None when it does not answer."""
-    # Imported late: it takes a moment, which PostgreSQL uses to start.
+    """Returns whether a service reports a health name as serving; None if it does not respond."""
+    # Imported late, while PostgreSQL starts: the import takes a moment.
     import grpc
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
     with grpc.insecure_channel(address) as channel:
         try:
-            # its stubs forget the methods
+            # the type stubs lack the methods
             answer = HealthStub(channel).Check(HealthCheckRequest(service=name), timeout=timeout)  # type: ignore[attr-defined]
         except grpc.RpcError:
             return None

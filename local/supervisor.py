@@ -1,8 +1,8 @@
-"""Keeps a set of child processes running: starts them, waits until they are ready, starts again
-what died or does nothing, stops them in reverse order.
+"""Keeps child processes running: starts them, waits until they are ready, restarts those that die
+or hang, and stops them in reverse order.
 
-One thread, one loop: a child's life is tied to the thread that started it (local.process), so there
-is only that one.
+There is one thread and one loop, because a child's life is tied to the thread that started it
+(local.process).
 """
 
 from __future__ import annotations
@@ -14,29 +14,26 @@ from dataclasses import dataclass, field
 from local import logs
 from local.process import Failed, Process
 
-# seconds before the first, second, … start after a death; the last for all that follow
+# seconds before the first, second, … restart after a death; the last value repeats
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)
-CALM = 30.0  # seconds after which a running part has outlived its earlier deaths
-# seconds between two looks at whether a part is ready: each look is a call, and a line in the
-# part's log
+CALM = 30.0  # seconds up after which earlier deaths no longer count
+# seconds between two readiness checks, each of which is a call and a line in the part's log
 LOOK = 0.1
-EXAMINE = 5.0  # seconds between two examinations of whether a part that runs does anything
-# seconds' worth of examinations that failed one after the other, after which a part is killed;
-# longer than a machine stalls that writes a lot
+EXAMINE = 5.0  # seconds between two checks of a running part
+# seconds of failed checks in a row after which a part is killed; longer than a machine under heavy
+# writes stalls
 PATIENCE = 30.0
-REMIND = 15.0  # seconds after which it is said, again and again, which parts are waited for
-TRIM = 5.0  # seconds between two looks at how large the logs are
-LIMIT = 4  # deaths before it was ever ready, then the start is given up
+REMIND = 15.0  # seconds between two lines that name the parts that are not ready
+TRIM = 5.0  # seconds between two checks of the logs' sizes
+LIMIT = 4  # deaths before a part was ever ready, after which the start fails
 
 
 @dataclass
 class Part:
-    """One child: how it is begun (returning at once), and how one sees that it is ready.
+    """A supervised child: how to start it (returning at once), and how to see that it is ready.
 
-    Those of a higher level are stopped earlier.
-
-    `works` says of one that runs whether it does what it is for; one that does not for long is
-    killed and started again.
+    Parts of a higher level are stopped earlier. `works` checks a running part; a part that fails
+    the check for long is killed and restarted.
     """
 
     name: str
@@ -49,15 +46,15 @@ class Part:
     ever_up: bool = field(default=False, init=False)
     deaths: int = field(default=0, init=False)
     since: float = field(default=0.0, init=False)
-    again_at: float | None = field(default=None, init=False)
-    look_at: float = field(default=0.0, init=False)
-    failures: int = field(default=0, init=False)  # examinations, since the last that did not fail
-    trouble: str = field(default="", init=False)  # why it could not be started
+    restart_at: float | None = field(default=None, init=False)
+    check_at: float = field(default=0.0, init=False)
+    failures: int = field(default=0, init=False)  # failed checks in a row
+    trouble: str = field(default="", init=False)  # the reason why it could not be started
 
 
 class Supervisor:
-    """`say` is told each death in one line; `changed` is called whenever a part was begun or became
-    ready.
+    """Supervises parts. `say` receives one line for each death; `changed` is called when a part is
+    started or becomes ready.
     """
 
     def __init__(
@@ -79,53 +76,53 @@ class Supervisor:
         self._trim_at = 0.0
 
     def begin(self, parts: Sequence[Part]) -> None:
-        """Begin these side by side, and keep them running from now on."""
+        """Starts these parts side by side, and keeps them running from now on."""
         self.parts += parts
         for part in parts:
             self._begin(part)
 
     def wait(self) -> None:
-        """Returns when all that were begun are ready.
+        """Returns when all parts are ready.
 
-        However long a slow machine takes, a part that runs is waited for, and named.
+        Waits for a running part however long it takes, and names it from time to time.
 
-        Raises Failed when a part ends again and again before it ever was ready.
+        Raises Failed when a part dies repeatedly before it was ever ready.
         """
-        said_at = time.monotonic()
+        reminded_at = time.monotonic()
         while late := [part for part in self.parts if not part.up]:
             self.tick()
             for part in late:
                 if part.deaths >= LIMIT and not part.ever_up:
                     raise Failed(f"{part.name} does not become ready{_why(part)}")
-            if time.monotonic() - said_at > self._remind:
-                said_at = time.monotonic()
+            if time.monotonic() - reminded_at > self._remind:
+                reminded_at = time.monotonic()
                 self._say(
                     "still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in late)
                 )
             time.sleep(0.02)
 
     def tick(self) -> None:
-        """Look at each part once: call it often."""
+        """Checks each part once. Call it often."""
         self._trim_logs()
         for part in self.parts:
             process = part.process
             if process is not None and process.alive:
-                if time.monotonic() < part.look_at:
+                if time.monotonic() < part.check_at:
                     continue
-                part.look_at = time.monotonic() + LOOK
+                part.check_at = time.monotonic() + LOOK
                 if part.up:
                     self._examine(part, process)
                 elif part.ready():
                     part.up = part.ever_up = True
                     part.since, part.failures = time.monotonic(), 0
                     self._changed()
-            elif part.again_at is None:
-                self._died(part)
-            elif time.monotonic() >= part.again_at:
+            elif part.restart_at is None:
+                self._handle_death(part)
+            elif time.monotonic() >= part.restart_at:
                 self._begin(part)
 
     def stop(self, timeout: float = 10) -> None:
-        """All of them, level by level; each has the time to end by itself, then it is killed."""
+        """Stops all parts, level by level; each has `timeout` seconds, then it is killed."""
         for level in sorted({part.level for part in self.parts}, reverse=True):
             processes = [
                 part.process for part in self.parts if part.level == level and part.process
@@ -138,7 +135,7 @@ class Supervisor:
         self.parts = []
 
     def _begin(self, part: Part) -> None:
-        part.again_at = None
+        part.restart_at = None
         try:
             part.process = part.begin()
         except (Failed, OSError) as failure:
@@ -157,20 +154,20 @@ class Supervisor:
                 logs.trim(part.process.log)
 
     def _examine(self, part: Part, process: Process) -> None:
-        part.look_at = time.monotonic() + self._examine_every
-        # counted, since a machine that stalls looks seldom
+        part.check_at = time.monotonic() + self._examine_every
+        # counts checks instead of time, since a stalled machine makes few checks
         part.failures = 0 if part.works() else part.failures + 1
         if part.failures * self._examine_every > self._patience:
             self._say(f"{part.name} runs and does nothing; killing it")
             process.kill()
 
-    def _died(self, part: Part) -> None:
+    def _handle_death(self, part: Part) -> None:
         if part.up and time.monotonic() - part.since > self._calm:
             part.deaths = 0
         pause = BACK_OFF[min(part.deaths, len(BACK_OFF) - 1)]
         part.deaths += 1
         part.up = False
-        part.again_at = time.monotonic() + pause
+        part.restart_at = time.monotonic() + pause
         if part.process:
             code = part.process.returncode
             how = (
@@ -181,7 +178,7 @@ class Supervisor:
             self._say(
                 f"{part.name} {how}; starting it again" + (f" in {pause:g} s" if pause else "")
             )
-            part.process.kill()  # what it may have left in its group
+            part.process.kill()  # remaining processes of its group
 
 
 def _log(part: Part) -> str:

@@ -1,5 +1,6 @@
-"""The parts that tests share within a process, started when the first test asks for them, and the
-rule that CI skips nothing.
+"""The parts that tests share within a process, started when a test first needs them.
+
+Also the rule that CI skips no test.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ SHARED = {
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
     """What drives browsers; a process has only one at a time."""
-    # only where pages are looked at: it takes a third of a second
+    # imported only for tests of pages, because the import takes a third of a second
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
@@ -70,9 +71,7 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """One PostgreSQL; take a database of your own from it with `postgres.database(service,
-    [migrations])`.
-    """
+    """One PostgreSQL; `postgres.database(service, [migrations])` makes a database in it."""
     server = Server()
     yield server
     server.close()
@@ -91,8 +90,9 @@ def broker() -> Iterator[brokers.Broker]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """The whole stack with its demo network, for tests that add to it and leave what they found;
-    who breaks it starts one of his own.
+    """The whole stack with its demo network.
+
+    Tests may add data but leave what they found; a test that breaks a stack starts its own.
     """
     made = LocalStack()
     try:
@@ -149,16 +149,16 @@ def _scope(item: pytest.Item, fixture: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A folder for what all processes of this run share."""
+    """Makes the folder that all processes of this run share."""
     if not hasattr(config, "workerinput") and RUN not in os.environ:
         made = tempfile.mkdtemp(prefix="enlace-test-run-")
-        Path(made).chmod(0o711)  # PostgreSQL, which is not root, works in what is copied from it
+        Path(made).chmod(0o711)  # PostgreSQL, which is not root, works in copies of it
         os.environ[RUN] = made
         config.add_cleanup(lambda: shutil.rmtree(made, ignore_errors=True))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A test that CI skips is a promise that nobody checks: the run fails."""
+    """Fails a CI run that skips a test: nobody would check that test's promise."""
     refusals.leave()
     if os.environ.get("CI") != "true" or hasattr(session.config, "workerinput"):
         return

@@ -1,5 +1,5 @@
 -- migrate:up
--- Records of a topic that must outlive every broker, as their teller signed them (chassis/witness.py).
+-- Records of a topic that must outlive every broker, as their teller signed them (facts/witness.py).
 CREATE TABLE kept_records (
     topic          text        NOT NULL,
     id             text        NOT NULL, -- of the record's bytes: the same record heard again is the same row

@@ -54,7 +54,7 @@ def serve(only: str | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     server.serve()
-    gc.freeze()  # as chassis.service_runner does
+    gc.freeze()  # as runtime.service_runner does
 
 
 @main.command()

@@ -8,18 +8,19 @@ from typing import Any
 import click
 
 import chassis
-from chassis import commands, log, service
+from chassis import log
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Servicer
-from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, WatchTokens
+from facts.subscriber import Subscriber
 from keys import key_folder
 from keys.rotation import Sealed
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2
+from runtime import commands, service
 from services.notifications import config, subscriptions
 from services.notifications.channels.mail import MailSender, Smtp
 from services.notifications.channels.webhooks import WebhookSender
@@ -55,7 +56,7 @@ QUICK_THREADS, SLOW_THREADS = 8, 4
 
 @click.group(help="The notifications service.")
 def main() -> None:
-    """Sub-commands below."""
+    """Groups the sub-commands below."""
 
 
 @main.command(help="Answer calls, hear and tell facts, send webhooks and e-mails.")
@@ -77,7 +78,7 @@ def servicers(
     *,
     development: bool,
 ) -> list[Servicer]:
-    """The two proto services."""
+    """Returns the servicers of the two proto services."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
@@ -105,7 +106,7 @@ def servicers(
 
 
 def run(settings: NotificationsSettings) -> int:
-    """Makes and runs everything."""
+    """Makes every object and runs the service; returns the exit code."""
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
     parts = service.make(NAME, subscriptions.TOPIC, settings.service, hears=topics, view_of=view_of)
     database, clock, development = parts.database, parts.clock, settings.service.development
@@ -140,12 +141,12 @@ def run(settings: NotificationsSettings) -> int:
 
     def say_held(source: str, count: int) -> None:
         held[source] = count
-        server.say("facts", not any(held.values()))
+        server.set_status("facts", not any(held.values()))
 
     loops = [
         *parts.loops(sweep),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
-        # One for each topic, so that a replay of members delays no message.
+        # One subscriber for each topic, so that a replay of members delays no message.
         *(
             Subscriber(
                 f"{NAME}-{source}",

@@ -9,16 +9,16 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import commands, guesses, log, service
+from chassis import guesses, log
 from chassis.clock import Clock
 from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Servicer
-from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
+from facts.subscriber import Subscriber
 from keys import key_folder
 from keys.rotation import Sealed
 from keys.sealing import Keyring, Signer
@@ -34,6 +34,7 @@ from protos.referrals.v1 import (
     plans_pb2,
     referrals_pb2,
 )
+from runtime import commands, service
 from services.referrals import config, subscriptions
 from services.referrals.files.domain.openings import AN_HOUR
 from services.referrals.files.store import emergencies as emergency_book
@@ -246,7 +247,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             trusted_signers=key_folder.trusted_signers(settings.keys, "partners"),
             keyring=parts.keyring,
             clock=parts.clock,
-            on_held=lambda held: server.say("facts", not held),
+            on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
             made.lives, parts.database, parts.clock, referral_store.next_clock_time, "clocks"

@@ -4,8 +4,8 @@ import re
 
 from chassis.clock import Clock
 from chassis.db import Transaction
-from chassis.envelope import NewerKind
-from chassis.outbox import Fact
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from services.referrals.network.domain.service import Ages, Attribute
 from services.referrals.referrals.usecases import members

@@ -1,7 +1,7 @@
-"""A process that does nothing but tell the facts of an outbox: `python -m tests.chassis.teller
-DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`.
+"""A process that only publishes the facts of an outbox.
 
-Its connections carry its process id in their names. Ends with its standard input.
+`python -m tests.chassis.teller DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`. Its connections
+carry its process id in their names. It ends with its standard input.
 """
 
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 from chassis import db
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.kafka import REPLAYS, Broker
-from chassis.relay import Relay
+from facts.kafka import REPLAYS, Broker
+from facts.relay import Relay
 from keys import key_folder
 from keys.sealing import Signer
 from tests.chassis.world import settings

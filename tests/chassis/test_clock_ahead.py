@@ -1,5 +1,6 @@
-"""What a clock wrote that was ahead and is right again: nothing waits longer for it than it
-honestly could.
+"""Times that a clock wrote while it was ahead.
+
+Nothing waits longer for them than it can under a right clock.
 """
 
 from collections.abc import Iterator
@@ -7,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from chassis import inbox
 from chassis.db import Database
-from chassis.inbox import Waiting
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts import inbox
+from facts.inbox import Waiting
+from facts.outbox import Fact
 from tests.builders import NOON
 from tests.chassis.world import MIGRATIONS
 from tests.parts.postgres import Server

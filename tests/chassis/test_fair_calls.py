@@ -1,5 +1,6 @@
-"""One caller that floods a service works on a share of its threads and waits behind itself:
-another's call is in work at once.
+"""One caller that floods a service uses only a share of its threads.
+
+Its calls wait behind each other, and another caller's call starts at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import pytest
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer
+from chassis.rpc import Call, Servicer
+from chassis.server import Server
 from chassis.tokens import Caller, Issuer, Verifier
 from keys import key_folder
 from keys.sealing import Keyring
@@ -26,7 +28,7 @@ from tests.chassis.world import MIGRATIONS, until
 from tests.parts.postgres import Server as PostgresServer
 
 THREADS, SHARE = 8, 2
-# of one caller, in work and behind: three quarters of eight times as many as there are threads
+# calls of one caller, running and waiting: three quarters of eight times the number of threads
 WAITING = 48
 FLOODS, NEIGHBOUR = (
     Caller(letter * 32, "worker", "o" * 32, frozenset({"COORDINATOR"})) for letter in "ab"
@@ -34,7 +36,7 @@ FLOODS, NEIGHBOUR = (
 
 
 class Flooded:
-    """A service in which the calls of one caller stay until they are let go."""
+    """A service in which the calls of one caller stay until the test releases them."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.in_work, self.let_go, self._counting = (
@@ -83,7 +85,7 @@ class Flooded:
         )
 
     def flood(self, often: int) -> list[Any]:
-        """As many calls, of which a share is in work."""
+        """Starts `often` calls, of which a share runs at once."""
         calls = [self.ask(FLOODS) for _ in range(often)]
         until(lambda: self.in_work[FLOODS.id] == SHARE)
         return calls
@@ -139,7 +141,7 @@ def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(
     flooded: Flooded,
 ) -> None:
     calls = flooded.flood(20)
-    until(lambda: flooded.server._pool._under_way == 20)
+    until(lambda: flooded.server._pool._running == 20)
     stopped = flooded.server.stop(10)
     until(lambda: sum(call.done() for call in calls) == 20 - SHARE)
     assert Counter(outcome(call) for call in calls if call.done()) == {"UNAVAILABLE": 20 - SHARE}

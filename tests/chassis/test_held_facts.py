@@ -1,5 +1,6 @@
-"""Facts that a handler refuses: they hold their subject and nothing else, until the cause is mended
-or an operator decides.
+"""Facts that a handler refuses: each holds its subject and nothing else.
+
+It does so until the cause is repaired or an operator decides.
 """
 
 from collections.abc import Iterator
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from chassis import dead_letters, inbox, metrics, outbox, subscriber
-from chassis.envelope import pack
+from chassis import metrics
 from chassis.ids import new_id
-from chassis.kafka import REPLAYS, Producer
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts import dead_letters, inbox, outbox, subscriber
+from facts.envelope import pack
+from facts.kafka import REPLAYS, Producer
+from facts.outbox import Fact
 from tests.chassis.world import World, running, settings, until
 from tests.parts import brokers
 from tests.parts.postgres import Server
@@ -24,7 +26,7 @@ from tests.parts.postgres import Server
 def world(
     broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One for all tests here: each test has subjects of its own."""
+    """One world for all tests here: each test has subjects of its own."""
     with running(broker, postgres, tmp_path_factory.mktemp("world")) as made:
         yield made
 
@@ -101,14 +103,14 @@ def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers
 
 def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(world: World) -> None:
     subject = new_id()
-    # as if the key had not been given to this service yet
+    # as if this service did not have the key yet
     check = world.trusted_signers.pop("enlace/teller")
     world.tell(subject, 2)
     until(lambda: len(world.waiting("unreadable")) == 2)
     world.trusted_signers["enlace/teller"] = check
     world.operate(dead_letters.redrive)
     until(lambda: world.versions(subject) == [1, 2])
-    # the facts may also have been told again, and come first
+    # the facts may also have been published again, and come first
     until(lambda: world.waiting("unreadable") == [])
 
 
@@ -131,7 +133,7 @@ def test_a_signed_fact_that_can_not_be_stored_is_a_dead_letter_and_stops_nobody(
     subject, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
     fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
     world.send_raw(fact)
-    world.send_raw(replace(fact, version=2))  # nor where it would be parked
+    world.send_raw(replace(fact, version=2))  # nor if it would be parked
     world.tell(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == dead + 2)
@@ -230,7 +232,7 @@ def test_a_waiting_fact_whose_version_came_by_the_topic_is_forgotten(world: Worl
     subject = new_id()
     with world.hearer.transaction(SYSTEM) as tx:
         stale = Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
-        assert inbox.position(tx, world.name, stale) is inbox.Position.NEXT
+        assert inbox.position(tx, world.name, stale) is inbox.FactPosition.NEXT
         inbox.advance(tx, world.name, stale)
         inbox.park(tx, world.name, world.topic, stale, datetime.now(UTC) - timedelta(days=1))
     until(lambda: not world.parked(subject))

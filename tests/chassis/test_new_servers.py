@@ -1,8 +1,8 @@
-"""A name that has one server more gives it calls soon: clients look it up again when a connection
-ends, and servers end each after a while.
+"""A name that has gained a server sends it calls soon.
 
-Limit: a server of names in this process stands for the cluster's. The half minute of production is
-a second here, of the same option of gRPC.
+Clients resolve the name again when a connection ends, and servers end each connection after a
+while. Limit: a name server in this process stands for the cluster's. The half minute of production
+is a second here, by the same option of gRPC.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis import rpc
+from chassis import server as grpc_server
 from local.process import free_port
 from services.gateway.edge.clients import channel_options
 from tests.parts.local_stack import until
@@ -28,8 +28,9 @@ SOON = 35_000  # milliseconds: a connection's age in production, with the tenth 
 
 
 class Names:
-    """Answers every question for an IPv4 address with the addresses it has now, good for no time;
-    others with none.
+    """A name server that answers IPv4 questions with its present addresses, with no time to live.
+
+    Other questions get no address.
     """
 
     def __init__(self, *addresses: str) -> None:
@@ -65,10 +66,10 @@ def names() -> Iterator[Names]:
         yield made
 
 
-def server(address: str) -> rpc.Server:
-    """One that is ready; it has nothing but its health."""
-    made = rpc.Server(address, [], threads=1, reflect=False)
-    made.ready(True)
+def server(address: str) -> grpc_server.Server:
+    """Returns a ready server, which serves nothing but its health."""
+    made = grpc_server.Server(address, [], threads=1, reflect=False)
+    made.set_ready(True)
     made.start()
     return made
 
@@ -77,11 +78,13 @@ def server(address: str) -> rpc.Server:
 def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    age = dict(rpc._OPTIONS)["grpc.max_connection_age_ms"]
+    age = dict(grpc_server._OPTIONS)["grpc.max_connection_age_ms"]
     assert isinstance(age, int)
     assert age * 1.1 <= SOON
     monkeypatch.setattr(
-        rpc, "_OPTIONS", list((dict(rpc._OPTIONS) | {"grpc.max_connection_age_ms": 1_000}).items())
+        grpc_server,
+        "_OPTIONS",
+        list((dict(grpc_server._OPTIONS) | {"grpc.max_connection_age_ms": 1_000}).items()),
     )
     port = free_port()
     first = server(f"127.0.0.1:{port}")
@@ -99,7 +102,7 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(
 
         assert not answered_by_the_second()
         second = server(f"127.0.0.2:{port}")
-        second.say("broker", True)  # by this they are told apart
+        second.set_status("broker", True)  # this distinguishes the two servers
         names.addresses.append("127.0.0.2")
         until(answered_by_the_second, 30)
     for one in (first, second):

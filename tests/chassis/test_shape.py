@@ -1,5 +1,6 @@
-"""What is wrong with a request is found by its .proto alone, all of it at once, and nothing of what
-was sent is in what is said.
+"""The faults of a request are found by its .proto alone, all at once.
+
+Nothing that was sent is repeated in the refusal.
 """
 
 import re
@@ -9,7 +10,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.shape import KINDS, MAX_SAID, shape, violations
+from chassis.shape import KINDS, MAX_VIOLATIONS, shape, violations
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import facts_pb2 as notifications_facts
 from protos.partners.v1 import directory_pb2, members_pb2
@@ -51,7 +52,7 @@ def test_a_refusal_says_no_more_than_fits_into_it() -> None:
     )
     assert problems(request) == {"excluded_organization_ids": "too_long"}
     wrong = directory_pb2.Service(name="x", need_codes=["no code"] * 30)
-    assert len(violations(directory_pb2.CreateServiceRequest(service=wrong))) == MAX_SAID
+    assert len(violations(directory_pb2.CreateServiceRequest(service=wrong))) == MAX_VIOLATIONS
 
 
 @pytest.mark.parametrize(

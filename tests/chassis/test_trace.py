@@ -1,5 +1,6 @@
-"""The id of a request stays with the facts that it made: in the outbox, in the topic, and while
-they wait at a consumer.
+"""The id of a request stays with the facts that the request made.
+
+It is in the outbox, in the topic, and with facts that wait at a consumer.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from chassis import inbox, log, outbox, trace
+from chassis import log, trace
 from chassis.db import Database
-from chassis.envelope import pack, unpack
 from chassis.ids import new_id
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts import inbox, outbox
+from facts.envelope import pack, unpack
+from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Signer
 from tests.builders import NOON
@@ -50,7 +52,7 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
 ) -> None:
     subject = new_id()
     with trace.under(REQUEST), database.transaction(SYSTEM) as tx:
-        outbox.keep(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
+        outbox.save(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
     with database.transaction(SYSTEM) as tx:
         [fact] = outbox.new_facts(tx, 10)
         _, body, headers = pack(fact, "enlace/teller", signer)
@@ -65,7 +67,7 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
 
 def test_what_nobody_asked_for_has_none(database: Database) -> None:
     with trace.under(""), database.transaction(SYSTEM) as tx:
-        outbox.keep(tx, [Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON)])
+        outbox.save(tx, [Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON)])
         assert [fact.trace for fact in outbox.new_facts(tx, 10)] == [""]
 
 

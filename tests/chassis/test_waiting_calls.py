@@ -1,5 +1,6 @@
-"""A call that waits for a thread: its token is judged as of when it came in, for the wait is the
-service's and not the caller's.
+"""A call that waits for a thread: its token is judged at the time of its arrival.
+
+The caller did not cause the wait: the service did.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import pytest
 from chassis import admission
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer
+from chassis.rpc import Call, Servicer
+from chassis.server import Server
 from chassis.tokens import LEEWAY, LIFETIME, Caller, Issuer, Verifier
 from keys import key_folder
 from keys.sealing import Keyring
@@ -32,7 +34,7 @@ OUTLIVED = LIFETIME + timedelta(seconds=LEEWAY + 1)
 
 
 class Busy:
-    """A service of one thread, which one call holds until it is let go."""
+    """A service of one thread, which one call holds until the test releases it."""
 
     def __init__(self, database: Database, folder: Path, clock: SettableClock) -> None:
         self.held, self.let_go = threading.Event(), threading.Event()
@@ -109,7 +111,7 @@ def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(
         )
         assert busy.held.wait(10)
         waiting = callers.submit(busy.list_organizations, token)
-        until(lambda: busy.server._pool._under_way == 2)
+        until(lambda: busy.server._pool._running == 2)
         pass_time(OUTLIVED)
         busy.let_go.set()
         holding.result(10)

@@ -1,8 +1,8 @@
-"""A draft is its sender's alone: no desk hears of it."""
+"""A draft belongs to its sender alone: no desk is notified."""
 
 from datetime import UTC, datetime
 
-from chassis.outbox import Fact
+from facts.outbox import Fact
 from protos.referrals.v1 import facts_pb2, referrals_pb2
 from services.notifications import wire
 from services.notifications.domain.rules import told_of

@@ -1,5 +1,7 @@
-"""Who is told of an enquiry: who is asked, whose offer was taken, who asks, and the coordination of
-what nobody could help with.
+"""The recipients of messages about an enquiry.
+
+They are the asked organisations, the one whose offer was taken, the asker, and the coordination if
+nobody could help.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from chassis.envelope import NewerKind
 from chassis.ids import new_id
-from chassis.outbox import Fact
+from facts.envelope import NewerKind
+from facts.outbox import Fact
 from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
 from services.notifications.domain.rules import HISTORY
 from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, Service

@@ -1,5 +1,7 @@
-"""Where it is so set, an operator, a coordinator and an auditor do not come in by a password alone:
-they set up a code first, and get nothing before.
+"""A network may require a second factor.
+
+An operator, a coordinator and an auditor then do not get in by a password alone: they set up a code
+first, and get nothing before.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from chassis.rpc import Server
+from chassis.server import Server
 from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
@@ -29,7 +31,7 @@ from tests.parts.provider import Person, Provider
 
 @pytest.fixture
 def strict(scene: Scene) -> Iterator[Stubs]:
-    """The same service as the scene's, set to ask for more."""
+    """The scene's service, set to require a second factor."""
     parts = (
         scene.database,
         scene.issuer,

@@ -19,11 +19,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.envelope import pack
 from chassis.ids import new_id
-from chassis.kafka import Consumer, Producer
-from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
+from facts.envelope import pack
+from facts.kafka import Consumer, Producer
+from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Keyring, Signer
 from local.process import free_port
@@ -241,7 +241,7 @@ def wait_until_serving(health: Any, name: str) -> None:
 
 
 def told(consumer: Consumer, subject: str, count: int) -> list[str]:
-    """The types of the next facts of a subject, as the topic has them."""
+    """Returns the types of the next facts of a subject, in the topic's order."""
     types: list[str] = []
     end = time.monotonic() + 40
     while len(types) < count and time.monotonic() < end:

@@ -1,9 +1,9 @@
-"""A PostgreSQL for a test process (each xdist worker has its own: it is up in half a second), and
-databases in it by the dozen.
+"""A PostgreSQL for a test process, with many databases.
 
-A database is a copy of a template that was migrated once per process, so each module, or each test,
-can have an empty one of its own in a twentieth of a second. Its limit: not durable (fsync off);
-tests of what survives a power cut bring their own.
+Each xdist worker has its own, which starts in half a second. A database is a copy of a template
+that was migrated once per process, so each module, or each test, can have an empty database of its
+own in a twentieth of a second. Limit: it is not durable (fsync off); tests of what survives a power
+cut start a PostgreSQL of their own.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chassis.db import migrate
+from chassis.migrate import migrate
 from local.postgres import Login, Postgres
 
 
 @dataclass(frozen=True)
 class Database:
-    """Where one database is: for the service's plain role, and for the role that owns and migrates
-    it.
+    """The addresses of one database.
+
+    `url` is for the service's plain role, `migration_url` for the role that owns and migrates it.
     """
 
     name: str
@@ -30,14 +31,16 @@ class Database:
 
 
 class Server:
-    """`database()` is all that most tests need; `engine` is for those that stop, kill or restart it
-    (start it again afterwards).
+    """A PostgreSQL for tests.
+
+    Most tests need only `database()`; `engine` is for tests that stop, kill or restart it, and
+    start it again afterwards.
     """
 
     def __init__(self) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
         if os.geteuid() == 0:
-            # then it can work in place, as nobody, and leaves nothing in the system's folders
+            # then it works in place as the user nobody, and leaves nothing in the system's folders
             self._home.chmod(0o711)
         self.engine = Postgres(self._home, durable=False)
         self.engine.start()
@@ -45,9 +48,9 @@ class Server:
         self._made = 0
 
     def database(self, service: str = "tests", migrations: Sequence[Path] = ()) -> Database:
-        """A new database of its own, with what the migrations in these folders make.
+        """Returns a new database, with the migrations in these folders applied.
 
-        Roles are `SERVICE_owner` and `SERVICE`.
+        The roles are `SERVICE_owner` and `SERVICE`.
         """
         key = (service, tuple(migrations))
         if key not in self._templates:
@@ -63,7 +66,7 @@ class Server:
 
     @property
     def programs(self) -> Path:
-        """PostgreSQL's own programs."""
+        """Returns the folder of PostgreSQL's own programs."""
         return self.engine.programs()
 
     def drop(self, database: Database) -> None:

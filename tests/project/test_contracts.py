@@ -1,5 +1,6 @@
-"""What the protos promise: facts without content, documented rpcs, registered topics, fresh
-generated code.
+"""The promises of the protos.
+
+Facts have no content, rpcs are documented, topics are registered, and generated code is fresh.
 """
 
 import subprocess
@@ -24,12 +25,13 @@ FACTS = [
     for module in (partners_facts, referrals_facts, notifications_facts)
     for message in module.DESCRIPTOR.message_types_by_name.values()
 ]
+SHARED = ("chassis", "facts", "runtime", "trail")
 CODES = ("_id", "_ids", "_code", "_codes")
 SEALED = {
     "InvitationFact.sealed_letter",
     "ApplicationFact.sealed_letter",
     "AccountFact.sealed_letter",
-}  # the only ones; docs/decisions/0018-nobody-makes-an-account-for-another.md says why
+}  # the only ones: docs/decisions/0018-nobody-makes-an-account-for-another.md has the reasons
 NUMBERS = {
     FieldDescriptor.TYPE_INT32,
     FieldDescriptor.TYPE_INT64,
@@ -108,7 +110,7 @@ def test_every_topic_is_in_the_register_with_its_messages() -> None:
 def test_every_source_names_only_registered_topics() -> None:
     register = (ROOT / "protos" / "README.md").read_text()
     grep = subprocess.run(
-        ["git", "grep", "-hoE", r"\"enlace\.[a-z]+\.v1(\.dlq)?\"", "--", "services", "chassis"],
+        ["git", "grep", "-hoE", r"\"enlace\.[a-z]+\.v1(\.dlq)?\"", "--", "services", *SHARED],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,9 +1,9 @@
-"""What was answered is not kept for ever: a first answer may hold a PIN."""
+"""Stored answers are deleted after a while: a first answer may hold a PIN."""
 
 from datetime import timedelta
 
 from chassis.clock import SystemClock
-from chassis.sweeper import REQUESTS_KEPT, Sweeper
+from chassis.sweeper import REQUEST_LIFETIME, Sweeper
 from chassis.tokens import SYSTEM
 from tests.referrals.conftest import Service, Story
 
@@ -22,6 +22,6 @@ def test_answers_are_forgotten_after_a_day_and_not_before(story: Story, service:
     service.clock.set(moment)
     Sweeper(service.database, service.clock).sweep()
     assert kept(service) == before
-    service.clock.set(moment + REQUESTS_KEPT + timedelta(minutes=1))
+    service.clock.set(moment + REQUEST_LIFETIME + timedelta(minutes=1))
     Sweeper(service.database, service.clock).sweep()
     assert kept(service) == 0

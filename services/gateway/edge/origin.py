@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from werkzeug.wrappers import Response
 
-from chassis.guesses import DEVICE_KEPT
+from chassis.guesses import DEVICE_LIFETIME
 from services.gateway.edge import cookies, limits
 from services.gateway.edge.clients import calling
 
@@ -35,4 +35,4 @@ def device() -> str:
 
 def remember(response: Response, device: str) -> None:
     """Stores the secret on the device, after a right password or PIN."""
-    cookies.keep(response, COOKIE, device, DEVICE_KEPT)
+    cookies.keep(response, COOKIE, device, DEVICE_LIFETIME)

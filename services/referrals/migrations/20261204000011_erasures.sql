@@ -23,7 +23,7 @@ CREATE INDEX erasures_proposed ON erasures (organization_id, propose_time) WHERE
 ALTER TABLE erasures ENABLE ROW LEVEL SECURITY;
 CREATE POLICY erasures_scope ON erasures USING (scope_view() = 'system' OR organization_id = scope_organization());
 
--- Of which store (chassis.outbox says what that is) it is known that all erasures were applied to it; empty: of the first one. In any other no key is opened.
+-- Of which store (facts.outbox says what that is) it is known that all erasures were applied to it; empty: of the first one. In any other no key is opened.
 CREATE TABLE erasure_store (store text NOT NULL);
 INSERT INTO erasure_store VALUES ('');
 

@@ -1,12 +1,12 @@
-"""Notices to a worker of her own account: no row, only the fact that is still to be told."""
+"""Notices to a worker of her own account: no row, only the fact to publish."""
 
-from chassis import outbox
 from chassis.db import Transaction
+from facts import outbox
 from services.partners.members.domain.account_notice import AccountNotice
 from services.partners.members.wire import facts
 
 
 def tell(tx: Transaction, notice: AccountNotice, sealed_letter: bytes = b"") -> None:
-    """Has her told."""
-    outbox.keep(tx, facts.account_facts(notice, sealed_letter))
+    """Publishes a notice to the worker, with its sealed letter."""
+    outbox.save(tx, facts.account_facts(notice, sealed_letter))
     notice.facts.clear()

@@ -1,8 +1,7 @@
-"""Founds a network: the coordinating organisation with two coordinators, who decide together from
-the first day; and a coordinator of another member.
+"""Founds a network: the coordinating organisation, and a coordinator of another member.
 
-No rpc does this, only commands of the person who runs the service. Each account that is made is on
-the trail.
+The organisation has two coordinators, who decide together from the first day. No rpc does this,
+only commands of the person who runs the service. Each new account is on the trail.
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from datetime import datetime
 
 from chassis import audit
 from chassis.audit import Entry
-from chassis.db import Transaction, take_turn
+from chassis.db import Transaction, advisory_lock
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from services.partners.members.domain.organization import Organization, OrganizationEntry
@@ -31,7 +30,7 @@ def found_network(
 
     Returns False, and changes nothing, where a coordinator exists.
     """
-    take_turn(tx, "found_network")
+    advisory_lock(tx, "found_network")
     if workers.is_founded(tx):
         return False
     _create(tx, now, organization, coordinators, passwords)
@@ -45,13 +44,13 @@ def found_elsewhere(
     coordinator: WorkerEntry,
     password: str,
 ) -> bool:
-    """Registers another member with a coordinator of its own, so that two of different
-    organisations can give and take roles of the network.
+    """Registers another member with a coordinator of its own.
 
-    Returns False, and changes nothing, where there are coordinators of several organisations
-    already, or none at all.
+    So two coordinators of different organisations can give and take roles of the network. Returns
+    False, and changes nothing, where there are coordinators of several organisations already, or
+    none at all.
     """
-    take_turn(tx, "found_network")
+    advisory_lock(tx, "found_network")
     if len(workers.coordinating_organizations(tx)) != 1:
         return False
     _create(tx, now, organization, [coordinator], [password])

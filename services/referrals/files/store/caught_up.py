@@ -1,7 +1,8 @@
 """Whether this store has applied the erasures that are known outside it."""
 
-from chassis import log, outbox
+from chassis import log
 from chassis.errors import Unavailable
+from facts import outbox
 
 CAUGHT_UP = f"(SELECT store IN ('', ({outbox.STORE})) FROM erasure_store)"
 """Whether all erasures that are known outside have been applied to this store.

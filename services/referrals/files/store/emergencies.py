@@ -3,11 +3,11 @@
 from dataclasses import fields
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
-from keys.sealing import Key
+from facts import outbox
+from keys.sealing import SealingKey
 from services.referrals.files.domain.emergency import EmergencyAccess
 from services.referrals.files.wire.facts import emergency_fact
 
@@ -24,7 +24,7 @@ _CHANGED = (
 )
 
 
-def add(tx: Transaction, emergency: EmergencyAccess, key: Key, note: str) -> None:
+def add(tx: Transaction, emergency: EmergencyAccess, key: SealingKey, note: str) -> None:
     """Inserts an emergency access and its fact."""
     columns = [*_COLUMNS, "note", "next_time"]
     tx.execute(
@@ -32,7 +32,7 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: Key, note: str) -> Non
         f" VALUES ({', '.join(f'%({c})s' for c in columns)})",
         _values(emergency) | {"note": key.seal(note, _context(emergency.id))},
     )
-    outbox.keep(tx, [emergency_fact(emergency, "opened", emergency.create_time)])
+    outbox.save(tx, [emergency_fact(emergency, "opened", emergency.create_time)])
     _wake(tx)
 
 
@@ -45,7 +45,7 @@ def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime
     ).rowcount
     if changed != 1:
         raise Stale
-    outbox.keep(tx, [emergency_fact(emergency, verb, now)])
+    outbox.save(tx, [emergency_fact(emergency, verb, now)])
     _wake(tx)
 
 
@@ -60,7 +60,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Emerge
     return _read(row)
 
 
-def note(tx: Transaction, identifier: str, key: Key) -> str:
+def note(tx: Transaction, identifier: str, key: SealingKey) -> str:
     """Returns the note of an emergency access. The caller has recorded the access."""
     row = tx.execute("SELECT note FROM emergencies WHERE id = %s", (identifier,)).fetchone()
     assert row is not None, "it was read before"

@@ -5,8 +5,8 @@ The actions are written out in the statements, because an index depends on them.
 
 from datetime import datetime
 
-from chassis import outbox
-from chassis.db import Row, Transaction, take_turn
+from chassis.db import Row, Transaction, advisory_lock
+from facts import outbox
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.wire.facts import export_fact
 
@@ -18,7 +18,7 @@ def hold(tx: Transaction, worker_id: str) -> None:
 
     So all accesses at the same time are counted, whatever process they are in.
     """
-    take_turn(tx, f"openings/{worker_id}")
+    advisory_lock(tx, f"openings/{worker_id}")
 
 
 def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
@@ -64,7 +64,7 @@ def note_export(
     time: datetime,
 ) -> None:
     """Publishes that the sheet of a person was exported as a file. The trail has the act itself."""
-    outbox.keep(tx, [export_fact(export_id, person_id, organization_id, worker_id, time)])
+    outbox.save(tx, [export_fact(export_id, person_id, organization_id, worker_id, time)])
 
 
 def exported_since(

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from chassis.db import Row, Transaction, take_turn
+from chassis.db import Row, Transaction, advisory_lock
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.local_time import day_at, latest_day
 from chassis.wire import Position
-from keys.sealing import Key, Keyring
+from keys.sealing import Keyring, SealingKey
 from services.referrals.files.domain import names
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.person import (
@@ -98,7 +98,7 @@ class People:
         if plan is not None:
             self._seal(tx, key, person.id, "safe_contact", asdict(plan))
 
-    def key(self, tx: Transaction, person_id: str) -> Key:
+    def key(self, tx: Transaction, person_id: str) -> SealingKey:
         """Returns the person's key.
 
         Raises Conflict if it was destroyed, and Unavailable if it may have been destroyed since the
@@ -143,7 +143,7 @@ class People:
         It must come before any lock of her rows. Without it a referral could be sent on a consent
         while that is being withdrawn.
         """
-        take_turn(tx, f"person/{person_id}")
+        advisory_lock(tx, f"person/{person_id}")
 
     def page(
         self, tx: Transaction, organization_id: str, limit: int, after: Position | None
@@ -249,7 +249,9 @@ class People:
         """Keeps the age band of a file that can't be opened, until its identity is saved again."""
         tx.execute("UPDATE people SET band_end = NULL WHERE id = %s", (person.id,))
 
-    def _seal_identity(self, tx: Transaction, key: Key, person: Person, identity: Identity) -> None:
+    def _seal_identity(
+        self, tx: Transaction, key: SealingKey, person: Person, identity: Identity
+    ) -> None:
         self._seal(tx, key, person.id, "identity", asdict(identity))
         self._note_names(tx, person, identity)
         self._note_band_end(tx, person, identity)
@@ -282,7 +284,7 @@ class People:
         )
 
     def _seal(
-        self, tx: Transaction, key: Key, person_id: str, field: str, value: dict[str, Any]
+        self, tx: Transaction, key: SealingKey, person_id: str, field: str, value: dict[str, Any]
     ) -> None:
         tx.execute(
             "INSERT INTO person_sealed (person_id, field, sealed) VALUES (%s, %s, %s)"

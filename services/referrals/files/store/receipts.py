@@ -10,10 +10,11 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from chassis import log, metrics, outbox
+from chassis import log, metrics
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
 from chassis.wire import Position
+from facts import outbox
 from keys.sealing import Signer
 from services.referrals.files.domain.consent import BEST_INTEREST, Circumstances, Receipt
 from services.referrals.files.domain.person import FieldGroup
@@ -81,7 +82,7 @@ class Receipts:
                 (receipt.id, receipt.adult_ground_code, receipt.giver_ground_code),
             )
         verb = "proposed" if receipt.needs_second else "given"
-        outbox.keep(tx, [receipt_fact(receipt, verb, receipt.create_time)])
+        outbox.save(tx, [receipt_fact(receipt, verb, receipt.create_time)])
 
     def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
         """Signs and saves a receipt that was withdrawn, confirmed or ended.
@@ -97,7 +98,7 @@ class Receipts:
             else receipt.until_time
         )
         assert time is not None
-        outbox.keep(tx, [receipt_fact(receipt, verb, time)])
+        outbox.save(tx, [receipt_fact(receipt, verb, time)])
 
     def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Receipt:
         """Returns one receipt; raises NotFound outside the scope."""

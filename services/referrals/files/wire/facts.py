@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from chassis.outbox import Fact
 from chassis.wire import timestamp
+from facts.outbox import Fact
 from protos.referrals.v1 import facts_pb2
 from services.referrals.files.domain.consent import Receipt
 from services.referrals.files.domain.emergency import EmergencyAccess

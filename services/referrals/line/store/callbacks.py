@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
+from facts import outbox
 from services.referrals.files.store.her import ids_of
 from services.referrals.line.domain.callback import Callback
 from services.referrals.line.wire.facts import callback_fact
@@ -31,7 +31,7 @@ def keep(tx: Transaction, callback: Callback, verb: str) -> None:
     """Saves a callback or its new version, with its fact. Raises Stale."""
     if tx.execute(_INSERT if callback.version == 1 else _UPDATE, _values(callback)).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [callback_fact(callback, verb)])
+    outbox.save(tx, [callback_fact(callback, verb)])
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.errors import Conflict
-from keys.sealing import CannotOpen, Key, Keyring
+from keys.sealing import CannotOpen, Keyring, SealingKey
 from services.referrals.files.store.people import People
 from services.referrals.line.domain.contact import LaterNote
 
@@ -62,7 +62,7 @@ class ContactNotes:
             if (key := keys[row["person_id"]])
         ]
 
-    def _key(self, tx: Transaction, person_id: str) -> Key | None:
+    def _key(self, tx: Transaction, person_id: str) -> SealingKey | None:
         try:
             return self._people.key(tx, person_id) if person_id else None
         except Conflict:  # the person was erased
@@ -79,7 +79,7 @@ def count_between(tx: Transaction, contact_id: str, start: datetime, end: dateti
     return int(row["count"]) if row else 0
 
 
-def _opened(key: Key, sealed: bytes, context: str) -> str | None:
+def _opened(key: SealingKey, sealed: bytes, context: str) -> str | None:
     try:
         return key.open(sealed, context)
     except CannotOpen as damaged:

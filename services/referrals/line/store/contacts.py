@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.wire import Position
+from facts import outbox
 from keys.sealing import CannotOpen, Keyring
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import Triage
@@ -55,7 +55,7 @@ class Contacts:
     def add(self, tx: Transaction, contact: Contact, note: str) -> None:
         """Inserts a contact and its fact."""
         tx.execute(_INSERT, _values(contact) | {"note": self._seal(contact, note)})
-        outbox.keep(tx, [contact_fact(contact, "recorded")])
+        outbox.save(tx, [contact_fact(contact, "recorded")])
         tx.execute("SELECT pg_notify('clocks', '')")
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
@@ -192,7 +192,7 @@ def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None
     """Saves a new version and its fact; a sealed note only if given. Raises Stale."""
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [contact_fact(contact, verb)])
+    outbox.save(tx, [contact_fact(contact, verb)])
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from chassis.db import Transaction, take_turn
+from chassis.db import Transaction, advisory_lock
 from chassis.errors import Invalid, NotFound, Stale
 from chassis.ids import new_id, object_id
 from chassis.rpc import Call
@@ -73,7 +73,7 @@ class Advice:
         """
         card = parse(request.card)
         card.check()
-        take_turn(call.tx, "advice_cards")
+        advisory_lock(call.tx, "advice_cards")
         if not card.id:
             card, newest = replace(card, id=new_id()), 0
         else:

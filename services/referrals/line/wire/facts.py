@@ -1,7 +1,7 @@
 """The facts of contacts and callbacks."""
 
-from chassis.outbox import Fact
 from chassis.wire import timestamp
+from facts.outbox import Fact
 from protos.referrals.v1 import facts_pb2
 from services.referrals.line.domain.callback import Callback
 from services.referrals.line.domain.contact import Contact

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache, partial
 
 from chassis import log, metrics
-from chassis.db import Transaction, take_turn
+from chassis.db import Transaction, advisory_lock
 from chassis.errors import NotFound, Stale
 from chassis.tokens import Caller
 from services.referrals.network.domain.deadline import (
@@ -78,7 +78,7 @@ class Policies:
         Of two that are written at the same time, the second is refused as Stale. `spans` may
         include derived spans, as they follow from the version before or from this one.
         """
-        take_turn(tx, "deadline_policies")
+        advisory_lock(tx, "deadline_policies")
         newest = self.newest(tx)
         if version != newest.version + 1:
             raise Stale

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from datetime import datetime
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
 from chassis.wire import Position
+from facts import outbox
 from services.referrals.files.domain.openings import READING
 from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
 from services.referrals.people.wire.facts import anomaly_fact
@@ -101,7 +101,7 @@ def note(tx: Transaction, anomaly: Anomaly) -> None:
         | {"kind": anomaly.kind.value, "adds_up": anomaly.kind is AnomalyKind.OPENING_QUOTA},
     ).fetchone()
     if row and row["id"] == anomaly.id:
-        outbox.keep(tx, [anomaly_fact(anomaly)])
+        outbox.save(tx, [anomaly_fact(anomaly)])
 
 
 def get(tx: Transaction, identifier: str) -> Anomaly:

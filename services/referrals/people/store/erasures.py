@@ -5,10 +5,10 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import Stale
 from chassis.wire import Position
+from facts import outbox
 from services.referrals.files.store.caught_up import CAUGHT_UP
 from services.referrals.files.store.her import Her
 from services.referrals.people.domain.erasure import Destroyed, Erasure
@@ -30,7 +30,7 @@ def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
     """Saves a new version with its fact; `verb` is proposed or done."""
     if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
         raise Stale
-    outbox.keep(tx, [erasure_fact(erasure, verb)])
+    outbox.save(tx, [erasure_fact(erasure, verb)])
 
 
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:

@@ -1,6 +1,6 @@
 """Keeps erasures outside the database, and applies them to a database restored from a copy.
 
-Each erasure is kept by the topic, by the services that witness it (chassis/witness.py), and in a
+Each erasure is kept by the topic, by the services that witness it (facts/witness.py), and in a
 file beside the keys if that can be written. Each of them alone is enough to apply the erasure
 again. A restored store shows no person until the topic and all witnesses have been read.
 """
@@ -11,16 +11,17 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from chassis import audit, log, metrics, records, witness
+from chassis import audit, log, metrics
 from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import Database
-from chassis.envelope import Unreadable, pack, unpack
-from chassis.kafka import Broker, BrokerLost, Producer, Record, read_from
-from chassis.outbox import Fact
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
-from chassis.witness import Answer, Question
+from facts import records, witness
+from facts.envelope import Unreadable, pack, unpack
+from facts.kafka import Broker, BrokerLost, Producer, Record, read_from
+from facts.outbox import Fact
+from facts.witness import Answer, Question
 from keys.sealing import SignatureCheck, Signer
 from services.referrals.people.domain.erasure import Erasure
 from services.referrals.people.store import erasures

@@ -239,7 +239,7 @@ class People:
         )
         person_id = object_id(request.person_id)
         self._check_own(call.tx, call.caller, person_id)
-        rows = audit.readings(
+        rows = audit.accesses(
             call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None
         )
         more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None

@@ -125,7 +125,7 @@ class References:
         also = {f"contact:{contact.id}" for contact in own}
         about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
         seen = [
-            row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)
+            row for each in about for row in audit.accesses(tx, each, READING, limit=_MOST_READINGS)
         ]
         rows = [row for row in seen if also.isdisjoint(row["detail_codes"])]
         types = members.types(tx, {row["organization_id"] for row in rows})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chassis import audit
-from chassis.audit import START, Entry, Finding, Head
+from chassis.audit import START, Entry, Head
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.ids import object_id
 from chassis.rpc import Call
@@ -24,6 +24,8 @@ from chassis.wire import (
 from protos.referrals.v1 import audit_pb2 as pb
 from services.referrals.people.store import anomalies
 from services.referrals.people.wire.messages import anomaly_message
+from trail import chain
+from trail.chain import Finding
 
 _ROWS = 200_000  # rows verified in one call: two seconds' work
 _MOST_TOLD = 100  # findings in one answer; more would tell no more than that the trail is broken
@@ -135,19 +137,19 @@ def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]
     """Verifies the chain after the row `after`, as far as one call can.
 
     At the end of the trail it also reports witnessed heads beyond it. `witnessed` are the heads of
-    this trail that other services keep, by their sequence (chassis.heads). Read them before this
+    this trail that other services keep, by their sequence (trail.heads). Read them before this
     call: none is then beyond the end.
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)
-    last, findings = audit.verify(tx, after, until, witnessed, audit.marked_since(tx))
+    last, findings = chain.verify(tx, after, until, witnessed, chain.marked_since(tx))
     if until == end.sequence:
         if last != end and not findings:
             findings.append(Finding(end.sequence, "altered"))
         findings += [
             Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > last.sequence
         ]
-        findings += audit.repeated(tx)
+        findings += chain.repeated(tx)
     seen = sum(after.sequence < sequence <= until for sequence in witnessed)
     return Verdict(Head(until, last.hash), end.sequence, seen, findings)
 

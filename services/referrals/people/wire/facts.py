@@ -1,7 +1,7 @@
 """The facts of erasures and anomalies."""
 
-from chassis.outbox import Fact
 from chassis.wire import moment, timestamp
+from facts.outbox import Fact
 from protos.referrals.v1 import facts_pb2
 from services.referrals.people.domain.anomaly import Anomaly
 from services.referrals.people.domain.erasure import Erasure

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from chassis.db import Transaction, take_turn
+from chassis.db import Transaction, advisory_lock
 from chassis.errors import Invalid, NotFound
 from chassis.tokens import Caller
 from chassis.wire import words
@@ -152,7 +152,7 @@ class Pathways:
 
         A text names its version, so of two that are written at the same time the second is refused.
         """
-        take_turn(tx, "pathways")
+        advisory_lock(tx, "pathways")
         latest = self._latest(tx)
         pathway = read(parse(text), LISTS, text, lambda identifier: latest.get(identifier, 0) + 1)
         plans.publish(tx, pathway, caller.id, now)

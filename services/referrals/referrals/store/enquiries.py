@@ -9,10 +9,10 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Position
+from facts import outbox
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.files.store.her import Her
 from services.referrals.network.domain.deadline import Urgency
@@ -97,7 +97,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
     keep_copies(tx, enquiry)
-    outbox.keep(tx, enquiry_facts(enquiry, events))
+    outbox.save(tx, enquiry_facts(enquiry, events))
     tx.execute("SELECT pg_notify('clocks', '')")
 
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from keys.sealing import CannotOpen, Key
+from facts import outbox
+from keys.sealing import CannotOpen, SealingKey
 from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import NAMED, Unsafe
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind, Urgency
@@ -75,7 +75,7 @@ def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
     return {referral.id: referral for referral in read(tx, rows)}
 
 
-def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
+def keep(tx: Transaction, referral: Referral, key: SealingKey | None) -> None:
     """Saves the referral, its deadlines, its new events and their facts.
 
     `key` (the person's) seals notes; it is needed only if there are any.
@@ -83,7 +83,7 @@ def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
     keep_all(tx, [referral], key)
 
 
-def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = None) -> None:
+def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | None = None) -> None:
     """Saves several referrals with as many statements as for one.
 
     Either none has a note, or all are of one person.
@@ -115,7 +115,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = N
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [_event_row(referral.id, event, key) for referral, new in events for event in new],
         )
-    outbox.keep(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
+    outbox.save(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
     tx.execute("SELECT pg_notify('clocks', '')")
     for referral in changed:
         referral.events = []
@@ -174,7 +174,7 @@ def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
             )
 
 
-def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ...]:
+def _event_row(referral_id: str, event: Event, key: SealingKey | None) -> tuple[Any, ...]:
     sealed = arrival = None
     if event.note:
         assert key is not None
@@ -208,7 +208,7 @@ def _context(referral_id: str, version: int, what: str) -> str:
 
 
 def events(
-    tx: Transaction, referral_id: str, key: Key | None, *, with_notes: bool = True
+    tx: Transaction, referral_id: str, key: SealingKey | None, *, with_notes: bool = True
 ) -> list[Event]:
     """Returns the history, oldest first.
 
@@ -220,7 +220,7 @@ def events(
     return [read_event(row, key, with_notes=with_notes) for row in rows]
 
 
-def read_event(row: Row, key: Key | None, *, with_notes: bool = True) -> Event:
+def read_event(row: Row, key: SealingKey | None, *, with_notes: bool = True) -> Event:
     """Returns an event; a key opens its sealed texts, `with_notes` includes the note.
 
     A text that can't be opened does not prevent other texts from being read.
@@ -243,7 +243,7 @@ def read_event(row: Row, key: Key | None, *, with_notes: bool = True) -> Event:
     )
 
 
-def _opened(row: Row, key: Key | None, what: str) -> str | None:
+def _opened(row: Row, key: SealingKey | None, what: str) -> str | None:
     """Returns the sealed text of an event, "" if there is none, None if it does not open."""
     if row[f"{what}_sealed"] is None:
         return ""

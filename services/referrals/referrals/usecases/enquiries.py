@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from chassis.audit import Entry
 from chassis.clock import AHEAD
-from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
+from chassis.db import Row, Transaction, advisory_lock, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import is_id, new_id, object_id
@@ -326,7 +326,7 @@ class Enquiries:
         if members.on_probation(tx, organization_id):
             most_open, most_a_day = rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION
         # without the lock, two enquiries made at the same time could both pass the limit
-        take_turn(tx, f"enquiries/{organization_id}")
+        advisory_lock(tx, f"enquiries/{organization_id}")
         unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
         if unanswered >= most_open or made >= most_a_day:
             raise Conflict("too_many_enquiries")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from chassis.db import Transaction, elevate_to_system_scope, take_turn
+from chassis.db import Transaction, advisory_lock, elevate_to_system_scope
 from chassis.ids import object_id
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -105,7 +105,7 @@ def _count(tx: Transaction, now: datetime) -> None:
 
     A second call at the same time waits, and finds the count done.
     """
-    take_turn(tx, "figures")
+    advisory_lock(tx, "figures")
     before, until = figures.counted_until(tx), last_settled(now)
     if before < until:
         elevate_to_system_scope(tx)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from chassis.audit import Entry
-from chassis.db import Transaction, elevate_to_system_scope, take_turn
+from chassis.db import Transaction, advisory_lock, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound
 from chassis.ids import new_id, object_id
 from chassis.rpc import Call
@@ -277,7 +277,7 @@ def _is_there(tx: Transaction, referral: Referral) -> bool:
 def _check_limit(tx: Transaction, organization_id: str) -> None:
     if members.on_probation(tx, organization_id):
         # without the lock, two referrals sent at the same time could both be the fifth
-        take_turn(tx, f"probation/{organization_id}")
+        advisory_lock(tx, f"probation/{organization_id}")
         if referrals.count_sent(tx, organization_id) >= PROBATION_LIMIT:
             raise Conflict("referral_limit")
 

@@ -2,12 +2,12 @@
 
 import threading
 
-from chassis import outbox
 from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Conflict
 from chassis.supervisor import Loop
 from chassis.tokens import Caller
 from chassis.wire import Position
+from facts import outbox
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.store import watch
 from services.referrals.referrals.store.watch import Change

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from chassis.outbox import Fact
 from chassis.wire import number, timestamp
+from facts.outbox import Fact
 from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.referrals.network.wire.messages import CLOCKS, URGENCIES
 from services.referrals.referrals.domain.enquiry import Enquiry, EnquiryEvent

@@ -1,9 +1,9 @@
-"""The sub-commands that every service has for operators: migrate, doctor, replay, audit verify and
-witnesses, dead-letters list, redrive and discard, and those for its sealing keys
-(keys/commands.py). They work beside the running service.
+"""The commands of every service for operators: migrate, doctor, replay, audit verify and witnesses,
+dead-letters list, redrive and discard, and those for sealing keys (keys/commands.py). They work
+beside the running service.
 
-Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call.
-What is for a machine is on standard output, progress on standard error.
+Exit codes: 0 done; 1 refused, nothing found, or an invalid trail; 2 wrong usage. Results go to
+standard output, progress to standard error.
 """
 
 import json
@@ -20,19 +20,22 @@ from typing import Any, TextIO
 
 import click
 
-from chassis import audit as trail
-from chassis import dead_letters, heads, log, outbox
+from chassis import audit as audit_trail
+from chassis import log
 from chassis.audit import Head, Marker
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
-from chassis.db import Database, Transaction, migrate
+from chassis.db import Database, Transaction
 from chassis.errors import Refusal
-from chassis.kafka import Broker, BrokerLost
+from chassis.migrate import migrate
 from chassis.tokens import SYSTEM
+from facts import dead_letters, outbox
+from facts.kafka import Broker, BrokerLost
 from keys import commands as key_commands
 from keys import key_folder, sealing_keys
 from keys.commands import dry_run_option, json_option
 from keys.rotation import DEAD_LETTERS, Sealed
+from trail import chain, heads
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
 _MOMENT = click.DateTime(
@@ -48,10 +51,11 @@ def add_to(
     migrations: Sequence[Path],
     sealed: Sequence[Sealed] = (),
 ) -> None:
-    """Adds the sub-commands to those of the service `name`; `settings` reads its settings when one
-    is called, the rest is what it needs to run.
+    """Adds the commands to those of the service `name`. `settings` reads its settings when a
+    command is called.
 
-    `sealed` is what its own key seals, beside what every service's does.
+    `key_files` and `migrations` are the files that the service needs. `sealed` lists the columns
+    that its key seals, beside those of every service.
     """
 
     @main.command(
@@ -64,7 +68,7 @@ def add_to(
     @main.command(help="Say what is missing to run; exit code 1 if something is.")
     @json_option
     def doctor(as_json: bool) -> None:
-        _say_nothing_else()
+        _silence_log()
         checks = _examine(settings(), name, key_files, migrations)
         click.echo(
             json.dumps(checks)
@@ -77,7 +81,7 @@ def add_to(
 
     @contextmanager
     def opened() -> Iterator[Database]:
-        _say_nothing_else()
+        _silence_log()
         database = Database(
             settings().database_url,
             max_size=2,
@@ -132,18 +136,18 @@ def add_to(
     def verify(witnesses: Sequence[TextIO], topic: bool, as_json: bool) -> None:
         try:
             seen = [
-                Head(int(one["sequence"]), bytes.fromhex(one["hash"]))
+                Head(int(row["sequence"]), bytes.fromhex(row["hash"]))
                 for file in witnesses
-                for one in json.load(file)
+                for row in json.load(file)
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise click.UsageError(
                 "--witnesses is what `audit witnesses --json` of another service said"
             ) from error
         with opened() as database:
-            seen += _said(settings(), name) if topic else []
+            seen += _published_heads(settings(), name) if topic else []
             verdict = _verify(database, seen)
-        click.echo(json.dumps(verdict) if as_json else "\n".join(_told(verdict)))
+        click.echo(json.dumps(verdict) if as_json else "\n".join(_verdict_lines(verdict)))
         sys.exit(1 if verdict["findings"] else 0)
 
     @audit.command(
@@ -245,15 +249,15 @@ def add_to(
     )
 
 
-def _say_nothing_else() -> None:
-    """The log is the output of `serve`; a command's output is its own."""
+def _silence_log() -> None:
+    """Silences the log, which is the output of `serve` only."""
     log.setup("", level=logging.CRITICAL)
 
 
 def _examine(
     settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]
 ) -> dict[str, bool]:
-    """Each thing that the service needs, and whether it is there. Looks, and changes nothing."""
+    """Returns the requirements of the service, each with whether it is met. Changes nothing."""
     of_files = [
         name for name in key_files if not (settings.key_service and name.startswith("sealing."))
     ]
@@ -263,10 +267,10 @@ def _examine(
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()
-    checks["schema"] = checks["database"] and _says_yes(
+    checks["schema"] = checks["database"] and _holds(
         database, lambda tx: _has_schema(tx, migrations)
     )
-    checks["append-only trail"] = checks["schema"] and _says_yes(database, trail.is_append_only)
+    checks["append-only trail"] = checks["schema"] and _holds(database, audit_trail.is_append_only)
     database.close()
     broker = Broker(settings, [])
     broker.start()
@@ -276,18 +280,18 @@ def _examine(
 
 
 def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
-    """Whether the database has every migration of this version: those of a newer one besides do no
-    harm.
+    """Returns True if the database has every migration of this version; those of a newer version do
+    no harm.
     """
     wanted = {file.name.split("_")[0] for folder in migrations for file in folder.glob("*.sql")}
     return wanted <= {row["version"] for row in tx.execute("SELECT version FROM schema_migrations")}
 
 
-def _says_yes(database: Database, ask: Callable[[Transaction], bool]) -> bool:
+def _holds(database: Database, ask: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
             return ask(tx)
-    except Exception:  # whatever it is: it can't serve
+    except Exception:  # with any failure the service could not serve
         return False
 
 
@@ -303,21 +307,24 @@ def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:
     return count
 
 
-_MOST_TOLD = 100  # findings; a trail that is broken in more places is broken
+_MOST_SHOWN = 100  # findings that are listed; the others are counted
 _CHUNK = 100_000  # rows in one transaction
 
 
-def _said(settings: ServiceSettings, name: str) -> list[Head]:
-    """Returns what the topic still has of this service's heads.
+def _published_heads(settings: ServiceSettings, name: str) -> list[Head]:
+    """Returns this service's heads in the topic.
 
-    Raises ClickException where it could not be read to its end: silence is no verdict.
+    Raises ClickException if the topic could not be read to its end, since an incomplete list proves
+    nothing.
     """
     broker = Broker(settings, [heads.TOPIC])
     broker.start()
     try:
         if broker.wait(5) is None:
             raise BrokerLost("away")
-        return list(heads.said(settings, name, key_folder.trusted_signers(settings.keys)))
+        return list(
+            heads.published_heads(settings, name, key_folder.trusted_signers(settings.keys))
+        )
     except BrokerLost as error:
         raise click.ClickException(
             "the broker is away, so the trail was not held against what this service said on the"
@@ -328,16 +335,16 @@ def _said(settings: ServiceSettings, name: str) -> list[Head]:
 
 
 def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
-    """How the trail stands against itself and against what was seen of it."""
+    """Verifies the trail against itself and against the witnessed heads; returns the verdict."""
     witnessed: dict[int, set[bytes]] = {}
-    for one in seen:
-        witnessed.setdefault(one.sequence, set()).add(one.hash)
-    position, findings, began = trail.START, list[trail.Finding](), time.monotonic()
+    for head in seen:
+        witnessed.setdefault(head.sequence, set()).add(head.hash)
+    position, findings, began = audit_trail.START, list[chain.Finding](), time.monotonic()
     with database.transaction(SYSTEM) as tx:
-        end, marked = trail.head(tx), trail.marked_since(tx)
+        end, marked = audit_trail.head(tx), chain.marked_since(tx)
     while position.sequence < end.sequence:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            position, chunk_findings = trail.verify(
+            position, chunk_findings = chain.verify(
                 tx, position, min(end.sequence, position.sequence + _CHUNK), witnessed, marked
             )
         findings += chunk_findings
@@ -348,32 +355,34 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
             and chunk_findings
             and chunk_findings[-1].reason == "missing"
         ):
-            break  # the rest is not there
+            break  # the remaining rows are missing
     if position != end and not findings:
-        findings.append(trail.Finding(end.sequence, "altered"))
+        findings.append(chain.Finding(end.sequence, "altered"))
     findings += [
-        trail.Finding(sequence, "cut")
+        chain.Finding(sequence, "cut")
         for sequence in sorted(witnessed)
         if sequence > position.sequence
     ]
     with database.transaction(SYSTEM, timeout=120) as tx:
-        findings += trail.repeated(tx)
+        findings += chain.repeated(tx)
     seconds = time.monotonic() - began
     return {
         "rows": position.sequence,
         "rows_per_s": round(position.sequence / seconds) if seconds else 0,
         "witnessed": len(witnessed),
-        "findings": [asdict(finding) for finding in findings[:_MOST_TOLD]],
-        "more_findings": max(0, len(findings) - _MOST_TOLD),
+        "findings": [asdict(finding) for finding in findings[:_MOST_SHOWN]],
+        "more_findings": max(0, len(findings) - _MOST_SHOWN),
     }
 
 
-def _told(verdict: dict[str, Any]) -> Iterator[str]:
+def _verdict_lines(verdict: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{verdict['rows']} rows, {verdict['rows_per_s']} a second, held against"
         f" {verdict['witnessed']} heads that were witnessed"
     )
-    yield from (f"{one['reason']:<8} row {one['sequence']}" for one in verdict["findings"])
+    yield from (
+        f"{finding['reason']:<8} row {finding['sequence']}" for finding in verdict["findings"]
+    )
     yield "the trail is not what it was" if verdict["findings"] else "the trail fits"
 
 

@@ -1,16 +1,16 @@
-"""The subscriber: hears topics, applies each fact once and in order of its subject's versions, and
-never passes over one that had no effect.
+"""The subscriber: reads topics, applies each fact once and in order of its subject's versions, and
+never skips one that had no effect.
 
-A handler gets a transaction and a fact; its effect, the inbox row and nothing else are committed
-together, the offset after that. It may be called again for the same fact only if that transaction
-did not commit, or if it answers True: a part of its work is done, that part is committed, and it is
-called for the next one. Work without a bound goes in parts, for each transaction has ten seconds.
+A handler gets a transaction and a fact. Its effect and the inbox row are committed together, and
+the offset after that. A handler is called again for the same fact only if that transaction did not
+commit, or if it returned True: part of its work is done and committed, and it is called for the
+next part. A transaction has ten seconds, so longer work is done in parts.
 
-Three reactions to trouble: *unreadable* (no event, a wrong signature, nothing that could be stored)
-is a dead letter at once; *held* (the handler refused, failed or was late three times, or the kind
-of fact is newer than this consumer: the subject waits, its later facts behind it, and is tried
-again with growing pauses, other subjects go on); *not now* (a part is away) waits and skips
-nothing.
+Failures are handled in three ways. An *unreadable* record (no event, a wrong signature, values that
+can't be stored) becomes a dead letter at once. A fact is *held* if its handler refuses it, fails,
+or is late three times, or if its kind is newer than this consumer: its subject waits and is retried
+with growing pauses, while other subjects go on. If a part is *unavailable*, the subscriber waits
+and skips nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,33 +19,33 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from chassis import dead_letters, inbox, log, metrics, outbox, trace
+from chassis import log, metrics, trace
 from chassis.clock import Clock
 from chassis.db import Database, Transaction, follow
-from chassis.envelope import NewerKind, Unreadable, unpack
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.ids import is_id
-from chassis.inbox import Position, Waiting
-from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, read, send
-from chassis.outbox import Fact
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import dead_letters, inbox, outbox
+from facts.envelope import NewerKind, Unreadable, unpack
+from facts.inbox import FactPosition, Waiting
+from facts.kafka import REPLAYS, Broker, BrokerLost, Consumer, read, send
+from facts.outbox import Fact
 from keys.sealing import Keyring, SignatureCheck
 
 T = TypeVar("T")
 Handler = Callable[[Transaction, Fact], bool | None]
 _LIMIT = 10.0  # seconds for one transaction
-# in a row, while the database answers, after which it is the handler that is late and not the
-# machine
+# late tries in a row, with a database that responds, after which the handler counts as the cause
 _LATE_TRIES = 3
-_SWEEP = timedelta(seconds=1)  # between two looks at what waits
-# before a missing fact is asked for, and asked for again
+_SWEEP = timedelta(seconds=1)  # between two sweeps of waiting facts
+# before a missing fact is requested, and requested again
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
-_SWEPT = 100  # waiting subjects that one look takes up; the topics are read in between
+_SWEPT = 100  # waiting subjects of one sweep; the topics are read in between
 
 
 class Subscriber:
-    """One loop, one group, one consumer name."""
+    """Applies the facts of some topics: one loop, one group, one consumer name."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Subscriber:
         clock: Clock,
         on_held: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`on_held` is told how many facts are held."""
+        """`on_held` receives the number of held facts."""
         self._name = name
         self._topics = list(topics)
         self._handle = handle
@@ -70,14 +70,16 @@ class Subscriber:
         self._keyring = keyring
         self._clock = clock
         self._on_held = on_held
-        self._swept_at = self._asked_at = clock.now() - _LONGEST_PATIENCE  # both at the start
+        self._swept_at = self._requested_at = (
+            clock.now() - _LONGEST_PATIENCE
+        )  # makes both due at the start
         self._patience = _FIRST_PATIENCE
-        # (topic, key) of unreadable records since they were last asked for
+        # (topic, key) of unreadable records since the last request
         self._doubtful: set[tuple[str, str]] = set()
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
 
     def loop(self) -> Loop:
-        """The loop that turns it."""
+        """Returns the loop that reads and applies."""
         return self._loop
 
     def _work(self, loop: Loop) -> None:
@@ -89,16 +91,16 @@ class Subscriber:
                     self.sweep()
                     continue
                 consumer = Consumer(self._broker.settings, self._name, self._topics)
-                # Before the first fact is taken: a copy of this store must show of which store it
-                # is one.
-                self._ask_for_missing()
+                # Before the first fact is applied: registers the consumer, so that a restored copy
+                # of this store can be recognised.
+                self._request_missing()
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._name, consumer)
                     if records:
                         self.take(records)
                         consumer.commit(records)
                     self.sweep()
-                    self._ask_for_missing()
+                    self._request_missing()
                 consumer.close()
                 consumer = None
         except _Stopped:
@@ -107,11 +109,11 @@ class Subscriber:
             if consumer is not None:
                 consumer.close()
 
-    # --- what comes by the topics
+    # --- records of the topics
 
     def take(self, records: Sequence[Any]) -> None:
-        """Applies, parks, holds or buries each of these; when it returns, their offsets may be
-        committed.
+        """Applies, parks, holds or buries each of these records; when it returns, their offsets may
+        be committed.
         """
         facts: list[tuple[Any, Fact | Unreadable]] = []
         for record in records:
@@ -120,8 +122,7 @@ class Subscriber:
             except Unreadable as unreadable:
                 facts.append((record, unreadable))
         subjects = {fact.subject for _, fact in facts if isinstance(fact, Fact)}
-        # For a single fact this would be one more question on its way; it asks where it stands
-        # anyhow.
+        # A single fact needs no such query: its position is read anyway.
         seen = (
             self._retry_while_unavailable(lambda tx: inbox.seen(tx, self._name, sorted(subjects)))
             if len(facts) > 1
@@ -134,70 +135,66 @@ class Subscriber:
                 with trace.under(fact.trace):
                     self._take_one(record.topic, fact)
             else:
-                metrics.FACTS_HEARD.labels(self._name, Position.SEEN.value).inc()
+                metrics.FACTS_HEARD.labels(self._name, FactPosition.SEEN.value).inc()
 
     def _take_one(self, topic: str, fact: Fact) -> None:
         if self._try(lambda tx: self._position(tx, topic, fact)):
             self._take_waiting(fact.subject)
 
-    def _position(self, tx: Transaction, topic: str, fact: Fact) -> tuple[Position, Waiting]:
+    def _position(self, tx: Transaction, topic: str, fact: Fact) -> tuple[FactPosition, Waiting]:
         position = inbox.position(tx, self._name, fact)
-        if position is Position.AHEAD:
+        if position is FactPosition.AHEAD:
             inbox.park(tx, self._name, topic, fact, self._clock.now())
         return position, Waiting(topic, fact)
 
-    # --- what waits
+    # --- waiting facts
 
     def _take_waiting(self, subject: str) -> None:
-        """Applies what waits behind a fact that has been applied; a transaction a fact, each held
-        by its own identity.
-        """
+        """Applies the facts that wait behind an applied one, each in a transaction of its own."""
         while self._try(lambda tx: self._next_waiting(tx, subject)):
             pass
 
-    def _next_waiting(self, tx: Transaction, subject: str) -> tuple[Position, Waiting | None]:
+    def _next_waiting(self, tx: Transaction, subject: str) -> tuple[FactPosition, Waiting | None]:
         waiting = inbox.due(tx, self._name, subject, self._clock.now())
         if waiting is None:
-            return Position.SEEN, None
+            return FactPosition.SEEN, None
         follow(tx, waiting.fact.trace)
         position = inbox.position(tx, self._name, waiting.fact)
-        return (Position.NEXT if position is Position.HELD else position), waiting
+        return (FactPosition.NEXT if position is FactPosition.HELD else position), waiting
 
-    def _try(self, find: Callable[[Transaction], tuple[Position, Waiting | None]]) -> bool:
-        """Applies the fact that `find` finds, if it is the next of its subject, and holds it if
-        that fails. Says whether another waits behind it.
+    def _try(self, find: Callable[[Transaction], tuple[FactPosition, Waiting | None]]) -> bool:
+        """Applies the fact that `find` returns, if it is the next of its subject, and holds it if
+        that fails. Returns True if another waits behind it.
         """
         waiting: Waiting | None = None
 
-        def act(tx: Transaction) -> tuple[Position, bool, bool]:
+        def act(tx: Transaction) -> tuple[FactPosition, bool, bool]:
             nonlocal waiting
             waiting = None
             position, waiting = find(tx)
-            if waiting and position is Position.NEXT and self._handle(tx, waiting.fact):
+            if waiting and position is FactPosition.NEXT and self._handle(tx, waiting.fact):
                 return position, False, True
-            if waiting and position in (Position.NEXT, Position.KNOWN):
+            if waiting and position in (FactPosition.NEXT, FactPosition.KNOWN):
                 return position, inbox.advance(tx, self._name, waiting.fact), False
             return position, False, False
 
         unfinished = True
         while unfinished:
-            self._go_on()
+            self._note_turn()
             try:
                 position, follows, unfinished = self._retry_while_unavailable(
                     act, is_handling=lambda: waiting is not None
                 )
             except _Stopped:
                 raise
-            except (
-                Exception
-            ) as error:  # the last resort: a fault in a handler must not stop other subjects
+            except Exception as error:  # a fault in a handler must not stop other subjects
                 if waiting is None:
                     raise
                 self._hold(waiting, error)
-                position, follows, unfinished = Position.HELD, False, False
+                position, follows, unfinished = FactPosition.HELD, False, False
         if waiting is not None:
             metrics.FACTS_HEARD.labels(self._name, position.value).inc()
-            if waiting.fact.trace and position is Position.NEXT:
+            if waiting.fact.trace and position is FactPosition.NEXT:
                 fact = waiting.fact
                 log.get().info(
                     "fact_taken",
@@ -225,8 +222,8 @@ class Subscriber:
         )
 
     def sweep(self) -> None:
-        """Tries what is due among what waits, reads again what an operator wants read again, and
-        says how much is held.
+        """Retries waiting facts that are due, reads dead letters again that an operator released,
+        and reports the number of held facts.
         """
         now = self._clock.now()
         if timedelta() <= now - self._swept_at < _SWEEP:
@@ -250,11 +247,11 @@ class Subscriber:
         inbox.forget_overtaken(tx, self._name)
         return inbox.due_subjects(tx, self._name, now, _SWEPT)
 
-    # --- what can't be read
+    # --- unreadable records
 
     def _dead_letter(self, record: Any, reason: str) -> None:
-        """Keeps a record as a dead letter, and asks for the facts of its key again: it may have
-        been one of them on its way.
+        """Stores a record as a dead letter, and requests the facts of its key again, since one of
+        them may have been damaged on its way.
         """
         letter = dead_letters.Record(
             record.topic,
@@ -264,13 +261,13 @@ class Subscriber:
             record.value,
             list(record.headers),
         )
-        fresh = self._retry_while_unavailable(
-            lambda tx: dead_letters.keep(
+        is_new = self._retry_while_unavailable(
+            lambda tx: dead_letters.save(
                 tx, self._keyring, self._name, letter, reason, self._clock.now()
             )
         )
         metrics.FACTS_HEARD.labels(self._name, "dead").inc()
-        if fresh:
+        if is_new:
             key = (record.key or b"").decode("ascii", "replace")
             if is_id(key):
                 self._doubtful.add((record.topic, key))
@@ -298,16 +295,16 @@ class Subscriber:
             self._take_one(record.topic, fact)
         self._retry_while_unavailable(lambda tx: dead_letters.remove(tx, self._name, identity))
 
-    # --- what has not come
+    # --- missing facts
 
-    def _ask_for_missing(self) -> None:
-        """Asks who said them to say facts again that others wait for; and everything, when the own
+    def _request_missing(self) -> None:
+        """Requests missing facts from the services that published them; and all facts after the own
         store was restored from a copy.
         """
         now = self._clock.now()
-        if timedelta() <= now - self._asked_at < self._patience:
+        if timedelta() <= now - self._requested_at < self._patience:
             return
-        self._asked_at = now
+        self._requested_at = now
         gaps = self._retry_while_unavailable(
             lambda tx: inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
         )
@@ -317,8 +314,7 @@ class Subscriber:
             lambda tx: inbox.missed_nothing(tx, self._name, epoch)
         )
         missing += [(topic, "") for topic in self._topics if restored]
-        # A gap that stays is asked for less and less often: who could close it may be down for
-        # days.
+        # A lasting gap is requested less and less often: its publisher may be down for days.
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
         if missing:
             log.get().warning(
@@ -338,11 +334,11 @@ class Subscriber:
                 lambda tx: inbox.asked_for_everything(tx, self._name, epoch)
             )
 
-    # --- patience
+    # --- retries
 
-    def _go_on(self) -> None:
-        """A batch may take longer than a turn should: each fact counts as one, and a stop leaves
-        the rest for the next process.
+    def _note_turn(self) -> None:
+        """Records a turn for each fact, since a batch may last longer than a turn. A stop leaves
+        the rest to the next process.
         """
         if not self._loop.turn():
             raise _Stopped
@@ -350,11 +346,11 @@ class Subscriber:
     def _retry_while_unavailable(
         self, act: Callable[[Transaction], T], *, is_handling: Callable[[], bool] = lambda: False
     ) -> T:
-        """Acts in one transaction; while a part is away it waits and tries again, so that nothing
-        is skipped.
+        """Runs `act` in one transaction; retries while a part is unavailable, so that nothing is
+        skipped.
 
-        Raises Late when a handler was late (`is_handling`: it had begun) again and again while the
-        database answered.
+        Raises Late if a handler (`is_handling`: it had begun) was late several times in a row while
+        the database responded.
         """
         delay, late = 0.1, 0
         while True:
@@ -389,4 +385,4 @@ def _reason(error: Exception) -> str:
 
 
 class _Stopped(Exception):
-    """The process ends: leave the record for the next one."""
+    """The process is ending: leave the record to the next one."""

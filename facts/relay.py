@@ -1,31 +1,35 @@
-"""The relay: tells the outbox's facts to Kafka, one process at a time, for as long as it takes;
-what is new goes before what is told again.
+"""The relay: publishes the outbox's facts to Kafka, in one process at a time. New facts go before
+repeated ones.
 
-Read, send and mark are three steps without a lock held while sending: a crash between them repeats
-facts and never skips one. A broker of another cluster has another memory: everything is told again.
-So is everything, under a new epoch, when the store was restored from a copy.
+Reading, sending and marking are three steps, without a lock during sending: a crash between them
+repeats facts and never skips one. If the broker's cluster is another than before, it has lost its
+state, and all facts are published again. So are all facts, under a new epoch, after the store was
+restored from a copy.
 """
 
 import math
 
-from chassis import log, metrics, outbox
+from chassis import log, metrics
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, holding_turn, try_turn, wait_for_notice
-from chassis.envelope import Unreadable, is_subject, pack, unpack
-from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
-from chassis.outbox import Fact
+from chassis.db import LOST, Database, Transaction, keeping_lock, try_advisory_lock, wait_for_notice
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import outbox
+from facts.envelope import Unreadable, is_subject, pack, unpack
+from facts.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
+from facts.outbox import Fact
 from keys.sealing import Signer
 
 _BATCH = 500
-_SLOW_POLL = 1.0  # seconds; behind LISTEN, which can be missed while reconnecting
+_SLOW_POLL = 1.0  # seconds, in case a notification was lost while reconnecting
 _BEGINNING = ("", 0)
 _COUNTED_WITHIN = 2.0  # seconds
 
 
 class Relay:
-    """One loop a service process; the advisory lock lets one of all processes work."""
+    """Publishes a service's facts in a loop. Runs in each replica; an advisory lock lets one of
+    them work.
+    """
 
     def __init__(
         self,
@@ -37,18 +41,18 @@ class Relay:
         clock: Clock,
     ) -> None:
         self._source = f"enlace/{name}"
-        self._turn = f"relay/{name}"
+        self._lock_name = f"relay/{name}"
         self._topic = topic
         self._database = database
         self._broker = broker
         self._signer = signer
         self._clock = clock
         self._epoch: int | None = None
-        # how far the pass through what is told again has come
+        # the place that the pass through repeated facts has reached
         self._repeated: tuple[str, int] = _BEGINNING
 
     def loop(self) -> Loop:
-        """The loop that turns it.
+        """Returns the loop that publishes.
 
         From now on the backlog is counted whenever the metric is read.
         """
@@ -59,14 +63,14 @@ class Relay:
         with self._database.dedicated() as connection:
             connection.execute(f"LISTEN {outbox.CHANNEL}")
             while loop.turn():
-                if try_turn(connection, self._turn):
-                    with holding_turn(connection):
+                if try_advisory_lock(connection, self._lock_name):
+                    with keeping_lock(connection):
                         self._serve(loop, connection)
                 loop.wait(_SLOW_POLL)
 
     def _backlog(self) -> float:
-        """The number of facts that wait, or NaN where the database does not say in time: the other
-        metrics must not wait for it, or fail.
+        """Returns the number of facts to be published; NaN if the database does not respond in
+        time, so that the other metrics neither wait nor fail.
         """
         try:
             with self._database.transaction(SYSTEM, timeout=_COUNTED_WITHIN) as tx:
@@ -77,7 +81,7 @@ class Relay:
     def _serve(self, loop: Loop, connection: Transaction) -> None:
         self._epoch = None
         while loop.turn():
-            self._meet_store(connection)  # also notices a lost database while the broker is away
+            self._meet_store(connection)  # also detects a lost database while the broker is away
             cluster_id = self._broker.wait(0.5)
             if cluster_id is None:
                 continue
@@ -85,29 +89,30 @@ class Relay:
                 log.get().warning("relay_tells_all_again", cluster_id=cluster_id)
             self._repeated = _BEGINNING
             try:
-                self._tell_all(loop, connection, cluster_id)
+                self._publish_all(loop, connection, cluster_id)
             except BrokerLost:
                 self._broker.failed("relay")
                 raise
 
-    def _tell_all(self, loop: Loop, connection: Transaction, cluster_id: str) -> None:
+    def _publish_all(self, loop: Loop, connection: Transaction, cluster_id: str) -> None:
         self.look_back(connection, loop)
         producer = Producer(self._broker.settings)
         try:
             while loop.turn() and self._broker.cluster_id == cluster_id:
-                told = self.tell(connection, producer)
+                published = self.publish(connection, producer)
                 self._broker.worked("relay")
-                if not told:
+                if not published:
                     wait_for_notice(connection, _SLOW_POLL)
         finally:
             producer.discard()
 
     def look_back(self, connection: Transaction, loop: Loop) -> None:
-        """Reads what the topic holds beyond what this store knows it told: a fact of ours that the
-        outbox does not have was told by a lost future of it.
+        """Reads the records after the offsets that this store knows. A fact of this service that
+        the outbox lacks shows that the store has gone back in time.
 
-        So a disk that was put back as it was a while ago shows, though nothing in the database has
-        changed. A crash between sending and marking leaves such records too; those the outbox has.
+        This detects a disk that was restored to an earlier state, although nothing in the database
+        has changed. A crash between sending and marking leaves such records too, but the outbox
+        contains those.
         """
         trusted_signers = {self._source: self._signer.check()}
         ends, lost, epochs = dict[int, int](), 0, [0]
@@ -128,8 +133,8 @@ class Relay:
                 outbox.begin_epoch(connection, self._clock, after=max(epochs))
             outbox.note_offsets(connection, ends)
 
-    def tell(self, connection: Transaction, producer: Producer) -> int:
-        """Tells the next facts; returns how many, 0 when all are told."""
+    def publish(self, connection: Transaction, producer: Producer) -> int:
+        """Publishes the next facts; returns their number, 0 when none are left."""
         self._meet_store(connection)
         told_round = outbox.current_round(connection)
         facts = outbox.new_facts(connection, _BATCH) or self._next_to_repeat(connection)
@@ -144,7 +149,7 @@ class Relay:
     def _next_to_repeat(self, connection: Transaction) -> list[Fact]:
         facts = list[Fact]()
         if outbox.anything_to_repeat(connection):
-            # Or they were marked behind the place that the pass had reached.
+            # Facts may have been marked before the place that the pass had reached.
             facts = outbox.facts_to_repeat(
                 connection, _BATCH, self._repeated
             ) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
@@ -159,7 +164,7 @@ class Relay:
 
 
 class Replays:
-    """Hears who misses facts of this service's topic and has them told again."""
+    """Handles requests to publish facts of this service's topic again."""
 
     def __init__(self, name: str, topic: str, database: Database, broker: Broker) -> None:
         self._group = f"replays-{name}"
@@ -168,7 +173,7 @@ class Replays:
         self._broker = broker
 
     def loop(self) -> Loop:
-        """The loop that turns it."""
+        """Returns the loop that handles requests."""
         return Loop("replays", self._work, waits_for=(BrokerLost,))
 
     def _work(self, loop: Loop) -> None:
@@ -180,12 +185,14 @@ class Replays:
             try:
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._group, consumer)
-                    # A request that is lost is made again by who still misses the fact. One subject
-                    # asked for a hundred times is told once.
+                    # A lost request is repeated by the consumer that misses the fact. A subject
+                    # that is requested a hundred times is published once.
                     for subject in {
                         record.value or b"" for record in records if record.key == self._topic
                     }:
-                        if not subject or is_subject(subject):  # anybody can write to the topic
+                        if not subject or is_subject(
+                            subject
+                        ):  # other programs may write to the topic
                             self._republish(subject.decode())
                     if records:
                         consumer.commit(records)
@@ -193,7 +200,9 @@ class Replays:
                 consumer.close()
 
     def _republish(self, subject: str) -> None:
-        """An empty subject stands for all: asked by a consumer whose store was restored."""
+        """Publishes a subject again, or all if it is empty: a consumer whose store was restored
+        requests that.
+        """
         with self._database.transaction(SYSTEM) as tx:
             if subject:
                 outbox.repeat_subject(tx, subject)

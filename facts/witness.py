@@ -1,12 +1,11 @@
-"""Witnesses of a topic: services that keep its records in their databases, and publish them again
-where a broker has lost them.
+"""Witnesses of a topic: services that store its records in their databases, and publish them again
+if a broker has lost them.
 
-A witness keeps each record as its teller signed it, so it can repeat what was said and say nothing
-in the teller's name. It publishes what the topic lacks when it starts, when it meets another
-broker, and when a reader asks (`QUESTION`); then it answers with the number of subjects that it
-keeps records of (`ANSWER`). A reader that has the answers of all witnesses, and has read to the end
-after that, knows all that is remembered. Without them a topic that is empty, or ends early, proves
-nothing.
+A witness stores each record with the signature of its publisher, so it can repeat records and not
+forge any. It publishes the records that the topic lacks when it starts, when the broker's cluster
+changes, and when a reader asks (`QUESTION`). Then it answers with the number of subjects whose
+records it stores (`ANSWER`). A reader that has the answers of all witnesses, and has read to the
+end after them, knows all records. Without the answers, an empty or short topic proves nothing.
 """
 
 import hashlib
@@ -15,38 +14,41 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chassis import log, records
+from chassis import log
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.envelope import Unreadable, pack, unpack
 from chassis.ids import new_id
-from chassis.kafka import Broker, BrokerLost, Record, read_from, send
-from chassis.outbox import Fact
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import records
+from facts.envelope import Unreadable, pack, unpack
+from facts.kafka import Broker, BrokerLost, Record, read_from, send
+from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 
 QUESTION = "enlace.witness.asked.v1"
-"""Type of a question: its subject is an id of its own. The teller asks."""
+"""Type of a question by the publisher of the topic: its subject is an id of its own."""
 ANSWER = "enlace.witness.answered.v1"
-"""Type of an answer: its subject is that of the question, its version one more than the number of
-subjects that the witness keeps.
+"""Type of an answer: its subject is that of the question, and its version is one more than the
+number of subjects that the witness stores.
 """
-# seconds between two looks at the topic: how long a record is with the broker alone, and how long a
-# question waits
+# seconds between two reads of the topic: the time for which only the broker has a record, and for
+# which a question waits
 _PAUSE = 5.0
 
 
 @dataclass(frozen=True)
 class Question:
-    """The teller asks all witnesses for what the topic lacks."""
+    """A request of the publisher to all witnesses to publish the records that the topic lacks."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A witness has published what the topic lacked; it keeps records of so many subjects."""
+    """A statement of a witness that it has published the records that the topic lacked, and the
+    number of subjects that it stores.
+    """
 
     question_id: str
     witness: str
@@ -58,10 +60,9 @@ def read(
 ) -> Fact | Question | Answer:
     """Returns the message of a record of the topic.
 
-    Raises Unreadable, also where a witness speaks in the teller's place.
-
-    Only facts of type `kind` belong to the topic: whoever can write to it could bring any other
-    that the teller signed.
+    Raises Unreadable, also if a witness speaks in the publisher's name. Only facts of type `kind`
+    belong to the topic: somebody with write access could insert any other fact that the publisher
+    signed.
     """
     fact = unpack(record.headers, record.value, trusted_signers)
     source = dict(record.headers)["ce_source"].decode().removeprefix("enlace/")
@@ -77,13 +78,13 @@ def read(
 
 
 def question(signer: Signer, teller: str, now: datetime) -> tuple[str, Record]:
-    """A new question: its id, and its record."""
-    asked = new_id()
-    return asked, pack(Fact(asked, 1, QUESTION, b"", now), f"enlace/{teller}", signer)
+    """Returns a new question: its id, and its record."""
+    question_id = new_id()
+    return question_id, pack(Fact(question_id, 1, QUESTION, b"", now), f"enlace/{teller}", signer)
 
 
 class Witness:
-    """One loop a service process; several of a service keep the same."""
+    """Stores the records of another service's topic in a loop. Safe to run in each replica."""
 
     def __init__(
         self,
@@ -97,8 +98,8 @@ class Witness:
         trusted_signers: Mapping[str, SignatureCheck],
         clock: Clock,
     ) -> None:
-        """`teller` is the service whose topic it is, `kind` the type of its facts;
-        `trusted_signers` have its signature and this witness's own.
+        """`teller` is the service that publishes the topic, `kind` the type of its facts;
+        `trusted_signers` check its signatures and this witness's own.
         """
         self._name = name
         self._topic = topic
@@ -111,13 +112,13 @@ class Witness:
         self._clock = clock
         self._cluster = ""
         self._offsets: dict[int, int] = {}
-        self._subjects: set[str] = set()  # of which the topic has a record
+        self._subjects: set[str] = set()  # subjects with a record in the topic
         self._compared = False
         self._questions: set[str] = set()
         self._answered: set[str] = set()
 
     def loop(self) -> Loop:
-        """The loop that turns it."""
+        """Returns the loop that reads and publishes."""
         return Loop("witness", self._work, waits_for=(BrokerLost,))
 
     def _work(self, loop: Loop) -> None:
@@ -127,29 +128,29 @@ class Witness:
                 loop.wait(_PAUSE)
 
     def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
-        """Keeps what the topic has; publishes what only this service has, where that is due;
-        returns how many records that were. Raises BrokerLost.
+        """Stores new records of the topic; publishes the records that only this service has, if
+        that is due; returns their number. Raises BrokerLost.
         """
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:
             self._forget()
             self._cluster = cluster
-        self._hear(going_on)
+        self._read_topic(going_on)
         questions = self._questions - self._answered
         if questions:
-            self._forget()  # a broker may have lost records and kept its name
-            self._hear(going_on)
+            self._forget()  # a broker may have lost records and kept its cluster id
+            self._read_topic(going_on)
         if self._compared:
             return 0
         with self._database.transaction(SYSTEM) as tx:
-            kept = latest(tx, self._topic)
-        missing = [record for subject, record in kept.items() if subject not in self._subjects]
+            stored = latest(tx, self._topic)
+        missing = [record for subject, record in stored.items() if subject not in self._subjects]
         if missing:
             log.get().warning("records_published_again", topic=self._topic, count=len(missing))
             send(self._broker.settings, self._topic, missing)
         now, source = self._clock.now(), f"enlace/{self._name}"
-        answers = [Fact(each, len(kept) + 1, ANSWER, b"", now) for each in sorted(questions)]
-        if answers:  # after what they speak of
+        answers = [Fact(id, len(stored) + 1, ANSWER, b"", now) for id in sorted(questions)]
+        if answers:  # sent after the missing records
             send(
                 self._broker.settings,
                 self._topic,
@@ -160,10 +161,10 @@ class Witness:
         return len(missing)
 
     def _forget(self) -> None:
-        """The topic is read from its beginning the next time, and compared."""
+        """Makes the next turn read the topic from its beginning, and compare it."""
         self._offsets, self._subjects, self._compared = {}, set(), False
 
-    def _hear(self, going_on: Callable[[], object]) -> None:
+    def _read_topic(self, going_on: Callable[[], object]) -> None:
         for batch in read_from(self._broker.settings, self._topic, self._offsets):
             going_on()
             for record in batch:
@@ -186,17 +187,17 @@ class Witness:
                     self._answered.add(message.question_id)
             case Fact():
                 with self._database.transaction(SYSTEM) as tx:
-                    keep(tx, self._topic, message.subject, record)
+                    save(tx, self._topic, message.subject, record)
                 self._subjects.add(message.subject)
 
 
 def as_sent(record: Any) -> Record:
-    """A record that was heard, as it is sent again."""
+    """Returns a received record in the form in which it is sent."""
     return outgoing(records.pack(record.key, record.value, record.headers))
 
 
-def keep(tx: Transaction, topic: str, subject: str, record: Any) -> None:
-    """Keeps a record for ever; the same one heard again is one."""
+def save(tx: Transaction, topic: str, subject: str, record: Any) -> None:
+    """Stores a record forever; ignores one that is stored already."""
     packed = records.pack(record.key, record.value, record.headers)
     tx.execute(
         "INSERT INTO kept_records (topic, id, subject, record) VALUES (%s, %s, %s, %s)"
@@ -206,8 +207,8 @@ def keep(tx: Transaction, topic: str, subject: str, record: Any) -> None:
 
 
 def latest(tx: Transaction, topic: str) -> dict[str, Record]:
-    """The record of each subject that was kept last: signed by the key that its teller has now, if
-    any is.
+    """Returns the last record of each subject. After a change of keys, that is the one signed with
+    the newest key.
     """
     rows = tx.execute(
         "SELECT DISTINCT ON (subject) subject, record FROM kept_records WHERE topic = %s"
@@ -218,6 +219,8 @@ def latest(tx: Transaction, topic: str) -> dict[str, Record]:
 
 
 def outgoing(packed: bytes) -> Record:
-    """A kept record as it is sent again. Raises ValueError where it is none."""
+    """Returns a stored record in the form in which it is sent. Raises ValueError for bytes that are
+    no record.
+    """
     key, value, headers = records.unpack(packed)
     return key or b"", value or b"", [(name, header or b"") for name, header in headers]

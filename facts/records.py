@@ -1,5 +1,5 @@
-"""A Kafka record as bytes that can be stored: key, value and headers, so that it can be read or
-published again exactly as it was.
+"""Packs a Kafka record into bytes that can be stored: key, value and headers, so that it can be
+read or published again unchanged.
 """
 
 import base64
@@ -13,14 +13,14 @@ Contents = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 def pack(
     key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
 ) -> bytes:
-    """One line of ASCII; equal for equal records."""
+    """Returns one line of ASCII; equal for equal records."""
     return json.dumps(
         [_text(key), _text(value), [[name, _text(header)] for name, header in headers]]
     ).encode()
 
 
 def unpack(packed: bytes) -> Contents:
-    """The record again. Raises ValueError where the bytes are not a packed record."""
+    """Returns the record's contents. Raises ValueError if the bytes are no packed record."""
     try:
         key, value, headers = json.loads(packed)
         return _bytes(key), _bytes(value), [(str(name), _bytes(header)) for name, header in headers]

@@ -1,9 +1,10 @@
-"""The inbox: which version of each subject a consumer has taken in, so that repeats are ignored and
-nothing is applied out of order or passed over.
+"""The inbox: the last applied version of each subject by consumer. A consumer ignores repeats, and
+never applies a fact out of order or skips one.
 
-The effect of a fact and its row here are one transaction. Repeats are recognised for ever, not for
-a window of time. A fact that can't be applied now waits here: behind the one before it (parked), or
-because its handler refused it (held: a reason, attempts, the time of the next try).
+The effect of a fact and its row here are written in one transaction. Repeats are recognised
+forever, not within a window of time. A fact that can't be applied yet waits here: behind a missing
+one (parked), or because its handler refused it (held, with a reason, the number of attempts, and
+the time of the next try).
 """
 
 from collections.abc import Sequence
@@ -12,28 +13,28 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from chassis.db import Transaction
-from chassis.outbox import Fact
+from facts.outbox import Fact
 
 _FIRST_PAUSE, _LONGEST_PAUSE = (
     timedelta(seconds=1),
     timedelta(minutes=5),
-)  # a mended cause is noticed within five minutes, or at once by `redrive`
+)  # a repaired cause takes effect within five minutes, or at once by `redrive`
 
 
-class Position(Enum):
-    """Where a fact stands among those already taken in."""
+class FactPosition(Enum):
+    """The position of a fact among the applied ones of its subject."""
 
     NEXT = "next"
-    KNOWN = "known"  # next in a new epoch, and already taken in under the one before
+    KNOWN = "known"  # next in a new epoch, and applied in the one before
     SEEN = "seen"
-    AHEAD = "ahead"  # one before it is still missing, or is held
-    # next, and refused when it was tried: it is tried at its time, not whenever it is told again
+    AHEAD = "ahead"  # a fact before it is missing, or held
+    # next, but refused before: tried again when it is due, not whenever it is published again
     HELD = "held"
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A fact that waits, with the topic it came by and how often it was tried."""
+    """A waiting fact, its topic, and the number of attempts to apply it."""
 
     topic: str
     fact: Fact
@@ -41,12 +42,12 @@ class Waiting:
     attempts: int = 0
 
 
-def position(tx: Transaction, consumer: str, fact: Fact) -> Position:
-    """Where this fact stands; holds the subject for this transaction, so that two consumers of one
-    name can't both apply it.
+def position(tx: Transaction, consumer: str, fact: Fact) -> FactPosition:
+    """Returns the position of this fact. Locks its subject for the transaction, so that two
+    consumers with the same name can't both apply it.
 
-    A later epoch than the one before is the truth from now on: its versions are counted anew, what
-    it has in common with what was taken in is known.
+    A fact of a later epoch replaces the history of the subject: versions count from 1 again, and
+    versions that both epochs share count as applied.
     """
     key = {
         "consumer": consumer,
@@ -69,7 +70,7 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> Position:
     assert row is not None
     version, epoch, overtaken = row["version"], row["epoch"], row["overtaken"]
     if fact.epoch < epoch:
-        return Position.SEEN
+        return FactPosition.SEEN
     if fact.epoch > epoch:
         version, overtaken = 0, max(version, overtaken)
         tx.execute(
@@ -78,20 +79,19 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> Position:
             {**key, "overtaken": overtaken},
         )
     if fact.version <= version:
-        return Position.SEEN
+        return FactPosition.SEEN
     if fact.version > version + 1:
-        return Position.AHEAD
-    # The last fact that both have in common says how things stand; it is applied again if what came
-    # after it is no longer true.
+        return FactPosition.AHEAD
+    # The last shared fact is applied again if later facts of the old epoch are no longer true.
     went_back = fact.version == fact.base and overtaken > fact.base
     if fact.version <= min(overtaken, fact.base) and not went_back:
-        return Position.KNOWN
-    return Position.HELD if row["held"] else Position.NEXT
+        return FactPosition.KNOWN
+    return FactPosition.HELD if row["held"] else FactPosition.NEXT
 
 
 def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
-    """Notes that this fact has been taken in, and that it waits no longer; returns whether another
-    waits behind it.
+    """Records that this fact was applied, and removes it from the waiting ones; returns True if
+    another waits behind it.
     """
     row = tx.execute(
         "WITH moved AS (UPDATE inbox SET version = %(version)s WHERE consumer = %(consumer)s"
@@ -111,7 +111,7 @@ def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
 
 
 def seen(tx: Transaction, consumer: str, subjects: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """(epoch, version) already taken in, for a batch: repeats of a replay are passed over without a
+    """Returns the applied (epoch, version) of each subject, so that repeats in a batch need no
     transaction each.
     """
     rows = tx.execute(
@@ -122,7 +122,7 @@ def seen(tx: Transaction, consumer: str, subjects: Sequence[str]) -> dict[str, t
 
 
 def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) -> None:
-    """Puts a fact aside until the one before it has been taken in; a held one stays held."""
+    """Stores a fact until the one before it has been applied; a held fact stays held."""
     tx.execute(
         "INSERT INTO inbox_parked (consumer, topic, subject, version, type, payload, time, epoch,"
         " base, trace, parked_at)"
@@ -149,12 +149,12 @@ def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) 
 
 
 def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: datetime) -> None:
-    """Holds a fact that was refused, and with it its subject; the pauses between tries grow.
+    """Holds a refused fact, and with it its subject; the pauses between tries grow.
 
-    Nothing if another process applied it meanwhile.
+    Does nothing if another process applied the fact meanwhile.
     """
     fact = waiting.fact
-    if position(tx, consumer, fact) not in (Position.NEXT, Position.HELD):
+    if position(tx, consumer, fact) not in (FactPosition.NEXT, FactPosition.HELD):
         return
     park(tx, consumer, waiting.topic, fact, now)
     pause = min(_FIRST_PAUSE * 2 ** min(waiting.attempts, 16), _LONGEST_PAUSE)
@@ -168,14 +168,14 @@ def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: dat
 _NEXT = (
     " FROM inbox_parked p JOIN inbox i USING (consumer, subject)"
     " WHERE p.consumer = %(consumer)s AND p.epoch = i.epoch AND p.version = i.version + 1"
-    # Further ahead than the longest pause lies only what a clock wrote that was ahead.
+    # A time further ahead than the longest pause comes from a clock that was wrong.
     " AND p.next_try_time NOT BETWEEN %(now)s + interval '1 microsecond'"
     f" AND %(now)s + interval '{_LONGEST_PAUSE.total_seconds():.0f} s'"
 )
 
 
 def due_subjects(tx: Transaction, consumer: str, now: datetime, limit: int) -> list[str]:
-    """Subjects of which a waiting fact can be tried now."""
+    """Returns subjects with a waiting fact that can be tried now."""
     rows = tx.execute(
         f"SELECT p.subject{_NEXT} ORDER BY p.next_try_time, p.subject LIMIT %(limit)s",
         {"consumer": consumer, "now": now, "limit": limit},
@@ -184,7 +184,7 @@ def due_subjects(tx: Transaction, consumer: str, now: datetime, limit: int) -> l
 
 
 def due(tx: Transaction, consumer: str, subject: str, now: datetime) -> Waiting | None:
-    """The fact of this subject that can be tried now, if there is one."""
+    """Returns the fact of this subject that can be tried now; None if there is none."""
     row = tx.execute(
         "SELECT p.subject, p.version, p.type, p.payload, p.time, p.epoch, p.base, p.trace,"
         f" p.topic, p.reason, p.attempts{_NEXT} AND p.subject = %(subject)s",
@@ -197,9 +197,7 @@ def due(tx: Transaction, consumer: str, subject: str, now: datetime) -> Waiting 
 
 
 def forget_overtaken(tx: Transaction, consumer: str) -> None:
-    """Takes away waiting facts whose version was taken in on another way, or whose epoch is
-    over.
-    """
+    """Deletes waiting facts whose version was applied otherwise, or whose epoch is over."""
     tx.execute(
         "DELETE FROM inbox_parked p USING inbox i WHERE p.consumer = %s AND i.consumer = p.consumer"
         " AND i.subject = p.subject"
@@ -209,9 +207,8 @@ def forget_overtaken(tx: Transaction, consumer: str) -> None:
 
 
 def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, str]]:
-    """(topic, subject) of facts that wait since before a moment for one that has not come at all.
-
-    So do those that wait since much later than that moment: a clock wrote it that was ahead.
+    """Returns (topic, subject) of the facts that have waited since before a moment for one that has
+    not arrived.
     """
     rows = tx.execute(
         "SELECT p.topic, p.subject FROM inbox_parked p JOIN inbox i USING (consumer, subject)"
@@ -224,7 +221,7 @@ def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, st
 
 
 def count_held(tx: Transaction, consumer: str) -> int:
-    """How many facts are held."""
+    """Returns the number of held facts."""
     row = tx.execute(
         "SELECT count(*) AS n FROM inbox_parked WHERE consumer = %s AND reason <> ''", (consumer,)
     ).fetchone()
@@ -232,8 +229,8 @@ def count_held(tx: Transaction, consumer: str) -> int:
 
 
 def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
-    """Whether this consumer has heard all that was told since its own store was restored; a
-    consumer seen for the first time has.
+    """Returns True if this consumer has requested all facts since its own store was restored; also
+    for a new consumer.
     """
     tx.execute(
         "INSERT INTO consumers (consumer, epoch) VALUES (%s, %s) ON CONFLICT DO NOTHING",
@@ -244,5 +241,5 @@ def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
 
 
 def asked_for_everything(tx: Transaction, consumer: str, epoch: int) -> None:
-    """Notes that it has asked for everything in this epoch of its own store."""
+    """Records that the consumer requested all facts in this epoch of its own store."""
     tx.execute("UPDATE consumers SET epoch = %s WHERE consumer = %s", (epoch, consumer))

@@ -1,15 +1,15 @@
-"""The outbox: facts are written in the transaction that makes them true, and told afterwards; what
-was told stays, as the event log.
+"""The outbox: facts are written in the transaction that makes them true, and published afterwards.
+Published facts stay, as the event log.
 
-`keep` promises: the fact is told at least once if and only if the transaction commits. It does not
-promise when, nor that it is told only once. (subject, version) is unique: it is also the optimistic
-lock, the loser gets Stale.
+`save` guarantees that a fact is published at least once if and only if the transaction commits, at
+no particular time, possibly repeatedly. (subject, version) is unique and serves as the optimistic
+lock: the loser of a race gets Stale.
 
-Telling goes in *rounds*: a fact is new until it has been told in one, and is to be told again when
-its last round is not the current one. A broker with another memory begins the next round. A store
-that was restored from a copy begins a new *epoch*: its facts are told again under it, so that
-consumers take its history for the truth, also where it uses versions again that its lost future had
-used. `base` of a subject is its last version that was told before the epoch began.
+Facts are published in *rounds*. A new fact has not been published in any round; a fact is published
+again if its last round is not the current one. A broker that lost its state begins the next round.
+A store that was restored from a copy begins a new *epoch* and publishes its facts again under it.
+Consumers then accept its history, even where it reuses versions of its lost future. The `base` of a
+subject is its last version published before the epoch began.
 """
 
 import json
@@ -30,10 +30,10 @@ _CHUNK = 5_000  # facts that one statement of a replay marks: far below any stat
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that has become true of a subject: its version counts the facts of that subject
+    """A statement that has become true of a subject. Its version counts the facts of that subject
     from 1 without a gap.
 
-    `epoch` and `base` are those under which it is told; they are 0 until the store has been
+    `epoch` and `base` are those under which the fact is published; they are 0 until the store is
     restored for the first time.
     """
 
@@ -44,11 +44,11 @@ class Fact:
     time: datetime
     epoch: int = 0
     base: int = 0
-    trace: str = field(default="", compare=False)  # the request that it goes back to
+    trace: str = field(default="", compare=False)  # the request that caused it
 
 
-def keep(tx: Transaction, facts: Sequence[Fact]) -> None:
-    """Writes facts into the transaction and wakes the relay when it commits."""
+def save(tx: Transaction, facts: Sequence[Fact]) -> None:
+    """Writes facts in the transaction, and wakes the relay when it commits."""
     if not facts:
         return
     try:
@@ -82,17 +82,17 @@ _ORDER = " ORDER BY o.subject, o.version LIMIT %(limit)s"
 
 
 def current_round(tx: Transaction) -> int:
-    """The round in which facts are told now."""
+    """Returns the round in which facts are published now."""
     row = tx.execute("SELECT round FROM relay").fetchone()
     assert row is not None, "the migration writes the only row"
     return int(row["round"])
 
 
 def new_facts(tx: Transaction, limit: int) -> list[Fact]:
-    """The next facts that were never told, each after those of its subject that are to be told
-    again: within a subject the order of versions stands.
+    """Returns the next facts that were never published, each after the facts of its subject that
+    are to be repeated, so that versions stay in order.
 
-    By state, never by an id watermark: sequences commit out of order.
+    Selects by state and not by the highest id, since sequences commit out of order.
     """
     rows = tx.execute(
         "WITH new AS (SELECT DISTINCT subject FROM outbox WHERE first_round IS NULL"
@@ -105,7 +105,7 @@ def new_facts(tx: Transaction, limit: int) -> list[Fact]:
 
 
 def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
-    """The next facts after a place that are to be told again."""
+    """Returns the next facts after a place that are to be published again."""
     rows = tx.execute(
         f"{_FACTS} WHERE o.last_round < %(round)s"
         f" AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",
@@ -115,8 +115,8 @@ def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list
 
 
 def anything_to_repeat(tx: Transaction) -> bool:
-    """Whether facts are to be told again: asked at every turn, so by the end of an index and not by
-    all that was ever told.
+    """Returns True if facts are to be published again. Runs at every turn, so it reads only one end
+    of an index.
     """
     row = tx.execute(
         "SELECT (SELECT min(last_round) FROM outbox) < round AS some FROM relay"
@@ -125,7 +125,7 @@ def anything_to_repeat(tx: Transaction) -> bool:
 
 
 def backlog(tx: Transaction) -> int:
-    """How many facts wait: those that were never told, and those that are to be told again."""
+    """Returns the number of facts that are to be published, for the first time or again."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM outbox WHERE first_round IS NULL) + (SELECT count(*)"
         " FROM outbox WHERE last_round < round) AS n FROM relay"
@@ -139,7 +139,7 @@ def mark_published(
     told_round: int,
     offsets: Mapping[int, int] | None = None,
 ) -> None:
-    """Notes that the broker has acknowledged these facts in this round, and the offsets after
+    """Records that the broker acknowledged these facts in this round, and the offsets after
     them.
     """
     note_offsets(tx, offsets or {})
@@ -157,7 +157,9 @@ def mark_published(
 
 
 def offsets(tx: Transaction) -> dict[int, int]:
-    """The offsets after the last records that this store knows it told, by partition."""
+    """Returns the offsets after the last records that this store knows it published, by
+    partition.
+    """
     row = tx.execute("SELECT offsets FROM relay").fetchone()
     return (
         {int(partition): int(offset) for partition, offset in row["offsets"].items()} if row else {}
@@ -165,13 +167,13 @@ def offsets(tx: Transaction) -> dict[int, int]:
 
 
 def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
-    """Notes offsets up to which all is known."""
+    """Records offsets up to which this store knows all records."""
     if offsets:
         tx.execute("UPDATE relay SET offsets = offsets || %s::jsonb", (json.dumps(offsets),))
 
 
 def knows(tx: Transaction, fact: Fact) -> bool:
-    """Whether this very fact is in the outbox, not only one of its version."""
+    """Returns True if the outbox contains this very fact, not only one with its version."""
     row = tx.execute(
         "SELECT 1 FROM outbox WHERE subject = %s AND version = %s AND type = %s AND payload = %s"
         " AND time = %s",
@@ -181,13 +183,13 @@ def knows(tx: Transaction, fact: Fact) -> bool:
 
 
 def repeat_all(tx: Transaction) -> None:
-    """Begins a round: every fact is to be told again."""
+    """Begins a round: all facts are published again."""
     tx.execute("UPDATE relay SET round = round + 1")
     wake(tx)
 
 
 def repeat_subject(tx: Transaction, subject: str) -> int:
-    """Marks the facts of one subject to be told again; returns how many."""
+    """Marks the facts of one subject to be published again; returns their number."""
     count = tx.execute(
         "UPDATE outbox SET last_round = 0 WHERE subject = %s AND first_round IS NOT NULL",
         (subject,),
@@ -197,7 +199,7 @@ def repeat_subject(tx: Transaction, subject: str) -> int:
 
 
 def count(tx: Transaction, since: datetime | None = None) -> int:
-    """How many facts were told, since a moment or ever."""
+    """Returns the number of published facts, since a moment or in total."""
     row = tx.execute(
         "SELECT count(*) AS n FROM outbox WHERE first_round IS NOT NULL"
         " AND (%(since)s::timestamptz IS NULL OR time >= %(since)s)",
@@ -207,8 +209,8 @@ def count(tx: Transaction, since: datetime | None = None) -> int:
 
 
 def repeat_since(database: Database, since: datetime) -> Iterator[int]:
-    """Marks the facts since a moment to be told again, a chunk a transaction; yields how many so
-    far.
+    """Marks the facts since a moment to be published again, a chunk per transaction; yields the
+    number so far.
     """
     subject, version, marked = "", 0, 0
     while True:
@@ -230,8 +232,8 @@ def repeat_since(database: Database, since: datetime) -> Iterator[int]:
 
 
 def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
-    """Remembers the broker's cluster; another one than before has another memory, so a round
-    begins. Returns whether that is so.
+    """Records the broker's cluster. If it is another one than before, begins a round and returns
+    True.
     """
     row = tx.execute("SELECT cluster_id FROM relay").fetchone()
     known = row["cluster_id"] if row else ""
@@ -244,9 +246,9 @@ def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
     return bool(known) and known != cluster_id
 
 
-# What a copy can't bring along when it is restored: the cluster of databases, its timeline (a
-# recovery to a point in time begins another), the database, and the table itself (pg_restore makes
-# it anew).
+# Identifies a store by properties that a restored copy does not share: the cluster of databases,
+# its timeline (a point-in-time recovery begins another), the database, and the table itself
+# (pg_restore creates it again).
 STORE = """
     SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id
         FROM pg_control_checkpoint()),
@@ -256,15 +258,15 @@ STORE = """
 
 
 def store(tx: Transaction) -> str:
-    """Which store this is, in the database's own words: a copy of it, restored, is another."""
+    """Returns the identity of this store; a restored copy has another."""
     row = tx.execute(STORE).fetchone()
     assert row is not None
     return str(row["store"])
 
 
 def meet_store(tx: Transaction, clock: Clock) -> int:
-    """The epoch of this store; a new one begins when the database is another than the one that was
-    last looked at.
+    """Returns the epoch of this store; begins a new one if the database is another than the one
+    recorded.
     """
     row = tx.execute(
         f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({STORE}) AS found"
@@ -275,7 +277,7 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
     if not row["known"]:
         tx.execute("UPDATE relay SET store = %s WHERE store = ''", (row["store"],))
         return int(row["epoch"])
-    # Of two processes that notice at once, one begins the epoch.
+    # If two processes notice at once, one of them begins the epoch.
     if tx.execute(
         "UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])
     ).rowcount:
@@ -286,8 +288,8 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
 def begin_epoch(tx: Transaction, clock: Clock, after: int = 0) -> None:
     """Begins an epoch, and with it a round.
 
-    An epoch is the time at which it began, in seconds, but always later than the one before and
-    than `after`, also when the machine's clock went back.
+    An epoch is the time of its beginning in seconds, but always later than the one before and than
+    `after`, even if the machine's clock went back.
     """
     tx.execute(
         "UPDATE relay SET epoch = greatest(epoch + 1, %s + 1, %s), round = round + 1, epoch_round ="

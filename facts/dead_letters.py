@@ -1,7 +1,7 @@
-"""Dead letters: records that can't be read, kept sealed; and what an operator may do about them and
-about held facts: list, try again, give up.
+"""Dead letters: unreadable records, stored sealed. Operators list dead letters and held facts,
+retry them, or discard them.
 
-Giving up is the only way past a fact that had no effect. It is on the trail, with the operator's
+Discarding is the only way past a fact that had no effect. The trail records it with the operator's
 reason.
 """
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chassis import audit, inbox, records
+from chassis import audit
 from chassis.db import Transaction
-from chassis.outbox import Fact
 from chassis.tokens import Caller
+from facts import inbox, records
+from facts.outbox import Fact
 from keys.sealing import Keyring
 
 OPERATIONS = Caller("operations", "system", "")
@@ -22,7 +23,7 @@ OPERATIONS = Caller("operations", "system", "")
 
 @dataclass(frozen=True)
 class Record:
-    """A record as it came from its topic."""
+    """A record as it was read from its topic."""
 
     topic: str
     partition: int
@@ -34,7 +35,7 @@ class Record:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """What waits for an operator.
+    """A held fact or an unreadable record that waits for an operator.
 
     `kind` is `held` (a fact; id is subject/version) or `unreadable` (a record).
     """
@@ -50,10 +51,10 @@ class DeadLetter:
     type: str = ""
 
 
-def keep(
+def save(
     tx: Transaction, keyring: Keyring, consumer: str, record: Record, reason: str, now: datetime
 ) -> bool:
-    """Keeps a record, sealed; False when it lies there already (read again, it is the same)."""
+    """Stores a record, sealed; returns False if the same record is stored already."""
     packed = records.pack(record.key, record.value, record.headers)
     identity = hashlib.sha256(packed).hexdigest()[:32]
     return bool(
@@ -76,7 +77,7 @@ def keep(
 
 
 def count(tx: Transaction, consumer: str) -> int:
-    """How many records lie there."""
+    """Returns the number of stored records of a consumer."""
     row = tx.execute(
         "SELECT count(*) AS n FROM dead_letters WHERE consumer = %s", (consumer,)
     ).fetchone()
@@ -86,9 +87,9 @@ def count(tx: Transaction, consumer: str) -> int:
 def take_redriven(
     tx: Transaction, keyring: Keyring, consumer: str, limit: int
 ) -> list[tuple[str, Record]]:
-    """(id, record) of those that an operator wants read again.
+    """Returns (id, record) of the records that an operator wants to be read again.
 
-    Their mark is taken off: what still can't be read stays where it is.
+    Clears their marks: a record that is still unreadable stays.
     """
     rows = tx.execute(
         "UPDATE dead_letters SET redrive = false WHERE (consumer, id) IN"
@@ -104,12 +105,14 @@ def take_redriven(
 
 
 def remove(tx: Transaction, consumer: str, identity: str) -> None:
-    """Takes away a record that could be read."""
+    """Deletes a record that could be read."""
     tx.execute("DELETE FROM dead_letters WHERE consumer = %s AND id = %s", (consumer, identity))
 
 
 def waiting(tx: Transaction) -> list[DeadLetter]:
-    """All that waits for an operator, of every consumer of this service, longest first."""
+    """Returns all held facts and unreadable records, of every consumer of this service, oldest
+    first.
+    """
     rows = tx.execute(
         "SELECT 'held' AS kind, consumer, subject || '/' || version AS id, topic, reason, attempts,"
         " parked_at AS since, next_try_time, type"
@@ -123,7 +126,7 @@ def waiting(tx: Transaction) -> list[DeadLetter]:
 def chosen(
     letters: Sequence[DeadLetter], *, identity: str = "", subject: str = ""
 ) -> list[DeadLetter]:
-    """Of these the one with this id, or those of this subject; all when neither is named."""
+    """Returns the letter with this id, or those of this subject; all if neither is given."""
     if identity:
         return [letter for letter in letters if letter.id == identity]
     if subject:
@@ -136,7 +139,7 @@ def chosen(
 
 
 def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
-    """Lets the running service try these again at once."""
+    """Lets the running service retry these at once."""
     for letter in letters:
         if letter.kind == "held":
             subject, _, version = letter.id.rpartition("/")
@@ -154,7 +157,7 @@ def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: da
 
 
 def discard(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
-    """Gives these up: a held fact has no effect for ever, and those behind it go on."""
+    """Discards these: a held fact never takes effect, and the facts behind it go on."""
     for letter in letters:
         if letter.kind == "held":
             _release(tx, letter)
@@ -170,7 +173,7 @@ def _release(tx: Transaction, letter: DeadLetter) -> None:
         " WHERE consumer = %s AND subject = %s AND version = %s",
         (letter.consumer, subject, int(version)),
     ).fetchone()
-    if row and inbox.position(tx, letter.consumer, Fact(**row)) is inbox.Position.HELD:
+    if row and inbox.position(tx, letter.consumer, Fact(**row)) is inbox.FactPosition.HELD:
         inbox.advance(tx, letter.consumer, Fact(**row))
 
 

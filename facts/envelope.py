@@ -1,15 +1,15 @@
-"""The envelope of a fact: CloudEvents 1.0 in Kafka's binary mode, signed by the service that says
-it.
+"""The envelope of a fact: CloudEvents 1.0 in Kafka's binary mode, signed by the service that
+publishes it.
 
-Attributes travel as `ce_…` headers, the body is the bare protobuf message. The signature (Ed25519,
-header `enlace-signature`) covers id, type, source, time, body and, where there is one, the epoch:
-whoever can write to the topic can still not speak for a service.
+Attributes travel as `ce_…` headers, and the body is the bare protobuf message. The signature
+(Ed25519, header `enlace-signature`) covers id, type, source, time, body and, if present, the epoch.
+So write access to the topic is not enough to publish in a service's name.
 
-The header `traceparent` names the request that a fact goes back to; it is not signed, for nothing
-is decided by it.
+The header `traceparent` names the request that caused the fact. It is not signed, since no decision
+depends on it.
 
-The extension attributes `epoch` and `epochbase` are there only once the service's store has been
-restored from a copy (chassis.outbox says what they mean).
+The extension attributes `epoch` and `epochbase` are present only after the service's store was
+restored from a copy (facts.outbox explains them).
 """
 
 import re
@@ -22,7 +22,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_binary, to_binary
 from cloudevents.core.v1.event import CloudEvent
 
 from chassis import trace
-from chassis.outbox import Fact
+from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 
 CONTENT_TYPE = "application/protobuf"
@@ -30,16 +30,16 @@ SIGNATURE = "enlace-signature"
 _EPOCH, _BASE = "epoch", "epochbase"
 _SUBJECT = r"[0-9a-zA-Z_-]{1,64}"
 _ID = re.compile(rf"({_SUBJECT})/([1-9][0-9]{{0,17}})")
-# Limits of what a consumer's database stores, and reads back.
+# Limits of the values that a consumer's database can store and read back.
 _TYPE = re.compile(r"[!-~]{1,200}")
-_LARGEST_EPOCH = 2**40  # seconds; the next one has room, too
+_LARGEST_EPOCH = 2**40  # seconds; leaves room for the next epoch
 _LARGEST_BASE = 10**18
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Unreadable(Exception):
-    """A record that is no fact of anybody's (`reason`: headers, source, signature), or one that no
-    consumer could store (limits).
+    """A record is no valid fact (`reason`: headers, source, signature), or no consumer could store
+    it (limits).
     """
 
     def __init__(self, reason: str) -> None:
@@ -48,13 +48,13 @@ class Unreadable(Exception):
 
 
 class NewerKind(Exception):
-    """A handler's answer to a kind of fact that it does not know: said by a later version than this
-    consumer, which can't judge what it would miss.
+    """A handler does not know this kind of fact: a later version published it, and this consumer
+    can't judge what it would miss.
     """
 
 
 class _Protobuf:
-    """The body is bytes already; CloudEvents need not look into it."""
+    """A CloudEvents format for a body that is bytes already."""
 
     def read(self, event_factory: EventFactory | None, data: str | bytes) -> BaseCloudEvent:
         raise ValueError("binary mode only")
@@ -77,7 +77,9 @@ class _Protobuf:
 
 
 def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
-    """Key, body and headers of the Kafka record for a fact said by `source` (enlace/<service>)."""
+    """Returns key, body and headers of the Kafka record for a fact of `source`
+    (enlace/<service>).
+    """
     extensions = {_EPOCH: fact.epoch, _BASE: fact.base} if fact.epoch else {}
     event = CloudEvent(
         {
@@ -105,13 +107,13 @@ def unpack(
     body: bytes | None,
     trusted_signers: Mapping[str, SignatureCheck],
 ) -> Fact:
-    """The fact in a record, if its source is one of `trusted_signers` and signed it; raises
-    Unreadable otherwise.
+    """Returns the fact in a record. Raises Unreadable unless its source is one of `trusted_signers`
+    and signed it.
     """
     listed = list(headers)
     headers_by_name = dict(listed)
-    # The library reads names in any case, and the signature is over names in lower case: no second
-    # header may say otherwise.
+    # The library ignores the case of names, and the signature covers names in lower case: two
+    # headers that differ in case only are refused.
     if len({name.lower() for name, _ in listed}) < len(listed) or None in headers_by_name.values():
         raise Unreadable("headers")
     signature = headers_by_name.pop(SIGNATURE, b"")
@@ -124,8 +126,7 @@ def unpack(
         time = event.get_time()
         epoch, base = (int(headers_by_name.get(f"ce_{name}", b"0")) for name in (_EPOCH, _BASE))
     except Exception as error:
-        # CloudEvents raises its own group of errors, the decoders theirs: all of them mean the same
-        # here
+        # CloudEvents and the decoders raise errors of many classes, all for malformed headers
         raise Unreadable("headers") from error
     if (
         match is None
@@ -152,13 +153,13 @@ def unpack(
 
 
 def is_subject(value: bytes) -> bool:
-    """Whether a fact can have this subject."""
+    """Returns True if a fact can have this subject."""
     return re.fullmatch(_SUBJECT.encode(), value) is not None
 
 
 def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:
     names = ["ce_id", "ce_type", "ce_source", "ce_time"]
-    # Without an epoch the bytes are those that were signed before there were epochs, so that both
-    # versions run side by side.
+    # Without an epoch the signed bytes equal those of versions without epochs, so that both
+    # versions can run side by side.
     names += [f"ce_{name}" for name in (_EPOCH, _BASE) if f"ce_{name}" in headers]
     return b"\n".join(headers.get(name, b"") for name in names) + b"\n" + body

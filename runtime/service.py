@@ -1,6 +1,6 @@
-"""What every service process is made of: each object is made here, once, in reading order.
+"""The parts that every service process has. Each object is created here once, in reading order.
 
-What only one service has stands in its `__main__`.
+The `__main__` of a service creates its further objects.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,27 +8,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from chassis import heads, service_runner
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
-from chassis.heads import Heads
-from chassis.kafka import REPLAYS, Broker
-from chassis.relay import Relay, Replays
-from chassis.rpc import Server, Servicer
+from chassis.rpc import Servicer
+from chassis.server import Server
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import AddressReader, Caller, Verifier
-from chassis.witness import Witness
+from facts.kafka import REPLAYS, Broker
+from facts.relay import Relay, Replays
+from facts.witness import Witness
 from keys import key_folder, sealing_keys
 from keys.check import KeyCheck
 from keys.sealing import Keyring, Signer
+from runtime import service_runner
+from trail import heads
+from trail.heads import Heads
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What every service has. `topic` is that of the facts that it tells."""
+    """The parts of a service process. `topic` is the topic of the facts that it publishes."""
 
     name: str
     topic: str
@@ -44,7 +46,7 @@ class Parts:
     key_check: KeyCheck
 
     def server(self, servicers: Sequence[Servicer]) -> Server:
-        """Answers calls, by the settings."""
+        """Returns a server with these servicers, by the settings."""
         settings = self.settings
         return Server(
             settings.listen,
@@ -56,8 +58,8 @@ class Parts:
         )
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
-        """What goes on in the background of every service: it checks its keys, tells facts, tells
-        them again, forgets what is over (`sweep`), and witnesses trails.
+        """Returns the background loops of every service: they check its keys, publish facts, repeat
+        facts on request, delete expired rows (`sweep`), and witness trails.
         """
         return [
             Relay(
@@ -70,8 +72,8 @@ class Parts:
         ]
 
     def witness(self, topic: str, teller: str, kind: str) -> Loop:
-        """Keeps the records of another service's topic (facts of type `kind`), for the case that
-        every broker loses them.
+        """Returns a loop that stores the records of another service's topic (facts of type `kind`),
+        in case every broker loses them.
         """
         trusted_signers = key_folder.trusted_signers(self.settings.keys, self.name, teller)
         return Witness(
@@ -91,7 +93,7 @@ class Parts:
     ) -> int:
         """Runs until SIGTERM; returns the exit code.
 
-        `ready`: whether it has what it needs beside its parts.
+        `ready` reports whether the service has everything that it needs beside its parts.
         """
         return service_runner.run(
             server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong,
@@ -108,9 +110,9 @@ def make(
     hears: Sequence[str] = (),
     view_of: Callable[[Caller], str] = lambda caller: "",
 ) -> Parts:
-    """Nothing is opened or started yet.
+    """Creates the parts; opens and starts nothing yet.
 
-    `hears` are the topics of others; `view_of` as in Database.
+    `hears` lists the topics of other services that it reads; `view_of` is as in Database.
     """
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
@@ -127,7 +129,7 @@ def make(
     addresses = AddressReader(gateways, f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of, marker=Marker(keyring))
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
-    witnesses = Heads(
+    audit_heads = Heads(
         name, database, broker, signer, key_folder.trusted_signers(settings.keys), clock
     )
     return Parts(
@@ -141,6 +143,6 @@ def make(
         addresses,
         database,
         broker,
-        witnesses,
+        audit_heads,
         KeyCheck(database, keyring),
     )

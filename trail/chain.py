@@ -1,0 +1,128 @@
+"""Verifies the chain of an audit trail: recomputes the hash of each row, and checks its mark and
+the heads that other services store.
+
+Nothing that the database states about the chain is trusted.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+
+from chassis.audit import Head, Marker
+from chassis.db import Bounded, Transaction
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A place at which the trail is not valid. `reason` is altered, missing, forked (another row
+    was witnessed there), cut (later rows were witnessed), forged (the mark was not made with the
+    service's key), unmarked (no mark), untied (a worker's or a key's row without a token) or
+    repeated (a copy of an earlier row).
+    """
+
+    sequence: int
+    reason: str
+
+
+_ROLLING = timedelta(hours=1)
+"""Time after the first marked row in which the previous version, which makes no marks, may still
+run.
+"""
+
+# A row in the format of its hash, made by built-in functions only (migration 3 has the same one),
+# with the hash before it and the mark behind it.
+_LINES = (
+    "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch"
+    " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
+    " actor_kind, actor_id, organization_id, action, object_id, purpose_code,"
+    " array_to_string(detail_codes, ','), allowed::int, reason,"
+    " token_hash, (extract(epoch FROM token_end) * 1000000)::bigint, encode(mark, 'hex')"
+    " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence) TO STDOUT (NULL '')"
+)
+
+
+def marked_since(tx: Transaction) -> int | None:
+    """Returns the sequence from which on each row must have a mark; None if no row has one yet.
+
+    Rows from before an update have none.
+    """
+    row = tx.execute(
+        "WITH first AS (SELECT sequence, recorded_time FROM audit WHERE mark IS NOT NULL"
+        " ORDER BY sequence LIMIT 1)"
+        " SELECT CASE WHEN sequence = 1 THEN 1 ELSE (SELECT min(audit.sequence) FROM audit"
+        " WHERE audit.sequence > first.sequence"
+        " AND audit.recorded_time > first.recorded_time + %s) END AS sequence FROM first",
+        (_ROLLING,),
+    ).fetchone()
+    return row["sequence"] if row else None
+
+
+def repeated(tx: Transaction) -> list[Finding]:
+    """Returns a finding for each row with the mark of an earlier row: a mark is made once."""
+    rows = tx.execute(
+        "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
+        " ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
+        " WHERE times > 1 ORDER BY sequence"
+    )
+    return [Finding(row["sequence"], "repeated") for row in rows]
+
+
+def verify(
+    tx: Transaction,
+    after: Head,
+    until: int,
+    witnessed: Mapping[int, Iterable[bytes]],
+    marked: int | None = None,
+) -> tuple[Head, list[Finding]]:
+    """Recomputes the chain from the row after `after` to the one at `until`; `witnessed` holds the
+    hashes that others store, by sequence.
+
+    Checks marks if the service's own key is available; from the sequence `marked` on
+    (`marked_since`), a row without one is a finding. Returns the last row with its computed hash,
+    and the findings up to there.
+    """
+    findings: list[Finding] = []
+    marker = tx.marker if isinstance(tx, Bounded) else None
+    last, expected = after.sequence, after.hash
+    with tx.cursor() as cursor, cursor.copy(_LINES, (after.sequence, until)) as rows:
+        for row in rows:
+            stored_hash, _, text = bytes(row[:-1]).partition(b"\t")
+            line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
+            sequence = int(line[: line.index(b"\t")])
+            if sequence != last + 1:
+                findings.append(Finding(last + 1, "missing"))
+            digest = sha256(expected + line)
+            fits = digest.hexdigest().encode() == stored_hash
+            # continues with the stored hash, so that later rows are not all reported as altered
+            expected = digest.digest() if fits else bytes.fromhex(stored_hash.decode())
+            if not fits:
+                findings.append(Finding(sequence, "altered"))
+            if any(seen != expected for seen in witnessed.get(sequence, ())):
+                findings.append(Finding(sequence, "forked"))
+            due = marked is not None and sequence >= marked
+            reason = (
+                _unproven(marker, line, token_hash, token_end, mark, due=due)
+                if fits and marker
+                else ""
+            )
+            if reason:
+                findings.append(Finding(sequence, reason))
+            last = sequence
+    if last < until:
+        findings.append(Finding(last + 1, "missing"))
+    return Head(last, expected), findings
+
+
+def _unproven(
+    marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
+) -> str:
+    """Returns the reason why a row's mark does not prove it; "" if it does."""
+    if not mark:
+        return "unmarked" if due else ""
+    _, time, _, contents = line.split(b"\t", 3)
+    if not marker.holds(
+        bytes.fromhex(mark.decode()), b"\t".join((time, contents, token_hash, token_end))
+    ):
+        return "forged"
+    return "untied" if not token_hash and contents.startswith((b"worker\t", b"key\t")) else ""

@@ -92,7 +92,7 @@ WITH endpoint AS MATERIALIZED (
         FROM done WHERE %(sent)s::timestamptz IS NOT NULL
 ), freed AS (
     -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the
-        senders look again, always.
+    -- senders look again, always.
     UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE
         WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
     WHERE id = %(webhook)s AND busy_until = %(lease)s

@@ -4,18 +4,25 @@ databases in it by the dozen.
 A database is a copy of a template that was migrated once per process, so each module, or each test,
 can have an empty one of its own in a twentieth of a second. Its limit: not durable (fsync off);
 tests of what survives a power cut bring their own.
+
+Many short runs in a row may share one server: who starts them sets `LENT` to what `Server.lent`
+says. A run then takes away its databases, and leaves the templates to the next.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.db import migrate
 from local.postgres import Login, Postgres
+
+LENT = "ENLACE_TEST_POSTGRES"
+"""The environment's variable that names a running server for the tests."""
 
 
 @dataclass(frozen=True)
@@ -35,30 +42,41 @@ class Server:
     """
 
     def __init__(self) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
-        if os.geteuid() == 0:
-            # then it can work in place, as nobody, and leaves nothing in the system's folders
-            self._home.chmod(0o711)
-        self.engine = Postgres(self._home, durable=False)
-        self.engine.start()
-        self._templates: dict[tuple[str, tuple[Path, ...]], str] = {}
-        self._made = 0
+        port, _, home = os.environ.get(LENT, "").partition(" ")
+        self._borrowed = bool(home)
+        if self._borrowed:
+            self._home = Path(home)
+            self.engine = Postgres(self._home, port=int(port), durable=False)
+        else:
+            self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
+            if os.geteuid() == 0:
+                # then it can work in place, as nobody, and leaves nothing in the system's folders
+                self._home.chmod(0o711)
+            self.engine = Postgres(self._home, durable=False)
+            self.engine.start()
+        self._made: list[str] = []
+
+    @property
+    def lent(self) -> str:
+        """The value of `LENT` for those who are to use this server."""
+        return f"{self.engine.port} {self._home}"
 
     def database(self, service: str = "tests", migrations: Sequence[Path] = ()) -> Database:
         """A new database of its own, with what the migrations in these folders make.
 
         Roles are `SERVICE_owner` and `SERVICE`.
         """
-        key = (service, tuple(migrations))
-        if key not in self._templates:
-            name = f"template_{service}_{len(self._templates)}"
-            self.engine.ensure(name, _owner(service), _app(service))
+        folders = " ".join(str(folder) for folder in migrations)
+        template = f"template_{service}_{zlib.crc32(folders.encode()):x}"
+        made = self._home / template  # a mark for the others who use this server
+        if not made.exists():
+            self.engine.ensure(template, _owner(service), _app(service))
             if migrations:
-                migrate(self._place(name, service).migration_url, list(migrations))
-            self._templates[key] = name
-        self._made += 1
-        place = self._place(f"{service}_{self._made}", service)
-        self.engine.clone(self._templates[key], place.name)
+                migrate(self._place(template, service).migration_url, list(migrations))
+            made.touch()
+        place = self._place(f"{service}_{os.getpid()}_{len(self._made)}", service)
+        self._made.append(place.name)
+        self.engine.clone(template, place.name)
         return place
 
     @property
@@ -70,7 +88,11 @@ class Server:
         self.engine.drop(database.name)
 
     def close(self) -> None:
-        self.engine.remove()
+        if not self._borrowed:
+            self.engine.remove()
+            return
+        for name in self._made:
+            self.engine.drop(name)
 
     def _place(self, name: str, service: str) -> Database:
         return Database(

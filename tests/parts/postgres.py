@@ -6,12 +6,14 @@ can have an empty one of its own in a twentieth of a second. Its limit: not dura
 tests of what survives a power cut bring their own.
 
 Many short runs in a row may share one server: who starts them sets `LENT` to what `Server.lent`
-says. A run then takes away its databases, and leaves the templates to the next.
+says. A run then takes away its databases, and leaves the templates to the next. `python -m
+tests.parts.postgres` starts one, prints that, and ends with its standard input.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -108,3 +110,10 @@ def _owner(service: str) -> Login:
 
 def _app(service: str) -> Login:
     return Login(service, "app-password")
+
+
+if __name__ == "__main__":
+    server = Server()
+    print(server.lent, flush=True)
+    sys.stdin.read()
+    server.close()

@@ -17,7 +17,7 @@ from bench.transitions import Lives
 from chassis import audit
 from protos.referrals.v1 import enquiries_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import Urgency
+from services.referrals.network.domain.deadline import Urgency
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast
 

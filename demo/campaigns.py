@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 from chassis.db import Transaction
 from demo.network import Network, id_of
-from services.referrals.domain.campaign import Campaign, Placement
-from services.referrals.domain.codes import check_character
-from services.referrals.store import campaigns
+from services.referrals.line.domain.campaign import Campaign, Placement
+from services.referrals.line.store import campaigns
+from services.referrals.network.domain.codes import check_character
 
 _ID = id_of("campaign", "llama-y-vive")
 _AGO = timedelta(weeks=6)

@@ -5,9 +5,10 @@ not answered yet.
 from datetime import datetime, timedelta
 
 from demo.network import Network, id_of
-from services.referrals.domain.deadline import Calendar, Urgency
-from services.referrals.domain.enquiry import MAYBE, NO, Content, Enquiry, Service
-from services.referrals.domain.unsafe import Unsafe
+from services.referrals.files.domain.unsafe import Unsafe
+from services.referrals.network.domain.deadline import Calendar, Urgency
+from services.referrals.network.domain.service import Service
+from services.referrals.referrals.domain.enquiry import MAYBE, NO, Content, Enquiry
 
 ASKED = (
     ("luna-nueva", "camas"),

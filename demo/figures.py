@@ -6,8 +6,14 @@ import random
 from datetime import datetime, timedelta
 
 from chassis.db import Transaction
-from services.referrals.domain.figures import Cell, end_of, last_settled, published, quarter_of
-from services.referrals.store import figures
+from services.referrals.referrals.domain.figures import (
+    Cell,
+    end_of,
+    last_settled,
+    published,
+    quarter_of,
+)
+from services.referrals.referrals.store import figures
 
 QUARTERS = 7
 _ROUTES = {

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from demo.campaigns import code
 from demo.network import Network, id_of
 from demo.story import File, Story
-from services.referrals.domain.contact import Contact
-from services.referrals.domain.deadline import Calendar, Urgency
-from services.referrals.domain.person import Coarse, Identity, Person, SafeContact
-from services.referrals.domain.triage import Triage
+from services.referrals.files.domain.person import Coarse, Identity, Person, SafeContact
+from services.referrals.line.domain.contact import Contact
+from services.referrals.line.domain.triage import Triage
+from services.referrals.network.domain.deadline import Calendar, Urgency
 
 IMMEDIATE, EMERGENCY, URGENT, NORMAL = (
     Urgency.IMMEDIATE,

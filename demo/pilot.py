@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from demo.network import Network, id_of
 from demo.story import File, Story
-from services.referrals.domain.deadline import Calendar, Urgency
-from services.referrals.domain.person import Coarse, Identity, Person, SafeContact, age_band
+from services.referrals.files.domain.person import Coarse, Identity, Person, SafeContact, age_band
+from services.referrals.network.domain.deadline import Calendar, Urgency
 
 TOTAL, FROM_CHINANDEGA = 26, 13
 LAST_DAY = datetime(2006, 12, 22, tzinfo=UTC)

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from chassis.db import Transaction
 from demo.network import id_of
 from demo.story import File, Story
-from services.referrals.domain.plan import Plan, StepState
-from services.referrals.store import plans, referrals
-from services.referrals.usecases.pathways import shipped
+from services.referrals.plans.domain.plan import Plan, StepState
+from services.referrals.plans.store import plans
+from services.referrals.plans.usecases.pathways import shipped
+from services.referrals.referrals.store import referrals
 
 HOME, AWAY = "keyling", "journey"
 LEGS = {"RET.TRA": "travel", "RET.REC": "reception", "HOU.SAFE": "housing"}

@@ -16,14 +16,14 @@ from demo.secret_words import Words
 from demo.story import File, Story
 from keys import key_folder
 from keys.sealing import Signer
-from services.referrals.domain.enquiry import Enquiry
-from services.referrals.store import enquiries as enquiry_book
-from services.referrals.store import referrals
-from services.referrals.store.contacts import Contacts
-from services.referrals.store.people import People as Files
-from services.referrals.store.receipts import Receipts
-from services.referrals.usecases.calendar import CountryCalendar
-from services.referrals.usecases.contacts import HASHER
+from services.referrals.files.store.people import People as Files
+from services.referrals.files.store.receipts import Receipts
+from services.referrals.line.store.contacts import Contacts
+from services.referrals.line.usecases.contacts import HASHER
+from services.referrals.network.usecases.calendar import CountryCalendar
+from services.referrals.referrals.domain.enquiry import Enquiry
+from services.referrals.referrals.store import enquiries as enquiry_book
+from services.referrals.referrals.store import referrals
 
 NAME = "referrals"
 

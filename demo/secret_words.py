@@ -8,8 +8,8 @@ import random
 
 from chassis.errors import Unauthenticated
 from keys.sealing import Keyring
-from services.referrals.domain.codes import ALPHABET
-from services.referrals.domain.contact import read_reference
+from services.referrals.line.domain.contact import read_reference
+from services.referrals.network.domain.codes import ALPHABET
 
 # Short words without accents, easy to type on any keyboard.
 _WORDS = (

@@ -14,11 +14,12 @@ from typing import Any
 from chassis.wire import numbers
 from demo.network import Network, id_of
 from protos.referrals.v1 import people_pb2
-from services.referrals.domain.consent import Circumstances, Receipt
-from services.referrals.domain.deadline import Calendar, Urgency
-from services.referrals.domain.person import FieldGroup, Identity, Person, SafeContact
-from services.referrals.domain.referral import Actor, Referral
-from services.referrals.domain.unsafe import Unsafe
+from services.referrals.files.domain.consent import Circumstances, Receipt
+from services.referrals.files.domain.person import FieldGroup, Identity, Person, SafeContact
+from services.referrals.files.domain.unsafe import Unsafe
+from services.referrals.network.domain.deadline import Calendar, Urgency
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
 
 # What a receiver needs to help: never more than the need asks for.
 _GROUPS = {

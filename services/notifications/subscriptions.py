@@ -6,9 +6,11 @@ Facts that tell nobody are taken in all the same; a kind that is newer than this
 from collections.abc import Callable
 
 from chassis.clock import Clock
+from chassis.contract import words_of
 from chassis.db import Transaction
 from chassis.envelope import NewerKind
 from chassis.outbox import Fact
+from protos.referrals.v1 import facts_pb2
 from services.notifications import wire
 from services.notifications.usecases import hear
 
@@ -17,6 +19,13 @@ PARTNERS = "enlace.partners.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
 """Topic and type of facts that are witnessed: kept as referrals signed them."""
 TOPIC = "enlace.notifications.v1"
+
+_OTHERS = tuple(
+    name
+    for message in facts_pb2.DESCRIPTOR.message_types_by_name
+    if (name := words_of(message).removesuffix("_fact")) not in ("referral", "enquiry")
+)
+"""Subjects of the facts of referrals whose notices all follow one rule."""
 
 Handler = Callable[[Transaction, Fact], None]
 
@@ -31,22 +40,7 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
             hear.referral(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         elif wire.verb_of(fact, "enquiry"):
             hear.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
-        elif name := next(
-            (
-                name
-                for name in (
-                    "contact",
-                    "callback",
-                    "receipt",
-                    "erasure",
-                    "anomaly",
-                    "emergency",
-                    "export",
-                )
-                if wire.verb_of(fact, name)
-            ),
-            "",
-        ):
+        elif name := next((name for name in _OTHERS if wire.verb_of(fact, name)), ""):
             hear.subject(tx, fact, name, clock.now(), by_email=by_email)
         else:
             raise NewerKind

@@ -35,48 +35,50 @@ from protos.referrals.v1 import (
     referrals_pb2,
 )
 from services.referrals import config, subscriptions
-from services.referrals.domain.openings import AN_HOUR
-from services.referrals.store import contacts as contact_book
-from services.referrals.store import emergencies as emergency_book
-from services.referrals.store import enquiries as enquiry_book
-from services.referrals.store import renewals as renewal_book
-from services.referrals.store.contact_notes import ContactNotes
-from services.referrals.store.contacts import Contacts as ContactBook
-from services.referrals.store.members import check_standing, view_of
-from services.referrals.store.people import People as Files
-from services.referrals.store.receipts import Receipts
-from services.referrals.usecases import erasures
-from services.referrals.usecases.advice import Advice
-from services.referrals.usecases.advice import shipped as shipped_cards
-from services.referrals.usecases.ages import AgeNoter
-from services.referrals.usecases.anomalies import Anomalies
-from services.referrals.usecases.campaigns import Campaigns
-from services.referrals.usecases.contacts import (
+from services.referrals.files.domain.openings import AN_HOUR
+from services.referrals.files.store import emergencies as emergency_book
+from services.referrals.files.store.people import People as Files
+from services.referrals.files.store.receipts import Receipts
+from services.referrals.files.usecases.ages import AgeNoter
+from services.referrals.files.usecases.names import OF_A_SEARCHER, NameNoter
+from services.referrals.files.usecases.openings import Openings
+from services.referrals.line.store import contacts as contact_book
+from services.referrals.line.store.contact_notes import ContactNotes
+from services.referrals.line.store.contacts import Contacts as ContactBook
+from services.referrals.line.usecases.advice import Advice
+from services.referrals.line.usecases.advice import shipped as shipped_cards
+from services.referrals.line.usecases.campaigns import Campaigns
+from services.referrals.line.usecases.contacts import (
     LANES,
     OF_A_REFERENCE,
     OF_AN_ADDRESS,
     Contacts,
     ReferenceGate,
 )
-from services.referrals.usecases.deadlines import DeadlineScheduler
-from services.referrals.usecases.emergencies import Emergencies
-from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
-from services.referrals.usecases.erasing import Erasing
-from services.referrals.usecases.figures import Statistics
-from services.referrals.usecases.grants import Grants
-from services.referrals.usecases.lives import Lives
-from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter
-from services.referrals.usecases.openings import Openings
-from services.referrals.usecases.pathways import Pathways, shipped
-from services.referrals.usecases.people import People
-from services.referrals.usecases.plans import Plans
-from services.referrals.usecases.policies import Policies
-from services.referrals.usecases.references import References
-from services.referrals.usecases.referrals import Referrals
-from services.referrals.usecases.renewals import Renewals
-from services.referrals.usecases.trail import Audit
-from services.referrals.usecases.watch import Watch
-from services.referrals.wire import facts
+from services.referrals.network.store.members import check_standing, view_of
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.usecases.policies import Policies
+from services.referrals.network.wire.facts import TOPIC
+from services.referrals.people.usecases import erasures
+from services.referrals.people.usecases.anomalies import Anomalies
+from services.referrals.people.usecases.consents import Consents
+from services.referrals.people.usecases.emergencies import Emergencies
+from services.referrals.people.usecases.erasing import Erasing
+from services.referrals.people.usecases.people import People
+from services.referrals.people.usecases.references import References
+from services.referrals.people.usecases.trail import Audit
+from services.referrals.plans.usecases.pathways import Pathways, shipped
+from services.referrals.plans.usecases.plans import Plans
+from services.referrals.referrals.store import enquiries as enquiry_book
+from services.referrals.referrals.store import referrals as referral_store
+from services.referrals.referrals.store import renewals as renewal_book
+from services.referrals.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
+from services.referrals.referrals.usecases.figures import Statistics
+from services.referrals.referrals.usecases.grants import Grants
+from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.referrals import Referrals
+from services.referrals.referrals.usecases.renewals import Renewals
+from services.referrals.referrals.usecases.watch import Watch
 
 NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
@@ -119,7 +121,7 @@ class Made:
 
     servicers: list[Servicer]
     lives: Lives
-    people: People
+    consents: Consents
     erasing: Erasing
     contacts: Contacts
     enquiries: Enquiries
@@ -153,14 +155,15 @@ def make(
     grants = Grants(files, receipts)
     lives = Lives(files, plans, policies)
     searches = Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER)
-    people = People(files, lives, grants, receipts, plans, openings, searches, pages)
+    people = People(files, grants, openings, searches, pages)
+    consents = Consents(files, lives, receipts, plans, pages)
     notes = ContactNotes(keyring, files)
     gate = ReferenceGate(
         book, Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES), clock
     )
     contacts = Contacts(book, notes, files, policies, openings, gate, pages)
-    references = References(gate, book, notes, files, receipts, lives, people, policies)
-    erasing = Erasing(files, people, lives, contacts, pages)
+    references = References(gate, book, notes, files, receipts, lives, consents, policies)
+    erasing = Erasing(files, consents, lives, contacts, pages)
     enquiries = Enquiries(
         files,
         Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER),
@@ -177,17 +180,17 @@ def make(
     servicers = [
         Servicer(
             descriptor,
-            usecases,
+            *usecases,
             database=database,
             verifier=verifier,
             idempotency=idempotency,
             clock=clock,
             check_standing=check_standing,
         )
-        for descriptor, usecases in (
+        for descriptor, *usecases in (
             (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], referrals),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], Statistics()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], people),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], people, consents),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], contacts),
             (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], Campaigns(pages)),
             (advice_pb2.DESCRIPTOR.services_by_name["Advice"], Advice(shipped_cards())),
@@ -202,7 +205,7 @@ def make(
     return Made(
         servicers,
         lives,
-        people,
+        consents,
         erasing,
         contacts,
         enquiries,
@@ -219,7 +222,7 @@ def make(
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes and runs everything."""
     parts = service.make(
-        NAME, facts.TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
+        NAME, TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
     )
     made = make(
         parts.database,
@@ -244,7 +247,9 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             clock=parts.clock,
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
-        DeadlineScheduler(made.lives, parts.database, parts.clock).loop(),
+        DeadlineScheduler(
+            made.lives, parts.database, parts.clock, referral_store.next_clock_time, "clocks"
+        ).loop(),
         DeadlineScheduler(
             made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"
         ).loop(),

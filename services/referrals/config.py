@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chassis.config import ServiceSettings, Settings, WrongSettings, service_settings
-from services.referrals.domain.openings import AN_HOUR
+from services.referrals.files.domain.openings import AN_HOUR
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from chassis.db import Transaction
 from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from protos.partners.v1 import facts_pb2
-from services.referrals.domain.enquiry import Attribute
-from services.referrals.domain.person import Ages
-from services.referrals.usecases import members
-from services.referrals.usecases.lives import Lives
+from services.referrals.network.domain.service import Ages, Attribute
+from services.referrals.referrals.usecases import members
+from services.referrals.referrals.usecases.lives import Lives
 
 TOPIC = "enlace.partners.v1"
 # Which of what an enquiry may say a criterion of the directory is about.

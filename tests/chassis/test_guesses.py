@@ -9,7 +9,7 @@ import pytest
 
 from chassis.guesses import Budget
 from services.partners.usecases.sessions import OF_AN_ACCOUNT
-from services.referrals.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS
+from services.referrals.line.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS
 from tests.builders import NOON
 
 DAY = timedelta(days=1)

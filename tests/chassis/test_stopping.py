@@ -24,7 +24,7 @@ from local.process import Process, free_port
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc
 from services.notifications.__main__ import MIGRATIONS
 from services.referrals.__main__ import MIGRATIONS as REFERRALS
-from services.referrals.domain.contact import new_reference
+from services.referrals.line.domain.contact import new_reference
 from tests.parts import brokers
 from tests.parts.local_stack import ROOT
 from tests.parts.postgres import Database as Place

@@ -22,7 +22,7 @@ from protos.partners.v1.facts_pb2 import OrganizationFact
 from services.notifications import wire
 from services.notifications.domain.message import messages_of
 from services.notifications.domain.rules import told_of
-from services.referrals.domain.lifecycle import TRANSITIONS
+from services.referrals.referrals.domain.lifecycle import TRANSITIONS
 from tests.faults.work import OK, Call, Operation
 from tests.parts.local_stack import SERVICES
 from tests.parts.topics import Record

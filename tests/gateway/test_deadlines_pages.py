@@ -9,8 +9,8 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.site.network import deadlines
-from services.referrals.domain.deadline import FIRST_POLICY, KEYS
-from services.referrals.wire.referrals import policy_message
+from services.referrals.network.domain.deadline import FIRST_POLICY, KEYS
+from services.referrals.referrals.wire.referrals import policy_message
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
 
 

@@ -229,7 +229,7 @@ def test_d23_the_question_is_seen_needs_an_answer_and_loses_nothing(
     status, page, _ = post(client, **{**ASKED, "unsafe_code": "named"})
     assert (
         status,
-        "Con quién no" in re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL),
+        "No preguntar a" in re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL),
     ) == (200, True)
     status, page, _ = post(client, **{**ASKED, "unsafe_code": "named"}, sure="1")
     assert (

@@ -193,6 +193,15 @@ def test_d24_in_a_network_without_a_second_one_it_says_what_to_do(
     ) == (True, False, True)
 
 
+def test_d24_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its_removal(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetOrganization"] = member(d.ORGANIZATION_STATUS_PROBATION)
+    page = client.get(PAGE).text
+    assert f'href="/directory/organizations/{OTHER}#leave"' in page
+    assert '<form method="post"' not in page.split("<main", 1)[1]
+
+
 @pytest.mark.parametrize("away", ["CountMemberWork", "CountMemberWebhooks", "CountMemberAccess"])
 def test_d24_at_midnight_it_can_be_stopped_though_a_service_is_away(
     away: str, played: PlayedServices, client: FlaskClient

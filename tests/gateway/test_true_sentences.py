@@ -28,7 +28,7 @@ from services.gateway.edge.clients import Clients, ServiceFault
 from services.gateway.edge.gates import LATELY, Gate
 from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.parts import due
-from services.referrals.store.enquiries import UNMET_SINCE
+from services.referrals.referrals.store.enquiries import UNMET_SINCE
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in
 from tests.gateway.served_gateway import Service, refusing

@@ -250,7 +250,7 @@ def test_a_message_that_reached_nobody_is_told_to_the_coordination() -> None:
 
 
 def test_every_verb_that_the_referrals_service_says_is_known() -> None:
-    from services.referrals.domain.lifecycle import TRANSITIONS
+    from services.referrals.referrals.domain.lifecycle import TRANSITIONS
 
     beside_the_table = {
         "clock_reminded",

@@ -16,7 +16,7 @@ from protos.notifications.v1 import facts_pb2 as notifications_facts
 from protos.partners.v1 import facts_pb2 as partners_facts
 from protos.referrals.v1 import facts_pb2 as referrals_facts
 from protos.stubs import FILES
-from services.referrals.wire import facts
+from services.referrals.network.wire import facts
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = [

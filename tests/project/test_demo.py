@@ -41,10 +41,11 @@ from keys import key_folder
 from services.partners.domain.organization import OrganizationType
 from services.partners.store import workers
 from services.partners.usecases.passwords import holds
-from services.referrals.domain.figures import SMALLEST, published
-from services.referrals.domain.lifecycle import BY_VERB, State
-from services.referrals.usecases import figures
-from services.referrals.usecases.calendar import CountryCalendar
+from services.referrals.network.domain.counts import SMALLEST
+from services.referrals.network.usecases.calendar import CountryCalendar
+from services.referrals.referrals.domain.figures import published
+from services.referrals.referrals.domain.lifecycle import BY_VERB, State
+from services.referrals.referrals.usecases import figures
 from tests.parts.postgres import Server
 
 pytestmark = pytest.mark.long

@@ -58,8 +58,8 @@ def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
     }
     assert named == {
         "chassis/second.py": 1,
-        "services/referrals/domain/emergency.py": 1,  # of the organisation that opened
-        "services/referrals/domain/plan.py": 1,  # a system
+        "services/referrals/files/domain/emergency.py": 1,  # of the organisation that opened
+        "services/referrals/plans/domain/plan.py": 1,  # a system
     }
 
 

@@ -29,17 +29,20 @@ FILES = sorted(
 RULES = (
     # what each looks at, and what follows
     "services/partners/domain/matching.py: enlace.partners.v1.Criterion",
-    "services/referrals/domain/callback.py: enlace.referrals.v1.DayBand",  # how many days from now
-    "services/referrals/domain/callback.py: enlace.referrals.v1.HourBand",  # from when until when
+    # how many days from now
+    "services/referrals/line/domain/callback.py: enlace.referrals.v1.DayBand",
+    # from when until when
+    "services/referrals/line/domain/callback.py: enlace.referrals.v1.HourBand",
     # whom an override reaches
-    "services/referrals/domain/codes.py: enlace.partners.v1.OrganizationType",
+    "services/referrals/network/domain/codes.py: enlace.partners.v1.OrganizationType",
     # what a caller hears of each state
-    "services/referrals/domain/contact.py: enlace.referrals.v1.State",
+    "services/referrals/line/domain/contact.py: enlace.referrals.v1.State",
     # the three answers, by name, in the rules of the triage
-    "services/referrals/domain/triage.py: enlace.referrals.v1.Answer",
+    "services/referrals/line/domain/triage.py: enlace.referrals.v1.Answer",
     # by name, in the rules of the triage
-    "services/referrals/domain/triage.py: enlace.referrals.v1.Pathway",
-    "services/referrals/store/boxes.py: enlace.referrals.v1.Box",  # the condition of each box
+    "services/referrals/line/domain/triage.py: enlace.referrals.v1.Pathway",
+    # the condition of each box
+    "services/referrals/referrals/store/boxes.py: enlace.referrals.v1.Box",
 )
 # of a list's words in one literal: that is the list, with what a rule leaves out forgotten
 MOST = 0.75

@@ -26,9 +26,9 @@ from protos.referrals.v1 import (
 )
 from protos.stubs import ReferralsStubs
 from services.referrals.__main__ import MIGRATIONS, Made, make
-from services.referrals.store import members
-from services.referrals.store.members import view_of
-from services.referrals.usecases import contacts as usecases
+from services.referrals.line.usecases import contacts as usecases
+from services.referrals.network.store import members
+from services.referrals.network.store.members import view_of
 from tests.builders import ASKED, NOON
 from tests.parts.callers import just_proved
 from tests.parts.clocks import SettableClock

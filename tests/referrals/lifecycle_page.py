@@ -7,7 +7,8 @@ from pathlib import Path
 
 from chassis.wire import names
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import (
+from services.referrals.line.domain.triage import FIRST, RULES
+from services.referrals.network.domain.deadline import (
     DELETION,
     EXPIRE_PERCENT,
     FIRST_POLICY,
@@ -19,7 +20,7 @@ from services.referrals.domain.deadline import (
     DeadlineKind,
     Urgency,
 )
-from services.referrals.domain.lifecycle import (
+from services.referrals.referrals.domain.lifecycle import (
     CAME_BACK,
     LIVE,
     REFER_AGAIN,
@@ -30,7 +31,6 @@ from services.referrals.domain.lifecycle import (
     State,
     Step,
 )
-from services.referrals.domain.triage import FIRST, RULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 

@@ -15,8 +15,8 @@ from prometheus_client import REGISTRY
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.referral import PROBATION_LIMIT
-from services.referrals.store import members
+from services.referrals.network.store import members
+from services.referrals.referrals.domain.referral import PROBATION_LIMIT
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_contacts import status

@@ -11,9 +11,9 @@ import pytest
 from chassis.errors import Invalid
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from services.referrals.domain.advice import LANGUAGES, AdviceCard, Text
-from services.referrals.domain.triage import NO, YES, Triage
-from services.referrals.usecases.advice import shipped
+from services.referrals.line.domain.advice import LANGUAGES, AdviceCard, Text
+from services.referrals.line.domain.triage import NO, YES, Triage
+from services.referrals.line.usecases.advice import shipped
 from tests.builders import refusal
 from tests.referrals.conftest import Story
 

@@ -14,9 +14,9 @@ from keys import key_folder
 from keys.sealing import Keyring
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.person import age_band, band_end
-from services.referrals.store.people import People as Files
-from services.referrals.usecases.ages import AgeNoter
+from services.referrals.files.domain.person import age_band, band_end
+from services.referrals.files.store.people import People as Files
+from services.referrals.files.usecases.ages import AgeNoter
 from tests.referrals.conftest import Service, Story
 
 EIGHTEEN = datetime(2026, 3, 5, tzinfo=UTC)  # the birthday of somebody born on 2008-03-05
@@ -178,7 +178,7 @@ def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> 
 def test_b8_a_file_whose_day_has_not_begun_is_not_opened_and_keeps_no_other_one_waiting(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.referrals.usecases.ages._BATCH", 1)
+    monkeypatch.setattr("services.referrals.files.usecases.ages._BATCH", 1)
     girls = sorted([girl_of_seventeen(story).id, girl_of_seventeen(story).id])
     with psycopg.connect(service.migration_url) as owner:
         owner.execute(

@@ -13,8 +13,8 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.person import Ages
-from services.referrals.store import members
+from services.referrals.network.domain.service import Ages
+from services.referrals.network.store import members
 from tests.builders import refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 

@@ -9,10 +9,10 @@ import pytest
 from chassis.errors import Conflict, Invalid
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import DeadlineKind, Urgency
-from services.referrals.domain.lifecycle import Side
-from services.referrals.domain.person import Coarse
-from services.referrals.domain.referral import Referral
+from services.referrals.files.domain.person import Coarse
+from services.referrals.network.domain.deadline import DeadlineKind, Urgency
+from services.referrals.referrals.domain.lifecycle import Side
+from services.referrals.referrals.domain.referral import Referral
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Story, read
 from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft

@@ -15,8 +15,8 @@ from chassis.local_time import zone_of
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import audit_pb2 as pb
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
-from services.referrals.domain import anomaly as rules
-from services.referrals.domain.anomaly import (
+from services.referrals.people.domain import anomaly as rules
+from services.referrals.people.domain.anomaly import (
     AnomalyKind,
     Opening,
     day_of,
@@ -25,7 +25,7 @@ from services.referrals.domain.anomaly import (
     span_of,
     unusual,
 )
-from services.referrals.usecases.anomalies import Anomalies
+from services.referrals.people.usecases.anomalies import Anomalies
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_openings import opens, somebody

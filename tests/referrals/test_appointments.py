@@ -11,10 +11,11 @@ from chassis.errors import Conflict, Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import SILENCE_AFTER_NEWS, Deadline, DeadlineKind
-from services.referrals.domain.lifecycle import Side, State
-from services.referrals.domain.referral import Referral
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS, Deadline, DeadlineKind
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.domain.lifecycle import Side, State
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store.referrals import next_clock_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_lifecycle import ACTORS, DAYS, draft
@@ -205,7 +206,9 @@ def test_a_note_of_an_appointment_is_sealed_like_any_other(story: Story, service
 def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(
     story: Story, service: Service
 ) -> None:
-    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
+    watch = DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    )
     watch.fire()
     made = schedule(story.shelter, started(story), NOON + 20 * D)
     service.clock.advance(20 * D)

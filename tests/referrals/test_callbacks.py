@@ -15,9 +15,9 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.callback import Callback, Wish
-from services.referrals.store import contacts
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.line.domain.callback import Callback, Wish
+from services.referrals.line.store import contacts
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_any_line import call_again, line

@@ -7,10 +7,10 @@ import pytest
 
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from services.referrals.domain.campaign import LENGTH, brought, new_code
-from services.referrals.domain.campaign import Placement as Placed
-from services.referrals.domain.codes import ALPHABET, checked_code
-from services.referrals.usecases import campaigns
+from services.referrals.line.domain.campaign import LENGTH, brought, new_code
+from services.referrals.line.domain.campaign import Placement as Placed
+from services.referrals.line.usecases import campaigns
+from services.referrals.network.domain.codes import ALPHABET, checked_code
 from tests.builders import refusal
 from tests.referrals.conftest import Story
 
@@ -149,7 +149,7 @@ def test_a_code_that_is_taken_is_given_to_nobody_else(
 ) -> None:
     taken = story.campaign().placements[0].code
     offered = iter([taken, taken, new_code()])
-    monkeypatch.setattr("services.referrals.domain.campaign.new_code", lambda: next(offered))
+    monkeypatch.setattr("services.referrals.line.domain.campaign.new_code", lambda: next(offered))
     monkeypatch.setattr(campaigns, "new_code", lambda: next(offered))
     assert story.campaign().placements[0].code != taken
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from chassis.errors import Conflict, Invalid
-from services.referrals.domain.chain import beside, line
-from services.referrals.domain.lifecycle import EXITS, State
-from services.referrals.domain.pathway import LegKind, Pathway, read
-from services.referrals.domain.person import Coarse
-from services.referrals.domain.plan import Plan, StepState
-from services.referrals.domain.referral import Referral
-from services.referrals.usecases.pathways import LISTS, parse, shipped
+from services.referrals.files.domain.person import Coarse
+from services.referrals.plans.domain.chain import beside, line
+from services.referrals.plans.domain.pathway import LegKind, Pathway, read
+from services.referrals.plans.domain.plan import Plan, StepState
+from services.referrals.plans.usecases.pathways import LISTS, parse, shipped
+from services.referrals.referrals.domain.lifecycle import EXITS, State
+from services.referrals.referrals.domain.referral import Referral
 from tests.builders import NOON
 
 OPEN, REFERRED, MET, NOT_NEEDED, REFUSED = StepState

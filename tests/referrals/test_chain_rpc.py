@@ -17,7 +17,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.referrals.store import members
+from services.referrals.network.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
 from tests.referrals.test_plans_rpc import begun, now, outcome, person, update
@@ -425,7 +425,7 @@ def test_before_she_leaves_and_once_she_is_there_it_is_not(way: HandOver) -> Non
 def test_what_she_takes_back_whole_is_told_once_and_her_plan_ends(travelling: HandOver) -> None:
     with travelling.story.service.database.transaction(SYSTEM) as tx:
         trail: list[Any] = []
-        travelling.story.service.made.people.withdraw_all(
+        travelling.story.service.made.consents.withdraw_all(
             tx, NOON, "c", travelling.plan.person_id, trail
         )
     assert [travelling.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]

@@ -16,10 +16,15 @@ from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
-from services.referrals.store import referrals
-from services.referrals.usecases.calendar import CountryCalendar
-from services.referrals.usecases.deadlines import PUT_ASIDE, PUT_ASIDE_LATE, DeadlineScheduler
+from services.referrals.network.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
+from services.referrals.network.usecases.calendar import CountryCalendar
+from services.referrals.network.usecases.deadlines import (
+    PUT_ASIDE,
+    PUT_ASIDE_LATE,
+    DeadlineScheduler,
+)
+from services.referrals.referrals.store import referrals
+from services.referrals.referrals.store.referrals import next_clock_time
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 
@@ -209,7 +214,9 @@ def decide(referral: pb.Referral) -> pb.Clock:
 @pytest.fixture
 def quiet(service: Service) -> None:
     """What other tests left running is told before, so that only this test's clocks are heard."""
-    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
+    DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    ).fire()
 
 
 def told(service: Service, referral_id: str) -> list[str]:
@@ -237,14 +244,18 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
 ) -> None:
     referral = story.sent()
     service.clock.advance(61 * M)  # nobody ran: 50 per cent went by, 100 is reached
-    first = DeadlineScheduler(service.made.lives, service.database, service.clock).loop()
+    first = DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    ).loop()
     first.start()
     wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
     first.stop()
     first.join(5)
     assert told(service, referral.id) == ["acknowledge/clock_breached"]
 
-    second = DeadlineScheduler(service.made.lives, service.database, service.clock).loop()
+    second = DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    ).loop()
     second.start()
     later = story.sent()
     service.clock.advance(31 * M)
@@ -270,7 +281,10 @@ def test_two_watches_at_once_tell_each_level_once(
     referrals = [story.sent().id for _ in range(12)]
     service.clock.advance(31 * M)
     watches = [
-        DeadlineScheduler(service.made.lives, service.database, service.clock) for _ in range(4)
+        DeadlineScheduler(
+            service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        )
+        for _ in range(4)
     ]
     begin = threading.Barrier(len(watches))
     counts: list[int] = []
@@ -308,7 +322,9 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     service.clock.set(then)
     with service.database.transaction(SYSTEM) as tx:
         before = audit.head(tx).sequence
-    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
+    DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    ).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT object_id FROM audit WHERE sequence > %s AND action = 'fire_clock'"
@@ -328,7 +344,9 @@ def test_a_referral_that_has_ended_is_not_watched_any_more(
         pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
     )
     service.clock.advance(100 * H)
-    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
+    DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    ).fire()
     assert told(service, sent.id) == []
 
 
@@ -338,7 +356,9 @@ def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_dat
     sent = story.sent()
     lists = story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
     service.clock.advance(31 * M)
-    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
+    DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    ).fire()
     assert told(service, sent.id) == ["acknowledge/clock_reminded"]
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert now.etag == sent.etag
@@ -362,7 +382,9 @@ def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(
     story: Story, service: Service, quiet: None
 ) -> None:
     sent = story.sent()
-    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
+    watch = DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    )
     for hours in (36, 11):
         service.clock.advance(hours * H)
         watch.fire()
@@ -421,7 +443,9 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     spoil(service, bad.id, "unknown_")
     service.clock.advance(31 * M)
     watch, before = (
-        DeadlineScheduler(service.made.lives, service.database, service.clock),
+        DeadlineScheduler(
+            service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        ),
         put_aside(),
     )
     assert watch.fire() == 1
@@ -456,20 +480,27 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
             [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())],
         )
     service.clock.advance(31 * M)
-    assert DeadlineScheduler(service.made.lives, service.database, service.clock).fire() == 1
+    assert (
+        DeadlineScheduler(
+            service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        ).fire()
+        == 1
+    )
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
 
 
 def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     story: Story, service: Service, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.referrals.usecases.deadlines._BATCH", 2)
+    monkeypatch.setattr("services.referrals.network.usecases.deadlines._BATCH", 2)
     for _ in range(5):
         spoil(service, story.sent().id, "unknown_")
     service.clock.advance(M)
     good = story.sent()
     service.clock.advance(31 * M)
-    loop = DeadlineScheduler(service.made.lives, service.database, service.clock).loop()
+    loop = DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    ).loop()
     loop.start()
     wait_until(threading.Event(), (told(service, good.id) != [] for _ in range(250)))
     assert loop.state is State.RUNNING
@@ -508,11 +539,13 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("services.referrals.usecases.deadlines._LIMIT", 1.0)
+    monkeypatch.setattr("services.referrals.network.usecases.deadlines._LIMIT", 1.0)
     bad, good = story.sent(), story.sent()
     slow(bad.id)
     service.clock.advance(31 * M)
-    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
+    watch = DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    )
     watch.fire()
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
     assert bad.id in capsys.readouterr().out
@@ -542,7 +575,9 @@ def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
     raised = story.ngo.UpdateReferral(change)
     assert raised.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
     service.clock.advance(2 * H)
-    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
+    watch = DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    )
     watch.fire()
     assert told(service, draft.id) == ["draft/clock_escalated"]
     mine = story.ngo.ListReferrals(

@@ -14,9 +14,9 @@ from keys import key_folder
 from keys.sealing import SignatureCheck, Signer
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.consent import POINTS
-from services.referrals.domain.person import FieldGroup
-from services.referrals.store.receipts import Receipts
+from services.referrals.files.domain.consent import POINTS
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.store.receipts import Receipts
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SEVEN_POINTS, Service, Story
 

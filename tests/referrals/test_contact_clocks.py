@@ -14,10 +14,11 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
-from services.referrals.domain.contact import Contact
-from services.referrals.domain.triage import DECIDING, Triage
-from services.referrals.store import contacts
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.line.domain.contact import Contact
+from services.referrals.line.domain.triage import DECIDING, Triage
+from services.referrals.line.store import contacts
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store.referrals import next_clock_time
 from tests.builders import ASKED, NOON, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_lifecycle import DAYS
@@ -233,7 +234,9 @@ def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact
 ) -> None:
     sent = assaulted(story, 2)
     service.clock.advance(71 * H)
-    DeadlineScheduler(service.made.lives, service.database, service.clock).fire()
+    DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    ).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT clock FROM referral_events WHERE referral_id = %s", (sent.id,)

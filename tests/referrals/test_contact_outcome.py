@@ -12,8 +12,9 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
-from services.referrals.domain.contact import Contact
-from services.referrals.domain.lifecycle import Side, State
+from services.referrals.line.domain.contact import Contact
+from services.referrals.referrals.domain.lifecycle import Side, State
+from services.referrals.referrals.domain.record import waiting_for_sender
 from tests.builders import ASKED, NOON
 from tests.referrals.conftest import ARRIVAL, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
@@ -37,7 +38,9 @@ def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> Non
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
         call = contact(before)
-        assert call.follow([in_state(state)], NOON, DAYS) == (call.outcome_code != before)
+        assert call.follow(waiting_for_sender([in_state(state)]), NOON, DAYS) == (
+            call.outcome_code != before
+        )
         assert call.outcome_code == ("open" if came_back else "referred")
         assert call.version == 1 + (call.outcome_code != before)
 
@@ -46,16 +49,16 @@ def test_one_thing_that_is_still_to_do_keeps_it_open() -> None:
     back = in_state(State.DECLINED)
     for waiting in (draft(), back):
         call = contact("referred")
-        assert call.follow([in_state(State.CLOSED), waiting], NOON, DAYS)
+        assert call.follow(waiting_for_sender([in_state(State.CLOSED), waiting]), NOON, DAYS)
         assert call.outcome_code == "open"
     STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
-    assert call.follow([back], NOON, DAYS)
+    assert call.follow(waiting_for_sender([back]), NOON, DAYS)
     assert call.outcome_code == "referred", "somebody said by name why nobody looks further"
 
 
 def test_an_error_is_nothing_that_was_asked_for() -> None:
     call = contact("referred")
-    assert call.follow([in_state(State.ENTERED_IN_ERROR)], NOON, DAYS)
+    assert call.follow(waiting_for_sender([in_state(State.ENTERED_IN_ERROR)]), NOON, DAYS)
     assert call.outcome_code == "open"
 
 
@@ -63,7 +66,7 @@ def test_an_error_is_nothing_that_was_asked_for() -> None:
 def test_what_an_operator_wrote_stays(written: str) -> None:
     for state in State:
         call = contact(written)
-        assert not call.follow([in_state(state)], NOON, DAYS)
+        assert not call.follow(waiting_for_sender([in_state(state)]), NOON, DAYS)
         assert (call.outcome_code, call.version) == (written, 1)
 
 

@@ -18,12 +18,9 @@ from chassis.errors import Unauthenticated
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain import triage as rules
-from services.referrals.domain.codes import ALPHABET
-from services.referrals.domain.contact import PLAIN, new_reference, read_reference
-from services.referrals.domain.deadline import Urgency
-from services.referrals.domain.lifecycle import State
-from services.referrals.domain.triage import (
+from services.referrals.line.domain import triage as rules
+from services.referrals.line.domain.contact import PLAIN, new_reference, read_reference
+from services.referrals.line.domain.triage import (
     DECIDING,
     DID_NOT_SAY,
     NO,
@@ -33,6 +30,9 @@ from services.referrals.domain.triage import (
     Rule,
     Triage,
 )
+from services.referrals.network.domain.codes import ALPHABET
+from services.referrals.network.domain.deadline import Urgency
+from services.referrals.referrals.domain.lifecycle import State
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 

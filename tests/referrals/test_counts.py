@@ -17,16 +17,16 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from chassis.tokens import Caller
-from services.referrals.domain.deadline import SOON, Urgency
-from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import (
+from services.referrals.network.domain.deadline import SOON, Urgency
+from services.referrals.referrals.domain.filter import Filter
+from services.referrals.referrals.domain.lifecycle import (
     CAME_BACK,
     LIVE,
     WAITS_FOR_RECEIVER,
     WAITS_FOR_SENDER,
     State,
 )
-from services.referrals.store import boxes
+from services.referrals.referrals.store import boxes
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story
 

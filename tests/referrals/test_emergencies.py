@@ -15,9 +15,9 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import audit_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import emergencies_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.referrals.store import emergencies as book
-from services.referrals.store import members
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.files.store import emergencies as book
+from services.referrals.network.store import members
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_openings import somebody

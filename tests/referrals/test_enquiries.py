@@ -19,10 +19,10 @@ from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.enquiry import Attribute
-from services.referrals.store import enquiries as store
-from services.referrals.store import members
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.domain.service import Attribute
+from services.referrals.network.store import members
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED, NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 
@@ -83,7 +83,11 @@ class Asking:
 
     def fire(self) -> int:
         return DeadlineScheduler(
-            self.service.made.enquiries, self.service.database, self.service.clock, store.next_time
+            self.service.made.enquiries,
+            self.service.database,
+            self.service.clock,
+            store.next_time,
+            "enquiries",
         ).fire()
 
     def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:

@@ -14,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Conflict, Invalid, NotFound, Refusal
-from services.referrals.domain.deadline import FIRST_POLICY, Policy, Urgency
-from services.referrals.domain.enquiry import (
-    Attribute,
+from services.referrals.network.domain.deadline import FIRST_POLICY, Policy, Urgency
+from services.referrals.network.domain.service import Attribute, Service
+from services.referrals.referrals.domain.enquiry import (
     Content,
     Enquiry,
     EnquiryState,
-    Service,
     coarser,
     told,
     unused,

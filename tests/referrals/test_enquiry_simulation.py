@@ -17,9 +17,9 @@ from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.store import enquiries as store
-from services.referrals.store import members
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.store import members
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED, NOON
 from tests.referrals.conftest import Client, Service
 
@@ -52,7 +52,7 @@ def desks(service: Service) -> dict[str, Client]:
 def test_how_soon_the_first_yes_comes(service: Service) -> None:
     chance, asked, line = random.Random(20), desks(service), service.as_("hotline", "OPERATOR")
     watch = DeadlineScheduler(
-        service.made.enquiries, service.database, service.clock, store.next_time
+        service.made.enquiries, service.database, service.clock, store.next_time, "enquiries"
     )
     # (minute, order, what): in the order of time; an operator asks every seven minutes.
     agenda: list[tuple[float, int, tuple[str, str]]] = [

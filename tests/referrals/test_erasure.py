@@ -32,9 +32,9 @@ from keys.sealing import CannotOpen, Keyring, Signer
 from protos.referrals.v1 import contacts_pb2, erasures_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
-from services.referrals.usecases import erasures
-from services.referrals.usecases.erasures import Erasures
-from services.referrals.wire.facts import ERASED
+from services.referrals.people.usecases import erasures
+from services.referrals.people.usecases.erasures import Erasures
+from services.referrals.people.wire.facts import ERASED
 from tests.builders import NOON, refusal
 from tests.faults.canary import dump
 from tests.parts import brokers

@@ -14,10 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Invalid
-from services.referrals.domain.figures import (
-    FEW,
-    SMALLEST,
-    STEP,
+from services.referrals.network.domain.counts import FEW, SMALLEST, STEP
+from services.referrals.referrals.domain.figures import (
     Answer,
     Cell,
     Question,

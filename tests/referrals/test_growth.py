@@ -17,9 +17,9 @@ from chassis import outbox
 from chassis.db import Transaction
 from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import State
-from services.referrals.store import boxes, figures, referrals
+from services.referrals.referrals.domain.filter import Filter
+from services.referrals.referrals.domain.lifecycle import State
+from services.referrals.referrals.store import boxes, figures, referrals
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story, read
 

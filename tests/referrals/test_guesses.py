@@ -15,8 +15,8 @@ from grpc_status import rpc_status
 
 from protos.referrals.v1 import contacts_pb2 as pb
 from protos.referrals.v1 import contacts_pb2_grpc
-from services.referrals.domain.contact import new_reference
-from services.referrals.usecases import contacts as usecases
+from services.referrals.line.domain.contact import new_reference
+from services.referrals.line.usecases import contacts as usecases
 from tests.builders import refusal
 from tests.referrals.conftest import Service, Story
 

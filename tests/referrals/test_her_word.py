@@ -11,9 +11,9 @@ import pytest
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.consent import Circumstances, Receipt
-from services.referrals.domain.person import FieldGroup
-from services.referrals.store import members
+from services.referrals.files.domain.consent import Circumstances, Receipt
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.network.store import members
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, Client, Service, Story
 

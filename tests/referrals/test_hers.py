@@ -18,8 +18,9 @@ from protos.referrals.v1 import contacts_pb2, erasures_pb2, people_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
-from services.referrals.store import hers
-from services.referrals.store.hers import PARTS, Her
+from services.referrals.files.store.her import Her, ids_of
+from services.referrals.people.store import hers
+from services.referrals.people.store.hers import PARTS
 from tests.builders import ASKED, refusal
 from tests.parts.postgres import Server as Postgres
 from tests.referrals.conftest import SERVICE, Client, Service, Story
@@ -199,7 +200,7 @@ def left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
 
 def her_of(service: Service, called: Called) -> Her:
     with service.database.transaction(SYSTEM) as tx:
-        return hers.of(tx, called.person.id)
+        return ids_of(tx, called.person.id)
 
 
 def erase(called: Called) -> None:

@@ -28,7 +28,7 @@ from keys.service import KeyService
 from local.process import Process, free_port
 from protos.referrals.v1 import people_pb2, people_pb2_grpc, referrals_pb2
 from services.referrals.__main__ import MIGRATIONS
-from services.referrals.store import members
+from services.referrals.network.store import members
 from tests.parts import postgres as parts
 from tests.parts.local_stack import ROOT
 from tests.parts.softhsm import MODULE, PIN, SoftHsm

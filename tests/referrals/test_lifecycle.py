@@ -15,8 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chassis.errors import Conflict, Invalid, Refusal
 from chassis.second import NONE, Kin, mark_of
-from services.referrals.domain.consent import Circumstances, Receipt
-from services.referrals.domain.deadline import (
+from services.referrals.files.domain.consent import Circumstances, Receipt
+from services.referrals.files.domain.person import Coarse, FieldGroup
+from services.referrals.files.domain.unsafe import Unsafe
+from services.referrals.network.domain.deadline import (
     FIRST_POLICY,
     HEALTH,
     Deadline,
@@ -24,7 +26,7 @@ from services.referrals.domain.deadline import (
     Policy,
     Urgency,
 )
-from services.referrals.domain.lifecycle import (
+from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
     LIVE,
@@ -35,10 +37,9 @@ from services.referrals.domain.lifecycle import (
     Side,
     State,
 )
-from services.referrals.domain.person import Coarse, FieldGroup
-from services.referrals.domain.referral import Actor, Event, Referral
-from services.referrals.domain.unsafe import Unsafe
-from services.referrals.wire.referrals import VERB_OF
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.wire.referrals import VERB_OF
 from tests.builders import NOON
 from tests.referrals import lifecycle_page
 

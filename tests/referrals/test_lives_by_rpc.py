@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.lifecycle import Side
+from services.referrals.referrals.domain.lifecycle import Side
 from tests.builders import refusal
 from tests.referrals.conftest import SERVICE, Client, Story
 from tests.referrals.test_lifecycle import MODEL as STEPS

@@ -12,7 +12,7 @@ import pytest
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.figures import at_most
+from services.referrals.network.domain.counts import at_most
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Service, Story
 from tests.referrals.test_subscriptions import Hearing

@@ -21,9 +21,9 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import refusal_of
-from services.referrals.domain.consent import OVERRIDE_GROUPS
-from services.referrals.domain.person import FieldGroup
-from services.referrals.wire import GROUPS
+from services.referrals.files.domain.consent import OVERRIDE_GROUPS
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.wire.messages import GROUPS
 from tests.builders import NOON
 from tests.gateway.api_gateway import System
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of

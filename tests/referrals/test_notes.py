@@ -6,10 +6,11 @@ from datetime import timedelta
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import SILENCE_AFTER_NEWS
-from services.referrals.domain.lifecycle import Side, State
-from services.referrals.domain.referral import Referral
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.domain.lifecycle import Side, State
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store.referrals import next_clock_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_appointments import D, begun, planned, silence
@@ -85,7 +86,9 @@ def write(client: Client, referral: pb.Referral, note: str = "she is well") -> p
 def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(
     story: Story, service: Service
 ) -> None:
-    watch = DeadlineScheduler(service.made.lives, service.database, service.clock)
+    watch = DeadlineScheduler(
+        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+    )
     referral = started(story)
     service.clock.advance(SILENCE)
     watch.fire()

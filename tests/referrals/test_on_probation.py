@@ -16,11 +16,11 @@ from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import subscriptions
-from services.referrals.domain.deadline import Urgency
-from services.referrals.domain.enquiry import NO, Content, Enquiry, EnquiryState
-from services.referrals.domain.enquiry import Service as Asked
-from services.referrals.store import members
-from services.referrals.usecases import enquiries as usecase
+from services.referrals.network.domain.deadline import Urgency
+from services.referrals.network.domain.service import Service as Asked
+from services.referrals.network.store import members
+from services.referrals.referrals.domain.enquiry import NO, Content, Enquiry, EnquiryState
+from services.referrals.referrals.usecases import enquiries as usecase
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 from tests.referrals.test_enquiries import CONFLICT, CONTENT, Asking, contents

@@ -19,7 +19,7 @@ from chassis.second import NONE
 from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.openings import AN_HOUR, HOUR, wait
+from services.referrals.files.domain.openings import AN_HOUR, HOUR, wait
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story
 

@@ -14,8 +14,8 @@ import pytest
 import services
 from chassis.errors import Invalid
 from protos.referrals.v1 import plans_pb2 as pb
-from services.referrals.domain.pathway import LANGUAGES, NEEDS, read
-from services.referrals.usecases.pathways import LISTS, SHIPPED, parse, shipped
+from services.referrals.plans.domain.pathway import LANGUAGES, NEEDS, read
+from services.referrals.plans.usecases.pathways import LISTS, SHIPPED, parse, shipped
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 

@@ -12,10 +12,10 @@ from keys import key_folder
 from keys.sealing import CannotOpen, Keyring
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.consent import Grant
-from services.referrals.domain.person import FieldGroup
-from services.referrals.store import members
-from services.referrals.store.people import People as Files
+from services.referrals.files.domain.consent import Grant
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.store.people import People as Files
+from services.referrals.network.store import members
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 

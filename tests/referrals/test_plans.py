@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import Conflict, Invalid, NotFound
-from services.referrals.domain.lifecycle import State
-from services.referrals.domain.pathway import Pathway, Step
-from services.referrals.domain.plan import SETTLED, Plan, StepState
-from services.referrals.usecases.pathways import shipped
+from services.referrals.plans.domain.pathway import Pathway, Step
+from services.referrals.plans.domain.plan import SETTLED, Plan, StepState
+from services.referrals.plans.usecases.pathways import shipped
+from services.referrals.referrals.domain.lifecycle import State
 from tests.builders import NOON
 
 OPEN, REFERRED, MET, NOT_NEEDED, REFUSED = StepState

@@ -20,7 +20,7 @@ from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import refusal_of
-from services.referrals.usecases.pathways import SHIPPED
+from services.referrals.plans.usecases.pathways import SHIPPED
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 

@@ -17,11 +17,12 @@ from chassis import metrics
 from chassis.errors import Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import FIRST_POLICY, Key, Policy, Span, Urgency
-from services.referrals.domain.deadline import DeadlineKind as K
-from services.referrals.store import policies
-from services.referrals.usecases.deadlines import DeadlineScheduler
-from services.referrals.usecases.policies import Policies
+from services.referrals.network.domain.deadline import FIRST_POLICY, Key, Policy, Span, Urgency
+from services.referrals.network.domain.deadline import DeadlineKind as K
+from services.referrals.network.store import policies
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.usecases.policies import Policies
+from services.referrals.referrals.store.referrals import next_clock_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 
@@ -231,9 +232,12 @@ def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear
     assert missing.get() > before
     assert "deadline_policy_missing" in capsys.readouterr().out
     service.clock.advance(31 * M)
-    assert DeadlineScheduler(service.made.lives, service.database, service.clock).fire() == 1, (
-        "and it fires"
-    )
+    assert (
+        DeadlineScheduler(
+            service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        ).fire()
+        == 1
+    ), "and it fires"
 
 
 def test_of_two_coordinators_who_publish_at_once_one_is_told_to_look_again(

@@ -9,7 +9,8 @@ from datetime import timedelta
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store.referrals import next_clock_time
 from tests.referrals.conftest import Client, Service, Story
 
 
@@ -57,7 +58,13 @@ def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
     story.sent()
     before = versions(story)
     story.service.clock.advance(timedelta(days=3))
-    DeadlineScheduler(story.service.made.lives, story.service.database, story.service.clock).fire()
+    DeadlineScheduler(
+        story.service.made.lives,
+        story.service.database,
+        story.service.clock,
+        next_clock_time,
+        "clocks",
+    ).fire()
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 

@@ -11,7 +11,8 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store.referrals import next_clock_time
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story
 from tests.referrals.test_requests import at
@@ -326,7 +327,13 @@ def test_a_declined_emergency_has_a_clock_that_its_sender_and_the_network_see_an
 def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None:
     refused = declined(story, urgency=pb.URGENCY_IMMEDIATE)
     story.service.clock.advance(timedelta(hours=2))
-    DeadlineScheduler(story.service.made.lives, story.service.database, story.service.clock).fire()
+    DeadlineScheduler(
+        story.service.made.lives,
+        story.service.database,
+        story.service.clock,
+        next_clock_time,
+        "clocks",
+    ).fire()
     seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
     assert not seen.HasField("next_due_time")
     assert pb.CLOCK_KIND_REPLACE not in {clock.kind for clock in seen.clocks}

@@ -10,8 +10,8 @@ import pytest
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.store import renewals as book
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store import renewals as book
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 from tests.referrals.test_overrides import attach
@@ -91,7 +91,7 @@ def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(
     renewed = again(story, sent, days=90)
     assert renewed.receipt_id != sent.receipt_id
     with service.database.transaction(SYSTEM) as tx:
-        former = service.made.people._receipts.get(tx, sent.receipt_id)
+        former = service.made.consents._receipts.get(tx, sent.receipt_id)
     assert former.until_time == service.clock.now()
     service.clock.advance(timedelta(days=20))  # the first would be over now
     opened(story, sent)
@@ -121,7 +121,7 @@ def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(
     again(story, first, days=90)
     opened(story, second)
     with service.database.transaction(SYSTEM) as tx:
-        assert service.made.people._receipts.get(tx, first.receipt_id).is_live(service.clock.now())
+        assert service.made.consents._receipts.get(tx, first.receipt_id).is_live(service.clock.now())
 
 
 def test_the_same_consent_again_is_none(story: Story) -> None:

@@ -25,7 +25,7 @@ from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.usecases.pathways import SHIPPED
+from services.referrals.plans.usecases.pathways import SHIPPED
 from tests.builders import ASKED, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_policies import next_policy

@@ -15,9 +15,10 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import erasures_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.anomaly import Anomaly, AnomalyKind
-from services.referrals.domain.emergency import LASTS, REVIEW, EmergencyAccess
-from services.referrals.store import anomalies, emergencies
+from services.referrals.files.domain.emergency import LASTS, REVIEW, EmergencyAccess
+from services.referrals.files.store import emergencies
+from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
+from services.referrals.people.store import anomalies
 from tests.builders import ASKED, NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 
@@ -140,7 +141,7 @@ def full(service: Service) -> dict[str, int]:
             NOON + REVIEW,
         )
         emergencies.add(
-            tx, urgent, service.made.people._files.key(tx, accepted.person_id), "no contestan"
+            tx, urgent, service.made.consents._files.key(tx, accepted.person_id), "no contestan"
         )
         return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
 

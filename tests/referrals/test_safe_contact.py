@@ -15,7 +15,7 @@ import pytest
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.store import members
+from services.referrals.network.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story
 

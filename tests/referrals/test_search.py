@@ -15,9 +15,9 @@ from keys import key_folder
 from keys.sealing import Keyring
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.codes import ALPHABET, beginnings_of, short_code
-from services.referrals.domain.names import FORM, words_of
-from services.referrals.usecases.names import MOST_FOUND, OF_A_SEARCHER
+from services.referrals.files.domain.names import FORM, words_of
+from services.referrals.files.usecases.names import MOST_FOUND, OF_A_SEARCHER
+from services.referrals.network.domain.codes import ALPHABET, beginnings_of, short_code
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Service, Story
 

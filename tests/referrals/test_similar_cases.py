@@ -16,10 +16,11 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import Urgency
-from services.referrals.domain.enquiry import FEW, MOST_COUNTED, Attribute, Content, told
-from services.referrals.store import enquiries as store
-from services.referrals.store import members
+from services.referrals.network.domain.deadline import Urgency
+from services.referrals.network.domain.service import Attribute
+from services.referrals.network.store import members
+from services.referrals.referrals.domain.enquiry import FEW, MOST_COUNTED, Content, told
+from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED
 from tests.referrals.conftest import ARRIVAL, ORG, Client, Service, Story
 from tests.referrals.test_enquiries import SERVICES

@@ -15,8 +15,8 @@ from chassis.tokens import SYSTEM
 from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import subscriptions
-from services.referrals.domain.person import Ages
-from services.referrals.store import members
+from services.referrals.network.domain.service import Ages
+from services.referrals.network.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_referrals_rpc import shown

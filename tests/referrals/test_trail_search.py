@@ -14,7 +14,7 @@ from chassis import audit
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import audit_pb2 as pb
 from protos.referrals.v1 import people_pb2
-from services.referrals.usecases import trail
+from services.referrals.people.usecases import trail
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_openings import opens, somebody

@@ -14,8 +14,8 @@ from chassis.errors import Conflict, Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.unsafe import UNSAID, Unsafe
-from services.referrals.store import members
+from services.referrals.files.domain.unsafe import UNSAID, Unsafe
+from services.referrals.network.store import members
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story
 

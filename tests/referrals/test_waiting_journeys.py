@@ -18,7 +18,8 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
-from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store.referrals import next_clock_time
 from tests.gateway.pages_gateway import pages, served
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
@@ -60,7 +61,13 @@ class Network:
     def later(self, span: timedelta) -> None:
         """So much later, and the watch has looked."""
         self.service.clock.advance(span)
-        DeadlineScheduler(self.service.made.lives, self.service.database, self.service.clock).fire()
+        DeadlineScheduler(
+            self.service.made.lives,
+            self.service.database,
+            self.service.clock,
+            next_clock_time,
+            "clocks",
+        ).fire()
 
 
 @pytest.fixture

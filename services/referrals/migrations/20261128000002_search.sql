@@ -1,5 +1,5 @@
 -- migrate:up
--- The words of names, for finding a file again within its own organisation: keyed hashes, another key for each organisation. See services/referrals/domain/names.py.
+-- The words of names, for finding a file again within its own organisation: keyed hashes, another key for each organisation. See services/referrals/files/domain/names.py.
 CREATE TABLE person_names (
     person_id       text NOT NULL REFERENCES people,
     organization_id text NOT NULL,
@@ -23,7 +23,7 @@ BEGIN
 END $$;
 CREATE TRIGGER person_keys_destroyed AFTER UPDATE OF wrapped ON person_keys FOR EACH ROW WHEN (NEW.wrapped IS NULL) EXECUTE FUNCTION forget_names();
 
--- A referral by its code, see beginnings_of in services/referrals/domain/codes.py.
+-- A referral by its code, see beginnings_of in services/referrals/network/domain/codes.py.
 CREATE INDEX referrals_code ON referrals (left(id, 8));
 
 -- migrate:down

@@ -1,5 +1,5 @@
 -- migrate:up
--- Figures that anybody may read, see services/referrals/domain/figures.py. Only what is published is kept, so that nothing smaller can be read here either, and
+-- Figures that anybody may read, see services/referrals/referrals/domain/figures.py. Only what is published is kept, so that nothing smaller can be read here either, and
 -- it is kept for ever as it was counted: a figure that moved would tell what happened to somebody. So there is no row-level security either.
 CREATE TABLE published_figures (
     quarter              text NOT NULL,

@@ -1,5 +1,5 @@
 -- migrate:up
--- By which attributes a service decides whom it takes; null: what was heard of it does not say (see services/referrals/domain/enquiry.py).
+-- By which attributes a service decides whom it takes; null: what was heard of it does not say (see services/referrals/referrals/domain/enquiry.py).
 ALTER TABLE directory_services ADD COLUMN uses text[];
 
 -- What is asked, as who asks sees it.

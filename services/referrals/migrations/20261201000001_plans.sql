@@ -1,5 +1,5 @@
 -- migrate:up
--- Versions of pathways that were published; the first of each is shipped with the service (services/referrals/data/pathways).
+-- Versions of pathways that were published; the first of each is shipped with the service (services/referrals/plans/data).
 CREATE TABLE pathway_versions (
     pathway_id             text NOT NULL,
     version                integer NOT NULL,

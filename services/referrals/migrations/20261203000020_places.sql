@@ -1,5 +1,5 @@
 -- migrate:up
--- Its place in the order in which events became visible, by which a stream goes on (services/referrals/store/watch.py); null: it has none yet. Those from
+-- Its place in the order in which events became visible, by which a stream goes on (services/referrals/referrals/store/watch.py); null: it has none yet. Those from
 -- before there was this are in nobody's stream.
 ALTER TABLE referral_events ADD COLUMN place bigint DEFAULT 0;
 ALTER TABLE referral_events ALTER COLUMN place DROP DEFAULT;

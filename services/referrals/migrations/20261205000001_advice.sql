@@ -1,6 +1,6 @@
 -- migrate:up
 -- Versions of advice cards, the network's own: nothing in them is about a person, so no scope narrows them. Version 1 of those that come with Enlace is in
--- services/referrals/data/advice.yaml. `texts` by language: title, lines.
+-- services/referrals/line/advice.yaml. `texts` by language: title, lines.
 CREATE TABLE advice_cards (
     id                     text NOT NULL,
     version                integer NOT NULL,

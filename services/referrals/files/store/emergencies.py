@@ -1,0 +1,168 @@
+"""Emergency accesses with their facts."""
+
+from dataclasses import fields
+from datetime import datetime
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound, Stale
+from chassis.wire import Position
+from keys.sealing import Key
+from services.referrals.files.domain.emergency import EmergencyAccess
+from services.referrals.files.wire.facts import emergency_fact
+
+_COLUMNS = [each.name for each in fields(EmergencyAccess)]
+_CHANGED = (
+    "end_time",
+    "version",
+    "ended",
+    "overdue",
+    "review_time",
+    "reviewed_by_worker_id",
+    "review_code",
+    "next_time",
+)
+
+
+def add(tx: Transaction, emergency: EmergencyAccess, key: Key, note: str) -> None:
+    """Keeps it and tells it."""
+    columns = [*_COLUMNS, "note", "next_time"]
+    tx.execute(
+        f"INSERT INTO emergencies ({', '.join(columns)})"
+        f" VALUES ({', '.join(f'%({c})s' for c in columns)})",
+        _values(emergency) | {"note": key.seal(note, _context(emergency.id))},
+    )
+    outbox.keep(tx, [emergency_fact(emergency, "opened", emergency.create_time)])
+    _wake(tx)
+
+
+def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime) -> None:
+    """Keeps a new version and tells it."""
+    changed = tx.execute(
+        f"UPDATE emergencies SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s"
+        " AND version = %(version)s - 1",
+        _values(emergency),
+    ).rowcount
+    if changed != 1:
+        raise Stale
+    outbox.keep(tx, [emergency_fact(emergency, verb, now)])
+    _wake(tx)
+
+
+def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> EmergencyAccess:
+    """One in the scope; NotFound otherwise."""
+    row = tx.execute(
+        "SELECT * FROM emergencies WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
+        (identifier,),
+    ).fetchone()
+    if row is None:
+        raise NotFound
+    return _read(row)
+
+
+def note(tx: Transaction, identifier: str, key: Key) -> str:
+    """What was written of it. Whoever calls this has recorded the reading."""
+    row = tx.execute("SELECT note FROM emergencies WHERE id = %s", (identifier,)).fetchone()
+    assert row is not None, "it was read before"
+    return key.open(row["note"], _context(identifier))
+
+
+def live_of(
+    tx: Transaction, worker_id: str, referral_id: str, now: datetime
+) -> EmergencyAccess | None:
+    """That on which a worker may open the person of a referral now."""
+    row = tx.execute(
+        "SELECT * FROM emergencies WHERE worker_id = %s AND referral_id = %s AND NOT ended"
+        " AND end_time > %s ORDER BY end_time DESC LIMIT 1",
+        (worker_id, referral_id, now),
+    ).fetchone()
+    return _read(row) if row else None
+
+
+def owes_review(tx: Transaction, organization_id: str, now: datetime) -> bool:
+    """Whether an access of this organisation is past the time in which it had to be reviewed."""
+    return (
+        tx.execute(
+            "SELECT FROM emergencies WHERE organization_id = %s AND review_time IS NULL"
+            " AND review_due_time <= %s LIMIT 1",
+            (organization_id, now),
+        ).fetchone()
+        is not None
+    )
+
+
+def open_of_person(tx: Transaction, person_id: str, organization_id: str) -> list[EmergencyAccess]:
+    """Those that are not over, to change; of one organisation, or (empty) of all."""
+    rows = tx.execute(
+        "SELECT * FROM emergencies WHERE person_id = %s AND NOT ended"
+        " AND %s IN ('', organization_id) ORDER BY id FOR UPDATE",
+        (person_id, organization_id),
+    )
+    return [_read(row) for row in rows]
+
+
+def page(
+    tx: Transaction,
+    limit: int,
+    after: Position | None,
+    *,
+    person_id: str,
+    referral_id: str,
+    waiting: bool,
+) -> tuple[list[EmergencyAccess], Position | None]:
+    """Those of the scope, newest first; `waiting`: those that nobody has reviewed."""
+    time, identifier = after or ("infinity", "")
+    rows = tx.execute(
+        "SELECT *, create_time::text AS key FROM emergencies WHERE %s IN ('', person_id)"
+        " AND %s IN ('', referral_id)"
+        " AND (review_time IS NULL OR NOT %s) AND (create_time < %s::timestamptz"
+        " OR (create_time = %s::timestamptz AND id > %s))"
+        " ORDER BY create_time DESC, id LIMIT %s",
+        (person_id, referral_id, waiting, time, time, identifier, limit + 1),
+    ).fetchall()
+    more = [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+    return [_read(row) for row in rows[:limit]], more
+
+
+def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Those whose clock has something to say; claimed for this transaction, so that two processes
+    take different ones.
+    """
+    rows = tx.execute(
+        "SELECT id FROM emergencies WHERE next_time <= %s ORDER BY next_time"
+        " LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now, limit),
+    )
+    return [row["id"] for row in rows]
+
+
+def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+    """Has a clock that could not be fired wait until a moment."""
+    tx.execute(
+        "UPDATE emergencies SET next_time = %s WHERE id = %s AND next_time <= %s",
+        (until, identifier, now),
+    )
+
+
+def next_time(tx: Transaction) -> datetime | None:
+    """When the next of these clocks has something to say."""
+    row = tx.execute(
+        "SELECT min(next_time) AS next FROM emergencies WHERE next_time IS NOT NULL"
+    ).fetchone()
+    return row["next"] if row else None
+
+
+def _wake(tx: Transaction) -> None:
+    tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def _context(identifier: str) -> str:
+    return f"emergencies/{identifier}/note"
+
+
+def _values(emergency: EmergencyAccess) -> dict[str, object]:
+    return {**vars(emergency), "next_time": emergency.next_time}
+
+
+def _read(row: Row) -> EmergencyAccess:
+    return EmergencyAccess(**{name: row[name] for name in _COLUMNS})

@@ -1,0 +1,46 @@
+"""The ids by which all that is kept of one person is found."""
+
+from dataclasses import dataclass
+
+from chassis.db import Transaction
+
+
+@dataclass(frozen=True)
+class Her:
+    """By which ids her rows are found: her files, her contacts, and those of these that are about
+    nobody else.
+    """
+
+    people: list[str]
+    contacts: list[str]
+    alone: list[str]
+
+    @classmethod
+    def of_caller(cls, people: list[str], contacts: list[str]) -> "Her":
+        """By what her reference knows: all of it is hers."""
+        return cls(people, contacts, contacts)
+
+
+def ids_of(tx: Transaction, person_id: str) -> Her:
+    """Her ids.
+
+    In the scope of the whole service: her contacts are those of all lines that are known by one
+    reference with hers.
+    """
+    rows = tx.execute(
+        "WITH hers AS (SELECT coalesce(nullif(tied_to_id, ''), id) AS first FROM contacts"
+        " WHERE person_id = %(person)s"
+        " OR id IN (SELECT contact_id FROM referrals WHERE person_id = %(person)s"
+        " AND contact_id <> ''))"
+        " SELECT id, person_id IN ('', %(person)s)"
+        " AND NOT EXISTS (SELECT FROM referrals r WHERE r.contact_id = contacts.id"
+        " AND r.person_id <> %(person)s)"
+        " AND NOT EXISTS (SELECT FROM enquiries e WHERE e.contact_id = contacts.id"
+        " AND e.person_id NOT IN ('', %(person)s)) AS alone"
+        " FROM contacts WHERE id IN (SELECT first FROM hers) OR (tied_to_id <> ''"
+        " AND tied_to_id IN (SELECT first FROM hers)) ORDER BY id",
+        {"person": person_id},
+    ).fetchall()
+    return Her(
+        [person_id], [row["id"] for row in rows], [row["id"] for row in rows if row["alone"]]
+    )

@@ -1,0 +1,324 @@
+"""Files of persons: coarse rows, the person's own key, and what is sealed with it."""
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from chassis.db import Row, Transaction, take_turn
+from chassis.errors import Conflict, NotFound, Stale
+from chassis.local_time import day_at, latest_day
+from chassis.wire import Position
+from keys.sealing import Key, Keyring
+from services.referrals.files.domain import names
+from services.referrals.files.domain.consent import Grant
+from services.referrals.files.domain.person import (
+    Coarse,
+    FieldGroup,
+    Identity,
+    Person,
+    SafeContact,
+    band_end,
+)
+from services.referrals.files.store import caught_up
+
+_COARSE = "age_band gender_code language dependants country department".split()
+
+
+class People:
+    """Needs the key-encryption key; each person's fields are sealed with a key of her own."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def add(
+        self, tx: Transaction, person: Person, identity: Identity, plan: SafeContact | None
+    ) -> None:
+        """Opens a file."""
+        tx.execute(
+            "INSERT INTO people (id, organization_id, version, age_band, gender_code, language,"
+            " dependants, country, department, trafficking_status_code,"
+            " exploitation_country, has_identity, safe_contact_channel, message_may_be_left,"
+            " erased, create_time, update_time)"
+            " VALUES (%(id)s, %(organization_id)s, %(version)s,"
+            " %(age_band)s, %(gender_code)s, %(language)s, %(dependants)s, %(country)s,"
+            " %(department)s, %(trafficking_status_code)s,"
+            " %(exploitation_country)s, %(has_identity)s, %(safe_contact_channel)s,"
+            " %(message_may_be_left)s, %(erased)s, %(create_time)s, %(update_time)s)",
+            _values(person),
+        )
+        key, wrapped = self._keyring.new_key(_key_context(person.id))
+        tx.execute(
+            "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person.id, wrapped)
+        )
+        self._seal_identity(tx, key, person, identity)
+        if plan is not None:
+            self._seal(tx, key, person.id, "safe_contact", asdict(plan))
+
+    def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Person:
+        """The coarse part; NotFound outside the scope."""
+        row = tx.execute(
+            "SELECT * FROM people WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
+            (identifier,),
+        ).fetchone()
+        if row is None:
+            raise NotFound
+        return _read(row)
+
+    def change(
+        self,
+        tx: Transaction,
+        person: Person,
+        *,
+        identity: Identity | None = None,
+        plan: SafeContact | None = None,
+    ) -> None:
+        """Writes a new version of the file; the sealed parts only if given."""
+        changed = tx.execute(
+            "UPDATE people SET version = %(version)s, age_band = %(age_band)s, gender_code ="
+            " %(gender_code)s, language = %(language)s,"
+            " dependants = %(dependants)s, country = %(country)s, department = %(department)s,"
+            " has_identity = %(has_identity)s,"
+            " safe_contact_channel = %(safe_contact_channel)s, message_may_be_left ="
+            " %(message_may_be_left)s, erased = %(erased)s,"
+            " update_time = %(update_time)s"
+            " WHERE id = %(id)s AND version = %(version)s - 1",
+            _values(person),
+        ).rowcount
+        if changed != 1:
+            raise Stale
+        key = self.key(tx, person.id)
+        if identity is not None:
+            self._seal_identity(tx, key, person, identity)
+        if plan is not None:
+            self._seal(tx, key, person.id, "safe_contact", asdict(plan))
+
+    def key(self, tx: Transaction, person_id: str) -> Key:
+        """The person's key; refuses when it was destroyed, or may have been since the copy from
+        which this store was restored.
+        """
+        row = tx.execute(
+            f"SELECT wrapped, {caught_up.CAUGHT_UP} AS caught_up FROM person_keys"
+            " WHERE person_id = %s",
+            (person_id,),
+        ).fetchone()
+        if row is None:
+            raise NotFound
+        caught_up.check_caught_up(row["caught_up"])
+        if row["wrapped"] is None:
+            raise Conflict("person_erased")
+        return self._keyring.unwrap(row["wrapped"], _key_context(person_id))
+
+    def identity(self, tx: Transaction, grant: Grant) -> Identity:
+        """The sealed identity, opened as far as the grant goes.
+
+        Whoever calls this has recorded the reading.
+        """
+        values = self._open(tx, grant.person_id, "identity") if grant.groups else None
+        return grant.shows(Identity(**values)) if values else Identity()
+
+    def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
+        """The plan, opened; None when nobody asked her yet, or where the grant does not reach it.
+
+        Whoever calls this has recorded the reading.
+        """
+        values = (
+            self._open(tx, grant.person_id, "safe_contact")
+            if FieldGroup.CONTACT in grant.groups
+            else None
+        )
+        return SafeContact(**values) if values else None
+
+    @staticmethod
+    def hold(tx: Transaction, person_id: str) -> None:
+        """Whoever gives, uses or takes back a consent of a person takes turns, and takes this turn
+        before any row of hers.
+
+        Else a referral could be sent on a consent while it is being withdrawn.
+        """
+        take_turn(tx, f"person/{person_id}")
+
+    def page(
+        self, tx: Transaction, organization_id: str, limit: int, after: Position | None
+    ) -> tuple[list[Person], Position | None]:
+        """The files of an organisation, newest first, and where the next page goes on."""
+        time, identifier = after or ("infinity", "")
+        rows = tx.execute(
+            "SELECT *, create_time::text AS key FROM people WHERE organization_id = %s"
+            " AND (create_time < %s::timestamptz"
+            " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id"
+            " LIMIT %s",
+            (organization_id, time, time, identifier, limit + 1),
+        ).fetchall()
+        return [_read(row) for row in rows[:limit]], [
+            rows[limit - 1]["key"],
+            rows[limit - 1]["id"],
+        ] if len(rows) > limit else None
+
+    def named(
+        self, tx: Transaction, organization_id: str, words: Collection[str], limit: int
+    ) -> list[Person]:
+        """The files of an organisation that have all these words in their names, newest first; none
+        for no words.
+        """
+        marks = self._marks(organization_id, words)
+        rows = tx.execute(
+            "SELECT * FROM people WHERE NOT erased AND organization_id = %(organization)s"
+            " AND id IN (SELECT person_id FROM person_names"
+            " WHERE organization_id = %(organization)s AND mark = ANY(%(marks)s) GROUP BY person_id"
+            " HAVING count(*) = %(all)s)"
+            " ORDER BY create_time DESC, id LIMIT %(limit)s",
+            {"organization": organization_id, "marks": marks, "all": len(marks), "limit": limit},
+        )
+        return [_read(row) for row in rows]
+
+    def without_names(self, tx: Transaction, limit: int) -> list[Person]:
+        """Files whose words were not noted by the rules of today; claimed for this transaction, so
+        that two processes take different ones.
+        """
+        rows = tx.execute(
+            "SELECT * FROM people WHERE names_form BETWEEN 0 AND %s AND NOT erased"
+            " ORDER BY names_form, id LIMIT %s FOR UPDATE SKIP LOCKED",
+            (names.FORM - 1, limit),
+        )
+        return [_read(row) for row in rows]
+
+    def note_names(self, tx: Transaction, person: Person, now: datetime) -> None:
+        """Opens an identity for its words and for its birth date.
+
+        Whoever calls this has it on record.
+        """
+        identity = self.identity(tx, Grant.of_file(person, person.organization_id))
+        self._note_names(tx, person, identity)
+        self._note_age(tx, person, identity, now)
+
+    @staticmethod
+    def put_names_aside(tx: Transaction, person: Person) -> None:
+        """Its words can't be noted: it is not looked at again until the rules change by hand."""
+        tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
+
+    def outgrown(
+        self, tx: Transaction, now: datetime, days: int, limit: int, after: str = ""
+    ) -> tuple[list[Person], str]:
+        """Returns files whose age band is over since one of the last `days` days at the person's
+        place, and the id after which to go on; "" at the end.
+
+        They are claimed for this transaction, so that two processes take different ones.
+        """
+        latest = latest_day(now)
+        day_of = {
+            self._day_mark(day): day
+            for day in (latest - timedelta(days=back) for back in range(days))
+        }
+        rows = tx.execute(
+            "SELECT * FROM people WHERE band_end = ANY(%s) AND NOT erased AND id > %s ORDER BY id"
+            " LIMIT %s FOR UPDATE SKIP LOCKED",
+            (list(day_of), after, limit),
+        ).fetchall()
+        due = [
+            row
+            for row in rows
+            if day_of[bytes(row["band_end"])] <= day_at(now, row["country"], row["department"])
+        ]
+        return [_read(row) for row in due], rows[-1]["id"] if len(rows) == limit else ""
+
+    def note_age(self, tx: Transaction, person: Person, now: datetime) -> None:
+        """Opens an identity for its birth date alone, and writes the age band of this day at the
+        person's place. Whoever calls this has it on record.
+        """
+        self._note_age(
+            tx, person, self.identity(tx, Grant.of_file(person, person.organization_id)), now
+        )
+
+    def _note_age(self, tx: Transaction, person: Person, identity: Identity, now: datetime) -> None:
+        if person.grow(
+            identity.birth_date, now, day_at(now, person.coarse.country, person.coarse.department)
+        ):
+            self.change(tx, person)
+        self._note_band_end(tx, person, identity)
+
+    @staticmethod
+    def put_age_aside(tx: Transaction, person: Person) -> None:
+        """A file that does not open keeps its age band until its identity is written again."""
+        tx.execute("UPDATE people SET band_end = NULL WHERE id = %s", (person.id,))
+
+    def _seal_identity(self, tx: Transaction, key: Key, person: Person, identity: Identity) -> None:
+        self._seal(tx, key, person.id, "identity", asdict(identity))
+        self._note_names(tx, person, identity)
+        self._note_band_end(tx, person, identity)
+
+    def _note_band_end(self, tx: Transaction, person: Person, identity: Identity) -> None:
+        end = band_end(identity.birth_date, person.coarse.age_band)
+        tx.execute(
+            "UPDATE people SET band_end = %s WHERE id = %s",
+            (end and self._day_mark(end), person.id),
+        )
+
+    def _day_mark(self, day: date) -> bytes:
+        return self._keyring.fingerprint(day.isoformat().encode(), "band_end")
+
+    def _note_names(self, tx: Transaction, person: Person, identity: Identity) -> None:
+        tx.execute("DELETE FROM person_names WHERE person_id = %s", (person.id,))
+        marks = self._marks(
+            person.organization_id, names.words_of(identity.given_name, identity.family_name)
+        )
+        with tx.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO person_names (person_id, organization_id, mark) VALUES (%s, %s, %s)",
+                [(person.id, person.organization_id, mark) for mark in marks],
+            )
+        tx.execute("UPDATE people SET names_form = %s WHERE id = %s", (names.FORM, person.id))
+
+    def _marks(self, organization_id: str, words: Collection[str]) -> list[bytes]:
+        return sorted(
+            self._keyring.fingerprint(word.encode(), f"names/{organization_id}") for word in words
+        )
+
+    def _seal(
+        self, tx: Transaction, key: Key, person_id: str, field: str, value: dict[str, Any]
+    ) -> None:
+        tx.execute(
+            "INSERT INTO person_sealed (person_id, field, sealed) VALUES (%s, %s, %s)"
+            " ON CONFLICT (person_id, field) DO UPDATE SET sealed = excluded.sealed",
+            (person_id, field, key.seal(json.dumps(value), f"person_sealed/{person_id}/{field}")),
+        )
+
+    def _open(self, tx: Transaction, person_id: str, field: str) -> dict[str, Any] | None:
+        row = tx.execute(
+            "SELECT sealed FROM person_sealed WHERE person_id = %s AND field = %s",
+            (person_id, field),
+        ).fetchone()
+        if row is None:
+            return None
+        values: dict[str, Any] = json.loads(
+            self.key(tx, person_id).open(row["sealed"], f"person_sealed/{person_id}/{field}")
+        )
+        return values
+
+
+def _key_context(person_id: str) -> str:
+    return f"person_keys/{person_id}/wrapped"
+
+
+def _values(person: Person) -> dict[str, Any]:
+    values = asdict(person)
+    coarse: dict[str, Any] = values.pop("coarse")
+    return values | coarse
+
+
+def _read(row: Row) -> Person:
+    return Person(
+        id=row["id"],
+        organization_id=row["organization_id"],
+        coarse=Coarse(**{name: row[name] for name in _COARSE}),
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        version=row["version"],
+        trafficking_status_code=row["trafficking_status_code"],
+        exploitation_country=row["exploitation_country"],
+        has_identity=row["has_identity"],
+        safe_contact_channel=row["safe_contact_channel"],
+        message_may_be_left=row["message_may_be_left"],
+        erased=row["erased"],
+    )

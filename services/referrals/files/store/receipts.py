@@ -1,0 +1,207 @@
+"""Receipts with their facts.
+
+Each is signed when it is written and verified when it is read: one that does not hold opens
+nothing, and operations hears of it.
+"""
+
+import base64
+import binascii
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from chassis import log, metrics, outbox
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound
+from chassis.wire import Position
+from keys.sealing import Signer
+from services.referrals.files.domain.consent import BEST_INTEREST, Circumstances, Receipt
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.wire.facts import receipt_fact
+
+_GROUNDS = ("adult_ground_code", "giver_ground_code")
+_COLUMNS = [
+    each.name for each in fields(Receipt) if each.name not in ("genuine", "about", *_GROUNDS)
+]
+_CHANGED = (
+    "until_time",
+    "confirm_time",
+    "confirmed_by_worker_id",
+    "withdraw_time",
+    "version",
+    "signature",
+)
+_INSERT = (
+    f"INSERT INTO receipts ({', '.join(_COLUMNS)})"
+    f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+)
+_UPDATE = (
+    f"UPDATE receipts SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s"
+    " AND version = %(version)s - 1"
+)
+_ABOUT = (
+    "SELECT (SELECT age_band FROM people WHERE people.id = {person}) AS age_band,"
+    " (SELECT type FROM members WHERE members.id = {recipient}"
+    " AND kind = 'organization') AS recipient_type"
+)
+# The last version that was told: whoever puts an older row back, with the signature that it had,
+# can't take back that a newer one was told.
+_SELECT = (
+    f"SELECT {', '.join(f'r.{c}' for c in _COLUMNS)}, {', '.join(f'g.{c}' for c in _GROUNDS)},"
+    " about.*,"
+    " (SELECT max(o.version) FROM outbox o WHERE o.subject = r.id) AS told FROM receipts r LEFT"
+    " JOIN receipt_grounds g ON g.receipt_id = r.id"
+    " CROSS JOIN LATERAL"
+    f" ({_ABOUT.format(person='r.person_id', recipient='r.recipient_organization_id')}) about"
+)
+
+
+class Receipts:
+    """Needs the key that signs the service's facts: whoever trusts these can check its receipts."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self._check = signer.check()
+
+    def add(self, tx: Transaction, receipt: Receipt) -> None:
+        """Signs and records.
+
+        One that needs a second person is only proposed: a second person is told that it waits.
+        """
+        tx.execute(_INSERT, self._signed(receipt))
+        if receipt.adult_ground_code or receipt.giver_ground_code:
+            tx.execute(
+                "INSERT INTO receipt_grounds (receipt_id, adult_ground_code, giver_ground_code)"
+                " VALUES (%s, %s, %s)",
+                (receipt.id, receipt.adult_ground_code, receipt.giver_ground_code),
+            )
+        verb = "proposed" if receipt.needs_second else "given"
+        outbox.keep(tx, [receipt_fact(receipt, verb, receipt.create_time)])
+
+    def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
+        """Signs and keeps what was changed: withdrawn, confirmed or ended.
+
+        The row is locked by whoever asked for it.
+        """
+        tx.execute(_UPDATE, self._signed(receipt))
+        time = (
+            receipt.withdraw_time
+            if verb == "withdrawn"
+            else receipt.confirm_time
+            if verb == "confirmed"
+            else receipt.until_time
+        )
+        assert time is not None
+        outbox.keep(tx, [receipt_fact(receipt, verb, time)])
+
+    def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Receipt:
+        """One receipt in the scope; NotFound otherwise."""
+        row = tx.execute(
+            f"{_SELECT} WHERE r.id = %s" + (" FOR UPDATE OF r" if for_update else ""), (identifier,)
+        ).fetchone()
+        if row is None:
+            raise NotFound
+        return self._read(row)
+
+    def of_person(
+        self, tx: Transaction, person_id: str, *, for_update: bool = False
+    ) -> list[Receipt]:
+        """The receipts of a person in the scope, newest first."""
+        lock = " FOR UPDATE OF r" if for_update else ""
+        rows = tx.execute(
+            f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}",
+            (person_id,),
+        )
+        return [self._read(row) for row in rows]
+
+    def proposed(
+        self,
+        tx: Transaction,
+        organization_id: str,
+        now: datetime,
+        limit: int,
+        after: Position | None,
+    ) -> tuple[list[Receipt], Position | None]:
+        """Those of an organisation's files that wait for a second person, the oldest first, and
+        where the next page goes on.
+        """
+        time, identifier = after or ("-infinity", "")
+        rows = tx.execute(
+            f"{_SELECT} WHERE r.id IN ("
+            "SELECT id FROM receipts WHERE organization_id = %(own)s"
+            f" AND giver_code = '{BEST_INTEREST}' AND confirm_time IS NULL"
+            " AND withdraw_time IS NULL"
+            " UNION ALL SELECT receipt_id FROM receipt_grounds WHERE giver_ground_code <> '')"
+            " AND r.organization_id = %(own)s AND r.confirm_time IS NULL"
+            " AND r.withdraw_time IS NULL AND r.until_time > %(now)s"
+            " AND (r.create_time, r.id) > (%(time)s::timestamptz, %(id)s)"
+            " ORDER BY r.create_time, r.id LIMIT %(limit)s",
+            {
+                "own": organization_id,
+                "now": now,
+                "time": time,
+                "id": identifier,
+                "limit": limit + 1,
+            },
+        ).fetchall()
+        last = rows[limit - 1] if len(rows) > limit else None
+        return [self._read(row) for row in rows[:limit]], [
+            last["create_time"].isoformat(),
+            last["id"],
+        ] if last else None
+
+    def circumstances(
+        self, tx: Transaction, person_id: str, recipient_organization_id: str
+    ) -> Circumstances:
+        """Returns what a receipt for this person and recipient is judged by when it is recorded.
+
+        Needs the scope of the person's file.
+        """
+        row = tx.execute(
+            (
+                f"{_ABOUT}, EXISTS (SELECT 1 FROM receipts WHERE person_id = {{person}}"
+                " AND withdraw_time IS NOT NULL) AS took_back"
+            ).format(person="%(person)s", recipient="%(recipient)s"),
+            {"person": person_id, "recipient": recipient_organization_id},
+        ).fetchone()
+        assert row is not None
+        return Circumstances(row["age_band"] or "", row["recipient_type"] or "", row["took_back"])
+
+    def _signed(self, receipt: Receipt) -> dict[str, Any]:
+        receipt.signature = (
+            base64.urlsafe_b64encode(self._signer.sign(receipt.canonical())).decode().rstrip("=")
+        )
+        values: dict[str, Any] = {name: getattr(receipt, name) for name in _COLUMNS}
+        return values | {
+            "field_groups": sorted(group.value for group in receipt.field_groups),
+            "purpose_codes": list(receipt.purpose_codes),
+            "explained_codes": list(receipt.explained_codes),
+        }
+
+    def _read(self, row: Row) -> Receipt:
+        values = dict(row)
+        told = values.pop("told")
+        values["about"] = Circumstances(
+            values.pop("age_band") or "", values.pop("recipient_type") or ""
+        )
+        values |= {name: values[name] or "" for name in _GROUNDS}
+        values["field_groups"] = frozenset(
+            group for group in FieldGroup if group.value in values["field_groups"]
+        )
+        values["purpose_codes"] = tuple(values["purpose_codes"])
+        values["explained_codes"] = tuple(values["explained_codes"])
+        receipt = Receipt(**values)
+        receipt.genuine = told == receipt.version and self._check.holds(
+            _bytes(receipt.signature), receipt.canonical()
+        )
+        if not receipt.genuine:
+            metrics.ROWS_UNVERIFIED.labels("receipts").inc()
+            log.get().error("row_unverified", table="receipts", receipt_id=receipt.id)
+        return receipt
+
+
+def _bytes(signature: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    except (binascii.Error, ValueError):
+        return b""

@@ -1,0 +1,60 @@
+"""Ages: a file's age band follows its birth date for as long as there is a file, by the day at the
+person's place.
+"""
+
+from chassis import audit, log, metrics
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import LOST, Database
+from chassis.errors import Unavailable
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from services.referrals.files.store.people import People as Files
+
+_BATCH = 50
+_PAUSE = 600.0  # seconds between two looks: a band is late by that at most
+_LOOKED_BACK = 1100  # days: a service that was off for three years catches up
+
+
+class AgeNoter:
+    """Opens the files whose age band is over, notes the next one, and puts each on record.
+
+    Several processes share the work by claiming rows.
+    """
+
+    def __init__(self, files: Files, database: Database, clock: Clock) -> None:
+        self._files = files
+        self._database = database
+        self._clock = clock
+        self._after = ""  # the id of the last file of a full batch
+
+    def loop(self) -> Loop:
+        """Until stopped; a database that went away is waited for."""
+        return Loop("ages", self._work, waits_for=LOST)
+
+    def note(self) -> int:
+        """Handles one batch of files; returns how many bands have changed."""
+        now, changed = self._clock.now(), 0
+        with self._database.transaction(SYSTEM, timeout=30) as tx:
+            files, self._after = self._files.outgrown(tx, now, _LOOKED_BACK, _BATCH, self._after)
+            for person in files:
+                try:
+                    with tx.transaction():
+                        self._files.note_age(tx, person, now)
+                except (*LOST, Unavailable):
+                    raise
+                except (
+                    Exception
+                ) as error:  # a file that does not open keeps no other one from its age
+                    metrics.ROWS_PUT_ASIDE.labels("ages").inc()
+                    log.get().error("ages_put_aside", person_id=person.id, fault=log.fault(error))
+                    self._files.put_age_aside(tx, person)
+                changed += 1
+                audit.record(tx, SYSTEM, now, [Entry("note_age", person.id)])
+        return changed
+
+    def _work(self, loop: Loop) -> None:
+        while loop.turn():
+            self.note()
+            if not self._after:
+                loop.wait(_PAUSE)

@@ -1,0 +1,110 @@
+"""A call that a line owes: hours in which to call somebody back, watched like any deadline."""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
+
+from chassis.errors import Conflict, Invalid
+from services.referrals.line.domain.contact import ESCALATED, WAITING
+from services.referrals.network.domain.deadline import Deadline, DeadlineKind
+
+DAYS = {"today": 0, "tomorrow": 1, "in_two_days": 2, "in_three_days": 3}
+HOURS = {"morning": (8, 12), "afternoon": (12, 17), "evening": (17, 20), "night": (20, 23)}
+SHORTEST = timedelta(minutes=30)
+"""What is left of hours that have begun, so that somebody can still call in them."""
+REACHED, AGAIN = "reached", "again"
+GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The day and the hours that she named. `path`: where in the request they stand."""
+
+    day_code: str
+    hour_code: str
+    path: str = ""
+
+    def hours(self, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+        """From when until when, by the clock of her place; refuses hours that are over, or
+        nearly.
+        """
+        missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
+        if missing:
+            raise Invalid(*((self.path + name, "required") for name in missing))
+        day = now.astimezone(zone).date() + timedelta(days=DAYS[self.day_code])
+        start, end = (datetime.combine(day, time(hour), zone) for hour in HOURS[self.hour_code])
+        if end - max(start, now) < SHORTEST:
+            raise Invalid((f"{self.path}hour_code", "out_of_range"))
+        return max(start, now), end
+
+
+@dataclass
+class Callback:
+    """One for a contact at a time."""
+
+    id: str
+    contact_id: str
+    organization_id: str
+    create_time: datetime
+    update_time: datetime
+    clock: Deadline
+    version: int = 1
+    step_version: int = 1  # of the last change by somebody: that its clock fires is none
+    asked_by_herself: bool = False
+    tries: int = 0
+    outcome_code: str = ""  # empty: it is owed
+    worker_id: str = ""  # who settled it
+
+    @classmethod
+    def owed(
+        cls,
+        identifier: str,
+        contact_id: str,
+        organization_id: str,
+        now: datetime,
+        hours: tuple[datetime, datetime],
+        *,
+        by_herself: bool,
+    ) -> "Callback":
+        """It is agreed on."""
+        clock = Deadline(DeadlineKind.CALLBACK, *hours)
+        return cls(
+            identifier, contact_id, organization_id, now, now, clock, asked_by_herself=by_herself
+        )
+
+    def move(self, now: datetime, hours: tuple[datetime, datetime], *, by_herself: bool) -> None:
+        """Another time, in the place of the one before."""
+        self._check_owed()
+        self.asked_by_herself = by_herself
+        self.clock.restart(*hours)
+        self._change(now)
+
+    def try_again(self, now: datetime, hours: tuple[datetime, datetime]) -> None:
+        """She was not reached, and another time is tried."""
+        self._check_owed()
+        self.tries += 1
+        self.clock.restart(*hours)
+        self._change(now)
+
+    def settle(self, now: datetime, outcome_code: str, worker_id: str) -> None:
+        """Nobody has to call any more."""
+        self._check_owed()
+        self.outcome_code, self.worker_id = outcome_code, worker_id
+        self.tries += outcome_code == GIVEN_UP
+        self.clock.stop(now)
+        self._change(now)
+
+    def fire_clock(self, now: datetime) -> str:
+        """Notes the level that is reached, and returns what it says; empty when none is."""
+        percent = self.clock.fire(now)
+        if percent is None:
+            return ""
+        self.version, self.update_time = self.version + 1, now
+        return ESCALATED if percent >= 150 else WAITING
+
+    def _check_owed(self) -> None:
+        if self.outcome_code:
+            raise Conflict("callback_settled")
+
+    def _change(self, now: datetime) -> None:
+        self.version, self.update_time = self.version + 1, now
+        self.step_version = self.version

@@ -1,0 +1,85 @@
+"""Campaigns that make the line of a country known: a code for each medium, by which a caller says
+how she heard of it, and what may be told of their number.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from services.referrals.network.domain.codes import Check, new_checked_code
+from services.referrals.network.domain.counts import told
+
+UNASSESSED = "unassessed"
+LENGTH = 4
+"""Of a code."""
+Count = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One medium of a campaign. `active`: the campaign lasts."""
+
+    code: str
+    medium_code: str
+    country: str
+    campaign_id: str
+    active: bool = True
+
+
+@dataclass
+class Campaign:
+    """It belongs to the network: the coordination begins it and ends it."""
+
+    id: str
+    name: str
+    country: str
+    create_time: datetime
+    end_time: datetime | None = None
+    placements: list[Placement] = field(default_factory=list)
+
+    def place(self, media: Iterable[str]) -> None:
+        """Gives each medium, once, a code of its own."""
+        media = list(media)
+        check = Check()
+        check.that(len(set(media)) == len(media), "campaign.media_codes", "repeated")
+        check.done()
+        self.placements = [Placement(new_code(), medium, self.country, self.id) for medium in media]
+
+    def end(self, now: datetime) -> None:
+        """Ends it, once."""
+        self.end_time = self.end_time or now
+        self.placements = [replace(each, active=False) for each in self.placements]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a placement brought, as it may be told; FEW where it is not."""
+
+    placement: Placement
+    contacts: int
+    by_urgency: list[Count]
+    by_outcome: list[Count]
+
+
+def new_code() -> str:
+    """Three random characters and one that checks them: 32,768 codes, to be said on the phone.
+
+    The store refuses one that is taken.
+    """
+    return new_checked_code(LENGTH)
+
+
+def brought(
+    placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]
+) -> Brought:
+    """What may be told of it: a call to the line at a small place is somebody."""
+    contacts = told(Counter(by_urgency).total())
+    if contacts < 0:
+        return Brought(placement, contacts, [], [])
+    return Brought(placement, contacts, _told(by_urgency), _told(by_outcome))
+
+
+def _told(counts: Mapping[str, int]) -> list[Count]:
+    """What is left out is fewer than ten: none and nine look the same."""
+    return [(code, told(count)) for code, count in sorted(counts.items()) if told(count) > 0]

@@ -1,0 +1,127 @@
+"""What the answers of a caller mean: a table of conditions, each with the urgency, the medicine and
+the standard order of help that follow from it.
+"""
+
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+from services.referrals.network.domain.deadline import HEALTH, DeadlineKind, Urgency
+
+YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
+Value = TypeVar("Value")
+PROTECTION, ASSAULT, CHILD, RETURN = (
+    "protection_on_the_line",
+    "sexual_violence_120h",
+    "child",
+    "return_and_reintegration",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """It holds when the question was answered so, and not the other one in the way that excludes
+    it.
+    """
+
+    question: str
+    answer: str
+    urgency: Urgency
+    pathway: str
+    unless: tuple[str, str] = ("", "")
+    health: tuple[DeadlineKind, ...] = ()  # medicine that may still be begun
+
+
+RULES = (
+    Rule("danger_now", YES, Urgency.IMMEDIATE, PROTECTION),
+    Rule("escape_under_way", YES, Urgency.IMMEDIATE, PROTECTION),
+    Rule("child_unsafe", YES, Urgency.IMMEDIATE, CHILD),
+    Rule("medical_emergency", YES, Urgency.IMMEDIATE, PROTECTION),
+    Rule("wants_protection", YES, Urgency.IMMEDIATE, PROTECTION),
+    Rule("still_held", YES, Urgency.IMMEDIATE, PROTECTION, unless=("wants_out", NO)),
+    Rule("safe_place_tonight", NO, Urgency.EMERGENCY, RETURN),
+    Rule("exploiters_looking", YES, Urgency.EMERGENCY, RETURN),
+    Rule("sexual_violence_120h", YES, Urgency.EMERGENCY, ASSAULT, health=tuple(HEALTH)),
+    Rule("need_within_days", YES, Urgency.URGENT, RETURN),
+    Rule("still_held", YES, Urgency.URGENT, RETURN),
+)
+DECIDING = frozenset(rule.question for rule in RULES)
+"""Questions of which an answer can raise the urgency.
+
+Whether she wants out only says what being held means.
+"""
+FIRST = (CHILD, ASSAULT, PROTECTION, RETURN)
+"""Of several orders of help the one that comes first here is opened."""
+
+
+@dataclass(frozen=True)
+class Triage:
+    """Answers: yes, no, did_not_say, or empty for not asked."""
+
+    danger_now: str = ""
+    still_held: str = ""
+    wants_out: str = ""
+    escape_under_way: str = ""
+    child_unsafe: str = ""
+    medical_emergency: str = ""
+    safe_place_tonight: str = ""
+    exploiters_looking: str = ""
+    sexual_violence_120h: str = ""
+    need_within_days: str = ""
+    safe_to_talk: str = ""
+    wants_protection: str = ""
+
+    def urgency(self) -> Urgency | None:
+        """The most urgent of the rules that hold.
+
+        What was not said never lowers it. None while a question that could raise it is open.
+        """
+        return max(
+            (rule.urgency for rule in self._holding()),
+            key=lambda urgency: urgency.rank,
+            default=self._calm(Urgency.NORMAL),
+        )
+
+    def pathway(self) -> str:
+        """The standard order of help that the answers open; empty while there is no urgency."""
+        opened = {rule.pathway for rule in self._holding()}
+        return next((pathway for pathway in FIRST if pathway in opened), self._calm(RETURN) or "")
+
+    def health(self) -> list[DeadlineKind]:
+        """Medicine that may still be begun, by the answers."""
+        return list(dict.fromkeys(kind for rule in self._holding() for kind in rule.health))
+
+    def _holding(self) -> list[Rule]:
+        return [
+            rule
+            for rule in RULES
+            if self._said(rule.question) == rule.answer
+            and (not rule.unless[0] or self._said(rule.unless[0]) != rule.unless[1])
+        ]
+
+    def unanswered(self) -> list[str]:
+        """Returns the questions that can still change the urgency: neither answered nor
+        declined.
+        """
+        asked = DECIDING | {
+            rule.unless[0]
+            for rule in RULES
+            if rule.unless[0] and self._said(rule.question) in (rule.answer, NOT_ASKED)
+        }
+        return [
+            each.name
+            for each in fields(self)
+            if each.name in asked and self._said(each.name) == NOT_ASKED
+        ]
+
+    def _calm(self, value: Value) -> Value | None:
+        """Returns the value once each deciding question was answered or declined, and at least one
+        answered.
+        """
+        return (
+            value
+            if not self.unanswered() and any(self._said(name) in (YES, NO) for name in DECIDING)
+            else None
+        )
+
+    def _said(self, question: str) -> str:
+        return str(getattr(self, question))

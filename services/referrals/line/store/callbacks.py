@@ -1,0 +1,131 @@
+"""Calls that lines owe, with their facts."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound, Stale
+from chassis.wire import Position
+from services.referrals.files.store.her import ids_of
+from services.referrals.line.domain.callback import Callback
+from services.referrals.line.wire.facts import callback_fact
+from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
+
+_PLAIN = [each.name for each in fields(Callback) if each.name != "clock"]
+_COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
+# Fixed words, joined once: no value ever becomes part of a statement's text.
+_INSERT = (
+    f"INSERT INTO callbacks ({', '.join(_COLUMNS)})"
+    f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+)
+_UPDATE = (
+    "UPDATE callbacks SET"
+    f" {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))}"
+    " WHERE id = %(id)s AND version = %(version)s - 1"
+)
+
+
+def keep(tx: Transaction, callback: Callback, verb: str) -> None:
+    """Writes a new one, or a new version, and the fact of it."""
+    if tx.execute(_INSERT if callback.version == 1 else _UPDATE, _values(callback)).rowcount != 1:
+        raise Stale
+    outbox.keep(tx, [callback_fact(callback, verb)])
+    tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def hold(tx: Transaction, identifier: str) -> Callback:
+    """One, for this transaction to change; NotFound outside the scope."""
+    row = tx.execute("SELECT * FROM callbacks WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    return _read(row)
+
+
+def contact_of(tx: Transaction, identifier: str) -> str:
+    """Whose it is; NotFound outside the scope."""
+    row = tx.execute("SELECT contact_id FROM callbacks WHERE id = %s", (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    return str(row["contact_id"])
+
+
+def hours_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
+    """The first that is owed to somebody by these contacts."""
+    row = tx.execute(
+        "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"
+        " ORDER BY clock_due_time, id",
+        (list(contact_ids),),
+    ).fetchone()
+    return _read(row) if row else None
+
+
+def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
+    """What is owed to somebody by these contacts, for this transaction to change."""
+    rows = tx.execute(
+        "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"
+        " ORDER BY id FOR UPDATE",
+        (list(contact_ids),),
+    )
+    return [_read(row) for row in rows]
+
+
+def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
+    """The same by her file, at whichever line."""
+    return owed_to(tx, ids_of(tx, person_id).contacts)
+
+
+def page(
+    tx: Transaction, organization_id: str, limit: int, after: Position | None
+) -> tuple[list[tuple[Callback, str, str]], Position | None]:
+    """What an organisation owes, the earliest due first, each with the hint and the person of its
+    contact, and where the next page goes on.
+    """
+    time, identifier = after or ("-infinity", "")
+    rows = tx.execute(
+        "SELECT b.*, c.reference_hint, coalesce(nullif(c.person_id, ''), (SELECT min(person_id)"
+        " FROM referrals WHERE contact_id = c.id), '')"
+        " AS person_id, b.clock_due_time::text AS key FROM callbacks b"
+        " JOIN contacts c ON c.id = b.contact_id"
+        " WHERE b.organization_id = %s AND b.outcome_code = ''"
+        " AND (b.clock_due_time, b.id) > (%s::timestamptz, %s)"
+        " ORDER BY b.clock_due_time, b.id LIMIT %s",
+        (organization_id, time, identifier, limit + 1),
+    ).fetchall()
+    callbacks = [(_read(row), row["reference_hint"], row["person_id"]) for row in rows[:limit]]
+    return callbacks, [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+
+
+def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Those whose clock reaches a level, the earliest first; claimed for this transaction, so that
+    two processes take different ones.
+    """
+    rows = tx.execute(
+        "SELECT id FROM callbacks WHERE clock_next_time <= %s ORDER BY clock_next_time"
+        " LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now, limit),
+    )
+    return [row["id"] for row in rows]
+
+
+def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+    """Has a clock that could not be fired wait until a moment."""
+    tx.execute(
+        "UPDATE callbacks SET clock_next_time = %s WHERE id = %s AND clock_next_time <= %s",
+        (until, identifier, now),
+    )
+
+
+def _values(callback: Callback) -> dict[str, object]:
+    clock = callback.clock
+    return {
+        **{name: getattr(callback, name) for name in _PLAIN},
+        **{f"clock_{name}": getattr(clock, name) for name in CLOCK},
+        "clock_next_time": clock.next_time,
+    }
+
+
+def _read(row: Row) -> Callback:
+    clock = Deadline(DeadlineKind.CALLBACK, **{name: row[f"clock_{name}"] for name in CLOCK})
+    return Callback(**{name: row[name] for name in _PLAIN}, clock=clock)

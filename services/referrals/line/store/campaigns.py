@@ -1,0 +1,95 @@
+"""Campaigns of the line with their codes, and how many contacts named each."""
+
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound
+from chassis.wire import Position
+from services.referrals.line.domain.campaign import Campaign, Placement
+
+_PLACED = (
+    "SELECT p.code, p.medium_code, p.campaign_id, c.country, c.end_time IS NULL AS active"
+    " FROM placements p JOIN campaigns c ON c.id = p.campaign_id"
+)
+
+
+def add(tx: Transaction, campaign: Campaign, worker_id: str) -> None:
+    """Keeps a campaign without its codes."""
+    tx.execute(
+        "INSERT INTO campaigns (id, name, country, created_by_worker_id, create_time)"
+        " VALUES (%s, %s, %s, %s, %s)",
+        (campaign.id, campaign.name, campaign.country, worker_id, campaign.create_time),
+    )
+
+
+def add_placement(tx: Transaction, placement: Placement) -> bool:
+    """Keeps a code; False when it is taken."""
+    made = tx.execute(
+        "INSERT INTO placements (code, campaign_id, medium_code) VALUES (%s, %s, %s)"
+        " ON CONFLICT (code) DO NOTHING",
+        (placement.code, placement.campaign_id, placement.medium_code),
+    )
+    return made.rowcount == 1
+
+
+def get(tx: Transaction, identifier: str) -> Campaign:
+    """One campaign; NotFound when there is none."""
+    row = tx.execute("SELECT * FROM campaigns WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    return _campaigns(tx, [row])[0]
+
+
+def end(tx: Transaction, campaign: Campaign) -> None:
+    """Keeps when it ended."""
+    tx.execute("UPDATE campaigns SET end_time = %s WHERE id = %s", (campaign.end_time, campaign.id))
+
+
+def page(
+    tx: Transaction, limit: int, after: Position | None
+) -> tuple[list[Campaign], Position | None]:
+    """Newest first, and where the next page goes on."""
+    time, identifier = after or ("infinity", "")
+    rows = tx.execute(
+        "SELECT *, create_time::text AS key FROM campaigns WHERE create_time < %s::timestamptz"
+        " OR (create_time = %s::timestamptz AND id > %s)"
+        " ORDER BY create_time DESC, id LIMIT %s",
+        (time, time, identifier, limit + 1),
+    ).fetchall()
+    return _campaigns(tx, rows[:limit]), [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(
+        rows
+    ) > limit else None
+
+
+def placement(tx: Transaction, code: str) -> Placement | None:
+    """What a code stands for; None for any other."""
+    row = tx.execute(f"{_PLACED} WHERE p.code = %s", (code,)).fetchone()
+    return Placement(**row) if row else None
+
+
+def named(tx: Transaction, campaign: Campaign) -> list[Row]:
+    """Contacts that named its codes, by code, triage and outcome: placement_code, triage,
+    outcome_code, count. Of the transaction's scope.
+    """
+    return tx.execute(
+        "SELECT placement_code, triage, outcome_code, count(*) AS count FROM contacts"
+        " WHERE placement_code = ANY(%s) GROUP BY 1, 2, 3",
+        ([each.code for each in campaign.placements],),
+    ).fetchall()
+
+
+def _campaigns(tx: Transaction, rows: list[Row]) -> list[Campaign]:
+    placed: dict[str, list[Placement]] = {row["id"]: [] for row in rows}
+    for each in tx.execute(
+        f"{_PLACED} WHERE p.campaign_id = ANY(%s) ORDER BY p.number", (list(placed),)
+    ):
+        placed[each["campaign_id"]].append(Placement(**each))
+    return [
+        Campaign(
+            row["id"],
+            row["name"],
+            row["country"],
+            row["create_time"],
+            row["end_time"],
+            placed[row["id"]],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,271 @@
+"""Contacts of the line, and the references by which callers are known."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import Conflict, NotFound, Stale
+from chassis.wire import Position
+from keys.sealing import CannotOpen, Keyring
+from services.referrals.line.domain.contact import Contact
+from services.referrals.line.domain.triage import Triage
+from services.referrals.line.wire.facts import contact_fact
+from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
+
+_PLAIN = [each.name for each in fields(Contact) if each.name not in ("triage", "clock")]
+_COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
+_NO_CLOCK = {f"clock_{name}": None for name in CLOCK} | {
+    "clock_fired_percent": 0,
+    "clock_policy_version": 1,
+}
+# Fixed words, joined once: no value ever becomes part of a statement's text.
+_INSERT = (
+    f"INSERT INTO contacts ({', '.join(_COLUMNS)}, note_sealed)"
+    f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)}, %(note)s)"
+)
+_UPDATE = (
+    "UPDATE contacts SET"
+    f" {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))},"
+    " note_sealed = coalesce(%(note)s, note_sealed) WHERE id = %(id)s AND version = %(version)s - 1"
+)
+
+
+def answers_of(tx: Transaction, identifier: str) -> tuple[Triage, str]:
+    """What was answered in a contact, and which need was named; NotFound outside the scope."""
+    row = tx.execute(
+        "SELECT triage, need_code FROM contacts WHERE id = %s", (identifier,)
+    ).fetchone()
+    if row is None:
+        raise NotFound
+    return Triage(**row["triage"]), row["need_code"]
+
+
+class Contacts:
+    """Notes are sealed with the service's key: a contact may have no person yet."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def add(self, tx: Transaction, contact: Contact, note: str) -> None:
+        """Records a contact."""
+        tx.execute(_INSERT, _values(contact) | {"note": self._seal(contact, note)})
+        outbox.keep(tx, [contact_fact(contact, "recorded")])
+        tx.execute("SELECT pg_notify('clocks', '')")
+
+    def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
+        """Writes a new version; the note only if given."""
+        keep(tx, contact, "changed", None if note is None else self._seal(contact, note))
+
+    def get(
+        self, tx: Transaction, identifier: str, *, for_update: bool = False
+    ) -> tuple[Contact, str | None]:
+        """A contact and its note, None where it does not open, which operations is told; NotFound
+        outside the scope.
+        """
+        row = tx.execute(
+            "SELECT * FROM contacts WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
+            (identifier,),
+        ).fetchone()
+        if row is None:
+            raise NotFound
+        if not row["note_sealed"]:
+            return _read(row), ""
+        try:
+            return _read(row), self._keyring.open(row["note_sealed"], _note_context(identifier))
+        except CannotOpen as damaged:
+            damaged.alarm()
+            return _read(row), None
+
+    def page(
+        self,
+        tx: Transaction,
+        organization_id: str,
+        outcome_code: str,
+        limit: int,
+        after: Position | None,
+    ) -> tuple[list[Contact], Position | None]:
+        """The contacts of an organisation, with one outcome where it is given, newest first, and
+        where the next page goes on.
+        """
+        time, identifier = after or ("infinity", "")
+        rows = tx.execute(
+            "SELECT *, create_time::text AS key FROM contacts WHERE organization_id = %s"
+            f"{' AND outcome_code = %s' if outcome_code else ''}"
+            " AND (create_time < %s::timestamptz OR (create_time = %s::timestamptz AND id > %s))"
+            " ORDER BY create_time DESC, id LIMIT %s",
+            (
+                organization_id,
+                *([outcome_code] if outcome_code else []),
+                time,
+                time,
+                identifier,
+                limit + 1,
+            ),
+        ).fetchall()
+        return [_read(row) for row in rows[:limit]], [
+            rows[limit - 1]["key"],
+            rows[limit - 1]["id"],
+        ] if len(rows) > limit else None
+
+    def add_reference(
+        self, tx: Transaction, reference: str, contact_id: str, pin_hash: str
+    ) -> None:
+        """Keeps the fingerprint of a reference with the hash of its PIN."""
+        tx.execute(
+            "INSERT INTO contact_references (fingerprint, contact_id, pin_hash)"
+            " VALUES (%s, %s, %s)",
+            (self._fingerprint(reference), contact_id, pin_hash),
+        )
+
+    def by_reference(self, tx: Transaction, reference: str) -> tuple[str, str] | None:
+        """(contact id, PIN hash), or None for an unknown reference.
+
+        In every scope: reference and PIN are the credential.
+        """
+        row = tx.execute(
+            "SELECT contact_id, pin_hash FROM contact_references WHERE fingerprint = %s",
+            (self._fingerprint(reference),),
+        ).fetchone()
+        return (row["contact_id"], row["pin_hash"]) if row else None
+
+    def item_key(self, first_id: str, referral_id: str) -> str:
+        """What a caller calls a referral of hers: it tells them apart, and nobody finds the
+        referral by it.
+        """
+        return self._keyring.fingerprint(
+            f"{first_id}/{referral_id}".encode(), "reference items"
+        ).hex()[:12]
+
+    def _fingerprint(self, reference: str) -> bytes:
+        return self._keyring.fingerprint(reference.encode(), "references")
+
+    def _seal(self, contact: Contact, note: str) -> bytes:
+        return self._keyring.seal_bytes(note.encode(), _note_context(contact.id))
+
+
+def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> list[Contact]:
+    """All contacts that are known by one reference, the first and those that are tied to it, oldest
+    first.
+    """
+    rows = tx.execute(
+        (
+            "SELECT * FROM contacts WHERE id = %s OR (tied_to_id = %s AND tied_to_id <> '')"
+            " ORDER BY create_time, id"
+        )
+        + (" FOR UPDATE" if for_update else ""),
+        (first_id, first_id),
+    )
+    return [_read(row) for row in rows]
+
+
+def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
+    """The files of somebody by her contacts: theirs, and those for which something was asked in
+    their names. In order, for that is how turns are taken.
+    """
+    rows = tx.execute(
+        "SELECT DISTINCT person_id FROM referrals WHERE contact_id = ANY(%s)",
+        ([contact.id for contact in own],),
+    )
+    return sorted(
+        {*(contact.person_id for contact in own), *(row["person_id"] for row in rows)} - {""}
+    )
+
+
+def hold(tx: Transaction, identifier: str) -> Contact:
+    """A contact without its note, for this transaction to change; NotFound outside the scope."""
+    row = tx.execute("SELECT * FROM contacts WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    return _read(row)
+
+
+def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None) -> None:
+    """Writes a new version and the fact of it; a sealed note only if given."""
+    if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
+        raise Stale
+    outbox.keep(tx, [contact_fact(contact, verb)])
+    tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Contacts whose clock reaches a level, the earliest first; claimed for this transaction, so
+    that two processes take different ones.
+    """
+    rows = tx.execute(
+        "SELECT id FROM contacts WHERE clock_next_time <= %s ORDER BY clock_next_time"
+        " LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now, limit),
+    )
+    return [row["id"] for row in rows]
+
+
+def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+    """Has a clock that could not be fired wait until a moment."""
+    tx.execute(
+        "UPDATE contacts SET clock_next_time = %s WHERE id = %s AND clock_next_time <= %s",
+        (until, identifier, now),
+    )
+
+
+def next_time(tx: Transaction) -> datetime | None:
+    """When the next level of the clock of any contact, or of any call that a line owes, is
+    reached.
+    """
+    row = tx.execute(
+        "SELECT least((SELECT min(clock_next_time) FROM contacts"
+        " WHERE clock_next_time IS NOT NULL),"
+        " (SELECT min(clock_next_time) FROM callbacks WHERE clock_next_time IS NOT NULL)) AS next"
+    ).fetchone()
+    return row["next"] if row else None
+
+
+def check_known(tx: Transaction, identifier: str) -> None:
+    """NotFound when there is no such contact in the scope, Conflict when it is of somebody who was
+    erased. It is not erased before the transaction ends.
+    """
+    _known(tx, identifier)
+
+
+def assault_time(tx: Transaction, identifier: str) -> datetime | None:
+    """When it was, as far as it was said; refuses as `check_known` does."""
+    time: datetime | None = _known(tx, identifier)["assault_time"]
+    return time
+
+
+def _known(tx: Transaction, identifier: str) -> Row:
+    row = tx.execute(
+        "SELECT assault_time, erased FROM contacts WHERE id = %s FOR SHARE", (identifier,)
+    ).fetchone()
+    if row is None:
+        raise NotFound
+    if row["erased"]:
+        raise Conflict("person_erased")
+    return row
+
+
+def _note_context(contact_id: str) -> str:
+    return f"contacts/{contact_id}/note"
+
+
+def _values(contact: Contact) -> dict[str, object]:
+    clock = contact.clock
+    return {
+        **{name: getattr(contact, name) for name in _PLAIN},
+        "triage": json.dumps(asdict(contact.triage)),
+        **({f"clock_{name}": getattr(clock, name) for name in CLOCK} if clock else _NO_CLOCK),
+        "clock_next_time": clock.next_time if clock else None,
+    }
+
+
+def _read(row: Row) -> Contact:
+    clock = (
+        Deadline(DeadlineKind.CONTACT, **{name: row[f"clock_{name}"] for name in CLOCK})
+        if row["clock_due_time"]
+        else None
+    )
+    return Contact(
+        **{name: row[name] for name in _PLAIN}, triage=Triage(**row["triage"]), clock=clock
+    )

@@ -1,0 +1,100 @@
+"""Advice cards: those that come with the service, and the versions that a coordinator published."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from chassis.db import Transaction, take_turn
+from chassis.errors import Invalid, NotFound, Stale
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from protos.referrals.v1 import advice_pb2 as pb
+from services.referrals.line.domain.advice import LANGUAGES, AdviceCard, Text
+from services.referrals.line.domain.triage import Triage
+from services.referrals.line.store import advice
+from services.referrals.line.store.contacts import answers_of
+from services.referrals.line.wire.advice import card as parse
+from services.referrals.line.wire.advice import card_message
+
+SHIPPED = Path(__file__).parent.parent / "advice.yaml"
+
+
+def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
+    """The cards that come with the service.
+
+    ValueError with the card for one that is wrong: the service does not start with it.
+    """
+    cards = []
+    for each in yaml.safe_load(file.read_text(encoding="utf-8")):
+        texts = {
+            language: Text(each[language]["title"], tuple(each[language]["lines"]))
+            for language in LANGUAGES
+        }
+        card = AdviceCard(
+            each["id"], 1, texts, Triage(**each.get("opened_by", {})), each.get("need", "")
+        )
+        try:
+            card.check()
+        except Invalid as refusal:
+            raise ValueError(f"{file.name}: {card.id}: {refusal.violations}") from None
+        cards.append(card)
+    return cards
+
+
+class Advice:
+    """Each method answers the rpc of its name."""
+
+    def __init__(self, first: list[AdviceCard]) -> None:
+        self._first = {card.id: card for card in first}
+
+    def ListAdviceCards(
+        self, request: pb.ListAdviceCardsRequest, call: Call
+    ) -> pb.ListAdviceCardsResponse:
+        """The cards in use, and whether the answers of a contact open each; NotFound for a contact
+        that is not the caller's.
+        """
+        contact_id = object_id(request.contact_id) if request.contact_id else ""
+        triage, need_code = answers_of(call.tx, contact_id) if contact_id else (Triage(), "")
+        used = [card for card in self._newest(call.tx).values() if not card.retired]
+        return pb.ListAdviceCardsResponse(
+            cards=[card_message(card, opened=card.opens(triage, need_code)) for card in used]
+        )
+
+    def GetAdviceCard(self, request: pb.GetAdviceCardRequest, call: Call) -> pb.AdviceCard:
+        """One version; 0 is the newest."""
+        return card_message(self._get(call.tx, request.id, request.version))
+
+    def PublishAdviceCard(self, request: pb.PublishAdviceCardRequest, call: Call) -> pb.AdviceCard:
+        """The next version, which must be the one that is named: of two that are written at once
+        the second is refused.
+        """
+        card = parse(request.card)
+        card.check()
+        take_turn(call.tx, "advice_cards")
+        if not card.id:
+            card, newest = replace(card, id=new_id()), 0
+        else:
+            newest = self._get(call.tx, card.id, 0).version
+        if card.version != newest + 1:
+            raise Stale
+        card = replace(card, publish_time=call.clock.now())
+        advice.add(call.tx, card, call.caller.id)
+        return card_message(card)
+
+    def _get(self, tx: Transaction, identifier: str, version: int) -> AdviceCard:
+        if not version:
+            card = self._newest(tx).get(identifier)
+        elif version == 1 and identifier in self._first:
+            card = self._first[identifier]
+        else:
+            card = advice.get(tx, identifier, version)
+        if card is None:
+            raise NotFound
+        return card
+
+    def _newest(self, tx: Transaction) -> dict[str, AdviceCard]:
+        """Each in its newest version, in the order in which they are shown; also those that are not
+        used any more.
+        """
+        return self._first | {card.id: card for card in advice.newest(tx)}

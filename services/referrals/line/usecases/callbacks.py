@@ -1,0 +1,182 @@
+"""Calls that lines owe: agreed on by an operator or asked for by reference, as far as her
+safe-contact plan lets anybody call.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Conflict, Invalid, Stale
+from chassis.ids import new_id, object_id
+from chassis.local_time import zone_of
+from chassis.rpc import Call
+from chassis.wire import PageTokens, page_size, version, word
+from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals.files.store.people import People as Files
+from services.referrals.line.domain.callback import (
+    AGAIN,
+    GIVEN_UP,
+    NOT_SAFE,
+    REACHED,
+    Callback,
+    Wish,
+)
+from services.referrals.line.domain.contact import Contact
+from services.referrals.line.store import callbacks, contacts
+from services.referrals.line.wire.contacts import wish as parse_wish
+from services.referrals.line.wire.messages import callback_message
+from services.referrals.network.domain.deadline import DeadlineKind
+from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+
+Hours = tuple[datetime, datetime]
+
+
+class Callbacks:
+    """Each method answers the rpc of its name. A contact has one callback at a time."""
+
+    def __init__(self, files: Files, pages: PageTokens) -> None:
+        self._files = files
+        self._pages = pages
+
+    def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
+        """An operator agreed on it with the caller."""
+        wish = parse_wish(request.callback, "callback.")
+        contact = contacts.hold(call.tx, object_id(request.callback.contact_id))
+        contact.check_not_erased()
+        person_id = self._check_plans(call.tx, contact)
+        callback = _owe(call.tx, call.clock.now(), contact, wish, [contact.id], by_herself=False)
+        return callback_message(callback, contact.reference_hint, person_id)
+
+    def ListCallbacks(
+        self, request: pb.ListCallbacksRequest, call: Call
+    ) -> pb.ListCallbacksResponse:
+        """What the own line owes."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
+        return pb.ListCallbacksResponse(
+            callbacks=[callback_message(*each) for each in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
+        """What came of it, and when it is tried again, if it is."""
+        tx, now, outcome = (
+            call.tx,
+            call.clock.now(),
+            word(pb.CallbackOutcome, request.outcome_code, "outcome_code"),
+        )
+        if outcome not in (REACHED, AGAIN, GIVEN_UP):
+            raise Invalid(("outcome_code", "unknown_code"))
+        wish, identifier, based_on = (
+            parse_wish(request),
+            object_id(request.id),
+            version(request.etag),
+        )
+        # contact, file, callback: in this order everybody takes turns
+        contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))
+        person_id = next(iter(contacts.people_of(tx, [contact])), "")
+        if outcome == AGAIN:
+            self._check_plans(tx, contact)
+        callback = callbacks.hold(tx, identifier)
+        if callback.step_version != based_on:
+            raise Stale
+        if outcome == AGAIN:
+            callback.try_again(now, _hours(contact, wish, now))
+        else:
+            callback.settle(now, outcome, call.caller.id)
+        callbacks.keep(tx, callback, "changed" if outcome == AGAIN else "settled")
+        return callback_message(callback, contact.reference_hint, person_id)
+
+    def _check_plans(self, tx: Transaction, contact: Contact) -> str:
+        """Her file at this line must say that she may be called, and none at another that she may
+        not. Returns the former; empty where there is none.
+        """
+        own = contacts.people_of(tx, [contact])
+        elevate_to_system_scope(tx)  # that nobody may call her is told to whoever might
+        everywhere = contacts.people_of(
+            tx, contacts.of_caller(tx, contact.tied_to_id or contact.id)
+        )
+        for person_id in everywhere:
+            person = self._files.get(tx, person_id, for_update=True)
+            if person_id in own or person.safe_contact_channel:
+                person.check_callable()
+        return next(iter(own), "")
+
+
+def ask(
+    tx: Transaction,
+    files: Files,
+    now: datetime,
+    own: Sequence[Contact],
+    people: Sequence[str],
+    wish: Wish,
+) -> None:
+    """She asks for it herself, through the contacts that are hers: the last line that she called
+    calls.
+    """
+    if not may_ask(tx, files, people, for_update=True):
+        raise Conflict("call_not_safe")
+    known = [contact for contact in own if contacts.people_of(tx, [contact])]
+    _owe(tx, now, known[-1], wish, [contact.id for contact in own], by_herself=True)
+
+
+def may_ask(
+    tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
+) -> bool:
+    """Whether every file of hers says that she may be called."""
+    return bool(people) and all(
+        files.get(tx, person, for_update=for_update).may_be_called for person in people
+    )
+
+
+def _owe(
+    tx: Transaction,
+    now: datetime,
+    contact: Contact,
+    wish: Wish,
+    contact_ids: Sequence[str],
+    *,
+    by_herself: bool,
+) -> Callback:
+    hours = _hours(contact, wish, now)
+    owed = callbacks.owed_to(tx, contact_ids)
+    callback = (
+        owed[0]
+        if owed
+        else Callback.owed(
+            new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself
+        )
+    )
+    if owed:
+        callback.move(now, hours, by_herself=by_herself)
+    callbacks.keep(tx, callback, "asked" if by_herself else "changed")
+    return callback
+
+
+def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
+    """The hours that she named are those of the place that she called from."""
+    return wish.hours(now, zone_of(contact.line_country, contact.department))
+
+
+def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str = "") -> None:
+    """Nobody calls any more: it is not safe, or she took everything back."""
+    for callback in owed:
+        callback.settle(now, NOT_SAFE, worker_id)
+        callbacks.keep(tx, callback, "settled")
+
+
+def fire_clocks(tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+    """Notes the clock levels that are reached; returns what was told."""
+    fire = with_one_clock(
+        DeadlineKind.CALLBACK,
+        partial(callbacks.hold, tx),
+        lambda callback: callback.fire_clock(now),
+        partial(callbacks.keep, tx),
+    )
+    return fire_each(
+        tx, now, "contacts", "callback_id", callbacks.due(tx, now, limit), fire, callbacks.put_aside
+    )

@@ -1,0 +1,147 @@
+"""Campaigns of the line: begun and ended by the coordination, named by callers, counted in tens."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Invalid, NotFound
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.wire import PageTokens, number, page_size, timestamp, word_list
+from protos.referrals.v1 import campaigns_pb2 as pb
+from protos.referrals.v1 import contacts_pb2
+from protos.referrals.v1.referrals_pb2 import Figure
+from services.referrals.line.domain.campaign import (
+    LENGTH,
+    UNASSESSED,
+    Campaign,
+    Placement,
+    brought,
+    new_code,
+)
+from services.referrals.line.domain.triage import Triage
+from services.referrals.line.store import campaigns
+from services.referrals.network.domain.codes import checked_code
+
+
+class Campaigns:
+    """Each method answers the rpc of its name."""
+
+    def __init__(self, pages: PageTokens) -> None:
+        self._pages = pages
+
+    def CreateCampaign(self, request: pb.CreateCampaignRequest, call: Call) -> pb.LineCampaign:
+        """Begins a campaign, with a code for each medium that no other has."""
+        media = word_list(
+            contacts_pb2.Campaign, request.campaign.media_codes, "campaign.media_codes"
+        )
+        campaign = Campaign(
+            new_id(), request.campaign.name.strip(), request.campaign.country, call.clock.now()
+        )
+        campaigns.add(call.tx, campaign, call.caller.id)
+        campaign.place(media)
+        for index, placement in enumerate(campaign.placements):
+            while not campaigns.add_placement(call.tx, placement):
+                placement = campaign.placements[index] = replace(placement, code=new_code())
+        return _campaign_message(campaign)
+
+    def ListCampaigns(
+        self, request: pb.ListCampaignsRequest, call: Call
+    ) -> pb.ListCampaignsResponse:
+        """All of them, newest first."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        page, more = campaigns.page(call.tx, size, after)
+        return pb.ListCampaignsResponse(
+            campaigns=[_campaign_message(each) for each in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def EndCampaign(self, request: pb.EndCampaignRequest, call: Call) -> pb.LineCampaign:
+        """Ends one; a second time changes nothing."""
+        campaign = campaigns.get(call.tx, object_id(request.id))
+        campaign.end(call.clock.now())
+        campaigns.end(call.tx, campaign)
+        return _campaign_message(campaign)
+
+    def GetPlacement(self, request: pb.GetPlacementRequest, call: Call) -> pb.Placement:
+        """What a code stands for; NotFound for any other."""
+        return _placement_message(_placement(call.tx, request.code))
+
+    def GetCampaignFigures(
+        self, request: pb.GetCampaignFiguresRequest, call: Call
+    ) -> pb.CampaignFigures:
+        """What each of its codes brought, of all lines, as it may be told."""
+        campaign = campaigns.get(call.tx, object_id(request.id))
+        elevate_to_system_scope(call.tx)
+        by_urgency, by_outcome = (
+            defaultdict[str, Counter[str]](Counter),
+            defaultdict[str, Counter[str]](Counter),
+        )
+        for row in campaigns.named(call.tx, campaign):
+            urgency = Triage(**row["triage"]).urgency()
+            by_urgency[row["placement_code"]][urgency.value if urgency else UNASSESSED] += row[
+                "count"
+            ]
+            by_outcome[row["placement_code"]][row["outcome_code"]] += row["count"]
+        rows = [
+            brought(each, by_urgency[each.code], by_outcome[each.code])
+            for each in campaign.placements
+        ]
+        return pb.CampaignFigures(
+            placements=[
+                pb.PlacementFigures(
+                    placement=_placement_message(row.placement),
+                    contacts=row.contacts,
+                    by_urgency=_figures(row.by_urgency),
+                    by_outcome=_figures(row.by_outcome),
+                )
+                for row in rows
+            ]
+        )
+
+
+def named(tx: Transaction, code: str) -> Placement:
+    """What a code stands for that an operator was told; refused at its field."""
+    try:
+        return _placement(tx, code)
+    except NotFound:
+        raise Invalid(("contact.placement_code", "malformed")) from None
+
+
+def _placement(tx: Transaction, code: str) -> Placement:
+    stored = campaigns.placement(tx, checked_code(code, LENGTH))
+    if stored is None:
+        raise NotFound
+    return stored
+
+
+def _campaign_message(campaign: Campaign) -> pb.LineCampaign:
+    return pb.LineCampaign(
+        id=campaign.id,
+        name=campaign.name,
+        country=campaign.country,
+        media_codes=[
+            number(contacts_pb2.Campaign, each.medium_code) for each in campaign.placements
+        ],
+        placements=[_placement_message(each) for each in campaign.placements],
+        create_time=timestamp(campaign.create_time),
+        end_time=timestamp(campaign.end_time),
+    )
+
+
+def _placement_message(placement: Placement) -> pb.Placement:
+    return pb.Placement(
+        code=placement.code,
+        medium_code=number(contacts_pb2.Campaign, placement.medium_code),
+        country=placement.country,
+        campaign_id=placement.campaign_id,
+        active=placement.active,
+    )
+
+
+def _figures(counts: Iterable[tuple[str, int]]) -> list[Figure]:
+    return [Figure(code=code, count=count) for code, count in counts]

@@ -1,0 +1,314 @@
+"""Contacts of the line, and the way in by a reference and its PIN."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error
+
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Invalid, NotFound, Stale, Unauthenticated
+from chassis.guesses import Budget, Guesses, Lanes, Origin
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.wire import PageTokens, page_size, timestamp, version, word
+from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.store.people import People as Files
+from services.referrals.files.usecases.openings import Openings
+from services.referrals.line.domain.contact import (
+    Contact,
+    check_pin,
+    new_pin,
+    new_reference,
+    read_reference,
+)
+from services.referrals.line.store import contacts, take_overs
+from services.referrals.line.store.contact_notes import ContactNotes
+from services.referrals.line.store.contacts import Contacts as Book
+from services.referrals.line.usecases import callbacks, campaigns
+from services.referrals.line.usecases.callbacks import Callbacks
+from services.referrals.line.wire.contacts import changed_contact, new_contact
+from services.referrals.line.wire.messages import contact_message
+from services.referrals.network.domain.deadline import DeadlineKind, assault_to_the_hour
+from services.referrals.network.store import members
+from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.network.usecases.policies import Policies
+
+# Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is
+# right with a chance of 4.6 %.
+OF_A_REFERENCE = Budget(
+    10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1)
+)
+OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
+# Strangers make her wait, and do not keep her out (decision 17): at their own address they are
+# stopped, and hers, from which nobody was wrong, has its own.
+LANES = Lanes(
+    at_address=Budget(5, timedelta(days=1), timedelta(days=30)),
+    newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),
+    desk=Budget(10, timedelta(minutes=5), timedelta(days=365), most=100, then=timedelta(hours=1)),
+)
+# 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets are what guards
+# 10,000 PINs.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+class ReferenceGate:
+    """Lets a caller in by her reference and PIN; wrong ones are counted."""
+
+    def __init__(self, book: Book, guesses: Guesses, clock: Clock) -> None:
+        self._book = book
+        self._guesses = guesses
+        self._clock = clock
+        self._nobody = HASHER.hash("none")  # an unknown reference costs as much time as a wrong PIN
+
+    def enter(
+        self, tx: Transaction, reference: str, pin: str, origin: Origin, trail: list[Entry]
+    ) -> Contact:
+        """Her first contact, to which the reference belongs, if the PIN is right; from here on the
+        transaction sees what belongs to it.
+        """
+        now = self._clock.now()
+        try:
+            cleaned = read_reference(reference)
+        except Unauthenticated:
+            _matches(self._nobody, pin)
+            raise
+        guess = self._guesses.begin(cleaned, origin, now)
+        id_and_hash = self._book.by_reference(tx, cleaned)
+        if id_and_hash is not None:
+            trail.append(Entry("enter_by_reference", id_and_hash[0]))
+        right = (
+            _matches(id_and_hash[1] if id_and_hash else self._nobody, pin)
+            and id_and_hash is not None
+        )
+        # as right also when what she asks for is then refused
+        self._guesses.settle(guess, right, now)
+        if not right or id_and_hash is None:
+            raise Unauthenticated("reference_or_pin_wrong")
+        elevate_to_system_scope(tx)
+        return self._book.get(tx, id_and_hash[0])[0]
+
+
+class Contacts(Callbacks):
+    """Each method answers the rpc of its name, for the operators of a line; those that take `tx`
+    belong to other use cases.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        notes: ContactNotes,
+        files: Files,
+        policies: Policies,
+        openings: Openings,
+        gate: ReferenceGate,
+        pages: PageTokens,
+    ) -> None:
+        super().__init__(files, pages)
+        self._book = book
+        self._notes = notes
+        self._policies = policies
+        self._openings = openings
+        self._gate = gate
+
+    def CreateContact(
+        self, request: pb.CreateContactRequest, call: Call
+    ) -> pb.CreateContactResponse:
+        """Records a contact, under the reference that the caller told, or a new one.
+
+        Reference and PIN are not kept in readable form.
+        """
+        values, note = new_contact(request.contact), request.contact.note
+        if request.reference:
+            first = self._gate.enter(
+                call.tx, request.reference, request.pin, call.origin, call.trail
+            )
+            contact = self._add(
+                call, values, note, reference_hint=first.reference_hint, tied_to_id=first.id
+            )
+            call.trail.append(Entry("tie_contact", contact.id))
+            return _created(contact, note, read_reference(request.reference), request.pin)
+        pin = request.pin or new_pin()
+        check_pin(pin)
+        reference = new_reference()
+        contact = self._add(call, values, note, reference_hint=reference[-2:])
+        self._book.add_reference(call.tx, reference, contact.id, HASHER.hash(pin))
+        return _created(contact, note, reference, pin)
+
+    def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
+        """A contact, its note and what she said later, which is read of a person too if the contact
+        is hers.
+        """
+        tx, trail, identifier = call.tx, call.trail, object_id(request.id)
+        contact, note = self._book.get(tx, identifier)
+        later = self._notes.of(tx, identifier)
+        if note != "" or later:
+            trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
+            for person_id in contacts.people_of(tx, [contact]):
+                trail.append(
+                    Entry(
+                        "read_contact",
+                        person_id,
+                        "",
+                        (FieldGroup.NOTES.value, f"contact:{identifier}"),
+                    )
+                )
+            self._openings.admit(tx, call.caller, call.clock.now(), identifier)
+        return contact_message(contact, note, later)
+
+    def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
+        """The own line's contacts, with one outcome where it is given."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
+        page, more = self._book.page(call.tx, call.caller.organization_id, outcome, size, after)
+        return pb.ListContactsResponse(
+            contacts=[contact_message(contact) for contact in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def GetContactByReference(
+        self, request: pb.GetContactByReferenceRequest, call: Call
+    ) -> pb.Contact:
+        """The last of a caller's contacts with this line. NotFound where there is none."""
+        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        own = [
+            each
+            for each in contacts.of_caller(call.tx, first.id)
+            if each.organization_id == call.caller.organization_id
+        ]
+        if not own:
+            raise NotFound
+        return contact_message(own[-1])
+
+    def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
+        """Saves further answers.
+
+        A person is one of the line's own files: her reference speaks for that person.
+        """
+        tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
+        identifier, based_on = (
+            object_id(request.contact.id),
+            version(request.contact.etag, "contact.etag"),
+        )
+        contact, former = self._book.get(tx, identifier, for_update=True)
+        contact.check_not_erased()
+        if contact.step_version != based_on:
+            raise Stale
+        if (person_id := values.get("person_id")) and self._files.get(
+            tx, person_id
+        ).organization_id != call.caller.organization_id:
+            raise NotFound
+        _check_handed_over(tx, values)
+        contact = replace(
+            contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False
+        )
+        contact.check()
+        contact.change(now, self._policies.calendar(tx, contact.line_country, contact.department))
+        # it does not open, and a form sends what it shows of it: nothing
+        unread = former is None and not note
+        self._book.change(tx, contact, None if unread else note)
+        return contact_message(contact, note or "")
+
+    def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:
+        """The next shift has read what is open."""
+        now = call.clock.now()
+        take_overs.add(call.tx, call.caller.organization_id, call.caller.id, now)
+        return pb.TakeOver(worker_id=call.caller.id, time=timestamp(now))
+
+    def ListTakeOvers(
+        self, request: pb.ListTakeOversRequest, call: Call
+    ) -> pb.ListTakeOversResponse:
+        """Who took over the own line, and when."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)
+        return pb.ListTakeOversResponse(
+            take_overs=[pb.TakeOver(worker_id=who, time=timestamp(time)) for who, time in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def erase(self, tx: Transaction, now: datetime, identifier: str) -> None:
+        """Closes a contact of somebody who is erased: nothing is written in it any more."""
+        contact = contacts.hold(tx, identifier)
+        contact.erase(now, self._policies.calendar(tx, contact.line_country, contact.department))
+        contacts.keep(tx, contact, "changed")
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+        """Notes the clock levels that are reached, also of the calls that are owed; returns what
+        was told.
+        """
+        fire = with_one_clock(
+            DeadlineKind.CONTACT,
+            partial(contacts.hold, tx),
+            lambda contact: contact.fire_clock(now),
+            partial(contacts.keep, tx),
+        )
+        fired = fire_each(
+            tx,
+            now,
+            "contacts",
+            "contact_id",
+            contacts.due(tx, now, limit),
+            fire,
+            contacts.put_aside,
+        )
+        return [*fired, *callbacks.fire_clocks(tx, now, limit)]
+
+    def _add(self, call: Call, values: dict[str, Any], note: str, **known: Any) -> Contact:
+        tx, own, now = call.tx, call.caller.organization_id, call.clock.now()
+        _check_handed_over(tx, values)
+        contact = Contact(
+            new_id(), own, now, now, **known, **_placed(tx, _to_the_hour(values, now, None))
+        )
+        contact.check()
+        contact.check_line(members.countries(tx, [own]).get(own, ""))
+        contact.watch(now, self._policies.calendar(tx, contact.line_country, contact.department))
+        self._book.add(tx, contact, note)
+        return contact
+
+
+def _created(contact: Contact, note: str, reference: str, pin: str) -> pb.CreateContactResponse:
+    message = contact_message(contact, note)
+    return pb.CreateContactResponse(
+        contact=message, reference=f"{reference[:4]}-{reference[4:]}", pin=pin
+    )
+
+
+def _check_handed_over(tx: Transaction, values: dict[str, Any]) -> None:
+    to = values.get("handed_over_organization_id")
+    if to and not members.is_active(tx, to):
+        raise Invalid(("contact.handed_over_organization_id", "unknown_code"))
+
+
+def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) -> dict[str, Any]:
+    time = values.get("assault_time")
+    return (
+        values | {"assault_time": assault_to_the_hour("contact.assault_time", time, now, known)}
+        if time
+        else values
+    )
+
+
+def _placed(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
+    """A code that the caller named says the medium as well."""
+    if not values.get("placement_code"):
+        return values
+    placement = campaigns.named(tx, values["placement_code"])
+    return values | {"placement_code": placement.code, "campaign_code": placement.medium_code}
+
+
+def _matches(pin_hash: str, pin: str) -> bool:
+    try:
+        return HASHER.verify(pin_hash, pin)
+    except Argon2Error:
+        return False

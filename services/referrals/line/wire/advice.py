@@ -1,0 +1,35 @@
+"""Advice cards, and their messages."""
+
+from chassis.wire import timestamp
+from protos.referrals.v1 import advice_pb2 as pb
+from services.referrals.line.domain.advice import LANGUAGES, AdviceCard, Text
+from services.referrals.line.wire.messages import read_triage, triage_message
+
+
+def card(message: pb.AdviceCard) -> AdviceCard:
+    """Parses a card of a request."""
+    texts = {language: _text(getattr(message, language)) for language in LANGUAGES}
+    opened_by = read_triage(message.opened_by, "card.opened_by")
+    return AdviceCard(
+        message.id, message.version, texts, opened_by, message.need_code, message.retired
+    )
+
+
+def _text(message: pb.AdviceText) -> Text:
+    return Text(message.title.strip(), tuple(line.strip() for line in message.lines))
+
+
+def card_message(card: AdviceCard, *, opened: bool = False) -> pb.AdviceCard:
+    """A card; `opened`: the answers of a contact call for it."""
+    message = pb.AdviceCard(
+        id=card.id,
+        version=card.version,
+        opened_by=triage_message(card.opened_by),
+        need_code=card.need_code,
+        retired=card.retired,
+        open=opened,
+        publish_time=timestamp(card.publish_time),
+    )
+    for language, text in card.texts.items():
+        getattr(message, language).MergeFrom(pb.AdviceText(title=text.title, lines=text.lines))
+    return message

@@ -1,0 +1,88 @@
+"""Requests about contacts of the line and callbacks, in the words of the domain."""
+
+from typing import Any
+
+from chassis.wire import masked, moment, optional_id, word
+from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals.line.domain.callback import Wish
+from services.referrals.line.wire.messages import read_triage
+
+_CODES: dict[str, Any] = {
+    "campaign_code": pb.Campaign,
+    "kind_code": pb.ContactKind,
+    "speaker_code": pb.Speaker,
+    "outcome_code": pb.ContactOutcome,
+    "connected_live": pb.Answer,
+    "emergency_number_code": pb.EmergencyNumber,
+}
+_CHANGEABLE = (
+    "triage",
+    "kind_code",
+    "speaker_code",
+    "outcome_code",
+    "campaign_code",
+    "placement_code",
+    "department",
+    "need_code",
+    "person_id",
+    "note",
+    "language",
+    "assault_time",
+    "connected_live",
+    "handed_over_organization_id",
+    "emergency_number_code",
+)
+
+
+def new_contact(message: pb.Contact) -> dict[str, Any]:
+    """Parses what a new contact says, but for its note."""
+    values: dict[str, Any] = {
+        "line_country": message.line_country,
+        **{name: _code(message, name) for name in _CODES},
+        "language": message.language,
+        "placement_code": message.placement_code,
+        "triage": read_triage(message.triage),
+        "department": message.department,
+        "need_code": message.need_code,
+        "assault_time": moment(message, "assault_time"),
+        "handed_over_organization_id": optional_id(
+            message.handed_over_organization_id, "contact.handed_over_organization_id"
+        ),
+    }
+    return values | {"outcome_code": values["outcome_code"] or "open"}
+
+
+def changed_contact(request: pb.UpdateContactRequest) -> tuple[dict[str, Any], str | None]:
+    """Parses the fields that the mask names, and the note, which is None if it is not among
+    them.
+    """
+    message, paths = request.contact, masked(request.update_mask, _CHANGEABLE)
+    values: dict[str, Any] = {
+        path: _code(message, path) if path in _CODES else getattr(message, path)
+        for path in paths - {"triage", "note", "assault_time"}
+    }
+    if "person_id" in paths:
+        values["person_id"] = optional_id(message.person_id, "contact.person_id")
+    if "handed_over_organization_id" in paths:
+        values["handed_over_organization_id"] = optional_id(
+            message.handed_over_organization_id, "contact.handed_over_organization_id"
+        )
+    if "triage" in paths:
+        values["triage"] = read_triage(message.triage)
+    if "assault_time" in paths:
+        values["assault_time"] = moment(message, "assault_time")
+    return values, message.note if "note" in paths else None
+
+
+def _code(message: pb.Contact, name: str) -> str:
+    return word(_CODES[name], getattr(message, name), f"contact.{name}")
+
+
+def wish(
+    message: pb.Callback | pb.SettleCallbackRequest | pb.AskForCallByReferenceRequest,
+    path: str = "",
+) -> Wish:
+    """Parses when somebody may be called; `path` is the beginning of its fields' paths."""
+    day = word(pb.DayBand, message.day_code, f"{path}day_code")
+    hour = word(pb.HourBand, message.hour_code, f"{path}hour_code")
+    return Wish(day, hour, path)

@@ -1,0 +1,93 @@
+"""Translates contacts and callbacks into messages."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from chassis.wire import etag, number, timestamp, word
+from protos.referrals.v1 import (
+    contacts_pb2,
+)
+from services.referrals.line.domain.callback import Callback
+from services.referrals.line.domain.contact import Contact, LaterNote
+from services.referrals.line.domain.triage import Triage
+from services.referrals.network.wire.messages import CLOCKS, URGENCIES, clock_message
+
+
+def read_triage(message: contacts_pb2.Triage, path: str = "contact.triage") -> Triage:
+    """The answers of a request; `path` is how a refusal names them."""
+    names = [each.name for each in message.DESCRIPTOR.fields]
+    return Triage(
+        **{
+            name: word(contacts_pb2.Answer, getattr(message, name), f"{path}.{name}")
+            for name in names
+        }
+    )
+
+
+def triage_message(said: Triage) -> contacts_pb2.Triage:
+    """Answers of a caller."""
+    answers: dict[str, Any] = {
+        name: number(contacts_pb2.Answer, each) for name, each in vars(said).items()
+    }
+    return contacts_pb2.Triage(**answers)
+
+
+def contact_message(
+    contact: Contact, note: str | None = "", later: Iterable[LaterNote] = ()
+) -> contacts_pb2.Contact:
+    """A contact of the line."""
+    return contacts_pb2.Contact(
+        id=contact.id,
+        etag=etag(contact.step_version),
+        organization_id=contact.organization_id,
+        line_country=contact.line_country,
+        campaign_code=number(contacts_pb2.Campaign, contact.campaign_code),
+        placement_code=contact.placement_code,
+        kind_code=number(contacts_pb2.ContactKind, contact.kind_code),
+        speaker_code=number(contacts_pb2.Speaker, contact.speaker_code),
+        language=contact.language,
+        triage=triage_message(contact.triage),
+        urgency=URGENCIES.number(contact.triage.urgency()),
+        pathway_code=number(contacts_pb2.Pathway, contact.triage.pathway()),
+        outcome_code=number(contacts_pb2.ContactOutcome, contact.outcome_code),
+        department=contact.department,
+        need_code=contact.need_code,
+        person_id=contact.person_id,
+        note=note or "",
+        note_withheld=note is None,
+        reference_hint=contact.reference_hint,
+        create_time=timestamp(contact.create_time),
+        update_time=timestamp(contact.update_time),
+        clocks=[clock_message(contact.clock)] if contact.clock else [],
+        assault_time=timestamp(contact.assault_time),
+        later_notes=[
+            contacts_pb2.LaterNote(
+                time=timestamp(each.time), note=each.note or "", note_withheld=each.note is None
+            )
+            for each in later
+        ],
+        unheard=contact.unheard,
+        called_before=bool(contact.tied_to_id),
+        connected_live=number(contacts_pb2.Answer, contact.connected_live),
+        handed_over_organization_id=contact.handed_over_organization_id,
+        emergency_number_code=number(contacts_pb2.EmergencyNumber, contact.emergency_number_code),
+        medicine_codes=[CLOCKS.number(kind) for kind in contact.triage.health()],
+        open_question_count=len(contact.triage.unanswered()),
+    )
+
+
+def callback_message(
+    callback: Callback, reference_hint: str, person_id: str
+) -> contacts_pb2.Callback:
+    """A call that is owed; its contact says by which reference and file."""
+    return contacts_pb2.Callback(
+        id=callback.id,
+        etag=etag(callback.step_version),
+        contact_id=callback.contact_id,
+        asked_by_herself=callback.asked_by_herself,
+        clocks=[clock_message(callback.clock)],
+        tries=callback.tries,
+        outcome_code=number(contacts_pb2.CallbackOutcome, callback.outcome_code),
+        reference_hint=reference_hint,
+        person_id=person_id,
+    )

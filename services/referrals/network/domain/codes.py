@@ -1,0 +1,131 @@
+"""The checks of what is said: of a code its shape (which words there are the .proto files say), and
+the few lists that are rules.
+"""
+
+import re
+import secrets
+from datetime import datetime
+
+from chassis.errors import Invalid
+
+# The kinds of member that an override reaches: never who may hold a person, charge her or send her
+# away (police, prosecution, migration, consulates), and no kind that this version does not know.
+REACHED_BY_OVERRIDE = frozenset(
+    "NGO HEALTH_SERVICE CENTRAL_GOVERNMENT LOCAL_GOVERNMENT LEGAL_SERVICE CORPORATE_BUSINESS"
+    " SCHOOL_OR_COLLEGE RELIGIOUS SHELTER HOTLINE INTERNATIONAL "
+    "COMMUNITY_GROUP".split()
+)
+
+NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
+
+MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
+
+# Always with fullmatch: `$` would let a line end pass.
+_NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
+
+
+class Check:
+    """Collects what is wrong with a request, so that all of it is said at once."""
+
+    def __init__(self) -> None:
+        self._wrong: list[tuple[str, str]] = []
+
+    def need(self, path: str, value: str, *, required: bool = False) -> None:
+        """A need code by its shape and group; which sub-codes exist is the directory's
+        knowledge.
+        """
+        self._say(
+            path,
+            value,
+            bool(_NEED.fullmatch(value)) and value[:3] in NEED_GROUPS,
+            "unknown_code",
+            required,
+        )
+
+    def that(self, holds: bool, path: str, reason: str) -> None:
+        """Any other condition."""
+        if not holds:
+            self._wrong.append((path, reason))
+
+    def done(self) -> None:
+        """Refuses with what was wrong, as much of it as a refusal can carry."""
+        if self._wrong:
+            raise Invalid(*self._wrong[:MAX_SAID])
+
+    def _say(self, path: str, value: str, holds: bool, reason: str, required: bool) -> None:
+        if not value:
+            if required:
+                self._wrong.append((path, "required"))
+        elif not holds:
+            self._wrong.append((path, reason))
+
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
+
+
+def as_meant(text: str) -> str:
+    """What was said in this alphabet, as it was meant: case, spaces and hyphens don't matter, I and
+    L are read as 1, O as 0.
+    """
+    return text.upper().translate(
+        {ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None}
+    )
+
+
+def new_checked_code(length: int) -> str:
+    """Random characters, and one that checks them."""
+    body = "".join(secrets.choice(ALPHABET) for _ in range(length - 1))
+    return body + check_character(body)
+
+
+def checked_code(text: str, length: int) -> str:
+    """A code with its check character as it was meant; empty for what can't be one, so that a
+    typing error does not pass for another.
+    """
+    meant = as_meant(text)
+    holds = (
+        len(meant) == length
+        and all(character in ALPHABET for character in meant)
+        and check_character(meant[:-1]) == meant[-1]
+    )
+    return meant if holds else ""
+
+
+def check_character(body: str) -> str:
+    """Luhn modulo 32: finds every single wrong character and nearly every swap of neighbours."""
+    total = 0
+    for position, character in enumerate(reversed(body)):
+        value = ALPHABET.index(character) * (2 if position % 2 == 0 else 1)
+        total += value // 32 + value % 32
+    return ALPHABET[-total % 32]
+
+
+def short_code(identifier: str) -> str:
+    """Six characters to say on the phone, from an id: enough to tell a page of rows apart.
+
+    Two may have the same.
+    """
+    number = int(identifier[:8], 16)
+    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(0, 30, 5))
+
+
+def beginnings_of(code: str) -> list[str]:
+    """The first eight characters that an id with this code may have: two of their 32 bits are not
+    in it. Empty for what is no code.
+    """
+    meant = as_meant(code)
+    if len(meant) != 6 or any(character not in ALPHABET for character in meant):
+        return []
+    number = sum(
+        ALPHABET.index(character) << shift
+        for character, shift in zip(meant, range(0, 30, 5), strict=True)
+    )
+    return [f"{number | high << 30:08x}" for high in range(4)]
+
+
+def check_between(
+    path: str, earliest: datetime | None, time: datetime | None, latest: datetime
+) -> None:
+    """Refuses a time that is missing or out of range."""
+    if time is None or not (earliest or time) <= time <= latest:
+        raise Invalid((path, "out_of_range"))

@@ -1,0 +1,216 @@
+"""What was heard of members and services: enough to check standing and to know whose a service is,
+also while the directory is away.
+"""
+
+from collections.abc import Collection, Sequence
+
+from chassis.db import Transaction
+from chassis.errors import NotAllowed
+from chassis.tokens import Caller
+from services.referrals.network.domain.service import ANY_AGES, Ages, Attribute, Service
+
+# For an organisation: to a member on probation no shelter but its own does. A service that has not
+# said whether it is one is what its member is.
+_EXISTS = (
+    "s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NOT coalesce(s.shelter,"
+    " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER')))"
+)
+
+
+def view_of(caller: Caller) -> str:
+    """How much a caller sees by row-level security: as `coordinator` codes of the whole network, as
+    `member` what is the own organisation's.
+    """
+    return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
+
+
+def note_member(
+    tx: Transaction,
+    kind: str,
+    identifier: str,
+    active: bool,
+    status: str = "",
+    type_: str = "",
+    organization_id: str = "",
+    country: str = "",
+) -> None:
+    """kind: organization, worker or key; `organization_id` is whose the worker is."""
+    tx.execute(
+        "INSERT INTO members (kind, id, active, status, type, organization_id, country)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id)"
+        " DO UPDATE SET active = excluded.active, status = excluded.status, type = excluded.type,"
+        " organization_id = excluded.organization_id,"
+        " country = excluded.country",
+        (kind, identifier, active, status, type_, organization_id, country),
+    )
+
+
+def note_service(
+    tx: Transaction,
+    identifier: str,
+    organization_id: str,
+    active: bool,
+    uses: Sequence[Attribute] | None = None,
+    ages: Ages = ANY_AGES,
+    department: str = "",
+    *,
+    shelter: bool | None = None,
+) -> None:
+    """A service of the directory, by what it decides whom it takes (None: that was not said), its
+    ages, the department where it helps, and whether it is a shelter (None: not said).
+    """
+    said = None if uses is None else [each.value for each in uses]
+    tx.execute(
+        "INSERT INTO directory_services (id, organization_id, active, uses, minimum_age,"
+        " maximum_age, department, shelter)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, active ="
+        " excluded.active, uses = excluded.uses,"
+        " minimum_age = excluded.minimum_age, maximum_age = excluded.maximum_age, department ="
+        " excluded.department,"
+        " shelter = coalesce(excluded.shelter, directory_services.shelter)",
+        (
+            identifier,
+            organization_id,
+            active,
+            said,
+            ages.minimum,
+            ages.maximum,
+            department,
+            shelter,
+        ),
+    )
+
+
+def check_standing(tx: Transaction, caller: Caller) -> None:
+    """Refuses a caller whose organisation, worker account or key is known to be suspended, however
+    fresh the token.
+
+    What was not heard yet is not held against anyone: the token is a few seconds old at most.
+    """
+    row = tx.execute(
+        "SELECT 1 FROM members WHERE id = ANY(%s) AND NOT active LIMIT 1",
+        ([caller.organization_id, caller.id],),
+    ).fetchone()
+    if row is not None:
+        raise NotAllowed("organization_not_active")
+
+
+def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
+    """(status, type) of an organisation; empty words when it was not heard of."""
+    row = tx.execute(
+        "SELECT status, type FROM members WHERE id = %s AND kind = 'organization'", (identifier,)
+    ).fetchone()
+    return (row["status"], row["type"]) if row else ("", "")
+
+
+def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
+    """In which country each of these organisations is, as far as it was heard."""
+    rows = tx.execute(
+        "SELECT id, country FROM members WHERE id = ANY(%s) AND kind = 'organization'",
+        (list(identifiers),),
+    ).fetchall()
+    return {row["id"]: row["country"] for row in rows}
+
+
+def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
+    """Those of these services that are known to be shelters."""
+    rows = tx.execute(
+        "SELECT id FROM directory_services WHERE id = ANY(%s) AND shelter", (list(identifiers),)
+    ).fetchall()
+    return {row["id"] for row in rows}
+
+
+def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
+    """What kind of organisation each of these is, as far as it was heard."""
+    rows = tx.execute(
+        "SELECT id, type FROM members WHERE id = ANY(%s) AND kind = 'organization'",
+        (list(identifiers),),
+    ).fetchall()
+    return {row["id"]: row["type"] for row in rows}
+
+
+def is_active(tx: Transaction, identifier: str) -> bool:
+    """Whether an organisation is known to be in good standing."""
+    return (
+        tx.execute(
+            "SELECT 1 FROM members WHERE id = %s AND kind = 'organization' AND active",
+            (identifier,),
+        ).fetchone()
+        is not None
+    )
+
+
+def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
+    """Whether an organisation is known to have this worker, and she to be at work."""
+    return (
+        tx.execute(
+            "SELECT 1 FROM members WHERE id = %s AND kind = 'worker' AND active"
+            " AND organization_id IN (%s, '')",
+            (worker_id, organization_id),
+        ).fetchone()
+        is not None
+    )
+
+
+def on_probation(tx: Transaction, organization_id: str) -> bool:
+    """Whether an organisation is on probation: no shelter exists for it, and nobody asks it
+    anything.
+    """
+    return organization(tx, organization_id)[0] == "PROBATION"
+
+
+def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | None:
+    """Whose a service is; None when it was not heard of, is no longer offered, or does not exist
+    for who would send somebody there.
+    """
+    row = tx.execute(
+        f"SELECT s.organization_id FROM directory_services s WHERE s.id = %(id)s AND {_EXISTS}",
+        {"id": service_id, "for": sender_id, "probation": on_probation(tx, sender_id)},
+    ).fetchone()
+    return row["organization_id"] if row else None
+
+
+def ages_of_service(tx: Transaction, service_id: str) -> Ages:
+    """Returns the ages that a service has stated, as far as they were heard."""
+    row = tx.execute(
+        "SELECT minimum_age, maximum_age FROM directory_services WHERE id = %s", (service_id,)
+    ).fetchone()
+    return Ages(row["minimum_age"], row["maximum_age"]) if row else Ages()
+
+
+def department_of_service(tx: Transaction, service_id: str) -> str:
+    """Returns the department where a service helps; empty for the whole country, or as long as it
+    was not heard.
+    """
+    row = tx.execute(
+        "SELECT department FROM directory_services WHERE id = %s", (service_id,)
+    ).fetchone()
+    return row["department"] if row else ""
+
+
+def services(
+    tx: Transaction, identifiers: Sequence[str], asker_id: str
+) -> list[tuple[Service, str, str]]:
+    """Those of these services that may be asked: they exist for the asker, and their member is
+    approved. Each with the type of that member and the department where it helps.
+    """
+    rows = tx.execute(
+        "SELECT s.id, s.organization_id, s.uses, s.department, m.type FROM directory_services s"
+        " JOIN members m ON m.id = s.organization_id AND m.kind = 'organization' AND m.active"
+        " AND m.status = 'APPROVED'"
+        f" WHERE s.id = ANY(%(ids)s) AND {_EXISTS} ORDER BY s.id",
+        {"ids": list(identifiers), "for": asker_id, "probation": on_probation(tx, asker_id)},
+    ).fetchall()
+    return [
+        (
+            Service(
+                row["id"],
+                row["organization_id"],
+                None if row["uses"] is None else frozenset(map(Attribute, row["uses"])),
+            ),
+            row["type"],
+            row["department"],
+        )
+        for row in rows
+    ]

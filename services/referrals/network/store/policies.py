@@ -1,0 +1,48 @@
+"""Published versions of the network's deadlines."""
+
+import json
+from datetime import datetime, timedelta
+
+from chassis.db import Transaction
+from services.referrals.network.domain.deadline import DeadlineKind, Policy, Urgency
+
+
+def newest(tx: Transaction) -> int:
+    """The number of the last version that was published; 0 when none was."""
+    row = tx.execute(
+        "SELECT coalesce(max(version), 0) AS version FROM deadline_policies"
+    ).fetchone()
+    assert row is not None
+    return int(row["version"])
+
+
+def get(tx: Transaction, version: int) -> Policy | None:
+    """One version; None when there is none."""
+    row = tx.execute(
+        "SELECT version, spans FROM deadline_policies WHERE version = %s", (version,)
+    ).fetchone()
+    if row is None:
+        return None
+    spans = {
+        (Urgency(urgency) if urgency else None, DeadlineKind(kind)): days
+        or timedelta(seconds=seconds)
+        for urgency, kind, seconds, days in row["spans"]
+    }
+    return Policy(row["version"], spans)
+
+
+def add(tx: Transaction, policy: Policy, worker_id: str, now: datetime) -> None:
+    """Keeps a version for good."""
+    spans = [
+        [
+            urgency.value if urgency else "",
+            kind.value,
+            *((0, span) if isinstance(span, int) else (int(span.total_seconds()), 0)),
+        ]
+        for (urgency, kind), span in policy.spans.items()
+    ]
+    tx.execute(
+        "INSERT INTO deadline_policies (version, spans, published_by_worker_id, publish_time)"
+        " VALUES (%s, %s, %s, %s)",
+        (policy.version, json.dumps(spans), worker_id, now),
+    )

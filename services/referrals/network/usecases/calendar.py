@@ -1,0 +1,32 @@
+"""Working days by country, from the `holidays` library; offices are taken to be closed on Saturdays
+and Sundays.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from chassis.local_time import day_at, is_public_holiday
+from services.referrals.network.domain.deadline import FIRST_POLICY, Policy
+
+
+def _first(_: int) -> Policy:
+    return FIRST_POLICY
+
+
+class CountryCalendar:
+    """The calendar of one country under the network's policy; an unknown country has weekends
+    only.
+    """
+
+    def __init__(self, country: str, policy_of: Callable[[int], Policy] = _first) -> None:
+        self._country = country
+        self._policy_of = policy_of
+
+    def is_working_day(self, moment: datetime) -> bool:
+        """Whether offices are open there on the day of this moment."""
+        day = day_at(moment, self._country)
+        return day.weekday() < 5 and not is_public_holiday(self._country, day)
+
+    def policy(self, version: int = 0) -> Policy:
+        """One version; 0: the newest."""
+        return self._policy_of(version)

@@ -1,0 +1,247 @@
+"""The watch: fires the clocks of referrals and enquiries as their levels are reached, also those
+reached while nobody was running.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from chassis import audit, log, metrics
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import LOST, Database, Transaction, wait_for_notice
+from chassis.errors import Late, Unavailable
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from services.referrals.network.domain.deadline import DeadlineKind
+
+_BATCH = 50
+_LIMIT = 10.0  # seconds for a batch, and for one that is alone
+_GRACE = 0.1  # seconds before its end at which the database may cut off what takes too long
+_LONGEST_WAIT = 1.0  # seconds; behind LISTEN, so that a change of the machine's time is noticed too
+# a due row that a caller holds just now is asked for again, but not in a tight loop
+_SHORTEST_WAIT = 0.05
+
+
+PUT_ASIDE = timedelta(minutes=1)
+"""When what could not be fired is looked at again: soon after it is mended, and rarely enough to
+cost nothing.
+"""
+
+
+PUT_ASIDE_LATE = timedelta(minutes=10)
+"""The same for what took all the time that there is: each try costs the others that time."""
+
+
+class Fired(Protocol):
+    """What a clock did."""
+
+    @property
+    def verb(self) -> str:
+        """What became true."""
+
+    @property
+    def clock(self) -> DeadlineKind | None:
+        """Which clock."""
+
+
+AnyFired = TypeVar("AnyFired", bound=Fired)
+Held = TypeVar("Held")
+
+
+@dataclass(frozen=True)
+class ClockFired:
+    """What the one clock of something did."""
+
+    verb: str
+    clock: DeadlineKind | None
+
+
+class Watched(Protocol):
+    """What has clocks."""
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
+        """Notes what is reached, claims its rows, returns the events."""
+
+
+class Alone(Exception):
+    """The connection was lost, or the time was up, while the clocks of one thing alone were fired.
+
+    It can be put aside in another transaction.
+    """
+
+    def __init__(self, identifier: str, loop: str, called: str, put_aside: "PutAside") -> None:
+        super().__init__(loop)
+        self._identifier, self._loop, self._called, self._put_aside = (
+            identifier,
+            loop,
+            called,
+            put_aside,
+        )
+
+    def put_aside(self, tx: Transaction, now: datetime, until: datetime) -> None:
+        """Has it wait until a moment, and logs that."""
+        self._put_aside(tx, self._identifier, now, until)
+        metrics.ROWS_PUT_ASIDE.labels(self._loop).inc()
+        log.get().error("clocks_put_aside", **{self._called: self._identifier}, fault="late")
+
+
+PutAside = Callable[[Transaction, str, datetime, datetime], None]
+
+
+def fire_each(
+    tx: Transaction,
+    now: datetime,
+    loop: str,
+    called: str,
+    identifiers: Sequence[str],
+    fire: Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]],
+    put_aside: PutAside,
+) -> list[AnyFired]:
+    """Fires the clocks of each; returns the events, which are on the trail.
+
+    `fire` tells those of each identifier; `called` is what the log calls an identifier.
+
+    All in one savepoint; where one can't be read or kept each half has its own, until that one is
+    alone: it is put aside (identifier, now, until) and holds up no other. Raises Alone where the
+    connection is lost meanwhile: then nothing more can be done in this transaction.
+    """
+
+    def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
+        try:
+            with tx.transaction():
+                return fire(chosen)
+        except LOST as error:
+            if len(chosen) > 1:
+                raise
+            raise Alone(chosen[0], loop, called, put_aside) from error
+        except Exception as error:  # whatever it is, the others' clocks must go on
+            if half := len(chosen) // 2:
+                return attempt(chosen[:half]) + attempt(chosen[half:])
+            metrics.ROWS_PUT_ASIDE.labels(loop).inc()
+            log.get().error("clocks_put_aside", **{called: chosen[0]}, fault=log.fault(error))
+            return [(chosen[0], [])]
+
+    fired = attempt(identifiers) if identifiers else []
+    for identifier, events in fired:
+        if not events:
+            put_aside(tx, identifier, now, now + PUT_ASIDE)
+    audit.record(
+        tx,
+        SYSTEM,
+        now,
+        [
+            Entry("fire_clock", identifier, "", (event.verb,))
+            for identifier, events in fired
+            for event in events
+        ],
+    )
+    return [event for _, events in fired for event in events]
+
+
+def singly(
+    fire: Callable[[str], list[AnyFired]],
+) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
+    """For `fire_each`, of what is read and written one by one."""
+    return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
+
+
+def with_one_clock(
+    clock: DeadlineKind | None,
+    hold: Callable[[str], Held],
+    act: Callable[[Held], str],
+    keep: Callable[[Held, str], None],
+) -> Callable[[Sequence[str]], list[tuple[str, list[ClockFired]]]]:
+    """For `fire_each`, of what has one clock: it is held, fired (`act` returns what it says, or
+    nothing), and kept with what it says.
+    """
+
+    def fire(identifier: str) -> list[ClockFired]:
+        held = hold(identifier)
+        verb = act(held)
+        if verb:
+            keep(held, verb)
+        return [ClockFired(verb, clock)] if verb else []
+
+    return singly(fire)
+
+
+class DeadlineScheduler:
+    """Several processes share the work by claiming rows."""
+
+    def __init__(
+        self,
+        watched: Watched,
+        database: Database,
+        clock: Clock,
+        next_time: Callable[[Transaction], datetime | None],
+        name: str,
+    ) -> None:
+        self._watched = watched
+        self._database = database
+        self._clock = clock
+        self._next_time = next_time
+        self._name = name
+
+    def loop(self) -> Loop:
+        """Until stopped; a database that went away is waited for."""
+        return Loop(self._name, self._work, waits_for=LOST)
+
+    def fire(self, going_on: Callable[[], bool] = lambda: True) -> int:
+        """Tells every level that is reached by now; returns how many.
+
+        A batch that takes too long is told one by one.
+        """
+        told, singles = 0, 0
+        while going_on():
+            limit, singles = (1, singles - 1) if singles else (_BATCH, 0)
+            try:
+                events = self._fire_some(limit)
+            except Late:
+                if limit == 1:
+                    raise
+                singles = _BATCH
+            except Alone as alone:
+                self._put_aside(alone)
+                singles = 0
+            else:
+                told += len(events)
+                if not events and not singles:
+                    break
+        return told
+
+    def _fire_some(self, limit: int) -> Sequence[Fired]:
+        """One transaction.
+
+        Raises Alone where what is alone takes all the time while the database answers; else it is
+        the database that is late.
+        """
+        began = time.monotonic()
+        try:
+            with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
+                events = self._watched.fire_clocks(tx, self._clock.now(), limit)
+        except Alone as alone:
+            if time.monotonic() - began < _LIMIT - _GRACE or not self._database.answers:
+                raise Unavailable("store_unavailable") from alone
+            raise
+        for event in events:
+            metrics.CLOCKS_FIRED.labels(event.clock.value if event.clock else "", event.verb).inc()
+        return events
+
+    def _put_aside(self, alone: Alone) -> None:
+        now = self._clock.now()
+        with self._database.transaction(SYSTEM) as tx:
+            alone.put_aside(tx, now, now + PUT_ASIDE_LATE)
+
+    def _work(self, loop: Loop) -> None:
+        with self._database.dedicated() as connection:
+            connection.execute("LISTEN clocks")
+            while loop.turn():
+                self.fire(loop.turn)
+                following = self._next_time(connection)
+                seconds = (
+                    (following - self._clock.now()).total_seconds() if following else _LONGEST_WAIT
+                )
+                wait_for_notice(connection, max(_SHORTEST_WAIT, min(seconds, _LONGEST_WAIT)))

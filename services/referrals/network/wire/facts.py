@@ -1,0 +1,3 @@
+"""The topic of this service."""
+
+TOPIC = "enlace.referrals.v1"

@@ -1,0 +1,138 @@
+"""What is unusual in the trail: looking it through, and what was found."""
+
+from dataclasses import asdict
+from datetime import datetime
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound
+from chassis.wire import Position
+from services.referrals.files.domain.openings import READING
+from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
+from services.referrals.people.wire.facts import anomaly_fact
+
+_ROWS = 5_000  # of the trail, looked through in one transaction
+_READING = ", ".join(f"'{action}'" for action in READING)
+_DUTY = ", ".join(f"'{action}'" for action in DUTY)
+
+
+def take(tx: Transaction) -> tuple[int, int]:
+    """After which row of the trail, and until which, this transaction looks it through; one at a
+    time does.
+
+    The trail is a chain: whoever reads a row of it has all rows before.
+    """
+    row = tx.execute("SELECT sequence FROM anomalies_looked FOR UPDATE").fetchone()
+    assert row is not None, "the migration writes the only row"
+    after = int(row["sequence"])
+    newest = tx.execute("SELECT coalesce(max(sequence), 0) AS newest FROM audit").fetchone()
+    assert newest is not None
+    until = min(int(newest["newest"]), after + _ROWS)
+    if until > after:
+        tx.execute("UPDATE anomalies_looked SET sequence = %s", (until,))
+    return after, max(after, until)
+
+
+def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:
+    """Which worker or key (kind, id, organisation) looked at something in these rows of the trail,
+    or was refused by the quota, and when.
+    """
+    return tx.execute(
+        "SELECT actor_kind, actor_id, organization_id, min(time) AS first, max(time) AS last"
+        " FROM audit WHERE sequence > %s AND sequence <= %s"
+        f" AND action IN ({_READING}) AND (allowed OR reason = 'opening_quota')"
+        " AND actor_kind IN ('worker', 'key')"
+        " GROUP BY actor_kind, actor_id, organization_id",
+        (after, until),
+    ).fetchall()
+
+
+def openings(tx: Transaction, worker_id: str, start: datetime, end: datetime) -> list[Opening]:
+    """What a worker looked at in this time, to the hour."""
+    rows = tx.execute(
+        "SELECT DISTINCT a.object_id, date_trunc('hour', a.time) AS time,"
+        " coalesce(p.organization_id, '') AS organization_id FROM audit a LEFT JOIN people p"
+        " ON p.id = a.object_id WHERE a.actor_id = %s AND a.time >= %s AND a.time < %s"
+        f" AND a.allowed AND a.action IN ({_READING})",
+        (worker_id, start, end),
+    )
+    return [Opening(**row) for row in rows]
+
+
+def refused_by_quota(tx: Transaction, worker_id: str, after: int, until: int) -> list[Opening]:
+    """What she was refused in these rows of the trail because it was one too many."""
+    rows = tx.execute(
+        "SELECT object_id, time FROM audit WHERE sequence > %s AND sequence <= %s AND actor_id = %s"
+        " AND reason = 'opening_quota'",
+        (after, until, worker_id),
+    )
+    return [Opening(row["object_id"], "", row["time"], refused=True) for row in rows]
+
+
+def acts_of_duty(
+    tx: Transaction, worker_id: str, since: datetime, until: datetime
+) -> list[datetime]:
+    """When she did something that somebody on duty does."""
+    rows = tx.execute(
+        "SELECT time FROM audit WHERE actor_id = %s AND time >= %s AND time < %s AND allowed"
+        f" AND action IN ({_DUTY})",
+        (worker_id, since, until),
+    )
+    return [row["time"] for row in rows]
+
+
+def note(tx: Transaction, anomaly: Anomaly) -> None:
+    """Keeps it and tells it; one that is known is only counted on: refusals are those of new rows,
+    all else is of the whole day.
+    """
+    row = tx.execute(
+        "INSERT INTO anomalies AS known (id, kind, worker_id, organization_id, day, count,"
+        " create_time, version, reviewed_by_worker_id, review_code)"
+        " VALUES (%(id)s, %(kind)s, %(worker_id)s, %(organization_id)s, %(day)s, %(count)s,"
+        " %(create_time)s, %(version)s, '', '')"
+        " ON CONFLICT (worker_id, day, kind) DO UPDATE SET count = CASE"
+        " WHEN %(adds_up)s THEN known.count + excluded.count"
+        " ELSE greatest(known.count, excluded.count) END RETURNING id",
+        asdict(anomaly)
+        | {"kind": anomaly.kind.value, "adds_up": anomaly.kind is AnomalyKind.OPENING_QUOTA},
+    ).fetchone()
+    if row and row["id"] == anomaly.id:
+        outbox.keep(tx, [anomaly_fact(anomaly)])
+
+
+def get(tx: Transaction, identifier: str) -> Anomaly:
+    """One, for this transaction to change; NotFound outside the scope."""
+    row = tx.execute("SELECT * FROM anomalies WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    return _read(row)
+
+
+def keep_review(tx: Transaction, anomaly: Anomaly) -> None:
+    """What it was."""
+    tx.execute(
+        "UPDATE anomalies SET version = %(version)s, review_time = %(review_time)s,"
+        " reviewed_by_worker_id = %(reviewed_by_worker_id)s,"
+        " review_code = %(review_code)s WHERE id = %(id)s",
+        asdict(anomaly) | {"kind": anomaly.kind.value},
+    )
+
+
+def page(
+    tx: Transaction, limit: int, after: Position | None, *, waiting: bool
+) -> tuple[list[Anomaly], Position | None]:
+    """Newest first; `waiting`: those that nobody has reviewed."""
+    time, identifier = after or ("infinity", "")
+    rows = tx.execute(
+        "SELECT *, create_time::text AS key FROM anomalies WHERE (review_time IS NULL OR NOT %s)"
+        " AND (create_time < %s::timestamptz"
+        " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id LIMIT %s",
+        (waiting, time, time, identifier, limit + 1),
+    ).fetchall()
+    more = [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+    return [_read(row) for row in rows[:limit]], more
+
+
+def _read(row: Row) -> Anomaly:
+    values = {name: row[name] for name in Anomaly.__dataclass_fields__}
+    return Anomaly(**values | {"kind": AnomalyKind(row["kind"])})

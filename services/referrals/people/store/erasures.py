@@ -1,0 +1,148 @@
+"""Erasures: proposals, proofs, and the destroying itself."""
+
+from collections.abc import Collection
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import Stale
+from chassis.wire import Position
+from services.referrals.files.store.caught_up import CAUGHT_UP
+from services.referrals.files.store.her import Her
+from services.referrals.people.domain.erasure import Destroyed, Erasure
+from services.referrals.people.store import hers
+from services.referrals.people.wire.facts import erasure_fact
+
+_PLAIN = [each.name for each in fields(Erasure) if each.name != "destroyed"]
+_COLUMNS = [*_PLAIN, *(each.name for each in fields(Destroyed))]
+_KEEP = (
+    f"INSERT INTO erasures ({', '.join(_COLUMNS)})"
+    f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+    " ON CONFLICT (person_id) DO UPDATE SET"
+    f" {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS if c not in ('id', 'person_id'))}"
+    " WHERE erasures.version < excluded.version"
+)
+
+
+def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
+    """Writes a new version with its fact: proposed or done."""
+    if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
+        raise Stale
+    outbox.keep(tx, [erasure_fact(erasure, verb)])
+
+
+def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:
+    """That of a file, in the scope; None when nobody proposed one."""
+    row = tx.execute(
+        "SELECT * FROM erasures WHERE person_id = %s" + (" FOR UPDATE" if for_update else ""),
+        (person_id,),
+    ).fetchone()
+    return _read(row) if row else None
+
+
+def proposed(
+    tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
+) -> tuple[list[Erasure], Position | None]:
+    """Those of an organisation that were proposed since then and not confirmed, oldest first, and
+    where the next page goes on.
+    """
+    time, identifier = after or ("-infinity", "")
+    rows = tx.execute(
+        "SELECT *, propose_time::text AS key FROM erasures WHERE organization_id = %s"
+        " AND erase_time IS NULL AND propose_time > %s"
+        " AND (propose_time, id) > (%s::timestamptz, %s) ORDER BY propose_time, id LIMIT %s",
+        (organization_id, since, time, identifier, limit + 1),
+    ).fetchall()
+    return [_read(row) for row in rows[:limit]], [
+        rows[limit - 1]["key"],
+        rows[limit - 1]["id"],
+    ] if len(rows) > limit else None
+
+
+def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:
+    """Erasures that were done, without the known ones; at most 500, oldest first."""
+    rows = tx.execute(
+        "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s)"
+        " ORDER BY erase_time LIMIT 500",
+        (list(known),),
+    )
+    return [_read(row) for row in rows]
+
+
+def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -> None:
+    """Notes that these erasures were heard back from the topic."""
+    tx.execute(
+        "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL"
+        " AND witness_time IS NULL",
+        (now, list(published)),
+    )
+
+
+def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
+    """Those of these files that this store knows of no erasure of: a copy brought them back, or has
+    not even the proof.
+    """
+    rows = tx.execute(
+        "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures"
+        " WHERE person_id = said.id AND erase_time IS NOT NULL)",
+        (list(people),),
+    )
+    return {row["id"] for row in rows}
+
+
+def note_first_store(tx: Transaction) -> None:
+    """Notes which store is the first one: a copy of it, restored, has to catch up."""
+    tx.execute("UPDATE erasure_store SET store = %s WHERE store = ''", (outbox.store(tx),))
+
+
+def is_caught_up(tx: Transaction) -> bool:
+    """Whether all erasures that are known outside were applied to this store."""
+    row = tx.execute(f"SELECT {CAUGHT_UP} AS caught_up").fetchone()
+    return bool(row and row["caught_up"])
+
+
+def caught_up(tx: Transaction) -> None:
+    """Notes that all erasures that are known outside were applied to this store."""
+    tx.execute(
+        "UPDATE erasure_store SET store = %(store)s WHERE store <> %(store)s",
+        {"store": outbox.store(tx)},
+    )
+
+
+def destroy(tx: Transaction, her: Her, now: datetime) -> Destroyed:
+    """Destroys her key and what was sealed with it, and blanks what is known of her as the list of
+    it says. In the scope of the whole service.
+
+    Where somebody destroys her key by hand, plans and marks of her name go by triggers.
+    """
+    row = tx.execute(
+        "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL"
+        " AND id = ANY(%(contacts)s))"
+        " + (SELECT count(*) FROM referral_events e JOIN referrals r ON r.id = e.referral_id"
+        " WHERE r.person_id = ANY(%(people)s)"
+        "   AND e.note_sealed IS NOT NULL) AS notes",
+        vars(her),
+    ).fetchone()
+    assert row is not None
+    counts = hers.erase(tx, her)
+    tx.execute(
+        "UPDATE people SET version = version + 1, update_time = %s WHERE id = ANY(%s)",
+        (now, her.people),
+    )
+    return Destroyed(
+        sealed_parts=counts["person_sealed"],
+        notes=row["notes"] + counts["contact_notes"],
+        name_marks=counts["person_names"],
+        plans=counts["plans"],
+    )
+
+
+def _values(erasure: Erasure) -> dict[str, Any]:
+    return {name: getattr(erasure, name) for name in _PLAIN} | asdict(erasure.destroyed)
+
+
+def _read(row: Row) -> Erasure:
+    destroyed = Destroyed(**{each.name: row[each.name] for each in fields(Destroyed)})
+    return Erasure(**{name: row[name] for name in _PLAIN}, destroyed=destroyed)

@@ -1,0 +1,229 @@
+"""The list of what is kept of one person: in which rows, what an erasure makes of each column, and
+which rows still do something for her.
+
+Erasing goes by this list. A table or column that is tied to her and not on it fails a test
+(tests/referrals/test_hers.py), which also walks it after a withdrawal and after an erasure. The
+order is that of erasing: a row goes before the row by which it is found.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chassis.db import Transaction
+from services.referrals.files.store.her import Her
+from services.referrals.referrals.domain.lifecycle import LIVE
+from services.referrals.referrals.store.enquiries import _ENQUIRY, _PERSON, COPIES, WAITS
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one table.
+
+    `erased`: column → its value after an erasure; None: the rows are deleted. `kept`: the columns
+    that stay.
+    """
+
+    table: str
+    hers: str  # the condition, on the fields of Her
+    erased: Mapping[str, str] | None = field(default_factory=dict)
+    kept: str = ""
+    # the condition of a row that still does something for her; empty: none ever does
+    live: str = ""
+
+
+_REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {_PERSON})"
+_PLAN = f"plan_id IN (SELECT id FROM plans WHERE {_PERSON})"
+_COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
+_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # whom or where she named as unsafe
+_LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
+_LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
+_CLOCK = " ".join(
+    f"clock_{name}"
+    for name in (
+        "start_time due_time stop_time pause_time fired_percent policy_version next_time"
+    ).split()
+)
+
+PARTS = (
+    Part(
+        "enquiry_offers",
+        COPIES,
+        {**_COARSE, **_LISTS, "department": "''"},
+        kept="enquiry_id service_id organization_id version state need_code urgency country answer"
+        " reason_code answer_time taken due_time"
+        " create_time update_time",
+        live="state = 'open'",
+    ),
+    Part(
+        "enquiries",
+        _ENQUIRY,
+        {
+            **_COARSE,
+            **_LISTS,
+            # needs that nobody could meet are counted by it
+            "department": "CASE WHEN state = 'exhausted' THEN department ELSE '' END",
+            "left_out": "'{}'",
+            **_UNSAFE,
+            "excluded_organization_ids": "'{}'",
+            "contact_id": "''",
+            "person_id": "''",
+        },
+        kept="id organization_id worker_id version state need_code urgency country taken_service_id"
+        " referral_id reason_code reminded start_time"
+        " due_time put_aside_time create_time update_time",
+        live=WAITS,
+    ),
+    Part("contact_notes", "contact_id = ANY(%(contacts)s)", None),
+    # Who holds the slip can't ask after her any more, unless the same call was about somebody else
+    # too.
+    Part("contact_references", "contact_id = ANY(%(alone)s)", None),
+    Part(
+        "callbacks",
+        "contact_id = ANY(%(alone)s)",
+        kept=(
+            "id contact_id organization_id version step_version asked_by_herself tries"
+            f" outcome_code worker_id {_CLOCK} create_time update_time"
+        ),
+        live="outcome_code = ''",
+    ),
+    Part("plan_steps", _PLAN, None),
+    Part("plans", _PERSON, None, live="close_time IS NULL"),
+    Part("person_names", _PERSON, None),
+    Part("person_sealed", _PERSON, None),
+    # whatever was sealed with it opens no more
+    Part("person_keys", _PERSON, {"wrapped": "NULL"}, kept="person_id"),
+    Part(
+        "emergencies",  # who opened her without a consent; the note is sealed with her key
+        _PERSON,
+        kept="id person_id referral_id organization_id worker_id file_organization_id reason_code"
+        " note create_time end_time review_due_time version"
+        " ended overdue review_time reviewed_by_worker_id review_code next_time",
+        live="NOT ended",
+    ),
+    Part(
+        "receipt_grounds",  # of the same proof
+        f"receipt_id IN (SELECT id FROM receipts WHERE {_PERSON})",
+        kept="receipt_id adult_ground_code giver_ground_code",
+    ),
+    Part(
+        "receipts",  # the proof of what was allowed; signed as a whole
+        _PERSON,
+        kept="id person_id organization_id recipient_organization_id version field_groups"
+        " purpose_codes until_time giver_code manner_code in_private"
+        " interpreter explained_codes recorded_by_worker_id signature create_time withdraw_time"
+        " assent_code reason_code confirm_time"
+        " confirmed_by_worker_id",
+        live="withdraw_time IS NULL",
+    ),
+    Part(
+        # the history, which nobody can change; its notes, and how she arrives, are sealed with her
+        # key
+        "referral_events",
+        _REFERRAL,
+        kept="referral_id version verb from_state to_state time actor_kind actor_id organization_id"
+        " reason_code attribution clock note_sealed"
+        " arrival_sealed changed_field_codes place",
+    ),
+    Part(
+        "clocks",
+        _REFERRAL,
+        kept=(
+            "referral_id number kind start_time due_time stop_time pause_time fired_percent"
+            " next_time rank policy_version"
+        ),
+    ),
+    Part("renewals", _REFERRAL, None),
+    Part(
+        "referrals",
+        _PERSON,
+        {
+            **_COARSE,
+            "language": "''",
+            "department": "''",
+            "assault_time": "NULL",
+            **_UNSAFE,
+            "unsafe_organization_ids": "'{}'",
+        },
+        kept="id version state urgency need_code person_id contact_id sender_organization_id"
+        " sender_worker_id receiver_organization_id service_id"
+        " receipt_id override_reason_code country responsible_worker_id responsible_desk_code"
+        " planned_first_contact_time first_contact_time"
+        " reason_code question_code outcome_code delivered_need_codes alternative_service_id"
+        " expected_wait_days review_time based_on_id send_time"
+        " next_due_time create_time update_time override_worker_id appointment_time"
+        " need_close_reason_code step_version remind_time urgency_reason_code"
+        " sides_out",
+        live=f"state IN ({_LIVE})",
+    ),
+    Part(
+        "contacts",
+        "id = ANY(%(alone)s)",
+        {
+            "speaker_code": "''",
+            "language": "''",
+            "triage": "'{}'::jsonb",
+            "need_code": "''",
+            "reference_hint": "''",
+            "connected_live": "''",
+            "handed_over_organization_id": "''",
+            "emergency_number_code": "''",
+        },
+        # Calls are counted by line, kind, campaign and outcome.
+        kept="id organization_id version step_version line_country campaign_code placement_code"
+        f" kind_code outcome_code tied_to_id erased {_CLOCK}"
+        " create_time update_time",
+    ),
+    Part(
+        "contacts",
+        "id = ANY(%(contacts)s)",
+        {"department": "''", "note_sealed": "NULL", "assault_time": "NULL", "unheard": "false"},
+    ),
+    Part("contacts", _PERSON, {"person_id": "''"}),
+    Part(
+        "people",
+        "id = ANY(%(people)s)",
+        {
+            "erased": "true",
+            "age_band": "''",
+            "band_end": "NULL",
+            "gender_code": "''",
+            "language": "''",
+            "dependants": "NULL",
+            "trafficking_status_code": "''",
+            "has_identity": "false",
+            "safe_contact_channel": "''",
+            "message_may_be_left": "false",
+        },
+        # Country, department and where she had been taken to stay: figures that were or will be
+        # published are counted by them. Nobody is answered with them.
+        kept=(
+            "id organization_id version country department exploitation_country create_time"
+            " update_time names_form"
+        ),
+    ),
+    Part(
+        "erasures",  # the proof of it
+        _PERSON,
+        kept="id person_id organization_id version proposed_by_worker_id propose_time"
+        " confirmed_by_worker_id erase_time witness_time sealed_parts notes"
+        " name_marks plans receipts referrals",
+    ),
+)
+
+
+def erase(tx: Transaction, her: Her) -> dict[str, int]:
+    """Deletes and blanks all that the list says; returns how many rows of each table there were.
+
+    In the scope of the whole service.
+    """
+    counts: dict[str, int] = {}
+    for part in PARTS:
+        # Words of the list above, joined: no value ever becomes part of a statement's text.
+        blank = ", ".join(f"{column} = {value}" for column, value in (part.erased or {}).items())
+        if part.erased is None:
+            counts[part.table] = tx.execute(
+                f"DELETE FROM {part.table} WHERE {part.hers}", vars(her)
+            ).rowcount
+        elif blank:
+            tx.execute(f"UPDATE {part.table} SET {blank} WHERE {part.hers}", vars(her))
+    return counts

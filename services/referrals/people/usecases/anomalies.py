@@ -1,0 +1,74 @@
+"""Looks the trail through for what is unusual."""
+
+from datetime import timedelta
+
+from chassis.clock import Clock
+from chassis.db import LOST, Database, Row, Transaction
+from chassis.ids import new_id
+from chassis.local_time import zone_of
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from services.referrals.network.store import members
+from services.referrals.people.domain.anomaly import (
+    DUTY_DAYS,
+    Anomaly,
+    day_of,
+    on_duty,
+    span_of,
+    unusual,
+)
+from services.referrals.people.store import anomalies
+
+_PAUSE = 5.0  # seconds between two looks: the auditor hears within a minute
+
+
+class Anomalies:
+    """Derived from the trail after the fact, so that what was refused is seen too; several
+    processes take turns.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def loop(self) -> Loop:
+        """Until stopped; a database that went away is waited for."""
+        return Loop("anomalies", self._work, waits_for=LOST)
+
+    def look(self) -> None:
+        """Looks through all that is new on the trail."""
+        more = True
+        while more:
+            with self._database.transaction(SYSTEM, timeout=30) as tx:
+                after, until = anomalies.take(tx)
+                for who in anomalies.who_looked(tx, after, until):
+                    self._judge(tx, who, after, until)
+            more = until > after
+
+    def _judge(self, tx: Transaction, who: Row, after: int, until: int) -> None:
+        """The days that these rows are of, each as a whole."""
+        own, worker = who["organization_id"], who["actor_id"]
+        zone = zone_of(members.countries(tx, [own]).get(own, ""))
+        refused = anomalies.refused_by_quota(tx, worker, after, until)
+        day, last = day_of(who["first"], zone), day_of(who["last"], zone)
+        while day <= last:
+            start, end = span_of(day, zone)
+            duty = who["actor_kind"] == "key" or on_duty(  # a system has no night
+                anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end),
+                day,
+                zone,
+            )
+            of_day = [
+                *anomalies.openings(tx, worker, start, end),
+                *(one for one in refused if start <= one.time < end),
+            ]
+            for kind, count in unusual(of_day, own, zone, at_night_on_duty=duty).items():
+                anomalies.note(
+                    tx, Anomaly(new_id(), kind, worker, own, day, count, self._clock.now())
+                )
+            day += timedelta(days=1)
+
+    def _work(self, loop: Loop) -> None:
+        while loop.turn():
+            self.look()
+            loop.wait(_PAUSE)

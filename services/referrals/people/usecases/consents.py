@@ -1,0 +1,234 @@
+"""Consents: receipts, a second person's yes, and taking them back."""
+
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Conflict, NotFound
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.wire import (
+    PageTokens,
+    moment,
+    optional_id,
+    page_size,
+)
+from protos.referrals.v1 import people_pb2 as pb
+from services.referrals.files.domain.consent import DEFAULT, Receipt
+from services.referrals.files.store import emergencies
+from services.referrals.files.store.people import People as Files
+from services.referrals.files.store.receipts import Receipts
+from services.referrals.files.wire.messages import (
+    receipt_message,
+    receipt_values,
+)
+from services.referrals.network.domain.deadline import OVERRIDE_END
+from services.referrals.plans.usecases.plans import Plans
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store import referrals
+from services.referrals.referrals.usecases.grants import (
+    check_may_override,
+)
+from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.wire.messages import actor_of
+
+
+class Consents:
+    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
+
+    def __init__(
+        self, files: Files, lives: Lives, receipts: Receipts, plans: Plans, pages: PageTokens
+    ) -> None:
+        self._files = files
+        self._lives = lives
+        self._receipts = receipts
+        self._plans = plans
+        self._pages = pages
+
+    def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
+        """Records a consent, for 90 days unless said otherwise, or for 72 hours if somebody else
+        gives it for an adult.
+        """
+        tx, caller, now, message = call.tx, call.caller, call.clock.now(), request.receipt
+        until = moment(message, "until_time", "receipt.until_time")
+        values = receipt_values(message)
+        person_id = values["person_id"]
+        self._files.hold(tx, person_id)
+        person = self._files.get(tx, person_id)
+        if person.organization_id != caller.organization_id:
+            raise NotFound
+        person.check_not_erased()
+        receipt = Receipt(
+            id=new_id(),
+            organization_id=caller.organization_id,
+            create_time=now,
+            until_time=until or now + DEFAULT,
+            recorded_by_worker_id=caller.id,
+            about=self._receipts.circumstances(tx, person_id, values["recipient_organization_id"]),
+            **values,
+        )
+        if receipt.in_her_stead:
+            check_may_override(caller)
+            receipt.until_time = until or now + OVERRIDE_END
+        receipt.check()
+        self._receipts.add(tx, receipt)
+        return receipt_message(receipt, now)
+
+    def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
+        """A second person of the file's organisation agrees to what was decided for a child, or
+        given for an adult.
+        """
+        now, receipt = call.clock.now(), self._held(call.tx, object_id(request.id))
+        if receipt.organization_id != call.caller.organization_id:
+            raise NotFound
+        if receipt.is_override:
+            raise Conflict("nothing_to_confirm")  # that is ConfirmOverride's
+        receipt.confirm(call.caller, now)
+        self._receipts.change(call.tx, receipt, "confirmed")
+        call.trail.append(
+            Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",))
+        )
+        return receipt_message(receipt, now)
+
+    def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
+        """Those in the caller's scope; with a referral of hers, those on which it could stand."""
+        tx, now, referral_id = (
+            call.tx,
+            call.clock.now(),
+            optional_id(request.referral_id, "referral_id"),
+        )
+        person_id = object_id(request.person_id)
+        self._files.get(tx, person_id)
+        receipts = self._receipts.of_person(tx, person_id)
+        if referral_id:
+            referral = referrals.get(tx, referral_id)
+            if referral.person_id != person_id:
+                raise NotFound
+            taken = self._plans.receipts_of_other_legs(tx, referral)
+            receipts = [
+                receipt
+                for receipt in receipts
+                if receipt.id not in taken and referral.could_stand_on(receipt, now)
+            ]
+        return pb.ListReceiptsResponse(
+            receipts=[receipt_message(receipt, now) for receipt in receipts]
+        )
+
+    def ListProposedReceipts(
+        self, request: pb.ListProposedReceiptsRequest, call: Call
+    ) -> pb.ListReceiptsResponse:
+        """Receipts that wait for a second person of the caller's organisation."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        now = call.clock.now()
+        receipts, more = self._receipts.proposed(
+            call.tx, call.caller.organization_id, now, size, after
+        )
+        return pb.ListReceiptsResponse(
+            receipts=[receipt_message(receipt, now) for receipt in receipts],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
+        """One receipt in the caller's scope."""
+        return receipt_message(self._receipts.get(call.tx, object_id(request.id)), call.clock.now())
+
+    def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
+        """Withdraws, and ends what stood on it, at once. A second time changes nothing."""
+        now = call.clock.now()
+        receipt = self._withdraw(
+            call.tx, actor_of(call.caller), now, object_id(request.id), call.trail
+        )
+        return receipt_message(receipt, now)
+
+    def _withdraw(
+        self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]
+    ) -> Receipt:
+        receipt = self._held(tx, identifier)
+        if receipt.withdraw_time is None:
+            receipt.withdraw(now)
+            self._receipts.change(tx, receipt, "withdrawn")
+            self._lives.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
+            trail.append(
+                Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",))
+            )
+            # whether it was the last one a recipient, who may say it for her, does not see
+            elevate_to_system_scope(tx)
+            self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
+            # nobody goes on speaking for an adult against her no
+            for other in self._receipts.of_person(tx, receipt.person_id):
+                if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
+                    self._withdraw(tx, actor, now, other.id, trail)
+            if not any(
+                each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)
+            ):
+                self._plans.end_with_consent(tx, receipt.person_id, now)
+        return receipt
+
+    def withdraw_all(
+        self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]
+    ) -> None:
+        """Takes back all that she or anybody in her name allowed, overrides included, and ends what
+        is asked for her: her own word, by her reference.
+        """
+        ended = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
+        trail.append(
+            Entry(
+                "withdraw_consent",
+                person_id,
+                "",
+                tuple(f"receipt:{receipt.id}" for receipt in ended),
+            )
+        )
+
+    def end_all(
+        self, tx: Transaction, actor: Actor, now: datetime, person_id: str
+    ) -> list[Receipt]:
+        """Ends every receipt of a person, and what stands on them; returns those that it ended.
+
+        In the scope of the whole service.
+        """
+        self._files.hold(tx, person_id)
+        ended = [
+            receipt
+            for receipt in self._receipts.of_person(tx, person_id, for_update=True)
+            if receipt.withdraw_time is None
+        ]
+        for receipt in ended:
+            receipt.withdraw(now)
+            self._receipts.change(tx, receipt, "withdrawn")
+        self._end_emergencies(tx, now, person_id, "")
+        self._lives.withdraw_consent(tx, actor, now, person_id)
+        self._plans.end_with_consent(tx, person_id, now)
+        return ended
+
+    def withdraw_for(
+        self,
+        tx: Transaction,
+        now: datetime,
+        contact_id: str,
+        referral: Referral,
+        trail: list[Entry],
+    ) -> None:
+        """Takes back the consent, or override, on which one referral stands, and ends what stands
+        on it: her own word, by her reference.
+        """
+        if referral.receipt_id:
+            self._withdraw(tx, Actor("person", contact_id, ""), now, referral.receipt_id, trail)
+
+    @staticmethod
+    def _end_emergencies(
+        tx: Transaction, now: datetime, person_id: str, organization_id: str
+    ) -> None:
+        """Whom she took something back from opens nothing more of her, on no ground."""
+        for emergency in emergencies.open_of_person(tx, person_id, organization_id):
+            emergency.end(now)
+            emergencies.change(tx, emergency, "ended", now)
+
+    def _held(self, tx: Transaction, identifier: str) -> Receipt:
+        """A receipt to change: in the person's turn."""
+        self._files.hold(tx, self._receipts.get(tx, identifier).person_id)
+        return self._receipts.get(tx, identifier, for_update=True)

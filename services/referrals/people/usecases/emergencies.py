@@ -1,0 +1,163 @@
+"""Emergency access: opening a person without a consent, and what somebody else says of it."""
+
+from datetime import datetime
+from functools import partial
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.wire import PageTokens, optional_id, page_size, version, word
+from protos.referrals.v1 import audit_pb2, referrals_pb2
+from protos.referrals.v1 import emergencies_pb2 as pb
+from services.referrals.files.domain.emergency import LASTS, REVIEW, EmergencyAccess
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.store import emergencies
+from services.referrals.files.store.people import People as Files
+from services.referrals.files.usecases.openings import Openings
+from services.referrals.files.wire.messages import emergency_message
+from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.referrals.store import referrals
+from services.referrals.referrals.usecases.grants import (
+    Grants,
+    check_after_withdrawal,
+    check_opens_people,
+    check_reached,
+)
+
+
+class Emergencies:
+    """Each method answers the rpc of its name."""
+
+    def __init__(self, files: Files, grants: Grants, openings: Openings, pages: PageTokens) -> None:
+        self._files = files
+        self._grants = grants
+        self._openings = openings
+        self._pages = pages
+
+    def OpenInEmergency(self, request: pb.OpenInEmergencyRequest, call: Call) -> pb.Emergency:
+        """Declares it, of a live referral to the caller's organisation on which no consent opens
+        her. It is on record first, also if it is refused.
+        """
+        tx, caller, now = call.tx, call.caller, call.clock.now()
+        reason = word(referrals_pb2.OverrideReason, request.reason_code, "reason_code")
+        referral = referrals.get(tx, object_id(request.referral_id))
+        call.trail.append(
+            Entry(
+                "open_in_emergency",
+                referral.person_id,
+                referral.need_code,
+                (f"referral:{referral.id}", reason),
+            )
+        )
+        check_opens_people(tx, caller)
+        self._files.hold(tx, referral.person_id)  # or she could take her consent back meanwhile
+        person = self._grants.party(tx, caller, referral)
+        if person.organization_id == caller.organization_id:
+            raise NotFound
+        check_reached(tx, caller.organization_id)
+        check_after_withdrawal(tx, caller, referral, reason, "reason_code")
+        if self._grants.consent_covers(tx, caller, now, referral):
+            raise Conflict("emergency_not_needed")
+        if emergencies.owes_review(tx, caller.organization_id, now):
+            raise Conflict("review_owed")
+        if not request.note.strip():
+            raise Invalid(("note", "required"))
+        emergency = EmergencyAccess(
+            new_id(),
+            person.id,
+            referral.id,
+            caller.organization_id,
+            caller.id,
+            person.organization_id,
+            reason,
+            now,
+            now + LASTS,
+            now + REVIEW,
+        )
+        emergencies.add(tx, emergency, self._files.key(tx, person.id), request.note)
+        return emergency_message(emergency, caller, now)
+
+    def ListEmergencies(
+        self, request: pb.ListEmergenciesRequest, call: Call
+    ) -> pb.ListEmergenciesResponse:
+        """Those of one's own files and one's own, or of the network, newest first."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        page, more = emergencies.page(
+            call.tx,
+            size,
+            after,
+            person_id=optional_id(request.person_id, "person_id"),
+            referral_id=optional_id(request.referral_id, "referral_id"),
+            waiting=request.waiting,
+        )
+        shown = [emergency_message(each, call.caller, call.clock.now()) for each in page]
+        return pb.ListEmergenciesResponse(
+            emergencies=shown, next_page_token=self._pages.token(request, more)
+        )
+
+    def GetEmergency(self, request: pb.GetEmergencyRequest, call: Call) -> pb.Emergency:
+        """One, and what was written of it for those who work with people at the file's
+        organisation.
+        """
+        emergency = emergencies.get(call.tx, object_id(request.id))
+        return emergency_message(
+            emergency, call.caller, call.clock.now(), self._note(emergency, call)
+        )
+
+    def _note(self, emergency: EmergencyAccess, call: Call) -> str:
+        if emergency.file_organization_id != call.caller.organization_id:
+            return ""
+        try:
+            check_opens_people(call.tx, call.caller)
+        except NotAllowed:
+            return ""
+        call.trail.append(
+            Entry(
+                "read_notes",
+                emergency.person_id,
+                "",
+                (FieldGroup.NOTES.value, f"emergency:{emergency.id}"),
+            )
+        )
+        self._openings.admit(call.tx, call.caller, call.clock.now(), emergency.person_id)
+        return emergencies.note(
+            call.tx, emergency.id, self._files.key(call.tx, emergency.person_id)
+        )
+
+    def ReviewEmergency(self, request: pb.ReviewEmergencyRequest, call: Call) -> pb.Emergency:
+        """Somebody of the file's organisation, or an auditor, says what it was."""
+        code, now = (
+            word(audit_pb2.ReviewOutcome, request.review_code, "review_code"),
+            call.clock.now(),
+        )
+        identifier, based_on = object_id(request.id), version(request.etag)
+        emergency = emergencies.get(call.tx, identifier, for_update=True)
+        call.trail.append(
+            Entry("review_emergency", emergency.person_id, "", (f"emergency:{identifier}", code))
+        )
+        emergency.review(call.caller, call.caller.organization_id, code, based_on, now)
+        emergencies.change(call.tx, emergency, "reviewed", now)
+        return emergency_message(emergency, call.caller, now)
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+        """Notes what is over, and what nobody has reviewed in time; returns what was told."""
+        fire = with_one_clock(
+            None,
+            partial(emergencies.get, tx, for_update=True),
+            lambda emergency: emergency.fire(now),
+            lambda emergency, verb: emergencies.change(tx, emergency, verb, now),
+        )
+        return fire_each(
+            tx,
+            now,
+            "emergencies",
+            "emergency_id",
+            emergencies.due(tx, now, limit),
+            fire,
+            emergencies.put_aside,
+        )

@@ -1,0 +1,152 @@
+"""Erasing a file: two people, and after a restore the service itself."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Conflict, NotFound
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import PageTokens, page_size
+from protos.referrals.v1 import erasures_pb2 as pb
+from services.referrals.files.domain.person import Person
+from services.referrals.files.store.her import ids_of
+from services.referrals.files.store.people import People as Files
+from services.referrals.line.store import callbacks as callback_book
+from services.referrals.line.usecases import callbacks
+from services.referrals.line.usecases.contacts import Contacts
+from services.referrals.people.domain.erasure import PROPOSED_FOR, Erasure
+from services.referrals.people.store import erasures
+from services.referrals.people.usecases.consents import Consents
+from services.referrals.people.wire.messages import erasure_message
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.store import referrals
+from services.referrals.referrals.usecases.enquiries import cancel_of
+from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.wire.messages import actor_of
+
+
+class Erasing:
+    """Each method answers the rpc of its name; `again` is the service's own."""
+
+    def __init__(
+        self, files: Files, consents: Consents, lives: Lives, operators: Contacts, pages: PageTokens
+    ) -> None:
+        self._pages = pages
+        self._files = files
+        self._operators = operators
+        self._consents = consents
+        self._lives = lives
+
+    def ProposeErasure(self, request: pb.ProposeErasureRequest, call: Call) -> pb.Erasure:
+        """Somebody wants the file erased; nothing changes yet."""
+        tx, caller, now, person_id = (
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            object_id(request.person_id),
+        )
+        self._files.hold(tx, person_id)
+        person = self._own(tx, caller, person_id)
+        person.check_not_erased()
+        erasure = erasures.of_person(tx, person_id, for_update=True)
+        if erasure is None:
+            erasure = Erasure(new_id(), person.id, person.organization_id, caller.id, now)
+        else:
+            erasure.propose_again(caller.id, now)
+        erasures.keep(tx, erasure, "proposed")
+        call.trail.append(Entry("propose_erasure", person_id, "", (f"erasure:{erasure.id}",)))
+        return erasure_message(erasure, now)
+
+    def ConfirmErasure(self, request: pb.ConfirmErasureRequest, call: Call) -> pb.Erasure:
+        """A second person agrees, and it is done in this transaction."""
+        tx, caller, now, person_id = (
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            object_id(request.person_id),
+        )
+        person = self._own(tx, caller, person_id)
+        erasure = erasures.of_person(tx, person_id)
+        if erasure is None:
+            raise Conflict("nothing_to_confirm")
+        call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
+        elevate_to_system_scope(tx)
+        # before her turn, as when she takes her consent back
+        cancel_of(tx, now, ids_of(tx, person_id).alone, [person_id])
+        self._files.hold(tx, person_id)
+        erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
+        erasure.confirm(caller, now)
+        self._destroy(tx, now, actor_of(caller), person, erasure)
+        return erasure_message(erasure, now)
+
+    def GetErasure(self, request: pb.GetErasureRequest, call: Call) -> pb.Erasure:
+        """The proposal or the proof, for the file's organisation.
+
+        It is there also where a copy that was restored never had the file.
+        """
+        erasure = erasures.of_person(call.tx, object_id(request.person_id))
+        if erasure is None or erasure.organization_id != call.caller.organization_id:
+            raise NotFound
+        return erasure_message(erasure, call.clock.now())
+
+    def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
+        """Proposals that wait for a second person of the caller's organisation."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        now = call.clock.now()
+        waiting, more = erasures.proposed(
+            call.tx, call.caller.organization_id, now - PROPOSED_FOR, size, after
+        )
+        return pb.ListErasuresResponse(
+            erasures=[erasure_message(erasure, now) for erasure in waiting],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
+        """Does once more what was done before the store was restored; returns whether the file had
+        come back. In the scope of the whole service.
+        """
+        cancel_of(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
+        self._files.hold(tx, known.person_id)
+        kept = erasures.of_person(tx, known.person_id, for_update=True)
+        if kept and kept.erase_time is not None:
+            return False
+        # Under another id than the one that is known, two people proposed it anew: what was done is
+        # done.
+        erasure = replace(
+            known, id=kept.id if kept else known.id, version=kept.version + 1 if kept else 1
+        )
+        try:
+            person = self._files.get(tx, known.person_id)
+        except NotFound:
+            erasures.keep(tx, erasure, "done")
+            return False
+        self._destroy(tx, now, Actor("system", "erasures", person.organization_id), person, erasure)
+        return True
+
+    def _destroy(
+        self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure
+    ) -> None:
+        her = ids_of(tx, person.id)
+        live = len(referrals.live_of_person(tx, person.id))
+        receipts = self._consents.end_all(tx, actor, now, person.id)
+        self._lives.drop_open(tx, actor, now, person.id)
+        callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
+        for contact_id in her.alone:
+            self._operators.erase(tx, now, contact_id)
+        # what was asked since, before the contact was closed
+        cancel_of(tx, now, her.alone, [person.id])
+        destroyed = erasures.destroy(tx, her, now)
+        erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)
+        erasures.keep(tx, erasure, "done")
+
+    def _own(self, tx: Transaction, caller: Caller, person_id: str) -> Person:
+        person = self._files.get(tx, person_id)
+        if person.organization_id != caller.organization_id:
+            raise NotFound
+        return person

@@ -1,0 +1,254 @@
+"""Keeps erasures outside of the database, and applies them to one that was restored from a copy
+before it shows anybody.
+
+Each is kept by the topic, by the services that witness it (chassis/witness.py), and in a file
+beside the keys where these can be written. Any of them alone is enough to have it applied again; a
+restored store stays closed until the topic and all witnesses were heard.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from chassis import audit, log, metrics, records, witness
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import Database
+from chassis.envelope import Unreadable, pack, unpack
+from chassis.kafka import Broker, BrokerLost, Producer, Record, read_from
+from chassis.outbox import Fact
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from chassis.witness import Answer, Question
+from keys.sealing import SignatureCheck, Signer
+from services.referrals.people.domain.erasure import Erasure
+from services.referrals.people.store import erasures
+from services.referrals.people.usecases.erasing import Erasing
+from services.referrals.people.wire.facts import ERASED, erasure_fact, erasure_of
+
+TOPIC = "enlace.erasures.v1"
+"""Kept for ever; key = the erasure, body = its fact (`ErasureFact`, enlace.erasure.done.v1)."""
+WITNESSES = frozenset({"partners", "notifications"})
+"""The services that keep the topic's records; a restored store waits for the answer of each."""
+FILE = "erasures.referrals"
+"""The file beside the keys: a record a line.
+
+Copied with the keys, and not put back with a database.
+"""
+_NAME = "referrals"
+_SOURCE = f"enlace/{_NAME}"
+_PAUSE = 2.0  # seconds between two looks: how long an erasure is in the database alone
+_PAUSE_WHILE_CLOSED = 0.5
+
+
+class Erasures:
+    """One loop a service process; several do the same, and what is said twice is one erasure."""
+
+    def __init__(
+        self,
+        erasing: Erasing,
+        database: Database,
+        broker: Broker,
+        signer: Signer,
+        trusted_signers: Mapping[str, SignatureCheck],
+        clock: Clock,
+        folder: Path,
+    ) -> None:
+        """`trusted_signers` are those of referrals and of the witnesses; `folder` is that of the
+        keys.
+        """
+        self._erasing = erasing
+        self._database = database
+        self._broker = broker
+        self._signer = signer
+        self._trusted_signers = trusted_signers
+        self._clock = clock
+        self._file = folder / FILE
+        self._cluster = ""
+        self._offsets: dict[int, int] = {}
+        self._known: dict[str, tuple[Erasure, Record]] = {}  # by id, from wherever
+        self._published: set[str] = set()  # ids that the topic holds
+        self._filed: set[str] | None = None  # ids that the file holds; None before it was read
+        self._question_id = ""
+        self._counts: dict[str, int] = {}  # of the witnesses that answered the question
+        self._heard_answers = False  # and the topic was read to its end after that
+        self._alarm: tuple[object, ...] = ()  # what was logged last of a store that stays closed
+
+    def loop(self) -> Loop:
+        """The loop that turns it."""
+        return Loop("erasures", self._work, waits_for=(BrokerLost,))
+
+    def _work(self, loop: Loop) -> None:
+        while loop.turn():
+            if self._broker.wait(0.5) is None:
+                self.remember()  # what is erased while the broker is away
+            else:
+                self.turn(lambda: loop.turn())
+            loop.wait(_PAUSE_WHILE_CLOSED if self._question_id else _PAUSE)
+
+    def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
+        """Hears what is kept, applies it where it is needed, and publishes what the topic lacks;
+        returns how many files were erased again. Raises BrokerLost.
+        """
+        cluster = self._broker.cluster_id or ""
+        if cluster != self._cluster:  # another memory: it is asked for all, and told what it lacks
+            self._cluster, self._offsets, self._published = cluster, {}, set()
+            self._question_id, self._counts = "", {}
+        self.remember()
+        answered = self._counts.keys() >= WITNESSES
+        self._hear(going_on)
+        self._write_file()
+        self._heard_answers = answered  # what they published was there before their answers were
+        again = self._apply()
+        self._publish(
+            [record for id, (_, record) in self._known.items() if id not in self._published]
+        )
+        self._open_or_ask()
+        return again
+
+    def remember(self) -> None:
+        """Writes erasures of the database into the file."""
+        if self._filed is None:
+            self._read_file()
+        with self._database.transaction(SYSTEM) as tx:
+            erasures.note_first_store(tx)
+            own = erasures.others(tx, list(self._known))
+        for erasure in own:
+            fact = erasure_fact(erasure, "done")
+            self._known[erasure.id] = erasure, pack(fact, _SOURCE, self._signer)
+        self._write_file()
+
+    # --- the file
+
+    def _read_file(self) -> None:
+        self._filed = set()
+        lines = self._file.read_bytes().splitlines() if self._file.exists() else []
+        for line in filter(None, lines):
+            try:
+                record = witness.outgoing(line)
+                erasure = erasure_of(unpack(record[2], record[1], {_SOURCE: self._signer.check()}))
+            except (ValueError, DecodeError, Unreadable):
+                # a line that a full disk cut off, or of another key
+                log.get().warning("erasure_unreadable", file=FILE)
+                continue
+            self._known[erasure.id] = erasure, record
+            self._filed.add(erasure.id)
+
+    def _write_file(self) -> None:
+        """Appends what it lacks.
+
+        Each line begins with its end, so that one that was cut off spoils no other.
+        """
+        missing = self._known.keys() - (self._filed or set())
+        # in a cluster the keys can't be written beside
+        if not missing or not os.access(self._file.parent, os.W_OK):
+            return
+        text = b"".join(b"\n" + records.pack(*self._known[id][1]) + b"\n" for id in sorted(missing))
+        try:
+            with os.fdopen(
+                os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                "wb",
+                buffering=0,
+            ) as file:
+                if file.write(text) < len(text):
+                    raise OSError("short write")
+                os.fsync(file.fileno())
+        except OSError as error:
+            log.get().error("erasures_not_filed", error=type(error).__name__, count=len(missing))
+            return
+        self._filed = (self._filed or set()) | missing
+
+    # --- the topic
+
+    def _hear(self, going_on: Callable[[], object]) -> None:
+        for batch in read_from(self._broker.settings, TOPIC, self._offsets):
+            going_on()
+            for record in batch:
+                try:
+                    self._take(record)
+                except (Unreadable, DecodeError):
+                    log.get().warning(
+                        "erasure_unreadable",
+                        topic=TOPIC,
+                        partition=record.partition,
+                        offset=record.offset,
+                    )
+            self._offsets |= {record.partition: record.offset + 1 for record in batch}
+
+    def _take(self, record: object) -> None:
+        message = witness.read(record, _NAME, ERASED, self._trusted_signers)
+        match message:
+            case Answer(question_id=question_id):
+                if question_id == self._question_id:
+                    self._counts[message.witness] = message.count
+            case Fact():
+                erasure = erasure_of(message)
+                self._known[erasure.id] = erasure, witness.as_sent(record)
+                self._published.add(erasure.id)
+            case Question():
+                pass
+
+    def _apply(self) -> int:
+        """To the store as it is now, which may be another than a moment ago."""
+        known = [erasure for erasure, _ in self._known.values()]
+        with self._database.transaction(SYSTEM) as tx:
+            lacking = erasures.not_applied(tx, [each.person_id for each in known])
+        again = 0
+        for erasure in [each for each in known if each.person_id in lacking]:
+            with self._database.transaction(SYSTEM, timeout=30) as tx:
+                now = self._clock.now()
+                if self._erasing.again(tx, now, erasure):
+                    again += 1
+                    log.get().warning("erased_again", person_id=erasure.person_id)
+                audit.record(
+                    tx,
+                    SYSTEM,
+                    now,
+                    [Entry("erase_again", erasure.person_id, "", (f"erasure:{erasure.id}",))],
+                )
+        with self._database.transaction(SYSTEM) as tx:
+            erasures.note_witnessed(tx, list(self._published), self._clock.now())
+        return again
+
+    def _publish(self, missing: list[Record]) -> None:
+        if missing:
+            producer = Producer(self._broker.settings)
+            try:
+                producer.send_all(TOPIC, missing)
+            finally:
+                producer.discard()
+
+    # --- a store that was restored
+
+    def _open_or_ask(self) -> None:
+        """Opens the store when all that is remembered anywhere was applied to it; until then asks,
+        and says what is missing.
+        """
+        with self._database.transaction(SYSTEM) as tx:
+            awaited = not erasures.is_caught_up(tx)
+            if awaited and self._is_complete():
+                erasures.caught_up(tx)
+                awaited = False
+        metrics.ERASURES_AWAITED.set(awaited)
+        if not awaited:
+            self._question_id, self._counts, self._alarm = "", {}, ()
+            return
+        if not self._question_id:
+            self._question_id, question = witness.question(self._signer, _NAME, self._clock.now())
+            self._publish([question])
+        alarm = silent, known, kept = (
+            sorted(WITNESSES - self._counts.keys()),
+            len(self._published),
+            max(self._counts.values(), default=0),
+        )
+        if alarm != self._alarm:
+            log.get().error("erasures_missing", silent=silent, known=known, witnessed=kept)
+            self._alarm = alarm
+
+    def _is_complete(self) -> bool:
+        """Whether each witness has answered, the topic was read to its end after that, and has no
+        fewer erasures than any of them keeps.
+        """
+        return self._heard_answers and len(self._published) >= max(self._counts.values())

@@ -1,0 +1,301 @@
+"""Files of persons, and the opening of an identity."""
+
+from dataclasses import replace
+from typing import Any
+
+from chassis import audit
+from chassis.audit import Entry
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Conflict, Invalid, NotFound, Stale
+from chassis.guesses import Guesses, Origin
+from chassis.ids import new_id, object_id
+from chassis.local_time import day_at
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import (
+    PageTokens,
+    Position,
+    moment,
+    optional_id,
+    page_size,
+    timestamp,
+    version,
+    word,
+)
+from protos.referrals.v1 import people_pb2 as pb
+from services.referrals.files.domain.consent import Grant
+from services.referrals.files.domain.names import words_of
+from services.referrals.files.domain.openings import READING
+from services.referrals.files.domain.person import NOBODY_CALLS, FieldGroup, Person, age_band
+from services.referrals.files.store.openings import exported_since, note_export
+from services.referrals.files.store.people import People as Files
+from services.referrals.files.usecases.names import MOST_FOUND
+from services.referrals.files.usecases.openings import Openings
+from services.referrals.files.wire.messages import (
+    GROUPS,
+    identity_message,
+    person_message,
+    read_coarse,
+    read_identity,
+    read_safe_contact,
+    safe_contact_message,
+)
+from services.referrals.line.store import callbacks as callback_book
+from services.referrals.line.usecases import callbacks
+from services.referrals.network.domain.codes import Check
+from services.referrals.referrals.store import referrals
+from services.referrals.referrals.usecases.grants import (
+    Grants,
+    check_knows_people,
+)
+
+_GROUPS = frozenset(group.value for group in FieldGroup)
+
+
+class People:
+    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
+
+    def __init__(
+        self,
+        files: Files,
+        grants: Grants,
+        openings: Openings,
+        searches: Guesses,
+        pages: PageTokens,
+    ) -> None:
+        self._files = files
+        self._grants = grants
+        self._openings = openings
+        self._searches = searches
+        self._pages = pages
+
+    def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
+        """Opens a file; with a birth date the age band follows from it."""
+        now, identity, coarse = (
+            call.clock.now(),
+            read_identity(request.identity),
+            read_coarse(request.coarse),
+        )
+        plan = read_safe_contact(request.safe_contact) if request.HasField("safe_contact") else None
+        today = day_at(now, coarse.country, coarse.department)
+        identity.check(today)
+        person = Person(
+            new_id(),
+            call.caller.organization_id,
+            replace(coarse, age_band=age_band(identity.birth_date, today) or coarse.age_band),
+            now,
+            now,
+            trafficking_status_code=word(
+                pb.TraffickingStatus, request.trafficking_status_code, "trafficking_status_code"
+            ),
+            exploitation_country=request.exploitation_country,
+            has_identity=identity.known,
+            safe_contact_channel=plan.channel_code if plan else "",
+            message_may_be_left=plan is not None and plan.message_may_be_left,
+        )
+        self._files.add(call.tx, person, identity, plan)
+        return person_message(person, plan)
+
+    def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
+        """The coarse part, with the plan for the file's own organisation; the outline of the plan
+        is no reading.
+        """
+        person = self._files.get(call.tx, object_id(request.id))
+        if person.organization_id != call.caller.organization_id or person.erased:
+            return person_message(person)
+        if request.outline_only:
+            return person_message(
+                person, person.contact_outline() if person.safe_contact_channel else None
+            )
+        plan = self._files.safe_contact(call.tx, Grant.of_file(person, call.caller.organization_id))
+        if plan is not None:
+            call.trail.append(
+                Entry("read_safe_contact", person.id, "", (FieldGroup.CONTACT.value,))
+            )
+            self._openings.admit(call.tx, call.caller, call.clock.now(), person.id)
+        return person_message(person, plan)
+
+    def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
+        """The own organisation's files."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        people, more = self._files.page(call.tx, call.caller.organization_id, size, after)
+        return pb.ListPeopleResponse(
+            people=[person_message(person) for person in people],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def SearchPeople(self, request: pb.SearchPeopleRequest, call: Call) -> pb.SearchPeopleResponse:
+        """Files of the caller's organisation that have every word of a name, newest first, and
+        whether there are more. Found or not, it is counted.
+        """
+        tx, caller = call.tx, call.caller
+        call.trail.append(Entry("search_people", caller.organization_id))
+        check_knows_people(tx, caller)
+        self._searches.count(caller.id, Origin(), call.clock.now())
+        people = self._files.named(
+            tx, caller.organization_id, words_of(request.name), MOST_FOUND + 1
+        )
+        call.trail.extend(Entry("search_people", person.id) for person in people[:MOST_FOUND])
+        messages = [person_message(person) for person in people[:MOST_FOUND]]
+        return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MOST_FOUND)
+
+    def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
+        """Completes or corrects."""
+        tx, now, newer = call.tx, call.clock.now(), read_identity(request.identity)
+        person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
+        today = day_at(now, person.coarse.country, person.coarse.department)
+        newer.check(today)
+        identity = self._files.identity(
+            tx, Grant.of_file(person, call.caller.organization_id)
+        ).merged(newer)
+        person.identify(identity, now, today)
+        self._files.change(tx, person, identity=identity)
+        return person_message(person)
+
+    def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
+        """Opens an identity, and says which groups are open as a whole.
+
+        The reading is noted first: a refusal is on record as well, also that of somebody to whom
+        the file does not exist.
+        """
+        tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
+        groups = frozenset(GROUPS.members(request.field_groups, "field_groups"))
+        identifier, referral_id = (
+            object_id(request.id),
+            optional_id(request.referral_id, "referral_id"),
+        )
+        check = Check()
+        check.need("purpose_code", purpose, required=True)
+        check.done()
+        call.trail.append(
+            Entry(
+                "open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))
+            )
+        )
+        grant = self._grants.of_person(tx, caller, now, identifier, purpose, groups, referral_id)
+        call.trail[-1] = replace(
+            call.trail[-1], detail_codes=call.trail[-1].detail_codes + grant.basis
+        )
+        self._openings.admit(tx, caller, now, identifier)
+        identity = self._files.identity(tx, grant).only(groups)
+        return identity_message(identity, frozenset() if grant.first_name_only else groups)
+
+    def SetSafeContact(self, request: pb.SetSafeContactRequest, call: Call) -> pb.Person:
+        """Says how she may be contacted."""
+        tx, now, plan = call.tx, call.clock.now(), read_safe_contact(request.safe_contact)
+        person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
+        person.plan_contact(plan, now)
+        self._files.change(tx, person, plan=plan)
+        if not person.may_be_called:
+            elevate_to_system_scope(tx)  # another line may have agreed on it
+            callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id), call.caller.id)
+        return person_message(person, plan)
+
+    def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
+        """How the person of a referral may be contacted, as far as it is not sealed.
+
+        That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe
+        and says nothing about her.
+        """
+        referral = referrals.get(call.tx, object_id(request.referral_id))
+        person = self._grants.party(call.tx, call.caller, referral)
+        plan = person.contact_outline()
+        if plan.channel_code != NOBODY_CALLS:
+            self._grants.of_contact(call.tx, call.caller, call.clock.now(), referral, person)
+        return safe_contact_message(plan)
+
+    def OpenSafeContact(self, request: pb.OpenSafeContactRequest, call: Call) -> pb.SafeContact:
+        """The same with what is sealed. The reading is noted first, like that of an identity."""
+        tx, caller, now, trail = call.tx, call.caller, call.clock.now(), call.trail
+        referral = referrals.get(tx, object_id(request.referral_id))
+        details = (FieldGroup.CONTACT.value, f"referral:{referral.id}")
+        trail.append(Entry("read_safe_contact", referral.person_id, referral.need_code, details))
+        person = self._grants.party(tx, caller, referral)
+        grant = self._grants.of_contact(tx, caller, now, referral, person)
+        trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
+        plan = self._files.safe_contact(tx, grant)
+        if plan is None:
+            raise Conflict("safe_contact_missing")
+        self._openings.admit(tx, caller, now, person.id)
+        return safe_contact_message(plan)
+
+    def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
+        """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, int),
+        )
+        person_id = object_id(request.person_id)
+        self._check_own(call.tx, call.caller, person_id)
+        rows = audit.readings(
+            call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None
+        )
+        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        return pb.ListReadingsResponse(
+            readings=map(_reading, rows[:size]), next_page_token=self._pages.token(request, more)
+        )
+
+    def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
+        """Tells that the sheet leaves as a file; refuses what is no file of the caller's
+        organisation.
+        """
+        person_id, caller = object_id(request.id), call.caller
+        self._check_own(call.tx, caller, person_id)
+        worker_id = caller.id if caller.kind == "worker" else ""
+        note_export(
+            call.tx, new_id(), person_id, caller.organization_id, worker_id, call.clock.now()
+        )
+        return pb.ExportPersonResponse()
+
+    def ListOwnExports(
+        self, request: pb.ListOwnExportsRequest, call: Call
+    ) -> pb.ListOwnExportsResponse:
+        """Of whom the caller exported the sheet since then, and when, the newest first."""
+        since = moment(request, "since_time")
+        if since is None:
+            raise Invalid(("since_time", "required"))
+        size, after = (
+            page_size(request.page_size, default=200, most=200),
+            self._pages.position(request, int),
+        )
+        rows = exported_since(
+            call.tx, call.caller.id, since, size + 1, int(after[0]) if after else None
+        )
+        call.trail.append(Entry("list_own_exports", call.caller.id))
+        exports = [
+            pb.Export(person_id=row["object_id"], time=timestamp(row["time"]))
+            for row in rows[:size]
+        ]
+        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        return pb.ListOwnExportsResponse(
+            exports=exports, next_page_token=self._pages.token(request, more)
+        )
+
+    def _check_own(self, tx: Transaction, caller: Caller, person_id: str) -> None:
+        if self._files.get(tx, person_id).organization_id != caller.organization_id:
+            raise NotFound
+
+    def _own(self, tx: Transaction, caller: Caller, identifier: str, version: int) -> Person:
+        person = self._files.get(tx, identifier, for_update=True)
+        if person.organization_id != caller.organization_id:
+            raise NotFound
+        if person.version != version:
+            raise Stale
+        person.check_not_erased()
+        return person
+
+
+def _reading(row: dict[str, Any]) -> pb.Reading:
+    return pb.Reading(
+        time=timestamp(row["time"]),
+        organization_id=row["organization_id"],
+        actor_id=row["actor_id"],
+        purpose_code=row["purpose_code"],
+        field_groups=sorted(
+            GROUPS.number(FieldGroup(code)) for code in row["detail_codes"] if code in _GROUPS
+        ),
+        allowed=row["allowed"],
+    )

@@ -1,0 +1,302 @@
+"""What a caller may hear and say with her reference and PIN, which are the credential: codes
+only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from chassis import audit
+from chassis.clock import AHEAD
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, NotFound
+from chassis.local_time import zone_of
+from chassis.rpc import Call
+from chassis.wire import number, timestamp
+from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals.files.domain.openings import READING
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.store.her import Her
+from services.referrals.files.store.people import People as Files
+from services.referrals.files.store.receipts import Receipts
+from services.referrals.files.wire.messages import GROUPS
+from services.referrals.line.domain.callback import Callback
+from services.referrals.line.domain.contact import MOST_SAID, PLAIN, SAID_WITHIN, Contact
+from services.referrals.line.store import callbacks as callback_book
+from services.referrals.line.store import contact_notes, contacts
+from services.referrals.line.store.contact_notes import ContactNotes
+from services.referrals.line.store.contacts import Contacts as Book
+from services.referrals.line.usecases import callbacks
+from services.referrals.line.usecases.contacts import ReferenceGate
+from services.referrals.line.wire.contacts import wish
+from services.referrals.network.store import members
+from services.referrals.network.usecases.policies import Policies
+from services.referrals.people.domain.reading import told_plainly
+from services.referrals.people.usecases.consents import Consents
+from services.referrals.referrals.domain.lifecycle import LIVE, State
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store import enquiries, referrals
+from services.referrals.referrals.usecases.enquiries import cancel_of
+from services.referrals.referrals.usecases.lives import Lives
+
+_MOST_READINGS = 10_000  # of one file; told by day and kind they are few
+
+
+@dataclass
+class Standing:
+    """How things stand for a caller; (referral, plain status, whether its receiver may open her
+    data now) for each request.
+
+    `may_be_contacted`: every plan of hers, in whosever file, names a way.
+    """
+
+    files: int
+    items: list[tuple[Referral, str, bool]] = field(default_factory=list)
+    open_to: set[str] = field(default_factory=set)  # organisations besides those that hold a file
+    may_withdraw: bool = False
+    may_be_contacted: bool = False
+    may_ask_for_call: bool = False
+    call: Callback | None = None  # the one that is owed to her
+    asked: int = 0  # organisations that hold what an enquiry says of her
+
+
+class References:
+    """Each method answers the rpc of its name."""
+
+    def __init__(
+        self,
+        gate: ReferenceGate,
+        book: Book,
+        notes: ContactNotes,
+        files: Files,
+        receipts: Receipts,
+        lives: Lives,
+        consents: Consents,
+        policies: Policies,
+    ) -> None:
+        self._gate = gate
+        self._book = book
+        self._notes = notes
+        self._files = files
+        self._receipts = receipts
+        self._lives = lives
+        self._consents = consents
+        self._policies = policies
+
+    def GetReferenceStatus(
+        self, request: pb.GetReferenceStatusRequest, call: Call
+    ) -> pb.ReferenceStatus:
+        """How things stand for her."""
+        return self._message(
+            self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail), call
+        )
+
+    def WithdrawConsentByReference(
+        self, request: pb.WithdrawConsentByReferenceRequest, call: Call
+    ) -> pb.ReferenceStatus:
+        """Ends one thing that was asked for, with the consent on which it stands; or everything
+        that was allowed or asked for of her, by whomever.
+        """
+        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        own = contacts.of_caller(call.tx, first.id)
+        people = contacts.people_of(call.tx, own)
+        if request.item_key:
+            self._withdraw_one(call, first, self._asked(call.tx, own, people), request.item_key)
+        else:
+            self._withdraw_all(call, first, own, people)
+        return self._message(first, call)
+
+    def ListReadingsByReference(
+        self, request: pb.ListReadingsByReferenceRequest, call: Call
+    ) -> pb.ListReadingsByReferenceResponse:
+        """Who looked at her files, and at what she said on the line, told by day and kind of
+        organisation.
+        """
+        tx, first = (
+            call.tx,
+            self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
+        )
+        own = contacts.of_caller(tx, first.id)
+        # a reading of a contact is on the trail of a file too
+        also = {f"contact:{contact.id}" for contact in own}
+        about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
+        seen = [
+            row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)
+        ]
+        rows = [row for row in seen if also.isdisjoint(row["detail_codes"])]
+        types = members.types(tx, {row["organization_id"] for row in rows})
+        readings = [
+            pb.ReferenceReading(
+                date=reading.day.isoformat(),
+                organization_type_code=reading.organization_type,
+                need_group_code=reading.need_group_code,
+                field_groups=[GROUPS.number(FieldGroup(code)) for code in reading.field_groups],
+                allowed=reading.allowed,
+                count=reading.count,
+            )
+            for reading in told_plainly(rows, types, zone_of(first.line_country, first.department))
+        ]
+        return pb.ListReadingsByReferenceResponse(readings=readings)
+
+    def AskForCallByReference(
+        self, request: pb.AskForCallByReferenceRequest, call: Call
+    ) -> pb.ReferenceStatus:
+        """She says when she can be called."""
+        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        hours = wish(request)
+        own = contacts.of_caller(call.tx, first.id, for_update=True)
+        callbacks.ask(
+            call.tx, self._files, call.clock.now(), own, contacts.people_of(call.tx, own), hours
+        )
+        return self._message(first, call)
+
+    def AddNoteByReference(
+        self, request: pb.AddNoteByReferenceRequest, call: Call
+    ) -> pb.ReferenceStatus:
+        """What she says reaches each line that she called: it has to see to the contact again."""
+        tx, first = (
+            call.tx,
+            self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
+        )
+        if not request.note.strip():
+            raise Invalid(("note", "required"))
+        now = call.clock.now()
+        for contact in contacts.of_caller(tx, first.id, for_update=True):
+            if (
+                contact_notes.count_between(tx, contact.id, now - SAID_WITHIN, now + AHEAD)
+                >= MOST_SAID
+            ):
+                raise Conflict("too_much_said")
+            people = contacts.people_of(tx, [contact])
+            self._notes.add(
+                tx, contact.id, contact.person_id or next(iter(people), ""), request.note, now
+            )
+            contact.hear(now, self._policies.calendar(tx, contact.line_country, contact.department))
+            contacts.keep(tx, contact, "told")
+        return self._message(first, call)
+
+    def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
+        """Her word on whether help came."""
+        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        own = [contact.id for contact in contacts.of_caller(call.tx, first.id)]
+        self._lives.confirm_help(call.tx, call.clock.now(), first.id, own, request.help_came)
+        return self._message(first, call)
+
+    def _withdraw_all(
+        self, call: Call, first: Contact, own: Sequence[Contact], people: Sequence[str]
+    ) -> None:
+        cancel_of(call.tx, call.clock.now(), [contact.id for contact in own], people)
+        for person_id in people:
+            self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)
+        callbacks.end(
+            call.tx,
+            call.clock.now(),
+            callback_book.owed_to(call.tx, [contact.id for contact in own]),
+        )
+
+    def _withdraw_one(
+        self, call: Call, first: Contact, asked: Sequence[Referral], key: str
+    ) -> None:
+        """What has ended stays as it is."""
+        matching = [
+            referral for referral in asked if self._book.item_key(first.id, referral.id) == key
+        ]
+        if not matching:
+            raise NotFound
+        if matching[0].state in LIVE:
+            self._consents.withdraw_for(
+                call.tx, call.clock.now(), first.id, matching[0], call.trail
+            )
+
+    def _standing(self, tx: Transaction, now: datetime, first: Contact) -> Standing:
+        """What was asked for her and who may open what, as it is now."""
+        own = contacts.of_caller(tx, first.id)
+        people = contacts.people_of(tx, own)
+        standing = Standing(files=len(people))
+        standing.may_ask_for_call = callbacks.may_ask(tx, self._files, people)
+        standing.asked = enquiries.holders(
+            tx, Her.of_caller(people, [contact.id for contact in own])
+        )
+        standing.call = callback_book.hours_owed(tx, [contact.id for contact in own])
+        standing.may_be_contacted = bool(people) and all(
+            self._files.get(tx, person).may_be_contacted for person in people
+        )
+        receipts = {
+            receipt.id: receipt
+            for person in people
+            for receipt in self._receipts.of_person(tx, person)
+        }
+        for referral in self._asked(tx, own, people):
+            live = (
+                referral.state in LIVE
+                and referral.receipt_id in receipts
+                and receipts[referral.receipt_id].is_live(now)
+            )
+            if live:
+                standing.open_to.add(referral.receiver_organization_id)
+            status = (
+                "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
+            )
+            if status is not None:  # errors are not spoken of
+                standing.items.append((referral, status, live))
+            standing.may_withdraw |= referral.state in LIVE
+        standing.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
+        return standing
+
+    def _message(self, contact: Contact, call: Call) -> pb.ReferenceStatus:
+        standing = self._standing(call.tx, call.clock.now(), contact)
+        items = [
+            pb.ReferenceItem(
+                need_group_code=referral.need_code[:3],
+                status_code=number(pb.ReferenceState, status),
+                may_confirm=referral.state is State.COMPLETED,
+                consent_live=live,
+                update_time=timestamp(referral.update_time),
+                may_be_contacted=live and standing.may_be_contacted,
+                key=self._book.item_key(contact.id, referral.id),
+                may_withdraw=referral.state in LIVE,
+                deletion_due_time=timestamp(
+                    referral.deletion.due_time
+                    if referral.deletion and referral.deletion.running
+                    else None
+                ),
+                deletion_confirm_time=timestamp(
+                    referral.deletion.stop_time if referral.deletion else None
+                ),
+            )
+            for referral, status, live in standing.items
+        ]
+        return pb.ReferenceStatus(
+            contact_time_band=number(pb.TimeBand, _band(contact.create_time, call.clock.now())),
+            items=items,
+            organizations_with_access=len(standing.open_to),
+            organizations_asked=standing.asked,
+            file_count=standing.files,
+            may_withdraw=standing.may_withdraw,
+            may_ask_for_call=standing.may_ask_for_call,
+            call_from_time=timestamp(standing.call.clock.start_time if standing.call else None),
+            call_until_time=timestamp(standing.call.clock.due_time if standing.call else None),
+        )
+
+    @staticmethod
+    def _asked(tx: Transaction, own: Sequence[Contact], people: Sequence[str]) -> list[Referral]:
+        of_contacts = [
+            referral for contact in own for referral in referrals.of_contact(tx, contact.id)
+        ]
+        return list(
+            {
+                referral.id: referral
+                for referral in (*referrals.of_people(tx, people), *of_contacts)
+            }.values()
+        )
+
+
+def _band(then: datetime, now: datetime) -> str:
+    age = now - then
+    return (
+        "today"
+        if age < timedelta(days=1)
+        else "this_week"
+        if age < timedelta(days=7)
+        else "earlier"
+    )

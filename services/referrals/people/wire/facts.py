@@ -1,0 +1,57 @@
+"""The facts of erasures, exports, anomalies and emergencies."""
+
+from chassis.outbox import Fact
+from chassis.wire import moment, timestamp
+from protos.referrals.v1 import facts_pb2
+from services.referrals.people.domain.anomaly import Anomaly
+from services.referrals.people.domain.erasure import Erasure
+
+ERASED = "enlace.erasure.done.v1"
+
+
+def erasure_fact(erasure: Erasure, verb: str) -> Fact:
+    """proposed or done."""
+    message = facts_pb2.ErasureFact(
+        erasure_id=erasure.id,
+        person_id=erasure.person_id,
+        organization_id=erasure.organization_id,
+        proposed_by_worker_id=erasure.proposed_by_worker_id,
+        propose_time=timestamp(erasure.propose_time),
+        confirmed_by_worker_id=erasure.confirmed_by_worker_id,
+        erase_time=timestamp(erasure.erase_time),
+    )
+    time = erasure.erase_time if verb == "done" else erasure.propose_time
+    assert time is not None
+    return Fact(
+        erasure.id, erasure.version, f"enlace.erasure.{verb}.v1", message.SerializeToString(), time
+    )
+
+
+def erasure_of(fact: Fact) -> Erasure:
+    """What was said of one that was done."""
+    said = facts_pb2.ErasureFact.FromString(fact.payload)
+    propose_time = moment(said, "propose_time")
+    assert propose_time is not None
+    return Erasure(
+        said.erasure_id,
+        said.person_id,
+        said.organization_id,
+        said.proposed_by_worker_id,
+        propose_time,
+        confirmed_by_worker_id=said.confirmed_by_worker_id,
+        erase_time=moment(said, "erase_time"),
+    )
+
+
+def anomaly_fact(anomaly: Anomaly) -> Fact:
+    """noted: it is told once."""
+    message = facts_pb2.AnomalyFact(
+        anomaly_id=anomaly.id,
+        kind_code=anomaly.kind.value,
+        worker_id=anomaly.worker_id,
+        organization_id=anomaly.organization_id,
+        count=anomaly.count,
+    )
+    return Fact(
+        anomaly.id, 1, "enlace.anomaly.noted.v1", message.SerializeToString(), anomaly.create_time
+    )

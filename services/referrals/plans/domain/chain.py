@@ -1,0 +1,72 @@
+"""The hand-over across borders as one line: the legs of a plan as they stand, who takes the next
+step of each, and what of it a receiver sees.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.referrals.plans.domain.pathway import Step
+from services.referrals.plans.domain.plan import Plan
+from services.referrals.referrals.domain.lifecycle import WAITS_FOR_SENDER, State
+from services.referrals.referrals.domain.referral import Referral
+
+
+@dataclass(frozen=True)
+class Link:
+    """A leg on the line.
+
+    `referral` is the one that stands for it now; `acting_organization_id` is empty when nobody can
+    do anything yet, or any more.
+    """
+
+    step: Step
+    referral: Referral | None
+    settled: bool
+    country: str
+    acting_organization_id: str
+    waits_for_keys: Sequence[str]
+
+
+def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
+    """The whole line; `countries` are those of the organisations that are asked."""
+    links, before = list[Link](), ""
+    for step in plan.legs:
+        referral, settled = plan.standing_for(step.key), plan.steps[step.key].settled
+        waits = [] if before or plan.has_begun(step.key) else plan.not_accepted()
+        # who has accepted waits for the others
+        held = bool(waits) or bool(before and not plan.has_begun(before))
+        links.append(
+            Link(
+                step,
+                referral,
+                settled,
+                countries.get(referral.receiver_organization_id, "") if referral else "",
+                _acting(plan, referral, settled, held),
+                waits,
+            )
+        )
+        before = step.key
+    return links
+
+
+def beside(links: Sequence[Link], referral_id: str) -> list[Link]:
+    """The leg of a referral with those directly before and after: whom she comes from, and to whom
+    she goes.
+    """
+    at = next(
+        (
+            number
+            for number, link in enumerate(links)
+            if link.referral and link.referral.id == referral_id
+        ),
+        None,
+    )
+    return [] if at is None else list(links[max(0, at - 1) : at + 2])
+
+
+def _acting(plan: Plan, referral: Referral | None, settled: bool, held: bool) -> str:
+    if settled or plan.close_time:
+        return ""
+    if referral is None or referral.state in WAITS_FOR_SENDER:
+        return plan.organization_id
+    return "" if held and referral.state is State.ACCEPTED else referral.receiver_organization_id

@@ -1,0 +1,352 @@
+"""A pathway: the standard order of help, as versioned data.
+
+What is wrong with one that somebody wrote is said by line and reason, all of it at once.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from services.referrals.files.domain.consent import CHILDREN
+from services.referrals.network.domain.codes import NEED_GROUPS, Check
+
+LANGUAGES = ("es", "en", "fr")
+NEEDS = NEED_GROUPS | frozenset(
+    "COM.CMY COM.MEN COM.SPR DOC.BIR DOC.CON DOC.IDN DOC.TRV EDU.LIT EDU.SCH EDU.VOC FAM.DEP"
+    " FAM.MED FAM.TRC HOU.EMG HOU.RENT HOU.SAFE HOU.TRANS INF.HOT"
+    " INF.RBT INF.RGT LEG.CMP LEG.CRM LEG.IMM LEG.INF LEG.REP LIV.BIZ LIV.FIN LIV.JOB LNG.ACC"
+    " LNG.INT LNG.SGN MAT.COM MAT.CSH MAT.FOD MAT.NFI MAT.TRN"
+    " MED.DENT MED.EMG MED.MAT MED.PRI MED.SRH MED.SUB MED.SVC PRO.ESC PRO.ORD PRO.REL PRO.RSK"
+    " PSS.CNS PSS.GRP PSS.PFA PSS.PSY RET.CHD RET.PRE RET.REC"
+    " RET.TRA".split()
+)
+"""The taxonomy's codes, which the directory keeps: services don't ask each other, so a test holds
+the two together.
+"""
+MOST_STEPS = 60
+LONGEST_NAME = 200
+FARTHEST = timedelta(days=3 * 366)
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NUMBER = re.compile(r"[0-9]{1,5}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A part of a text that was written by hand, with its line. A map's keys have a line each."""
+
+    value: "str | list[Said] | dict[Word, Said]"
+    line: int
+
+
+@dataclass(frozen=True)
+class Word:
+    """A key of a map."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The code lists of the contract that a pathway uses."""
+
+    age_bands: Collection[str]
+    urgencies: Collection[str]
+    documents: Collection[str]
+    legal_bases: Collection[str]
+    roles: Collection[str]
+
+
+class LegKind(Enum):
+    """Which part a step has in a hand-over across borders."""
+
+    DEPARTURE = "departure"  # with it she leaves
+    ARRIVAL = "arrival"  # somebody takes her over after that
+
+
+_LEGS = frozenset(kind.value for kind in LegKind)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Its time counts from the start of the plan, or from when another step was settled.
+    """
+
+    key: str
+    names: Mapping[str, str]
+    need_code: str
+    role_code: str
+    after_keys: tuple[str, ...] = ()
+    document_codes: tuple[str, ...] = ()
+    legal_basis_codes: tuple[str, ...] = ()
+    deadline: timedelta | None = None
+    deadline_from_key: str = ""
+    leg: LegKind | None = None
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """One version. For whom: of each list any, where it is empty."""
+
+    id: str
+    version: int
+    names: Mapping[str, str]
+    steps: tuple[Step, ...]
+    need_codes: tuple[str, ...] = ()
+    age_bands: tuple[str, ...] = ()
+    urgencies: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
+    text: str = ""
+
+    def takes(self, age_band: str) -> bool:
+        """Returns whether it may be for this age band.
+
+        An adult may follow a child's, since her child may be why; a child no adult's.
+        """
+        return not self.age_bands or age_band in self.age_bands or age_band not in CHILDREN
+
+
+def read(
+    said: Said, lists: Lists, text: str = "", version: Callable[[str], int] | None = None
+) -> Pathway:
+    """The pathway that was written.
+
+    `version` says which is the next of an id. Invalid (text.LINE, reason) for each thing that is
+    wrong.
+    """
+    reader = _Reader(lists)
+    pathway = reader.pathway(said, text, version)
+    reader.check.done()
+    assert pathway is not None
+    return pathway
+
+
+class _Reader:
+    """Goes on after a mistake, so that all are found; what it could not read is empty."""
+
+    def __init__(self, lists: Lists) -> None:
+        self.check = Check()
+        self._lists = lists
+
+    def pathway(
+        self, said: Said, text: str, version: Callable[[str], int] | None
+    ) -> Pathway | None:
+        parts = self._map(said, "id version names steps".split(), ["for_whom"])
+        if not parts:
+            return None
+        identifier, number = (
+            self._text(parts.get("id"), _WORD),
+            self._text(parts.get("version"), _NUMBER),
+        )
+        if "version" in parts and number and identifier:
+            wanted = version(identifier) if version else int(number)
+            self._that(int(number) == wanted and wanted >= 1, parts["version"], "out_of_range")
+        whom = (
+            self._map(parts["for_whom"], [], "needs age_bands urgencies countries".split())
+            if "for_whom" in parts
+            else {}
+        )
+        written = self._list(parts.get("steps"), MOST_STEPS)
+        if "steps" in parts:
+            self._that(bool(written), parts["steps"], "required")
+        steps = [(each, step) for each in written if (step := self._step(each))]
+        self._check_order(steps)
+        return Pathway(
+            identifier,
+            int(number or 0),
+            self._names(parts.get("names")),
+            tuple(step for _, step in steps),
+            need_codes=self._codes(whom.get("needs"), NEEDS),
+            age_bands=self._codes(whom.get("age_bands"), self._lists.age_bands),
+            urgencies=self._codes(whom.get("urgencies"), self._lists.urgencies),
+            countries=tuple(
+                self._text(each, _COUNTRY) for each in self._list(whom.get("countries"))
+            ),
+            text=text,
+        )
+
+    def _step(self, said: Said) -> Step | None:
+        parts = self._map(
+            said, "key names need role legal_basis".split(), "after documents deadline leg".split()
+        )
+        if not parts:
+            return None
+        span, start = self._deadline(parts.get("deadline"))
+        return Step(
+            self._text(parts.get("key"), _WORD),
+            self._names(parts.get("names")),
+            self._code(parts.get("need"), NEEDS),
+            self._code(parts.get("role"), self._lists.roles),
+            tuple(self._text(each) for each in self._list(parts.get("after"))),
+            self._codes(parts.get("documents"), self._lists.documents),
+            self._codes(parts.get("legal_basis"), self._lists.legal_bases),
+            span,
+            start,
+            LegKind(leg) if (leg := self._code(parts.get("leg"), _LEGS)) in _LEGS else None,
+        )
+
+    def _deadline(self, said: Said | None) -> tuple[timedelta | None, str]:
+        if said is None:
+            return None, ""
+        parts = self._map(said, [], ["hours", "days", "from"])
+        units = [unit for unit in ("hours", "days") if unit in parts]
+        self._that(len(units) == 1, said, "required" if not units else "repeated")
+        if len(units) != 1:
+            return None, ""
+        number = self._text(parts[units[0]], _NUMBER)
+        span = timedelta(**{units[0]: int(number or 0)})
+        self._that(not number or timedelta(0) < span <= FARTHEST, parts[units[0]], "out_of_range")
+        return span, self._text(parts.get("from"))
+
+    def _check_order(self, steps: list[tuple[Said, Step]]) -> None:
+        """Keys once each, no step that is not there, and none that waits for itself, whatever lies
+        between.
+        """
+        lines = {step.key: said for said, step in steps}
+        seen = set[str]()
+        for said, step in steps:
+            self._that(step.key not in seen, said, "repeated")
+            seen.add(step.key)
+            for other in before(step):
+                self._that(other in lines, self._line_of(said, other), "unknown_step")
+        for key in _in_cycles(
+            {step.key: [other for other in before(step) if other in lines] for _, step in steps}
+        ):
+            self._that(False, lines[key], "cycle")
+        self._check_legs(steps)
+
+    def _check_legs(self, steps: list[tuple[Said, Step]]) -> None:
+        """She leaves once, and nobody takes her over who does not wait for that, directly or
+        not.
+        """
+        waits, departure = {step.key: step.after_keys for _, step in steps}, ""
+        for said, step in steps:
+            if step.leg is LegKind.DEPARTURE:
+                self._that(not departure, self._part(said, "leg"), "repeated")
+                departure = departure or step.key
+            elif step.leg is LegKind.ARRIVAL:
+                self._that(
+                    bool(departure) and _reaches(step.key, departure, waits),
+                    self._part(said, "leg"),
+                    "required",
+                )
+
+    @staticmethod
+    def _part(said: Said, name: str) -> Said:
+        """What a step says under a name."""
+        return (
+            next((part for word, part in said.value.items() if word.text == name), said)
+            if isinstance(said.value, dict)
+            else said
+        )
+
+    @staticmethod
+    def _line_of(said: Said, text: str) -> Said:
+        """Where in a step something is written."""
+        for part in said.value.values() if isinstance(said.value, dict) else []:
+            inner = (
+                part.value
+                if isinstance(part.value, list)
+                else part.value.values()
+                if isinstance(part.value, dict)
+                else []
+            )
+            for each in inner:
+                if each.value == text:
+                    return each
+        return said
+
+    def _map(self, said: Said, needed: Iterable[str], possible: Iterable[str]) -> dict[str, Said]:
+        needed = list(needed)
+        if not isinstance(said.value, dict):
+            self._that(False, said, "malformed")
+            return {}
+        parts = dict[str, Said]()
+        for word, value in said.value.items():
+            if word.text not in (*needed, *possible):
+                self.check.that(False, f"text.{word.line}", "unknown_field")
+            elif word.text in parts:
+                self.check.that(False, f"text.{word.line}", "repeated")
+            parts[word.text] = value
+        for name in needed:
+            self._that(name in parts, said, "required")
+        return parts
+
+    def _list(self, said: Said | None, most: int = 50) -> list[Said]:
+        if said is None:
+            return []
+        if not isinstance(said.value, list):
+            self._that(False, said, "malformed")
+            return []
+        self._that(len(said.value) <= most, said, "too_long")
+        return said.value[:most]
+
+    def _names(self, said: Said | None) -> dict[str, str]:
+        if said is None:
+            return {}
+        parts = self._map(said, [], LANGUAGES)
+        for language in LANGUAGES if isinstance(said.value, dict) else ():
+            self._that(bool(language in parts and parts[language].value), said, "language_missing")
+        names = {
+            language: self._text(parts[language]) for language in LANGUAGES if language in parts
+        }
+        for language, name in names.items():
+            self._that(len(name) <= LONGEST_NAME, parts[language], "too_long")
+        return names
+
+    def _text(self, said: Said | None, pattern: re.Pattern[str] | None = None) -> str:
+        if said is None:
+            return ""
+        if not isinstance(said.value, str) or (pattern and not pattern.fullmatch(said.value)):
+            self._that(False, said, "malformed")
+            return ""
+        return said.value
+
+    def _code(self, said: Said | None, codes: Collection[str]) -> str:
+        text = self._text(said)
+        if said is not None and isinstance(said.value, str):
+            self._that(text in codes, said, "unknown_code")
+        return text
+
+    def _codes(self, said: Said | None, codes: Collection[str]) -> tuple[str, ...]:
+        return tuple(self._code(each, codes) for each in self._list(said))
+
+    def _that(self, holds: bool, said: Said, reason: str) -> None:
+        self.check.that(holds, f"text.{said.line}", reason)
+
+
+def before(step: Step) -> Iterator[str]:
+    """The steps that a step waits for, or that its time counts from."""
+    yield from step.after_keys
+    if step.deadline_from_key:
+        yield step.deadline_from_key
+
+
+def _in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
+    """What waits for itself, directly or not: what is left when all that waits for nothing, or only
+    for what is gone, has been taken away, and leads back.
+    """
+    left = dict(waits)
+    while free := [
+        key for key, others in left.items() if not any(other in left for other in others)
+    ]:
+        for key in free:
+            del left[key]
+    return [key for key in left if _reaches(key, key, left)]
+
+
+def _reaches(start: str, goal: str, waits: Mapping[str, Collection[str]]) -> bool:
+    seen, queue = set[str](), [start]
+    while queue:
+        for other in waits.get(queue.pop(), ()):
+            if other == goal:
+                return True
+            if other not in seen:
+                seen.add(other)
+                queue.append(other)
+    return False

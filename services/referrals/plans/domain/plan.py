@@ -1,0 +1,348 @@
+"""A plan: a pathway as it is walked with one person.
+
+A method changes it, or refuses and changes nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from chassis.errors import Conflict, Invalid, NotFound
+from chassis.second import Second, check_second
+from services.referrals.plans.domain.pathway import LegKind, Pathway, Step
+from services.referrals.referrals.domain.lifecycle import EXITS, LIVE, TAKEN_ON, State
+from services.referrals.referrals.domain.referral import Referral
+
+EARLIEST_START = timedelta(days=366)
+HELPED = frozenset({"fully_met", "partly_met"})
+"""Outcomes with which a referral meets a step.
+
+What another brought about, or is still to come, somebody says by hand.
+"""
+CONSENT_WITHDRAWN = "consent_withdrawn"
+
+
+class StepState(Enum):
+    """How a step stands."""
+
+    OPEN = "open"
+    REFERRED = "referred"
+    MET = "met"
+    NOT_NEEDED = "not_needed"
+    REFUSED_BY_PERSON = "refused_by_person"
+
+
+PASSED_OVER = frozenset({StepState.NOT_NEEDED, StepState.REFUSED_BY_PERSON})
+SETTLED = PASSED_OVER | {StepState.MET}
+"""Nothing more is done for it, and what comes after it may go on: help is never made to depend on
+what she refuses (Council of Europe Convention, 12.6).
+"""
+
+
+@dataclass
+class PlanStep:
+    """One step as it stands. The referral is the one that stands for it, or last did."""
+
+    key: str
+    state: StepState = StepState.OPEN
+    referral_id: str = ""
+    reason_code: str = ""
+    due_time: datetime | None = None
+    settle_time: datetime | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Met, not needed, or refused."""
+        return self.state in SETTLED
+
+    def is_late(self, now: datetime) -> bool:
+        """Past its time and not settled."""
+        return not self.settled and self.due_time is not None and self.due_time < now
+
+
+@dataclass
+class Plan:
+    """Belongs to the file of a person; holds codes only."""
+
+    id: str
+    person_id: str
+    organization_id: str
+    pathway: Pathway
+    department: str
+    start_time: datetime
+    create_time: datetime
+    update_time: datetime
+    version: int = 1
+    close_time: datetime | None = None
+    close_reason_code: str = ""
+    close_proposed_reason_code: str = ""  # of a child: why one person wants to end it
+    close_proposed_by_worker_id: str = ""
+    steps: dict[str, PlanStep] = field(default_factory=dict)
+    # those that stand for its legs, or did, by id
+    referrals: dict[str, Referral] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls,
+        identifier: str,
+        person_id: str,
+        organization_id: str,
+        pathway: Pathway,
+        department: str,
+        start: datetime | None,
+        now: datetime,
+    ) -> "Plan":
+        """All steps open."""
+        if start is not None and not now - EARLIEST_START <= start <= now:
+            raise Invalid(("start_time", "out_of_range"))
+        plan = cls(
+            identifier, person_id, organization_id, pathway, department, start or now, now, now
+        )
+        plan.steps = {step.key: PlanStep(step.key) for step in pathway.steps}
+        plan._set_times()
+        return plan
+
+    def waits_for(self, step: Step) -> list[str]:
+        """What has to be settled before a step and is not."""
+        return [key for key in step.after_keys if not self.steps[key].settled]
+
+    @property
+    def next_due_time(self) -> datetime | None:
+        """Of the steps that are not settled; none once it is closed."""
+        waiting = (
+            step.due_time for step in self.steps.values() if step.due_time and not step.settled
+        )
+        return min(waiting, default=None) if self.close_time is None else None
+
+    def take(
+        self,
+        key: str,
+        state: StepState,
+        now: datetime,
+        *,
+        reason_code: str = "",
+        referral: tuple[str, State] | None = None,
+    ) -> None:
+        """Says how a step stands: `referral` (id and state) with referred, a reason with not
+        needed, and neither with anything else.
+        """
+        self._check_running()
+        if key not in self.steps:
+            raise NotFound
+        for path, given, wanted in (
+            ("referral_id", referral is not None, state is StepState.REFERRED),
+            ("reason_code", bool(reason_code), state is StepState.NOT_NEEDED),
+        ):
+            if given != wanted:
+                raise Invalid((path, "required" if wanted else "out_of_range"))
+        step = next(step for step in self.pathway.steps if step.key == key)
+        over = state is StepState.MET or (
+            referral is not None and referral[1] in (State.COMPLETED, State.CLOSED)
+        )
+        # whom she comes to is asked before she leaves
+        ahead = step.leg is LegKind.ARRIVAL and not over
+        if (over or (state is StepState.REFERRED and not ahead)) and (
+            waits := self.waits_for(step)
+        ):
+            raise Conflict("step_waits", *waits)
+        if step.leg is LegKind.DEPARTURE and (
+            over or (referral is not None and referral[1] is State.IN_PROGRESS)
+        ):
+            self._check_accepted()
+        if referral is not None and referral[1] not in LIVE | {State.DRAFT, State.CLOSED}:
+            raise Conflict("illegal_transition")
+        self._put(self.steps[key], state, now, referral[0] if referral else "", reason_code)
+        self._changed(now)
+
+    def follow(self, referral_id: str, state: State, outcome_code: str, now: datetime) -> bool:
+        """Goes by the referral that stands for a step, or met it: help meets it, an end without
+        help opens it. Returns whether anything changed.
+        """
+        if self.close_time is not None:
+            return False
+        helped = state in (State.COMPLETED, State.CLOSED) and outcome_code in HELPED
+        live = state is State.DRAFT or (state in LIVE and state is not State.COMPLETED)
+        to = StepState.MET if helped else StepState.REFERRED if live else StepState.OPEN
+        standing = [step for step in self.steps.values() if step.referral_id == referral_id]
+        for step in standing:
+            self._check_leg(step, state)
+        moved = [step for step in standing if step.state is not to]
+        for step in moved:
+            self._put(step, to, now, referral_id, "")
+        if moved:
+            self._changed(now)
+        return bool(moved)
+
+    def move(self, pathway: Pathway, now: datetime) -> None:
+        """To a newer version: what has the same key stays as it is."""
+        self._check_running()
+        if pathway.version <= self.pathway.version:
+            raise Invalid(("version", "out_of_range"))
+        self.pathway = pathway
+        self.steps = {
+            step.key: self.steps.get(step.key) or PlanStep(step.key) for step in pathway.steps
+        }
+        self._changed(now)
+
+    def close(self, reason_code: str, now: datetime) -> None:
+        """It ends as it is."""
+        self._check_running()
+        self.close_time, self.close_reason_code = now, reason_code
+        self._changed(now)
+
+    def end(self, reason_code: str, by: Second | None, now: datetime, *, of_a_child: bool) -> None:
+        """Ends it on somebody's word.
+
+        A child's ends when a second person gives the same reason; one alone proposes it. `by`: who
+        says so; None for a system.
+        """
+        self._check_running()
+        if not of_a_child:
+            self.close(reason_code, now)
+        elif by is None:
+            raise Conflict("second_person_required")
+        elif reason_code == self.close_proposed_reason_code:
+            check_second(by, self.close_proposed_by_worker_id, self.update_time)
+            self.close(reason_code, now)
+        else:
+            self.close_proposed_reason_code, self.close_proposed_by_worker_id = reason_code, by.id
+            self._changed(now)
+
+    @property
+    def legs(self) -> list[Step]:
+        """The steps by which she is handed over, in order, the departure first.
+
+        What is passed over is none; and where that is the departure, nothing is.
+        """
+        legs = [
+            step
+            for step in self.pathway.steps
+            if step.leg and self.steps[step.key].state not in PASSED_OVER
+        ]
+        return legs if legs and legs[0].leg is LegKind.DEPARTURE else []
+
+    def standing_for(self, key: str) -> Referral | None:
+        """The referral that stands for a leg now."""
+        step = self.steps[key]
+        return (
+            self.referrals.get(step.referral_id)
+            if step.state in (StepState.REFERRED, StepState.MET)
+            else None
+        )
+
+    def not_accepted(self) -> list[str]:
+        """The arrivals that nobody has taken on."""
+        return [leg.key for leg in self.legs[1:] if not self._is_taken_on(leg.key)]
+
+    def has_begun(self, key: str) -> bool:
+        """A leg is met, or she was met for it, also when that came to nothing: who has left is on
+        her way.
+        """
+        referral = self.referrals.get(self.steps[key].referral_id)
+        return self.steps[key].settled or (
+            referral is not None and referral.first_contact_time is not None
+        )
+
+    def lost(self, moved: Iterable[Referral]) -> Referral | None:
+        """Asked before it follows them: the first leg that ends with these while she is on her way,
+        which is from the departure until every leg has begun.
+        """
+        legs, ended = (
+            self.legs,
+            {referral.id: referral for referral in moved if referral.state in EXITS},
+        )
+        if (
+            self.close_time
+            or not legs
+            or not self.has_begun(legs[0].key)
+            or all(self.has_begun(leg.key) for leg in legs)
+        ):
+            return None
+        return next(
+            (
+                ended[standing.id]
+                for leg in legs
+                if (standing := self.standing_for(leg.key)) and standing.id in ended
+            ),
+            None,
+        )
+
+    def is_leg(self, referral_id: str) -> bool:
+        """Whether a referral stands for one."""
+        return any(self.steps[leg.key].referral_id == referral_id for leg in self.legs)
+
+    def check_own_receipt(self, referral: Referral) -> None:
+        """Each leg stands on a consent of its own: she says of each place whether she agrees to
+        it.
+        """
+        legs = [leg.key for leg in self.legs]
+        of_it = [key for key in legs if self.steps[key].referral_id == referral.id]
+        for key in legs if of_it else ():
+            other = self.standing_for(key)
+            same = (
+                other is not None
+                and other.id != referral.id
+                and {other.state, referral.state} <= LIVE
+                and other.receipt_id == referral.receipt_id
+            )
+            if same or key in of_it[1:]:
+                raise Conflict("receipt_of_another_leg", key)
+
+    def _is_taken_on(self, key: str) -> bool:
+        referral = self.standing_for(key)
+        return self.steps[key].settled or (referral is not None and referral.state in TAKEN_ON)
+
+    def _check_accepted(self) -> None:
+        if missing := self.not_accepted():
+            raise Conflict("legs_not_accepted", *missing)
+
+    def _check_leg(self, standing: PlanStep, state: State) -> None:
+        """She does not leave before the others are accepted, and arrives nowhere before she
+        left.
+        """
+        keys = [leg.key for leg in self.legs]
+        if (
+            state is not State.IN_PROGRESS
+            or standing.state is not StepState.REFERRED
+            or standing.key not in keys
+        ):
+            return
+        if standing.key == keys[0]:
+            self._check_accepted()
+        elif not self.has_begun(keys[0]):
+            raise Conflict("step_waits", keys[0])
+
+    def _check_running(self) -> None:
+        if self.close_time is not None:
+            raise Conflict("plan_closed")
+
+    @staticmethod
+    def _put(
+        step: PlanStep, state: StepState, now: datetime, referral_id: str, reason_code: str
+    ) -> None:
+        settled_before = step.settled
+        step.state, step.referral_id, step.reason_code = state, referral_id, reason_code
+        if not step.settled:
+            step.settle_time = None
+        elif not settled_before:
+            step.settle_time = now
+
+    def _changed(self, now: datetime) -> None:
+        self.version += 1
+        self.update_time = now
+        self._set_times()
+
+    def _set_times(self) -> None:
+        """When each step is due: from the start, or from when another was settled; none while that
+        one is not.
+        """
+        for step in self.pathway.steps:
+            start = (
+                self.steps[step.deadline_from_key].settle_time
+                if step.deadline_from_key
+                else self.start_time
+            )
+            self.steps[step.key].due_time = (
+                start + step.deadline if step.deadline is not None and start is not None else None
+            )

@@ -1,0 +1,164 @@
+"""The pathways: those that are shipped, and the versions that a coordinator published; and how
+their text is read.
+"""
+
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chassis.db import Transaction, take_turn
+from chassis.errors import Invalid, NotFound
+from chassis.tokens import Caller
+from chassis.wire import words
+from protos.referrals.v1 import plans_pb2, referrals_pb2
+from services.referrals.plans.domain.pathway import Lists, Pathway, Said, Word, read
+from services.referrals.plans.store import plans
+
+SHIPPED = Path(__file__).parent.parent / "data"
+DEEPEST = 8
+LISTS = Lists(
+    *(
+        tuple(words(enum.DESCRIPTOR).values())
+        for enum in (
+            referrals_pb2.AgeBand,
+            referrals_pb2.Urgency,
+            plans_pb2.PlanDocument,
+            plans_pb2.LegalBasis,
+            plans_pb2.PlanRole,
+        )
+    )
+)
+
+
+def parse(text: str) -> Said:
+    """What a YAML text says, with lines: maps, lists and plain texts only.
+
+    Invalid (text.LINE, malformed) for what is no such text.
+    """
+    try:
+        _check_plain(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        raise Invalid(
+            (f"text.{_line(error.problem_mark or error.context_mark)}", "malformed")
+        ) from None
+    except yaml.YAMLError:
+        raise Invalid(("text.1", "malformed")) from None
+    if node is None:
+        raise Invalid(("text.1", "required"))
+    return _said(node)
+
+
+def _check_plain(text: str) -> None:
+    """No more than is needed to say a pathway: nothing deep, and nothing that stands for something
+    else, which could make little text endless.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise Invalid((f"text.{_line(event.start_mark)}", "malformed"))
+
+
+def _said(node: yaml.Node) -> Said:
+    line = _line(node.start_mark)
+    if isinstance(node, yaml.MappingNode):
+        return Said(
+            {
+                Word(str(key.value), _line(key.start_mark)): _said(value)
+                for key, value in node.value
+            },
+            line,
+        )
+    if isinstance(node, yaml.SequenceNode):
+        return Said([_said(each) for each in node.value], line)
+    return Said(str(node.value), line)
+
+
+def _line(mark: Any) -> int:
+    return mark.line + 1 if mark else 1
+
+
+@cache  # a process asks for them again and again, and each takes 50 ms to read
+def _shipped(text: str) -> Pathway:
+    return read(parse(text), LISTS, text, lambda _: 1)
+
+
+def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
+    """The pathways that come with the service, by id.
+
+    ValueError with file, line and reason for one that is wrong: the service does not start with it.
+    """
+    pathways = {}
+    for file in sorted(folder.glob("*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        try:
+            pathway = _shipped(text)
+        except Invalid as refusal:
+            said = "; ".join(
+                f"line {field.removeprefix('text.')}: {reason}"
+                for field, reason in refusal.violations
+            )
+            raise ValueError(f"{file.name}: {said}") from None
+        if pathway.id != file.stem:
+            raise ValueError(f"{file.name}: its id is {pathway.id}")
+        pathways[pathway.id] = pathway
+    return pathways
+
+
+class Pathways:
+    """What is published never changes, so it is read once in a process."""
+
+    def __init__(self, first: dict[str, Pathway]) -> None:
+        self._first = first
+        self._read = {(pathway.id, pathway.version): pathway for pathway in first.values()}
+
+    def newest(self, tx: Transaction) -> list[Pathway]:
+        """Each in its newest version, by id."""
+        return [self.get(tx, *latest) for latest in sorted(self._latest(tx).items())]
+
+    def get(self, tx: Transaction, identifier: str, version: int = 0) -> Pathway:
+        """One version; 0 is the newest. NotFound when there is none."""
+        if known := self._read.get((identifier, version)):
+            return known
+        newest = self._latest(tx).get(identifier, 0)
+        key = identifier, version or newest
+        if not 1 <= key[1] <= newest:
+            raise NotFound
+        if key not in self._read:
+            text = plans.text_of(tx, *key)
+            self._read[key] = read(parse(text), LISTS, text)
+        return self._read[key]
+
+    def versions(self, tx: Transaction, identifier: str) -> list[tuple[int, datetime | None]]:
+        """(version, when it was published), newest first."""
+        rows: list[tuple[int, datetime | None]] = [
+            (row["version"], row["publish_time"])
+            for row in plans.published(tx)
+            if row["pathway_id"] == identifier
+        ]
+        versions = ([(1, None)] if identifier in self._first else []) + rows
+        if not versions:
+            raise NotFound
+        return versions[::-1]
+
+    def publish(self, tx: Transaction, caller: Caller, now: datetime, text: str) -> Pathway:
+        """The next version: a text says which it is, so of two that are written at once the second
+        is refused.
+        """
+        take_turn(tx, "pathways")
+        latest = self._latest(tx)
+        pathway = read(parse(text), LISTS, text, lambda identifier: latest.get(identifier, 0) + 1)
+        plans.publish(tx, pathway, caller.id, now)
+        return pathway
+
+    def _latest(self, tx: Transaction) -> dict[str, int]:
+        """The newest version of each."""
+        return dict.fromkeys(self._first, 1) | {
+            row["pathway_id"]: row["version"] for row in plans.published(tx)
+        }

@@ -1,0 +1,416 @@
+"""Pathways, and plans by them.
+
+A plan is the file's organisation's alone; to anybody else there is none.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from chassis.audit import Entry
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Conflict, Invalid, NotFound, Stale
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import (
+    PageTokens,
+    moment,
+    optional_id,
+    page_size,
+    timestamp,
+    version,
+    word,
+    word_list,
+)
+from protos.referrals.v1 import plans_pb2 as pb
+from protos.referrals.v1 import referrals_pb2
+from services.referrals.files.domain.consent import CHILDREN
+from services.referrals.files.domain.person import Person
+from services.referrals.files.store.people import People
+from services.referrals.network.domain.counts import SMALLEST, told
+from services.referrals.network.domain.service import check_age_taken
+from services.referrals.network.store import members
+from services.referrals.plans.domain.chain import Link, beside, line
+from services.referrals.plans.domain.pathway import Pathway
+from services.referrals.plans.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
+from services.referrals.plans.store import plans
+from services.referrals.plans.usecases.pathways import Pathways
+from services.referrals.plans.wire.legs import leg_message
+from services.referrals.plans.wire.plans import STATES, late_step, pathway_message, plan_message
+from services.referrals.referrals.domain.lifecycle import LIVE, Side, State
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store import referrals
+from services.referrals.referrals.wire.messages import actor_of
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One step in the plans of a version in a department; FEW where it is not told."""
+
+    key: str
+    met: int
+    on_time: int
+    late: int
+    skipped: list[tuple[str, int]]
+
+
+Group = tuple[str, int, str]
+"""Pathway, version, department."""
+_SKIPPED = "skipped:"
+
+
+class Plans:
+    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
+
+    def __init__(self, files: People, pathways: Pathways, pages: PageTokens) -> None:
+        self._files = files
+        self._pathways = pathways
+        self._pages = pages
+
+    def ListPathways(self, request: pb.ListPathwaysRequest, call: Call) -> pb.ListPathwaysResponse:
+        """Each in its newest version, by id."""
+        return pb.ListPathwaysResponse(
+            pathways=[pathway_message(each) for each in self._pathways.newest(call.tx)]
+        )
+
+    def GetPathway(self, request: pb.GetPathwayRequest, call: Call) -> pb.StandardPathway:
+        """One version; 0 is the newest."""
+        pathway = self._pathways.get(call.tx, request.id, request.version)
+        return pathway_message(pathway, pathway.text)
+
+    def ListPathwayVersions(
+        self, request: pb.ListPathwayVersionsRequest, call: Call
+    ) -> pb.ListPathwayVersionsResponse:
+        """The versions, newest first."""
+        versions = self._pathways.versions(call.tx, request.id)
+        return pb.ListPathwayVersionsResponse(
+            versions=[
+                pb.PathwayVersion(version=n, publish_time=timestamp(at)) for n, at in versions
+            ]
+        )
+
+    def PublishPathway(self, request: pb.PublishPathwayRequest, call: Call) -> pb.StandardPathway:
+        """The next version."""
+        pathway = self._pathways.publish(call.tx, call.caller, call.clock.now(), request.text)
+        return pathway_message(pathway, pathway.text)
+
+    def CreatePlan(self, request: pb.CreatePlanRequest, call: Call) -> pb.Plan:
+        """Begins a plan by the newest version.
+
+        In the person's turn: two at once would both find none.
+        """
+        tx, start, person_id = call.tx, moment(request, "start_time"), object_id(request.person_id)
+        acknowledged = word_list(
+            referrals_pb2.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
+        )
+        self._files.hold(tx, person_id)
+        person = self._person(tx, call.caller, person_id)
+        pathway = self._chosen(tx, "pathway_id", "unknown_code", request.pathway_id)
+        check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
+        if plans.running(tx, person.id, pathway.id):
+            raise Conflict("plan_exists")
+        department = person.coarse.department
+        plan = Plan.begin(
+            new_id(),
+            person.id,
+            person.organization_id,
+            pathway,
+            department,
+            start,
+            call.clock.now(),
+        )
+        plans.add(tx, plan)
+        if acknowledged:
+            details = (f"plan:{plan.id}", *(f"acknowledged:{code}" for code in acknowledged))
+            call.trail.append(Entry("begin_plan", person.id, "", details))
+        return self._message(plan, call)
+
+    def GetPlan(self, request: pb.GetPlanRequest, call: Call) -> pb.Plan:
+        """One plan."""
+        return self._message(plans.get(call.tx, object_id(request.id), self._of(call.tx)), call)
+
+    def ListPlans(self, request: pb.ListPlansRequest, call: Call) -> pb.ListPlansResponse:
+        """Her plans; of a file that was erased there are none."""
+        person_id = object_id(request.person_id)
+        if self._files.get(call.tx, person_id).organization_id != call.caller.organization_id:
+            raise NotFound
+        return pb.ListPlansResponse(
+            plans=[
+                self._message(plan, call)
+                for plan in plans.of_person(call.tx, person_id, self._of(call.tx))
+            ]
+        )
+
+    def UpdatePlanStep(self, request: pb.UpdatePlanStepRequest, call: Call) -> pb.Plan:
+        """Says how a step stands.
+
+        The referral is locked before the plan, as when it moves and the plan follows it.
+        """
+        tx, now, state = call.tx, call.clock.now(), STATES.member(request.state, "state")
+        assert state is not None  # required, as the .proto says
+        identifier, based_on = object_id(request.id), version(request.etag)
+        referral_id = optional_id(request.referral_id, "referral_id")
+        reason_code = word(pb.SkipReason, request.reason_code, "reason_code")
+        referral = referrals.get(tx, referral_id, for_update=True) if referral_id else None
+        plan = self._lock(tx, identifier, based_on)
+        if referral and (referral.person_id, referral.sender_organization_id) != (
+            plan.person_id,
+            plan.organization_id,
+        ):
+            raise NotFound
+        standing = (referral.id, referral.state) if referral else None
+        plan.take(request.step_key, state, now, reason_code=reason_code, referral=standing)
+        if referral:
+            plan.referrals[referral.id] = referral
+            plan.follow(referral.id, referral.state, referral.outcome_code, now)
+            self._keep_leg(tx, plan, referral)
+        plans.change(tx, plan, based_on)
+        return self._message(plan, call)
+
+    def MovePlan(self, request: pb.MovePlanRequest, call: Call) -> pb.Plan:
+        """To a newer version of its pathway, in which other steps may be legs."""
+        tx, identifier, based_on = call.tx, object_id(request.id), version(request.etag)
+        plan = self._lock(tx, identifier, based_on)
+        plan.move(
+            self._chosen(tx, "version", "out_of_range", plan.pathway.id, request.version),
+            call.clock.now(),
+        )
+        plans.read_legs(tx, plan)
+        for referral in plan.referrals.values():
+            plan.check_own_receipt(referral)
+        plans.change(tx, plan, based_on)
+        return self._message(plan, call)
+
+    def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
+        """Ends it; a child's with the word of a second person."""
+        reason = word(pb.PlanCloseReason, request.reason_code, "reason_code")
+        if reason == CONSENT_WITHDRAWN:
+            # that follows from her word, and nobody says it in its place
+            raise Invalid(("reason_code", "unknown_code"))
+        identifier, based_on = object_id(request.id), version(request.etag)
+        plan = self._lock(call.tx, identifier, based_on)
+        child = self._files.get(call.tx, plan.person_id).coarse.age_band in CHILDREN
+        plan.end(
+            reason,
+            call.caller if call.caller.kind == "worker" else None,
+            call.clock.now(),
+            of_a_child=child,
+        )
+        plans.change(call.tx, plan, based_on)
+        return self._message(plan, call)
+
+    def ListLateSteps(
+        self, request: pb.ListLateStepsRequest, call: Call
+    ) -> pb.ListLateStepsResponse:
+        """Late steps of the caller's organisation."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str, str),
+        )
+        rows, more = plans.late(call.tx, call.caller.organization_id, call.clock.now(), size, after)
+        steps = [
+            late_step(row, self._pathways.get(call.tx, row["pathway_id"], row["pathway_version"]))
+            for row in rows
+        ]
+        return pb.ListLateStepsResponse(
+            steps=steps, next_page_token=self._pages.token(request, more)
+        )
+
+    def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
+        """How many plans, and how their steps stand."""
+        network = call.caller.has("COORDINATOR")
+        counted = self._compliance(call.tx, call.clock.now(), network=network)
+        groups = [
+            pb.ComplianceGroup(
+                pathway_id=pathway_id,
+                version=number,
+                department=department,
+                plans=count,
+                steps=map(_step, steps),
+            )
+            for (pathway_id, number, department), (count, steps) in counted.items()
+        ]
+        return pb.Compliance(network=network, groups=groups)
+
+    def _compliance(
+        self, tx: Transaction, now: datetime, *, network: bool
+    ) -> dict[Group, tuple[int, list[Counted]]]:
+        """How many plans, and how their steps stand.
+
+        Of the network only what ten plans share is told, rounded down to fives; of one's own
+        organisation all.
+        """
+        if network:
+            elevate_to_system_scope(tx)
+        groups = defaultdict[Group, dict[str, Counter[str]]](lambda: defaultdict(Counter))
+        for row in plans.compliance(tx, now):
+            counted = groups[row["pathway_id"], row["version"], row["department"]][row["key"]]
+            met, refused = (
+                row["state"] == StepState.MET.value,
+                row["state"] == StepState.REFUSED_BY_PERSON.value,
+            )
+            counted += Counter({"plans": row["plans"], "late": row["late"]})
+            if met:
+                counted += Counter({"met": row["plans"], "on_time": row["on_time"]})
+            if skipped := row["reason_code"] or (row["state"] if refused else ""):
+                counted[_SKIPPED + skipped] += row["plans"]
+        return {
+            group: (
+                _told(network, number),
+                [
+                    self._counted(key, steps[key], network)
+                    for key in self._keys(tx, group)
+                    if key in steps
+                ],
+            )
+            for group, steps in groups.items()
+            if (number := max(counted["plans"] for counted in steps.values())) >= SMALLEST
+            or not network
+        }
+
+    def _keys(self, tx: Transaction, group: Group) -> list[str]:
+        return [step.key for step in self._pathways.get(tx, group[0], group[1]).steps]
+
+    @staticmethod
+    def _counted(key: str, counted: Counter[str], network: bool) -> Counted:
+        skipped = sorted(
+            (name.removeprefix(_SKIPPED), count)
+            for name, count in counted.items()
+            if name.startswith(_SKIPPED)
+        )
+        met, on_time, late = (_told(network, counted[name]) for name in ("met", "on_time", "late"))
+        return Counted(
+            key, met, on_time, late, [(reason, _told(network, count)) for reason, count in skipped]
+        )
+
+    def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
+        """Steps that go by referrals that have moved, all of which are locked.
+
+        Lifts the scope: whoever moves one need not see the plan.
+        """
+        elevate_to_system_scope(tx)
+        for identifier in plans.with_referrals(tx, [referral.id for referral in moved]):
+            plan = plans.get(tx, identifier, self._of(tx), for_update=True)
+            was, lost = plan.version, plan.lost(moved)
+            for referral in moved:
+                plan.follow(referral.id, referral.state, referral.outcome_code, now)
+                if referral.state in (State.SENT, State.ACCEPTED):
+                    self._keep_leg(tx, plan, referral)
+            if plan.version != was:
+                plans.change(tx, plan, was)
+            if lost:
+                lost.note_leg_lost(now)
+                referrals.keep(tx, lost, None)
+
+    @staticmethod
+    def _keep_leg(tx: Transaction, plan: Plan, referral: Referral) -> None:
+        """What holds for a leg that was sent, accepted or linked just now."""
+        plan.check_own_receipt(referral)
+        if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
+            referral.wait_for_her()
+            referrals.keep_clocks(tx, referral)
+
+    def check_receipt(self, tx: Transaction, referral: Referral) -> None:
+        """Another receipt is put under a referral, which is locked: no other leg stands on it.
+
+        Lifts the scope.
+        """
+        elevate_to_system_scope(tx)
+        for identifier in plans.with_referrals(tx, [referral.id]):
+            plans.get(tx, identifier, self._of(tx), for_update=True).check_own_receipt(referral)
+
+    def _line(self, tx: Transaction, plan: Plan) -> list[Link]:
+        """Its hand-over across borders."""
+        asked = {referral.receiver_organization_id for referral in plan.referrals.values()}
+        return line(plan, members.countries(tx, asked)) if plan.legs else []
+
+    def legs_of(
+        self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
+    ) -> Sequence[referrals_pb2.Leg]:
+        """Returns the hand-over of which a referral is a leg, as this actor may see it.
+
+        Lifts the scope.
+        """
+        links = self._line_with(tx, referral)
+        if links and not referral.sides(actor) & {Side.SENDER, Side.COORDINATOR}:
+            # Most are no leg, which is cheap to know, so the grant is looked for only here.
+            links = beside(links, referral.id) if may_see() else []
+        return [leg_message(link, actor) for link in links]
+
+    def _line_with(self, tx: Transaction, referral: Referral) -> list[Link]:
+        elevate_to_system_scope(tx)
+        for identifier in plans.with_referrals(tx, [referral.id]):
+            links = self._line(tx, plans.get(tx, identifier, self._of(tx)))
+            if any(link.referral and link.referral.id == referral.id for link in links):
+                return links
+        return []
+
+    def receipts_of_other_legs(self, tx: Transaction, referral: Referral) -> set[str]:
+        """On which it can't stand, if it is a leg. Lifts the scope."""
+        others = [
+            link.referral
+            for link in self._line_with(tx, referral)
+            if link.referral and link.referral.id != referral.id
+        ]
+        return {other.receipt_id for other in others if other.state in LIVE}
+
+    def end_with_consent(self, tx: Transaction, person_id: str, now: datetime) -> None:
+        """She took her last consent back: nothing is walked any further in her name.
+
+        Lifts the scope, for it may be said to a receiver.
+        """
+        elevate_to_system_scope(tx)
+        for plan in plans.of_person(tx, person_id, self._of(tx), only_running=True):
+            was = plan.version
+            plan.close(CONSENT_WITHDRAWN, now)
+            plans.change(tx, plan, was)
+
+    def _lock(self, tx: Transaction, identifier: str, version: int) -> Plan:
+        plan = plans.get(tx, identifier, self._of(tx), for_update=True)
+        if plan.version != version:
+            raise Stale
+        return plan
+
+    def _message(self, plan: Plan, call: Call) -> pb.Plan:
+        message = plan_message(
+            plan, self._pathways.get(call.tx, plan.pathway.id).version, call.clock.now()
+        )
+        message.legs.extend(
+            leg_message(link, actor_of(call.caller)) for link in self._line(call.tx, plan)
+        )
+        return message
+
+    def _person(self, tx: Transaction, caller: Caller, person_id: str) -> Person:
+        person = self._files.get(tx, person_id)
+        if person.organization_id != caller.organization_id:
+            raise NotFound
+        person.check_not_erased()
+        return person
+
+    def _chosen(
+        self, tx: Transaction, path: str, reason: str, identifier: str, version: int = 0
+    ) -> Pathway:
+        """A pathway that was named in a request; Invalid when there is none."""
+        try:
+            return self._pathways.get(tx, identifier, version)
+        except NotFound:
+            raise Invalid((path, reason)) from None
+
+    def _of(self, tx: Transaction) -> Callable[[str, int], Pathway]:
+        return partial(self._pathways.get, tx)
+
+
+def _told(network: bool, count: int) -> int:
+    """Of the network as it may be told, see domain/figures.py."""
+    return told(count) if network else count
+
+
+def _step(step: Counted) -> pb.ComplianceStep:
+    skipped = [referrals_pb2.Figure(code=code, count=count) for code, count in step.skipped]
+    return pb.ComplianceStep(
+        key=step.key, met=step.met, on_time=step.on_time, late=step.late, skipped=skipped
+    )

@@ -1,0 +1,35 @@
+"""Translates a leg of a hand-over across borders into its message."""
+
+from chassis.wire import number, timestamp
+from protos.referrals.v1 import (
+    referrals_pb2,
+)
+from services.referrals.plans.domain.chain import Link
+from services.referrals.referrals.domain.lifecycle import Side, State
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.wire.messages import STATES
+
+
+def leg_message(link: Link, actor: Actor) -> referrals_pb2.Leg:
+    """A leg as this actor may see it: of a draft only its sender knows."""
+    referral = link.referral
+    sides = referral.sides(actor) if referral else frozenset()
+    shown = (
+        referral
+        if referral and (referral.state is not State.DRAFT or Side.SENDER in sides)
+        else None
+    )
+    return referrals_pb2.Leg(
+        key=link.step.key,
+        names=link.step.names,
+        need_code=link.step.need_code,
+        kind=number(referrals_pb2.LegKind, link.step.leg.value if link.step.leg else ""),
+        state=STATES.number(shown.state if shown else None),
+        settled=link.settled,
+        organization_id=shown.receiver_organization_id if shown else "",
+        country=link.country if shown else "",
+        planned_first_contact_time=timestamp(shown.planned_first_contact_time if shown else None),
+        acting_organization_id=link.acting_organization_id,
+        waits_for_keys=link.waits_for_keys,
+        referral_id=shown.id if shown and sides else "",
+    )

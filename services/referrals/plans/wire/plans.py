@@ -1,0 +1,92 @@
+"""Messages of pathways and plans."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from chassis.wire import EnumCodec, etag, number, timestamp
+from protos.referrals.v1 import plans_pb2 as pb
+from protos.referrals.v1 import referrals_pb2
+from services.referrals.network.domain.codes import short_code
+from services.referrals.plans.domain.pathway import Pathway
+from services.referrals.plans.domain.plan import Plan, StepState
+
+STATES = EnumCodec(pb.PlanStepState, StepState)
+
+
+def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
+    """A pathway, with its text where it is asked for."""
+    return pb.StandardPathway(
+        id=pathway.id,
+        version=pathway.version,
+        names=pathway.names,
+        need_codes=pathway.need_codes,
+        age_bands=[number(referrals_pb2.AgeBand, each) for each in pathway.age_bands],
+        urgencies=[number(referrals_pb2.Urgency, each) for each in pathway.urgencies],
+        countries=pathway.countries,
+        steps=[
+            pb.PathwayStep(
+                key=step.key,
+                names=step.names,
+                need_code=step.need_code,
+                after_keys=step.after_keys,
+                document_codes=[number(pb.PlanDocument, each) for each in step.document_codes],
+                deadline_hours=(step.deadline or timedelta(0)) // timedelta(hours=1),
+                deadline_from_key=step.deadline_from_key,
+                legal_basis_codes=[number(pb.LegalBasis, each) for each in step.legal_basis_codes],
+                role_code=number(pb.PlanRole, step.role_code),
+                leg=number(referrals_pb2.LegKind, step.leg.value if step.leg else ""),
+            )
+            for step in pathway.steps
+        ],
+        text=text,
+    )
+
+
+def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
+    """A plan without its legs; `latest` is the newest version of its pathway."""
+    times: dict[str, Any] = {
+        name: timestamp(getattr(plan, name))
+        for name in ("start_time", "next_due_time", "close_time", "create_time", "update_time")
+    }
+    return pb.Plan(
+        id=plan.id,
+        etag=etag(plan.version),
+        person_id=plan.person_id,
+        pathway=pathway_message(plan.pathway),
+        latest_version=latest,
+        close_reason_code=number(pb.PlanCloseReason, plan.close_reason_code),
+        close_proposed_reason_code=number(pb.PlanCloseReason, plan.close_proposed_reason_code),
+        close_proposed_by_worker_id=plan.close_proposed_by_worker_id,
+        steps=[
+            pb.PlanStep(
+                key=step.key,
+                state=STATES.number(standing.state),
+                referral_id=standing.referral_id,
+                reason_code=number(pb.SkipReason, standing.reason_code),
+                due_time=timestamp(standing.due_time),
+                settle_time=timestamp(standing.settle_time),
+                late=plan.close_time is None and standing.is_late(now),
+                waits_for_keys=[] if standing.settled else plan.waits_for(step),
+            )
+            for step in plan.pathway.steps
+            for standing in [plan.steps[step.key]]
+        ],
+        **times,
+    )
+
+
+def late_step(row: Mapping[str, Any], pathway: Pathway) -> pb.LateStep:
+    """A step that is late, as the store lists it, of the version of the pathway that its plan goes
+    by.
+    """
+    return pb.LateStep(
+        plan_id=row["plan_id"],
+        person_id=row["person_id"],
+        person_code=short_code(row["person_id"]),
+        pathway_id=pathway.id,
+        key=row["key"],
+        names=next(step.names for step in pathway.steps if step.key == row["key"]),
+        state=STATES.number(StepState(row["state"])),
+        due_time=timestamp(row["due_time"]),
+    )

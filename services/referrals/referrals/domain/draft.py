@@ -1,0 +1,57 @@
+"""What a request says of a draft."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.referrals.files.domain.unsafe import Unsafe
+from services.referrals.network.domain.deadline import Urgency
+from services.referrals.referrals.domain.enquiry import Enquiry
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The fields of a draft that a request sets; None leaves a field as it is."""
+
+    need_code: str | None = None
+    urgency: Urgency | None = None
+    service_id: str | None = None
+    receipt_id: str | None = None
+    contact_id: str | None = None
+    assault_time: datetime | None = None
+    urgency_reason_code: str = ""  # why it is less urgent than the answers of its contact make it
+    unsafe_code: str | None = None
+    unsafe_organization_ids: tuple[str, ...] | None = None
+    unsafe_departments: tuple[str, ...] | None = None
+
+    def unsafe(self, known: Unsafe) -> Unsafe | None:
+        """Returns with whom or where she is not safe: the request's fields, and what is known for
+        the others. None: the request sets none of them.
+        """
+        code, organizations, departments = (
+            self.unsafe_code,
+            self.unsafe_organization_ids,
+            self.unsafe_departments,
+        )
+        if code is None and organizations is None and departments is None:
+            return None
+        return Unsafe(
+            known.code if code is None else code,
+            known.organization_ids if organizations is None else organizations,
+            known.departments if departments is None else departments,
+        )
+
+    def from_enquiry(self, enquiry: Enquiry) -> "Draft":
+        """Fills the fields that the request leaves out from the enquiry and the accepted offer."""
+        content = enquiry.content
+        return Draft(
+            self.need_code or content.need_code,
+            self.urgency or content.urgency,
+            self.service_id or enquiry.taken_service_id,
+            self.receipt_id,
+            self.contact_id or enquiry.contact_id or None,
+            self.assault_time,
+            self.urgency_reason_code,
+            self.unsafe_code,
+            self.unsafe_organization_ids,
+            self.unsafe_departments,
+        )

@@ -1,0 +1,156 @@
+"""Figures of the network that anybody may read: which counts are published, and how whatever is
+asked is answered from these alone.
+
+A cell is a quarter, a route (the country where people had been taken, the country where they are)
+and a group of need. Its count is published when it is `SMALLEST` or more, rounded down to a
+multiple of `STEP`; everything else is a sum of published cells. So no two answers can be subtracted
+to find what is not published: see docs/decisions/0025-figures-are-sums-of-published-cells.md.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from services.referrals.network.domain.codes import NEED_GROUPS, Check
+from services.referrals.network.domain.counts import FEW, SMALLEST, told
+
+SETTLED = timedelta(days=7)
+"""After the end of a quarter it is counted: until then a mistake of its last days can be taken
+back.
+"""
+Key = TypeVar("Key")
+Kept = Mapping["Cell", int]
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """The smallest thing that is counted: people with whom a help of this group was completed in
+    this quarter (2026-Q3).
+    """
+
+    quarter: str
+    exploitation_country: str
+    country: str
+    need_group: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What of it is asked for: a year or a quarter, routes that begin or end in a country, a group
+    of need; empty is all.
+    """
+
+    period: str = ""
+    country: str = ""
+    need_group: str = ""
+
+    def check(self) -> None:
+        """Refuses a group that can't be; the shape of a period is the contract's."""
+        check = Check()
+        check.that(
+            not self.need_group or self.need_group in NEED_GROUPS, "need_group_code", "unknown_code"
+        )
+        check.done()
+
+    def covers(self, cell: Cell) -> bool:
+        """Whether a cell belongs to what is asked for."""
+        return (
+            self.covers_quarter(cell.quarter)
+            and self.country in ("", cell.exploitation_country, cell.country)
+            and self.need_group in ("", cell.need_group)
+        )
+
+    def covers_quarter(self, quarter: str) -> bool:
+        """Whether a quarter is in the period."""
+        return quarter.startswith(self.period)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Sums of published cells: the total, by quarter (each, in order), by whatever else has any,
+    the greatest first; and what else may be asked for.
+    """
+
+    total: int
+    by_quarter: list[tuple[str, int]]
+    by_exploitation_country: list[tuple[str, int]]
+    by_country: list[tuple[str, int]]
+    by_need_group: list[tuple[str, int]]
+    routes: list[tuple[tuple[str, str], int]]
+    years: list[str]
+    countries: list[str]
+    need_groups: list[str]
+
+
+def published(counts: Kept) -> dict[Cell, int]:
+    """The cells that may be known, as they may be known.
+
+    What is left out is forgotten here: nothing that is told later knows of it.
+    """
+    return {cell: told(count) for cell, count in counts.items() if count >= SMALLEST}
+
+
+def answer(kept: Kept, until: str, question: Question) -> Answer:
+    """Answers from published cells; `until` is the last quarter that was counted."""
+    asked = {cell: count for cell, count in kept.items() if question.covers(cell)}
+    by_quarter = _sums(asked, lambda cell: cell.quarter)
+    first = min((cell.quarter for cell in kept), default=until)
+    return Answer(
+        total=sum(asked.values()) or FEW,
+        by_quarter=[
+            (each, by_quarter[each] or FEW)
+            for each in _quarters(first, until)
+            if question.covers_quarter(each)
+        ],
+        by_exploitation_country=_ranked(_sums(asked, lambda cell: cell.exploitation_country)),
+        by_country=_ranked(_sums(asked, lambda cell: cell.country)),
+        by_need_group=_ranked(_sums(asked, lambda cell: cell.need_group)),
+        routes=_ranked(_sums(asked, lambda cell: (cell.exploitation_country, cell.country))),
+        years=sorted({cell.quarter[:4] for cell in kept}),
+        countries=sorted(
+            {country for cell in kept for country in (cell.exploitation_country, cell.country)}
+        ),
+        need_groups=sorted({cell.need_group for cell in kept}),
+    )
+
+
+def quarter_of(moment: datetime) -> str:
+    """2026-Q3, by the calendar of UTC."""
+    utc = moment.astimezone(UTC)
+    return f"{utc.year}-Q{(utc.month + 2) // 3}"
+
+
+def last_settled(now: datetime) -> str:
+    """The last quarter that may be counted."""
+    settled = now.astimezone(UTC) - SETTLED
+    start = settled.replace(month=(settled.month - 1) // 3 * 3 + 1, day=1)
+    return quarter_of(start - timedelta(days=1))
+
+
+def end_of(quarter: str) -> datetime:
+    """The first moment that is no longer in a quarter."""
+    year, number = int(quarter[:4]), int(quarter[-1])
+    return datetime(year + number // 4, number % 4 * 3 + 1, 1, tzinfo=UTC)
+
+
+def _sums(cells: Kept, key: Callable[[Cell], Key]) -> Counter[Key]:
+    sums = Counter[Key]()
+    for cell, count in cells.items():
+        sums[key(cell)] += count
+    return sums
+
+
+def _ranked(sums: Counter[Key]) -> list[tuple[Key, int]]:
+    return sorted(sums.items(), key=lambda item: (-item[1], str(item[0])))
+
+
+def _quarters(first: str, last: str) -> Iterator[str]:
+    years = range(int(first[:4]), int(last[:4]) + 1)
+    return (
+        quarter
+        for year in years
+        for number in (1, 2, 3, 4)
+        if first <= (quarter := f"{year}-Q{number}") <= last
+    )

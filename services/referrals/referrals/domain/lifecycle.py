@@ -1,0 +1,483 @@
+"""The life of a referral as one table: who takes which step from where to where, what its request
+carries, its guards, and what it does to the clocks.
+
+The table can be tested exhaustively and drawn. `Referral` asks its rows twice: for the steps that
+it offers, and for the step that somebody takes. Five steps need more than the fields of their
+request; each has a method of Referral, which asks the same row and guards: send, amend,
+attach_consent, reroute and withdraw_consent.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from chassis.errors import Conflict, Invalid
+from chassis.second import refusal
+from services.referrals.network.domain.codes import Check, check_between
+from services.referrals.network.domain.deadline import HEALTH, Calendar, DeadlineKind
+
+if TYPE_CHECKING:
+    from services.referrals.referrals.domain.record import Actor, ReferralRecord
+    from services.referrals.referrals.domain.referral import Referral
+
+
+class State(Enum):
+    """Where a referral stands."""
+
+    DRAFT = "draft"
+    SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    INFO_REQUESTED = "info_requested"
+    ACCEPTED = "accepted"
+    WAITLISTED = "waitlisted"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    CLOSED = "closed"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
+    NOT_DELIVERED = "not_delivered"
+    EXPIRED = "expired"
+    REROUTED = "rerouted"
+    ENTERED_IN_ERROR = "entered_in_error"
+
+
+class Side(Enum):
+    """On whose behalf somebody acts."""
+
+    SENDER = "sender"
+    RECEIVER = "receiver"
+    COORDINATOR = "coordinator"
+    PERSON = "person"
+    SYSTEM = "system"
+
+
+S, K = State, DeadlineKind
+LIVE = frozenset(
+    {S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED}
+)
+"""States in which something is still expected of somebody and the receiver may have access."""
+# Whose turn it is. What a receiver said no to is the sender's turn too, until another referral
+# follows it: see CAME_BACK.
+WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
+WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
+EXITS = frozenset(
+    {
+        S.DECLINED,
+        S.WITHDRAWN,
+        S.CONSENT_WITHDRAWN,
+        S.NOT_DELIVERED,
+        S.EXPIRED,
+        S.REROUTED,
+        S.ENTERED_IN_ERROR,
+    }
+)
+"""Ends other than closed: each carries a reason, where somebody gave one."""
+CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
+"""Exits that leave her without help though nobody took the request back: an open need, until
+another referral is sent or somebody closes it by name.
+"""
+REFER_AGAIN = "refer_again"
+"""The main step of an exit that no other referral follows: no row of the table, but a new draft
+that is based on this one.
+"""
+TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
+"""Accepted, and not given up since."""
+UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
+
+
+NOT_NOW = "illegal_transition"
+"""The reason of a refusal that has no reason of its own: the referral is not where the step begins,
+or another side takes it.
+"""
+ERROR_WINDOW = timedelta(hours=24)
+REMIND_AGAIN = timedelta(hours=1)
+FARTHEST_APPOINTMENT = timedelta(days=90)
+"""How far ahead an appointment may be: until then nobody asks for news."""
+EARLY = timedelta(hours=1)
+"""How long before its time an appointment may have been, and how long ago one that is only noted
+now may have begun: people come early, and clocks differ.
+"""
+
+Guard = Callable[["ReferralRecord", "Actor", datetime], None]
+"""A condition of a step beyond state and side: raises Conflict with its own reason, or with
+NOT_NOW.
+"""
+Effect = Callable[["Referral", "Actor", datetime, Calendar], None]
+"""What a step changes beyond the fields that it stores, its state and the deadlines of its row."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a step's request, named as in the message."""
+
+    name: str
+    default: Any = ""
+    stored_as: str = ""  # the attribute of Referral; empty: it is in the history alone
+    check: Callable[[Any, datetime], None] | None = None  # raises Invalid, before anything changes
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row: `verb` is asked, `fact` is what became true."""
+
+    verb: str
+    fact: str
+    sources: frozenset[State]
+    target: State | None  # None: it stays where it is
+    by: frozenset[Side]
+    carries: tuple[Field, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    starts: tuple[DeadlineKind, ...] = ()
+    stops: tuple[DeadlineKind, ...] = ()
+    reason: str = ""  # the field whose word is the reason in the history; `other` needs a note
+    attribution: str = ""
+    offered: bool = True  # False: part of the life, not yet something a caller can ask for
+    # True: it moves things on; what asks, delays or ends is possible beside it, and never the first
+    # that is offered
+    main: bool = False
+    news: bool = False  # True: it tells how she is, so that the next SILENCE may be a long one
+    # False: what anybody decided on stands as it did, so it makes no reader's version out of date
+    decides: bool = True
+
+    def checked(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        """Returns the value of every field that the step carries.
+
+        Raises Invalid for one that its check refuses, and for `other` without a note.
+        """
+        values = {field.name: carried.get(field.name, field.default) for field in self.carries}
+        if unknown := carried.keys() - values:
+            raise TypeError(f"{self.verb} carries no {sorted(unknown)}")
+        for field in self.carries:
+            if field.check:
+                field.check(values[field.name], now)
+        check_note(values.get("note", ""), needed=values.get(self.reason) == "other")
+        return values
+
+
+# The fields.
+
+
+def check_note(note: str, *, needed: bool) -> None:
+    """Refuses an empty note where one is needed: an override says why, and a note says what no code
+    does.
+    """
+    if needed and not note.strip():
+        raise Invalid(("note", "required"))
+
+
+def _stored(
+    name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None
+) -> Field:
+    return Field(name, default, name, check)
+
+
+def _time(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
+    """A time that must be given; both limits count from now."""
+
+    def check(time: datetime | None, now: datetime) -> None:
+        check_between(name, None if earliest is None else now + earliest, time, now + latest)
+
+    return _stored(name, None, check)
+
+
+def _check_delivered(codes: tuple[str, ...], now: datetime) -> None:
+    check = Check()
+    for number, code in enumerate(codes):
+        check.need(f"delivered_need_codes.{number}", code, required=True)
+    check.done()
+
+
+_YEAR, _AT_ONCE = timedelta(days=365), timedelta(microseconds=1)
+NOTE, REASON = Field("note"), Field("reason_code")
+HELP_CAME, RECEIPT = Field("help_came_code"), Field("receipt_id")
+NEED_CLOSE_REASON = Field("reason_code", stored_as="need_close_reason_code")
+QUESTION, OUTCOME = _stored("question_code"), _stored("outcome_code")
+RESPONSIBLE_WORKER = _stored("responsible_worker_id")
+PLANNED_FIRST_CONTACT = _time("planned_first_contact_time", -timedelta(days=1), _YEAR)
+EXPECTED_WAIT, REVIEW_TIME = _stored("expected_wait_days", 0), _time("review_time", _AT_ONCE, _YEAR)
+ALTERNATIVE_SERVICE = _stored("alternative_service_id")
+FIRST_CONTACT = _time("first_contact_time", None, timedelta(days=60))
+APPOINTMENT = _time("appointment_time", -EARLY, FARTHEST_APPOINTMENT)
+DELIVERED = _stored("delivered_need_codes", (), _check_delivered)
+
+
+# The guards. `now` is the time of the call, also for what is only offered.
+
+
+def _require(condition: bool, reason: str = NOT_NOW) -> None:
+    if not condition:
+        raise Conflict(reason)
+
+
+def not_asked_before(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses a second question, so that asking is no way of waiting."""
+    _require(not referral.question_code, "already_asked")
+
+
+def need_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses to close a need that another referral follows up, or that was closed."""
+    _require(referral.need_is_open)
+
+
+def someone_is_expected_to_act(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses a reminder that would reach nobody."""
+    _require(referral.turn(actor) is not None)
+
+
+def not_reminded_recently(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses a second reminder within an hour, so that a desk is not flooded."""
+    _require(
+        referral.remind_time is None or abs(now - referral.remind_time) >= REMIND_AGAIN,
+        "reminded_lately",
+    )
+
+
+def deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses to confirm a deletion that nobody waits for, or that was confirmed."""
+    _require(bool(referral.running(K.DELETION)))
+
+
+def appointment_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses to say what became of an appointment when none is open."""
+    _require(referral.appointment_time is not None)
+
+
+def appointment_may_have_been(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses to say what became of an appointment more than an hour before its time."""
+    _require(referral.appointment_time is not None and now >= referral.appointment_time - EARLY)
+
+
+def override_may_be_confirmed(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses who neither coordinates nor manages, and everybody once the time to confirm has run
+    out.
+    """
+    waits = any(now < deadline.due_time for deadline in referral.running(K.OVERRIDE_CONFIRM))
+    _require(waits and (actor.coordinates or actor.manages))
+
+
+def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses who sent the referral, who has no such step at all, and, as not_independent, who may
+    be the same person.
+    """
+    why = refusal(actor, referral.override_worker_id)
+    if why:
+        raise why if why.reason == "not_independent" else Conflict(NOT_NOW)
+
+
+def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses the sender's word that it was an error a day after the draft was begun; not while it
+    is one, and no coordinator's.
+    """
+    always = referral.state is S.DRAFT or Side.COORDINATOR in referral.sides(actor)
+    _require(always or now - referral.create_time <= ERROR_WINDOW)
+
+
+# The effects.
+
+
+def pause_decision(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
+    """While a question is open, the time to decide stands still."""
+    for deadline in referral.running(K.DECIDE):
+        deadline.pause(now)
+
+
+def resume_decision(
+    referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
+) -> None:
+    """The question is answered: the time to decide goes on."""
+    for deadline in referral.clocks:
+        deadline.resume(now)
+
+
+def name_desk(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
+    """Where no worker answers for it, the desk does."""
+    referral.responsible_desk_code = "" if referral.responsible_worker_id else "desk"
+
+
+def end_appointment(
+    referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
+) -> None:
+    """No appointment is open any more."""
+    referral.appointment_time = None
+
+
+def restart_silence(
+    referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
+) -> None:
+    """A note of the receiver while help is given is news: SILENCE starts again."""
+    if referral.state is S.IN_PROGRESS and Side.RECEIVER in referral.sides(actor):
+        referral.stop_deadlines(now, K.SILENCE)
+        referral.start_deadline(K.SILENCE, now, calendar, news=True)
+
+
+def note_reminder(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
+    """The next reminder waits for an hour."""
+    referral.remind_time = now
+
+
+# The table.
+
+_ALL = tuple(DeadlineKind)
+# what befell her goes on while another service is looked for
+_WAITS = tuple(kind for kind in K if kind not in HEALTH)
+_REPLACED = (K.REPLACE,)
+_HELPING = frozenset({S.IN_PROGRESS})
+_SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
+_SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
+_CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})
+
+TRANSITIONS: tuple[Step, ...] = (
+    Step(
+        "send", "sent", frozenset({S.DRAFT}), S.SENT, _SENDER,
+        carries=(RECEIPT, Field("override_reason_code"), Field("acknowledged_codes", ()),
+            Field("arrival", None), NOTE),
+        starts=(K.ACKNOWLEDGE, K.DECIDE), stops=(K.DRAFT,), main=True,
+    ),
+    Step("acknowledge", "acknowledged", frozenset({S.SENT}), S.ACKNOWLEDGED, _RECEIVER,
+        stops=(K.ACKNOWLEDGE,), main=True),
+    Step(
+        "ask", "info_requested", UNDECIDED, S.INFO_REQUESTED, _RECEIVER,
+        carries=(QUESTION, NOTE), reason="question_code", guards=(not_asked_before,),
+        effects=(pause_decision,), starts=(K.ANSWER,), stops=(K.ACKNOWLEDGE,),
+    ),
+    Step(
+        "answer", "answered", frozenset({S.INFO_REQUESTED}), S.ACKNOWLEDGED, _SENDER,
+        carries=(NOTE,), effects=(resume_decision,), stops=(K.ANSWER,), main=True,
+    ),
+    Step(
+        "accept", "accepted", UNDECIDED | {S.WAITLISTED}, S.ACCEPTED, _RECEIVER,
+        carries=(RESPONSIBLE_WORKER, PLANNED_FIRST_CONTACT, NOTE), effects=(name_desk,),
+        starts=(K.FIRST_CONTACT,), stops=(K.ACKNOWLEDGE, K.DECIDE, K.REVIEW), main=True,
+    ),
+    Step(
+        "waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER,
+        carries=(EXPECTED_WAIT, REVIEW_TIME, NOTE), starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE,
+            K.DECIDE),
+    ),
+    Step(
+        "decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER,
+        carries=(REASON, ALTERNATIVE_SERVICE, NOTE), reason="reason_code", attribution="provider",
+        starts=_REPLACED, stops=_WAITS,
+    ),
+    Step(
+        "expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}),
+        attribution="system", starts=_REPLACED, stops=_WAITS, offered=False,
+    ),
+    Step(
+        "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER,
+        carries=(FIRST_CONTACT, NOTE), starts=(K.SILENCE,), stops=(K.FIRST_CONTACT, *HEALTH),
+        main=True,
+    ),
+    # When the time of an appointment has come, what became of it is the next thing to say.
+    Step(
+        "attend_appointment", "appointment_attended", _HELPING, None, _RECEIVER,
+        carries=(NOTE,), guards=(appointment_is_open, appointment_may_have_been),
+        effects=(end_appointment,), starts=(K.SILENCE,), stops=(K.SILENCE,), main=True, news=True,
+    ),
+    Step(
+        "miss_appointment", "appointment_missed", _HELPING, None, _RECEIVER,
+        carries=(REASON, NOTE), reason="reason_code", guards=(appointment_is_open,
+            appointment_may_have_been),
+        effects=(end_appointment,), starts=(K.SILENCE,), stops=(K.SILENCE,), main=True,
+    ),
+    Step(
+        "confirm_override", "override_confirmed", LIVE, None, _SENDING,
+        guards=(override_may_be_confirmed, second_person_confirms), stops=(K.OVERRIDE_CONFIRM,),
+    ),
+    Step(
+        "attach_consent", "consent_attached", LIVE, None, _SENDER,
+        carries=(RECEIPT,), stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END),
+    ),
+    # The receiver's while help is given is news, and is the next thing to say once SILENCE has run
+    # out.
+    Step(
+        "add_note", "note_added", LIVE, None, frozenset({Side.SENDER, Side.RECEIVER}),
+        carries=(NOTE,), effects=(restart_silence,), news=True,
+    ),
+    Step(
+        "schedule_appointment", "appointment_scheduled", _HELPING, None, _RECEIVER,
+        carries=(APPOINTMENT, NOTE), starts=(K.SILENCE,), stops=(K.SILENCE,),
+    ),
+    Step(
+        "cancel_appointment", "appointment_cancelled", _HELPING, None, _RECEIVER,
+        carries=(REASON, NOTE), reason="reason_code", guards=(appointment_is_open,),
+        effects=(end_appointment,), starts=(K.SILENCE,), stops=(K.SILENCE,),
+    ),
+    Step(
+        "complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER,
+        carries=(OUTCOME, DELIVERED, NOTE), reason="outcome_code", attribution="provider",
+        starts=(K.CLOSE,), stops=(K.SILENCE,), main=True,
+    ),
+    Step(
+        "not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED,
+        _RECEIVER,
+        carries=(REASON, NOTE), reason="reason_code", attribution="provider", starts=_REPLACED,
+        stops=_WAITS,
+    ),
+    # The system takes it from a worker who has left, so that it is the desk's and not nobody's.
+    Step(
+        "assign", "assigned", TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM}),
+        carries=(RESPONSIBLE_WORKER, NOTE), effects=(name_desk,),
+    ),
+    Step(
+        "close_need", "need_closed", CAME_BACK, None, _SENDING,
+        carries=(NEED_CLOSE_REASON, NOTE), reason="reason_code", guards=(need_is_open,),
+        stops=(*_REPLACED, *HEALTH),
+    ),
+    Step(
+        "close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING,
+        carries=(HELP_CAME, NOTE), reason="help_came_code", stops=_ALL, main=True,
+    ),
+    Step(
+        "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING,
+        carries=(HELP_CAME, NOTE), reason="help_came_code", starts=(K.SILENCE,), stops=(K.CLOSE,),
+        offered=False,
+    ),
+    Step(
+        "reroute", "rerouted", LIVE - {S.COMPLETED}, S.REROUTED, _SENDING,
+        carries=(Field("service_id"), NOTE), attribution="network", starts=_REPLACED, stops=_WAITS,
+    ),
+    Step(
+        "amend", "amended", LIVE - {S.COMPLETED}, None, _SENDER,
+        carries=(Field("urgency", None), Field("urgency_reason_code"), NOTE),
+    ),
+    Step(
+        "remind", "reminded", LIVE | CAME_BACK | {S.CONSENT_WITHDRAWN}, None,
+        frozenset({Side.COORDINATOR}),
+        guards=(someone_is_expected_to_act, not_reminded_recently), effects=(note_reminder,),
+        decides=False,
+    ),
+    Step(
+        "withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING,
+        carries=(REASON, NOTE), reason="reason_code", attribution="network", stops=_ALL,
+    ),
+    Step(
+        "withdraw_consent", "consent_withdrawn", LIVE, S.CONSENT_WITHDRAWN,
+        frozenset({Side.PERSON}),
+        attribution="person", starts=(K.DELETION,), stops=_ALL, offered=False,
+    ),
+    # Enlace closed what it holds at once; what was written down elsewhere only its receiver can
+    # destroy.
+    Step(
+        "confirm_deletion", "deletion_confirmed", frozenset({S.CONSENT_WITHDRAWN}), None, _RECEIVER,
+        carries=(NOTE,), guards=(deletion_is_expected,), stops=(K.DELETION,), main=True,
+    ),
+    Step(
+        "enter_in_error", "entered_in_error", frozenset(S) - {S.ENTERED_IN_ERROR},
+        S.ENTERED_IN_ERROR, _SENDING,
+        carries=(NOTE,), guards=(error_is_recent,), attribution="network", stops=_ALL,
+    ),
+)  # fmt: skip
+BY_VERB = {step.verb: step for step in TRANSITIONS}
+
+
+def step_of(verb: str, carried: Mapping[str, Any]) -> Step:
+    """Returns the row of a verb.
+
+    Closing while no help came is another row: it opens the referral again.
+    """
+    return BY_VERB["reopen" if verb == "close" and carried.get("help_came_code") == "no" else verb]

@@ -1,0 +1,497 @@
+"""The referral: a request to one service.
+
+It takes the steps of the table beside it (lifecycle.py): allowed, it changes and notes an event;
+not allowed, it refuses and changes nothing.
+"""
+
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from chassis.errors import Conflict, Invalid
+from services.referrals.files.domain.consent import Receipt
+from services.referrals.files.domain.person import Arrival, Coarse
+from services.referrals.files.domain.unsafe import Unsafe
+from services.referrals.network.domain.codes import Check
+from services.referrals.network.domain.deadline import (
+    BY_URGENCY,
+    EXPIRE_PERCENT,
+    HEALTH,
+    SILENCE_AFTER_NEWS,
+    Calendar,
+    Deadline,
+    DeadlineKind,
+    Urgency,
+    assault_to_the_hour,
+    due_time,
+)
+from services.referrals.referrals.domain.lifecycle import (
+    BY_VERB,
+    CAME_BACK,
+    EXITS,
+    State,
+    Step,
+    check_note,
+)
+from services.referrals.referrals.domain.record import LEG_LOST, Actor, Event, ReferralRecord
+
+PROBATION_LIMIT = 5
+CONSENT_ENDING = "consent_ending"
+SIDE_OUT, SIDE_BACK = "side_out", "side_back"
+
+
+@dataclass
+class Referral(ReferralRecord):
+    """A request to one service, with everything that may be known of it without knowing who she
+    is.
+    """
+
+    @classmethod
+    def draft(
+        cls,
+        identifier: str,
+        actor: Actor,
+        person_id: str,
+        coarse: Coarse,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        based_on_id: str = "",
+    ) -> "Referral":
+        """Opens a draft; nobody but the sender sees it, and its clock is the sender's alone."""
+        referral = cls(
+            identifier,
+            actor.organization_id,
+            actor.id,
+            person_id,
+            coarse,
+            now,
+            now,
+            based_on_id=based_on_id,
+        )
+        referral._begin(actor, now, calendar)
+        return referral
+
+    def _begin(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        self._watch_health(now)
+        due = due_time(DeadlineKind.DRAFT, self.urgency or Urgency.NORMAL, now, calendar)
+        self.clocks.append(
+            Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version)
+        )
+        self._note("drafted", State.DRAFT, State.DRAFT, actor, now)
+
+    def change_draft(
+        self,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        need_code: str | None = None,
+        urgency: Urgency | None = None,
+        answers: Urgency | None = None,
+        urgency_reason_code: str = "",
+        service: tuple[str, str] | None = None,
+        receipt_id: str | None = None,
+        contact_id: str | None = None,
+        assault_time: datetime | None = None,
+        unsafe: Unsafe | None = None,
+    ) -> None:
+        """Changes a draft; `service` is (service id, its organisation).
+
+        After an assault it is an emergency at least.
+
+        `answers`: the urgency by the answers of its contact, where urgency or contact are said
+        anew.
+        """
+        if self.state is not State.DRAFT:
+            raise Conflict("not_a_draft")
+        if assault_time is not None:
+            hour = assault_to_the_hour("assault_time", assault_time, now, self.assault_time)
+            if hour != self.assault_time:
+                self.assault_time = hour
+                self._watch_health(now)
+        urgency = self._at_least(self._as_answered(urgency, answers, urgency_reason_code), now)
+        if need_code is not None:
+            check = Check()
+            check.need("need_code", need_code)
+            check.done()
+            self.need_code = need_code
+        if urgency is not None and urgency is not self.urgency:
+            self._change_urgency(urgency, now, calendar)
+        if service is not None:
+            if service[1] != self.receiver_organization_id:
+                # a consent names its recipient: another recipient needs another one
+                self.receipt_id = ""
+            self.service_id, self.receiver_organization_id = service
+        if receipt_id is not None:
+            self.receipt_id = receipt_id
+        if contact_id is not None:
+            self.contact_id = contact_id
+        if unsafe is not None:
+            self.unsafe = unsafe
+        self._note("amended", State.DRAFT, State.DRAFT, actor, now)
+
+    def send(
+        self,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        receipt: Receipt | None,
+        *,
+        safe_contact_known: bool,
+        note: str = "",
+        nobody_calls: bool = False,
+        arrival: Arrival | None = None,
+    ) -> None:
+        """Sends a whole draft on a receipt that covers it: of a consent, or of an override, which
+        needs a note and is watched by clocks of its own.
+
+        Whom nobody may contact has to arrive: then it says how.
+        """
+        step = self._check_step("send", actor, now)
+        if not (self.need_code and self.urgency and self.service_id):
+            raise Conflict("incomplete_draft")
+        if not safe_contact_known:
+            raise Conflict("safe_contact_missing")
+        if not self.unsafe.code:
+            raise Conflict("unsafe_not_asked", "unsafe_code")
+        if receipt is None:
+            raise Conflict("receipt_missing")
+        check_note(note, needed=receipt.is_override)
+        self._stand_on(receipt, now)
+        if nobody_calls:
+            (arrival or Arrival("", "", "", "")).check()
+        self.override_reason_code = receipt.reason_code
+        self.override_worker_id = actor.id if receipt.is_override else ""
+        self.send_time = now
+        starts = (
+            (*step.starts, DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)
+            if receipt.is_override
+            else step.starts
+        )
+        self._move(
+            replace(step, starts=starts),
+            actor,
+            now,
+            calendar,
+            reason_code=receipt.reason_code,
+            note=note,
+        )
+        self.events[-1] = replace(self.events[-1], arrival=arrival if nobody_calls else None)
+
+    def take(
+        self, verb: str, actor: Actor, now: datetime, calendar: Calendar, **carried: Any
+    ) -> None:
+        """Takes a step that needs nothing but the fields of its request: all of its row is asked
+        before anything changes.
+
+        Raises Conflict (the step is not allowed now) or Invalid (a field that its check refuses, a
+        reason `other` without a note).
+        """
+        step = self._check_step(verb, actor, now, **carried)
+        values = step.checked(carried, now)
+        for each in step.carries:
+            if each.stored_as:
+                setattr(self, each.stored_as, values[each.name])
+        for effect in step.effects:
+            effect(self, actor, now, calendar)
+        self._move(
+            step,
+            actor,
+            now,
+            calendar,
+            reason_code=values.get(step.reason, ""),
+            note=values.get("note", ""),
+        )
+
+    def _watch_health(self, now: datetime) -> None:
+        for clock in self.running(*HEALTH):  # of another time that was said before
+            clock.stop(now)
+        for kind, span in HEALTH.items():
+            if self.assault_time and now < self.assault_time + span:
+                self.clocks.append(Deadline(kind, self.assault_time, self.assault_time + span))
+
+    def amend(
+        self,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        urgency: Urgency | None,
+        coarse: Coarse,
+        note: str,
+        answers: Urgency | None = None,
+        urgency_reason_code: str = "",
+    ) -> None:
+        """What was sent is corrected: how soon, and what may be said of her as her file says it
+        now. More urgent, its running deadlines are counted anew.
+        """
+        step = self._check_step("amend", actor, now)
+        changed = [
+            each.name
+            for each in fields(Coarse)
+            if getattr(coarse, each.name) != getattr(self.coarse, each.name)
+        ]
+        if urgency and urgency is not self.urgency:
+            self._as_answered(urgency, answers, urgency_reason_code)
+            if self._at_least(urgency, now) is not urgency:
+                raise Invalid(("urgency", "out_of_range"))
+            changed.append("urgency")
+            self._change_urgency(urgency, now, calendar)
+        if not changed:
+            raise Invalid(("urgency", "required"))
+        self.coarse = coarse
+        self._move(step, actor, now, calendar, note=note, changed_field_codes=tuple(changed))
+
+    def _change_urgency(self, urgency: Urgency, now: datetime, calendar: Calendar) -> None:
+        self.urgency = urgency
+        for clock in self.clocks:
+            if clock.stop_time is None and clock.kind in BY_URGENCY:
+                clock.recount(now, urgency, calendar)
+
+    def attach_consent(
+        self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
+    ) -> None:
+        """She was asked: after all, or again before it ends.
+
+        From now on it stands on this consent.
+        """
+        step = self._check_step("attach_consent", actor, now)
+        if receipt.is_override:
+            raise Conflict("receipt_missing")
+        if receipt.id == self.receipt_id:
+            raise Invalid(("receipt_id", "repeated"))
+        self._stand_on(receipt, now)
+        self._move(step, actor, now, calendar)
+
+    def watch_need(self, now: datetime) -> None:
+        """The clocks of what came back stop when another referral follows, and go on when that was
+        an error.
+        """
+        for clock in self.clocks:
+            if clock.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
+                if self.need_is_open:
+                    clock.go_on()
+                else:
+                    clock.stop(now)
+
+    def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        """The person takes her consent back, through whomever she told."""
+        step = BY_VERB["withdraw_consent"]
+        if self.state in step.sources:
+            self._move(step, actor, now, calendar)
+
+    def reroute(
+        self,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        service: tuple[str, str],
+        following_id: str,
+        note: str,
+    ) -> "Referral":
+        """Another service is asked instead, (service id, its organisation): returns the draft that
+        follows, the sender's to send on a consent for that place.
+        """
+        step = self._check_step("reroute", actor, now)
+        if service[0] == self.service_id:
+            raise Invalid(("service_id", "out_of_range"))
+        self._move(step, actor, now, calendar, note=note)
+        following = Referral(
+            following_id,
+            self.sender_organization_id,
+            self.sender_worker_id,
+            self.person_id,
+            self.coarse,
+            now,
+            now,
+            urgency=self.urgency,
+            urgency_reason_code=self.urgency_reason_code,
+            need_code=self.need_code,
+            contact_id=self.contact_id,
+            service_id=service[0],
+            receiver_organization_id=service[1],
+            based_on_id=self.id,
+            assault_time=self.assault_time,
+            unsafe=self.unsafe,
+        )
+        following._begin(actor, now, calendar)
+        self.following_id = following_id
+        return following
+
+    def wait_for_her(self) -> None:
+        """A leg of a hand-over that was accepted ahead: until she is expected, nobody is late to
+        meet her.
+        """
+        planned = self.planned_first_contact_time
+        for clock in self.running(DeadlineKind.FIRST_CONTACT):
+            if planned is not None and planned > clock.start_time:
+                clock.restart(planned, clock.due_time + (planned - clock.start_time))
+
+    def note_leg_lost(self, now: datetime) -> None:
+        """It was a leg of a hand-over and came to nothing, and she is on her way."""
+        self._note(
+            LEG_LOST,
+            self.state,
+            self.state,
+            Actor("system", "chain", ""),
+            now,
+            attribution="system",
+        )
+
+    def note_consent_ending(self, now: datetime) -> None:
+        """The consent on which it stands ends soon: she may be asked again before."""
+        self._note(
+            CONSENT_ENDING,
+            self.state,
+            self.state,
+            Actor("system", "consent", ""),
+            now,
+            attribution="system",
+            decides=False,
+        )
+
+    def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
+        """One of its sides is suspended or has left, or is back: the other side is told."""
+        self.sides_out = (
+            [*self.sides_out, organization_id]
+            if out
+            else [side for side in self.sides_out if side != organization_id]
+        )
+        system = Actor("system", "members", organization_id)
+        self._note(
+            SIDE_OUT if out else SIDE_BACK,
+            self.state,
+            self.state,
+            system,
+            now,
+            attribution="system",
+            decides=False,
+        )
+
+    def fire_clocks(self, now: datetime, calendar: Calendar) -> list[Event]:
+        """Notes the clock levels that are reached: reminded at 50, breached at 100, escalated at
+        150 per cent; expires at 200. Returns the new events.
+        """
+        before = len(self.events)
+        system = Actor("system", "clock", "")
+        for clock in tuple(self.clocks):
+            percent = clock.fire(now)
+            if percent == EXPIRE_PERCENT:
+                self.take("expire", system, now, calendar)
+            elif percent is not None:
+                verb = {50: "clock_reminded", 100: "clock_breached", 150: "clock_escalated"}[
+                    percent
+                ]
+                self._note(
+                    verb,
+                    self.state,
+                    self.state,
+                    system,
+                    now,
+                    clock=clock.kind,
+                    attribution="system",
+                )
+        return self.events[before:]
+
+    def _stand_on(self, receipt: Receipt, now: datetime) -> None:
+        self._check_receipt(receipt, now)
+        self.receipt_id = receipt.id
+
+    def stop_deadlines(self, now: datetime, *kinds: DeadlineKind) -> None:
+        """Stops the running deadlines of these kinds."""
+        for deadline in self.running(*kinds):
+            deadline.stop(now)
+
+    def start_deadline(
+        self, kind: DeadlineKind, now: datetime, calendar: Calendar, *, news: bool
+    ) -> None:
+        """Starts a deadline.
+
+        SILENCE begins once she has been met, and is a long one after `news` while no appointment is
+        open.
+        """
+        silence = kind is DeadlineKind.SILENCE
+        start = max(now, self.appointment_time or now) if silence else now
+        due = (
+            start + SILENCE_AFTER_NEWS
+            if silence and news and self.appointment_time is None
+            else self._due(kind, start, calendar)
+        )
+        self.clocks.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
+
+    def _move(
+        self,
+        step: Step,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        reason_code: str = "",
+        note: str = "",
+        changed_field_codes: tuple[str, ...] = (),
+    ) -> None:
+        """What every step does: deadlines, state, history."""
+        self.stop_deadlines(now, *step.stops)
+        for kind in step.starts:
+            self.start_deadline(kind, now, calendar, news=step.news)
+        before, self.state = self.state, step.target or self.state
+        if self.state is not State.IN_PROGRESS:
+            self.appointment_time = None
+        if step.target in EXITS:
+            self.reason_code = reason_code
+        self._note(
+            step.fact,
+            before,
+            self.state,
+            actor,
+            now,
+            reason_code=reason_code,
+            note=note,
+            attribution=step.attribution,
+            changed=changed_field_codes,
+            decides=step.decides,
+        )
+
+    def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
+        if kind is DeadlineKind.REVIEW and self.review_time is not None:
+            return self.review_time
+        if self.urgency is None:
+            raise Invalid(("urgency", "required"))
+        return due_time(kind, self.urgency, now, calendar)
+
+    def _note(
+        self,
+        verb: str,
+        before: State,
+        after: State,
+        actor: Actor,
+        now: datetime,
+        *,
+        reason_code: str = "",
+        note: str = "",
+        attribution: str = "",
+        clock: DeadlineKind | None = None,
+        changed: tuple[str, ...] = (),
+        decides: bool = True,
+    ) -> None:
+        self.version += 1
+        if clock is None and decides:
+            self.step_version = self.version
+        self.update_time = now
+        self.events.append(
+            Event(
+                self.version,
+                verb,
+                before,
+                after,
+                now,
+                actor,
+                reason_code,
+                attribution,
+                clock,
+                note,
+                changed_field_codes=changed,
+            )
+        )

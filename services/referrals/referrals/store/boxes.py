@@ -1,0 +1,302 @@
+"""Referrals as lists show them: the boxes of an organisation and of the network, filtered, page by
+page, counted, and whether anything changed.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from chassis.db import Row, Transaction
+from chassis.wire import Position
+from services.referrals.network.domain.codes import beginnings_of
+from services.referrals.network.domain.deadline import SOON, Urgency
+from services.referrals.referrals.domain.enquiry import EnquiryState
+from services.referrals.referrals.domain.filter import Filter
+from services.referrals.referrals.domain.lifecycle import (
+    CAME_BACK,
+    LIVE,
+    WAITS_FOR_RECEIVER,
+    WAITS_FOR_SENDER,
+    State,
+)
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store import referrals
+
+
+def _words(states: Iterable[State]) -> str:
+    """As words of a statement: what an index of some states is found by must stand in the text."""
+    return ", ".join(f"'{state.value}'" for state in sorted(states, key=lambda state: state.value))
+
+
+_CAME_BACK = f"state IN ({_words(CAME_BACK)})"
+# Referral.need_is_open in rows: of what came back nothing runs but the clock of its need, until
+# that is no longer open.
+_UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
+# One of its sides can't act: it is suspended, or has left. Somebody asks another service for her,
+# or speaks to the side that is there.
+_OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
+_STRANDED = (
+    f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT}"
+    f" OR sender_organization_id IN {_OUT}))"
+)
+# Nothing but the clock of the deletion runs there.
+_TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
+# With which something is still to be done, as the indexes of it say: what pages ask for, and few
+# among all there ever were.
+_OPEN_STATES = LIVE | {State.DRAFT}
+_OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
+_LIVE, _FOR_RECEIVER, _FOR_SENDER = (
+    f"state IN ({_words(states)})" for states in (LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER)
+)
+# Urgency.rank in rows; below all of them what was not said yet.
+_RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
+_MINE = (
+    f"((receiver_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE}))"
+    f" OR (sender_organization_id = %(organization)s AND ({_FOR_SENDER} OR {_UNANSWERED})))"
+)
+_OTHER = (
+    f"((receiver_organization_id = %(organization)s AND {_FOR_SENDER} AND state <> 'draft')"
+    f" OR (sender_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE})))"
+)
+_SENT_BY = "sender_organization_id = %(organization)s"
+_SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NULL"
+
+
+class _Part(NamedTuple):
+    """Rows of a box, when they are due as who asks may know, and of which of them he may know that
+    their need is open: to a receiver what came back is over.
+    """
+
+    rows: str
+    due: str = "next_due_time"
+    unanswered: str = _UNANSWERED
+
+
+_DUE_TO_RECEIVER = (
+    f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id THEN NULL"
+    " ELSE next_due_time END)"
+)
+_UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
+# Parts of a box have no row in common; a list merges them, each in the order of an index.
+_BOXES = {
+    "inbox": (_Part(_SENT_TO, _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),),
+    "outbox": (_Part(_SENT_BY),),
+    "mine": (
+        _Part(_SENT_BY),
+        _Part(
+            f"{_SENT_TO} AND sender_organization_id <> receiver_organization_id",
+            _DUE_TO_RECEIVER,
+            _UNANSWERED_OF_RECEIVER,
+        ),
+    ),
+    "network": (_Part("send_time IS NOT NULL"),),
+}
+
+
+def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
+    """What a filter asks for, in SQL about `referrals`, and the values in it."""
+    return f"({' OR '.join(f'({_where(wanted, part)})' for part in _BOXES[wanted.box])})", _values(
+        wanted
+    )
+
+
+def _where(wanted: Filter, part: _Part) -> str:
+    where, due, unanswered = part
+    conditions = (
+        (wanted.is_open, _OPEN),
+        (wanted.states, "state = ANY(%(states)s)"),
+        (wanted.need_code, "(need_code = %(need)s OR need_code LIKE %(need)s || '.%%')"),
+        (wanted.urgency, "urgency = %(urgency)s"),
+        (wanted.due_before, f"{due} < %(due_before)s"),
+        (wanted.due_after, f"{due} >= %(due_after)s"),
+        (wanted.modified_after, "update_time > %(modified_after)s"),
+        (wanted.live, f"({_LIVE} OR {_TO_DELETE})"),
+        (wanted.waiting_for_me, _MINE),
+        (wanted.waiting_for_other, _OTHER),
+        # Who is not a party is not shown a person's id: by asking for one he must not hear what
+        # became of her.
+        (
+            wanted.person_id,
+            (
+                f"person_id = %(person)s AND ({_SENT_BY}"
+                " OR receiver_organization_id = %(organization)s)"
+            ),
+        ),
+        (wanted.contact_id, f"contact_id = %(contact)s AND {_SENT_BY}"),
+        (wanted.late, f"{due} < %(now)s"),
+        (wanted.due_soon, f"{due} >= %(now)s AND {due} < %(soon)s"),
+        (wanted.unanswered, unanswered),
+        (wanted.pressing, f"({due} < %(soon)s OR {unanswered} OR {_STRANDED})"),
+        (wanted.code, _begins(wanted.code)),
+    )
+    return " AND ".join([where, *(condition for is_set, condition in conditions if is_set)])
+
+
+def _begins(code: str) -> str:
+    """Between ids, where an index finds it: under row-level security none of what a function makes
+    of a column is used. No digit is beyond a "g".
+    """
+    begins = [
+        f"(id >= %(begin{n})s AND id < %(begin{n})s || 'g')"
+        for n, _ in enumerate(beginnings_of(code))
+    ]
+    return f"({' OR '.join(begins) or 'false'})"
+
+
+def _values(wanted: Filter) -> dict[str, Any]:
+    return {
+        **{f"begin{n}": beginning for n, beginning in enumerate(beginnings_of(wanted.code))},
+        "organization": wanted.organization_id,
+        "states": [state.value for state in wanted.states],
+        "need": wanted.need_code,
+        "urgency": wanted.urgency.value if wanted.urgency else None,
+        "due_before": wanted.due_before,
+        "due_after": wanted.due_after,
+        "modified_after": wanted.modified_after,
+        "person": wanted.person_id,
+        "contact": wanted.contact_id,
+        "urgencies": [urgency.value for urgency in Urgency],
+        "now": wanted.now,
+        "soon": wanted.now + SOON,
+    }
+
+
+def find(
+    tx: Transaction,
+    wanted: Filter,
+    limit: int,
+    after: Position | None = None,
+    *,
+    by_urgency: bool = False,
+) -> tuple[list[Referral], Position | None]:
+    """A page, nearest deadline first, and where the next page goes on; `by_urgency`: the most
+    urgent first, of those the nearest deadline.
+    """
+    values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
+    if after:
+        *rank, values["due"], values["updated"], values["after"] = after
+        # The directions differ, so the row comparison is written out.
+        beyond = (
+            "({due} > %(due)s::timestamptz OR ({due} = %(due)s::timestamptz"
+            " AND (update_time < %(updated)s::timestamptz"
+            " OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
+        )
+        if rank:
+            values["rank"], beyond = (
+                rank[0],
+                f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {beyond}))",
+            )
+    order = f"{'rank_key DESC, ' if by_urgency else ''}due, update_time DESC, id LIMIT %(limit)s"
+    parts = [
+        f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key, update_time::text"
+        " AS update_key FROM referrals"
+        f" WHERE {_where(wanted, part)} AND {beyond.format(due=due)} ORDER BY {order})"
+        for part in _BOXES[wanted.box]
+        for due in [f"coalesce({part.due}, 'infinity')"]
+    ]
+    columns = ", ".join([*referrals.COLUMNS, "rank_key", "due_key", "update_key"])
+    rows = tx.execute(
+        f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS found ORDER BY {order}", values
+    ).fetchall()
+    page = rows[:limit]
+    more = None
+    if len(rows) > limit:
+        last = page[-1]
+        more = [
+            *([last["rank_key"]] if by_urgency else []),
+            last["due_key"],
+            last["update_key"],
+            last["id"],
+        ]
+    return referrals.read(tx, page), more
+
+
+def count(tx: Transaction, wanted: Filter) -> Row:
+    """The figures of Today and the board.
+
+    All but `total` and `by_state` are of what is open; what is over is counted only for a filter
+    that wants it.
+    """
+    mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
+    columns = (
+        "state, next_due_time, need_code, department, sender_organization_id,"
+        " receiver_organization_id"
+    )
+    parts = [(part.due, _where(wanted, part)) for part in _BOXES[wanted.box]]
+    chosen = " UNION ALL ".join(
+        f"SELECT {columns}, {due} AS due FROM referrals WHERE {where} AND {_OPEN}"
+        for due, where in parts
+    )
+    past = " UNION ALL ".join(
+        f"SELECT state FROM referrals WHERE {'false' if wanted.is_open else where} AND NOT {_OPEN}"
+        for _, where in parts
+    )
+    unanswered = _UNANSWERED if wanted.box == "network" else f"{_SENT_BY} AND {_UNANSWERED}"
+    row = tx.execute(
+        f"WITH chosen AS ({chosen}), states AS (SELECT state, count(*) AS n FROM (SELECT state"
+        f" FROM chosen UNION ALL {past}) AS s GROUP BY 1)"
+        " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >="
+        " %(now)s AND due < %(soon)s) AS due_soon,"
+        f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS"
+        " waiting_for_other,"
+        " count(*) FILTER (WHERE state = 'sent') AS fresh, (SELECT coalesce(sum(n), 0)::int FROM"
+        " states) AS total,"
+        " (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM states) AS by_state,"
+        " (SELECT coalesce(jsonb_object_agg(need, n), '{}')"
+        f" FROM (SELECT left(need_code, 3) AS need, count(*) AS n FROM chosen WHERE {_LIVE}"
+        "   GROUP BY 1) g) AS by_need,"
+        " (SELECT coalesce(jsonb_object_agg(department, n), '{}')"
+        f" FROM (SELECT department, count(*) AS n FROM chosen WHERE {_LIVE}"
+        "   AND department <> '' GROUP BY 1) d) AS by_department,"
+        " (SELECT coalesce(jsonb_agg(jsonb_build_array(need, department, n)"
+        " ORDER BY n DESC, need, department), '[]') FROM ("
+        "   SELECT left(need_code, 3) AS need, department, count(*) AS n FROM chosen"
+        f" WHERE {unanswered} GROUP BY 1, 2) u) AS unanswered"
+        " FROM chosen",
+        _values(wanted),
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+# Not the greatest time alone: of two changes at once the one that began first may be committed
+# last, and it would never be seen. Among the newest it is, as long as fewer change in the five
+# seconds that a transaction may take. Each branch reads so many rows by an index that is in this
+# order.
+_NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
+_OWN = " UNION ALL ".join(
+    f"({_NEWEST.format(*branch)})"
+    for branch in (
+        ("referrals", "sender_organization_id = %(organization)s"),
+        ("referrals", _SENT_TO),
+        ("contacts", "organization_id = %(organization)s"),
+        ("callbacks", "organization_id = %(organization)s"),
+        ("plans", "organization_id = %(organization)s"),
+        ("enquiries", "organization_id = %(organization)s"),
+    )
+)
+# Of what was put to an organisation its own copies: that others answered is no change.
+_OWN += (
+    " UNION ALL"
+    f" ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"  # noqa: E501
+)
+_NETWORK = " UNION ALL ".join(
+    (
+        _OWN,
+        f"({_NEWEST.format('referrals', 'send_time IS NOT NULL')})",
+        f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})",
+    )
+)
+
+
+def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
+    """A digest of what changed last among the referrals, contacts, calls that are owed and
+    enquiries of an organisation; with `network`, of all that are not drafts.
+    """
+    newest = _NETWORK if network else _OWN
+    row = tx.execute(
+        "SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version"
+        f" FROM ({newest}) AS newest",
+        {"organization": organization_id, "exhausted": EnquiryState.EXHAUSTED.value},
+    ).fetchone()
+    assert row is not None
+    return str(row["version"])

@@ -1,0 +1,448 @@
+"""Enquiries, and the copies of those who are asked.
+
+Row-level security: who asks sees both, who is asked its own copies and nothing else.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound, Stale
+from chassis.wire import Position
+from services.referrals.files.domain.unsafe import Unsafe
+from services.referrals.files.store.her import Her
+from services.referrals.network.domain.deadline import Urgency
+from services.referrals.network.domain.service import Attribute
+from services.referrals.referrals.domain.enquiry import (
+    OFFERS,
+    Content,
+    Enquiry,
+    EnquiryState,
+    Offer,
+)
+from services.referrals.referrals.domain.lifecycle import LIVE
+from services.referrals.referrals.wire.facts import enquiry_facts
+
+_CONTENT = [each.name for each in fields(Content)]
+_APART = {"content", "state", "offers", "events", "left_out", "unsafe"}
+_PLAIN = [each.name for each in fields(Enquiry) if each.name not in _APART]
+_COLUMNS = [
+    *_PLAIN,
+    *_CONTENT,
+    "state",
+    "left_out",
+    "unsafe_code",
+    "excluded_organization_ids",
+    "unsafe_departments",
+]
+_OFFER = [each.name for each in fields(Offer) if each.name not in ("content", "state")]
+_OFFER_COLUMNS = ["enquiry_id", *_OFFER, *_CONTENT, "state", "due_time", "create_time"]
+# Fixed words, joined once: no value ever becomes part of a statement's text.
+_INSERT = (
+    f"INSERT INTO enquiries ({', '.join(_COLUMNS)})"
+    f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+)
+_UPDATE = (
+    "UPDATE enquiries SET"
+    f" {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))},"
+    " put_aside_time = NULL"
+    " WHERE id = %(id)s AND version = %(was)s"
+)
+# When it was asked, and until when, stays in a copy what it was: that others offered something is
+# nothing to who is asked.
+_KEPT = ("enquiry_id", "service_id", "due_time", "create_time")
+_KEEP_OFFER = (
+    f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
+    f" VALUES ({', '.join(f'%({c})s' for c in _OFFER_COLUMNS)})"
+    " ON CONFLICT (enquiry_id, service_id) DO UPDATE"
+    f" SET {', '.join(f'{c} = excluded.{c}' for c in _OFFER_COLUMNS if c not in _KEPT)}"
+    " WHERE enquiry_offers.version < excluded.version"
+)
+
+
+def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Enquiry:
+    """One that is in the scope of the transaction whole; NotFound otherwise, also for who was only
+    asked.
+    """
+    row = tx.execute(
+        "SELECT * FROM enquiries WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
+        (identifier,),
+    ).fetchone()
+    if row is None:
+        raise NotFound
+    return _read(tx, [row])[0]
+
+
+def keep(tx: Transaction, enquiry: Enquiry) -> None:
+    """Writes the enquiry, the copies that changed, and the facts of its new events."""
+    events, enquiry.events = enquiry.events, []
+    if not events:
+        return
+    was = events[0].version - 1
+    values = {name: getattr(enquiry, name) for name in _PLAIN} | _said(enquiry.content)
+    values |= {"state": enquiry.state.value, "was": was}
+    values |= {
+        "left_out": [each.value for each in enquiry.left_out],
+        "unsafe_code": enquiry.unsafe.code,
+    }
+    values |= {
+        "excluded_organization_ids": list(enquiry.unsafe.organization_ids),
+        "unsafe_departments": list(enquiry.unsafe.departments),
+    }
+    if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
+        raise Stale
+    keep_copies(tx, enquiry)
+    outbox.keep(tx, enquiry_facts(enquiry, events))
+    tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:
+    """Writes the copies that changed, of an enquiry to which nothing happened."""
+    with tx.cursor() as cursor:
+        cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
+
+
+def _said(content: Content | None) -> dict[str, Any]:
+    if content is None:
+        return dict.fromkeys(_CONTENT)
+    values = {name: getattr(content, name) for name in _CONTENT}
+    lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+    return values | lists | {"urgency": content.urgency.value}
+
+
+def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
+    values = {name: getattr(offer, name) for name in _OFFER} | _said(offer.content)
+    times = {"due_time": enquiry.due_time, "create_time": enquiry.create_time}
+    return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
+
+
+def asked(
+    tx: Transaction,
+    organization_id: str,
+    states: Collection[EnquiryState],
+    limit: int,
+    after: Position | None,
+    *,
+    contact_id: str = "",
+    person_id: str = "",
+    waiting: bool = False,
+) -> tuple[list[Enquiry], Position | None]:
+    """What an organisation asks, newest first, and where the next page goes on; `person_id`: for
+    her, or for a contact of hers; `waiting`: where it is its turn.
+    """
+    offered = (
+        "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
+        " AND o.answer = ANY(%(offers)s))"
+    )
+    rows = tx.execute(
+        "SELECT *, create_time::text AS key FROM enquiries WHERE organization_id = %(organization)s"
+        f"{' AND state = ANY(%(states)s)' if states else ''}{' AND contact_id = %(contact)s' if contact_id else ''}"  # noqa: E501
+        + (_FOR_HER if person_id else "")
+        + (
+            f" AND ((state = 'open' AND {offered}) OR (state = 'matched' AND referral_id = ''))"
+            if waiting
+            else ""
+        )
+        + _AFTER.format(id="id"),
+        _page(organization_id, states, limit, after)
+        | {"contact": contact_id, "person": person_id, "offers": list(OFFERS)},
+    ).fetchall()
+    return _read(tx, rows[:limit]), _more(rows, limit)
+
+
+def received(
+    tx: Transaction,
+    organization_id: str,
+    states: Collection[EnquiryState],
+    limit: int,
+    after: Position | None,
+    *,
+    waiting: bool = False,
+) -> tuple[list[tuple[str, list[Row]]], Position | None]:
+    """(enquiry, its copies) of what was put to an organisation, newest first; `waiting`: of which
+    one was not answered.
+    """
+    rows = tx.execute(
+        "SELECT enquiry_id AS id, create_time, create_time::text AS key FROM enquiry_offers"
+        " WHERE organization_id = %(organization)s"
+        f"{' AND state = ANY(%(states)s)' if states else ''}{' AND state = %(open)s AND answer = %(none)s' if waiting else ''}"  # noqa: E501
+        + _AFTER.format(id="enquiry_id").replace(
+            " ORDER BY", " GROUP BY enquiry_id, create_time ORDER BY"
+        ),
+        _page(organization_id, states, limit, after)
+        | {"open": EnquiryState.OPEN.value, "none": ""},
+    ).fetchall()
+    copies: dict[str, list[Row]] = {row["id"]: [] for row in rows[:limit]}
+    for row in _copies(tx, organization_id, list(copies)):
+        copies[row["enquiry_id"]].append(row)
+    return list(copies.items()), _more(rows, limit)
+
+
+_FOR_HER = (
+    " AND (person_id = %(person)s OR (person_id = '' AND contact_id IN (SELECT id FROM contacts"
+    " WHERE person_id = %(person)s"
+    " UNION SELECT contact_id FROM referrals WHERE person_id = %(person)s AND contact_id <> '')))"
+)
+_AFTER = (
+    " AND (create_time < %(time)s::timestamptz OR (create_time = %(time)s::timestamptz"
+    " AND {id} > %(after)s))"
+    " ORDER BY create_time DESC, {id} LIMIT %(limit)s"
+)
+
+
+def _page(
+    organization_id: str, states: Collection[EnquiryState], limit: int, after: Position | None
+) -> dict[str, Any]:
+    time, identifier = after or ("infinity", "")
+    said = [state.value for state in states]
+    return {
+        "organization": organization_id,
+        "states": said,
+        "time": time,
+        "after": identifier,
+        "limit": limit + 1,
+    }
+
+
+def _more(rows: Sequence[Row], limit: int) -> Position | None:
+    return [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+
+
+def copies_of(tx: Transaction, organization_id: str, identifier: str) -> list[Row]:
+    """The copies of an organisation of one enquiry; NotFound when it was not asked."""
+    rows = _copies(tx, organization_id, [identifier])
+    if not rows:
+        raise NotFound
+    return rows
+
+
+def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> list[Row]:
+    return tx.execute(
+        "SELECT * FROM enquiry_offers WHERE enquiry_id = ANY(%s) AND organization_id = %s"
+        " ORDER BY enquiry_id, service_id",
+        (identifiers, organization_id),
+    ).fetchall()
+
+
+def count_of(
+    tx: Transaction, organization_id: str, start: datetime, end: datetime
+) -> tuple[int, int]:
+    """How many an organisation has open, and how many it has made in this time."""
+    row = tx.execute(
+        "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
+        " AND state = 'open') AS open,"
+        " (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
+        " AND create_time > %(start)s AND create_time < %(end)s) AS made",
+        {"organization": organization_id, "start": start, "end": end},
+    ).fetchone()
+    assert row is not None
+    return int(row["open"]), int(row["made"])
+
+
+_ALIKE = {
+    Attribute.DEPARTMENT: "department = %(department)s",
+    Attribute.LANGUAGES: "languages && %(languages)s::text[]",
+    Attribute.DEPENDANTS: "dependants = %(dependants)s",
+    Attribute.AGE_BAND: "age_band = %(age_band)s",
+    Attribute.GENDER: "gender_code = %(gender_code)s",
+}
+# The live states as words of the statement, so that the index of the live ones is used.
+_LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
+_IN_COUNTRY = " AND country = %(country)s"
+_CASES = (
+    "SELECT sender_organization_id AS sender, department, ARRAY[language] AS languages, dependants,"
+    " age_band, gender_code FROM referrals"
+    f" WHERE state IN ({_LIVE}) AND %(organization)s NOT IN (sender_organization_id,"
+    " receiver_organization_id)"
+    "{in_country} UNION ALL SELECT organization_id, department, languages, dependants, age_band,"
+    " gender_code FROM enquiries"
+    " WHERE state = 'open' AND organization_id <> %(organization)s{in_country}"
+)
+
+
+def count_alike(
+    tx: Transaction, content: Content, organization_id: str
+) -> tuple[int, dict[Attribute, int]]:
+    """How many other members have an open case that says the same of a person, and how many would
+    without each attribute.
+
+    Members, not cases: whoever makes up persons, for her own service or with a second member, adds
+    one at most. What the organisation itself sends, asks or receives is not counted, nor is a
+    member on probation. A count is an answer to "is she there?", so it is told as
+    `domain.enquiry.told` says.
+    """
+    said = content.said
+
+    def alike(attributes: Sequence[Attribute]) -> str:
+        return (
+            "count(DISTINCT sender) FILTER (WHERE"
+            f" {' AND '.join(_ALIKE[each] for each in attributes) or 'true'})"
+        )
+
+    cases = _CASES.format(in_country=_IN_COUNTRY if content.country else "")
+    counts = [
+        f"{alike(said)} AS alike",
+        *(
+            f"{alike([other for other in said if other is not each])} AS {each.value}"
+            for each in said
+        ),
+    ]
+    row = tx.execute(
+        f"SELECT {', '.join(counts)} FROM ({cases}) cases JOIN members m ON m.id = sender"
+        " AND m.kind = 'organization' AND m.active"
+        " AND m.status <> 'PROBATION'",
+        _said(content) | {"organization": organization_id},
+    ).fetchone()
+    assert row is not None
+    return int(row["alike"]), {each: int(row[each.value]) for each in said}
+
+
+def unmet(tx: Transaction, since: datetime) -> list[Row]:
+    """How many were exhausted since then, by need, department and reason; the most frequent
+    first.
+    """
+    return tx.execute(
+        "SELECT need_code, department, reason_code, count(*) AS count FROM enquiries"
+        " WHERE state = 'exhausted' AND update_time > %s"
+        " GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3",
+        (since,),
+    ).fetchall()
+
+
+def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection[str]) -> list[str]:
+    """The enquiries for some contacts or persons in which somebody is asked, or that wait for a
+    referral.
+    """
+    rows = tx.execute(
+        f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s))"
+        " ORDER BY id",
+        (list(contact_ids), list(people)),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def told_to(tx: Transaction, organization_id: str, limit: int) -> list[str]:
+    """Returns enquiries of which an organisation has a copy that says something, at most
+    `limit`.
+    """
+    rows = tx.execute(
+        "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s"
+        " AND need_code IS NOT NULL ORDER BY enquiry_id LIMIT %s",
+        (organization_id, limit),
+    ).fetchall()
+    return [row["enquiry_id"] for row in rows]
+
+
+def open_of(tx: Transaction, organization_id: str) -> list[str]:
+    """Returns the open enquiries that an organisation asks: no more than one may have open."""
+    rows = tx.execute(
+        "SELECT id FROM enquiries WHERE organization_id = %s AND state = 'open' ORDER BY id",
+        (organization_id,),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def holders(tx: Transaction, her: Her) -> int:
+    """How many organisations hold what an enquiry says of her."""
+    row = tx.execute(
+        f"SELECT count(DISTINCT organization_id) AS count FROM enquiry_offers WHERE {COPIES}",
+        vars(her),
+    ).fetchone()
+    assert row is not None
+    return int(row["count"])
+
+
+def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Enquiries whose time is over, the earliest first; claimed for this transaction, so that two
+    processes take different ones.
+    """
+    rows = tx.execute(
+        "SELECT id FROM enquiries WHERE due_time IS NOT NULL"
+        " AND greatest(due_time, put_aside_time) <= %s"
+        " ORDER BY greatest(due_time, put_aside_time) LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now, limit),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+    """Has a clock that could not be fired wait until a moment."""
+    tx.execute("UPDATE enquiries SET put_aside_time = %s WHERE id = %s", (until, identifier))
+
+
+def next_time(tx: Transaction) -> datetime | None:
+    """When the time of any enquiry is over."""
+    row = tx.execute(
+        "SELECT min(greatest(due_time, put_aside_time)) AS next FROM enquiries"
+        " WHERE due_time IS NOT NULL"
+    ).fetchone()
+    return row["next"] if row else None
+
+
+UNMET_SINCE = timedelta(days=90)
+
+
+def content(row: Row) -> Content | None:
+    """What an enquiry or a copy says; None of one that was blanked."""
+    if row["need_code"] is None:
+        return None
+    values: Row = {
+        name: tuple(value) if isinstance(value := row[name], list) else value for name in _CONTENT
+    }
+    return Content(**values | {"urgency": Urgency(row["urgency"])})
+
+
+def offer(row: Row) -> Offer:
+    """A copy."""
+    return Offer(
+        **{name: row[name] for name in _OFFER},
+        content=content(row),
+        state=EnquiryState(row["state"]),
+    )
+
+
+def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
+    offers: dict[str, list[Offer]] = {row["id"]: [] for row in rows}
+    for row in tx.execute(
+        "SELECT * FROM enquiry_offers WHERE enquiry_id = ANY(%s) ORDER BY enquiry_id, service_id",
+        (list(offers),),
+    ):
+        offers[row["enquiry_id"]].append(offer(row))
+    enquiries = []
+    for row in rows:
+        said = content(row)
+        assert said is not None, "who asks keeps what was asked"
+        enquiries.append(
+            Enquiry(
+                **{name: row[name] for name in _PLAIN},
+                content=said,
+                state=EnquiryState(row["state"]),
+                left_out=tuple(Attribute(each) for each in row["left_out"]),
+                unsafe=Unsafe(
+                    row["unsafe_code"],
+                    tuple(row["excluded_organization_ids"]),
+                    tuple(row["unsafe_departments"]),
+                ),
+                offers=offers[row["id"]],
+            )
+        )
+    return enquiries
+
+
+_PERSON = "person_id = ANY(%(people)s)"
+
+
+_ENQUIRY = f"({_PERSON} OR contact_id = ANY(%(alone)s))"
+
+
+COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {_ENQUIRY})"
+"""The copies of those who are asked that still say something of her: without a need a copy is blank
+already.
+"""
+
+
+WAITS = "(state = 'open' OR (state = 'matched' AND referral_id = ''))"
+"""An enquiry for which somebody is asked, or whose taken offer waits for a referral."""

@@ -1,0 +1,147 @@
+"""Figures counted over the whole network; they leave this file only as counts."""
+
+from datetime import datetime
+from typing import Any
+
+from chassis.db import Row, Transaction
+from services.referrals.referrals.domain.figures import Cell
+from services.referrals.referrals.domain.lifecycle import LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER
+
+ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined'"
+"""What a receiver says first to who asks it for help, as the index of answers says it."""
+
+
+def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
+    """People whose file was opened in [start, end) and who got help: in all, by department of
+    origin, by country they were taken to, by need group, by month.
+    """
+    row = tx.execute(
+        "WITH helped AS (SELECT p.* FROM people p WHERE p.create_time >= %(start)s"
+        " AND p.create_time < %(end)s"
+        "   AND EXISTS (SELECT 1 FROM referrals r WHERE r.person_id = p.id"
+        " AND r.state IN ('completed', 'closed'))),"
+        " needs AS (SELECT DISTINCT r.person_id, left(r.need_code, 3) AS need FROM referrals r"
+        " JOIN helped h ON h.id = r.person_id"
+        "   WHERE r.state IN ('completed', 'closed'))"
+        " SELECT (SELECT count(*) FROM helped) AS assisted,"
+        " (SELECT coalesce(jsonb_object_agg(k, n), '{}')"
+        " FROM (SELECT department AS k, count(*) AS n FROM helped GROUP BY 1) t) AS by_department,"
+        " (SELECT coalesce(jsonb_object_agg(k, n), '{}')"
+        " FROM (SELECT exploitation_country AS k, count(*) AS n FROM helped"
+        " GROUP BY 1) t) AS by_country,"
+        " (SELECT coalesce(jsonb_object_agg(k, n), '{}')"
+        " FROM (SELECT to_char(create_time AT TIME ZONE 'UTC', 'YYYY-MM') AS k, count(*) AS n"
+        "   FROM helped GROUP BY 1) t) AS by_month,"
+        " (SELECT coalesce(jsonb_object_agg(need, n), '{}') FROM (SELECT need, count(*) AS n"
+        " FROM needs GROUP BY 1) t) AS by_need",
+        {"start": start, "end": end},
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def of_member(
+    tx: Transaction, organization_id: str, due_before: datetime, step: datetime
+) -> dict[str, int]:
+    """Counts live referrals, deadlines of its turn and open enquiries of an organisation, and its
+    files and running plans as of `step`.
+
+    Files and plans are at least one once there has been one, so that none looks like a few.
+    """
+    row = tx.execute(
+        "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s"
+        " AND state = ANY(%(live)s)) AS received_count,"
+        " (SELECT count(*) FROM referrals WHERE sender_organization_id = %(of)s"
+        " AND state = ANY(%(live)s)) AS sent_count,"
+        " (SELECT count(*) FROM referrals WHERE next_due_time < %(due)s"
+        " AND ((receiver_organization_id = %(of)s AND state = ANY(%(receivers)s))"
+        "   OR (sender_organization_id = %(of)s AND state = ANY(%(senders)s)))) AS due_count,"
+        " (SELECT count(*) FROM enquiries WHERE organization_id = %(of)s"
+        " AND state = 'open') AS asking_count,"
+        " (SELECT count(DISTINCT enquiry_id) FROM enquiry_offers WHERE organization_id = %(of)s"
+        " AND state = 'open' AND answer = '') AS asked_count,"
+        " (SELECT greatest(count(*) FILTER (WHERE NOT erased), least(count(*), 1)) FROM people"
+        "   WHERE organization_id = %(of)s AND create_time < %(step)s) AS most_people,"
+        " (SELECT greatest(count(*) FILTER (WHERE close_time IS NULL"
+        " OR close_time >= %(step)s), least(count(*), 1)) FROM plans"
+        "   WHERE organization_id = %(of)s AND create_time < %(step)s) AS most_plans",
+        {
+            "of": organization_id,
+            "due": due_before,
+            "step": step,
+            "live": [state.value for state in LIVE],
+            "receivers": [state.value for state in WAITS_FOR_RECEIVER],
+            "senders": [state.value for state in WAITS_FOR_SENDER],
+        },
+    ).fetchone()
+    assert row is not None
+    return dict(row)
+
+
+def response_times(tx: Transaction, since: datetime) -> list[Row]:
+    """For each organisation to which something was sent since then: how many, how many it answered,
+    and the median of the seconds until it did.
+    """
+    return tx.execute(
+        # Whoever was asked since then answered since then: both are read by their time, and nothing
+        # before it.
+        "WITH answered AS (SELECT referral_id, organization_id, min(time) AS time"
+        " FROM referral_events"
+        f"   WHERE time >= %(since)s AND verb IN ({ANSWERS}) GROUP BY 1, 2),"
+        " asked AS (SELECT r.receiver_organization_id AS organization_id, extract(epoch FROM a.time"
+        " - r.send_time) AS seconds"
+        "   FROM referrals r LEFT JOIN answered a ON a.referral_id = r.id"
+        " AND a.organization_id = r.receiver_organization_id"
+        "   WHERE r.send_time >= %(since)s AND r.state <> 'entered_in_error')"
+        " SELECT organization_id, count(*)::int AS sent, count(seconds)::int AS answered,"
+        " coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds), 0)::int AS median_seconds"
+        " FROM asked GROUP BY 1 ORDER BY count(seconds) = 0, median_seconds DESC, 1",
+        {"since": since},
+    ).fetchall()
+
+
+def counted_until(tx: Transaction) -> str:
+    """The last quarter that was counted; empty before the first."""
+    row = tx.execute("SELECT coalesce(max(until), '') AS until FROM figure_counts").fetchone()
+    assert row is not None
+    return str(row["until"])
+
+
+def completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
+    """People with whom a help was completed in [start, end).
+
+    Who is in a country that nobody noted, or had been taken to one, is in no cell.
+    """
+    rows = tx.execute(
+        "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter,"
+        " p.exploitation_country, p.country,"
+        " left(r.need_code, 3) AS need_group, count(DISTINCT p.id)::int AS people"
+        " FROM referral_events e JOIN referrals r ON r.id = e.referral_id"
+        " JOIN people p ON p.id = r.person_id"
+        " WHERE e.verb = 'completed' AND e.time >= %s AND e.time < %s"
+        " AND r.state <> 'entered_in_error'"
+        " AND p.country <> '' AND p.exploitation_country <> '' GROUP BY 1, 2, 3, 4",
+        (start, end),
+    )
+    return {_cell(row): row["people"] for row in rows}
+
+
+def keep(tx: Transaction, cells: dict[Cell, int], until: str, now: datetime) -> None:
+    """Keeps published cells, and up to where it was counted."""
+    for cell, people in cells.items():
+        tx.execute(
+            "INSERT INTO published_figures (quarter, exploitation_country, country, need_group,"
+            " people) VALUES (%s, %s, %s, %s, %s)",
+            (cell.quarter, cell.exploitation_country, cell.country, cell.need_group, people),
+        )
+    tx.execute("INSERT INTO figure_counts (until, count_time) VALUES (%s, %s)", (until, now))
+
+
+def kept(tx: Transaction) -> dict[Cell, int]:
+    """All published cells."""
+    rows = tx.execute("SELECT * FROM published_figures")
+    return {_cell(row): row["people"] for row in rows}
+
+
+def _cell(row: Row) -> Cell:
+    return Cell(row["quarter"], row["exploitation_country"], row["country"], row["need_group"])

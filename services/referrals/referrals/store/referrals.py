@@ -1,0 +1,477 @@
+"""Referrals with their clocks and history.
+
+Row-level security narrows every statement to what the transaction's scope may see.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound, Stale
+from keys.sealing import CannotOpen, Key
+from services.referrals.files.domain.person import Arrival, Coarse
+from services.referrals.files.domain.unsafe import NAMED, Unsafe
+from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind, Urgency
+from services.referrals.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.wire.facts import referral_facts
+
+# What a referral has is kept under the same name; what is not a word, a number or a time is said
+# apart.
+_APART = {
+    "coarse",
+    "state",
+    "urgency",
+    "delivered_need_codes",
+    "followed_up",
+    "following_id",
+    "clocks",
+    "events",
+    "unsafe",
+}
+_PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
+_COARSE = "age_band gender_code language dependants country department".split()
+_UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
+COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
+"""Of a referral's row: what `read` reads."""
+# Fixed words, joined once: no value ever becomes part of a statement's text.
+_INSERT = (
+    f"INSERT INTO referrals ({', '.join(COLUMNS)})"
+    f" VALUES ({', '.join(f'%({c})s' for c in COLUMNS)})"
+)
+_UPDATE = (
+    "UPDATE referrals SET"
+    f" {', '.join(f'{c} = %({c})s' for c in COLUMNS if c not in ('id', 'create_time'))}"
+    " WHERE id = %(id)s AND version = %(was)s"
+)
+
+
+def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referral:
+    """One referral in the scope of the transaction; NotFound otherwise.
+
+    `for_update` makes writers take turns.
+    """
+    row = tx.execute(
+        "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
+        (identifier,),
+    ).fetchone()
+    if row is None:
+        raise NotFound
+    return read(tx, [row])[0]
+
+
+def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
+    """Several, as far as the scope shows them."""
+    rows = (
+        tx.execute("SELECT * FROM referrals WHERE id = ANY(%s)", (list(identifiers),)).fetchall()
+        if identifiers
+        else []
+    )
+    return {referral.id: referral for referral in read(tx, rows)}
+
+
+def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
+    """Writes the referral, its clocks, its new events and their facts.
+
+    `key` (the person's) seals notes; it is needed only if there are any.
+    """
+    keep_all(tx, [referral], key)
+
+
+def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = None) -> None:
+    """The same of several, none with notes or all of one person: so many statements as for one."""
+    changed = [referral for referral in referrals if referral.events]
+    if not changed:
+        return
+    events = [(referral, referral.events) for referral in changed]
+    with tx.cursor() as cursor:
+        for statement, rows in (
+            (
+                _INSERT,
+                [_values_of(referral) for referral in changed if referral.events[0].version == 1],
+            ),
+            (
+                _UPDATE,
+                [_values_of(referral) for referral in changed if referral.events[0].version > 1],
+            ),
+        ):
+            if rows:
+                cursor.executemany(statement, rows)
+                if cursor.rowcount != len(rows):
+                    raise Stale
+        _write_clocks(tx, changed)
+        cursor.executemany(
+            "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time,"
+            " actor_kind, actor_id, organization_id, reason_code,"
+            " attribution, clock, note_sealed, changed_field_codes, arrival_sealed)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [_event_row(referral.id, event, key) for referral, new in events for event in new],
+        )
+    outbox.keep(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
+    tx.execute("SELECT pg_notify('clocks', '')")
+    for referral in changed:
+        referral.events = []
+
+
+def _values_of(referral: Referral) -> dict[str, Any]:
+    values = {name: getattr(referral, name) for name in _PLAIN} | asdict(referral.coarse)
+    return values | {
+        "state": referral.state.value,
+        "urgency": referral.urgency.value if referral.urgency else None,
+        "delivered_need_codes": list(referral.delivered_need_codes),
+        "next_due_time": referral.next_due_time,
+        "unsafe_code": referral.unsafe.code,
+        "unsafe_organization_ids": list(referral.unsafe.organization_ids),
+        "unsafe_departments": list(referral.unsafe.departments),
+        "was": referral.events[0].version - 1,
+    }
+
+
+def keep_clocks(tx: Transaction, referral: Referral) -> None:
+    """Writes the clocks of a referral to which nothing else happened: it stays the version that it
+    is.
+    """
+    _write_clocks(tx, [referral])
+    tx.execute(
+        "UPDATE referrals SET next_due_time = %s WHERE id = %s",
+        (referral.next_due_time, referral.id),
+    )
+    tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
+    rows = [
+        (
+            r.id,
+            number,
+            r.urgency.rank if r.urgency else 0,
+            c.kind.value,
+            *(getattr(c, name) for name in CLOCK),
+            c.next_time,
+        )
+        for r in referrals
+        for number, c in enumerate(r.clocks)
+    ]
+    if rows:
+        with tx.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO clocks (referral_id, number, rank, kind, start_time, due_time,"
+                " stop_time, pause_time, fired_percent, policy_version,"
+                " next_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (referral_id, number) DO UPDATE SET"
+                " rank = excluded.rank, start_time = excluded.start_time, due_time ="
+                " excluded.due_time, stop_time = excluded.stop_time,"
+                " pause_time = excluded.pause_time, fired_percent = excluded.fired_percent,"
+                " next_time = excluded.next_time"
+                " WHERE clocks IS DISTINCT FROM excluded",
+                rows,
+            )
+
+
+def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ...]:
+    sealed = arrival = None
+    if event.note:
+        assert key is not None
+        sealed = key.seal(event.note, _context(referral_id, event.version, "note"))
+    if event.arrival:
+        assert key is not None
+        arrival = key.seal(
+            json.dumps(asdict(event.arrival)), _context(referral_id, event.version, "arrival")
+        )
+    return (
+        referral_id,
+        event.version,
+        event.verb,
+        event.from_state.value,
+        event.to_state.value,
+        event.time,
+        event.actor.kind,
+        event.actor.id,
+        event.actor.organization_id,
+        event.reason_code,
+        event.attribution,
+        event.clock.value if event.clock else "",
+        sealed,
+        list(event.changed_field_codes),
+        arrival,
+    )
+
+
+def _context(referral_id: str, version: int, what: str) -> str:
+    return f"referral_events/{referral_id}/{version}/{what}"
+
+
+def events(
+    tx: Transaction, referral_id: str, key: Key | None, *, with_notes: bool = True
+) -> list[Event]:
+    """The history, oldest first; how she arrives is opened when a key is given, and notes where
+    they are asked for.
+    """
+    rows = tx.execute(
+        "SELECT * FROM referral_events WHERE referral_id = %s ORDER BY version", (referral_id,)
+    ).fetchall()
+    return [read_event(row, key, with_notes=with_notes) for row in rows]
+
+
+def read_event(row: Row, key: Key | None, *, with_notes: bool = True) -> Event:
+    """An event, opened when a key is given; without its note where that is not asked for.
+
+    One that does not open keeps no other from being read.
+    """
+    note, arrival = _opened(row, key if with_notes else None, "note"), _opened(row, key, "arrival")
+    return Event(
+        row["version"],
+        row["verb"],
+        State(row["from_state"]),
+        State(row["to_state"]),
+        row["time"],
+        Actor(row["actor_kind"], row["actor_id"], row["organization_id"]),
+        row["reason_code"],
+        row["attribution"],
+        DeadlineKind(row["clock"]) if row["clock"] else None,
+        note or "",
+        note is None,
+        tuple(row["changed_field_codes"]),
+        Arrival(**json.loads(arrival)) if arrival else None,
+    )
+
+
+def _opened(row: Row, key: Key | None, what: str) -> str | None:
+    """Returns the sealed text of an event, "" if there is none, None if it does not open."""
+    if row[f"{what}_sealed"] is None:
+        return ""
+    if key is None:
+        return None
+    try:
+        return key.open(row[f"{what}_sealed"], _context(row["referral_id"], row["version"], what))
+    except CannotOpen as damaged:
+        damaged.alarm()
+        return None
+
+
+def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
+    """Live referrals of a person; only those that stand on a receipt, if one is given."""
+    rows = tx.execute(
+        "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s)"
+        " AND state = ANY(%s) ORDER BY id",
+        (person_id, receipt_id, receipt_id, [state.value for state in LIVE]),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
+    """Referrals for which a worker of their receiver answers, at most `limit`."""
+    rows = tx.execute(
+        "SELECT id FROM referrals WHERE responsible_worker_id = %s AND state = ANY(%s) ORDER BY id"
+        " LIMIT %s FOR UPDATE",
+        (worker_id, [state.value for state in BY_VERB["assign"].sources], limit),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def named_unsafe(
+    tx: Transaction, sender_id: str, person_id: str, contact_id: str, besides: str = ""
+) -> list[Unsafe]:
+    """Returns what a person, or whoever speaks in a contact, named as not safe in enquiries and
+    referrals of one sender; not those of the referral `besides`.
+    """
+    rows = tx.execute(
+        "SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments"
+        " FROM referrals"
+        " WHERE person_id = %(person)s AND sender_organization_id = %(sender)s AND id <> %(id)s"
+        " AND unsafe_code = %(named)s"
+        " UNION ALL SELECT excluded_organization_ids, unsafe_departments FROM enquiries"
+        " WHERE organization_id = %(sender)s"
+        " AND ((person_id <> '' AND person_id = %(person)s) OR (contact_id <> ''"
+        " AND contact_id = %(contact)s))"
+        " AND (excluded_organization_ids <> '{}' OR unsafe_departments <> '{}')",
+        {
+            "person": person_id,
+            "sender": sender_id,
+            "id": besides,
+            "contact": contact_id,
+            "named": NAMED,
+        },
+    )
+    return [Unsafe(NAMED, tuple(row["organizations"]), tuple(row["departments"])) for row in rows]
+
+
+def to_tell_of_standing(
+    tx: Transaction, organization_id: str, limit: int, *, out: bool
+) -> list[str]:
+    """Live referrals with another organisation of which the other side was not told yet that this
+    one is out, or is back; at most `limit`.
+    """
+    rows = tx.execute(
+        "SELECT id FROM referrals WHERE (sender_organization_id = %(of)s"
+        " OR receiver_organization_id = %(of)s)"
+        " AND sender_organization_id <> receiver_organization_id AND state = ANY(%(live)s)"
+        " AND (%(of)s = ANY(sides_out)) <> %(out)s"
+        " ORDER BY id LIMIT %(limit)s FOR UPDATE",
+        {
+            "of": organization_id,
+            "live": [state.value for state in LIVE],
+            "out": out,
+            "limit": limit,
+        },
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
+    """The referrals of some persons, oldest first."""
+    rows = tx.execute(
+        "SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id",
+        (list(people),),
+    ).fetchall()
+    return read(tx, rows)
+
+
+def senders_before_withdrawal(
+    tx: Transaction, person_id: str, receiver_organization_id: str
+) -> list[str]:
+    """Who asked a receiver for help in the name of a person who then took that back; empty when she
+    never did.
+    """
+    rows = tx.execute(
+        "SELECT s.actor_id FROM referrals r JOIN referral_events s ON s.referral_id = r.id"
+        " AND s.verb = 'sent'"
+        " WHERE r.person_id = %s AND r.receiver_organization_id = %s"
+        " AND r.state = 'consent_withdrawn'"
+        " UNION SELECT recorded_by_worker_id FROM receipts WHERE person_id = %s"
+        " AND recipient_organization_id = %s AND withdraw_time IS NOT NULL",
+        (person_id, receiver_organization_id, person_id, receiver_organization_id),
+    ).fetchall()
+    return [row["actor_id"] for row in rows]
+
+
+def of_contact(tx: Transaction, contact_id: str, *, for_update: bool = False) -> list[Referral]:
+    """The referrals made for a contact."""
+    rows = tx.execute(
+        "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id"
+        + (" FOR UPDATE" if for_update else ""),
+        (contact_id,),
+    ).fetchall()
+    return read(tx, rows)
+
+
+def count_sent(tx: Transaction, organization_id: str) -> int:
+    """How many referrals an organisation has ever sent."""
+    row = tx.execute(
+        "SELECT count(*) AS n FROM referrals WHERE sender_organization_id = %s"
+        " AND send_time IS NOT NULL",
+        (organization_id,),
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Referrals of which a clock reaches a level, the most urgent first, of those the longest due;
+    claimed for this transaction: two processes take different ones.
+    """
+    identifiers = list[str]()
+    for rank in sorted((urgency.rank for urgency in Urgency), reverse=True):
+        # One rank after the other, in the order of an index: of all at once the planner sorts
+        # whatever is due, at each turn again.
+        rows = tx.execute(
+            "SELECT id FROM clocks JOIN referrals ON id = referral_id WHERE rank = %s"
+            " AND next_time <= %s ORDER BY next_time LIMIT %s"
+            " FOR UPDATE OF referrals SKIP LOCKED",
+            (rank, now, limit - len(identifiers)),
+        ).fetchall()
+        identifiers += [row["id"] for row in rows]
+        if len(identifiers) == limit:
+            break
+    return list(dict.fromkeys(identifiers))
+
+
+def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
+    """Referrals that this transaction has claimed, in that order."""
+    rows = tx.execute(
+        "SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)
+    ).fetchall()
+    return read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
+
+
+def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+    """Has the due clocks of a referral wait until a moment; what they have told and when they are
+    due stays.
+    """
+    tx.execute(
+        "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
+        (until, identifier, now),
+    )
+
+
+def next_clock_time(tx: Transaction) -> datetime | None:
+    """When the next level of any clock is reached."""
+    row = tx.execute(
+        "SELECT min(next_time) AS next FROM clocks WHERE next_time IS NOT NULL"
+    ).fetchone()
+    return row["next"] if row else None
+
+
+def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
+    """Referrals from their rows (COLUMNS), in that order, with their clocks."""
+    clocks: dict[str, list[Deadline]] = {}
+    following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
+    if rows:
+        clock_rows: Iterable[Row] = tx.execute(
+            "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
+            ([row["id"] for row in rows],),
+        )
+        for c in clock_rows:
+            clocks.setdefault(c["referral_id"], []).append(
+                Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in CLOCK})
+            )
+    return [
+        Referral(
+            **{name: row[name] for name in _PLAIN},
+            coarse=Coarse(**{name: row[name] for name in _COARSE}),
+            state=State(row["state"]),
+            urgency=Urgency(row["urgency"]) if row["urgency"] else None,
+            delivered_need_codes=tuple(row["delivered_need_codes"]),
+            clocks=clocks.get(row["id"], []),
+            unsafe=Unsafe(
+                row["unsafe_code"],
+                tuple(row["unsafe_organization_ids"]),
+                tuple(row["unsafe_departments"]),
+            ),
+            following_id=following.get(row["id"], ("", False))[0],
+            followed_up=following.get(row["id"], ("", False))[1],
+        )
+        for row in rows
+    ]
+
+
+def note_following(tx: Transaction, referral: Referral) -> None:
+    """What follows it, as far as the scope shows it: of one that came back just now that was not
+    asked before.
+    """
+    referral.following_id, referral.followed_up = _following(tx, [referral.id]).get(
+        referral.id, (referral.following_id, False)
+    )
+
+
+def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, bool]]:
+    """Of those on which another referral of the same sender is based, as far as the scope shows it:
+    which, and whether it was sent. A sent one first.
+    """
+    if not identifiers:
+        return {}
+    rows = tx.execute(
+        "SELECT DISTINCT ON (referrals.id) referrals.id, next.id AS following_id, next.send_time IS"
+        " NOT NULL AS sent FROM referrals"
+        " JOIN referrals next ON next.based_on_id = referrals.id"
+        " AND next.sender_organization_id = referrals.sender_organization_id"
+        " AND next.based_on_id <> '' AND next.state <> 'entered_in_error'"
+        " WHERE referrals.id = ANY(%s)"
+        " ORDER BY referrals.id, next.send_time IS NULL, next.create_time DESC",
+        (identifiers,),
+    )
+    return {row["id"]: (row["following_id"], row["sent"]) for row in rows}

@@ -1,0 +1,404 @@
+"""Enquiries.
+
+Who asks works with the whole; who is asked with its own copies, and what follows from its answer is
+done for it.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from chassis.audit import Entry
+from chassis.clock import AHEAD
+from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
+from chassis.errors import Conflict, Invalid, NotFound, Stale
+from chassis.guesses import Budget, Guesses, Origin
+from chassis.ids import is_id, new_id, object_id
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import PageTokens, optional_id, page_size, timestamp, version, word
+from keys.sealing import Keyring
+from protos.referrals.v1 import enquiries_pb2 as pb
+from protos.referrals.v1 import referrals_pb2
+from services.referrals.files.domain.unsafe import Unsafe
+from services.referrals.files.store.people import People
+from services.referrals.line.store import contacts
+from services.referrals.network.domain.codes import REACHED_BY_OVERRIDE
+from services.referrals.network.domain.deadline import (
+    Calendar,
+    DeadlineKind,
+    check_urgency,
+    due_time,
+)
+from services.referrals.network.domain.service import Attribute, Service
+from services.referrals.network.store import members
+from services.referrals.network.usecases.deadlines import fire_each, singly
+from services.referrals.network.usecases.policies import Policies
+from services.referrals.referrals.domain import enquiry as rules
+from services.referrals.referrals.domain.enquiry import (
+    Content,
+    Enquiry,
+    EnquiryEvent,
+    EnquiryState,
+    Received,
+)
+from services.referrals.referrals.store import enquiries, referrals
+from services.referrals.referrals.wire.enquiries import (
+    ATTRIBUTES,
+    STATES,
+    asked_message,
+    named,
+    received_message,
+)
+from services.referrals.referrals.wire.enquiries import content as parse_content
+from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
+
+# enquiries that one transaction closes because a member is on probation: far below its ten seconds
+_STOPPED = 100
+OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
+"""Previews of one worker: enough for a busy night, too few to search the count for somebody."""
+
+
+class Enquiries:
+    """Each method answers the rpc of its name."""
+
+    def __init__(
+        self,
+        people: People,
+        looks: Guesses,
+        policies: Policies,
+        keyring: Keyring,
+        pages: PageTokens,
+    ) -> None:
+        """With `keyring` the noise of a count is made."""
+        self._people = people
+        self._looks = looks
+        self._policies = policies
+        self._keyring = keyring
+        self._pages = pages
+
+    def PreviewEnquiry(self, request: pb.PreviewEnquiryRequest, call: Call) -> pb.EnquiryPreview:
+        """What would be told, before it is, and to how many; it is counted, for a count can be
+        searched.
+        """
+        tx, caller, content, unsafe = (
+            call.tx,
+            call.caller,
+            parse_content(request.content),
+            named(request),
+        )
+        contact_id, person_id = (
+            optional_id(request.contact_id, "contact_id"),
+            optional_id(request.person_id, "person_id"),
+        )
+        content.check()
+        self._looks.count(caller.id, Origin(), call.clock.now())
+        services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
+        unused = rules.unused(content, services)
+        content = content if request.keep_unused else content.without(unused)
+        # the network's open cases are counted, and a count is all that leaves
+        elevate_to_system_scope(tx)
+        alike, coarser = self.similar(tx, content, caller.organization_id)
+        return pb.EnquiryPreview(
+            service_count=len(services),
+            organization_count=len({service.organization_id for service in services}),
+            few=alike < rules.FEW,
+            similar_cases=alike,
+            coarser_attribute=ATTRIBUTES.number(coarser),
+            unused_attributes=[ATTRIBUTES.number(each) for each in unused],
+            due_time=timestamp(
+                due_time(
+                    DeadlineKind.ACKNOWLEDGE,
+                    content.urgency,
+                    call.clock.now(),
+                    self._calendar(tx, content),
+                )
+            ),
+        )
+
+    def similar(
+        self, tx: Transaction, content: Content, organization_id: str
+    ) -> tuple[int, Attribute | None]:
+        """How many other members have a case like hers, as it may be told, and the attribute to
+        leave out where they are few. In the scope of the whole service.
+        """
+        alike: list[int] = []
+        without = dict.fromkeys(content.said, 0)
+        for question in content.questions:
+            count, counts = enquiries.count_alike(tx, question, organization_id)
+            alike.append(self._told(count, question))
+            for attribute, other in counts.items():
+                without[attribute] = max(
+                    without[attribute], self._told(other, question.without([attribute]))
+                )
+        return max(alike), rules.coarser(max(alike), without)
+
+    def _told(self, count: int, question: Content) -> int:
+        return rules.told(
+            count, self._keyring.fingerprint(question.asked.encode(), "similar cases")
+        )
+
+    def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
+        """Asks all at once.
+
+        What no service decides by is left out, unless the caller wants it said.
+        """
+        tx, caller, now, content, unsafe = (
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            parse_content(request.content),
+            parse_unsafe(request),
+        )
+        contact_id, person_id = (
+            optional_id(request.contact_id, "contact_id"),
+            optional_id(request.person_id, "person_id"),
+        )
+        content.check()
+        unsafe.check("excluded_organization_ids")
+        if person_id:
+            self._check_person(tx, caller, person_id)
+        if contact_id:
+            reason = word(
+                referrals_pb2.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
+            )
+            contacts.check_known(tx, contact_id)
+            check_urgency(content.urgency, contacts.answers_of(tx, contact_id)[0].urgency(), reason)
+            if reason:
+                call.trail.append(
+                    Entry(
+                        "lower_urgency",
+                        person_id,
+                        content.need_code,
+                        (f"contact:{contact_id}", reason),
+                    )
+                )
+        self._check_limit(tx, caller.organization_id, now)
+        services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
+        if not services:
+            raise Conflict("service_unknown")
+        enquiry = Enquiry.open(
+            new_id(),
+            (caller.organization_id, caller.id if caller.kind == "worker" else ""),
+            content,
+            services,
+            now,
+            self._calendar(tx, content),
+            left_out=() if request.keep_unused else rules.unused(content, services),
+            unsafe=unsafe,
+            contact_id=contact_id,
+            person_id=person_id,
+        )
+        enquiries.keep(tx, enquiry)
+        return asked_message(enquiry)
+
+    def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
+        """The whole for who asks, its own copies for who is asked; NotFound for anybody else."""
+        identifier = object_id(request.id)
+        try:
+            return asked_message(enquiries.get(call.tx, identifier))
+        except NotFound:
+            return received_message(self._received(call.tx, call.caller, identifier))
+
+    def ListEnquiries(
+        self, request: pb.ListEnquiriesRequest, call: Call
+    ) -> pb.ListEnquiriesResponse:
+        """A page of what the caller's organisation asks, or of what was put to it; a member on
+        probation is asked nothing.
+        """
+        if request.box not in pb.EnquiryBox.values():
+            raise Invalid(("box", "unknown_code"))
+        tx, own, waiting = call.tx, call.caller.organization_id, request.waiting_for_me
+        states = STATES.members(request.states, "states")
+        of = {
+            name: optional_id(getattr(request, name), name) for name in ("contact_id", "person_id")
+        }
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        if request.box != pb.ENQUIRY_BOX_RECEIVED:
+            asked, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
+            messages = [asked_message(enquiry) for enquiry in asked]
+        elif members.on_probation(tx, own):
+            messages, more = [], None
+        else:
+            received, more = enquiries.received(tx, own, states, size, after, waiting=waiting)
+            messages = [
+                received_message(_received(identifier, rows)) for identifier, rows in received
+            ]
+        return pb.ListEnquiriesResponse(
+            enquiries=messages, next_page_token=self._pages.token(request, more)
+        )
+
+    def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
+        """One of the caller's services says what it could do."""
+        tx, caller, identifier, based_on = (
+            call.tx,
+            call.caller,
+            object_id(request.id),
+            version(request.etag),
+        )
+        service_id, answer = (
+            object_id(request.service_id),
+            word(pb.OfferAnswer, request.answer, "answer"),
+        )
+        reason_code = word(referrals_pb2.DeclineReason, request.reason_code, "reason_code")
+        self._received(tx, caller, identifier)  # or it is not there
+        elevate_to_system_scope(tx)  # what follows from an answer is the asker's
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+        seen = self._received(tx, caller, identifier)
+        if (
+            all(offer.state is EnquiryState.OPEN for offer in seen.offers)
+            and seen.version != based_on
+        ):
+            raise Stale
+        enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
+        enquiries.keep(tx, enquiry)
+        return received_message(self._received(tx, caller, identifier))
+
+    def TakeOffer(self, request: pb.TakeOfferRequest, call: Call) -> pb.Enquiry:
+        """Takes an offer: of two at once the second finds it taken."""
+        answer = word(pb.OfferAnswer, request.answer, "answer")
+        identifier, service_id = (
+            object_id(request.id),
+            optional_id(request.service_id, "service_id"),
+        )
+        enquiry = enquiries.get(call.tx, identifier, for_update=True)
+        enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
+        enquiries.keep(call.tx, enquiry)
+        return asked_message(enquiry)
+
+    def CancelEnquiry(self, request: pb.CancelEnquiryRequest, call: Call) -> pb.Enquiry:
+        """Stops asking."""
+        identifier, based_on = object_id(request.id), version(request.etag)
+        enquiry = enquiries.get(call.tx, identifier, for_update=True)
+        if enquiry.state is EnquiryState.OPEN and enquiry.version != based_on:
+            raise Stale
+        enquiry.cancel(rules.BY_ASKER, call.clock.now(), call.caller.organization_id)
+        enquiries.keep(call.tx, enquiry)
+        return asked_message(enquiry)
+
+    def ListUnmetNeeds(
+        self, request: pb.ListUnmetNeedsRequest, call: Call
+    ) -> pb.ListUnmetNeedsResponse:
+        """What the network lacks, as counts of the whole of it."""
+        elevate_to_system_scope(call.tx)
+        rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
+        return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
+        """Ends or tells of what is due; returns the events."""
+
+        def fire(identifier: str) -> list[EnquiryEvent]:
+            enquiry = enquiries.get(tx, identifier, for_update=True)
+            enquiry.fire(now, self._calendar(tx, enquiry.content))
+            events = list(enquiry.events)
+            enquiries.keep(tx, enquiry)
+            return events
+
+        return fire_each(
+            tx,
+            now,
+            "enquiries",
+            "enquiry_id",
+            enquiries.due(tx, now, limit),
+            singly(fire),
+            enquiries.put_aside,
+        )
+
+    def _check_person(self, tx: Transaction, caller: Caller, person_id: str) -> None:
+        self._people.hold(tx, person_id)  # or she could be erased meanwhile
+        person = self._people.get(tx, person_id)
+        if person.organization_id != caller.organization_id:
+            raise NotFound
+        person.check_not_erased()
+
+    def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
+        most_open, most_a_day = rules.MOST_OPEN, rules.MOST_A_DAY
+        if members.on_probation(tx, organization_id):
+            most_open, most_a_day = rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION
+        # or two that are made at once would both be the last
+        take_turn(tx, f"enquiries/{organization_id}")
+        unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
+        if unanswered >= most_open or made >= most_a_day:
+            raise Conflict("too_many_enquiries")
+
+    @staticmethod
+    def _asked(
+        tx: Transaction,
+        caller: Caller,
+        service_ids: Sequence[str],
+        unsafe: Unsafe,
+        person_id: str,
+        contact_id: str,
+    ) -> list[Service]:
+        """Returns those of the services that may be asked: none that she names now, or named to the
+        caller's organisation before.
+
+        To whoever may hold her, charge her or send her away nothing is told that she did not allow.
+        """
+        unsafe = unsafe.besides(
+            referrals.named_unsafe(tx, caller.organization_id, person_id, contact_id)
+        )
+        return [
+            service
+            for service, kind, department in members.services(
+                tx, [each for each in service_ids if is_id(each)], caller.organization_id
+            )
+            if kind in REACHED_BY_OVERRIDE
+            and service.organization_id != caller.organization_id
+            and not unsafe.names(service.organization_id, department)
+        ]
+
+    @staticmethod
+    def _received(tx: Transaction, caller: Caller, identifier: str) -> Received:
+        if members.on_probation(tx, caller.organization_id):
+            raise NotFound
+        return _received(identifier, enquiries.copies_of(tx, caller.organization_id, identifier))
+
+    def _calendar(self, tx: Transaction, content: Content) -> Calendar:
+        return self._policies.calendar(tx, content.country, content.department)
+
+
+def _received(identifier: str, rows: list[Row]) -> Received:
+    return Received(
+        identifier,
+        [enquiries.offer(row) for row in rows],
+        rows[0]["create_time"],
+        rows[0]["due_time"],
+    )
+
+
+def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
+    """Closes what a member on probation is asked, and what it asks of shelters; says whether there
+    may be more. In the scope of the whole service.
+    """
+    told = enquiries.told_to(tx, organization_id, _STOPPED)
+    for identifier in told + enquiries.open_of(tx, organization_id):
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+        if enquiry.organization_id == organization_id:
+            gone = members.shelters(tx, [offer.service_id for offer in enquiry.offers])
+        else:
+            gone = {
+                offer.service_id
+                for offer in enquiry.offers
+                if offer.organization_id == organization_id
+            }
+        enquiry.stop_asking(gone, now)
+        enquiries.keep_copies(tx, enquiry)
+        enquiries.keep(tx, enquiry)
+    return len(told) == _STOPPED
+
+
+def cancel_of(
+    tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]
+) -> None:
+    """She took back what she had allowed, or was erased: nobody is asked for her any more.
+
+    In the scope of the whole service.
+    """
+    for identifier in enquiries.waiting_of(tx, contact_ids, people):
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+        if enquiry.waits:
+            enquiry.withdraw(now)
+            enquiries.keep(tx, enquiry)

@@ -1,0 +1,122 @@
+"""Figures that are safe to publish."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from chassis.db import Transaction, elevate_to_system_scope, take_turn
+from chassis.ids import object_id
+from chassis.rpc import Call
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.network.domain.counts import SMALLEST, at_most, time_step_of
+from services.referrals.referrals.domain.figures import (
+    Question,
+    answer,
+    end_of,
+    last_settled,
+    published,
+)
+from services.referrals.referrals.store import figures
+
+PILOT_START = datetime(2006, 1, 1, tzinfo=UTC)
+PILOT_END = datetime(2006, 11, 1, tzinfo=UTC)
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+
+RECENT = timedelta(days=30)
+"""How far back the time to answer is looked at: what stands there is about how things go now."""
+
+
+class Statistics:
+    """Each method answers the rpc of its name. Counts only."""
+
+    def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
+        """The pilot's figures, counted from the files: January to October 2006."""
+        return pilot(call.tx)
+
+    def GetFigures(self, request: pb.GetFiguresRequest, call: Call) -> pb.Figures:
+        """What is published of the network, as far as it is asked for.
+
+        Whoever asks first after a quarter has settled has it counted.
+        """
+        tx, now, question = (
+            call.tx,
+            call.clock.now(),
+            Question(request.period, request.country, request.need_group_code),
+        )
+        question.check()
+        if figures.counted_until(tx) < last_settled(now):
+            _count(tx, now)
+        until = figures.counted_until(tx)
+        counts = answer(figures.kept(tx), until, question)
+        return pb.Figures(
+            counted_until=until,
+            total=counts.total,
+            by_quarter=_figures(counts.by_quarter),
+            by_exploitation_country=_figures(counts.by_exploitation_country),
+            by_country=_figures(counts.by_country),
+            by_need_group=_figures(counts.by_need_group),
+            routes=[
+                pb.Route(exploitation_country=start, country=end, count=count)
+                for (start, end), count in counts.routes
+            ],
+            periods=counts.years,
+            countries=counts.countries,
+            need_group_codes=counts.need_groups,
+        )
+
+    def GetResponseTimes(self, request: pb.GetResponseTimesRequest, call: Call) -> pb.ResponseTimes:
+        """How soon each organisation answered what was sent to it lately, the slowest first."""
+        elevate_to_system_scope(call.tx)
+        rows = figures.response_times(call.tx, call.clock.now() - RECENT)
+        return pb.ResponseTimes(organizations=[pb.ResponseTime(**row) for row in rows])
+
+    def CountMemberWork(self, request: pb.CountMemberWorkRequest, call: Call) -> pb.MemberWork:
+        """Counts what waits for a member or is waited for by it; what tells of persons' files and
+        plans in steps of five, as of the last full six hours.
+        """
+        organization_id, now = object_id(request.organization_id), call.clock.now()
+        elevate_to_system_scope(call.tx)
+        counts = figures.of_member(
+            call.tx, organization_id, now + timedelta(days=1), time_step_of(now)
+        )
+        steps = {name: at_most(counts[name]) for name in ("most_people", "most_plans")}
+        return pb.MemberWork(**counts | steps)
+
+
+def pilot(tx: Transaction) -> pb.PilotFigures:
+    """The pilot's figures. Its two totals were published by IOM then, and are given as they are."""
+    elevate_to_system_scope(tx)
+    counted = figures.assisted(tx, PILOT_START, PILOT_END)
+    return pb.PilotFigures(
+        assisted=counted["assisted"],
+        from_chinandega=counted["by_department"].get("NI-CI", 0),
+        period_start="2006-01",
+        period_end="2006-10",
+        by_country=_safe(counted["by_country"]),
+        by_department=_safe(counted["by_department"]),
+        by_month=_safe(counted["by_month"]),
+        by_need_group=_safe(counted["by_need"]),
+    )
+
+
+def _count(tx: Transaction, now: datetime) -> None:
+    """Counts what ended since the last time, once: who comes at the same moment waits, and finds it
+    done.
+    """
+    take_turn(tx, "figures")
+    before, until = figures.counted_until(tx), last_settled(now)
+    if before < until:
+        elevate_to_system_scope(tx)
+        counts = figures.completed(tx, end_of(before) if before else BEFORE_ALL, end_of(until))
+        figures.keep(tx, published(counts), until, now)
+
+
+def _safe(counts: dict[str, int]) -> list[pb.Figure]:
+    return _figures(
+        (code, count if count >= SMALLEST else -1)
+        for code, count in sorted(counts.items())
+        if code and count
+    )
+
+
+def _figures(rows: Iterable[tuple[str, int]]) -> list[pb.Figure]:
+    return [pb.Figure(code=code, count=count) for code, count in rows]

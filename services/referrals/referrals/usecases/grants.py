@@ -1,0 +1,171 @@
+"""Grants: what a caller may open of a person now, by her file, a receipt or an emergency access."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
+from chassis.second import refusal
+from chassis.tokens import Caller
+from services.referrals.files.domain.consent import Grant
+from services.referrals.files.domain.person import FieldGroup, Person
+from services.referrals.files.store import emergencies
+from services.referrals.files.store.people import People
+from services.referrals.files.store.receipts import Receipts
+from services.referrals.network.domain import codes
+from services.referrals.network.store import members
+from services.referrals.referrals.domain.lifecycle import LIVE
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store import referrals
+
+
+class Grants:
+    """Every method runs in the transaction `tx` and its scope."""
+
+    def __init__(self, people: People, receipts: Receipts) -> None:
+        self._people = people
+        self._receipts = receipts
+
+    def of_person(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        person_id: str,
+        purpose: str,
+        groups: frozenset[FieldGroup],
+        referral_id: str,
+    ) -> Grant:
+        """What this caller may open of a person now: all that is asked for, or a refusal.
+
+        Those who work with people, of the organisation that holds the file; or of the receiver of a
+        live referral, on the receipt on which it stands.
+        """
+        check_opens_people(tx, caller)
+        person = self._people.get(tx, person_id)
+        if person.organization_id == caller.organization_id:
+            person.check_not_erased()
+            return Grant.of_file(person, caller.organization_id)
+        if not referral_id:
+            raise Invalid(("referral_id", "required"))
+        referral = referrals.get(tx, referral_id)
+        if referral.person_id != person.id or not _receives(caller, referral):
+            raise NotFound
+        person.check_not_erased()
+        try:
+            grant = self._of_receipt(tx, caller, now, referral, purpose, groups)
+        except Conflict:
+            emergency = emergencies.live_of(tx, caller.id, referral.id, now)
+            if emergency is None:
+                raise
+            check_reached(tx, caller.organization_id)
+            grant = emergency.opens(caller.id, groups, now)
+        if grant.person_id != person.id:
+            raise Conflict("receipt_missing")
+        return grant
+
+    def _of_receipt(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        referral: Referral,
+        purpose: str,
+        groups: frozenset[FieldGroup],
+    ) -> Grant:
+        if not referral.receipt_id:
+            raise Conflict("receipt_missing")
+        receipt = self._receipts.get(tx, referral.receipt_id)
+        if receipt.is_override:
+            check_reached(tx, caller.organization_id)
+        return receipt.opens(caller.organization_id, purpose, groups, now)
+
+    def consent_covers(
+        self, tx: Transaction, caller: Caller, now: datetime, referral: Referral
+    ) -> bool:
+        """Whether a receipt opens anything of her, beside her first name, for the need of this
+        referral.
+        """
+        try:
+            grant = self._of_receipt(tx, caller, now, referral, referral.need_code, frozenset())
+        except Conflict:
+            return False
+        return not grant.first_name_only
+
+    def of_contact(
+        self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person
+    ) -> Grant:
+        """The field group by which she is contacted, for the need of this referral.
+
+        Whoever holds her file has it as it stands there.
+        """
+        if person.organization_id == caller.organization_id:
+            return Grant.of_file(person, caller.organization_id)
+        return self.of_person(
+            tx,
+            caller,
+            now,
+            referral.person_id,
+            referral.need_code,
+            frozenset({FieldGroup.CONTACT}),
+            referral.id,
+        )
+
+    def party(self, tx: Transaction, caller: Caller, referral: Referral) -> Person:
+        """The person of a referral, for the organisation that holds her file, and for the receiver
+        while it is live; NotFound for anybody else.
+        """
+        person = self._people.get(tx, referral.person_id)
+        if person.organization_id != caller.organization_id and not _receives(caller, referral):
+            raise NotFound
+        person.check_not_erased()
+        return person
+
+
+def check_may_override(caller: Caller) -> None:
+    """Only somebody with this right acts for a person who was not asked."""
+    if not caller.has("EMERGENCY") and "referrals.override" not in caller.scopes:
+        raise NotAllowed("right_missing")
+
+
+def check_reached(tx: Transaction, organization_id: str) -> None:
+    """To whoever may hold her, charge her or send her away only with a receipt that names it."""
+    if members.organization(tx, organization_id)[1] not in codes.REACHED_BY_OVERRIDE:
+        raise Conflict("receipt_missing")
+
+
+def check_after_withdrawal(
+    tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str
+) -> None:
+    """After she took back what the receiver had, only for a danger that has come since, and by a
+    second person beside each who had sent.
+    """
+    before = referrals.senders_before_withdrawal(
+        tx, referral.person_id, referral.receiver_organization_id
+    )
+    if before and (
+        reason != "danger_after_withdrawal" or any(refusal(caller, each) for each in before)
+    ):
+        raise Conflict("override_after_withdrawal")
+    if reason == "danger_after_withdrawal" and not before:
+        raise Invalid((field, "unknown_code"))  # nothing was withdrawn
+
+
+def _receives(caller: Caller, referral: Referral) -> bool:
+    return referral.receiver_organization_id == caller.organization_id and referral.state in LIVE
+
+
+def check_opens_people(tx: Transaction, caller: Caller) -> None:
+    """Who works with people may open one, if anybody of theirs may."""
+    if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
+        raise NotAllowed("right_missing")
+    check_knows_people(tx, caller)
+
+
+def check_knows_people(tx: Transaction, caller: Caller) -> None:
+    """Who steers or checks the network never hears who somebody is, nor does a member on
+    probation.
+    """
+    if caller.has("COORDINATOR") or caller.has("AUDITOR"):
+        raise NotAllowed("right_missing")
+    if members.on_probation(tx, caller.organization_id):
+        raise NotAllowed("member_on_probation")

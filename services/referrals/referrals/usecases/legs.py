@@ -1,0 +1,33 @@
+"""What referrals ask of the plans that they may be legs of.
+
+A plan knows its referrals, and a referral knows no plan: `plans` stands above this capability and
+keeps this promise.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from chassis.db import Transaction
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
+
+
+class Legs(Protocol):
+    """The legs of plans. Each method lifts the scope of its transaction."""
+
+    def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
+        """Moves the steps of plans on by the referrals that have moved, all of which are locked."""
+
+    def check_receipt(self, tx: Transaction, referral: Referral) -> None:
+        """Refuses a receipt on which another leg of the same plan stands."""
+
+    def legs_of(
+        self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
+    ) -> Sequence[pb.Leg]:
+        """Returns the hand-over of which a referral is a leg, as this actor may see it.
+
+        Its sender and the coordination see all of it. A receiver for whom `may_see` returns True
+        sees the legs directly before and after its own; anybody else sees none.
+        """

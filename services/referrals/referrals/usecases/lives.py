@@ -1,0 +1,236 @@
+"""The lives of referrals as others move them: a fact, a withdrawal, an erasure, a clock; and what
+every change of a referral ends with.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Conflict, Stale
+from services.referrals.files.store.people import People
+from services.referrals.line.store import contacts
+from services.referrals.network.domain.deadline import Calendar
+from services.referrals.network.store import members
+from services.referrals.network.usecases.deadlines import fire_each
+from services.referrals.network.usecases.policies import Policies
+from services.referrals.referrals.domain.lifecycle import State
+from services.referrals.referrals.domain.record import Actor, Event, waiting_for_sender
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store import referrals
+from services.referrals.referrals.usecases.legs import Legs
+
+# referrals that one transaction changes because somebody has left or a member is out: far below its
+# ten seconds
+_RELEASED = 100
+
+
+class Lives:
+    """Every method runs in the transaction `tx` and its scope."""
+
+    def __init__(self, people: People, legs: Legs, policies: Policies) -> None:
+        self._people = people
+        self._legs = legs
+        self._policies = policies
+
+    @staticmethod
+    def watch_need(tx: Transaction, following: Referral, now: datetime) -> str:
+        """What a referral follows is no open need any more once that was sent, and is one again
+        when it was an error. Returns the contact it came from.
+        """
+        if not following.based_on_id or following.send_time is None:
+            return ""
+        before = referrals.get(tx, following.based_on_id, for_update=True)
+        if before.sender_organization_id == following.sender_organization_id:
+            before.watch_need(now)
+            referrals.keep_clocks(tx, before)
+        return before.contact_id
+
+    def follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
+        """What goes by where referrals stand: needs, steps of plans, and contacts, also that
+        (`before`) of the one which this one follows. Last in a transaction.
+        """
+        self._legs.follow(tx, now, *moved)
+        for referral in moved:
+            if referral.need_is_open:
+                referrals.note_following(tx, referral)
+                if referral.followed_up:  # another place was asked before this one said no
+                    referral.watch_need(now)
+                    referrals.keep_clocks(tx, referral)
+        self.follow_contacts(tx, now, before, *(referral.contact_id for referral in moved))
+
+    def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
+        """How a contact of the line stands follows from what was asked for in its name, whoever
+        moved it.
+
+        Last in a transaction: it lifts the scope, and whoever holds a contact waits for no
+        referral.
+        """
+        for identifier in sorted({*identifiers} - {""}):
+            # a receiver, by whose no it is open again, sees no contact of the line
+            elevate_to_system_scope(tx)
+            contact = contacts.hold(tx, identifier)
+            if contact.follow(
+                waiting_for_sender(referrals.of_contact(tx, identifier)),
+                now,
+                self._policies.calendar(tx, contact.line_country, contact.department),
+            ):
+                contacts.keep(tx, contact, "changed")
+
+    def lock(
+        self, tx: Transaction, identifier: str, version: int | None, *, hold: bool = False
+    ) -> Referral:
+        """Returns a referral that nobody else changes until the end.
+
+        `hold`: after the person's turn, for what gives or uses a consent.
+
+        Raises Stale when another step was taken since `version`.
+        """
+        if hold:
+            self._people.hold(tx, referrals.get(tx, identifier).person_id)
+        referral = referrals.get(tx, identifier, for_update=True)
+        if version is not None and referral.step_version != version:
+            raise Stale
+        return referral
+
+    def save(self, tx: Transaction, referral: Referral) -> None:
+        """Saves a referral with its events. A note is sealed with the person's key."""
+        noted = any(event.note or event.arrival for event in referral.events)
+        if noted:  # also a coordinator's, who sees no person's key
+            elevate_to_system_scope(tx)
+        referrals.keep(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
+
+    def calendar(self, tx: Transaction, referral: Referral) -> Calendar:
+        """Returns the working days where the person is, and the network's deadlines."""
+        return self._policies.calendar(tx, referral.coarse.country, referral.coarse.department)
+
+    def release(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
+        """Gives some of the referrals for which a worker who has left answered to her desk, which
+        is told of each; says whether there may be more.
+        """
+        released = referrals.answered_for_by(tx, worker_id, _RELEASED)
+        for identifier in released:
+            referral = referrals.get(tx, identifier, for_update=True)
+            referral.take(
+                "assign", Actor("system", "members", ""), now, self.calendar(tx, referral)
+            )
+            self.save(tx, referral)
+        return len(released) == _RELEASED
+
+    def tell_of_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
+        """Tells the other side of some live referrals that an organisation may not act any more, or
+        may again; says whether there may be more.
+        """
+        out = not members.is_active(tx, organization_id)
+        waiting = referrals.to_tell_of_standing(tx, organization_id, _RELEASED, out=out)
+        for identifier in waiting:
+            referral = referrals.get(tx, identifier, for_update=True)
+            referral.note_standing(organization_id, now, out=out)
+            self.save(tx, referral)
+        return len(waiting) == _RELEASED
+
+    def withdraw_consent(
+        self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = ""
+    ) -> None:
+        """Ends every live referral that stands on a receipt, or all of a person.
+
+        Her turn is held.
+        """
+        ended = []
+        for identifier in referrals.live_of_person(tx, person_id, receipt_id):
+            referral = referrals.get(tx, identifier, for_update=True)
+            referral.withdraw_consent(actor, now, self.calendar(tx, referral))
+            self.save(tx, referral)
+            ended.append(referral)
+        self.follow(tx, now, *ended)
+
+    def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
+        """Her file is erased: drafts and needs that are still open wait for nobody any more.
+
+        Her turn is held; `actor` is of the sender.
+        """
+        ended = []
+        for identifier in [
+            each.id
+            for each in referrals.of_people(tx, [person_id])
+            if each.state is State.DRAFT or each.need_is_open
+        ]:
+            referral = referrals.get(tx, identifier, for_update=True)
+            if referral.state is State.DRAFT:
+                referral.take("enter_in_error", actor, now, self.calendar(tx, referral))
+            else:
+                referral.take(
+                    "close_need",
+                    actor,
+                    now,
+                    self.calendar(tx, referral),
+                    reason_code="person_declined",
+                )
+            self.save(tx, referral)
+            ended.append(referral)
+        self.follow(tx, now, *ended)
+
+    def confirm_help(
+        self,
+        tx: Transaction,
+        now: datetime,
+        first_id: str,
+        contact_ids: Sequence[str],
+        help_came: bool,
+    ) -> None:
+        """The person's own word on what was completed for her, through all her contacts."""
+        actor = Actor("person", first_id, "")
+        for person_id in sorted(
+            {
+                referral.person_id
+                for each in contact_ids
+                for referral in referrals.of_contact(tx, each)
+            }
+        ):
+            self._people.hold(tx, person_id)
+        done = [
+            r
+            for each in contact_ids
+            for r in referrals.of_contact(tx, each, for_update=True)
+            if r.state is State.COMPLETED
+        ]
+        if not done:
+            raise Conflict("nothing_to_confirm")
+        for referral in done:
+            referral.take(
+                "close",
+                actor,
+                now,
+                self.calendar(tx, referral),
+                help_came_code="yes" if help_came else "no",
+            )
+            self.save(tx, referral)
+        self.follow(tx, now, *done)
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
+        """Notes the clock levels that are reached; returns the events.
+
+        Claimed rows are this transaction's alone.
+        """
+
+        def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
+            claimed = referrals.claimed(tx, identifiers)
+            fired = [(each.id, each.fire_clocks(now, self.calendar(tx, each))) for each in claimed]
+            referrals.keep_all(tx, claimed)
+            expired = [
+                each
+                for each, (_, events) in zip(claimed, fired, strict=True)
+                if any(e.from_state is not e.to_state for e in events)
+            ]
+            if expired:
+                self.follow(tx, now, *expired)
+            return fired
+
+        return fire_each(
+            tx,
+            now,
+            "clocks",
+            "referral_id",
+            referrals.with_due_clocks(tx, now, limit),
+            fire,
+            referrals.put_clocks_aside,
+        )

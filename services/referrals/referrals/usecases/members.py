@@ -1,0 +1,54 @@
+"""What was heard of members and services is noted; one method a kind of fact."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis.db import Transaction
+from services.referrals.network.domain.service import Ages, Attribute
+from services.referrals.network.store import members
+from services.referrals.referrals.usecases import enquiries
+
+_IN_GOOD_STANDING = ("PROBATION", "APPROVED")
+_NO_MEMBER = ("APPLIED", "REJECTED")
+
+
+def organization_changed(
+    tx: Transaction, now: datetime, identifier: str, status: str, type_: str, country: str
+) -> bool:
+    """Notes that an organisation was registered, changed, approved, suspended or reinstated; says
+    whether there may be more to do.
+
+    One that only applied is as unknown here as one that is not there.
+    """
+    if status in _NO_MEMBER:
+        return False
+    members.note_member(
+        tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country
+    )
+    return status == "PROBATION" and enquiries.stop_asking(tx, now, identifier)
+
+
+def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
+    """A worker was registered or suspended."""
+    members.note_member(tx, "worker", identifier, active, organization_id=organization_id)
+
+
+def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
+    """An API key was created or revoked."""
+    members.note_member(tx, "key", identifier, live)
+
+
+def service_changed(
+    tx: Transaction,
+    identifier: str,
+    organization_id: str,
+    active: bool,
+    uses: Sequence[Attribute] | None,
+    ages: Ages,
+    department: str,
+    shelter: bool | None,
+) -> None:
+    """A service was registered or changed."""
+    members.note_service(
+        tx, identifier, organization_id, active, uses, ages, department, shelter=shelter
+    )

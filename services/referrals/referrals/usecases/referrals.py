@@ -1,0 +1,396 @@
+"""Referrals: drafts, lists, histories, streams and the network's deadlines; the steps are in
+steps.py.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from chassis.audit import Entry
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.streams import Stream
+from chassis.tokens import Caller
+from chassis.wire import PageTokens, ResumeTokens, WatchTokens, optional_id, page_size, version
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.files.domain.consent import Grant
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.store.people import People
+from services.referrals.files.store.receipts import Receipts
+from services.referrals.files.usecases.openings import Openings
+from services.referrals.line.store import contacts
+from services.referrals.network.domain.deadline import recent
+from services.referrals.network.store import members
+from services.referrals.network.usecases.policies import Policies
+from services.referrals.referrals.domain.draft import Draft
+from services.referrals.referrals.domain.lifecycle import Side
+from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store import boxes, enquiries, referrals
+from services.referrals.referrals.usecases.grants import Grants
+from services.referrals.referrals.usecases.legs import Legs
+from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.steps import Steps
+from services.referrals.referrals.usecases.watch import Watch
+from services.referrals.referrals.wire.messages import (
+    actor_of,
+    change_message,
+    event_message,
+    referral_message,
+)
+from services.referrals.referrals.wire.referrals import (
+    changed_draft,
+    filter,
+    new_draft,
+    policy_message,
+    spans,
+)
+
+_AND_NETWORK = "+network"
+# seconds after which a stream is looked at though nothing happened: whether somebody is there, and
+# still may be
+_LOOK = 0.5
+
+
+class Referrals(Steps):
+    """Each method answers the rpc of its name."""
+
+    def __init__(
+        self,
+        people: People,
+        grants: Grants,
+        receipts: Receipts,
+        legs: Legs,
+        policies: Policies,
+        openings: Openings,
+        lives: Lives,
+        changes: Watch,
+        pages: PageTokens,
+        watch: WatchTokens,
+        resume: ResumeTokens,
+    ) -> None:
+        super().__init__(people, receipts, legs, lives)
+        self._grants = grants
+        self._policies = policies
+        self._openings = openings
+        self._changes = changes
+        self._pages = pages
+        self._watch = watch
+        self._resume = resume
+
+    def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
+        """Opens a draft for a person of the caller's own organisation; from an enquiry it has what
+        was asked and taken there.
+        """
+        tx, caller, now, draft = call.tx, call.caller, call.clock.now(), new_draft(request)
+        based_on_id = optional_id(request.based_on_id, "based_on_id")
+        person_id, enquiry_id = (
+            object_id(request.person_id),
+            optional_id(request.enquiry_id, "enquiry_id"),
+        )
+        # or it could keep what may be said of her while she is erased
+        self._people.hold(tx, person_id)
+        person = self._people.get(tx, person_id)
+        if person.organization_id != caller.organization_id:
+            raise NotFound
+        person.check_not_erased()
+        before = referrals.get(tx, based_on_id) if based_on_id else None
+        enquiry = enquiries.get(tx, enquiry_id, for_update=True) if enquiry_id else None
+        actor = actor_of(caller)
+        calendar = self._policies.calendar(tx, person.coarse.country, person.coarse.department)
+        referral = Referral.draft(
+            new_id(), actor, person.id, person.coarse, now, calendar, based_on_id=based_on_id
+        )
+        followed = enquiry is not None and draft.urgency is None
+        if (
+            before is not None
+            and draft.urgency is before.urgency
+            and (draft.contact_id or "") == before.contact_id
+        ):
+            followed, referral.urgency_reason_code = True, before.urgency_reason_code
+        if enquiry is not None:
+            referral.unsafe = enquiry.unsafe
+            enquiry.refer(referral.id, now)
+            enquiries.keep(tx, enquiry)
+            draft = draft.from_enquiry(enquiry)
+        if (
+            before is not None
+            and before.sender_organization_id == caller.organization_id
+            and before.person_id == person_id
+        ):
+            draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
+            referral.unsafe = before.unsafe
+        if draft != Draft():
+            self._change(tx, referral, actor, now, draft, followed=followed)
+        referrals.keep(tx, referral, None)
+        self._lives.follow_contacts(tx, now, referral.contact_id)
+        return referral_message(referral, actor, now)
+
+    def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
+        """Changes a draft."""
+        draft, now, actor = changed_draft(request), call.clock.now(), actor_of(call.caller)
+        referral = self._lives.lock(
+            call.tx, object_id(request.referral.id), version(request.referral.etag, "referral.etag")
+        )
+        if Side.SENDER not in referral.sides(actor):
+            raise NotFound
+        before = referral.contact_id
+        self._change(call.tx, referral, actor, now, draft)
+        referrals.keep(call.tx, referral, None)
+        if referral.contact_id != before:
+            self._lives.follow_contacts(call.tx, now, before, referral.contact_id)
+        return referral_message(referral, actor, now)
+
+    def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
+        """One referral, with the hand-over of which it is a leg."""
+        referral, now = referrals.get(call.tx, object_id(request.id)), call.clock.now()
+        return referral_message(
+            referral, actor_of(call.caller), now, self._legs_of(call, now, referral)
+        )
+
+    def ListReferrals(
+        self, request: pb.ListReferralsRequest, call: Call
+    ) -> pb.ListReferralsResponse:
+        """A page."""
+        if request.order_by not in pb.Order.values():
+            raise Invalid(("order_by", "unknown_code"))
+        by_urgency, size, now = (
+            request.order_by == pb.ORDER_URGENCY,
+            page_size(request.page_size, default=50, most=200),
+            call.clock.now(),
+        )
+        after = self._pages.position(request, *([int] if by_urgency else []), str, str, str)
+        page, more = boxes.find(
+            call.tx, filter(request.filter, call.caller, now), size, after, by_urgency=by_urgency
+        )
+        return pb.ListReferralsResponse(
+            referrals=[referral_message(referral, actor_of(call.caller), now) for referral in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def CountReferrals(
+        self, request: pb.CountReferralsRequest, call: Call
+    ) -> pb.CountReferralsResponse:
+        """The figures of Today and the board."""
+        row = boxes.count(call.tx, filter(request.filter, call.caller, call.clock.now()))
+        return pb.CountReferralsResponse(
+            late=row["late"],
+            due_soon=row["due_soon"],
+            waiting_for_me=row["waiting_for_me"],
+            waiting_for_other=row["waiting_for_other"],
+            fresh=row["fresh"],
+            total=row["total"],
+            by_state=row["by_state"],
+            live_by_need_group=row["by_need"],
+            live_by_department=row["by_department"],
+            unanswered=[
+                pb.UnansweredNeed(need_group_code=need, department=department, count=n)
+                for need, department, n in row["unanswered"]
+            ],
+        )
+
+    def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
+        """Another text when something changed in what the caller's lists show, and a token to ask
+        again with.
+        """
+        scope = _queue_scope(call.caller)
+        version = _queue_versions(call.tx, [scope])[scope]
+        return pb.QueueVersion(
+            version=version, watch_token=self._watch.token(scope, call.clock.now())
+        )
+
+    def BatchGetQueueVersions(
+        self, request: pb.BatchGetQueueVersionsRequest, call: Call
+    ) -> pb.BatchGetQueueVersionsResponse:
+        """The same for many holders of a token."""
+        versions = self._watch.versions(
+            request.watch_tokens, call.clock.now(), partial(_queue_versions, call.tx)
+        )
+        return pb.BatchGetQueueVersionsResponse(versions=versions)
+
+    def WatchReferrals(
+        self, request: pb.WatchReferralsRequest, stream: Stream
+    ) -> Iterator[pb.WatchReferralsResponse]:
+        """What happens to the referrals of a filter, as it comes about."""
+        whose = _queue_scope(stream.caller)
+        asked = pb.ReferralFilter(
+            box=request.box,
+            need_code=request.need_code,
+            person_id=request.person_id,
+            contact_id=request.contact_id,
+        )
+        wanted = filter(asked, stream.caller, stream.clock.now(), "")
+        with stream.transaction() as tx:
+            store, position = self._changes.begin(
+                tx, self._resume.position(request, whose, str, int)
+            )
+        # Also when nothing happened: a token that comes only if something did would tell of others.
+        yield pb.WatchReferralsResponse(
+            resume_token=self._resume.token(request, whose, [store, position])
+        )
+        while stream.goes_on():
+            with stream.transaction() as tx:
+                changes, position = self._changes.changes(tx, stream.caller, wanted, position)
+            for change in changes:
+                yield change_message(
+                    change.referral,
+                    change.event,
+                    change.step_version,
+                    self._resume.token(request, whose, [store, change.position]),
+                )
+            self._changes.wait(position, min(_LOOK, stream.left))
+        yield pb.WatchReferralsResponse(
+            resume_token=self._resume.token(request, whose, [store, position])
+        )
+
+    def GetDeadlinePolicy(
+        self, request: pb.GetDeadlinePolicyRequest, call: Call
+    ) -> pb.DeadlinePolicy:
+        """One version of the network's deadlines; without a number the newest."""
+        return policy_message(
+            self._policies.get(call.tx, request.version)
+            if request.version
+            else self._policies.newest(call.tx)
+        )
+
+    def PublishDeadlinePolicy(
+        self, request: pb.PublishDeadlinePolicyRequest, call: Call
+    ) -> pb.DeadlinePolicy:
+        """The next version."""
+        return policy_message(
+            self._policies.publish(
+                call.tx, call.caller, call.clock.now(), request.version, spans(request.deadlines)
+            )
+        )
+
+    def ListReferralEvents(
+        self, request: pb.ListReferralEventsRequest, call: Call
+    ) -> pb.ListReferralEventsResponse:
+        """What happened.
+
+        Notes are about her: they are opened like her identity, and that is on record.
+
+        How she arrives is opened on any consent to the receiver: it is what a consent to be sent
+        there means.
+        """
+        tx, now, actor = call.tx, call.clock.now(), actor_of(call.caller)
+        referral = referrals.get(tx, object_id(request.referral_id))
+        grant = self._grant(call, now, referral, FieldGroup.NOTES)
+        with_notes, grant = grant is not None, grant or self._grant(call, now, referral)
+        # The history is there for whoever may see the referral; what was written of her needs a
+        # grant.
+        key = self._people.key(tx, grant.person_id) if grant else None
+        events = referral.events_for(
+            actor, referrals.events(tx, referral.id, key, with_notes=with_notes)
+        )
+        if grant and any(event.note or event.arrival for event in events):
+            details = (FieldGroup.NOTES.value, f"referral:{referral.id}", *grant.basis)
+            call.trail.append(Entry("read_notes", referral.person_id, referral.need_code, details))
+            self._openings.admit(tx, call.caller, now, referral.person_id)
+        return pb.ListReferralEventsResponse(events=[event_message(event) for event in events])
+
+    def _grant(
+        self, call: Call, now: datetime, referral: Referral, *groups: FieldGroup
+    ) -> Grant | None:
+        """Returns what opens these groups for the need of the referral; None where the caller may
+        not.
+        """
+        try:
+            return self._grants.of_person(
+                call.tx,
+                call.caller,
+                now,
+                referral.person_id,
+                referral.need_code,
+                frozenset(groups),
+                referral.id,
+            )
+        except (NotAllowed, NotFound, Conflict):
+            return None
+
+    def _legs_of(self, call: Call, now: datetime, referral: Referral) -> Sequence[pb.Leg]:
+        """Returns the hand-over of which a referral is a leg. Last in a transaction."""
+        return self._legs.legs_of(
+            call.tx,
+            referral,
+            actor_of(call.caller),
+            lambda: self._grant(call, now, referral) is not None,
+        )
+
+    def _change(
+        self,
+        tx: Transaction,
+        referral: Referral,
+        actor: Actor,
+        now: datetime,
+        draft: Draft,
+        *,
+        followed: bool = False,
+    ) -> None:
+        """Changes a draft. `followed`: its urgency was judged already, where it comes from."""
+        service = None
+        if draft.service_id:
+            owner = members.owner_of_service(tx, draft.service_id, referral.sender_organization_id)
+            if owner is None:
+                raise Conflict("service_unknown")
+            service = (draft.service_id, owner)
+        if (
+            draft.receipt_id
+            and self._receipts.get(tx, draft.receipt_id).person_id != referral.person_id
+        ):
+            raise NotFound
+        assault_time = draft.assault_time
+        contact_id = draft.contact_id or referral.contact_id
+        anew = draft.urgency is not None or draft.contact_id not in (None, referral.contact_id)
+        answers = (
+            contacts.answers_of(tx, contact_id)[0].urgency()
+            if contact_id and anew and not followed
+            else None
+        )
+        # one of another's line is none, or a caller would hear of, and end, what others ask for
+        if draft.contact_id:
+            known = recent(contacts.assault_time(tx, draft.contact_id), now)
+            assault_time = assault_time or (None if referral.assault_time else known)
+        unsafe = draft.unsafe(referral.unsafe)
+        # what was read may be sent back, also while she was not asked
+        if unsafe is not None and unsafe != referral.unsafe:
+            unsafe.check()
+        person = self._people.get(tx, referral.person_id)
+        referral.coarse = person.coarse  # the draft follows the file until it is sent
+        fields = replace(draft, service_id=None)
+        referral.change_draft(
+            actor,
+            now,
+            self._lives.calendar(tx, referral),
+            need_code=fields.need_code,
+            urgency=fields.urgency,
+            answers=answers,
+            urgency_reason_code=fields.urgency_reason_code,
+            service=service,
+            receipt_id=fields.receipt_id,
+            contact_id=fields.contact_id,
+            assault_time=assault_time,
+            unsafe=unsafe,
+        )
+
+
+def _queue_scope(caller: Caller) -> str:
+    """Whose lists change together with the caller's."""
+    return f"{caller.organization_id}{_AND_NETWORK if members.view_of(caller) == 'coordinator' else ''}"  # noqa: E501
+
+
+def _queue_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
+    """Of each scope another text when something changed in what its lists show.
+
+    In the scope of the whole service, so that it is the same whoever asks.
+    """
+    elevate_to_system_scope(tx)
+    return {
+        scope: boxes.queue_version(
+            tx, scope.removesuffix(_AND_NETWORK), network=scope.endswith(_AND_NETWORK)
+        )
+        for scope in scopes
+    }

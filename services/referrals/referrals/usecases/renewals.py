@@ -1,0 +1,51 @@
+"""The end of a consent is told before it comes, while a referral stands on it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+from chassis.db import Transaction
+from chassis.errors import NotFound
+from services.referrals.files.store.receipts import Receipts
+from services.referrals.network.usecases.deadlines import fire_each, singly
+from services.referrals.referrals.domain.lifecycle import LIVE
+from services.referrals.referrals.domain.record import Event
+from services.referrals.referrals.store import referrals, renewals
+
+
+class Renewals:
+    """Watched like the clocks. Every method runs in the transaction `tx`."""
+
+    def __init__(self, receipts: Receipts) -> None:
+        self._receipts = receipts
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
+        """Tells what ends soon; returns the events.
+
+        Where nothing stands on it any more there is nothing to tell.
+        """
+        return fire_each(
+            tx,
+            now,
+            "renewals",
+            "referral_id",
+            renewals.due(tx, now, limit),
+            singly(partial(self._fire, tx, now)),
+            renewals.put_aside,
+        )
+
+    def _fire(self, tx: Transaction, now: datetime, identifier: str) -> list[Event]:
+        referral = referrals.get(tx, identifier, for_update=True)
+        renewals.forget(tx, identifier)
+        if referral.state not in LIVE or not self._stands(tx, referral.receipt_id, now):
+            return []
+        referral.note_consent_ending(now)
+        events = list(referral.events)
+        referrals.keep_all(tx, [referral])
+        return events
+
+    def _stands(self, tx: Transaction, receipt_id: str, now: datetime) -> bool:
+        try:
+            return self._receipts.get(tx, receipt_id).is_live(now)
+        except NotFound:
+            return False

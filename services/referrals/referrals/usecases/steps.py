@@ -1,0 +1,295 @@
+"""The steps of a referral: the request's type names a row of the table of its life, and one handler
+takes it.
+
+Five steps need more than the fields of their request: a receipt, her file, another service.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction, elevate_to_system_scope, take_turn
+from chassis.errors import Conflict, Invalid, NotFound
+from chassis.ids import new_id, object_id
+from chassis.rpc import Call
+from chassis.wire import optional_id, version, word, word_list
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.files.domain.consent import Receipt
+from services.referrals.files.domain.person import NOBODY_CALLS, Person
+from services.referrals.files.store.people import People
+from services.referrals.files.store.receipts import Receipts
+from services.referrals.line.store import contacts
+from services.referrals.network.domain.service import check_age_taken
+from services.referrals.network.store import members
+from services.referrals.network.wire.messages import URGENCIES
+from services.referrals.referrals.domain.lifecycle import State
+from services.referrals.referrals.domain.referral import PROBATION_LIMIT, Referral
+from services.referrals.referrals.store import referrals, renewals
+from services.referrals.referrals.usecases.grants import (
+    check_after_withdrawal,
+    check_may_override,
+    check_reached,
+)
+from services.referrals.referrals.usecases.legs import Legs
+from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.wire.messages import actor_of, read_arrival, referral_message
+from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, StepRequest, step_fields
+
+
+class Steps:
+    """Each method answers the rpc of its name; take_step answers all whose row says everything."""
+
+    def __init__(self, people: People, receipts: Receipts, legs: Legs, lives: Lives) -> None:
+        self._people = people
+        self._receipts = receipts
+        self._legs = legs
+        self._lives = lives
+
+    def take_step(self, request: StepRequest, call: Call) -> pb.Referral:
+        """Takes the step that the request's type names."""
+        verb, now = VERB_OF[type(request)], call.clock.now()
+        fields = step_fields(verb, request)
+        _check_worker(call, fields.get("responsible_worker_id", ""))
+        based_on = None if verb == "add_note" else version(request.etag)  # a note never conflicts
+        referral = self._lives.lock(call.tx, object_id(request.id), based_on)
+        stood = referral.state, referral.need_is_open
+        referral.take(
+            verb, actor_of(call.caller), now, self._lives.calendar(call.tx, referral), **fields
+        )
+        self._lives.save(call.tx, referral)
+        followed = (
+            self._lives.watch_need(call.tx, referral, now)
+            if referral.state is State.ENTERED_IN_ERROR
+            else ""
+        )
+        if (referral.state, referral.need_is_open) != stood:
+            self._lives.follow(call.tx, now, referral, before=followed)
+        return referral_message(referral, actor_of(call.caller), now)
+
+    def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
+        """Sends a draft on a consent, or on an override, which is a right of its own."""
+        tx, caller, now = call.tx, call.caller, call.clock.now()
+        identifier, based_on = object_id(request.id), version(request.etag)
+        receipt_id = optional_id(request.receipt_id, "receipt_id")
+        override = word(pb.OverrideReason, request.override_reason_code, "override_reason_code")
+        acknowledged = word_list(
+            pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
+        )
+        referral = self._lives.lock(tx, identifier, based_on, hold=True)
+        person = self._people.get(tx, referral.person_id)
+        person.check_not_erased()
+        _check_receiver(tx, referral, person, acknowledged)
+        _check_limit(tx, referral.sender_organization_id)
+        chosen = receipt_id or referral.receipt_id
+        receipt = (
+            _override(call, now, referral, person, override)
+            if override
+            else self._chosen(tx, referral, chosen)
+        )
+        referral.send(
+            actor_of(caller),
+            now,
+            self._lives.calendar(tx, referral),
+            receipt,
+            safe_contact_known=bool(person.safe_contact_channel),
+            note=request.note,
+            nobody_calls=person.safe_contact_channel == NOBODY_CALLS,
+            arrival=read_arrival(request.arrival) if request.HasField("arrival") else None,
+        )
+        if override and receipt is not None:
+            self._receipts.add(tx, receipt)
+        action, basis = ("send_override", override) if override else ("send", "receipt")
+        _record(call, action, referral, basis, *(f"acknowledged:{code}" for code in acknowledged))
+        self._lives.save(tx, referral)
+        if receipt is not None and not receipt.is_override:
+            renewals.watch(tx, referral.id, receipt.notice_time)
+        followed = self._lives.watch_need(tx, referral, now)
+        self._lives.follow(tx, now, referral, before=followed)
+        return referral_message(referral, actor_of(caller), now)
+
+    def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:
+        """A second person agrees: a coordinator, or another manager of the sender."""
+        tx, now = call.tx, call.clock.now()
+        referral = self._lives.lock(tx, object_id(request.id), version(request.etag), hold=True)
+        referral.take(
+            "confirm_override", actor_of(call.caller), now, self._lives.calendar(tx, referral)
+        )
+        # a coordinator sees neither the person nor her receipts; of this one she decides
+        elevate_to_system_scope(tx)
+        receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
+        receipt.confirm(call.caller, now)
+        self._receipts.change(tx, receipt, "confirmed")
+        _record(call, "confirm_override", referral, receipt.reason_code)
+        self._lives.save(tx, referral)
+        return referral_message(referral, actor_of(call.caller), now)
+
+    def AttachConsent(self, request: pb.AttachConsentRequest, call: Call) -> pb.Referral:
+        """Puts a consent in the place of what the referral stood on, which ends unless another
+        referral stands on it.
+        """
+        tx, now, receipt_id = (
+            call.tx,
+            call.clock.now(),
+            optional_id(request.receipt_id, "receipt_id"),
+        )
+        referral = self._lives.lock(tx, object_id(request.id), version(request.etag), hold=True)
+        receipt = self._chosen(tx, referral, receipt_id)
+        if receipt is None:
+            raise Invalid(("receipt_id", "required"))
+        replaced = referral.receipt_id
+        referral.attach_consent(
+            actor_of(call.caller), now, self._lives.calendar(tx, referral), receipt
+        )
+        former = self._receipts.get(tx, replaced, for_update=True)
+        if referrals.live_of_person(tx, referral.person_id, replaced) == [referral.id]:
+            former.end(now)
+            self._receipts.change(tx, former, "ended")
+        _record(call, "attach_consent", referral, f"receipt:{receipt.id}")
+        self._lives.save(tx, referral)
+        renewals.watch(tx, referral.id, receipt.notice_time)
+        self._legs.check_receipt(tx, referral)
+        return referral_message(referral, actor_of(call.caller), now)
+
+    def AmendReferral(self, request: pb.AmendReferralRequest, call: Call) -> pb.Referral:
+        """Copies the coarse data from her file into the referral, where the caller holds the file,
+        and may change the urgency.
+        """
+        tx, now, urgency = (
+            call.tx,
+            call.clock.now(),
+            URGENCIES.member(request.urgency, "urgency"),
+        )
+        referral = self._lives.lock(tx, object_id(request.id), version(request.etag))
+        mine = call.caller.organization_id == referral.sender_organization_id
+        referral.amend(
+            actor_of(call.caller),
+            now,
+            self._lives.calendar(tx, referral),
+            urgency=urgency,
+            coarse=self._people.get(tx, referral.person_id).coarse if mine else referral.coarse,
+            note=request.note,
+            answers=contacts.answers_of(tx, referral.contact_id)[0].urgency()
+            if mine and referral.contact_id
+            else None,
+            urgency_reason_code=word(
+                pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
+            ),
+        )
+        self._lives.save(tx, referral)
+        return referral_message(referral, actor_of(call.caller), now)
+
+    def RerouteReferral(self, request: pb.RerouteReferralRequest, call: Call) -> pb.Referral:
+        """Ends it with its receiver, and opens the draft for another service; of the sender's, also
+        when the coordination does it.
+        """
+        tx, now, service_id = (
+            call.tx,
+            call.clock.now(),
+            optional_id(request.service_id, "service_id"),
+        )
+        referral = self._lives.lock(tx, object_id(request.id), version(request.etag))
+        owner = members.owner_of_service(tx, service_id, referral.sender_organization_id)
+        if owner is None:
+            raise Conflict("service_unknown")
+        calendar = self._lives.calendar(tx, referral)
+        service = service_id, owner
+        following = referral.reroute(
+            actor_of(call.caller),
+            now,
+            calendar,
+            service=service,
+            following_id=new_id(),
+            note=request.note,
+        )
+        self._lives.save(tx, referral)
+        elevate_to_system_scope(tx)  # a coordinator has no drafts, least of all another's
+        referrals.keep(tx, following, None)
+        self._lives.follow(tx, now, referral)
+        return referral_message(referral, actor_of(call.caller), now)
+
+    def _chosen(self, tx: Transaction, referral: Referral, receipt_id: str) -> Receipt | None:
+        if not receipt_id:
+            return None
+        receipt = self._receipts.get(tx, receipt_id)
+        if receipt.person_id != referral.person_id:
+            raise NotFound
+        return receipt
+
+
+for _rpc in STEP_RPCS:
+    # Send, withdraw a consent and the like have a method of their own above.
+    if _rpc not in vars(Steps):
+        setattr(Steps, _rpc, Steps.take_step)
+
+
+def _check_worker(call: Call, worker_id: str) -> None:
+    """Refuses to name somebody who does not work there, or nobody would answer for the referral."""
+    if (
+        worker_id
+        and worker_id != call.caller.id
+        and not members.has_worker(call.tx, call.caller.organization_id, worker_id)
+    ):
+        raise Invalid(("responsible_worker_id", "unknown_code"))
+
+
+def _check_receiver(
+    tx: Transaction, referral: Referral, person: Person, acknowledged: Collection[str]
+) -> None:
+    """Refuses a receiver that is not active or does not exist for the sender, that does not take
+    her age, or with which she is not safe.
+    """
+    if referral.service_id and not _is_there(tx, referral):
+        raise Conflict("receiver_not_active")
+    check_age_taken(
+        members.ages_of_service(tx, referral.service_id).takes(person.coarse.age_band), acknowledged
+    )
+    named = referrals.named_unsafe(
+        tx, referral.sender_organization_id, referral.person_id, referral.contact_id, referral.id
+    )
+    unsafe = referral.unsafe.besides(named)
+    unsafe.check_receiver(
+        referral.receiver_organization_id,
+        members.department_of_service(tx, referral.service_id),
+        acknowledged,
+    )
+
+
+def _is_there(tx: Transaction, referral: Referral) -> bool:
+    """Whether its receiver is active, and exists for its sender: a shelter does not for a member on
+    probation.
+    """
+    hidden = members.on_probation(tx, referral.sender_organization_id) and members.shelters(
+        tx, [referral.service_id]
+    )
+    return members.is_active(tx, referral.receiver_organization_id) and not hidden
+
+
+def _check_limit(tx: Transaction, organization_id: str) -> None:
+    if members.on_probation(tx, organization_id):
+        # or two that are sent at once would both be the fifth
+        take_turn(tx, f"probation/{organization_id}")
+        if referrals.count_sent(tx, organization_id) >= PROBATION_LIMIT:
+            raise Conflict("referral_limit")
+
+
+def _override(
+    call: Call, now: datetime, referral: Referral, person: Person, reason: str
+) -> Receipt:
+    check_may_override(call.caller)
+    check_reached(call.tx, referral.receiver_organization_id)
+    check_after_withdrawal(call.tx, call.caller, referral, reason, "override_reason_code")
+    sender, receiver = person.organization_id, referral.receiver_organization_id
+    return Receipt.override(
+        new_id(), person.id, sender, call.caller.id, receiver, referral.need_code, reason, now
+    )
+
+
+def _record(call: Call, action: str, referral: Referral, *detail_codes: str) -> None:
+    call.trail.append(
+        Entry(
+            action,
+            referral.person_id,
+            referral.need_code,
+            (f"referral:{referral.id}", *detail_codes),
+        )
+    )

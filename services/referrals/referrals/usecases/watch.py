@@ -1,0 +1,83 @@
+"""What happens to referrals, told as it comes about: events get their positions, and whoever
+watches is woken.
+"""
+
+import threading
+
+from chassis import outbox
+from chassis.db import LOST, Database, Transaction, wait_for_notice
+from chassis.errors import Conflict
+from chassis.supervisor import Loop
+from chassis.tokens import Caller
+from chassis.wire import Position
+from services.referrals.referrals.domain.filter import Filter
+from services.referrals.referrals.store import watch
+from services.referrals.referrals.store.watch import Change
+from services.referrals.referrals.wire.messages import actor_of
+
+_BATCH = 100
+_LONGEST_WAIT = 1.0  # seconds; behind LISTEN
+# seconds between two times that positions are given and all who watch look: much that happens at
+# once is looked at once
+_PACE = 0.1
+
+
+class Watch:
+    """Every process has one, and one of them at a time gives positions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last = 0
+        self._given = threading.Condition()
+
+    def begin(self, tx: Transaction, known: Position | None) -> tuple[str, int]:
+        """Where a stream begins, as store and position: from the one that it knows on, else now."""
+        store = outbox.store(tx)
+        if known is None:
+            return store, watch.last_position(tx)
+        if known[0] != store:
+            raise Conflict("resume_token_lost")
+        return store, int(known[1])
+
+    def changes(
+        self, tx: Transaction, caller: Caller, wanted: Filter, after: int
+    ) -> tuple[list[Change], int]:
+        """The next changes that the caller may know of, and up to which position that is all of
+        them.
+        """
+        until = min(watch.last_position(tx), after + watch.WINDOW)
+        changes = watch.changes(tx, wanted, after, until, _BATCH)
+        actor = actor_of(caller)
+        told = [change for change in changes if change.referral.events_for(actor, [change.event])]
+        return told, changes[-1].position if len(changes) == _BATCH else until
+
+    def wait(self, after: int, seconds: float) -> None:
+        """Waits until a position after this one was given, or the time is up."""
+        with self._given:
+            self._given.wait_for(lambda: self._last > after, seconds)
+
+    def give(self, connection: Transaction) -> None:
+        """Gives positions to all events that have none, and wakes who watches."""
+        given = 1
+        while given:
+            with connection.transaction():
+                given = watch.give_positions(connection)
+        last = watch.last_position(connection)
+        with self._given:
+            if last != self._last:
+                self._last = last
+                self._given.notify_all()
+
+    def loop(self) -> Loop:
+        """Until stopped; a database that went away is waited for."""
+        return Loop("places", self._work, waits_for=LOST)
+
+    def _work(self, loop: Loop) -> None:
+        with self._database.dedicated() as connection:
+            connection.execute("LISTEN clocks")
+            while loop.turn():
+                self.give(connection)
+                loop.wait(_PACE)
+                seconds = _LONGEST_WAIT
+                while wait_for_notice(connection, seconds):  # all that came meanwhile
+                    seconds = 0.0

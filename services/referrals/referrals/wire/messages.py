@@ -1,0 +1,143 @@
+"""Translates referrals and their history between the domain and the messages."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from chassis.tokens import Caller
+from chassis.wire import EnumCodec, etag, number, numbers, timestamp
+from protos.referrals.v1 import (
+    referrals_pb2,
+)
+from services.referrals.files.domain.person import (
+    Arrival,
+)
+from services.referrals.files.domain.unsafe import UNSAID
+from services.referrals.files.wire.messages import _unsafe, coarse_message
+from services.referrals.network.domain.codes import short_code
+from services.referrals.network.wire.messages import CLOCKS, clock_message
+from services.referrals.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
+
+STATES = EnumCodec(referrals_pb2.State, State)
+
+
+def actor_of(caller: Caller) -> Actor:
+    """Who acts, in the words of the domain."""
+    return Actor(
+        caller.kind,
+        caller.id,
+        caller.organization_id,
+        caller.has("COORDINATOR"),
+        caller.has("MANAGER"),
+        caller.kin,
+    )
+
+
+def referral_message(
+    referral: Referral, actor: Actor, now: datetime, legs: Iterable[referrals_pb2.Leg] = ()
+) -> referrals_pb2.Referral:
+    """A referral as this actor may see it."""
+    sides = referral.sides(actor)
+    side = (
+        referrals_pb2.SIDE_SENDER
+        if Side.SENDER in sides
+        else referrals_pb2.SIDE_RECEIVER
+        if Side.RECEIVER in sides
+        else referrals_pb2.SIDE_NETWORK
+    )
+    party = side != referrals_pb2.SIDE_NETWORK
+    turn, clocks = referral.turn(actor), referral.clocks_for(actor)
+    shown: dict[str, Any] = {
+        "etag": etag(referral.step_version),
+        "code": short_code(referral.id),
+        "person_id": referral.person_id if party else "",
+        "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
+        "receipt_id": referral.receipt_id if party else "",
+        **_unsafe(referral.unsafe if side == referrals_pb2.SIDE_SENDER else UNSAID),
+        "person": coarse_message(referral.coarse),
+        "assault_time": timestamp(referral.assault_time) if party else None,
+        "clocks": [clock_message(clock) for clock in clocks],
+        "next_due_time": timestamp(
+            min((clock.due_time for clock in clocks if clock.running), default=None)
+        ),
+        "allowed_verbs": referral.allowed_verbs(actor, now),
+        "side": side,
+        "turn": referrals_pb2.Turn.Value(f"TURN_{turn.name}")
+        if turn
+        else referrals_pb2.TURN_UNSPECIFIED,
+        "main_step": referral.main_step(actor, now),
+        "unanswered": referral.is_unanswered(actor),
+        "need_close_reason_code": 0
+        if referral.is_receiver_alone(actor)
+        else number(referrals_pb2.NeedCloseReason, referral.need_close_reason_code),
+        "following_id": ""
+        if referral.is_receiver_alone(actor) or not (referral.followed_up or Side.SENDER in sides)
+        else referral.following_id,
+        "live": referral.state in LIVE,
+        "legs": legs,
+        "remind_time": None
+        if referral.is_receiver_alone(actor) and referral.state in CAME_BACK
+        else timestamp(referral.remind_time),
+    }
+    plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
+    return referrals_pb2.Referral(
+        **shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain}
+    )
+
+
+def _said(field: FieldDescriptor, value: Any) -> Any:
+    """What is called alike here and in the message, as the message says it: a time, a word of a
+    code list, or as it is.
+    """
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if field.enum_type is None or value is None:
+        return value
+    return numbers(field.enum_type).get(value.value if isinstance(value, Enum) else value, 0)
+
+
+def event_message(event: Event) -> referrals_pb2.ReferralEvent:
+    """One line of the history."""
+    return referrals_pb2.ReferralEvent(
+        version=event.version,
+        verb=event.verb,
+        from_state=STATES.number(event.from_state),
+        to_state=STATES.number(event.to_state),
+        time=timestamp(event.time),
+        actor_kind=number(referrals_pb2.ActorKind, event.actor.kind),
+        actor_id=event.actor.id,
+        actor_organization_id=event.actor.organization_id,
+        reason_code=event.reason_code,
+        attribution=number(referrals_pb2.Attribution, event.attribution),
+        clock=CLOCKS.number(event.clock),
+        note=event.note,
+        note_withheld=event.note_withheld,
+        changed_field_codes=event.changed_field_codes,
+        arrival=referrals_pb2.Arrival(**vars(event.arrival)) if event.arrival else None,
+    )
+
+
+def read_arrival(message: referrals_pb2.Arrival) -> Arrival:
+    """How she arrives, of a request."""
+    return Arrival(message.expected, message.way, message.company, message.sign)
+
+
+def change_message(
+    referral: Referral, event: Event, step_version: int, resume_token: str
+) -> referrals_pb2.WatchReferralsResponse:
+    """What happened, as a stream tells it: as it was then, also when more has happened since."""
+    return referrals_pb2.WatchReferralsResponse(
+        resume_token=resume_token,
+        referral_id=referral.id,
+        version=event.version,
+        etag=etag(step_version),
+        state=STATES.number(event.to_state),
+        verb=event.verb,
+        clock=CLOCKS.number(event.clock),
+        time=timestamp(event.time),
+    )

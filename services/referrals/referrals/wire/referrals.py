@@ -1,0 +1,207 @@
+"""Requests about referrals, in the words of the domain: the fields of a step, a draft, a filter, a
+policy.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from chassis.contract import words_of
+from chassis.errors import Invalid
+from chassis.tokens import Caller
+from chassis.wire import ANY_YEAR, masked, moment, optional_id, word, words
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.files.wire.messages import unsafe_organizations
+from services.referrals.network.domain.codes import Check, beginnings_of
+from services.referrals.network.domain.deadline import Key, Policy, Span, Urgency
+from services.referrals.network.wire.messages import CLOCKS, URGENCIES
+from services.referrals.referrals.domain.draft import Draft
+from services.referrals.referrals.domain.filter import Filter
+from services.referrals.referrals.domain.lifecycle import BY_VERB
+from services.referrals.referrals.wire.messages import STATES
+
+_BOXES = {
+    pb.BOX_INBOX: "inbox",
+    pb.BOX_OUTBOX: "outbox",
+    pb.BOX_NETWORK: "network",
+    pb.BOX_MINE: "mine",
+    pb.BOX_UNSPECIFIED: "mine",
+}
+_UNSAFE = ("unsafe_code", "unsafe_organization_ids", "unsafe_departments")
+_AMENDABLE = (
+    "need_code",
+    "urgency",
+    "service_id",
+    "receipt_id",
+    "contact_id",
+    "assault_time",
+    "urgency_reason_code",
+    *_UNSAFE,
+)
+
+
+class StepRequest(Protocol):
+    """The request of a step: beside these the fields that its row carries."""
+
+    id: str
+    etag: str
+
+
+def _steps() -> Iterable[tuple[str, type[Message], str]]:
+    for rpc in pb.DESCRIPTOR.services_by_name["Referrals"].methods:
+        # AcceptReferral, EnterReferralInError, AddNote
+        verb = words_of(rpc.name).replace("_referral", "")
+        if verb in BY_VERB:
+            yield rpc.name, GetMessageClass(rpc.input_type), verb
+
+
+VERB_OF: Mapping[type[Any], str] = {request: verb for _, request, verb in _steps()}
+"""The verb of each step's request; its row is BY_VERB[verb]."""
+STEP_RPCS = tuple(rpc for rpc, _, _ in _steps())
+"""The rpcs that are steps of the lifecycle table."""
+
+
+def step_fields(verb: str, request: StepRequest) -> dict[str, Any]:
+    """Returns the fields that the row of a verb carries.
+
+    Raises Invalid for an id, or a time, that is none.
+    """
+    return {field.name: _value(request, field.name) for field in BY_VERB[verb].carries}
+
+
+def _value(request: Any, name: str) -> Any:
+    field, value = request.DESCRIPTOR.fields_by_name[name], getattr(request, name)
+    if field.message_type is not None:
+        return moment(request, name)
+    if field.enum_type is not None:
+        return words(field.enum_type).get(value, "")  # its shape was checked before
+    if field.is_repeated:
+        return tuple(value)
+    return optional_id(value, name) if name.endswith("_id") else value
+
+
+def new_draft(request: pb.CreateReferralRequest) -> Draft:
+    """Parses what a new draft says."""
+    return Draft(
+        need_code=request.need_code or None,
+        urgency=URGENCIES.member(request.urgency, "urgency"),
+        service_id=optional_id(request.service_id, "service_id") or None,
+        contact_id=optional_id(request.contact_id, "contact_id") or None,
+        assault_time=moment(request, "assault_time"),
+        urgency_reason_code=word(
+            pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
+        ),
+        **_unsafe(request, [name for name in _UNSAFE if getattr(request, name)]),
+    )
+
+
+def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
+    """Parses the fields that the mask names."""
+    paths, sent = masked(request.update_mask, _AMENDABLE), request.referral
+    return Draft(
+        need_code=sent.need_code if "need_code" in paths else None,
+        urgency=_required_urgency(sent.urgency) if "urgency" in paths else None,
+        service_id=optional_id(sent.service_id, "service_id") if "service_id" in paths else None,
+        receipt_id=optional_id(sent.receipt_id, "receipt_id") if "receipt_id" in paths else None,
+        contact_id=optional_id(sent.contact_id, "contact_id") if "contact_id" in paths else None,
+        assault_time=moment(sent, "assault_time") if "assault_time" in paths else None,
+        urgency_reason_code=word(pb.UrgencyReason, sent.urgency_reason_code, "urgency_reason_code")
+        if "urgency_reason_code" in paths
+        else "",
+        **_unsafe(sent, paths),
+    )
+
+
+def _required_urgency(number: int) -> Urgency:
+    urgency = URGENCIES.member(number, "urgency")
+    if urgency is None:
+        raise Invalid(("urgency", "required"))
+    return urgency
+
+
+def _unsafe(
+    message: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]
+) -> dict[str, Any]:
+    """Parses with whom or where she is not safe, as far as the request sets it."""
+    values: dict[str, Callable[[], Any]] = {
+        "unsafe_code": lambda: word(pb.UnsafeAnswer, message.unsafe_code, "unsafe_code"),
+        "unsafe_organization_ids": lambda: unsafe_organizations(
+            message.unsafe_organization_ids, "unsafe_organization_ids"
+        ),
+        "unsafe_departments": lambda: tuple(dict.fromkeys(message.unsafe_departments)),
+    }
+    return {name: value() for name, value in values.items() if name in paths}
+
+
+def filter(
+    message: pb.ReferralFilter, caller: Caller, now: datetime, at: str = "filter."
+) -> Filter:
+    """Parses a filter; `at` is its path in the request."""
+    box = _BOXES.get(message.box)
+    if box is None:
+        raise Invalid((f"{at}box", "unknown_code"))
+    check = Check()
+    check.need(f"{at}need_code", message.need_code)
+    check.that(not message.code or bool(beginnings_of(message.code)), "filter.code", "malformed")
+    check.done()
+    if box == "network" and not (caller.has("COORDINATOR") or caller.has("AUDITOR")):
+        # who may not see the network asks for what is its own: row-level security would show no
+        # more either
+        box = "mine"
+    return Filter(
+        box,
+        caller.organization_id,
+        now,
+        states=tuple(STATES.members(message.states, "states")),
+        need_code=message.need_code,
+        urgency=URGENCIES.member(message.urgency, "urgency"),
+        due_before=moment(message, "due_before", years=ANY_YEAR),
+        due_after=moment(message, "due_after", years=ANY_YEAR),
+        modified_after=moment(message, "modified_after", years=ANY_YEAR),
+        live=message.live,
+        waiting_for_me=message.waiting_for_me,
+        waiting_for_other=message.waiting_for_other,
+        person_id=optional_id(message.person_id, f"{at}person_id"),
+        contact_id=optional_id(message.contact_id, f"{at}contact_id"),
+        late=message.late,
+        due_soon=message.due_soon,
+        unanswered=message.unanswered,
+        pressing=message.pressing,
+        code=message.code,
+    )
+
+
+def policy_message(policy: Policy) -> pb.DeadlinePolicy:
+    """One version of the network's deadlines."""
+    return pb.DeadlinePolicy(
+        version=policy.version,
+        deadlines=[
+            pb.PolicyDeadline(
+                urgency=URGENCIES.number(urgency),
+                clock=CLOCKS.number(kind),
+                seconds=0 if isinstance(span, int) else int(span.total_seconds()),
+                working_days=span if isinstance(span, int) else 0,
+            )
+            for (urgency, kind), span in policy.all()
+        ],
+    )
+
+
+def spans(deadlines: Iterable[pb.PolicyDeadline]) -> dict[Key, Span]:
+    """Parses deadlines.
+
+    Raises Invalid for one that is there twice, or counts in seconds and in working days.
+    """
+    spans: dict[Key, Span] = {}
+    for number, each in enumerate(deadlines):
+        kind = CLOCKS.member(each.clock, f"deadlines.{number}.clock")
+        if kind is None:
+            raise Invalid((f"deadlines.{number}.clock", "required"))
+        key = URGENCIES.member(each.urgency, f"deadlines.{number}.urgency"), kind
+        if key in spans or (each.seconds and each.working_days):
+            raise Invalid((f"deadlines.{number}", "out_of_range"))
+        spans[key] = each.working_days or timedelta(seconds=each.seconds)
+    return spans

@@ -1,0 +1,44 @@
+"""A contract of the import law: a module is imported by the modules at its door, and by no other.
+
+import-linter's own `protected` contract says the same of one door; this one is a table of them.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from importlinter import Contract, ContractCheck, fields, output
+
+Breach = tuple[str, str]
+
+
+class Doors(Contract):
+    """Each row reads `module <- importer, importer`; a row covers the module's descendants.
+
+    `*` in an importer stands for one part of its dotted name. The importers' own descendants may
+    import the module, too.
+    """
+
+    type_name = "doors"
+    doors: Any = fields.ListField(subfield=fields.StringField())
+
+    def check(self, graph: Any, verbose: bool) -> ContractCheck:
+        """Collects the imports that come through no door."""
+        breaches = [breach for row in self.doors for breach in _breaches(graph, str(row))]
+        return ContractCheck(kept=not breaches, metadata={"breaches": breaches})
+
+    def render_broken_contract(self, check: ContractCheck) -> None:
+        """Prints one line an import."""
+        for importer, module in check.metadata["breaches"]:
+            output.print_error(f"{importer} is not allowed to import {module}.")
+
+
+def _breaches(graph: Any, row: str) -> Iterator[Breach]:
+    protected, importers = row.split(" <- ")
+    names = "|".join(re.escape(name).replace(r"\*", r"[^.]+") for name in importers.split(", "))
+    allowed = re.compile(rf"(?:{names}|{re.escape(protected)})(?:\..+)?")
+    inside = [name for name in graph.modules if f"{name}.".startswith(f"{protected}.")]
+    for module in sorted(inside):
+        for importer in sorted(graph.find_modules_that_directly_import(module)):
+            if not allowed.fullmatch(importer):
+                yield importer, module

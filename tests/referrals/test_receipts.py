@@ -10,7 +10,7 @@ import pytest
 
 from chassis.errors import Conflict, Invalid
 from chassis.second import NONE
-from services.referrals.domain.consent import (
+from services.referrals.files.domain.consent import (
     BEST_INTEREST,
     FIRST_GROUPS,
     HERSELF,
@@ -19,8 +19,8 @@ from services.referrals.domain.consent import (
     Grant,
     Receipt,
 )
-from services.referrals.domain.person import FieldGroup, Identity
-from services.referrals.domain.referral import Actor
+from services.referrals.files.domain.person import FieldGroup, Identity
+from services.referrals.referrals.domain.record import Actor
 from tests.builders import NOON
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -121,7 +121,9 @@ def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(
     again(story, first, days=90)
     opened(story, second)
     with service.database.transaction(SYSTEM) as tx:
-        assert service.made.consents._receipts.get(tx, first.receipt_id).is_live(service.clock.now())
+        assert service.made.consents._receipts.get(tx, first.receipt_id).is_live(
+            service.clock.now()
+        )
 
 
 def test_the_same_consent_again_is_none(story: Story) -> None:

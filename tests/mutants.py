@@ -34,10 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leaves out what does not belong to the rules; for a mutant, its own tests come first."""
     from mutmut.utils.file_utils import walk_mutatable_files
 
-    rules = list(walk_mutatable_files())
-    folders = {folder(path) for path in rules}
-    words = {word for path in rules for word in path.with_suffix("").parts}
-    kept = [item for item in items if item.path.parent.name in folders and _belongs(item, words)]
+    words = {word for path in walk_mutatable_files() for word in path.with_suffix("").parts}
+    kept = [item for item in items if _belongs(item, words)]
     mutant = os.environ.get("MUTANT_UNDER_TEST", "")
     if "__mutmut_" in mutant:
         words = set(mutant.partition(".x")[0].split("."))
@@ -134,6 +132,8 @@ def main() -> None:
         config().only_mutate = [
             name for pattern in given.files for name in fnmatch.filter(every, pattern)
         ]
+    folders = sorted({folder(path) for path in mutmut.walk_mutatable_files()})
+    config().pytest_add_cli_args_test_selection = [f"tests/{name}" for name in folders]
     names = mutants()
     of = len(names)
     if given.sample is not None and given.sample < of:

@@ -18,7 +18,7 @@ from chassis.db import Database, Transaction
 from chassis.envelope import NewerKind, pack
 from chassis.errors import Conflict, Late, Unavailable
 from chassis.ids import new_id
-from chassis.kafka import REPLAYS, Broker
+from chassis.kafka import REPLAYS, Broker, BrokerLost
 from chassis.outbox import Fact
 from chassis.subscriber import Subscriber
 from chassis.tokens import SYSTEM
@@ -284,7 +284,7 @@ def test_what_can_not_be_read_is_one_dead_letter_and_the_next_go_on(hearer: Hear
     assert hearer.heard("dead") == 4
 
 
-def test_a_dead_letter_is_read_again_when_an_operator_wants_it(hearer: Hearer, keys: Path) -> None:
+def test_a_dead_letter_is_read_again_when_an_operator_wants_it(hearer: Hearer) -> None:
     subject = new_id()
     trusted = hearer.works._trusted_signers
     hearer.works._trusted_signers = {}
@@ -462,3 +462,114 @@ def test_what_is_held_and_what_was_taken_is_logged_without_its_content(
         },
         "warning gap_stays": {"consumer": hearer.name, "count": 1, "subjects": [refused]},
     }
+
+
+class Topics:
+    """A broker of which a test says turn by turn what it has: a cluster, and batches of records."""
+
+    def __init__(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings = settings("127.0.0.1:1")
+        self.clusters: list[str | None] = ["one"]
+        self.batches: list[list[Record]] = []
+        self.did: list[object] = []
+        self.turns = 0
+        hearer.works._broker = self  # type: ignore[assignment]
+        take, sweep, ask = hearer.works.take, hearer.works.sweep, hearer.works._ask_for_missing
+        self.watch(monkeypatch, hearer.works, take=take, sweep=sweep, _ask_for_missing=ask)
+        monkeypatch.setattr(subscriber, "Consumer", self.open)
+        monkeypatch.setattr(subscriber, "read", self.read)
+
+    def watch(
+        self, monkeypatch: pytest.MonkeyPatch, works: Subscriber, **acts: Callable[..., None]
+    ) -> None:
+        def watched(name: str, act: Callable[..., None]) -> Callable[..., None]:
+            def call(*given: object) -> None:
+                self.did.append(name)
+                act(*given)
+
+            return call
+
+        for name, act in acts.items():
+            monkeypatch.setattr(works, name, watched(name, act))
+
+    def run(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch, turns: int) -> list[object]:
+        """What it does in so many turns."""
+        loop, left = hearer.works.loop(), iter([True] * turns)
+        monkeypatch.setattr(loop, "turn", lambda: next(left, False))
+        hearer.works._work(loop)
+        return self.did
+
+    @property
+    def cluster_id(self) -> str | None:
+        return self.clusters[0]
+
+    def wait(self, seconds: float) -> str | None:
+        self.did.append(f"wait {seconds}")
+        return self.clusters.pop(0) if len(self.clusters) > 1 else self.clusters[0]
+
+    def open(self, *given: object) -> Topics:
+        self.did.append(("open", *given[1:]))
+        return self
+
+    def read(self, broker: object, name: str, consumer: object) -> list[Record]:
+        assert (broker, consumer) == (self, self)
+        self.did.append("read")
+        batch = self.batches.pop(0) if self.batches else []
+        if batch and batch[0].topic == "lost":
+            raise BrokerLost
+        return batch
+
+    def commit(self, records: list[Record]) -> None:
+        self.did.append(("commit", len(records)))
+
+    def close(self) -> None:
+        self.did.append("close")
+
+
+@pytest.fixture
+def topics(hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> Topics:
+    return Topics(hearer, monkeypatch)
+
+
+def test_offsets_are_committed_after_the_facts_and_only_if_there_were_any(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = new_id()
+    topics.batches = [[hearer.record(subject, 1), hearer.record(subject, 2)], []]
+    loops = topics.run(hearer, monkeypatch, 20)
+    opened = ("open", hearer.name, [TOPIC])
+    assert loops[:6] == ["wait 0.5", opened, "_ask_for_missing", "read", "take", ("commit", 2)]
+    assert [what for what in loops[6:] if what != "read"][:4] == ["sweep", "_ask_for_missing"] * 2
+    assert (loops.count("take"), loops[-1]) == (1, "close")
+    assert hearer.seen(subject) == 2
+
+
+def test_while_the_broker_is_away_what_waits_is_still_tried(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.clusters = [None]
+    assert topics.run(hearer, monkeypatch, 3) == ["wait 0.5", "sweep"] * 3
+
+
+def test_of_a_broker_with_another_memory_everything_is_read_from_its_beginning(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.clusters = ["one", "two"]
+    did = [what for what in topics.run(hearer, monkeypatch, 6) if what != "_ask_for_missing"]
+    opened = ("open", hearer.name, [TOPIC])
+    assert did[:6] == ["wait 0.5", opened, "close", "wait 0.5", opened, "read"]
+    assert did[-1] == "close"
+
+
+def test_whatever_ends_it_leaves_no_consumer_behind(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.batches = [[Record(None, None, [], topic="lost")]]
+    with pytest.raises(BrokerLost):
+        topics.run(hearer, monkeypatch, 4)
+    assert topics.did[-2:] == ["read", "close"]
+    topics.did.clear()
+    topics.batches = [[hearer.record(new_id(), 1)]]
+    topics.run(hearer, monkeypatch, 2)  # a stop in the middle of a batch
+    assert topics.did[-2:] == ["take", "close"]
+    assert hearer.applied == []

@@ -62,6 +62,10 @@ def rules(method: MethodDescriptor) -> Rules:
 
     Raises TypeError when it says nothing, or neither who may call it nor that all may.
     """
+    return _read(method)
+
+
+def _read(method: MethodDescriptor) -> Rules:
     said = next(
         (value for field, value in method.GetOptions().ListFields() if field.full_name == _RULES),
         None,
@@ -105,6 +109,10 @@ def refusals(method: MethodDescriptor) -> frozenset[str]:
     """Every reason that an rpc may refuse with: the usual ones of its kind, and those that its
     .proto names.
     """
+    return _reasons(method)
+
+
+def _reasons(method: MethodDescriptor) -> frozenset[str]:
     given = rules(method)
     reasons = _EVERY | given.refusals | (frozenset() if given.public else _WITH_TOKEN)
     if "request_id" in method.input_type.fields_by_name:

@@ -147,6 +147,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="so many mutants, chosen by chance")
     parser.add_argument("--seed", type=int, default=1, help="of that choice")
     parser.add_argument("--quick", action="store_true", help="no test with a database")
+    parser.add_argument("--tests", nargs="+", help="only these, instead of the service's folder")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     os.chdir(ROOT)
@@ -158,7 +159,9 @@ def main() -> None:
             name for pattern in given.files for name in fnmatch.filter(every, pattern)
         ]
     folders = sorted({folder(path) for path in mutmut.walk_mutatable_files()})
-    config().pytest_add_cli_args_test_selection = [f"tests/{name}" for name in folders]
+    config().pytest_add_cli_args_test_selection = given.tests or [
+        f"tests/{name}" for name in folders
+    ]
     names = mutants()
     of = len(names)
     if given.sample is not None and given.sample < of:

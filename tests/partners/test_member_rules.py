@@ -127,7 +127,7 @@ def test_a_step_is_possible_from_its_states_alone_and_changes_nothing_elsewhere(
         take(it)
         assert (it.version, it.update_time, len(it.facts)) == (1, LATER, 1)
     else:
-        with pytest.raises(Conflict, match="illegal_transition"):
+        with pytest.raises(Conflict, match=r"^illegal_transition$"):
             take(it)
         assert it == member(status)
 
@@ -188,7 +188,7 @@ def test_a_wrong_change_is_refused_and_changes_nothing(
 )
 def test_what_others_depend_on_is_not_changed_by_one(changes: dict[str, Any]) -> None:
     it = member()
-    with pytest.raises(Conflict, match="two_people_required"):
+    with pytest.raises(Conflict, match=r"^two_people_required$"):
         it.change({"name": "x", **changes}, LATER)
     assert it == member()
 
@@ -198,7 +198,7 @@ def test_of_what_others_depend_on_one_proposes_and_a_second_agrees() -> None:
     it.propose({"country": "GT", "hotline_number": "133"}, "first", LATER)
     assert it.proposal == Proposal(OrganizationType.SHELTER, "GT", "133", "first", LATER)
     assert (it.entry, it.facts) == (ENTRY, ["change_proposed"])
-    with pytest.raises(Conflict, match="second_person_required"):
+    with pytest.raises(Conflict, match=r"^second_person_required$"):
         it.confirm_change(Person("first"), LATER)
     it.confirm_change(Person("second"), LATER)
     # A department of the country before is none of the new one.
@@ -230,7 +230,7 @@ def test_where_nothing_was_proposed_nothing_is_confirmed_or_dropped(
     act: Callable[[Organization], None],
 ) -> None:
     it = member()
-    with pytest.raises(Conflict, match="nothing_to_confirm"):
+    with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
         act(it)
 
 
@@ -260,7 +260,7 @@ def test_what_nobody_has_seen_or_is_over_is_missing(
     it = member(S.PROBATION, evidence=evidence)
     assert [kind.value for kind in it.missing_evidence(TODAY)] == missing
     if missing:
-        with pytest.raises(Conflict, match="evidence_missing") as refused:
+        with pytest.raises(Conflict, match=r"^evidence_missing$") as refused:
             it.approve(LATER, TODAY, Person("first"))
         assert refused.value.about == tuple(name.lower() for name in missing)
 
@@ -313,7 +313,7 @@ def test_a_member_is_approved_by_two_who_have_seen_the_same() -> None:
     it = member(S.PROBATION, evidence=ALL_SEEN)
     it.approve(LATER, TODAY, Person("first"))
     assert (it.status, it.approval_proposed_by_worker_id) == (S.PROBATION, "first")
-    with pytest.raises(Conflict, match="second_person_required"):
+    with pytest.raises(Conflict, match=r"^second_person_required$"):
         it.approve(LATER, TODAY, Person("first"))
     it.approve(LATER, TODAY, Person("second"))
     assert (it.status, it.approval_proposed_by_worker_id) == (S.APPROVED, "")
@@ -322,7 +322,7 @@ def test_a_member_is_approved_by_two_who_have_seen_the_same() -> None:
 
 def test_who_registered_a_member_does_not_invite_its_first_manager_before_its_approval() -> None:
     registered = member(S.PROBATION, registered_by_worker_id="first")
-    with pytest.raises(Conflict, match="second_person_required"):
+    with pytest.raises(Conflict, match=r"^second_person_required$"):
         registered.check_invited_by(Person("first"))
     registered.check_invited_by(Person("second"))
     member(S.APPROVED, registered_by_worker_id="first").check_invited_by(Person("first"))
@@ -357,7 +357,7 @@ def test_a_suspension_says_why_and_where_nobody_could_agree_none_is_proposed() -
     with pytest.raises(Invalid) as refused:
         member().suspend(FIRST, None, LATER)
     assert refused.value.violations == [("reason", "required")]
-    with pytest.raises(Conflict, match="no_second_coordinator"):
+    with pytest.raises(Conflict, match=r"^no_second_coordinator$"):
         member().suspend(ALONE, SuspensionReason.HARM, LATER)
 
 
@@ -388,7 +388,7 @@ def test_a_hold_is_made_a_suspension_by_a_second_coordinator_within_its_day() ->
     late = deepcopy(it)
     it.suspend(SECOND, None, NOON + DAY - HOUR)
     assert (it.stop, it.last_hold, it.facts[1:]) == ("suspended", None, ["suspension_confirmed"])
-    with pytest.raises(Conflict, match="illegal_transition"):
+    with pytest.raises(Conflict, match=r"^illegal_transition$"):
         late.suspend(SECOND, None, NOON + DAY)
 
 
@@ -411,7 +411,7 @@ def test_who_proposed_may_hold_it_for_the_same_reason_until_a_second_is_awake() 
 def test_nobody_holds_a_member_day_by_day() -> None:
     it = member(last_hold=First("first", "coalition", NOON))
     for who in (FIRST, COLLEAGUE):
-        with pytest.raises(Conflict, match="held_lately"):
+        with pytest.raises(Conflict, match=r"^held_lately$"):
             deepcopy(it).suspend(who, SuspensionReason.HARM, NOON + 30 * DAY - HOUR, hold=True)
     deepcopy(it).suspend(SECOND, SuspensionReason.HARM, NOON + DAY, hold=True)
     it.suspend(FIRST, SuspensionReason.HARM, NOON + 30 * DAY, hold=True)

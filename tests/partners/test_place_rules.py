@@ -443,6 +443,6 @@ def test_an_address_is_opened_by_one_worker_and_by_her_again_for_a_while(
     if may:
         grant.open(worker, when)
     else:
-        with pytest.raises(Conflict, match="address_opened"):
+        with pytest.raises(Conflict, match=r"^address_opened$"):
             grant.open(worker, when)
     assert grant == before

@@ -2,8 +2,9 @@
 when, and what of it is signed. No database.
 """
 
+import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from services.referrals.files.domain.consent import (
     Grant,
     Receipt,
 )
-from services.referrals.files.domain.person import FieldGroup, Identity
+from services.referrals.files.domain.person import Coarse, FieldGroup, Identity, Person
 from services.referrals.referrals.domain.record import Actor
 from tests.builders import NOON
 
@@ -263,8 +264,17 @@ def test_before_a_second_person_agrees_a_grant_shows_her_first_name_alone() -> N
     assert Grant("person", both, first_name_only=True).shows(identity) == Identity("Ximena")
 
 
+def test_of_a_file_its_own_organisation_opens_everything_and_no_other_anything() -> None:
+    person = Person("person", "ngo", Coarse(), NOON, NOON)
+    assert Grant.of_file(person, "ngo") == Grant("person", frozenset(FieldGroup))
+    assert Grant.of_file(person, "shelter") == Grant("person", frozenset())
+
+
 def test_an_override_is_for_one_need_one_recipient_and_three_days() -> None:
-    assert replace(OVERRIDE) == Receipt(
+    given = Receipt.override(
+        "receipt", "person", "ngo", "worker", "shelter", "HOU.EMG", "life_in_danger", NOON
+    )
+    assert given == Receipt(
         id="receipt",
         person_id="person",
         organization_id="ngo",
@@ -278,7 +288,7 @@ def test_an_override_is_for_one_need_one_recipient_and_three_days() -> None:
         reason_code="life_in_danger",
         recorded_by_worker_id="worker",
     )
-    assert OVERRIDE.confirm_until == NOON + 12 * HOUR
+    assert given.confirm_until == NOON + 12 * HOUR
 
 
 @pytest.mark.parametrize(
@@ -300,7 +310,7 @@ def test_a_second_person_confirms_once_what_needs_it_while_it_holds(
 ) -> None:
     given = replace(receipt)
     if why:
-        with pytest.raises(Conflict, match=why):
+        with pytest.raises(Conflict, match=f"^{why}$"):
             given.confirm(SECOND, NOON + when)
         assert given == receipt
         return
@@ -318,6 +328,18 @@ def test_a_withdrawal_and_an_end_are_versions_of_the_record() -> None:
     assert (given.until_time, given.version) == (NOON + 2 * HOUR, 3)
     given.end(NOON + 3 * HOUR)
     assert given.until_time == NOON + 2 * HOUR
+
+
+def test_what_is_signed_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = timezone(timedelta(hours=-6))
+    elsewhere = replace(OWN, create_time=NOON.astimezone(there))
+    try:
+        with monkeypatch.context() as machine:
+            machine.setenv("TZ", "America/Managua")
+            time.tzset()
+            assert elsewhere.canonical() == OWN.canonical()
+    finally:
+        time.tzset()
 
 
 def test_what_is_signed_is_all_of_it_a_line_a_field_in_a_fixed_form() -> None:

@@ -107,7 +107,7 @@ image: ## The container image, one for all services, under the tag that deploy/k
 
 requirements: ## Pin the newest versions that requirements/*.in allow (makes its own uv; needs Maven for the jars)
 	python3 -m venv build/uv && build/uv/bin/pip install --quiet uv
-	@for name in run local dev pythons; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+	@for name in run pkcs11 local dev pythons; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --only-binary :all: --custom-compile-command 'make requirements' \
 		requirements/$$name.in -o requirements/$$name.txt; done
 	@for list in requirements/kafka tests/html/checker; do rm -rf build/jars && mvn -q -B -f $$list.xml -DoutputDirectory=$(CURDIR)/build/jars -DincludeScope=runtime \

@@ -1,7 +1,7 @@
-"""The demo network: synthetic members, people and referrals, so that an empty stack can be looked
-at and joined at once.
+"""The demo network: synthetic members, people and referrals for an empty stack.
 
-Written into the services through their own domain and stores, so that everything in it obeys the
-rules; this is the only package that may import several services. Its limit: an empty stack on one
-machine. It is never part of a cluster, and nothing here is anybody's data.
+With it, anybody can look at the stack, and join it, at once. The data are written through the
+services' own domain and stores, so that all of them obey the rules; only this package may import
+several services. Limit: an empty stack on one machine. The demo is never part of a cluster, and
+holds nobody's data.
 """

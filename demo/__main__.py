@@ -1,8 +1,7 @@
-"""`python -m demo`: fills an empty stack with the demo network and writes how to sign in to
-ENLACE_DEMO_FILE.
+"""`python -m demo`: fills an empty stack with the demo network.
 
-Started by `python -m services` when all services answer. It prints how far it is; ended in between
-and run again, it goes on with what is missing.
+It writes to ENLACE_DEMO_FILE how to sign in. `python -m services` starts it when all services
+answer. It prints its progress. If it is stopped and run again, it goes on with the missing parts.
 """
 
 import contextlib
@@ -28,8 +27,9 @@ SERVICES = ("partners", "referrals", "notifications")
 
 
 def main() -> None:
-    """Fills what is missing, waits until referrals has heard of it, and only then writes how to
-    sign in.
+    """Fills the missing parts, waits for their facts, and then writes how to sign in.
+
+    It waits until the referrals service has received the facts.
     """
     directory, file, demo_network = (
         Path(os.environ["ENLACE_KEYS"]),
@@ -38,15 +38,15 @@ def main() -> None:
     )
     words = Words(key_folder.keyring(directory, "partners"))
     fill(directory, demo_network, words, SystemClock().now())
-    if not file.exists():  # else they were heard of, and somebody may have taken one out since
+    if not file.exists():  # else the facts came before, and a member may have been removed since
         wait_until_heard(demo_network)
     write(file, demo_network, words)
 
 
 def fill(directory: Path, demo_network: Network, words: Words, now: datetime) -> None:
-    """Fills members first, for all that follows is about them.
+    """Fills the services, members first, because everything else refers to them.
 
-    Times are told from `now`, or from the start that began to fill.
+    Times are relative to `now`, or to the start of an earlier, unfinished run.
     """
     with _database("referrals") as database:
         now = steps.patiently("figures", lambda: referrals.begin(database, demo_network, now))
@@ -59,8 +59,10 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
 
 
 def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) -> None:
-    """Waits as long as more is heard: referrals refuses a request to a member or service of which
-    no fact has come, and whoever reads "ready" must not meet that.
+    """Waits for the facts about members and services, as long as more of them arrive.
+
+    The referrals service refuses a request to a member or service whose facts have not come, and a
+    reader of "ready" must not meet that. Exits if no fact arrives for `patience` seconds.
     """
     known = (
         [member.id for member in demo_network.members.values()],
@@ -104,7 +106,10 @@ def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now
 
 
 def write(file: Path, demo_network: Network, words: Words) -> None:
-    """How to join: for its owner's eyes alone, and there whole or not at all."""
+    """Writes how to join the network.
+
+    Only the owner can read the file, and it appears complete or not at all.
+    """
     content = {
         "gateway": os.environ.get("ENLACE_PUBLIC_URL")
         or f"http://{os.environ['ENLACE_HTTP_LISTEN']}",
@@ -126,7 +131,7 @@ def write(file: Path, demo_network: Network, words: Words) -> None:
             }
             for key in demo_network.keys
         ],
-        # A caller's reference and PIN, to try the public page with.
+        # A caller's reference and PIN, for trying the public page.
         "references": [
             {"reference": words.reference(contact), "pin": words.pin(contact)}
             for contact in (

@@ -1,4 +1,4 @@
-"""The campaign that makes the line known, with codes that stay the same; two callers named one."""
+"""The campaign of the line, with fixed codes; two callers named one of them."""
 
 from datetime import datetime, timedelta
 
@@ -14,12 +14,12 @@ CODES = {"poster": "7K2", "radio": "M4R", "tv": "T8V"}
 
 
 def code(medium: str) -> str:
-    """The whole code of a medium."""
+    """Returns the whole code of a medium."""
     return CODES[medium] + check_character(CODES[medium])
 
 
 def begun(tx: Transaction) -> datetime | None:
-    """Returns when the demo network was begun to be filled, or None.
+    """Returns the time at which the demo network was begun, or None.
 
     The campaign is its first part.
     """

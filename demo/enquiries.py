@@ -1,5 +1,6 @@
-"""What the line asked several services this evening, in the making: one may, two can't, two have
-not answered yet.
+"""This evening's enquiry of the line to five services, still open.
+
+One service may help, two can't, two have not answered yet.
 """
 
 from datetime import datetime, timedelta
@@ -22,11 +23,11 @@ ANSWERS = (
     (timedelta(minutes=22), 4, NO, "no_capacity"),
     (timedelta(minutes=9), 1, MAYBE, ""),
 )
-"""How long ago, which of them, what it said, and why not."""
+"""Time since the answer, number of the service, answer, and reason of a refusal."""
 
 
 def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
-    """A woman with a child who is safe tonight and can't stay."""
+    """Returns the enquiry, for a woman with a child who is safe tonight and can't stay."""
     line = "llama-y-vive-ni"
     offers = [network.offers[which] for which in ASKED]
     services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]

@@ -1,5 +1,6 @@
-"""Figures of the last quarters, as if the network had long been at work: made up, and only what
-would have been published. There are no files behind them.
+"""Figures of the last quarters, as if the network had been at work for long.
+
+They are made up, have no files behind them, and include only what would have been published.
 """
 
 import random
@@ -26,13 +27,11 @@ _ROUTES = {
     ("MX", "MX"): 7,
 }
 _NEEDS = {"HOU": 1.0, "PSS": 1.1, "MED": 0.9, "RET": 0.7, "LEG": 0.5, "FAM": 0.3}
-"""People a quarter by route, and which part of them has which help."""
+"""People per quarter by route, and the share of them for each kind of help."""
 
 
 def counts(now: datetime) -> dict[Cell, int]:
-    """How many there would have been in each cell, the same for everybody who asks in the same
-    quarter.
-    """
+    """Returns the count of each cell. It is the same in every run of the same quarter."""
     made, quarter = dict[Cell, int](), last_settled(now)
     for age in range(QUARTERS):
         for (taken_to, country), people in _ROUTES.items():
@@ -46,6 +45,6 @@ def counts(now: datetime) -> dict[Cell, int]:
 
 
 def fill(tx: Transaction, now: datetime) -> None:
-    """Keeps them, where no quarter was counted yet."""
+    """Saves the figures, unless a quarter was counted already."""
     if not figures.counted_until(tx):
         figures.keep(tx, published(counts(now)), last_settled(now), now)

@@ -1,9 +1,8 @@
-"""What is going on tonight: referrals in every state with their clocks running, and what the line
-heard today.
+"""Tonight in the network: referrals in every state with running deadlines, and recent contacts.
 
-All times are told from the moment of the first start ("so long ago"), so that some are late, some
-soon due, and one must be answered now. After that they age like everybody's. People, places and
-words are made up.
+Times are relative to the first start ("so long ago"), so that some referrals are late, some soon
+due, and one must be answered now. Later they age like any other. People, places and words are made
+up.
 """
 
 from __future__ import annotations
@@ -33,8 +32,9 @@ NAMED = ("leaflet", "offer")
 
 
 class Known(NamedTuple):
-    """A person: her file's holder, what is sealed (both names may be empty), the coarse part, and
-    how she may be reached.
+    """A person: holder of her file, names, coarse attributes, and how to reach her.
+
+    The names are sealed and may both be empty.
     """
 
     holder: str
@@ -181,7 +181,7 @@ PEOPLE = {
 
 
 def people(network: Network, now: datetime) -> dict[str, File]:
-    """The files, by the word they go by here."""
+    """Returns the files, by their key in PEOPLE."""
     files = {}
     for word, known in PEOPLE.items():
         coarse = Coarse(
@@ -210,7 +210,7 @@ def people(network: Network, now: datetime) -> dict[str, File]:
 
 
 class Teller:
-    """Tells stories by how long ago each step was."""
+    """Makes stories from the time that has passed since each step."""
 
     def __init__(self, network: Network, calendar: Calendar, now: datetime) -> None:
         self._network, self._calendar, self._now = network, calendar, now
@@ -227,13 +227,15 @@ class Teller:
         *steps: tuple[Any, ...],
         contact_id: str = "",
     ) -> Story:
-        """`steps` are (how long ago, verb, words); words that are spans of time mean "so long from
-        now".
+        """Adds a story.
+
+        `steps` are (time since the step, verb, fields). A field that is a span of time means "so
+        long from now".
         """
         organization, slug = offer.split("/")
         at, file = self._now - drafted, self._files[who]
         opened = at - timedelta(minutes=3)
-        # a file is there before its first request
+        # a file is older than its first referral
         file.person.create_time = file.person.update_time = min(opened, file.person.create_time)
         story = Story(
             self._network,
@@ -260,7 +262,7 @@ class Teller:
 
 
 def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
-    """Every state that a referral can be in, told of tonight."""
+    """Returns stories of tonight, with every state that a referral can have."""
     teller = Teller(network, calendar, now)
     tell = teller.tell
     m, h, d = _minutes, _hours, _days
@@ -268,8 +270,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     def taken(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
         return ago, "accept", {"responsible_worker_id": "", "planned_first_contact_time": first}
 
-    # The line: one that must be answered in minutes, one that is being decided, one with a health
-    # clock.
+    # The line: one must be answered in minutes, one is being decided, one has a health deadline.
     tell(
         "tonight",
         "HOU.EMG",
@@ -310,12 +311,12 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         taken(h(22), h(1.5)),
         contact_id=id_of("contact", "hospital"),
     )
-    # Sent, and nobody has looked yet: one soon due, one late, two with time.
+    # Sent, and not seen yet: one soon due, one late, two with time.
     tell("rosa", "HOU.SAFE", "casa-amanecer/camas", EMERGENCY, m(58), (m(48), "send"))
     tell("darling", "MED.PRI", "salud-somoto/primaria", URGENT, h(31), (h(30), "send"))
     tell("keyling", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(6), (h(5), "send"))
     tell("newcomer", "PSS.CNS", "puentes/acogida", NORMAL, h(23), (h(22), "send"))
-    # Seen, not yet decided: due in three hours; asked back; with time.
+    # Seen, and not decided yet: due in three hours; asked back; with time.
     tell(
         "marcia",
         "LEG.INF",
@@ -343,7 +344,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (h(27), "send"),
         (h(20), "acknowledge"),
     )
-    # On a waiting list: to be looked at again next week; that was due yesterday.
+    # On a waiting list: review next week; review due yesterday.
     wait = {"expected_wait_days": 21, "review_time": d(6)}
     tell(
         "keyling",
@@ -365,7 +366,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (d(12), "send"),
         (d(9), "waitlist", wait),
     )
-    # Accepted: first contact tomorrow; and one that should have been yesterday.
+    # Accepted: first contact tomorrow; first contact due yesterday.
     tell(
         "sugey",
         "HOU.SAFE",
@@ -387,7 +388,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         taken(h(30), -h(12)),
     )
     # Help is under way: well, with an appointment the day after tomorrow; silent for nine days;
-    # since yesterday, and an appointment was two hours ago.
+    # since yesterday, with an appointment two hours ago.
     _begun(
         tell,
         "rosa",
@@ -409,7 +410,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         d(1),
         (h(12), "schedule_appointment", {"appointment_time": -h(2)}),
     )
-    # Done, and somebody must still say whether help came: nine days left; three hours left.
+    # Completed, and the sender must still confirm that help came: nine days left; three hours left.
     done = {"outcome_code": "fully_met", "delivered_need_codes": ("DOC.BIR", "DOC.IDN")}
     _begun(
         tell,
@@ -432,7 +433,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         d(17),
         (h(14 * 24 - 3), "complete", done),
     )
-    # Over: well; refused; taken back; not come about; entered by mistake.
+    # Over: well; refused; withdrawn; not delivered; entered in error.
     done, yes = (
         {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")},
         {"help_came_code": "yes"},
@@ -515,7 +516,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         *asked,
         (h(20), "withdraw_consent"),
     )
-    # Nobody looked for two days.
+    # Not seen for two days.
     tell("darling", "PSS.CNS", "tejer-redes/consejeria", EMERGENCY, h(50), (h(49.9), "send"))
     lost = {"reason_code": "could_not_contact"}
     tell(
@@ -528,8 +529,8 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         taken(d(8), -d(6)),
         (d(4), "not_deliver", lost),
     )
-    # From Guatemala to Chinandega: who takes her along and who takes her in have said yes; the
-    # border has not, so she does not leave.
+    # From Guatemala to Chinandega. The escort and the receiving house have accepted; the border has
+    # not, so she does not leave.
     tell(
         "journey",
         "HOU.SAFE",
@@ -559,8 +560,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (h(19), "send"),
         (h(9), "acknowledge"),
     )
-    # Nobody there answered for a night, so another house is to be asked; the draft for it waits for
-    # her consent.
+    # Nobody answered for a night, so another house is to be asked; its draft waits for her consent.
     tell(
         "keyling",
         "HOU.EMG",
@@ -586,7 +586,7 @@ def _begun(
     begun: timedelta,
     *later: tuple[Any, ...],
 ) -> Story:
-    """The ordinary way up to the start of help."""
+    """Adds a story with the ordinary steps up to the start of help."""
     sent = drafted - timedelta(minutes=20)
     seen = sent - timedelta(hours=2)
     accepted = seen - timedelta(hours=12)
@@ -607,14 +607,14 @@ def _begun(
 
 
 class Heard(NamedTuple):
-    """A contact with the note of whoever took it."""
+    """A contact with the operator's note."""
 
     contact: Contact
     note: str
 
 
 def contacts(network: Network, now: datetime) -> list[Heard]:
-    """What the lines heard in the last two days, oldest first."""
+    """Returns the contacts of the lines in the last two days, the oldest first."""
     heard: list[Heard] = []
 
     def hear(
@@ -627,7 +627,7 @@ def contacts(network: Network, now: datetime) -> list[Heard]:
         triage: Triage = Triage(),  # noqa: B008
         note: str = "",
     ) -> None:
-        """`codes` are campaign, kind, speaker and outcome."""
+        """Adds a contact. `codes` are campaign, kind, speaker and outcome."""
         campaign, kind, speaker, outcome = codes
         contact = Contact(
             id_of("contact", word),

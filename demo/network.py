@@ -1,5 +1,6 @@
-"""The members of the demo network, their services, workers and keys, read from network.yaml; and
-the ids that are theirs at every start.
+"""The members of the demo network, their services, workers and keys, from network.yaml.
+
+Their ids are the same at every start.
 """
 
 import hashlib
@@ -21,15 +22,16 @@ _GENDERS = {
 
 
 def id_of(kind: str, *words: str) -> str:
-    """An id with the shape of every other, but the same at each start: so the second start finds
-    what the first one made.
+    """Returns an id with the usual shape that is the same at each start.
+
+    With it the second start finds the data of the first.
     """
     return hashlib.sha256("/".join(("enlace demo", kind, *words)).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Member:
-    """An organisation."""
+    """A member organisation."""
 
     slug: str
     name: str
@@ -49,13 +51,13 @@ class Member:
 
     @property
     def desk(self) -> str:
-        """The desk's e-mail."""
+        """Returns the e-mail address of the desk."""
         return f"desk@{self.slug}.demo"
 
 
 @dataclass(frozen=True)
 class Room:
-    """How much room there is, and how old the figure is."""
+    """The free places of a service, and the age of that figure in hours."""
 
     intake: str
     available: int | None
@@ -89,7 +91,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Worker:
-    """Somebody who can sign in."""
+    """A worker, who can sign in."""
 
     email: str
     organization: str
@@ -104,7 +106,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Key:
-    """An API key to be made."""
+    """An API key of an organisation."""
 
     organization: str
     label: str
@@ -113,7 +115,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Network:
-    """All of it, by slug."""
+    """The whole network; members by slug, services by slugs of organisation and service."""
 
     members: dict[str, Member]
     offers: dict[tuple[str, str], Offer]
@@ -121,8 +123,9 @@ class Network:
     keys: tuple[Key, ...]
 
     def hand_of(self, organization: str) -> str:
-        """The id of whoever acted for an organisation: its first worker who takes referrals, else
-        somebody who has left since.
+        """Returns the id of the worker who acted for an organisation.
+
+        It is the first worker who handles referrals, else one who has left since.
         """
         for worker in self.workers:
             if worker.organization == organization and {"WORKER", "OPERATOR"} & set(worker.roles):
@@ -132,8 +135,8 @@ class Network:
 
 @cache
 def network() -> Network:
-    """The network of network.yaml."""
-    # - a safe loader, in C
+    """Returns the network of network.yaml."""
+    # CSafeLoader is the safe loader, in C
     read = yaml.load(
         FILE.read_text(encoding="utf-8"),
         Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506

@@ -1,5 +1,6 @@
-"""Writes the network into the partners service: members, their services with the room they have,
-workers, keys.
+"""Writes the network into the partners service.
+
+These are members, their services with the free places, workers, and keys.
 """
 
 import hashlib
@@ -28,14 +29,14 @@ from services.partners.store.areas import areas
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.passwords import hashed
 
-# Before the pilot began, so that its referrals went to members.
+# Before the pilot began, so that the receivers of its referrals were members.
 _FOUNDED = datetime(2005, 11, 7, 15, tzinfo=UTC)
 _CONFIRMED, _LONG_AGO = timedelta(days=40), timedelta(days=240)
-_OLD_FIGURE = 500  # hours; whoever says so little of its room has not confirmed its entry either
+_OLD_FIGURE = 500  # hours; a service with so old a figure has not confirmed its entry either
 
 
 def fill(database: Database, network: Network, words: Words, now: datetime) -> None:
-    """Writes what is missing: each member with its services and keys, then each account."""
+    """Writes the missing parts: each member with its services and keys, then each account."""
 
     def member(of: Member) -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:
@@ -47,7 +48,7 @@ def fill(database: Database, network: Network, words: Words, now: datetime) -> N
 
 
 def api_key(key: Key, words: Words) -> str:
-    """A key as its holder keeps it."""
+    """Returns a key in the form in which its holder has it."""
     return full_key(_key_id(key), words.api_secret(key.organization))
 
 
@@ -129,9 +130,9 @@ def _keep_member(
 
 
 def _fill_accounts(database: Database, network: Network, words: Words, now: datetime) -> None:
-    """Hashes the passwords before the transactions: hashing is slow on purpose."""
+    """Hashes the passwords before the transactions, because hashing is slow on purpose."""
     missing = steps.patiently("accounts", lambda: _without_account(database, network))
-    with ThreadPoolExecutor(2) as pool:  # argon2 works outside of Python's lock
+    with ThreadPoolExecutor(2) as pool:  # argon2 releases Python's lock
 
         def account(part: tuple[Worker, Future[str]]) -> None:
             worker, password_hash = part[0], part[1].result()

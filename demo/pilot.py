@@ -1,8 +1,8 @@
-"""The pilot of 2006 as history: 26 synthetic people assisted from January to October, 13 of them
-from Chinandega, each with her referrals.
+"""The pilot of 2006 as history: 26 synthetic people, each with her referrals.
 
-The totals are the published ones; the people, the dates and all else are made up, the same at every
-start. Every story ends within 2006.
+They were assisted from January to October; 13 came from Chinandega. The totals are the published
+ones; people, dates and everything else are made up, the same at every start. Every story ends
+within 2006.
 """
 
 import random
@@ -20,8 +20,9 @@ LAST_DAY = datetime(2006, 12, 22, tzinfo=UTC)
 
 
 class Assisted(NamedTuple):
-    """A row: when she came, who she is, where from, where she had been taken to, whose file it is,
-    and what help was asked for.
+    """A row: begin, identity, origin, country of exploitation, holder of the file, and help.
+
+    `help` names the groups of needs that were requested.
     """
 
     day: str
@@ -300,7 +301,7 @@ ROWS = (
     ),
 )
 
-# Who helps whom, by department of origin; what is not listed is done in Managua.
+# Providers by department of origin; the rest is done in Managua.
 _HOUSING = {
     "NI-CI": ("luna-nueva", "camas"),
     "NI-MN": ("casa-amanecer", "camas"),
@@ -318,8 +319,8 @@ _FAMILY = {"NI-CI": ("familia-chinandega", "valoracion")} | dict.fromkeys(
 )
 _NEEDS = {"MED": "MED.PRI", "PSS": "PSS.CNS", "RET": "RET.TRA", "FAM": "FAM.MED", "LEG": "LEG.INF"}
 _URGENCIES = {"HOU": Urgency.EMERGENCY, "MED": Urgency.URGENT, "RET": Urgency.URGENT}
-# Days from the start of help to its end, at least and at most; the journey home comes first, all
-# else after it.
+# Days from the start of help to its end, at least and at most. The journey home comes first,
+# everything else after it.
 _DAYS = {
     "RET": (2, 6),
     "HOU": (20, 60),
@@ -328,13 +329,13 @@ _DAYS = {
     "FAM": (15, 45),
     "LEG": (10, 30),
 }
-# Those whom the first shelter had no bed for; the second one had.
+# The first shelter had no bed for them; the second one had.
 _TURNED_AWAY = {"Suazo Meza", "Moncada", "Cerrato", "Escorcia"}
 _GENDERS = {"F": "Feminine", "M": "Masculine", "TF": "TransgenderFeminine"}
 
 
 def pilot(network: Network, calendar: Calendar) -> Iterator[tuple[File, list[Story]]]:
-    """The 26 files with their referrals."""
+    """Yields the 26 files with their referrals."""
     for row in ROWS:
         chance = random.Random(f"{row.given} {row.family}")
         file = _file(network, row, chance)
@@ -418,9 +419,9 @@ def _stories(
 
 
 def _helped(story: Story, asked: datetime, group: str, chance: random.Random) -> datetime:
-    """The ordinary way of a referral, from the receiver's first look to the sender's last word.
+    """Takes the ordinary steps of a referral, from the receiver's first look to its closing.
 
-    Returns when help was done.
+    Returns the time when help was completed.
     """
     seen = asked + timedelta(minutes=chance.randint(45, 170))
     decided = seen + timedelta(hours=chance.randint(1, 20))
@@ -459,5 +460,5 @@ def _offer(row: Assisted, group: str, child: bool) -> tuple[str, str]:
 
 
 def _office_hour(day: datetime, chance: random.Random) -> datetime:
-    """A working moment of that day: between eight and four in Nicaragua (UTC-6)."""
+    """Returns a working time of that day: between eight and four in Nicaragua (UTC-6)."""
     return day.replace(hour=14, minute=0) + timedelta(minutes=chance.randint(0, 480))

@@ -1,5 +1,6 @@
-"""Two plans in the making: a woman who came home a week ago, and one who waits in Guatemala until
-the border, too, has said that it receives her.
+"""Two plans under way: of a woman who came home, and of one who still waits in Guatemala.
+
+The first came home a week ago. The second waits until the border, too, has agreed to receive her.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ LEGS = {"RET.TRA": "travel", "RET.REC": "reception", "HOU.SAFE": "housing"}
 
 
 def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -> None:
-    """Writes the plan of a file that has one."""
+    """Writes the plan of a file, if it has one."""
     if file.person.id == id_of("person", HOME):
         plans.add(tx, _at_home(stories, now))
     if file.person.id == id_of("person", AWAY):
@@ -29,8 +30,9 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
 
 
 def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
-    """Some steps are done, the house she waits for is late, the rest lies ahead; who sent her home
-    saw to the first ones.
+    """Returns the plan at home: some steps are done, the housing is late, the rest lies ahead.
+
+    The organisation that sent her home did the first steps.
     """
     story = next(story for story in stories if story.need == "HOU.TRANS")
     plan, begun = _begun(HOME, story, timedelta(days=9))
@@ -53,7 +55,10 @@ def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
 
 
 def _handed_over(stories: Sequence[Story], now: datetime) -> Plan:
-    """All before the travel is done, and each leg is asked."""
+    """Returns the plan of the hand-over: all steps before the travel are done.
+
+    Each leg has its referral.
+    """
     plan, begun = _begun(AWAY, stories[0], timedelta(0))
     for key in ("risk_check", "travel_papers"):
         plan.take(key, StepState.MET, begun + timedelta(hours=4))

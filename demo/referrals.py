@@ -1,5 +1,6 @@
-"""Writes the pilot and tonight's stories into the referrals service: files, consents, requests,
-contacts of the line, figures of the last quarters.
+"""Writes the pilot and tonight's stories into the referrals service.
+
+These are files, consents, requests, contacts of the line, and figures of the last quarters.
 """
 
 from copy import deepcopy
@@ -31,7 +32,7 @@ NAME = "referrals"
 def begin(database: Database, network: Network, now: datetime) -> datetime:
     """Writes the campaign and the figures.
 
-    Returns the moment from which all times are told: `now`, or that of the start that began.
+    Returns the time to which all times are relative: `now`, or the start of an earlier run.
     """
     with database.transaction(SYSTEM, timeout=30) as tx:
         begun = campaigns.begun(tx)
@@ -44,16 +45,15 @@ def begin(database: Database, network: Network, now: datetime) -> datetime:
 def fill(
     database: Database, directory: Path, network: Network, words: Words, now: datetime
 ) -> None:
-    """Writes what is missing: each file with its requests and its plan, the enquiry, each
-    contact.
-    """
+    """Writes the missing parts: files with referrals and plan, the enquiry, the contacts."""
     keyring = key_folder.keyring(directory, NAME)
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(key_folder.signing(directory, f"facts.{NAME}")))
     calendar = CountryCalendar("NI")
 
     def history(part: tuple[File, list[Story]]) -> None:
-        file, stories = deepcopy(part)  # writing takes the facts out of them, and a try may fail
+        # saving removes the facts from them, and an attempt may fail
+        file, stories = deepcopy(part)
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _is_there(tx, "people", file.person.id):
                 _keep(tx, files, receipts, file, stories)

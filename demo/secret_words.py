@@ -1,7 +1,7 @@
-"""The demo's passwords, keys, references and PINs: derived from a key of this stack, so they differ
-from stack to stack, not from start to start.
+"""The demo's passwords, keys, references and PINs, derived from a key of this stack.
 
-Its limit: fit for a demo; what people use is random and kept only as a hash.
+They differ from stack to stack, but not from start to start. Limit: they are fit for a demo only;
+real ones are random and stored only as a hash.
 """
 
 import random
@@ -35,22 +35,22 @@ class Words:
         self._keyring = keyring
 
     def password(self, email: str) -> str:
-        """Four words and a number."""
+        """Returns four words and a number."""
         chance = self._chance("password", email)
         return "-".join([*chance.sample(_WORDS, 4), str(chance.randint(10, 99))])
 
     def api_secret(self, organization: str) -> str:
-        """64 hexadecimal digits."""
+        """Returns 64 hexadecimal digits."""
         return self._keyring.fingerprint(organization.encode(), "demo/api_key").hex()
 
     def reference(self, contact_id: str) -> str:
-        """What the caller was given; its last character checks the others."""
+        """Returns the reference of a caller; its last character checks the others."""
         chance = self._chance("reference", contact_id)
         body = "".join(chance.choice(ALPHABET) for _ in range(7))
         return next(body + last for last in ALPHABET if _reads(body + last))
 
     def pin(self, contact_id: str) -> str:
-        """Four digits."""
+        """Returns four digits."""
         return f"{self._chance('pin', contact_id).randrange(10_000):04d}"
 
     def _chance(self, kind: str, name: str) -> random.Random:

@@ -1,5 +1,7 @@
-"""Fills the network part by part: each part is a transaction of its own, so a start that was ended
-in between goes on with the part that is missing.
+"""Fills the network part by part.
+
+Each part is a transaction of its own, so that a start that was stopped goes on with the missing
+part.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,7 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 
-PATIENCE = 120.0  # seconds in which nothing at all moved on
+PATIENCE = 120.0  # seconds without any progress
 _LATER = (Unavailable, Exhausted, Late, Stale)
 
 Part = TypeVar("Part")
@@ -19,7 +21,7 @@ Result = TypeVar("Result")
 def each(
     what: str, parts: Iterable[Part], fill: Callable[[Part], object], patience: float = PATIENCE
 ) -> None:
-    """Fills each part, and prints a line after it. `fill` does nothing for a part that is there."""
+    """Fills each part, and prints a line after it. `fill` does nothing for a present part."""
     all_parts = list(parts)
     for number, part in enumerate(all_parts, 1):
         patiently(what, lambda part=part: fill(part), patience)  # type: ignore[misc]
@@ -27,9 +29,9 @@ def each(
 
 
 def patiently(what: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
-    """Returns the result of `do`, which is called again while the database is late, full or away.
+    """Calls `do` until the database answers, and returns the result.
 
-    Exits with a sentence if that lasts too long.
+    Repeats while the database is late, full or away. Exits with a sentence if that lasts too long.
     """
     tries = Retrying(
         retry=retry_if_exception_type(_LATER),

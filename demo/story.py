@@ -1,8 +1,8 @@
-"""A referral told from its end: the steps that were taken and when, walked through the domain so
-that an illegal story can't be told.
+"""A referral with its whole life: its steps with their times, taken through the domain.
 
-The whole life is made in memory and kept once. Were it kept step by step, the running clocks of the
-stack would find a half-told past, see deadlines of long ago, and write into it.
+The domain refuses an illegal step. The whole life is made in memory and saved once. If it were
+saved step by step, the stack's deadlines would find an unfinished past, see deadlines of long ago,
+and write into it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from services.referrals.network.domain.deadline import Calendar, Urgency
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 
-# What a receiver needs to help: never more than the need asks for.
+# The field groups that a receiver needs to help: never more than the need requires.
 _GROUPS = {
     "MED": {FieldGroup.IDENTITY, FieldGroup.HEALTH, FieldGroup.CONTACT},
     "PSS": {FieldGroup.IDENTITY, FieldGroup.EXPLOITATION, FieldGroup.CONTACT},
@@ -34,8 +34,9 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class File:
-    """A person's file: the coarse part, what is sealed, how she may be contacted, and whose file it
-    is (a member's slug).
+    """A person's file: coarse attributes, sealed data, safe-contact plan, and holder.
+
+    The holder is the slug of a member.
     """
 
     person: Person
@@ -47,7 +48,7 @@ class File:
 
 @dataclass
 class Story:
-    """One referral with its consent. Times only go forward."""
+    """A referral with its consent. Its times only move forward."""
 
     network: Network
     file: File
@@ -57,13 +58,11 @@ class Story:
     at: datetime
     calendar: Calendar
     watched: bool = True
-    """Whether clocks were watched: the pilot of 2006 had none, so nothing is noted of its
-    deadlines.
-    """
+    """Whether deadlines were watched. The pilot of 2006 had none, so no deadlines are recorded."""
     based_on: str = ""
     contact_id: str = ""
     withdrawn: datetime | None = field(default=None, init=False)
-    """When the consent was taken back."""
+    """Time of the withdrawal of the consent."""
     referral: Referral = field(init=False)
     receipt: Receipt = field(init=False)
     following: Referral | None = None  # the draft for another service
@@ -124,14 +123,15 @@ class Story:
         return self._hand(self.offer[0])
 
     def send(self, at: datetime) -> Story:
-        """The sender sends the draft."""
+        """Sends the draft, as the sender."""
         self._turn(at)
         self.referral.send(self.sender, at, self.calendar, self.receipt, safe_contact_known=True)
         return self
 
     def take(self, at: datetime, verb: str, **words: Any) -> Story:
-        """Any other step, named and with the fields that its row carries; the receiver's, unless
-        only the sender may take it.
+        """Takes any other step, with the fields of its row.
+
+        The receiver takes it, unless only the sender may.
         """
         self._turn(at)
         actor = self.sender if verb in ("answer", "close", "withdraw") else self.receiver
@@ -139,7 +139,7 @@ class Story:
         return self
 
     def reroute(self, at: datetime, offer: tuple[str, str]) -> Story:
-        """The sender asks another service instead; the draft for it follows."""
+        """Re-routes to another service, as the sender; the draft for it follows."""
         self._turn(at)
         service = self.network.offers[offer]
         receiver = self.network.members[service.organization].id
@@ -155,7 +155,7 @@ class Story:
         return self
 
     def followed_by(self, other: Story) -> Story:
-        """Another referral was sent after this one came back."""
+        """Records that another referral was sent after this one came back."""
         at = other.referral.send_time or other.at
         self._turn(at)
         self.referral.followed_up = True
@@ -163,14 +163,14 @@ class Story:
         return self
 
     def withdraw_consent(self, at: datetime) -> Story:
-        """The person takes her consent back; what stood on it ends."""
+        """Withdraws the consent, as the person; whatever stood on the consent ends."""
         self._turn(at)
         self.withdrawn = at
         self.referral.withdraw_consent(Actor("person", self.file.person.id, ""), at, self.calendar)
         return self
 
     def watch(self, until: datetime) -> Story:
-        """Notes what the clocks told up to a moment, each at its time."""
+        """Fires the deadlines up to a time, each at its own time."""
         while self.watched:
             moment = min(
                 (clock.next_time for clock in self.referral.clocks if clock.next_time), default=None

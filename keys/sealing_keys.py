@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chassis.config import ServiceSettings
+from chassis.config import ServiceSettings, WrongSettings
 from keys import key_folder
 from keys.sealing import Cipher, Keyring
 
@@ -112,9 +112,20 @@ class SealingKeys:
 
 
 def of(settings: ServiceSettings, name: str) -> SealingKeys:
-    """Those of a service, by its settings."""
+    """Returns the sealing keys of a service, by its settings.
+
+    Raises WrongSettings if they are in a key service and the library that speaks to it is not
+    installed.
+    """
     if not settings.key_service:
         return SealingKeys(settings.keys, name)
-    from keys.service import KeyService
+    try:
+        from keys.service import KeyService
+    except ModuleNotFoundError as error:
+        if error.name != "pkcs11":
+            raise
+        raise WrongSettings(
+            "wrong settings: for ENLACE_PKCS11_MODULE install requirements/pkcs11.txt"
+        ) from None
 
     return SealingKeys(settings.keys, name, KeyService(settings.key_service))

@@ -250,7 +250,7 @@ class LocalStack:
             name: value for name, value in os.environ.items() if not name.endswith("_DATABASE_URL")
         }
         defaults = {
-            "ENLACE_SMTP_URL": "outbox:",
+            "ENLACE_SMTP_URL": f"outbox:{self.var / 'mail'}",
             "ENLACE_PUBLIC_URL": self.url,
             "ENLACE_DEVELOPMENT": "1",
         }

@@ -1,3 +1,4 @@
-"""All that the services may know of each other: the .proto files and the code generated from
-them.
+"""The contract: everything that the services may know of each other.
+
+It consists of the .proto files and of the code generated from them.
 """

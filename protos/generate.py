@@ -1,11 +1,10 @@
-"""Generates the Python code beside the .proto files, stubs.py: a client of each service, and
-comments.json: what they say of each name, which compiled descriptors no longer hold.
+"""Generates the Python code beside the .proto files, stubs.py and comments.json.
 
-With --check, says whether what is committed is what they give; with --release VERSION, keeps the
-descriptors as those of a release (released/).
-
-Limit: needs the development requirements (grpcio-tools, mypy-protobuf); the running system only
-imports the result.
+The module stubs.py has a client of each service. The file comments.json has the comments by name,
+which compiled descriptors no longer hold. With --check, reports whether the committed files match
+the .proto files; with --release VERSION, saves the descriptors of a release (released/). Limit: it
+needs the development requirements (grpcio-tools, mypy-protobuf); the running system only imports
+the result.
 """
 
 import filecmp
@@ -33,10 +32,10 @@ RELEASED = ROOT / "protos" / "released"
 
 
 def compile_all(*options: str) -> None:
-    """Runs protoc on all .proto files with these options."""
+    """Runs protoc on all .proto files with these options. Exits if protoc refuses them."""
     sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("protos/*/v1/*.proto"))
     wellknown = Path(protoc.__file__).parent / "_proto"
-    # google/api/*.proto lie in the wheel beside their Python
+    # the wheel has google/api/*.proto beside their Python
     googleapis = Path(http_pb2.__file__).parents[2]
     if (
         protoc.main(
@@ -48,8 +47,9 @@ def compile_all(*options: str) -> None:
 
 
 def describe(into: Path, *, comments: bool = True) -> None:
-    """Writes all descriptors, with their comments or without, to one file, as buf reads them: it
-    can't find what lies in a wheel.
+    """Writes all descriptors to one file for buf, which can't find .proto files in a wheel.
+
+    `comments`: with the comments of the .proto files.
     """
     compile_all(
         "--include_imports",
@@ -77,15 +77,16 @@ def generate(into: Path) -> None:
     )
     for name in ("contract", "facts", "letters", "told"):
         for path in into.glob(f"protos/*/v1/{name}_pb2_grpc.py*"):
-            path.unlink()  # no rpc in them; an empty module would only be one more file to read
+            path.unlink()  # they have no rpc; an empty module would only be one more file to read
 
 
 def stubs(described: Path) -> str:
-    """The module that holds a client of each service of ours, by the package that serves it, and
-    the descriptors of their files.
+    """Returns the text of stubs.py: a class of clients for each package of ours.
+
+    The module also lists the descriptors of the files and services.
     """
-    # (module, service) by the package's own name; the directory first, for the printed pages of the
-    # contract have this order.
+    # (module, service) by the name of the package. partners comes first, because the printed pages
+    # of the contract follow this order.
     packages: dict[str, list[tuple[str, str]]] = {
         name: [] for name in ("partners", "referrals", "notifications")
     }
@@ -141,8 +142,9 @@ def stubs(described: Path) -> str:
 
 
 def comments(described: Path) -> dict[str, str]:
-    """What the .proto files of ours say above or behind each message, field, enum, value, service
-    and rpc, by its full name.
+    """Returns the comments of our .proto files by full name.
+
+    A comment stands above or behind a message, field, enum, value, service or rpc.
     """
     found: dict[str, str] = {}
     for file in FileDescriptorSet.FromString(described.read_bytes()).file:
@@ -159,8 +161,8 @@ Name = tuple[tuple[int, ...], str]
 
 
 def _names(file: FileDescriptorProto) -> Iterator[Name]:
-    # Paths are those of descriptor.proto: 4 a message, 5 an enum, 6 a service; in a message 2 a
-    # field, 3 and 4 what is nested; in the others 2.
+    # Paths are those of descriptor.proto: 4 is a message, 5 an enum, 6 a service; in a message 2 is
+    # a field, 3 and 4 are nested types; in the others 2 is a value or an rpc.
     for number, message in enumerate(file.message_type):
         yield from _names_in_message((4, number), f"{file.package}.{message.name}", message)
     for number, enum in enumerate(file.enum_type):
@@ -188,7 +190,7 @@ def _names_in_enum(path: tuple[int, ...], name: str, enum: EnumDescriptorProto) 
 
 
 def generated(below: Path) -> dict[str, Path]:
-    """The generated files below a folder, by their name relative to it."""
+    """Returns the generated files below a folder, by their relative name."""
     found = [
         path
         for pattern in ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
@@ -201,7 +203,7 @@ def generated(below: Path) -> dict[str, Path]:
 
 
 def main() -> int:
-    """Returns 0 when fresh (or just written), 1 when --check found a difference."""
+    """Returns 0 if the files are fresh or were just written, 1 if --check found a difference."""
     if sys.argv[1:2] == ["--release"]:
         RELEASED.mkdir(exist_ok=True)
         describe(RELEASED / f"{sys.argv[2]}.binpb", comments=False)

@@ -29,8 +29,10 @@ def main() -> None:
     help="Serves REST, or the pages, instead of both.",
 )
 def serve(only: str | None) -> None:
-    """Listens on ENLACE_HTTP_LISTEN until SIGTERM, says farewell if it is told to; then no
-    newcomers, those under way end, exit 0 within 10 s.
+    """Listens on ENLACE_HTTP_LISTEN until SIGTERM.
+
+    Then serves on for the farewell, if one is set, accepts no new connection, lets requests under
+    way end, and exits with 0 within 10 s.
     """
     memory.forbid_dumps()
     settings = from_environment(with_site=only != "api")
@@ -64,7 +66,7 @@ def openapi() -> None:
 
 
 def compose(settings: Settings, clients: Clients | None = None, *, with_api: bool = True) -> Flask:
-    """Makes the app of a process; the code of a part that is not wanted is not even loaded."""
+    """Makes the app of a process. The code of a part that is not wanted is not even loaded."""
     app = edge.make(settings, clients)
     if with_api:
         from services.gateway import api

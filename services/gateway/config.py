@@ -1,6 +1,6 @@
-"""The gateway's settings: where it listens, where the services are, how a browser sees it.
+"""The gateway's settings: where it listens, where the services are, how a browser reaches it.
 
-Each has a default that runs on one machine.
+Each setting has a default that works on one machine.
 """
 
 import base64
@@ -14,8 +14,8 @@ from chassis.clock import SystemClock
 from chassis.tokens import AddressSigner
 from keys import key_folder
 
-# Requests; each takes a call or more at the services, a page up to ten, so they allow a caller
-# twice as many calls.
+# Requests. Each takes one call or more at the services, a page up to ten; the services therefore
+# allow a caller twice as many calls.
 CALLER_RATE = config.CALLER_RATE // 2
 
 
@@ -47,16 +47,19 @@ class Settings:
     caller_rate: int = CALLER_RATE
     farewell_seconds: int = 0
     addresses: AddressSigner | None = None
-    """Signs for the services from where somebody without a token asks; without it, in development
-    alone, they count the gateway's own address for everybody.
+    """Signs the address of a caller without a token, for the services.
+
+    Without a signer, which only development allows, the services count the gateway's own address
+    for everybody.
     """
     site: SiteSettings | None = None
     """None in a process without pages."""
 
 
 def from_environment(*, with_site: bool = True) -> Settings:
-    """Reads ENLACE_… variables, those of the pages only for a process that has them; says all wrong
-    ones at once.
+    """Reads the ENLACE_… variables, and reports all wrong ones at once.
+
+    The variables of the pages are read only for a process that has pages.
     """
     settings = config.Settings()
     development, folder = (
@@ -81,9 +84,9 @@ def from_environment(*, with_site: bool = True) -> Settings:
         development=development,
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
         # Too few, and everybody behind the proxy counts as one address; too many, and a caller
-        # makes up his own.
+        # invents an address.
         proxies=settings.number("ENLACE_PROXIES", 0),
-        # Behind a proxy that keeps connections to several gateways.
+        # Set behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
         addresses=addresses,
@@ -95,7 +98,7 @@ def from_environment(*, with_site: bool = True) -> Settings:
 
 def _site(settings: config.Settings, folder: Path) -> SiteSettings:
     return SiteSettings(
-        # Where quick exit leads: an everyday page that nobody asks about.
+        # The target of quick exit: an everyday page that raises no questions.
         exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
         signing_key=_signing_key(folder),
         demo=settings.flag("ENLACE_DEMO"),
@@ -107,19 +110,20 @@ def _site(settings: config.Settings, folder: Path) -> SiteSettings:
 
 
 def _signing_key(keys: Path) -> bytes:
-    """The key that signs form tokens.
+    """Returns the key that signs form tokens.
 
-    Without one, a key is made for the life of the process: forms from before a restart ask again.
+    Without a key file, makes a key for the life of the process: forms from before a restart are
+    rejected and shown again.
     """
     file = keys / "gateway.key"
     return base64.b64decode(file.read_text()) if file.exists() else secrets.token_bytes(32)
 
 
 def _addresses(folder: Path) -> AddressSigner | None:
-    """By the newest key that every service has seen.
+    """Returns the signer with the newest key that every service has seen.
 
-    None where there is no key, and the log says so: all who ask without a token would count as one
-    address.
+    Returns None, and logs it, if there is no key: all callers without a token would then count as
+    one address.
     """
     try:
         return AddressSigner(

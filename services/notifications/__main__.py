@@ -21,9 +21,10 @@ from keys.rotation import Sealed
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2
 from services.notifications import config, subscriptions
-from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
+from services.notifications.channels.mail import MailSender, Smtp
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
+from services.notifications.store.mail_folder import MailFolder
 from services.notifications.store.members import view_of
 from services.notifications.usecases.desks import Desks
 from services.notifications.usecases.inbox import Inbox
@@ -48,7 +49,6 @@ SEALED = (
     Sealed("desks", "email", ("organization_id",), "desks/{0}/email"),
     Sealed("webhooks", "secret", ("id",), "webhooks/{0}/secret"),
     Sealed("webhooks", "former_secret", ("id",), "webhooks/{0}/secret"),
-    Sealed("development_mails", "recipient", ("id",), "development_mails/{0}/recipient"),
 )
 QUICK_THREADS, SLOW_THREADS = 8, 4
 
@@ -69,7 +69,13 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEA
 
 
 def servicers(
-    database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool
+    database: Database,
+    keyring: Keyring,
+    verifier: Verifier,
+    clock: Clock,
+    mail_folder: MailFolder | None,
+    *,
+    development: bool,
 ) -> list[Servicer]:
     """The two proto services."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
@@ -77,7 +83,7 @@ def servicers(
     implementations = {
         "Notifications": (
             Inbox(pages, WatchTokens(keyring)),
-            Desks(keyring, development=development),
+            Desks(keyring, mail_folder, development=development),
         ),
         "Webhooks": (Webhooks(keyring, pages, development=development),),
     }
@@ -98,12 +104,6 @@ def servicers(
     ]  # fmt: skip
 
 
-def _mailbox(settings: NotificationsSettings, sending: Sending, clock: Clock) -> Mailbox:
-    if settings.mail_server is None:
-        return Outbox(sending, clock)
-    return Smtp(settings.mail_server, settings.mail_from, clock)
-
-
 def run(settings: NotificationsSettings) -> int:
     """Makes and runs everything."""
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
@@ -118,7 +118,9 @@ def run(settings: NotificationsSettings) -> int:
         public_url=settings.public_url,
         by_email=settings.by_email,
     )
-    mailbox = _mailbox(settings, sending, clock)
+    mail_folder = MailFolder(settings.mail_folder, clock) if settings.mail_folder else None
+    mail_server = settings.mail_server
+    mailbox = Smtp(mail_server, settings.mail_from, clock) if mail_server else mail_folder
 
     hear_referrals = subscriptions.referrals(
         clock, public_url=settings.public_url, by_email=settings.by_email
@@ -129,7 +131,9 @@ def run(settings: NotificationsSettings) -> int:
         ("partners", subscriptions.PARTNERS, hear_partners),
     )
     server = parts.server(
-        servicers(database, parts.keyring, parts.verifier, clock, development=development)
+        servicers(
+            database, parts.keyring, parts.verifier, clock, mail_folder, development=development
+        )
     )
 
     held = dict.fromkeys((source for source, _, _ in hearing), 0)
@@ -162,7 +166,7 @@ def run(settings: NotificationsSettings) -> int:
         WebhookSender(
             database, sending, clock, slow=True, threads=SLOW_THREADS, development=development
         ).loop(),
-        MailSender(database, sending, mailbox, clock).loop(),
+        *([MailSender(database, sending, mailbox, clock).loop()] if mailbox else []),
     ]
     return parts.run(server, loops)
 

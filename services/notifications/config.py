@@ -1,6 +1,7 @@
 """The settings of the notifications service; each has a default that runs embedded."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from chassis.config import ServiceSettings, Settings, WrongSettings, service_settings
 from services.notifications.domain.desk import is_address
@@ -11,19 +12,21 @@ OUTBOX = "outbox:"
 
 @dataclass(frozen=True)
 class NotificationsSettings:
-    """What it needs beside what every service needs. Without a mail server there is the outbox."""
+    """What it needs beside what every service needs.
+
+    E-mails go to the mail server, in development to a folder; without either none are made.
+    """
 
     service: ServiceSettings
     mail_server: MailServer | None
+    mail_folder: Path | None
     mail_from: str
     public_url: str
 
     @property
     def by_email(self) -> bool:
-        """Whether e-mails are made at all: the outbox is for looking at in development; elsewhere
-        nobody would ever read them there.
-        """
-        return self.mail_server is not None or self.service.development
+        """Whether e-mails are made at all."""
+        return self.mail_server is not None or self.mail_folder is not None
 
 
 def load() -> NotificationsSettings:
@@ -35,8 +38,11 @@ def load() -> NotificationsSettings:
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
     service = service_settings(settings)
     settings.done()
+    folder = smtp_url.removeprefix(OUTBOX) if smtp_url.startswith(OUTBOX) else None
+    if folder and not service.development:
+        raise WrongSettings("wrong settings: ENLACE_SMTP_URL names a folder in development only")
     try:
-        mail_server = None if smtp_url == OUTBOX else server_of(smtp_url)
+        mail_server = server_of(smtp_url) if folder is None else None
     except ValueError:
         # Its value stays unsaid: it may hold a password.
         raise WrongSettings(
@@ -48,4 +54,5 @@ def load() -> NotificationsSettings:
             "wrong settings: ENLACE_MAIL_FROM must be the e-mail address that the mail server lets"
             " us send from"
         )
-    return NotificationsSettings(service, mail_server, mail_from, public_url)
+    mail_folder = Path(folder) if folder else None
+    return NotificationsSettings(service, mail_server, mail_folder, mail_from, public_url)

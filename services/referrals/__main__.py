@@ -101,12 +101,12 @@ SEALED = (
 
 @click.group(help="The referrals service.")
 def main() -> None:
-    """Sub-commands below."""
+    """Groups the sub-commands below."""
 
 
 @main.command(help="Answer calls, tell and hear facts, watch the clocks.")
 def serve() -> None:
-    """Runs until SIGTERM."""
+    """Runs the service until SIGTERM."""
     log.setup(NAME)
     settings = config.load()
     sys.exit(run(settings.service, settings.openings_an_hour))
@@ -117,7 +117,7 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEA
 
 @dataclass(frozen=True)
 class Made:
-    """The objects that answer calls, and the use cases that others work with."""
+    """The objects that answer calls, and the use cases that other parts work with."""
 
     servicers: list[Servicer]
     lives: Lives
@@ -143,8 +143,9 @@ def make(
     openings_an_hour: int = AN_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
 ) -> Made:
-    """Stores and use cases, each of which answers the rpcs of a service of the .proto; `witnessed`
-    are the heads of the trail that were said.
+    """Makes stores and use cases; each use case answers the rpcs of a service of the .proto.
+
+    `witnessed` returns the heads of the trail that other services keep.
     """
     files, book = Files(keyring), ContactBook(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)
@@ -220,7 +221,7 @@ def make(
 
 
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
-    """Makes and runs everything."""
+    """Makes all parts of the service and runs them; returns the exit code."""
     parts = service.make(
         NAME, TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
     )

@@ -8,14 +8,14 @@ from services.referrals.files.domain.openings import AN_HOUR
 
 @dataclass(frozen=True)
 class ReferralsSettings:
-    """What it needs beside what every service needs."""
+    """The settings of this service besides those that every service has."""
 
     service: ServiceSettings
     openings_an_hour: int
 
 
 def load() -> ReferralsSettings:
-    """From the environment; raises WrongSettings with all that is wrong."""
+    """Returns the settings from the environment; raises WrongSettings with all faults."""
     settings = Settings()
     loaded = ReferralsSettings(
         service_settings(settings), settings.number("ENLACE_OPENINGS_AN_HOUR", AN_HOUR)

@@ -1,4 +1,4 @@
-"""What it hears from partners: who is a member in good standing, and whose a service is."""
+"""The facts of partners that this service uses: members in good standing, owners of services."""
 
 import re
 
@@ -12,7 +12,7 @@ from services.referrals.referrals.usecases import members
 from services.referrals.referrals.usecases.lives import Lives
 
 TOPIC = "enlace.partners.v1"
-# Which of what an enquiry may say a criterion of the directory is about.
+# The attribute of an enquiry for each criterion of the directory.
 _USES = {
     "age": Attribute.AGE_BAND,
     "gender": Attribute.GENDER,
@@ -24,9 +24,9 @@ _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
 def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
-    """One fact of the directory; says whether there is more to do for it.
+    """Applies one fact of the directory; returns whether there is more to do for it.
 
-    An unknown kind is held: something new is said that this version can't judge.
+    A fact of an unknown kind is held, since this version can't judge it.
     """
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
@@ -76,6 +76,6 @@ def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
         "invitation",
         "application",
         "account",
-    ):  # who is invited or applies, and what somebody is told of her account, does not matter here
+    ):  # invitations, applications and notices of accounts do not matter here
         raise NewerKind
     return False

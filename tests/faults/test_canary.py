@@ -468,7 +468,7 @@ def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
     hits = canary.hits(marks, canary.in_logs(stack)) + canary.hits(marks, canary.in_topics(stack))
     for service, planting in (
         ("partners", "UPDATE organizations SET description = %s"),
-        ("notifications", "UPDATE development_mails SET body = %s"),
+        ("notifications", "UPDATE deliveries SET body = %s"),
         ("referrals", "UPDATE contacts SET note_sealed = convert_to(%s, 'UTF8')"),
     ):
         with stack.database(service) as database, database.transaction(force_rollback=True):

@@ -2,6 +2,7 @@
 that the test sets and senders that it drives.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,8 +28,9 @@ from protos.referrals.v1 import facts_pb2, referrals_pb2
 from protos.stubs import NotificationsStubs
 from services.notifications import subscriptions
 from services.notifications.__main__ import MIGRATIONS, servicers
-from services.notifications.channels.mail import Mailbox, MailSender, Outbox
+from services.notifications.channels.mail import Mailbox, MailSender
 from services.notifications.channels.webhooks import WebhookSender
+from services.notifications.store.mail_folder import MailFolder
 from services.notifications.store.members import view_of
 from services.notifications.usecases.sending import Sending
 from tests.notifications.receiver import Receiver
@@ -82,6 +84,7 @@ class Service:
     channel: grpc.Channel
     sending: Sending
     migration_url: str
+    mails: Path
     versions: dict[str, int] = field(default_factory=dict)
     receivers: list[Receiver] = field(default_factory=list)
 
@@ -224,7 +227,10 @@ class Service:
     def send_mails(self, mailbox: Mailbox | None = None, loop: Loop | None = None) -> int:
         """Hands in what is due now, until the loop is stopped."""
         sender = MailSender(
-            self.database, self.sending, mailbox or Outbox(self.sending, self.clock), self.clock
+            self.database,
+            self.sending,
+            mailbox or MailFolder(self.mails, self.clock),
+            self.clock,
         )
         with self.database.dedicated() as connection:
             return sender.send_batch(connection, loop)
@@ -250,10 +256,10 @@ class Service:
                 "organizations",
                 "workers",
                 "api_keys",
-                "development_mails",
                 "outbox",
             ):
                 owner.execute(f"DELETE FROM {table}".encode())
+        shutil.rmtree(self.mails, ignore_errors=True)
 
 
 @contextmanager
@@ -269,7 +275,14 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
     verifier = Verifier(key_folder.verifying(folder, "tokens"), "enlace.notifications", clock)
     server = Server(
         "127.0.0.1:0",
-        servicers(database, keyring, verifier, clock, development=development),
+        servicers(
+            database,
+            keyring,
+            verifier,
+            clock,
+            MailFolder(folder / "mail", clock) if development else None,
+            development=development,
+        ),
         threads=8,
         reflect=False,
         caller_rate=100_000,
@@ -286,6 +299,7 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
             channel,
             sending,
             place.migration_url,
+            folder / "mail",
         )
     server.stop(1)
     database.close()

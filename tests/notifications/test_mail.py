@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from chassis import metrics
 from chassis.config import WrongSettings
 from chassis.supervisor import Loop
-from chassis.sweeper import Sweeper
 from local.process import free_port
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import config
 from services.notifications.channels.mail import MailSender, Smtp
 from services.notifications.domain.mail_server import MailServer, server_of
-from services.notifications.usecases.sending import EMAIL_LEASE, sweep
+from services.notifications.domain.texts import Mail
+from services.notifications.store import mail_folder
+from services.notifications.usecases.sending import EMAIL_LEASE
 from tests.builders import refusal
 from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
 
@@ -466,11 +468,23 @@ def test_in_development_emails_are_kept_to_be_looked_at(service: Service) -> Non
     [mail] = service.as_(OTHER, "AUDITOR").ListDevelopmentMails().mails
     assert (mail.recipient, mail.subject) == ("mesa@ong.example", "You have a task in Enlace")
     assert f"{PUBLIC_URL}/referrals/{fact.subject}" in mail.body
-    [row] = service.rows("SELECT recipient FROM development_mails")
-    assert b"mesa" not in bytes(row["recipient"])
-    service.advance(days=8)
-    Sweeper(service.database, service.clock, sweep).sweep()
-    assert service.as_(OTHER, "WORKER").ListDevelopmentMails().mails == []
+    assert mail.create_time.ToDatetime(UTC) == service.clock.now()
+
+
+def test_the_folder_of_development_keeps_the_latest_and_one_of_each(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail_folder, "KEPT", 2)
+    folder = mail_folder.MailFolder(tmp_path / "mail", service.clock)
+    assert folder.mails() == []
+    for id in ("a", "b", "b", "c"):
+        service.advance(minutes=1)
+        assert folder.put(Mail(id, "mesa@ong.example", "¡Año!", f"{id}\n", "es")).arrived
+    assert [(mail.id, mail.subject, mail.body) for mail, _ in folder.mails()] == [
+        ("c", "¡Año!", "c\n"),
+        ("b", "¡Año!", "b\n"),
+    ]
+    assert folder.mails()[0][1] == service.clock.now()
 
 
 def test_outside_development_there_is_nothing_to_look_at(production: Service) -> None:
@@ -514,7 +528,8 @@ def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_sto
     ("environment", "server", "by_email"),
     [
         ({}, None, False),
-        ({"ENLACE_DEVELOPMENT": "1"}, None, True),
+        ({"ENLACE_DEVELOPMENT": "1"}, None, False),
+        ({"ENLACE_DEVELOPMENT": "1", "ENLACE_SMTP_URL": "outbox:/mail"}, None, True),
         (
             {"ENLACE_SMTP_URL": "smtp://mail.example", "ENLACE_MAIL_FROM": FROM},
             MailServer("mail.example", 25),
@@ -522,7 +537,7 @@ def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_sto
         ),
     ],
 )
-def test_without_a_mail_server_emails_are_made_in_development_only(
+def test_without_a_mail_server_emails_are_made_for_a_folder_in_development_only(
     monkeypatch: pytest.MonkeyPatch,
     environment: dict[str, str],
     server: MailServer | None,
@@ -538,6 +553,7 @@ def test_without_a_mail_server_emails_are_made_in_development_only(
     [
         {"ENLACE_SMTP_URL": "http://me:hush@mail.example"},
         {"ENLACE_SMTP_URL": "smtp://me:hush@mail.example"},
+        {"ENLACE_SMTP_URL": "outbox:/hush"},
     ],
 )
 def test_wrong_mail_settings_are_said_without_the_password(

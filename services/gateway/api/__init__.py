@@ -1,9 +1,8 @@
-"""REST for partner systems, below /api/v1: the nouns, the OpenAPI they add up to, and its docs
-page.
+"""REST for partner systems, below /api/v1: the routes, their OpenAPI document, and its docs page.
 
-Everything a page can do, a system can do here, in its own name: a key or a token, never a cookie.
-The API knows no rule of the business; it reads strictly, asks the services, and says plainly what
-they answered.
+Everything that a page can do, a system can do here, in its own name: with a key or a token, never
+with a cookie. The API knows no rule of the business. It reads strictly, calls the services, and
+passes on their answers.
 """
 
 import json
@@ -25,7 +24,7 @@ PATHS = ("/api/", hsds.PREFIX)
 
 
 def register(app: Flask) -> None:
-    """Gives the app the API."""
+    """Adds the API to the app."""
     keep_from_site(app, *PATHS)
     app.before_request(no_route)
     app.after_request(quota)
@@ -36,14 +35,14 @@ def register(app: Flask) -> None:
 
 
 def no_route() -> Response | None:
-    """Answers what no route answers: unknown paths and wrong methods are problems too."""
+    """Answers requests without a route: unknown paths and wrong methods are problems, too."""
     if request.path.startswith(PATHS) and isinstance(request.routing_exception, HTTPException):
         return problem(request.routing_exception)
     return None
 
 
 def quota(response: Response) -> Response:
-    """Adds how the caller stands."""
+    """Adds the caller's quota to the answer."""
     if request.path.startswith(PATHS):
         limits.tell(response)
     return response
@@ -51,10 +50,10 @@ def quota(response: Response) -> Response:
 
 @cache
 def openapi() -> dict[str, Any]:
-    """The OpenAPI document, without running services.
+    """Returns the OpenAPI document, without running services.
 
-    Made once a process, as the routes are: both follow from the contract alone, and take two
-    seconds.
+    It is made once per process, as are the routes: both follow from the contract alone, and take
+    two seconds.
     """
     app = Flask(__name__)
     api, root = _install(app)
@@ -74,7 +73,7 @@ def _services() -> list[Routes]:
 
 
 def _install(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:
-    """The routes alone."""
+    """Registers the routes alone."""
     app.config.update(spec.settings())
     api = spec.DocumentedApi(app)
     api.register_converter(Opaque, lambda _: {"type": "string", "pattern": f"^{ID}$"})
@@ -82,5 +81,5 @@ def _install(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:
 
 
 def openapi_text() -> str:
-    """The same as it is committed: docs/openapi.json."""
+    """Returns the OpenAPI document as text, as it is committed in docs/openapi.json."""
     return json.dumps(openapi(), indent=1, ensure_ascii=False) + "\n"

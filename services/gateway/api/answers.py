@@ -1,4 +1,4 @@
-"""What a route answers: one thing with its ETag, or a list with the way to its next page."""
+"""The answers of a route: one resource with its ETag, or a list with the link to its next page."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,8 +13,10 @@ PREFIX = "/api/v1"
 def thing(
     body: Mapping[str, Any], *, status: int = 200, location: str = "", moves: bool = False
 ) -> Response:
-    """One thing, with its ETag; 304 where the reader has it already, unless it `moves` without a
-    new version.
+    """Returns one resource, with its ETag.
+
+    Returns 304 where the reader has it already; not if it `moves`, that is, changes without a new
+    version.
     """
     response = answer(body, status)
     if location:
@@ -33,9 +35,10 @@ def thing(
 def listed(
     things: list[dict[str, Any]], next_token: str = "", more: Mapping[str, Any] | None = None
 ) -> Response:
-    """A list, or a page of one.
+    """Returns a list, or one page of it.
 
-    The next page is named in the body and, where an address can name it, as Link.
+    The next page is named in the body and, for a request that an address describes in full, in the
+    Link header.
     """
     body: dict[str, Any] = {"items": things, **(more or {})}
     if next_token:
@@ -50,10 +53,10 @@ def listed(
 
 
 def answer(body: Mapping[str, Any], status: int = 200) -> Response:
-    """A JSON answer."""
+    """Returns a JSON answer."""
     return Response(json.dumps(body), status, content_type="application/json")
 
 
 def nothing() -> Response:
-    """Done, and nothing to say."""
+    """Returns an empty answer, status 204."""
     return Response(status=204)

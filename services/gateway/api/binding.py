@@ -1,9 +1,8 @@
-"""How an rpc is asked by REST: method and path from its google.api.http, and what its request holds
-beside the body.
+"""The binding of an rpc to REST: method and path from its google.api.http, headers and query.
 
-By convention of field names: `etag` is If-Match, `request_id` the Idempotency-Key, `update_mask`
-the fields of the body, `page_token` and `page_size` are `cursor` and `limit`, and what a query
-names is looked for in the request and in its `filter`.
+Conventions by field name: `etag` is If-Match, `request_id` the Idempotency-Key, `update_mask` the
+fields of the body, `page_token` and `page_size` are `cursor` and `limit`. A name in the query is
+looked up in the request and in its `filter`.
 """
 
 import re
@@ -35,8 +34,8 @@ _SINGULAR = {
     "deliveries": "delivery",
     "notifications": "message",
 }
-# The names of operations that are not those of their rpcs: one of two ways to ask, and names that
-# clients know.
+# Names of operations that differ from those of their rpcs: for one of two bindings of an rpc, and
+# for names that clients know.
 OPERATIONS = {
     ("SearchServices", "get"): "list_services",
     ("BatchGet", "post"): "look_up",
@@ -47,7 +46,10 @@ Given = dict[str, Any]
 
 @dataclass(frozen=True)
 class Binding:
-    """One way to ask an rpc. `body` is `*` (the request), the field that the body is, or empty."""
+    """One way to call an rpc.
+
+    `body` is `*` (the request), the field that the body fills, or empty.
+    """
 
     rpc: MethodDescriptor
     verb: str
@@ -56,12 +58,12 @@ class Binding:
 
     @cached_property
     def rules(self) -> contract.Rules:
-        """Who may call it, and what it refuses with."""
+        """Returns the roles and scopes that may call the rpc, and its refusals."""
         return contract.rules(self.rpc)
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """Argument of the view → path of the field, as in referral_id → referral.id."""
+        """Returns the field path by argument of the view, as in referral_id → referral.id."""
         parts = self.path.split("/")
         return {
             _argument(parts[number - 1], match[1]): match[1]
@@ -71,13 +73,13 @@ class Binding:
 
     @cached_property
     def rule(self) -> str:
-        """The path as Flask writes it, below the prefix."""
+        """Returns the path in Flask's notation, below the prefix."""
         names = iter(self.variables)
         return _VARIABLE.sub(lambda _: f"<opaque:{next(names)}>", self.path.removeprefix(PREFIX))
 
     @cached_property
     def target(self) -> Any:
-        """The descriptor of the message that the body is."""
+        """Returns the descriptor of the message that the body fills."""
         return (
             self.rpc.input_type
             if self.body in ("", "*")
@@ -86,12 +88,12 @@ class Binding:
 
     @property
     def creates(self) -> bool:
-        """Whether the answer is something new."""
+        """Returns whether the answer is a new resource."""
         return self.verb == "post" and self.rpc.name.startswith("Create")
 
     @property
     def takes_etag(self) -> bool:
-        """Whether it changes what has an etag."""
+        """Returns whether the rpc changes a resource that has an etag."""
         messages = (self.rpc.input_type, self.target)
         return (
             self.verb != "get"
@@ -101,28 +103,34 @@ class Binding:
 
     @property
     def needs_etag(self) -> bool:
-        """Whether it is refused without one: the .proto says where it is optional."""
+        """Returns whether a request without an etag is refused.
+
+        The .proto marks where it is optional.
+        """
         where = self.target if "etag" in self.target.fields_by_name else self.rpc.input_type
         return "etag" in where.fields_by_name and not shape(where.fields_by_name["etag"]).optional
 
     @property
     def operation_id(self) -> str:
-        """Its name in the OpenAPI."""
+        """Returns the name of the operation in the OpenAPI document."""
         return OPERATIONS.get((self.rpc.name, self.verb)) or contract.words_of(self.rpc.name)
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether it takes an Idempotency-Key."""
+        """Returns whether the operation accepts an Idempotency-Key."""
         return self.verb == "post" and "request_id" in self.rpc.input_type.fields_by_name
 
     @property
     def statuses(self) -> set[int]:
-        """Those of the refusals that the .proto names."""
+        """Returns the HTTP statuses of the refusals that the .proto names."""
         return {REASONS[reason].status for reason in self.rules.refusals}
 
     @property
     def right(self) -> str:
-        """Who may, in a word: the scope of a key, or whose role it takes."""
+        """Returns who may call the operation: a key's scope, the roles it needs, or "public".
+
+        "reference and PIN" for an operation that is public, but needs both.
+        """
         rules = self.rules
         if rules.public:
             return (
@@ -138,7 +146,7 @@ class Binding:
         )
 
     def request(self, given: Given, variables: Mapping[str, str]) -> Any:
-        """What is asked, of a body or query that a schema has let through."""
+        """Returns the request message, from a body or query that the schema has accepted."""
         request: Any = GetMessageClass(self.rpc.input_type)()
         target = request if self.body in ("", "*") else getattr(request, self.body)
         if target is not request:
@@ -166,20 +174,20 @@ class Binding:
         return request
 
     def ask(self, request: Message) -> Message:
-        """Asks the rpc in the caller's name."""
+        """Calls the rpc in the caller's name."""
         answer: Message = getattr(
             getattr(clients(), self.rpc.containing_service.name.lower()), self.rpc.name
         )(request)
         return answer
 
     def where(self, made: Message) -> str:
-        """The path below the prefix of what was made, if it can be read."""
+        """Returns the path of a new resource below the prefix; "" if the resource can't be read."""
         path = bindings(self._reading)[0].path.removeprefix(PREFIX) if self._reading else ""
         return _VARIABLE.sub(lambda _: str(getattr(made, "id", "")), path)
 
     @property
     def is_readable(self) -> bool:
-        """Whether what it makes can be read."""
+        """Returns whether the resource that the rpc creates can be read."""
         return self._reading is not None
 
     @property
@@ -189,7 +197,7 @@ class Binding:
         )
 
     def _now(self, variables: Mapping[str, str]) -> Message:
-        """What a merge patch is merged with."""
+        """Reads the resource into which a merge patch is merged."""
         reading = self.rpc.containing_service.methods_by_name[
             f"Get{self.rpc.name.removeprefix('Update')}"
         ]
@@ -199,7 +207,7 @@ class Binding:
 
 @cache
 def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
-    """All ways to ask an rpc by REST, in the order of the .proto; none for an rpc that has none."""
+    """Returns the REST bindings of an rpc, in the order of the .proto; empty for an rpc without."""
     options = rpc.GetOptions()
     if not options.HasExtension(annotations_pb2.http):
         return ()
@@ -213,7 +221,7 @@ def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
 
 
 def _argument(collection: str, variable: str) -> str:
-    """referral_id for {id} and {referral.id} below referrals."""
+    """Returns referral_id for {id} and {referral.id} below referrals."""
     field = variable.rpartition(".")[2]
     return (
         field
@@ -223,11 +231,12 @@ def _argument(collection: str, variable: str) -> str:
 
 
 def _destinations(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
-    """Where a value goes: into the body's message, the request, or its filter, under its name
-    there.
+    """Yields the places for a value: the body's message, the request, its filter.
+
+    Yields each with the name of the field there.
     """
     named = [name, _NAMES.get(name, name)]
-    # mypy knows no message's fields
+    # mypy does not know the fields of a message
     inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009
     for message in (target, request, *inner):
         for each in named:

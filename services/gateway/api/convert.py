@@ -1,10 +1,10 @@
-"""Between messages of the contracts and plain JSON, by the descriptor: one converter instead of a
-copy of every field.
+"""Converts between messages of the contracts and plain JSON, by the descriptor.
 
-Enums are the words of their lists ("in_progress"), times RFC 3339 in UTC, maps objects. What is not
-set is left out: empty texts, unspecified enums, absent times and messages; lists, numbers without
-presence and flags are always said. Limit: it knows the kinds of field our contracts use (no oneof
-beyond plain fields); it validates nothing, the schemas do.
+One converter replaces a copy of every field. Enums are the words of their lists ("in_progress"),
+times RFC 3339 in UTC, maps objects. Unset values are left out: empty texts, unspecified enums,
+absent times and messages. Lists, numbers without presence and flags are always present. Limit: it
+knows the kinds of field that our contracts use (no oneof beyond plain fields); it validates
+nothing, the schemas do.
 """
 
 from base64 import b64decode, b64encode
@@ -23,7 +23,7 @@ Field = Any  # a FieldDescriptor: its two implementations have no common type
 
 
 def to_json(message: Message) -> dict[str, Any]:
-    """The message as JSON values."""
+    """Returns the message as JSON values."""
     values = {
         field.name: _out(field, getattr(message, field.name))
         for field in message.DESCRIPTOR.fields
@@ -33,9 +33,9 @@ def to_json(message: Message) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any], message: M) -> M:
-    """Fills the message with values that a schema has let through.
+    """Fills the message with values that a schema has accepted.
 
-    None leaves a field empty; an unknown name is a KeyError.
+    None leaves a field empty. Raises KeyError for an unknown name.
     """
     for name, value in values.items():
         if value is not None:
@@ -44,14 +44,15 @@ def from_json(values: Mapping[str, Any], message: M) -> M:
 
 
 def word(enum: EnumDescriptor, number: int) -> str | None:
-    """The word for a value of an enum; None for unspecified, and for a value that is newer than
-    this gateway.
+    """Returns the word for a value of an enum.
+
+    Returns None for unspecified, and for a value that is newer than this gateway.
     """
     return wire.words(enum).get(number)
 
 
 def words(enum: EnumDescriptor) -> list[str]:
-    """All words of an enum, in its order."""
+    """Returns all words of an enum, in its order."""
     return list(wire.words(enum).values())
 
 
@@ -95,7 +96,7 @@ def _in(message: Message, field: Field, value: Any) -> None:
         getattr(message, field.name).FromDatetime(value)
     elif field.type == FieldDescriptor.TYPE_MESSAGE:
         part = getattr(message, field.name)
-        part.SetInParent()  # an empty object was still said
+        part.SetInParent()  # an empty object is not an absent one
         from_json(value, part)
     else:
         setattr(message, field.name, _in_one(field, value))
@@ -108,5 +109,5 @@ def _in_one(field: Field, value: Any) -> Any:
 
 
 def rfc3339(moment: datetime) -> str:
-    """A time in UTC with as many decimals as it needs: none or six."""
+    """Formats a time in UTC with as many decimals as it needs: none or six."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

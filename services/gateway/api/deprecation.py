@@ -1,5 +1,6 @@
-"""How a system hears that an operation will end: `Deprecation` (RFC 9745) and `Sunset` (RFC 8594)
-on its answers, `deprecated` in the OpenAPI document.
+"""Announces the end of an operation: `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) headers.
+
+The OpenAPI document marks the operation as `deprecated`.
 """
 
 from datetime import UTC, date, datetime, time
@@ -15,7 +16,7 @@ LINK = f'<{PREFIX}/guide/versioning>; rel="deprecation"; type="text/html"'
 
 
 def said(rules: Rules) -> dict[str, Any]:
-    """What the document says of it."""
+    """Returns the entries of a deprecated operation in the OpenAPI document; else none."""
     if rules.deprecate_date is None or rules.sunset_date is None:
         return {}
     return {
@@ -26,7 +27,7 @@ def said(rules: Rules) -> dict[str, Any]:
 
 
 def tell(rules: Rules) -> None:
-    """Adds the headers to the answer of this request, whatever it will be."""
+    """Adds the headers to the answer of this request, whatever the answer will be."""
     since, until = rules.deprecate_date, rules.sunset_date
     if since is None or until is None:
         return

@@ -1,5 +1,6 @@
-"""The reference, served by the gateway itself: plain and without script, from the OpenAPI document
-that is served beside it.
+"""The reference pages, served by the gateway itself: plain and without script.
+
+They are rendered from the OpenAPI document that is served beside them.
 """
 
 from typing import Any
@@ -81,14 +82,14 @@ def install(app: Flask, document: dict[str, Any]) -> None:
 
 
 def shown(template: str, **values: Any) -> Response:
-    """A page that runs nothing and loads nothing but its style."""
+    """Returns a page that runs nothing and loads nothing but its style."""
     response = Response(render_template(template, pages=guide.PAGES, **values))
     response.headers["Content-Security-Policy"] = CSP
     return conditional(response)
 
 
 def conditional(response: Response) -> Response:
-    """The same, or 304 for who has it."""
+    """Adds an ETag to the response, or makes it a 304 for a reader who has it."""
     response.add_etag()
     response.make_conditional(request)
     return response

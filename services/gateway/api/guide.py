@@ -1,8 +1,8 @@
-"""The guide's pages: what docs/ says to those who connect, as HTML. The files are the same that are
-read in the repository; the tables of rights and refusals are added to them.
+"""The guide's pages: the parts of docs/ for those who connect a system, as HTML.
 
-A link to another page of the guide leads to it here; one to a file that is not served is shown as
-plain words.
+The files are the ones that are read in the repository; the tables of rights and refusals are added
+to them. A link to another page of the guide leads to that page here; a link to a file that is not
+served is shown as plain text.
 """
 
 import posixpath
@@ -25,9 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Page:
-    """One page: its file, its title in the navigation, and what is printed below the file's
-    text.
-    """
+    """A page: its file, its title in the navigation, and the text printed below the file's."""
 
     file: str
     title: str
@@ -56,15 +54,15 @@ SERVED = {page.file: f"{PREFIX}/guide/{name}".removesuffix("/") for name, page i
 
 @cache
 def html(name: str) -> str:
-    """A page's text as HTML."""
+    """Returns the text of a page as HTML."""
     page = PAGES[name]
     return rendered(page.text(), posixpath.dirname(page.file))
 
 
 def rendered(text: str, folder: str = "") -> str:
-    """Markdown as HTML; its links are read from a folder of the repository.
+    """Renders Markdown as HTML.
 
-    Raw HTML in it is shown, not obeyed.
+    Links are resolved from `folder` of the repository. Raw HTML is shown as text, not interpreted.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     for kind, tag in (
@@ -81,7 +79,7 @@ def rendered(text: str, folder: str = "") -> str:
 
 
 def anchor(heading: str) -> str:
-    """The name of a heading in an address, as GitHub makes it."""
+    """Returns the anchor of a heading, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
@@ -99,7 +97,7 @@ def _name_headings(tokens: Sequence[Token]) -> None:
 
 
 def _lead(children: Sequence[Token], folder: str) -> None:
-    """Has links lead to where the file they name is served."""
+    """Rewrites links to the address at which their file is served."""
     dropped = False
     for token in children:
         if token.type == "link_open":

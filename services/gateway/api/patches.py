@@ -1,8 +1,8 @@
-"""Merge patches (RFC 7396): what is named changes, null clears, nested objects are merged, lists
-are replaced.
+"""Merge patches (RFC 7396): named fields change, null clears, objects are merged, lists replaced.
 
-The contracts' masks name whole fields. So a patch that reaches into an object is merged here with
-what is there now; the etag that comes with it sees to it that nobody changed the thing in between.
+The contracts' masks name whole fields. A patch that reaches into an object is therefore merged here
+with the present object; the etag of the request ensures that nobody changed the resource in
+between.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,14 @@ Given = dict[str, Any]
 
 
 def mask(patch: Given) -> FieldMask:
-    """The mask of a patch: the fields it names."""
+    """Returns the mask of a patch: the fields that it names."""
     return FieldMask(paths=sorted(patch))
 
 
 def completed(patch: Given, read: Callable[[], Message]) -> Given:
-    """The patch with nested objects completed from what is there; `read` is called only if there
-    are any.
+    """Returns the patch with nested objects completed from the present resource.
+
+    Calls `read` only if there are any.
     """
     if not any(isinstance(value, dict) for value in patch.values()):
         return patch
@@ -32,7 +33,7 @@ def completed(patch: Given, read: Callable[[], Message]) -> Given:
 
 
 def merge(now: Any, patch: Any) -> Any:
-    """The algorithm of RFC 7396, section 2."""
+    """Merges by the algorithm of RFC 7396, section 2."""
     if not isinstance(patch, dict):
         return patch
     result = dict(now) if isinstance(now, dict) else {}

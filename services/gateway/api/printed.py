@@ -1,5 +1,7 @@
-"""Prints the tables of the guide that follow from the contract: who may call each rpc, and the
-reasons of a refusal. `make tables` prints both.
+"""Prints the tables of the guide that follow from the contract.
+
+One table shows who may call each rpc, the other the reasons of a refusal. `make tables` prints
+both.
 """
 
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from protos.contract.v1 import contract_pb2
 from protos.stubs import SERVICES
 from services.gateway.edge.problems import REASONS
 
-# EMERGENCY opens no rpc by itself: the page says in a sentence what it is for.
+# EMERGENCY opens no rpc by itself: the page explains it in a sentence.
 _COLUMNS = tuple(
     name.removeprefix("ROLE_")
     for name in contract_pb2.Role.DESCRIPTOR.values_by_name

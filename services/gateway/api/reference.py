@@ -1,5 +1,6 @@
-"""What an operation takes, row by row, read from the OpenAPI document: each field and parameter
-with its kind, its limits and its words.
+"""The input of an operation, row by row, read from the OpenAPI document.
+
+Each field and parameter comes with its kind, its limits and its description.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ DEPTH = 4  # of objects inside each other; no contract of ours goes deeper
 
 @dataclass(frozen=True)
 class Row:
-    """One field or parameter. Of those with the same word in `one_of` one is sent."""
+    """A field or parameter. A request has only one of the fields with the same `one_of`."""
 
     name: str
     location: str  # path, query, header or body
@@ -36,7 +37,7 @@ class Row:
 
 
 def operations(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The operations by tag: method, path, what is said of them, and the rows of what they take."""
+    """Returns the operations by tag: method, path, description, and the rows of their input."""
     groups: dict[str, list[dict[str, Any]]] = {tag["name"]: [] for tag in document["tags"]}
     for path, item in document["paths"].items():
         for method, operation in item.items():
@@ -138,7 +139,7 @@ def _limits(schema: Schema, item: Schema) -> Iterator[str]:
 
 
 def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:
-    """A schema or parameter without references on top."""
+    """Returns a schema or parameter with its outermost references resolved."""
     for part in schema.get("allOf", []):
         schema = {**schema, **part}
     referred: Any = document

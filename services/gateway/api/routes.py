@@ -1,8 +1,8 @@
-"""The routes of the API, every one made of an rpc of the contract: method, path, right, headers,
-refusals (see binding), and its schemas (see schemas).
+"""The routes of the API, each made from an rpc of the contract.
 
-The service decides, in the caller's own name; here the right says only whether a credential is
-needed at all, and stands in the OpenAPI and on the docs page.
+Method, path, right, headers and refusals come from binding.py, the schemas from schemas.py. The
+service decides in the caller's own name. Here the right only tells whether a credential is needed
+at all; it is also shown in the OpenAPI document and on the docs page.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,17 +40,19 @@ _WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" no
 
 
 class Opaque(BaseConverter):
-    """An id in a path: what has another shape can't exist.
+    """An id in a path.
 
-    The word of another path is none, or that path would offer this one's methods too.
+    Nothing with another shape can exist. A word of another path is not an id, or that path would
+    offer this path's methods, too.
     """
 
     regex = rf"(?!(?:{'|'.join(sorted(_WORDS))})\Z){ID}"
 
 
 class Routes(Blueprint):  # type: ignore[misc]
-    """The routes of one service of the contract: every way to ask an rpc of it by REST, with the
-    schemas that its messages make.
+    """The routes of one service of the contract: every REST binding of its rpcs.
+
+    The schemas are made from the rpcs' messages.
     """
 
     ARGUMENTS_PARSER = Parser()
@@ -73,7 +75,8 @@ class Routes(Blueprint):  # type: ignore[misc]
         needed = takes is not None and needs_body(takes, method, status)
 
         def view(given: Given | None = None, **variables: str) -> Response:
-            # who guesses is counted by where she is; nobody else's address travels
+            # Wrong guesses are counted by the address they come from. No other call carries an
+            # address.
             if "too_many_attempts" in binding.rules.refusals:
                 origin.tell()
             return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
@@ -110,7 +113,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             g.wrapped_in, g.asked = binding.body, binding.rpc.input_type
             sent_back.expect(binding)
             if takes is not None and needed and not request.get_data(cache=True):
-                raise Invalid(("", "required"))  # webargs would take what is missing for {}
+                raise Invalid(("", "required"))  # webargs would read a missing body as {}
             if takes is None and method != "GET":
                 self.ARGUMENTS_PARSER.parse(Nothing, request, location="json")
             return inner(*args, **kwargs)
@@ -123,8 +126,8 @@ class Routes(Blueprint):  # type: ignore[misc]
         }
         said: Given = admitted._apidoc  # type: ignore[attr-defined]
         said["headers"] = [name for name, needed in named.items() if needed]
-        # As flask-smorest's alt_response would, which for each of them copies all of it, schemas
-        # and headers included: a fifth of the time of a start.
+        # Does the work of flask-smorest's alt_response, which copies the whole documentation for
+        # each response, schemas and headers included: a fifth of the time of a start.
         refused = {
             refusal: [response_name(refusal)] for refusal in statuses(binding, takes or query)
         }
@@ -137,8 +140,10 @@ class Routes(Blueprint):  # type: ignore[misc]
 
 
 def answer_of(binding: Binding, message: Message) -> Response:
-    """What a route answers: nothing, a list or a page of one, one thing, or one thing with what is
-    said once beside it.
+    """Returns the answer of a route.
+
+    It is empty, a list or a page of one, one resource, or one resource with a value that is shown
+    only once.
     """
     output = message.DESCRIPTOR
     if not output.fields:
@@ -169,7 +174,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
 
 
 def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[str]:
-    """Which headers a route's answer has beside those of every one."""
+    """Yields the headers of a route's answer, beyond those of every answer."""
     fields = answers._declared_fields if answers else {}
     if fields and (binding.verb == "get" or "etag" in fields):
         yield "ETAG"
@@ -182,8 +187,9 @@ def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[s
 
 
 def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -> dict[str, Any]:
-    """Adds a route's headers to its OpenAPI; last, for flask-smorest sets parameters anew from the
-    schemas.
+    """Adds a route's headers to its OpenAPI.
+
+    Runs last, because flask-smorest replaces the parameters by those of the schemas.
     """
     if doc_info.get("headers"):
         doc.setdefault("parameters", []).extend(doc_info["headers"])
@@ -191,7 +197,10 @@ def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -
 
 
 def needs_body(schema: type[Schema], method: str, status: int) -> bool:
-    """Whether the body can't be left out: what changes or makes something says what, if only {}."""
+    """Returns whether the body is required.
+
+    An operation that changes or creates a resource needs one, if only {}.
+    """
     return (
         method in ("PATCH", "PUT")
         or status == 201
@@ -201,7 +210,7 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
 
 
 def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
-    """The refusals a route has by what it takes and by what its rpc refuses."""
+    """Returns the statuses of a route's refusals, from its input and from its rpc."""
     refusals = {429, 503, 504} | binding.statuses
     refusals |= set() if binding.rules.public else {401, 403}
     refusals |= {404} if binding.variables else set()

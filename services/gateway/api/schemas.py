@@ -1,10 +1,10 @@
-"""The schemas of the API, made of the descriptors: what a body or a query may hold, and what an
-answer says, with the comments of the .proto files.
+"""The schemas of the API, made from the descriptors: of bodies, queries and answers.
 
-By convention: a body holds what its message holds but OUTPUT_ONLY fields, the id in the path, the
-etag (If-Match) and the request_id (Idempotency-Key), which api/sent_back.py takes off a resource
-that is sent back as it was read; a query says page_token as `cursor` and page_size as `limit`, and
-nothing about a person. What is always said in an answer is `required` there.
+Descriptions are the comments of the .proto files. By convention, a body holds the fields of its
+message without OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id
+(Idempotency-Key); api/sent_back.py removes these from a resource that is sent back as it was read.
+A query has page_token as `cursor` and page_size as `limit`, and nothing about a person. In the
+schema of an answer, fields that are always present are `required`.
 """
 
 import re
@@ -26,14 +26,14 @@ from services.gateway.edge.problems import PARAMETERS
 
 MOST_A_PAGE = 200
 _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
-# FORBIDDEN in a pattern; half a surrogate pair is no JSON. The second: more than spaces.
+# FORBIDDEN as a pattern. JSON allows no half of a surrogate pair. FILLED: not only spaces.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
-# what the document says of a body as a whole, by its schema's name
+# limits of a body as a whole in the document, by the name of its schema
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}
 _EXACT = 2**53  # numbers from here on are not exact in JSON
 _MOMENT = "2026-03-14T09:30:00Z"
 FieldType = Any
-# a Descriptor: its two implementations have no common type, nor have those of a field
+# a Descriptor: its two implementations have no common type, and neither have those of a field
 MessageType = Any
 AnyField = fields.Field[Any]
 
@@ -42,7 +42,7 @@ AnyField = fields.Field[Any]
 
 
 class Text(fields.String):
-    """A text without control characters; lengths count characters."""
+    """A text without control characters. Lengths count characters."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         said = str(super()._deserialize(value, attr, data, **kwargs))
@@ -52,7 +52,7 @@ class Text(fields.String):
 
 
 class Number(fields.Integer):
-    """A whole number; 3.0 is one in JSON."""
+    """A whole number. JSON allows 3.0 as one."""
 
     def _validated(self, value: Any) -> Any:
         is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
@@ -60,7 +60,7 @@ class Number(fields.Integer):
 
 
 class Fraction(fields.Float):
-    """A number with decimals; no text that merely looks like one, and neither true nor infinite."""
+    """A number with decimals. Refuses texts that look like one, booleans, and infinity."""
 
     def _validated(self, value: Any) -> Any:
         if isinstance(value, bool | str):
@@ -69,7 +69,7 @@ class Fraction(fields.Float):
 
 
 class Time(fields.AwareDateTime):
-    """A time with its zone (RFC 3339), kept in UTC."""
+    """A time with its zone (RFC 3339), converted to UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         said = super()._deserialize(value, attr, data, **kwargs)
@@ -80,7 +80,7 @@ class Time(fields.AwareDateTime):
 
 
 class File(Text):
-    """Bytes as base64 (RFC 4648), at most so many of them."""
+    """A file as base64 (RFC 4648), of at most `most` bytes."""
 
     def __init__(self, most: int, **options: Any) -> None:
         super().__init__(**options)
@@ -98,7 +98,10 @@ class File(Text):
 
 
 class Flag(fields.Boolean):
-    """true or false, and nothing that merely looks like it (the texts are for query parameters)."""
+    """A boolean.
+
+    Accepts true and false, and their texts for query parameters, but nothing similar.
+    """
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if isinstance(value, bool):
@@ -109,8 +112,9 @@ class Flag(fields.Boolean):
 
 
 class Whole(Regexp):
-    """A pattern that the whole text has: Python's `$` would let a line end pass, ECMAScript's
-    doesn't.
+    """A pattern that the whole text must match.
+
+    Python's `$` would let a line end pass; ECMAScript's does not.
     """
 
     def __call__(self, value: Any) -> Any:
@@ -120,13 +124,14 @@ class Whole(Regexp):
 
 
 class Object(Schema):
-    """An object of the API. Of fields of which one is sent (a oneof), it refuses a second: nobody
-    could know which is meant.
+    """An object of the API.
+
+    Refuses two fields of the same oneof: nobody could know which of the two is meant.
     """
 
     @validates_schema
     def has_one_of_each(self, given: dict[str, Any], **_options: Any) -> None:
-        """Refuses with malformed, at the last of them."""
+        """Raises malformed, at the later of the two fields."""
         chosen: dict[str, str] = {}
         for name in given:
             if group := self.fields[name].metadata.get("x-one-of"):
@@ -135,11 +140,11 @@ class Object(Schema):
                 chosen[group] = name
 
 
-# --- what an rpc takes and answers
+# --- schemas of an rpc
 
 
 def body(binding: Binding) -> type[Schema] | None:
-    """The schema of a body; None for an rpc that takes none."""
+    """Returns the schema of a body; None for an rpc without a body."""
     if not binding.body:
         return None
     request = binding.rpc.input_type
@@ -152,7 +157,7 @@ def body(binding: Binding) -> type[Schema] | None:
         [name for each in limits for name in each.only],
         [name for each in limits for name in each.without],
     )
-    # What goes with a mask may be said in part; a merge patch can clear it, too.
+    # Fields under a mask may be sent in part; a merge patch can also clear them.
     make = _partial(clearing=patch) if mask else _partial(clearing=False) if patch else _asked
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
     fields_by_name = {
@@ -171,7 +176,7 @@ def body(binding: Binding) -> type[Schema] | None:
     if not fields_by_name:
         return None
     made = _schema(name, comment(binding.target), fields_by_name, RAISE)
-    # an empty mask is refused, and so is none of those of which one is sent
+    # An empty mask is refused, and so is a oneof without any of its fields.
     if mask or _is_one_of(fields_by_name):
         OF_THE_WHOLE[made.__name__] = {"minProperties": 1, **({} if mask else {"maxProperties": 1})}
     return made
@@ -183,7 +188,7 @@ def _is_one_of(fields_by_name: Mapping[str, AnyField]) -> bool:
 
 
 def query(binding: Binding) -> type[Schema] | None:
-    """The schema of a query; None for an rpc that takes none."""
+    """Returns the schema of a query; None for an rpc without one."""
     if binding.verb != "get":
         return None
     fields_by_name = {}
@@ -206,7 +211,7 @@ def query(binding: Binding) -> type[Schema] | None:
 
 @cache
 def answer(output: MessageType) -> type[Schema] | None:
-    """The schema of an answer; None for one that says nothing."""
+    """Returns the schema of an answer; None for an empty answer."""
     if not output.fields:
         return None
     if listing := listed_field(output):
@@ -250,8 +255,9 @@ def answer(output: MessageType) -> type[Schema] | None:
 
 
 def listed_field(output: MessageType) -> FieldType | None:
-    """The field that is the list, in an answer that is a list or a page of one: its first one,
-    where a page says more beside it.
+    """Returns the field that holds the list, for an answer that is a list or a page of one.
+
+    A page may have more fields beside the list; the list is the first.
     """
     rest = [field for field in output.fields if field.name not in ("next_page_token", "total_size")]
     if not rest or (len(rest) > 1 and "next_page_token" not in output.fields_by_name):
@@ -266,8 +272,9 @@ def listed_field(output: MessageType) -> FieldType | None:
 
 
 def wrapped_field(output: MessageType) -> FieldType | None:
-    """The field that is the thing, in an answer that says something once beside it: a secret, a
-    PIN.
+    """Returns the field that holds the resource, for an answer with a value beside it.
+
+    Such a value is shown only once: a secret, a PIN.
     """
     parts = [field for field in output.fields if field.message_type]
     if len(parts) != 1 or len(output.fields) == 1 or "id" in output.fields_by_name:
@@ -281,7 +288,7 @@ def wrapped_field(output: MessageType) -> FieldType | None:
 
 @cache
 def said(message: Descriptor) -> type[Schema]:
-    """The schema of a message as it is told."""
+    """Returns the schema of a message in an answer."""
     return _schema(
         message.name,
         comment(message),
@@ -319,10 +326,10 @@ def _schema(
 
 
 def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[FieldType]:
-    """The fields that a body may hold."""
+    """Yields the fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
     carried = {"id", "etag", "request_id", *in_path}
-    # whoever publishes the next version says of what
+    # the publisher of the next version must name its predecessor
     if binding and binding.rpc.name.startswith("Publish"):
         carried.remove("id")
     for field in message.fields:
@@ -351,7 +358,10 @@ def _type_name(field: FieldType) -> str:
 
 
 def _said(field: FieldType) -> AnyField:
-    """A field of an answer: open to new values but for what it is."""
+    """Returns a field of an answer.
+
+    It is open to values that are newer than this gateway, of the same type.
+    """
     known = shape(field)
     options: dict[str, Any] = {
         "required": _is_always_said(field, known),
@@ -376,7 +386,7 @@ def _one_said(field: FieldType, known: Shape) -> AnyField:
 
 
 def _asked(field: FieldType) -> AnyField:
-    """A field of a body or query, with all that is checked."""
+    """Returns a field of a body or query, with all its checks."""
     known = shape(field)
     return _checked(
         field,
@@ -388,8 +398,9 @@ def _asked(field: FieldType) -> AnyField:
 
 
 def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
-    """Makes fields of which each may be left out, and null clears it where anything can be
-    cleared.
+    """Returns the function that makes fields of a patch.
+
+    Each may be left out. With `clearing`, null clears a field that can be empty.
     """
 
     def make(field: FieldType) -> AnyField:
@@ -407,7 +418,7 @@ def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
 
 
 def _can_not_be_empty(field: FieldType, known: Shape) -> bool:
-    """Whether null would be refused in a merge patch, too."""
+    """Returns whether null is refused in a merge patch."""
     return known.required and (
         field.has_presence
         or field.is_repeated
@@ -495,8 +506,9 @@ def _is_part(field: FieldType) -> bool:
 
 
 def _is_always_said(field: FieldType, known: Shape) -> bool:
-    """Whether an answer that holds the message always holds the field: see api/convert.py for what
-    is left out.
+    """Returns whether every answer with the message has the field.
+
+    The values that are left out stand in api/convert.py.
     """
     if known.always or field.name in ("id", "etag", "create_time"):
         return True
@@ -508,12 +520,12 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
 def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, Any]:
     said: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else known.kind
-    # protoc's own, of an optional field, begins so
+    # protoc's own oneof, for an optional field, begins with an underscore
     if field.containing_oneof and not field.containing_oneof.name.startswith("_"):
         said["x-one-of"] = field.containing_oneof.name
     if kind and known.required and asked and not kind.pattern and kind.checks == "all":
         said["pattern"] = FILLED
-    # what may be empty is no date
+    # a text that may be empty does not always match the format
     if kind and kind.format and not (asked and kind.pattern and not known.required):
         said["format"] = kind.format
     if known.distinct:
@@ -524,7 +536,7 @@ def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, 
 
 
 def _example(field: FieldType, known: Shape) -> dict[str, Any]:
-    """An example of a field, or of what a list holds; none where none is better."""
+    """Returns an example of a field, or of an entry of a list; empty where none is useful."""
     example: Any = known.example
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         example = example or _MOMENT

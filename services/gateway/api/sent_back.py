@@ -1,9 +1,9 @@
-"""A resource may be sent back as it was read: in a body that holds its `id` or `etag`, what can't
-be written is passed over (AIP-203).
+"""Accepts a resource that is sent back as it was read.
 
-A body without them was written by hand: there a field that can't be written is refused like any
-other that is not understood, so that nobody takes a change for made. Resources that have neither
-are always taken so.
+In a body with its `id` or `etag`, fields that can't be written are ignored (AIP-203). A body
+without them was written by hand: in it a field that can't be written is refused like an unknown
+field, so that nobody mistakes a change for made. Resources that have neither mark are always
+accepted as sent back.
 """
 
 from functools import partial
@@ -25,8 +25,9 @@ def expect(binding: Binding) -> None:
 
 
 def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
-    """The part of a body that can be written, if it is a resource as it was read; else the body as
-    it is. Refuses the id of another.
+    """Returns the writable part of a resource that was sent back; any other body as it is.
+
+    Raises Invalid out_of_range for the id of another resource.
     """
     if not isinstance(given, dict):
         return given
@@ -43,7 +44,7 @@ def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
 
 
 def _part(given: Any, schema: Schema, message: Any) -> Any:
-    """Without the fields of the message that the schema does not take."""
+    """Removes the fields of the message that the schema does not accept."""
     if not isinstance(given, dict):
         return given
     kept = {}

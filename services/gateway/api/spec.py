@@ -1,5 +1,6 @@
-"""The OpenAPI document: what flask-smorest gathers from the routes, with our problem+json, headers
-and credentials said once.
+"""The OpenAPI document, as flask-smorest gathers it from the routes.
+
+Our problem+json, headers and credentials are added here once.
 """
 
 from typing import Any
@@ -43,8 +44,8 @@ _BASED_ON = {
     "example": _ETAG,
 }
 _ONE_TAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
-# What a request may bring. An Idempotency-Key has no example: sent twice it is the same request, or
-# 422.
+# Headers of a request. An Idempotency-Key has no example: sent twice, it would mean the same
+# request or be refused with 422.
 HEADERS: dict[str, Said] = {
     "IDEMPOTENCY_KEY": {
         "name": "Idempotency-Key",
@@ -88,7 +89,7 @@ HEADERS: dict[str, Said] = {
         "schema": {"type": "string", "pattern": "^v1,[A-Za-z0-9+/]+=*( v1,[A-Za-z0-9+/]+=*)*$"},
     },
 }
-# What an answer brings: name, what it says, an example, whether it is always there.
+# Headers of an answer: name, description, example, whether it is always present.
 ANSWERED = {
     "X_REQUEST_ID": ("X-Request-Id", "Tell it to operations.", KINDS["ID"].example, True),
     "RATE_LIMIT": (
@@ -153,7 +154,7 @@ def _said(
 
 
 class ProblemErrorSchema(Schema):
-    """One wrong field: one of pointer, parameter and header says where."""
+    """A wrong field. One of pointer, parameter and header names its place."""
 
     pointer = _said(
         "JSON pointer into the body (RFC 6901); empty: the whole.", "/need_code", required=False
@@ -169,7 +170,7 @@ class ProblemErrorSchema(Schema):
 
 
 class ProblemSchema(Schema):
-    """Why not (RFC 9457)."""
+    """A refusal (RFC 9457)."""
 
     type = _said("Where the reason is explained.", "/api/v1/docs#invalid_fields")
     title = _said("What the reason means.", "Some fields are wrong.")
@@ -190,21 +191,23 @@ class ProblemSchema(Schema):
 
 
 def response_name(status: int) -> str:
-    """The name of a status among the document's responses.
+    """Returns the name of a status among the document's responses.
 
-    Not Python's own, which changed in 3.13: the document must not depend on who prints it.
+    It does not use Python's phrases, which changed in 3.13: the document must not depend on the
+    interpreter that prints it.
     """
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 
 
 def answered(*names: str) -> dict[str, str]:
-    """The headers of an answer, beside those of every one."""
+    """Returns the headers of an answer, with those of every answer."""
     return {ANSWERED[name][0]: name for name in (*ALWAYS, *names)}
 
 
 class DocumentedApi(Api):  # type: ignore[misc]
-    """flask-smorest, with problem+json for every refusal, and without its handler that would answer
-    for the pages too.
+    """flask-smorest, with problem+json for every refusal.
+
+    Its error handler is left out, because it would answer for the pages, too.
     """
 
     ERROR_SCHEMA = ProblemSchema
@@ -242,7 +245,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
 
 def told(spec: Any) -> Said:
-    """The document's `webhooks`: every kind that an endpoint can be told of, with its body."""
+    """Returns the document's `webhooks`: every kind of event for an endpoint, with its body."""
     webhooks = {}
     for number, type_ in wire.words(KIND).items():
         value = KIND.values_by_number[number]
@@ -288,7 +291,7 @@ def told(spec: Any) -> Said:
 
 
 def settings() -> dict[str, Any]:
-    """What flask-smorest reads from the app's configuration."""
+    """Returns the app configuration that flask-smorest reads."""
     return {
         "API_TITLE": "Enlace",
         "API_VERSION": VERSION,

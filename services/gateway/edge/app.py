@@ -1,8 +1,8 @@
-"""The application to which `api` and `site` add their routes: the steps before and after every
-request, the probes, and problem+json where nothing else answers.
+"""The Flask application to which `api` and `site` add their routes.
 
-Nothing is logged but the route's name, status and duration: an address may carry an opaque id, a
-form may carry a life.
+It has the steps before and after every request, the probes, and problem+json where nothing else
+answers. It logs nothing but the route's name, status and duration: an address may carry an opaque
+id, and a form may hold a person's story.
 """
 
 import time
@@ -31,7 +31,7 @@ HTTP_SECONDS = Histogram(
 
 
 def make(settings: Settings, clients: Clients | None = None) -> Flask:
-    """Makes the app; tests hand over their own clients."""
+    """Makes the app. Tests pass their own clients."""
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.request_class = bodies.InMemory
     app.config.update(
@@ -58,37 +58,36 @@ def make(settings: Settings, clients: Clients | None = None) -> Flask:
 
 
 def equip(app: Flask, settings: Settings, clients: Clients) -> None:
-    """Gives an app what it remembers from request to request: connections, tokens, counts of
-    callers.
-    """
+    """Gives an app its state between requests: connections, tokens, counts of callers."""
     app.extensions.update(clients=clients, exchange=Exchange(), limits=Limits(settings.caller_rate))
 
 
 def probe(status: str) -> Response:
-    """Answers for this process only: a service that is away must not take the pages of the others,
-    and the way out, from everybody.
+    """Answers for this process only.
+
+    If an absent service failed the probe, everybody would lose the pages of the other services, and
+    quick exit.
     """
     return jsonify(status=status)
 
 
 def keep_from_site(app: Flask, *prefixes: str) -> None:
-    """Declares paths at which systems ask: they bring a key instead of a cookie, and hear
-    problem+json.
+    """Declares the path prefixes that systems call.
+
+    Such a request brings a key instead of a cookie, and a refusal is answered with problem+json.
     """
     app.extensions["systems"] = prefixes
 
 
 def is_for_people() -> bool:
-    """Returns whether this request is the site's to answer: neither a probe nor at a path of
-    systems.
-    """
+    """Returns whether the site answers this request: no probe, and not at a path of systems."""
     return request.path not in PROBES and not request.path.startswith(
         current_app.extensions.get("systems", ())
     )
 
 
 def begin() -> None:
-    """Names the request, and bounds its body."""
+    """Gives the request its id, and limits the size of its body."""
     g.request_id, g.started = new_id(), time.monotonic()
     trace.begin(g.request_id)
     request.max_content_length = bodies.most(request.path)
@@ -100,15 +99,16 @@ def finish(response: Response) -> Response:
     headers["X-Request-Id"] = g.request_id
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
-    # open data and the site's files say for how long they are good
+    # Open data and the site's files state how long they may be cached.
     headers["Cache-Control"] = g.get("cache_control", "no-store")
     log_request(response.status_code, time.monotonic() - g.started)
     return response
 
 
 def log_request(status: int, seconds: float) -> None:
-    """Writes one line of log and counts one figure; probes ask every few seconds and would drown
-    the rest.
+    """Writes one line of log and counts the duration.
+
+    Skips the probes, which ask every few seconds and would drown the rest.
     """
     rule = request.url_rule.rule if request.url_rule else ""
     HTTP_SECONDS.labels(rule, str(status)).observe(seconds)

@@ -1,5 +1,6 @@
-"""How large a request's body may be: what a form or an API call can need, and more where a file is
-sent.
+"""The maximum size of a request's body.
+
+Most paths allow as much as a form or an API call can need; the paths of FILES allow a file.
 """
 
 from io import BytesIO
@@ -16,13 +17,14 @@ FILES = {
     _IMPORT.GetOptions().Extensions[annotations_pb2.http].post: 1_000_000,
     "/directory/import": 800_000,
 }
-"""By path: a file of 700,000 bytes as base64 in JSON, and as it is in a form."""
-FILES_AT_ONCE = 20  # that arrive: they are held in memory until they are whole
+"""Maximum in bytes by path: a file of 700,000 bytes, as base64 in JSON or as a form sends it."""
+FILES_AT_ONCE = 20  # arriving; they are held in memory until they are complete
 
 
 class InMemory(Request):
-    """A request whose files stay in memory, where they are bounded: a disk that is full refuses
-    none.
+    """A request whose files stay in memory, with a limited size.
+
+    A full disk therefore refuses no upload.
     """
 
     def _get_file_stream(self, *_sizes_and_names: Any, **_more: Any) -> IO[bytes]:
@@ -30,5 +32,5 @@ class InMemory(Request):
 
 
 def most(path: str) -> int:
-    """In bytes."""
+    """Returns the maximum size of a body at this path, in bytes."""
     return FILES.get(path, USUAL)

@@ -1,11 +1,11 @@
-"""The one door to gRPC: every question to a service goes through here, with the caller's token, a
-deadline, and one way of hearing no.
+"""The only door to gRPC: every call of the gateway to a service goes through here.
 
-A stub's method is called like a function and either returns the answer or raises a refusal of
-chassis.errors; whatever is no refusal is a `ServiceFault`. Every call goes through its service's
-gate (gates.py), which refuses at once what could only wait. Reads are tried again when their
-connection was lost; writes are not, for the person at the page can see what happened. Limit:
-blocking calls without streams; one set of channels for the process, safe for all threads.
+A call carries the caller's token and a deadline. A stub's method is called like a function: it
+returns the answer or raises a refusal of chassis.errors; any other failure raises a `ServiceFault`.
+Every call passes the gate of its service (gates.py), which refuses a call at once if it could only
+wait. Reads are repeated when their connection was lost. Writes are not, because the person at the
+page can see what happened. Limit: blocking calls without streams; one set of channels for the
+process, safe for all threads.
 """
 
 import contextlib
@@ -34,41 +34,40 @@ from services.gateway.edge.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
-# so long a session is still to be ended when nobody waits for it: a restart of the service takes
-# less
+# for ending a session in the background; a restart of the service takes less
 FAREWELL_SECONDS = 60.0
-FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
+FAREWELLS = 200  # under way, and as many waiting; further sessions end by their idle limit
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
-# of caller tokens: each is good at one service
+# of caller tokens: each token is valid at one service
 AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)
 
 
 class ServiceFault(Exception):
-    """A service broke, or answered what is in no contract.
+    """A fault of a service, or an answer that no contract allows.
 
-    Carries the status name only: details may hold what nobody should log.
+    Carries only the name of the gRPC status: the details may hold data that must not be logged.
     """
 
 
 @dataclass(frozen=True)
 class Caller:
-    """In whose name the gateway asks just now: `tokens` by audience."""
+    """The caller in whose name the gateway makes its calls. `tokens` are by audience."""
 
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
-    who: str = ""  # a mark of the credential or the address, by which rooms are shared out
-    # where somebody without a token comes from, as metadata
+    who: str = ""  # a hash of the credential or the address; the gates share out their room by it
+    # metadata about the origin of a caller without a token
     origin: Mapping[str, str] = field(default_factory=dict)
-    # fetches fresh tokens, if there is something to fetch them for
+    # fetches fresh tokens; None if the caller has no credential to fetch them with
     renew: Callable[[], Mapping[str, str]] | None = None
 
 
 NOBODY = Caller()
-# Set once at the start of each HTTP request (session.py, api), read by every call that follows on
-# the same thread.
+# Set once at the start of each HTTP request (session.py, api); read by every later call on the same
+# thread.
 calling: ContextVar[Caller] = ContextVar("calling", default=NOBODY)
 
 
@@ -82,8 +81,10 @@ READS = frozenset(
 
 
 def target(address: str) -> str:
-    """How gRPC is told where a service is: a name may stand for several servers and is looked up
-    again when one is lost.
+    """Returns the target for gRPC.
+
+    A host name gets the scheme `dns`: it may stand for several servers, and is looked up again when
+    a connection is lost.
     """
     host, _, port = address.rpartition(":")
     named = (
@@ -97,11 +98,11 @@ def target(address: str) -> str:
 
 
 def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
-    """All servers behind a name get their turn; one that is lost is left out at once and looked for
-    again within a second or so.
+    """Returns the options of a channel: calls go to all servers behind a name in turn.
 
-    `healthy_only`: one that says it is not ready, or that it stops, is left out until it says
-    otherwise. gRPC watches the health of each.
+    A lost server is left out at once, and a connection is tried again within about a second. With
+    `healthy_only`, a server that reports that it is not ready or is stopping is left out until it
+    reports otherwise. gRPC watches the health of each server.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     return [
@@ -111,11 +112,11 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
                 config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {})
             ),
         ),
-        # No retries by gRPC: it can't tell a lost connection from a service that says, after a
+        # No retries by gRPC: it can't tell a lost connection from a service that reports, after a
         # wait, that its database is away.
         ("grpc.enable_retries", 0),
-        # Pings go out only while a call is under way, so they stay below what a server tolerates
-        # without being told.
+        # Pings go out only while a call is under way, so they stay below the limit that a server
+        # tolerates without a setting of its own.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.initial_reconnect_backoff_ms", 200),
@@ -126,7 +127,7 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
 
 
 class Details(NamedTuple):
-    """The details of a call as an interceptor may hand them on."""
+    """The details of a call as an interceptor may pass them on."""
 
     method: str
     timeout: float | None
@@ -137,8 +138,9 @@ class Details(NamedTuple):
 
 
 class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
-    """Takes each call through the gate with its deadline and the caller's metadata, and turns a
-    refused call into the refusal it was.
+    """Takes each call through the gate, with its deadline and the caller's metadata.
+
+    Raises the refusal that the service meant.
     """
 
     def __init__(self, gate: Gate, audience: str, addresses: AddressSigner | None) -> None:
@@ -151,11 +153,9 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     ) -> Any:
         """Called by grpc for every call on the channel.
 
-        A token that ran out on the way, or is older than a proof, is replaced once: the refusal
-        came before any effect.
-
-        If the fresh one runs out, too, it is this machine that is slow: no caller is told that it
-        is not known who asks.
+        A token that expired on the way, or is older than a proof, is replaced once: the service
+        refused before any effect. If the fresh token expires, too, this machine is slow: raises
+        Unavailable service_busy, so that no caller is told that the caller is unknown.
         """
         caller, end = (
             calling.get(),
@@ -205,14 +205,14 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 return tried_again(ask, end - time.monotonic())
             call = ask()
         if has_request_context():
-            # what comes after it in this request may fail: then it is not true that nothing was
-            # kept
+            # If a later call of this request fails, the page must not claim that nothing was saved.
             g.written = True
         return call
 
     def _origin(self, caller: Caller) -> Iterator[tuple[str, str]]:
-        """Where somebody without a token comes from: her address in the gateway's own name, her
-        device's secret as it is.
+        """Yields the metadata about the origin of a caller without a token.
+
+        The address is signed in the gateway's own name; the device's secret goes out as it is.
         """
         for name, value in caller.origin.items():
             if name != "client-address":
@@ -222,8 +222,9 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
 
 def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
-    """A read whose connection was lost is asked again after a moment; what a service itself refused
-    is not.
+    """Makes a read, and repeats it after a moment if its connection was lost.
+
+    A refusal by the service itself is not repeated.
     """
     patience = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(READS_TRIED) | tenacity.stop_before_delay(seconds),
@@ -239,8 +240,9 @@ def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
 
 
 def refusal_of(error: grpc.RpcError) -> Exception:
-    """The refusal that a service meant, read back from status, ErrorInfo, BadRequest and RetryInfo;
-    a ServiceFault if it meant none.
+    """Returns the refusal that the service meant, or a ServiceFault if the service meant none.
+
+    Reads the status, ErrorInfo, BadRequest and RetryInfo.
     """
     code = error.code()
     reason, about, violations, retry_after = "", "", list[tuple[str, str]](), 0.0
@@ -270,10 +272,10 @@ def refusal_of(error: grpc.RpcError) -> Exception:
         case grpc.StatusCode.ALREADY_EXISTS:
             return errors.Reused()
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            if reason == "store_full":  # nothing that the caller did
+            if reason == "store_full":  # no fault of the caller
                 return errors.Unavailable(reason)
             return errors.Exhausted(reason or "too_many_requests", retry_after)
-        # the second: the service stopped meanwhile
+        # CANCELLED: the service stopped meanwhile
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             return errors.Unavailable(reason or "service_unreachable")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -286,10 +288,11 @@ def details_of(
 ) -> Iterator[
     error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo
 ]:
-    """The error details we know of, unpacked."""
+    """Yields the known kinds of error details, unpacked."""
     try:
         status = rpc_status.from_call(cast(grpc.Call, error))
-    except ValueError:  # trailing metadata that contradicts the status: not ours to repair
+    # The trailing metadata contradicts the status; the gateway can't repair that.
+    except ValueError:
         return
     for packed in status.details if status else ():
         for kind in (
@@ -305,8 +308,10 @@ def details_of(
 
 @dataclass(frozen=True)
 class Standing:
-    """How a service stands: it answers, is ready (its database answers), what it has to tell gets
-    out, facts it heard wait for an operator, and something that it was asked lately failed.
+    """The state of a service.
+
+    `ready`: its database answers. `tells`: its facts reach the broker. `holds`: facts that it
+    received wait for an operator. `fails`: a recent call to it failed.
     """
 
     answers: bool
@@ -317,7 +322,7 @@ class Standing:
 
 
 class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
-    """All services behind three addresses."""
+    """The clients of all services, behind three addresses."""
 
     def __init__(
         self,
@@ -327,13 +332,13 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         *,
         signer: AddressSigner | None = None,
     ) -> None:
-        """`signer` says in the gateway's name from where somebody asks."""
+        """Opens the channels. `signer` signs the caller's address in the gateway's name."""
         addresses = {"partners": partners, "referrals": referrals, "notifications": notifications}
         self._plain = {
             name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True))
             for name, address in addresses.items()
         }
-        # Channels of their own: a server that is not ready still says so.
+        # Separate channels: a server that is not ready must still be able to report its state.
         self._asking_health = {
             name: grpc.insecure_channel(
                 target(address), options=channel_options(healthy_only=False)
@@ -362,8 +367,10 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self._standing, self._asked_at = dict[str, Standing](), -HEALTH_SECONDS
 
     def standing(self) -> dict[str, Standing]:
-        """How each service stands, asked of all at once and at most once a second, by a few at a
-        time: it may take as long as a check.
+        """Returns the state of each service.
+
+        Asks all services at once, and at most once a second. It may take as long as a health check,
+        so only a few threads may wait here; raises Unavailable service_busy for any other.
         """
         if not self._askers.acquire(blocking=False):
             raise errors.Unavailable("service_busy")
@@ -386,9 +393,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             self._askers.release()
 
     def end_session_later(self, secret: str) -> None:
-        """Has a session ended as soon as that can be done, within a minute, and waits for nothing;
-        through no gate.
-        """
+        """Ends a session in the background, within a minute, without waiting. Passes no gate."""
         with contextlib.suppress(queue.Full):
             self._leaving.put_nowait(secret)
 
@@ -400,12 +405,12 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             request = members_pb2.EndSessionRequest(session_secret=secret)
             try:
                 call = end_session.future(request, timeout=FAREWELL_SECONDS, wait_for_ready=True)
-            except ValueError:  # hung up
+            except ValueError:  # the channel is closed
                 return
             call.add_done_callback(lambda _call: under_way.release())
 
     def close(self) -> None:
-        """Hangs up."""
+        """Stops the farewells and the gates, and closes all channels."""
         self.end_session_later("")
         for gate in self._gates.values():
             gate.close()
@@ -418,8 +423,9 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         )
 
     def _serving(self, name: str) -> bool:
-        """Whether one of its servers is ready: one that is not is not even asked on this
-        channel.
+        """Returns whether one of the service's servers is ready.
+
+        This channel skips servers that are not ready.
         """
         asked: Any = health_pb2_grpc.HealthStub(self._plain[name])
         return standing_of(
@@ -428,9 +434,9 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
 
 
 def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
-    """What the health service said, once it did or its time was over.
+    """Returns the state of a service from its health checks, once each has answered or timed out.
 
-    A service that hears no facts does not know their name: it holds none.
+    A service that receives no facts does not know the name `facts`: it holds none.
     """
     said: list[int | None] = []
     for call in (overall, broker, facts):
@@ -448,6 +454,6 @@ def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing
 
 
 def clients() -> Clients:
-    """The process's clients, from within a request."""
+    """Returns the process's clients, from within a request."""
     clients: Clients = current_app.extensions["clients"]
     return clients

@@ -1,5 +1,6 @@
-"""What the .proto files say of each of their names, which compiled descriptors no longer hold: the
-descriptions of the API and the meaning of reasons.
+"""The comments of the .proto files by full name, which compiled descriptors no longer hold.
+
+They are the descriptions of the API and the meaning of reasons.
 """
 
 import json
@@ -12,6 +13,6 @@ COMMENTS: dict[str, str] = json.loads((Path(protos.__file__).parent / "comments.
 
 
 def comment(named: Any) -> str:
-    """What is said of a message, field, service or rpc, as sentences; empty if nothing is."""
+    """Returns the comment of a message, field, service or rpc, as sentences; "" if it has none."""
     said = COMMENTS.get(named.full_name, "")
     return said and said[0].upper() + said[1:] + ("" if said[-1] in ".!?" else ".")

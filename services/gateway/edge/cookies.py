@@ -15,24 +15,25 @@ class _Attributes(TypedDict):
 
 
 def read(name: str) -> str:
-    """What it holds; empty if it was not brought."""
+    """Returns the value of a cookie; "" if the browser sent none."""
     return request.cookies.get(full_name(name), "")
 
 
 def keep(response: Response, name: str, value: str, max_age: timedelta | None = None) -> None:
-    """Sets it; without an age it ends with the browser at the latest."""
+    """Sets a cookie. Without `max_age` the cookie ends with the browser at the latest."""
     response.set_cookie(full_name(name), value, max_age=max_age, **_attributes())
 
 
 def drop(response: Response, name: str) -> None:
-    """Takes it away, if it was brought."""
+    """Deletes a cookie, if the browser sent it."""
     if full_name(name) in request.cookies:
         response.delete_cookie(full_name(name), **_attributes())
 
 
 def full_name(name: str) -> str:
-    """As it is sent."""
-    # The prefix pins it to this host over https, which a development machine has not.
+    """Returns the name of a cookie as it is sent."""
+    # The prefix binds the cookie to this host over https, which a development machine does not
+    # have.
     return name if current_app.config["DEVELOPMENT"] else f"__Host-{name}"
 
 

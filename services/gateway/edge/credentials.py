@@ -1,8 +1,8 @@
-"""The caller of a request: the secret of a session, or an API key, exchanged for short-lived caller
-tokens at the partners service.
+"""The credential of a request, exchanged at the partners service for short-lived caller tokens.
 
-Tokens are kept here for a good second, so that an ended session is out everywhere within five. Idle
-and absolute limits are the partners service's to judge.
+A credential is the secret of a session, or an API key. Tokens are cached for little more than a
+second, so that an ended session is out everywhere within five. The partners service judges the idle
+and absolute limits.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from services.gateway.edge.clients import Caller, calling, clients
 
-# of the three that a token lives: the rest is for the calls that are made with it
+# of the three that a token lives; the rest is for the calls that carry it
 CACHE_SECONDS = 1.2
 CACHE_SIZE = 2_000
 SCOPE_WORDS = wire.words(contract_pb2.Scope.DESCRIPTOR)
@@ -43,38 +43,43 @@ class SignedIn:
     secret: str = ""
 
     def may(self, *roles: str) -> bool:
-        """Whether one of these roles is held."""
+        """Returns whether the worker has one of these roles."""
         return not self.roles.isdisjoint(roles)
 
 
 class Exchange:
-    """Secrets against caller tokens, remembered for a few seconds by the secret's hash."""
+    """Exchanges secrets for caller tokens.
+
+    Caches each answer for little more than a second, by the secret's hash.
+    """
 
     def __init__(self) -> None:
-        # by the mark, and whether it was asked passively
+        # by the secret's hash, and whether the question was passive
         self._known: dict[tuple[str, bool], tuple[float, SignedIn]] = {}
         self._lock = Lock()
 
     def session(self, secret: str, *, passive: bool = False) -> SignedIn:
-        """Returns the account of a session; `passive`: a page asks by itself, which is no use of
-        it. Raises Unauthenticated when it has ended.
+        """Returns the account of a session.
+
+        `passive`: the page asks by itself, which does not count as a use of the session. Raises
+        Unauthenticated when the session has ended.
         """
         question = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
         return replace(self._ask(question, secret), secret=secret)
 
     def api_key(self, key: str) -> SignedIn:
-        """Returns the owner of a key.
+        """Returns the owner of an API key.
 
-        Raises Unauthenticated when it is unknown, revoked or expired.
+        Raises Unauthenticated when the key is unknown, revoked or expired.
         """
         return self._ask(members_pb2.IssueTokenRequest(api_key=key), key)
 
     def knows(self, secret: str) -> bool:
-        """Whether partners vouched for it just now."""
+        """Returns whether the partners service vouched for the secret a moment ago."""
         return self._recall(fingerprint(secret), passive=True) is not None
 
     def forget(self, secret: str) -> None:
-        """Drops what is remembered, at sign-out."""
+        """Drops the cached answers for a secret, at sign-out."""
         with self._lock:
             for passive in (False, True):
                 self._known.pop((fingerprint(secret), passive), None)
@@ -86,9 +91,9 @@ class Exchange:
         )
 
     def _recall(self, mark: str, *, passive: bool) -> SignedIn | None:
-        """Returns the remembered answer.
+        """Returns the cached answer.
 
-        One to a passive question does not answer a use, or a click would not count as one.
+        An answer to a passive question does not serve a use: a click would not count as one.
         """
         with self._lock:
             for how in (False, True)[: 1 + passive]:
@@ -120,18 +125,18 @@ class Exchange:
 
 
 def fingerprint(secret: str) -> str:
-    """A name for a secret that is not the secret."""
+    """Returns a hash that names a secret without revealing it."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def exchange() -> Exchange:
-    """The process's exchange, from within a request."""
+    """Returns the process's exchange, from within a request."""
     exchange: Exchange = current_app.extensions["exchange"]
     return exchange
 
 
 def in_the_name_of(who: SignedIn | None, language: str) -> Caller:
-    """How the services are asked in this request."""
+    """Returns the caller for the calls of this request."""
     return replace(
         calling.get(),
         tokens=who.tokens if who else {},

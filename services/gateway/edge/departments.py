@@ -1,5 +1,6 @@
-"""Departments by ISO 3166-2 and municipalities, from the contract's list (protos/areas.json); their
-names are the same in all languages.
+"""Departments by ISO 3166-2 and municipalities, from the contract's list (protos/areas.json).
+
+Their names are the same in all languages.
 """
 
 import json
@@ -12,11 +13,11 @@ DEPARTMENTS: dict[str, str] = {code: area["name"] for code, area in _AREAS.items
 MUNICIPALITIES: dict[str, dict[str, str]] = {
     code: area.get("municipalities", {}) for code, area in _AREAS.items()
 }
-"""Of each department, by code."""
+"""Municipalities of each department, by code."""
 CAMPAIGN = ("NI", "CR", "SV", "EC", "PE")
-"""Where the line is; whoever names no country chooses among their departments."""
+"""Countries of the line. A caller without a country chooses among the departments of all five."""
 
-# What a column is wide enough for, where the beginning of the name would not do.
+# Abbreviations that fit into a column, for names whose beginning would not be understood.
 SHORT: dict[str, str] = {
     "NI-AN": "C.Nte.",
     "NI-AS": "C.Sur",

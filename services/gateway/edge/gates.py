@@ -1,12 +1,12 @@
-"""Who may ask a service just now: one gate per service, a bulkhead and a circuit breaker in one.
+"""The gate before a service: bulkhead and circuit breaker in one.
 
-Bulkhead: so many calls at once and as many waiting, so that a service that is away or slow holds
-its own share of the threads and no more; one caller is inside with a few calls at most and its
-others wait, so that another waits behind few of them and there is always room for it. Circuit
-breaker: when a call failed as calls to the absent do, the service's health is asked in the
-background, and newcomers wait a moment for what it says. While it says no, calls are refused at
-once; when it says yes, or after failures in a row that health knows nothing of, one call goes
-alone, and all follow when it is answered.
+It decides which calls may go out now. Bulkhead: a limited number of calls is under way, and as many
+may wait. A service that is away or slow therefore holds only its own share of the threads. One
+caller has few calls under way, and its others wait, so that there is always room for another
+caller. Circuit breaker: when a call fails as calls to an absent service do, the gate checks the
+service's health in the background, and new calls wait a moment for the result. While the check
+fails, calls are refused at once. When it succeeds, or after several failures in a row that the
+health check does not show, one call goes alone, and all others follow when it is answered.
 """
 
 import threading
@@ -20,17 +20,16 @@ from prometheus_client import Gauge
 from chassis import log
 from chassis.errors import Refusal, Unavailable
 
-# Calls at once. A call takes 5 to 20 ms, so this is several hundred a second, more than one process
-# can make pages of.
+# Calls at once. A call takes 5 to 20 ms, so this is several hundred calls a second, more than one
+# process can render pages for.
 ROOMS = {"partners": 8, "referrals": 8, "notifications": 4}
 SPARE = 4  # threads that no gate can take
-THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # those inside and those waiting
-PATIENCE = 0.5  # seconds that a call waits to be let in
-# seconds for which a call that failed by the service's fault is remembered, unless the same one
-# succeeds
+THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # the calls under way and those waiting
+PATIENCE = 0.5  # seconds that a call waits at the gate
+# seconds for which a failure by the service's fault is remembered, unless the same method succeeds
 LATELY = 300.0
-FAILURES = 3  # in a row, after which one goes alone
-# seconds between two questions after health: back within two seconds, asked after by nobody's call
+FAILURES = 3  # in a row, after which one call goes alone
+# seconds between two health checks: a return is noticed within two seconds, at the cost of no call
 PAUSE = 0.5
 AWAY_REASONS = frozenset({"service_unreachable", "store_unavailable", "deadline_exceeded"})
 BACKEND_AWAY = Gauge(
@@ -52,11 +51,12 @@ class Gate:
         pause: float = PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`healthy` asks the service whether it is ready; it is called from a thread of its own and
-        comes back within a second.
+        """`healthy` asks the service whether it is ready.
+
+        It is called from a thread of its own and returns within a second.
         """
         self._clock = clock
-        self._failed_at = dict[str, float]()  # by what was asked
+        self._failed_at = dict[str, float]()  # by method
         self._name = name
         self._healthy = healthy
         self._room = room
@@ -64,8 +64,8 @@ class Gate:
         self._pause = pause
         self._turn = threading.Condition()
         self._inside = self._waiting = self._failures = 0
-        # several: a page is read in two tabs, and a ministry's system asks for more than one at a
-        # time
+        # At least two: somebody reads a page in two tabs, and a ministry's system makes more than
+        # one call at a time.
         self._share = max(2, room // 4)
         self._inside_by, self._waiting_by = Counter[str](), Counter[str]()
         self._away = self._watched = False
@@ -74,10 +74,10 @@ class Gate:
 
     @contextmanager
     def passage(self, who: str = "", what: str = "") -> Iterator[None]:
-        """Around a call of a caller.
+        """Surrounds a call of the caller `who` to the method `what`.
 
-        Raises Unavailable service_away | service_busy instead of letting it in; then nothing was
-        sent.
+        Raises Unavailable service_away or service_busy instead of letting the call pass; then
+        nothing was sent.
         """
         self._enter(who)
         failed = broken = False
@@ -95,8 +95,10 @@ class Gate:
             self._remember(what, broken)
 
     def fails(self) -> bool:
-        """Whether something that was asked lately failed, by no fault of who asked, and has not
-        succeeded since: health knows nothing of that.
+        """Returns whether a call failed lately by the service's fault.
+
+        A method that has succeeded since does not count. The health check does not show such
+        failures.
         """
         with self._turn:
             return any(self._clock() - at < LATELY for at in self._failed_at.values())
@@ -109,12 +111,12 @@ class Gate:
                 self._failed_at.pop(what, None)
 
     def close(self) -> None:
-        """Asks after nobody's health any more."""
+        """Ends the health checks."""
         self._closed.set()
 
     def _full(self, who: str) -> bool:
-        # While health is asked, newcomers wait for what it says, instead of following one that
-        # failed into the same wait.
+        # While health is checked, new calls wait for the result, so that they don't all follow a
+        # failed call into the same wait.
         if who and self._inside_by[who] >= self._share:
             return True
         return self._watched or self._inside >= (1 if self._failures >= FAILURES else self._room)
@@ -166,10 +168,10 @@ class Gate:
                 changed, self._away = self._away == here, not here
                 if here:
                     self._watched = False
-                    if changed:  # it was away, as its health had said: that is over
+                    if changed:  # the service was away, so its earlier failures are over
                         self._failed_at.clear()
                 else:
-                    # the first after its return goes alone
+                    # the first call after the return goes alone
                     self._failures = max(self._failures, FAILURES)
                 self._turn.notify_all()
             if changed:
@@ -184,7 +186,7 @@ class Gate:
             return self._healthy()
         except (
             Exception
-        ) as error:  # whatever it is: newcomers wait for a verdict, so there is always one
+        ) as error:  # any failure: new calls wait for a result, so there must always be one
             if not self._closed.is_set():
                 log.get().error("health", where=self._name, fault=log.fault(error))
             return False

@@ -1,8 +1,8 @@
-"""How much one caller may ask of the gateway: a quota for each key and session, and one for each
-address that has yet to say who it is.
+"""The quotas of callers at the gateway: one for each key and session, one for each address.
 
-What leads out of a page, the probes and static files are never counted. Addresses are kept as keyed
-fingerprints, in this process's memory only.
+The quota of an address counts requests whose credential is not yet verified. Quick exit, the probes
+and static files are never counted. Addresses are stored as keyed hashes, in this process's memory
+only.
 """
 
 import hashlib
@@ -20,20 +20,19 @@ from chassis.ids import new_id
 from chassis.limits import WINDOW, Limiter, Quota
 from services.gateway.edge.problems import MEDIA_TYPE, body_of
 
-# Of callers that an address may stand for: an office, a hospital or a country's operator behind one
-# address.
+# Callers that may share an address: an office, a hospital, or a country's network operator.
 CALLERS_AN_ADDRESS = 4
 _SALT = secrets.token_bytes(16)
 
 
 class Limits:
-    """The process's counters."""
+    """The counters of the process."""
 
     def __init__(self, rate: int) -> None:
         self._limiters = {"caller": Limiter(rate), "address": Limiter(rate * CALLERS_AN_ADDRESS)}
 
     def count(self, policy: str, who: str) -> None:
-        """Counts this request, and notes for its answer how the caller stands.
+        """Counts this request, and notes the caller's quota for the headers of the answer.
 
         Raises Exhausted rate_limited.
         """
@@ -42,13 +41,13 @@ class Limits:
             raise Exhausted("rate_limited", g.quota[1].wait)
 
     def of_caller(self, mark: str) -> Quota:
-        """How a caller stands, without counting."""
+        """Returns the quota of a caller, without counting."""
         return self._limiters["caller"].look(mark)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that is known before Flask has to do with the request."""
+    """An answer that is known before Flask handles the request."""
 
     status: str
     headers: dict[str, str]
@@ -56,7 +55,7 @@ class Reply:
 
 
 def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], Reply | None]:
-    """Makes what refuses a system by path and Authorization if it has nothing left.
+    """Returns the function that refuses a system whose quota is used up, by path and Authorization.
 
     Such an answer is neither logged nor timed.
     """
@@ -85,8 +84,9 @@ def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], 
 
 
 def admit(mark: str, known: bool) -> None:
-    """Counts a request by the mark of its credential; one without, or with one that nobody vouches
-    for yet, by its address too.
+    """Counts a request by the hash of its credential.
+
+    If the credential is missing or not yet verified, counts it by its address, too.
     """
     limits: Limits = current_app.extensions["limits"]
     if not known:
@@ -96,12 +96,12 @@ def admit(mark: str, known: bool) -> None:
 
 
 def address() -> str:
-    """A name for where the request comes from that is not the address."""
+    """Returns a keyed hash of the address of the request."""
     return hashlib.blake2b(network().encode(), key=_SALT, digest_size=16).hexdigest()
 
 
 def network() -> str:
-    """Where the request comes from. IPv6: the network of 64 bits, which is one customer's."""
+    """Returns the address of the request; of IPv6 the customer's network of 64 bits."""
     remote = request.remote_addr or ""
     try:
         address = ipaddress.ip_address(remote)
@@ -113,15 +113,13 @@ def network() -> str:
 
 
 def tell(response: Response) -> None:
-    """Adds to an answer how the caller stands, so that a system can slow down before it is
-    refused.
-    """
+    """Adds the caller's quota to an answer, so that a system can slow down before it is refused."""
     if "quota" in g:
         response.headers.update(fields(*g.quota))
 
 
 def fields(policy: str, quota: Quota) -> dict[str, str]:
-    """The header fields of draft-ietf-httpapi-ratelimit-headers-10."""
+    """Returns the header fields of draft-ietf-httpapi-ratelimit-headers-10."""
     return {
         "RateLimit-Policy": f'"{policy}";q={quota.all};w={WINDOW}',
         "RateLimit": f'"{policy}";r={quota.left};t={ceil(quota.reset)}',

@@ -1,9 +1,9 @@
-"""Where somebody comes from who proves herself by a password or a PIN: her address, and a cookie by
-which her device is known again.
+"""The origin of a request that proves itself by a password or a PIN: address and device.
 
-The cookie is set once she was right, never before. It holds random characters, opens nothing, and
-has the same name for whoever signs in and whoever asks for her request; it only keeps strangers'
-wrong guesses from keeping her out (chassis/guesses.py).
+A cookie identifies the device. It is set after a right password or PIN, never before. It holds
+random characters, opens nothing, and has the same name for a worker who signs in and for a person
+who looks up her request. Its only use: wrong guesses by strangers do not lock the owner out
+(chassis/guesses.py).
 """
 
 import re
@@ -21,20 +21,18 @@ _DEVICE = re.compile(r"[\w-]{43}", re.ASCII)
 
 
 def tell(device: str = "") -> None:
-    """Says with the calls of this request where it comes from; the address goes out signed
-    (clients.py).
-    """
+    """Sets the origin for the calls of this request. The address goes out signed (clients.py)."""
     calling.set(
         replace(calling.get(), origin={"client-address": limits.network(), "client-device": device})
     )
 
 
 def device() -> str:
-    """The device's secret; a fresh one if it brought none."""
+    """Returns the device's secret; a fresh one if the browser sent none."""
     secret = cookies.read(COOKIE)
     return secret if _DEVICE.fullmatch(secret) else secrets.token_urlsafe(32)
 
 
 def remember(response: Response, device: str) -> None:
-    """Has the device keep its secret: after a right password or PIN."""
+    """Stores the secret on the device, after a right password or PIN."""
     cookies.keep(response, COOKIE, device, DEVICE_KEPT)

@@ -1,8 +1,7 @@
-"""How a refusal sounds to a system: problem+json (RFC 9457), here and nowhere else; pages have
-their own words.
+"""Refusals as problem+json (RFC 9457), here and nowhere else.
 
-A problem says a stable reason word, what it means, the request id, and for wrong fields where they
-are; never anything of what was sent. Limit: a reason that a service invents and this table does not
+Pages have their own words. A problem names a stable reason, its meaning, the request id, and the
+places of wrong fields; it never repeats what was sent. Limit: a reason that this table does not
 know is passed on with the title of its kind.
 """
 
@@ -26,17 +25,17 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5  # a service that restarts is back within that time
 WRONG_HEADERS = {"etag_required": [("If-Match", "required")]}
 HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match")
-# Fields of our contracts that a request by REST carries in a header.
+# Fields of our contracts that a REST request carries in a header.
 CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
-# A name that a programmer gave; anything else in a field's place may be a person's.
+# A programmer's name. Any other text in the place of a field name may be a person's.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
-# What our contracts call otherwise than our query parameters.
+# Our query parameters, by the name of the field in our contracts.
 PARAMETERS = {"page_token": "cursor", "page_size": "limit", "need_code": "need", "states": "state"}
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a reason means, and what its reader does about it."""
+    """The meaning of a reason, and what its reader can do about it."""
 
     status: int
     title: str
@@ -44,7 +43,7 @@ class Meaning:
 
 
 class HttpRefusal(errors.Refusal):
-    """A refusal that only HTTP knows: body, header or method."""
+    """A refusal that only HTTP knows: of a body, header or method."""
 
 
 def _meanings() -> Iterator[tuple[str, Meaning]]:
@@ -60,8 +59,10 @@ def _meanings() -> Iterator[tuple[str, Meaning]]:
 
 
 REASONS = dict(_meanings())
-"""Every reason of the contract, in its order: who asks, what is asked, the state of things, later
-again.
+"""Every reason of the contract, in its order.
+
+First come reasons about the caller, then about the request, the state of things, and a later
+attempt.
 """
 KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
     (errors.Unauthenticated, 401),
@@ -83,8 +84,9 @@ HTTP_REASONS = {
 
 
 def problem(error: Exception) -> Response:
-    """The answer to whatever was raised: refusals say why, anything else is a fault that is logged
-    and told to nobody.
+    """Returns the answer to an exception.
+
+    A refusal gives its reason; anything else is a fault, which is logged and shown to nobody.
     """
     if isinstance(error, errors.Refusal):
         return _of_refusal(error)
@@ -101,7 +103,7 @@ def problem(error: Exception) -> Response:
 
 
 def request_id() -> str:
-    """The id of this request, as the logs have it."""
+    """Returns the id of this request, as it stands in the logs."""
     return str(g.get("request_id", ""))
 
 
@@ -128,7 +130,10 @@ def _of_refusal(error: errors.Refusal) -> Response:
 
 
 def status_of(error: errors.Refusal) -> int:
-    """The status of a refusal: its kind decides, but for a few reasons that HTTP tells apart."""
+    """Returns the status of a refusal.
+
+    Its kind decides, except for a few reasons that HTTP distinguishes.
+    """
     if isinstance(error, HttpRefusal) or error.reason == "deadline_exceeded":
         return REASONS[error.reason].status
     return next((status for kind, status in KINDS if isinstance(error, kind)), 500)
@@ -162,7 +167,7 @@ def _answer(
 
 
 def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
-    """The body of an answer that says no (RFC 9457)."""
+    """Returns the body of a refusing answer (RFC 9457)."""
     known = REASONS.get(reason)
     title = known.title if known else HTTP_STATUS_CODES.get(status, "")
     return {
@@ -175,21 +180,20 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
 
 
 def listed(field: str) -> dict[str, str]:
-    """Which code list a field is of, where it is of one."""
+    """Returns the code list of a field, as an entry for the problem; empty for no list."""
     asked, wrapped = g.get("asked"), g.get("wrapped_in")
     name = list_of(asked, field) or (list_of(asked, f"{wrapped}.{field}") if wrapped else "")
     return {"list": name} if name else {}
 
 
 def location_of(field: str) -> dict[str, str]:
-    """Where a wrong field is: a header, a query parameter, or a JSON pointer (RFC 6901) into the
-    body.
-    """
+    """Returns the place of a wrong field: header, query parameter, or JSON pointer (RFC 6901)."""
     if field in HEADERS:
         return {"header": field}
-    # A pointer ends where a name is not one of a programmer: the rest may be what somebody typed.
+    # A pointer ends before a part that is not a programmer's name: somebody may have typed the
+    # rest.
     parts: list[str] = []
-    if field == "update_mask":  # an empty patch: the whole of it is wrong
+    if field == "update_mask":  # an empty patch: all of it is wrong
         field = ""
     for part in filter(None, re.split(r"[.\[\]]", field)):
         if not (NAME.match(part) or part.isdecimal()):

@@ -1,9 +1,9 @@
-"""The HTTP server: waitress, which takes a request in whole before a thread has to do with it, and
-sends the answer without one.
+"""The HTTP server: waitress, which receives a whole request before a thread works on it.
 
-Added here is what waitress leaves open: how long a request may take to arrive and an answer to be
-taken, room for newcomers when a slow crowd holds every connection, a lane of its own for what must
-never wait, and a stop that lets those under way end.
+It sends the answer without a thread, too. This module adds what waitress lacks: limits on how long
+a request may take to arrive and an answer to be received, room for new connections when a slow
+crowd holds all of them, threads of their own for requests that must never wait, and a stop that
+lets requests under way end.
 """
 
 import contextlib
@@ -31,24 +31,24 @@ from services.gateway.edge.limits import Reply
 
 ARRIVAL_SECONDS = 20.0  # for a whole request, from its first byte; 64 kB take 11 s at 50 kbit/s
 SILENCE_SECONDS = 10.0  # without a byte within a request
-ANSWER_SECONDS = 60.0  # for the client to take the answer
-# between requests; longer than the 60 s of common proxies, so that they are the first to close
+ANSWER_SECONDS = 60.0  # for the client to receive the answer
+# between requests; longer than the 60 s of common proxies, so that the proxies close first
 IDLE_SECONDS = 75.0
-GRACE_SECONDS = 8.0  # for those under way at a stop; whole in ten
-LAST_BYTES_SECONDS = 2.0  # of these, for requests that have not arrived in whole
-LINGER_SECONDS = 2.0  # after a refusal, for what is still on its way
-# before a caller with nothing left hears so: one that asks again at once is slowed down
+GRACE_SECONDS = 8.0  # for requests under way at a stop; all in all a stop takes ten
+LAST_BYTES_SECONDS = 2.0  # of these, for requests that have not arrived completely
+LINGER_SECONDS = 2.0  # after a refusal, for bytes that are still on their way
+# before the refusal of a caller without quota, to slow down one that asks again at once
 REFUSAL_SECONDS = 0.25
-REFUSED_WAITING = 200  # wait so at the same time; past that they hold too many connections
+REFUSED_WAITING = 200  # refusals delayed at a time; more would hold too many connections
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
-# the app refuses more than 64 kB in its own words; what is larger still is not even read
+# the app refuses more than 64 kB in its own words; the server does not even read what is larger
 BODY_BYTES = 128 * 1024
-# they ask nobody, and wait behind nobody
+# These paths call no service, and wait behind no other request.
 EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})
 EXPRESS_THREADS = 2
-# Of what proxies say only the address is believed; from the one that is next to us, whoever it is,
-# for the network lets in nobody else.
+# Only the address is believed of a proxy's headers. Any next hop is trusted, because the network
+# lets in nothing but our proxy.
 _BEHIND_PROXIES: dict[str, Any] = {
     "trusted_proxy": "*",
     "trusted_proxy_headers": {"x-forwarded-for"},
@@ -56,8 +56,9 @@ _BEHIND_PROXIES: dict[str, Any] = {
 
 
 def too_large_or_broken(channel: "Channel", request: Any) -> Task:
-    """What answers a request that was not taken in: the app for one that is too large (it says so
-    by itself), waitress for broken HTTP.
+    """Returns the task for a request that was not accepted.
+
+    The app answers one that is too large, in its own words; waitress answers broken HTTP.
     """
     channel.lingers = True
     if not isinstance(request.error, RequestEntityTooLarge):
@@ -71,7 +72,7 @@ def too_large_or_broken(channel: "Channel", request: Any) -> Task:
 
 
 class Answer(Task):  # type: ignore[misc]
-    """Answers without the app."""
+    """A task that answers without the app."""
 
     complete = True  # status and headers are known from the start
 
@@ -85,17 +86,20 @@ class Answer(Task):  # type: ignore[misc]
 
 
 def by_the_app_or_without(channel: "Channel", request: Any) -> Task:
-    """What answers a whole request."""
+    """Returns the task for a complete request: a known reply, or the app."""
     return Answer(channel, request) if hasattr(request, "reply") else WSGITask(channel, request)
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Takes a request in, and of few at once a larger body, where a file is sent."""
+    """Receives a request.
+
+    Allows a larger body at the paths of files, for a few requests at a time.
+    """
 
     _files = WeakSet["Parser"]()
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Called when the header is whole."""
+        """Called when the header is complete."""
         path = header_plus.split(b" ", 2)[1:2]
         most = bodies.FILES.get(path[0].partition(b"?")[0].decode("latin-1"), 0) if path else 0
         if most and len(self._files) < bodies.FILES_AT_ONCE:
@@ -106,7 +110,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """One connection, which waits for its client only so long."""
+    """A connection that waits for its client only for a limited time."""
 
     server: "Server"
     close_when_flushed: bool
@@ -115,13 +119,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     error_task_class = staticmethod(too_large_or_broken)
 
     def __init__(self, server: "Server", *args: Any, **kwargs: Any) -> None:
-        # since when it waits for the client as it does now; when it last heard a byte
+        # start of the current wait for the client; time of the last byte
         self.since = self.heard = server.clock()
         self.used = self.lingers = self.refused = False
         super().__init__(server, *args, **kwargs)
 
     def received(self, data: bytes) -> bool:
-        """Called with what the client sent."""
+        """Called with the bytes that the client sent."""
         if self.refused:
             return False
         self.heard = self.server.clock()
@@ -131,28 +135,29 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return bool(super().received(data))
 
     def service(self) -> None:
-        """Called by a worker with a whole request."""
+        """Called by a worker with a complete request."""
         super().service()
         self.since = self.heard = self.server.clock()
 
     def handle_write(self) -> None:
         """Called when there is something to send, or to close.
 
-        One whose request was not read in whole may speak on for a moment after the answer, unheard:
-        hanging up on unread bytes would reset the connection, and the answer might be lost with it.
+        A client whose request was not read completely may send on for a moment after the answer;
+        the bytes are ignored. Closing on unread bytes would reset the connection, and the answer
+        might be lost with it.
         """
         if self.lingers and self.close_when_flushed and not self.total_outbufs_len:
             self.refused, self.since = True, self.server.clock()
             self.close_when_flushed = False
-            with contextlib.suppress(OSError):  # it hung up before
+            with contextlib.suppress(OSError):  # the client hung up before
                 self.socket.shutdown(socket.SHUT_WR)
             return
         super().handle_write()
 
     def overdue(self, now: float) -> bool:
-        """Whether the client was waited for long enough."""
+        """Returns whether the server has waited long enough for the client."""
         if self.requests:
-            return False  # it waits for us
+            return False  # the client waits for the server
         if self.total_outbufs_len:
             return now - self.since > ANSWER_SECONDS
         if self.refused:
@@ -162,12 +167,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return now - self.since > IDLE_SECONDS
 
     def drained(self, late: bool) -> bool:
-        """Whether nobody waits for anything here; `late`: for the rest of a request neither."""
+        """Returns whether nothing is under way here.
+
+        `late`: the rest of a request is not awaited either.
+        """
         return not (self.requests or self.total_outbufs_len) and (late or self.request is None)
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
-    """Listens, and serves an app until it is told to stop."""
+    """Listens, and serves an app until `stop` is called."""
 
     channel_class = Channel
     clock = staticmethod(time.monotonic)
@@ -182,19 +190,19 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         know: Callable[[str, Mapping[str, str]], Reply | None] | None = None,
         farewell: float = 0.0,
     ) -> None:
-        """`address` is host:port, of IPv6 with the host in brackets.
+        """`address` is host:port; an IPv6 host stands in brackets.
 
-        Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw.
-
-        `refuse` says by path and Authorization whether a request is refused before the app has to
-        do with it: a flood must cost next to nothing. `know` answers by path and headers (NAMED_SO)
-        what is asked so often that it must cost as little. For `farewell` seconds after `stop` it
-        goes on, and each answer closes its connection: a proxy opens its next one elsewhere.
+        Behind `proxies` of our own, REMOTE_ADDR is the address that the outermost proxy saw.
+        `refuse` returns a refusal by path and Authorization, or None, before the app handles the
+        request: a flood must cost next to nothing. `know` answers by path and headers (NAMED_SO)
+        requests that are so frequent that they must cost as little. For `farewell` seconds after
+        `stop` the server goes on, and each answer closes its connection: a proxy then opens its
+        next connection elsewhere.
         """
         self._refuse, self._know = refuse, know
-        self._known = deque[Channel]()  # whose answer is known already
-        self._refused = deque[tuple[float, Channel]]()  # and when each is answered
-        # its lines hold paths, which hold ids
+        self._known = deque[Channel]()  # channels whose answer is known already
+        self._refused = deque[tuple[float, Channel]]()  # and the time at which each is answered
+        # waitress logs paths, which hold ids
         logging.getLogger("waitress").setLevel(logging.CRITICAL)
         # 128: channels to services, logs, libraries
         self._limit = min(CONNECTIONS, handles.raise_limit() - 128)
@@ -207,7 +215,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             threads=THREADS,
             listen=address,
             ipv6=address.startswith("["),
-            # past this it would not even accept; it makes room before
+            # beyond this limit waitress would not even accept; handle_accept makes room before
             connection_limit=self._limit + 64,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=BODY_BYTES,
@@ -219,8 +227,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         )
 
     def add_task(self, channel: Channel) -> None:
-        """A request is whole: to the workers, to the lane of those that never wait, or refused in a
-        moment, for which no worker is needed.
+        """Called with a complete request.
+
+        Hands it to the workers or to the threads for requests that never wait, or answers it in a
+        moment without a worker.
         """
         request = channel.requests[0]
         if self._stop_asked is not None:
@@ -246,16 +256,18 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         (self._express if express else self.task_dispatcher).add_task(channel)
 
     def maintenance(self, now: float) -> None:
-        """Once a second: closes connections whose client was waited for long enough.
+        """Called once a second; closes connections whose client has been awaited long enough.
 
-        Closed at once, for one that takes nothing can't be told.
+        Closes without an answer: a client that receives nothing can't be told.
         """
         for channel in list(self.active_channels.values()):
             if channel.overdue(self.clock()):
                 channel.handle_close()
 
     def handle_accept(self) -> None:
-        """A newcomer; if every connection is taken, the one goes that has kept us waiting
+        """Accepts a connection.
+
+        If every connection is in use, closes the one whose client has kept the server waiting
         longest.
         """
         super().handle_accept()
@@ -265,23 +277,23 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
                 min(waiting, key=lambda channel: channel.since).handle_close()
 
     def serve(self) -> None:
-        """Serves until `stop`, says farewell, then lets those under way end."""
+        """Serves until `stop`, then through the farewell, then lets requests under way end."""
         while self._stop_asked is None or self.clock() < self._stop_asked + self._farewell:
             self._turn(1.0)
-        self.del_channel()  # no newcomers
+        self.del_channel()  # no new connections
         self.socket.close()
         began = self.clock()
         while not self._drained(self.clock() - began):
             self._turn(0.05)
 
     def stop(self) -> None:
-        """Asks `serve` to end; may be called by a signal."""
+        """Asks `serve` to end. A signal handler may call it."""
         if self._stop_asked is None:
             self._stop_asked = self.clock()
             self.pull_trigger()
 
     def _turn(self, seconds: float) -> None:
-        """What the sockets bring within so many seconds, and the refusals that are due."""
+        """Handles the sockets for at most so many seconds, and sends the refusals that are due."""
         if self._refused:
             seconds = min(seconds, max(0.0, self._refused[0][0] - self.clock()))
         wasyncore.poll2(0.0 if self._known else seconds, self._map)

@@ -1,9 +1,9 @@
-"""The pages for people, one file a noun, by audience.
+"""The pages for people, one file per noun, by audience.
 
-Each asks the services, chooses words, and renders; a form comes back to the file that showed it.
-
-`public`, `desk` and `network` hold pages, which never import one another; `parts` is what they
-share, `backend` asks the services, `shell` stands around all of them, `language` has the words.
+Each page calls the services, chooses words, and renders; a rejected form is shown again by the file
+that showed it first. `public`, `desk` and `network` hold pages, which never import one another.
+They share `parts`; `backend` calls the services, `shell` is the frame of every page, and `language`
+has the words.
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ from services.gateway.site.shell import errors, frame, guard
 from services.gateway.site.shell.lines import Lines
 from services.gateway.site.shell.live import Live, answers_without_app
 
-# In the order in which their entries stand in the navigation.
+# In the order of their entries in the navigation.
 PAGES = (
     "public.health public.home public.signin public.sign_in_providers network.sign_in_provider"
     " desk.sign_in_objection desk.account "
@@ -35,8 +35,9 @@ FOR_DEVELOPMENT = ("desk.outbox", "desk.components")
 
 
 def register(app: Flask, settings: SiteSettings) -> None:
-    """Gives the app its pages and what all of them show; from then on what is nobody's is answered
-    by a page.
+    """Adds the pages, and all that they share, to the app.
+
+    From then on a page answers requests that nothing else answers.
     """
     here = Path(__file__).parent
     app.template_folder, app.static_folder = str(here / "templates"), str(here / "static")
@@ -56,9 +57,7 @@ def register(app: Flask, settings: SiteSettings) -> None:
 
 
 def equip(app: Flask, settings: SiteSettings) -> None:
-    """Gives an app what it remembers from request to request: versions of pages, numbers to
-    call.
-    """
+    """Gives an app its state between requests: versions of pages, numbers of the lines."""
     app.extensions.update(
         live=Live(settings.signing_key), lines=Lines(dict(settings.lines), settings.lines_file)
     )

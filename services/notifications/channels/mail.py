@@ -1,4 +1,4 @@
-"""Sends e-mails: by SMTP, or into the development outbox.
+"""Sends e-mails: by SMTP, or into a folder in development (store/mail_folder.py).
 
 At least once: the Message-ID is that of the delivery, so a mailbox can tell a repeat. What a server
 says about one e-mail decides about that one; what goes wrong before (connection, TLS, sign-in) says
@@ -37,22 +37,6 @@ class Mailbox(Protocol):
 
     def close(self) -> None:
         """After a batch."""
-
-
-class Outbox:
-    """Keeps e-mails to be looked at."""
-
-    def __init__(self, sending: Sending, clock: Clock) -> None:
-        self._sending = sending
-        self._clock = clock
-
-    def put(self, mail: Mail) -> Outcome:
-        """Always arrives."""
-        self._sending.keep_for_development(mail, self._clock.now())
-        return Outcome()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class Smtp:

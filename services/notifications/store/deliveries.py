@@ -23,7 +23,6 @@ from services.notifications.domain.delivery import (
     WebhookClaim,
 )
 from services.notifications.domain.rules import TOLD_WHILE_OUT
-from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
 _SEEN = (
@@ -270,29 +269,6 @@ def of_webhook(
         {"webhook": webhook_id, "time": time, "id": id, "limit": limit},
     ).fetchall()
     return [Delivery(**row) for row in rows]
-
-
-def keep_mail(tx: Transaction, mail: Mail, sealed_recipient: bytes, now: datetime) -> None:
-    """An e-mail for the development outbox; a repeat is the same."""
-    tx.execute(
-        "INSERT INTO development_mails (id, recipient, subject, body, create_time)"
-        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
-        (mail.id, sealed_recipient, mail.subject, mail.body, now),
-    )
-
-
-def kept_mails(tx: Transaction, limit: int) -> list[Row]:
-    """The development outbox, newest first."""
-    return tx.execute(
-        "SELECT id, recipient, subject, body, create_time FROM development_mails"
-        " ORDER BY create_time DESC, id LIMIT %s",
-        (limit,),
-    ).fetchall()
-
-
-def forget_mails(tx: Transaction, before: datetime) -> None:
-    """Takes old ones out of the development outbox."""
-    tx.execute("DELETE FROM development_mails WHERE create_time < %s", (before,))
 
 
 def _wake(tx: Transaction) -> None:

@@ -12,17 +12,19 @@ from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain import desk as rules
 from services.notifications.domain.desk import Desk
-from services.notifications.domain.texts import DEFAULT, Mail
-from services.notifications.store import deliveries, desks
-
-_MAILS = 200  # that the development page shows
+from services.notifications.domain.texts import DEFAULT
+from services.notifications.store import desks
+from services.notifications.store.mail_folder import MailFolder
 
 
 class Desks:
     """The desks of all organisations."""
 
-    def __init__(self, keyring: Keyring, *, development: bool) -> None:
+    def __init__(
+        self, keyring: Keyring, mail_folder: MailFolder | None, *, development: bool
+    ) -> None:
         self._keyring = keyring
+        self._mail_folder = mail_folder
         self._development = development
 
     def GetDesk(self, request: pb.GetDeskRequest, call: Call) -> pb.Desk:
@@ -58,15 +60,10 @@ class Desks:
         """Lists e-mails that were stored instead of sent, newest first."""
         if not self._development:
             raise Conflict("not_in_development")
-        mails = []
-        for row in deliveries.kept_mails(call.tx, _MAILS):
-            recipient = self._keyring.open(row["recipient"], mail_context(row["id"]))
-            mails.append(
-                wire.mail_answer(
-                    Mail(row["id"], recipient, row["subject"], row["body"], ""), row["create_time"]
-                )
-            )
-        return pb.ListDevelopmentMailsResponse(mails=mails)
+        mails = self._mail_folder.mails() if self._mail_folder else []
+        return pb.ListDevelopmentMailsResponse(
+            mails=[wire.mail_answer(mail, time) for mail, time in mails]
+        )
 
 
 def _organization_id(caller: Caller, text: str) -> str:
@@ -75,8 +72,3 @@ def _organization_id(caller: Caller, text: str) -> str:
     if organization_id != caller.organization_id and not caller.has("COORDINATOR"):
         raise NotFound
     return organization_id
-
-
-def mail_context(mail_id: str) -> str:
-    """Returns the context for which a stored e-mail's recipient is sealed."""
-    return f"development_mails/{mail_id}/recipient"

@@ -37,13 +37,11 @@ from services.notifications.domain.texts import (
 )
 from services.notifications.domain.webhook import PATIENCE
 from services.notifications.store import attempts, deliveries, desks, letters, messages, webhooks
-from services.notifications.usecases.desks import mail_context
 
 WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
 EMAIL_LEASE = timedelta(minutes=4)  # an attempt ends after three
 BOUND_EVERY = timedelta(minutes=1)
-MAILS_KEPT = timedelta(days=7)
 ATTEMPTS_KEPT = timedelta(days=30)  # as long as somebody may ask why something did not arrive
 
 _chance = secrets.SystemRandom().random
@@ -188,13 +186,6 @@ class Sending:
         with self._database.transaction(SYSTEM) as tx:
             deliveries.discard(tx, claim.id, claim.lease)
 
-    def keep_for_development(self, mail: Mail, now: datetime) -> None:
-        """Puts an e-mail where the development page shows it."""
-        with self._database.transaction(SYSTEM) as tx:
-            deliveries.keep_mail(
-                tx, mail, self._keyring.seal(mail.recipient, mail_context(mail.id)), now
-            )
-
     def _switch_off_if_hopeless(self, tx: Transaction, webhook_id: str, now: datetime) -> None:
         organization_id = webhooks.switch_off(tx, webhook_id, now - PATIENCE, now)
         if organization_id is None:
@@ -219,10 +210,7 @@ class Sending:
 
 
 def sweep(tx: Transaction, now: datetime) -> None:
-    """Forgets secrets and letters that are done with, old attempts, and old e-mails of the
-    development outbox.
-    """
+    """Forgets secrets and letters that are done with, and old attempts."""
     webhooks.forget_former_secrets(tx, now)
     attempts.forget(tx, now - ATTEMPTS_KEPT)
     letters.forget(tx, now)
-    deliveries.forget_mails(tx, now - MAILS_KEPT)

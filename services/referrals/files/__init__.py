@@ -1,3 +1,1 @@
-"""Her file: who she is, what she allowed, whom she named as unsafe, and the quota of those who
-open files.
-"""
+"""Files of persons: identity, consents, unsafe organisations, and the quota of accesses."""

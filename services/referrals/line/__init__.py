@@ -1,1 +1,1 @@
-"""The help line: contacts, callbacks, cards of advice, campaigns, and taking over a shift."""
+"""The help line: contacts, callbacks, advice cards, campaigns, and the take-over of a shift."""

@@ -1,3 +1,4 @@
-"""What the network has set, and what is heard of its members: code lists, deadline policies,
-calendars, members, and how counts are published.
+"""Settings of the network, and what is known of its members.
+
+These are code lists, deadline policies, calendars, members, and the rules for publishing counts.
 """

@@ -1,3 +1,5 @@
-"""What is done with her file: opening it, consent, emergency access, her own word by reference,
-erasure, and the trail of accesses.
+"""Work with a person's file.
+
+This is opening it, consents, emergency access, the person's own requests by reference, erasure, and
+the trail of accesses.
 """

@@ -1,3 +1,1 @@
-"""Referrals and enquiries: the life of each, its deadlines, the boxes in which they are listed,
-and figures of them.
-"""
+"""Referrals and enquiries: their lives, their deadlines, the boxes that list them, and figures."""

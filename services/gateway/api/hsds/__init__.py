@@ -1,9 +1,9 @@
-"""Open data: the public tier of the directory as the HSDS 3 API has it
-(https://docs.openreferral.org), below /hsds, for anybody.
+"""Open data: the public part of the directory as an HSDS 3 API, below /hsds, for anybody.
 
-Read-only, without a credential, counted by address like every public route. Any page of the web may
-read it, for it is the same for all and no cookie is looked at. What is asked by POST stands in no
-address and no log.
+HSDS is described at https://docs.openreferral.org. The API is read-only and needs no credential;
+requests are counted by address, like those of every public route. A page of any other site may read
+it, because the answers are the same for all and no cookie is read. The parameters of a POST stand
+in no address and no log.
 """
 
 import re
@@ -45,13 +45,13 @@ for _kind in (Refusal, HTTPException, Exception):
 
 @blueprint.before_request
 def begin() -> None:
-    """In nobody's name."""
+    """Admits the request without a credential."""
     admit(needs_credential=False)
 
 
 @blueprint.after_request
 def finish(response: Response) -> Response:
-    """What a reader may keep, and for how long; the same for all."""
+    """Adds the headers for caches and other sites; they are the same for all."""
     response.headers["Access-Control-Allow-Origin"] = "*"
     if response.status_code == 200:
         response.add_etag()
@@ -63,7 +63,7 @@ def finish(response: Response) -> Response:
 
 @blueprint.get("")
 def about() -> Response:
-    """What this is."""
+    """Describes this API."""
     public = str(current_app.config.get("PUBLIC_URL") or request.host_url).rstrip("/")
     return _answer(
         {
@@ -81,7 +81,7 @@ def about() -> Response:
 
 @blueprint.route("/services", methods=["GET", "POST"])
 def services() -> Response:
-    """A page of services."""
+    """Returns a page of services."""
     given = _given(_NARROWED | {"minimal"})
     narrowed, is_empty = _narrowed(given)
     if is_empty:
@@ -101,7 +101,7 @@ def services() -> Response:
 
 @blueprint.get("/services/<identifier>")
 def service(identifier: str) -> Response:
-    """One service, with all that belongs to it."""
+    """Returns one service, with everything that belongs to it."""
     return _answer(
         objects.service(
             clients().open_data.GetPublicService(o.GetPublicServiceRequest(id=_id(identifier))),
@@ -113,7 +113,7 @@ def service(identifier: str) -> Response:
 
 @blueprint.route("/organizations", methods=["GET", "POST"])
 def organizations() -> Response:
-    """A page of organisations that offer a public service."""
+    """Returns a page of organisations that offer a public service."""
     given = _given(_PAGED | {"full", "full_service"})
     number, size = _paging(given)
     full = _flag(given, "full") or _flag(given, "full_service")
@@ -129,7 +129,7 @@ def organizations() -> Response:
 
 @blueprint.get("/organizations/<identifier>")
 def organization(identifier: str) -> Response:
-    """One organisation."""
+    """Returns one organisation."""
     answer = clients().open_data.ListPublicOrganizations(
         o.ListPublicOrganizationsRequest(organization_id=_id(identifier))
     )
@@ -140,7 +140,7 @@ def organization(identifier: str) -> Response:
 
 @blueprint.route("/service_at_locations", methods=["GET", "POST"])
 def service_at_locations() -> Response:
-    """A page of services at their places."""
+    """Returns a page of services at their locations."""
     given = _given(_NARROWED)
     narrowed, is_empty = _narrowed(given)
     if is_empty:
@@ -158,7 +158,7 @@ def service_at_locations() -> Response:
 
 @blueprint.get("/service_at_locations/<identifier>")
 def service_at_location(identifier: str) -> Response:
-    """One service at a place."""
+    """Returns one service at a location."""
     asked = o.ListPublicServiceAtLocationsRequest(id=_id(identifier))
     answer = clients().open_data.ListPublicServiceAtLocations(asked)
     if not answer.services:
@@ -168,13 +168,13 @@ def service_at_location(identifier: str) -> Response:
 
 @blueprint.route("/taxonomies", methods=["GET", "POST"])
 def taxonomies() -> Response:
-    """The one taxonomy, as a page."""
+    """Returns the only taxonomy, as a page."""
     return _sliced([objects.taxonomy()], _given(_PAGED))
 
 
 @blueprint.get("/taxonomies/<identifier>")
 def taxonomy(identifier: str) -> Response:
-    """The taxonomy."""
+    """Returns the taxonomy."""
     if _id(identifier) != UUID(objects.TAXONOMY_ID).hex:
         raise NotFound
     return _answer(objects.taxonomy())
@@ -182,7 +182,7 @@ def taxonomy(identifier: str) -> Response:
 
 @blueprint.route("/taxonomy_terms", methods=["GET", "POST"])
 def taxonomy_terms() -> Response:
-    """A page of codes."""
+    """Returns a page of the taxonomy's codes."""
     given = _given(_PAGED | {"taxonomy_id", "top_only", "parent_id"})
     parent = given.get("parent_id", "").lower()
     terms = [objects.term(each) for each in _terms().values()]
@@ -195,7 +195,7 @@ def taxonomy_terms() -> Response:
 
 @blueprint.get("/taxonomy_terms/<identifier>")
 def taxonomy_term(identifier: str) -> Response:
-    """One code."""
+    """Returns one code of the taxonomy."""
     wanted = str(UUID(_id(identifier)))
     for each in _terms().values():
         if objects.term_id(each.code) == wanted:
@@ -203,13 +203,13 @@ def taxonomy_term(identifier: str) -> Response:
     raise NotFound
 
 
-# --- what is asked
+# --- requests
 
 
 def _given(known: Iterable[str]) -> Given:
-    """The parameters of the address, and of a JSON body those that shall stand in none.
+    """Returns the parameters of the address, and of a JSON body those that must not stand in one.
 
-    Refuses what this can't do, for an answer that leaves it aside would be taken for another.
+    Refuses unknown parameters: an answer that ignored one would be mistaken for the right answer.
     """
     sent: dict[str, Any] = dict(request.args)
     if request.method == "POST" and request.get_data(cache=True):
@@ -248,8 +248,9 @@ def _paging(given: Given) -> tuple[int, int]:
 
 
 def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
-    """The fields of a request, and whether nothing can be found: of a term or an organisation that
-    there is not there is nothing.
+    """Returns the fields of a request, and whether nothing can be found.
+
+    Nothing is found for an unknown term or organisation.
     """
     number, size = _paging(given)
     narrowed: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
@@ -284,7 +285,7 @@ def _flag(given: Given, name: str) -> bool:
 
 
 def _id(text: str) -> str:
-    """Ours of a UUID, with hyphens or without."""
+    """Converts a UUID, with hyphens or without, to our id. Raises NotFound if it is none."""
     try:
         return UUID(text).hex
     except ValueError as error:
@@ -292,14 +293,14 @@ def _id(text: str) -> str:
 
 
 def _terms() -> dict[str, d.TaxonomyTerm]:
-    """The codes, which come with the release."""
+    """Returns the taxonomy's terms by code. They are part of the release."""
     return {
         term.code: term
         for term in clients().directory.ListTaxonomyTerms(d.ListTaxonomyTermsRequest()).terms
     }
 
 
-# --- what is answered
+# --- answers
 
 
 def _answer(body: dict[str, Any]) -> Response:

@@ -1,8 +1,7 @@
-"""What anybody may read of the directory in the words of HSDS 3 (https://docs.openreferral.org);
-what HSDS has no word for begins with x_.
+"""The public part of the directory as objects of HSDS 3 (https://docs.openreferral.org).
 
-Ids are UUIDs, as HSDS wants them: ours are the same 128 bits without hyphens; what has no id here
-has one made of that of what it belongs to.
+Names that HSDS lacks begin with x_. Ids are UUIDs, as HSDS requires: ours are the same 128 bits
+without hyphens. An object without an id of ours gets one that is derived from its owner's id.
 """
 
 import re
@@ -25,7 +24,7 @@ _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
 _EVERY_DAY = "MO,TU,WE,TH,FR,SA,SU"
 _LANGUAGE = "es"
 _CHARACTERS = r"[\w.~!$&'()*+,;=:@/%-]"
-# RFC 3986, of http: whom, where, port, path and question, fragment; a % is followed by two digits.
+# RFC 3986, for http: user, host, port, path and query, fragment; two digits follow a %.
 _URI = re.compile(
     rf"(?!.*%(?![0-9A-Fa-f]{{2}}))https?://([\w.~%:-]*@)?([\w.~%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?([/?]({_CHARACTERS}|\?)*)?(#({_CHARACTERS}|\?)*)?",
     re.ASCII,
@@ -34,12 +33,12 @@ Said = dict[str, Any]
 
 
 def uuid(id: str) -> str:
-    """An id of ours as a UUID."""
+    """Returns an id of ours as a UUID."""
     return str(UUID(id))
 
 
 def made(*of: str) -> str:
-    """The id of what has none here, by what it belongs to."""
+    """Returns the id of an object that has none of ours, derived from its owner's."""
     return str(uuid5(_NAMESPACE, "/".join(of)))
 
 
@@ -47,23 +46,24 @@ TAXONOMY_ID = made("taxonomies", "enlace")
 
 
 def term_id(code: str) -> str:
-    """The id of a code of the taxonomy."""
+    """Returns the id of a code of the taxonomy."""
     return made("taxonomy_terms", code)
 
 
 def uri(address: str) -> str:
-    """An address as people write it, ñ and all, as the URI that HSDS wants; empty where it is
-    none.
+    """Returns an address as people write it, with ñ and the like, as the URI that HSDS requires.
+
+    Returns "" if it can't be one.
     """
     try:
         made = iri_to_uri(address)
-    except ValueError:  # a host that no name can be made of, a port that is no number
+    except ValueError:  # the host can't be encoded, or the port is no number
         return ""
     return made if _URI.fullmatch(made) else ""
 
 
 def organization(said: d.Organization, *, full: bool = False) -> Said:
-    """An organisation; with its phone and languages if it is to be `full`."""
+    """Returns an organisation; with its phone and languages if `full`."""
     core: Said = {
         "id": uuid(said.id),
         "name": said.name,
@@ -83,7 +83,7 @@ def organization(said: d.Organization, *, full: bool = False) -> Said:
 def service(
     said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
 ) -> Said:
-    """A service with its organisation; with all that belongs to it if it is to be `full`."""
+    """Returns a service with its organisation; with everything that belongs to it if `full`."""
     one = said.service
     takes = one.eligibility
     core: Said = {
@@ -138,14 +138,14 @@ def service(
 def service_at_location(
     said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
 ) -> Said:
-    """A service at its one place."""
+    """Returns a service at its only location."""
     at = said.service_at_locations[0]
     core = _at(at) if full else {"id": uuid(at.id), "location": _location(at.location)}
     return {**core, "service": service(said, terms)}
 
 
 def minimal(said: o.PublicService) -> Said:
-    """Who only wants to know what has changed."""
+    """Returns id and date alone, for a reader who only wants to know what has changed."""
     return {
         "id": uuid(said.service.id),
         "modified_date": rfc3339(said.modify_time.ToDatetime(tzinfo=UTC)),
@@ -153,7 +153,7 @@ def minimal(said: o.PublicService) -> Said:
 
 
 def taxonomy() -> Said:
-    """The one taxonomy."""
+    """Returns the only taxonomy."""
     return {
         "id": TAXONOMY_ID,
         "name": "Enlace",
@@ -165,7 +165,7 @@ def taxonomy() -> Said:
 
 
 def term(said: d.TaxonomyTerm, *, full: bool = True) -> Said:
-    """A code of the taxonomy."""
+    """Returns a code of the taxonomy."""
     return _filled(
         {
             "id": term_id(said.code),
@@ -232,8 +232,9 @@ def _location(said: l.Location) -> Said:
 
 
 def _address(said: l.Location) -> Said:
-    """HSDS wants a city and a postal code; where people say how one gets there instead, they are
-    empty.
+    """Returns the address of a location.
+
+    HSDS requires a city and a postal code. They are empty where people describe the way instead.
     """
     return {
         "id": made(said.id, "addresses"),
@@ -293,7 +294,7 @@ def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> Said:
 
 
 def _filled(said: Said, *always: str) -> Said:
-    """Without what is not said."""
+    """Returns the object without its empty values, except for those named in `always`."""
     return {
         name: value
         for name, value in said.items()
@@ -302,5 +303,5 @@ def _filled(said: Said, *always: str) -> Said:
 
 
 def area_name(code: str) -> str:
-    """What a subdivision or a municipality is called; empty for a country."""
+    """Returns the name of a subdivision or a municipality; "" for a country."""
     return DEPARTMENTS.get(code) or MUNICIPALITIES.get(code.partition(".")[0], {}).get(code, "")

@@ -1,4 +1,4 @@
-"""Questions to the services, and acts, that more than one page needs, each written once.
+"""Calls of the services, and acts, that several pages need, each written once.
 
 Pages choose what they show of an answer.
 """

@@ -9,7 +9,8 @@ from services.gateway.edge.clients import clients
 from services.gateway.site.language import words
 from services.gateway.site.parts import lists
 
-# The middle of a band: a service's limits are in years, a person's age is often known only roughly.
+# The middle of a band: a service's limits are in years, but a person's age is often known only
+# roughly.
 BAND_AGES = {
     r.AGE_BAND_0_TO_11: 7,
     r.AGE_BAND_12_TO_17: 15,
@@ -20,14 +21,15 @@ BAND_AGES = {
 
 
 def provider_of(service: d.Service) -> str:
-    """Returns the name of the organisation that gives a service, and the authority with which that
-    one shares what it hears.
+    """Returns the name of the organisation that provides a service.
+
+    The authority with which it shares information follows, if there is one.
     """
     return f"{service.organization_name}{words.shares(service)}"
 
 
 def services_of(organization_id: str) -> lists.Listed[d.Service]:
-    """The services of an organisation."""
+    """Returns the services of an organisation."""
     question = d.SearchServicesRequest(organization_id=organization_id)
     return lists.all_of(
         clients().directory.SearchServices, question, lambda answer: answer.services
@@ -44,11 +46,12 @@ def matches(
     excluded: Sequence[str] = (),
     support: Sequence[d.Accessibility.ValueType] = (),
 ) -> list[d.Match]:
-    """Which services fit, with their reasons: asked with the coarse attributes of the person, never
-    more. Her age is the middle of its band where the years are not known. Left out are services in
-    departments that are not safe for her (`unsafe`), and of organisations that she named
-    (`excluded`). `home`: the country where one looks unless another is said. `support`: what she
-    needs to be able to use a place.
+    """Returns the services that fit, with the reasons, from the person's coarse attributes alone.
+
+    Without `years`, her age is the middle of its band. Left out are services in departments that
+    are not safe for her (`unsafe`), and those of organisations that she named (`excluded`). `home`
+    is the country to search if hers is unknown. `support` is what she needs to be able to use a
+    place.
     """
     question = d.MatchServicesRequest(
         need_code=need_code,
@@ -72,8 +75,10 @@ def matches(
 
 
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
-    """Services of others than the receiver that may fit, to name when declining or to ask
-    instead.
+    """Returns services of other organisations than the receiver that may fit, as id and name.
+
+    A worker names one when she declines, or chooses one to ask instead. Returns nothing if the
+    directory refuses.
     """
     person = referral.person
     question = d.MatchServicesRequest(

@@ -1,4 +1,4 @@
-"""The enquiries of a desk: put to it, asked by it, and of one contact of the line."""
+"""The enquiries of a desk: received, sent, and those of one contact of the line."""
 
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
@@ -17,8 +17,9 @@ def received() -> lists.Listed[e.Enquiry]:
 
 
 def asking() -> lists.Listed[e.Enquiry]:
-    """Returns the own enquiries that are open, or matched without a referral yet, first those that
-    wait for this desk.
+    """Returns the desk's own enquiries that are open, or matched without a referral yet.
+
+    Those that wait for this desk come first.
     """
     question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
     listed = lists.all_of(

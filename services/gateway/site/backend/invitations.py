@@ -1,4 +1,4 @@
-"""The invitation of a worker, and the way back in for one who lost what her sign-in asks for."""
+"""The invitation of a worker, and the reset of a worker's lost second factor."""
 
 from flask import render_template
 
@@ -10,9 +10,10 @@ from services.gateway.site.parts import forms
 
 
 def send(invitation: m.Invitation) -> str | None:
-    """Invites her.
+    """Invites a worker.
 
-    Returns the page with her link where the network sends no e-mail and paper was asked for.
+    Returns the page with her link if the network sends no e-mail and the form asks for paper; else
+    None.
     """
     invitation.on_paper = forms.flag("on_paper")
     try:
@@ -29,7 +30,10 @@ def send(invitation: m.Invitation) -> str | None:
 
 
 def reset_second_factor(worker_id: str) -> None:
-    """Asks for it; Invalid, if nobody says that she asked."""
+    """Requests the reset.
+
+    Raises Invalid unless the form confirms that somebody spoke with the worker.
+    """
     if not forms.flag("spoke"):
         raise Invalid(("spoke", "required"))
     clients().members.ResetSecondFactor(

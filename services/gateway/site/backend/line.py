@@ -1,4 +1,4 @@
-"""Open contacts and owed calls of the line."""
+"""Open contacts of the line, and calls that it owes."""
 
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
@@ -6,15 +6,17 @@ from services.gateway.site.parts import lists
 
 
 def calls_owed() -> lists.Listed[c.Callback]:
-    """The calls that the line owes, what is due first."""
+    """Returns the calls that the line owes, the nearest due time first."""
     return lists.all_of(
         clients().contacts.ListCallbacks, c.ListCallbacksRequest(), lambda answer: answer.callbacks
     )
 
 
 def still_open() -> lists.Listed[c.Contact]:
-    """The open contacts of the line: those without an urgency first, for it may be anything, then
-    the most urgent, of those the newest.
+    """Returns the open contacts of the line.
+
+    First those without an urgency, because they may be anything; then the most urgent, and of equal
+    urgency the newest.
     """
     question = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
     contacts = lists.all_of(

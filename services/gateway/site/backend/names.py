@@ -1,5 +1,6 @@
-"""Names for ids: organisations, services and workers by one question a page, and needs from the
-taxonomy, remembered for ten minutes.
+"""Names for ids: organisations, services and workers, in one call per page.
+
+The names of needs come from the taxonomy, cached for ten minutes.
 """
 
 import time
@@ -19,7 +20,7 @@ BATCH = 200  # the contract's limit
 def names(
     organizations: Iterable[str] = (), services: Iterable[str] = (), workers: Iterable[str] = ()
 ) -> Names:
-    """Asks for all names of a page, as many at once as the contract allows."""
+    """Fetches all names of a page, in batches as large as the contract allows."""
     fields = {"organization_ids": organizations, "service_ids": services, "worker_ids": workers}
     wanted = [
         (field, identifier)
@@ -45,7 +46,7 @@ def names(
 
 
 def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -> Names:
-    """The names that a list of referrals needs, and those of more organisations."""
+    """Fetches the names that a list of referrals needs, and those of further organisations."""
     listed = list(referrals)
     both = {r.sender_organization_id for r in listed} | {r.receiver_organization_id for r in listed}
     return names(
@@ -56,7 +57,7 @@ def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -
 
 
 class Taxonomy:
-    """The needs, in all languages."""
+    """The taxonomy of needs, in all languages."""
 
     def __init__(self) -> None:
         self._terms: dict[str, TaxonomyTerm] = {}
@@ -64,7 +65,7 @@ class Taxonomy:
         self._lock = Lock()
 
     def terms(self) -> dict[str, TaxonomyTerm]:
-        """All terms by code, in the taxonomy's own order."""
+        """Returns all terms by code, in the taxonomy's own order."""
         with self._lock:
             fresh = time.monotonic() < self._until
         if not fresh:
@@ -81,25 +82,26 @@ _taxonomy = Taxonomy()
 
 
 def called(names: Mapping[str, str]) -> str:
-    """The name in the reader's language, of what brings its names along; Spanish where it has none
-    in this one.
+    """Returns the name in the reader's language; the Spanish one if there is none.
+
+    `names` holds the names of one object by language.
     """
     return names.get(i18n.language()) or names.get("es") or "–"
 
 
 def need(code: str) -> str:
-    """A need's name in the reader's language."""
+    """Returns a need's name in the reader's language."""
     term = _taxonomy.terms().get(code)
     return called(term.names) if term else (code or "–")
 
 
 def need_group(code: str) -> str:
-    """The name of the group a need belongs to."""
+    """Returns the name of a need's group."""
     return need(code.partition(".")[0])
 
 
 def needs() -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """The groups with their needs, for a form: code, name, [(code, name)]."""
+    """Returns the groups with their needs, for a form: code, name, [(code, name)]."""
     terms = _taxonomy.terms().values()
     groups = [term.code for term in terms if not term.parent_code]
     return [

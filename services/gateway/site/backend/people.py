@@ -7,12 +7,12 @@ from services.gateway.site.parts import lists
 
 
 def file_of(identifier: str) -> p.Person:
-    """The file of the person, without who she is."""
+    """Returns the file of a person, without her identity."""
     return clients().people.GetPerson(p.GetPersonRequest(id=identifier, outline_only=True))
 
 
 def waiting_erasures() -> lists.Listed[er.Erasure]:
-    """Proposals that wait for a second person here, all of them."""
+    """Returns all proposed erasures that wait for a second person of this organisation."""
     return lists.all_of(
         clients().erasures.ListErasures, er.ListErasuresRequest(), lambda answer: answer.erasures
     )

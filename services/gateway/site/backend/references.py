@@ -1,5 +1,6 @@
-"""The state of a request by its reference and PIN, for the person herself and for a worker to whom
-she tells both.
+"""The state of a request by its reference and PIN.
+
+The person herself enters them, or a worker to whom she tells both.
 """
 
 from collections.abc import Callable
@@ -26,9 +27,10 @@ def answered(
         None
     ),
 ) -> Response | tuple[str, int]:
-    """Asks with what the form brought, and says what came of it; wrong and unknown sound the same.
+    """Reads the state of a request with the form's reference and PIN, and renders it.
 
-    `again` shows the form it came from.
+    `say` acts on the request, and its result stands on the page. A wrong PIN and an unknown
+    reference give the same answer. `again` renders the form again after a refusal.
     """
     reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
     origin.tell(device)
@@ -60,8 +62,9 @@ def outcome_of(
     reference: str,
     pin: str,
 ) -> tuple[c.ReferenceStatus, str, bool]:
-    """How things stand, what is said of what she asked, and whether it was refused; only to whom
-    the PIN is right.
+    """Returns the state, the result of `say`, and whether `say` was refused.
+
+    All three depend on a right PIN.
     """
     try:
         status = ask(reference, pin)
@@ -69,12 +72,12 @@ def outcome_of(
     except (
         Invalid,
         Conflict,
-    ) as refusal:  # a form that is not whole is refused before anybody looks at the PIN
+    ) as refusal:  # The service rejects an incomplete form before it checks the PIN.
         return ask_status(reference, pin), "; ".join(forms.problems(refusal).values()), True
 
 
 def problem_of(refusal: Refusal) -> str:
-    """Why reference and PIN were not taken; wrong and unknown sound the same."""
+    """Returns the text for a rejected reference and PIN, the same for wrong and unknown."""
     if isinstance(refusal, Exhausted):
         return words.wait(refusal.retry_after)
     return _(
@@ -84,7 +87,7 @@ def problem_of(refusal: Refusal) -> str:
 
 
 def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
-    """How things stand."""
+    """Returns the state of a request."""
     return clients().references.GetReferenceStatus(
         c.GetReferenceStatusRequest(reference=reference, pin=pin)
     )

@@ -1,5 +1,6 @@
-"""Referrals: one as it is now, the filter of those that wait for this desk, and a draft that goes
-on from question to question.
+"""Referrals: one by id, the filter of those that wait for this desk, and the way of a draft.
+
+A draft goes on from question to question.
 """
 
 from typing import Any
@@ -17,13 +18,14 @@ from services.gateway.site.parts import due, forms
 
 
 def fetch(identifier: str) -> r.Referral:
-    """The referral as it is now."""
+    """Returns the referral as it is now."""
     return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
 
 
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
-    """Returns the filter of referrals that wait for this organisation; for the network, which has
-    no turn, of all live ones.
+    """Returns the filter of referrals that wait for this organisation.
+
+    The network has no turn: its filter finds all live referrals.
     """
     mine = box != r.BOX_NETWORK
     return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
@@ -42,9 +44,9 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 
 
 def onward(draft: r.Referral, after: str = "") -> Response:
-    """To the first page where something is missing.
+    """Redirects to the first page of the draft where something is missing.
 
-    Another need asks for a service anew, another service for her consent.
+    A changed need leads to the choice of a service again, and a changed service to her consent.
     """
     if not draft.need_code:
         page = "need"
@@ -65,8 +67,9 @@ def onward(draft: r.Referral, after: str = "") -> Response:
 
 
 def is_unsafe(draft: r.Referral) -> bool:
-    """Whether she named who gives the service that is chosen, or the department where it is: then
-    another is chosen, before anybody refuses to send.
+    """Returns whether the person named the chosen provider, or its department, as unsafe.
+
+    The worker then chooses another service before the referrals service refuses to send.
     """
     if draft.receiver_organization_id in draft.unsafe_organization_ids:
         return True
@@ -77,7 +80,7 @@ def is_unsafe(draft: r.Referral) -> bool:
 
 
 def urgency_hints() -> dict[str, str]:
-    """When it is how urgent, and how soon the other side then answers."""
+    """Returns, by urgency, when it applies and how soon the receiver then answers."""
     answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
     return {
         code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}"

@@ -1,5 +1,6 @@
-"""Organisations and departments that she can name as not safe: those that fit, those that a search
-of the directory finds, and those already ticked.
+"""The organisations and departments that a person can name as unsafe.
+
+They come from the services that fit, from a search of the directory, and from earlier choices.
 """
 
 from collections.abc import Iterable
@@ -16,15 +17,13 @@ from services.gateway.site.language import words
 from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH, Choices
 
 MOST = 30
-"""So many organisations are shown of those that were searched for."""
+"""Maximum number of organisations shown from a search."""
 
 
 def choices(
     services: Iterable[d.Service], said: MultiDict[str, str], organizations: str = ORGANIZATIONS
 ) -> Choices:
-    """Returns the choices: the providers of these services, the hits of the search, and all that is
-    ticked already.
-    """
+    """Returns the choices: providers of these services, hits of the search, earlier choices."""
     sought = said.get(SEARCH, "").strip()
     answer = search(sought) if sought else d.SearchServicesResponse()
     listed = list(services)
@@ -50,9 +49,9 @@ def choices(
 
 
 def search(sought: str) -> d.SearchServicesResponse:
-    """Returns the services that these words find, of whichever need.
+    """Returns the services that these words find, for any need.
 
-    Their organisations are what she can name.
+    Their organisations are the ones that she can name.
     """
     try:
         return clients().directory.SearchServices(

@@ -1,1 +1,1 @@
-"""Pages of the members: operators, workers and managers at their desks."""
+"""Pages of the members, for operators, workers and managers."""

@@ -1,5 +1,6 @@
-"""Every component of the pages in each of its states, in development: who changes the look opens
-this page first.
+"""Every component of the pages in each of its states, shown in development only.
+
+A change of the look begins with this page.
 """
 
 from datetime import timedelta
@@ -16,13 +17,13 @@ from services.gateway.site.shell import access
 
 pages = access.Pages("components")
 EXAMPLE = "0" * 32
-# Share of a deadline's time that is gone, and its length in minutes: calm, soon, nearly over, late.
+# Elapsed share of a deadline's time, and its length in minutes: calm, soon, nearly over, late.
 DEADLINES = ((0.1, 7200), (0.5, 180), (0.9, 15), (2.9, 1440))
 
 
 @pages.get("/components", access.EVERYONE)
 def components() -> str:
-    """The page."""
+    """Shows the page."""
     rows = [row(state) for state in list(r.State.values())[1:]]
     return render_template(
         "components.html",
@@ -35,7 +36,7 @@ def components() -> str:
 
 
 def row(state: int) -> r.Referral:
-    """A referral in this state, with the urgencies and deadlines in turn."""
+    """Returns a referral in this state, with alternating urgencies and deadlines."""
     return r.Referral(
         id=EXAMPLE,
         code="4BGZ42",
@@ -48,7 +49,7 @@ def row(state: int) -> r.Referral:
 
 
 def hour(back: int) -> DeliveryHour:
-    """The attempts of an hour so long ago."""
+    """Returns the attempts of one hour, `back` hours ago."""
     start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
     return DeliveryHour(
         start_time=timestamp(start), delivered=back * 7 % 23, failed=max(0, back % 9 - 6)
@@ -56,7 +57,7 @@ def hour(back: int) -> DeliveryHour:
 
 
 def clock(gone: float, minutes: int) -> r.Clock:
-    """A running deadline."""
+    """Returns a running deadline."""
     start = i18n.now() - timedelta(minutes=gone * minutes)
     return r.Clock(
         kind=r.CLOCK_KIND_DECIDE,

@@ -1,5 +1,6 @@
-"""The directory: search (the words never enter an address), an organisation's page, and room in one
-tap.
+"""The directory: search, the page of an organisation, and free places in one tap.
+
+Search terms never stand in an address.
 """
 
 from datetime import UTC, timedelta
@@ -22,12 +23,12 @@ from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
-ANSWERED_WITHIN = timedelta(days=14)  # who applies is told so
+ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is promised an answer
 
 
 @pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
 def search() -> str:
-    """The form, needs to begin with, and one's own services with their room."""
+    """Shows the form, needs to begin with, and the own services with their free places."""
     return render(d.SearchServicesRequest(), None)
 
 
@@ -36,7 +37,10 @@ def render(
     answer: d.SearchServicesResponse | None,
     errors: dict[str, str] | None = None,
 ) -> str:
-    """The page with what was asked and found; None: nothing was asked, or it could not be."""
+    """Renders the page with query and answer.
+
+    `answer` is None if nothing was asked, or the query failed.
+    """
     asked = answer is not None or errors
     counts = {each.department: each.count for each in answer.departments} if answer else {}
     return render_template(
@@ -57,14 +61,14 @@ def render(
 
 
 def country_to_count(question: d.SearchServicesRequest) -> str:
-    """Of which country the map is: the one asked for, or the reader's own."""
+    """Returns the country of the map: that of the query, or the reader's own."""
     asked = question.country or question.department.partition("-")[0]
-    # what is no country the services refuse in its own field
+    # the services refuse an unknown country, at its own field
     return asked if asked in i18n.locale().territories else session.me().country
 
 
 def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
-    """Filters of one tap: name, label, whether it is on."""
+    """Returns the filters of one tap: name, label, whether it is on."""
     here = session.me().department
     made = [
         ("room", _("Hay lugar"), question.has_room),
@@ -83,7 +87,7 @@ def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
 
 
 def tap(question: d.SearchServicesRequest, chip: str) -> None:
-    """Puts a filter on, or takes it off again."""
+    """Turns a filter on, or off if it is on."""
     on = {name: is_on for name, _label, is_on in chips(question)}.get(chip)
     if on is None:
         return
@@ -102,7 +106,7 @@ def tap(question: d.SearchServicesRequest, chip: str) -> None:
 
 @pages.post("/directory", access.EVERYONE)
 def results() -> str | tuple[str, int]:
-    """What fits; each page of it is asked for by the form again."""
+    """Shows the services that fit. The form requests each further page."""
     question = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
     tap(question, forms.text("chip"))
     question.count_country = country_to_count(question)
@@ -114,12 +118,15 @@ def results() -> str | tuple[str, int]:
 
 @pages.get("/directory/organizations/<identifier>", access.EVERYONE)
 def organization(identifier: str) -> str:
-    """One member and what it offers."""
+    """Shows one member and its services."""
     return page({}, identifier)
 
 
 def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
-    """The page, with what was wrong with a step; which of them is seen by what was wrong."""
+    """Renders the page, with the problems of a step.
+
+    The problems themselves show which step it was.
+    """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     return render_template(
         "organization.html",
@@ -131,7 +138,7 @@ def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
 
 @pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
 def vet(identifier: str, verb: str) -> Response:
-    """The coordinator's steps in the life of a member, and what two of them decide about it."""
+    """Takes a coordinator's step about a member, including those that two coordinators decide."""
     if verb == "invite":
         page_on_paper = invitations.send(first_manager_of(identifier))
         if page_on_paper:
@@ -146,7 +153,10 @@ def vet(identifier: str, verb: str) -> Response:
     "/directory/organizations/<identifier>/leave", access.NETWORK | access.MANAGERS, again=page
 )
 def leave(identifier: str) -> Response:
-    """Ends a membership: of one's own organisation, or, by the coordination, of another."""
+    """Ends the membership of the manager's own organisation, or a coordinator's of any other.
+
+    Redirects the manager to the first page.
+    """
     if not forms.flag("sure"):
         forms.refuse({"_form": _("Marque que lo decidieron así.")})
     clients().directory.LeaveOrganization(
@@ -158,7 +168,10 @@ def leave(identifier: str) -> Response:
 
 
 def first_manager_of(identifier: str) -> m.Invitation:
-    """The invitation of the form: in a small organisation its manager also works with people."""
+    """Returns the invitation in the form.
+
+    In a small organisation its manager also works with people.
+    """
     roles = [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
     return m.Invitation(
         organization_id=identifier,
@@ -169,7 +182,7 @@ def first_manager_of(identifier: str) -> m.Invitation:
 
 
 def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
-    """Takes the step; False for one that there is not."""
+    """Takes the step; returns False for an unknown one."""
     if verb == "propose":
         changed = forms.filled(d.Organization(id=identifier))
         mask = FieldMask(paths=["type", "country", "hotline_number"])
@@ -186,7 +199,8 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
         directory.DropOrganizationChange(
             d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
         )
-    elif verb == "second-factor":  # of its only manager, whom no other can help
+    # of the organisation's only manager, for whom no other manager can do it
+    elif verb == "second-factor":
         invitations.reset_second_factor(forms.text("worker"))
     elif verb == "approve":
         directory.ApproveOrganization(
@@ -222,8 +236,9 @@ _BOARD = (
 
 @pages.get("/directory/members", access.NETWORK)
 def members() -> str:
-    """All members, for the coordinator; on the first page what somebody has to do about some of
-    them.
+    """Shows all members to the coordinator.
+
+    The first page also lists the members that wait for an action.
     """
     status = words.number("organization_status", request.args.get("status", ""))
     answer = clients().directory.ListOrganizations(
@@ -253,7 +268,7 @@ def members() -> str:
 
 
 def doubtful(asked: bool) -> dict[str, Any]:
-    """Services on which one can rely no more, with their names."""
+    """Returns the services that are no longer reliable, with their names."""
     question = lo.ListTruthScoresRequest(doubtful=True)
     scores = (
         lists.all_of(clients().locations.ListTruthScores, question, lambda answer: answer.scores)
@@ -267,7 +282,7 @@ def doubtful(asked: bool) -> dict[str, Any]:
 
 
 def listed(**narrowed: Any) -> lists.Listed[d.Organization]:
-    """Those of the network's members that are so."""
+    """Returns the network's members that match a filter."""
     question = d.ListOrganizationsRequest(**narrowed)
     return lists.all_of(
         clients().directory.ListOrganizations, question, lambda answer: answer.organizations
@@ -276,7 +291,7 @@ def listed(**narrowed: Any) -> lists.Listed[d.Organization]:
 
 @pages.form("/capacity/<identifier>", access.CARE)
 def capacity(identifier: str) -> access.Answer:
-    """How much room there is: a number and one of three buttons."""
+    """Records how many places are free: by a number, or by one of three buttons."""
     service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
     if service.organization_id != session.me().organization_id:
         abort(404)
@@ -292,7 +307,7 @@ def capacity(identifier: str) -> access.Answer:
             return redirect(
                 url_for("directory.capacity", identifier=identifier, done="capacity"), 303
             )
-        except Stale:  # one more and one fewer are said of the number that stood there
+        except Stale:  # "one more" and "one fewer" refer to the number that the form showed
             errors = {
                 "_form": _(
                     "Otra persona acaba de decirlo: mire cuánto lugar dice ahora, y corríjalo si no"

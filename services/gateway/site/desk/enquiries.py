@@ -1,6 +1,6 @@
-"""Enquiries: many services are asked at once without saying who she is.
+"""Enquiries: many services are asked at once, without the person's identity.
 
-The questions, a look at what would be told, the answers, and what is taken.
+The questions, a preview of what the services will read, the answers, and the accepted offer.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
 MOST, MATCHES = 50, 100
-"""The contract's limits: services that one enquiry asks, and services that one question brings."""
+"""The contract's limits: services of one enquiry, and services of one query."""
 ORDER = (
     e.OFFER_ANSWER_YES,
     e.OFFER_ANSWER_MAYBE,
@@ -30,14 +30,14 @@ ORDER = (
     e.OFFER_ANSWER_UNSPECIFIED,
     e.OFFER_ANSWER_NO,
 )
-# By which field of the form an attribute is said.
+# The form field of an attribute, where the names differ.
 FIELDS = {"gender": "gender_code"}
 EXCLUDED = "excluded_organization_ids"
 
 
 @pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
 def listing() -> str:
-    """What was put to this desk, or what it asks: what is open, or all."""
+    """Shows the enquiries that this desk received or sent: the open ones, or all."""
     boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}
     box = request.args.get("box", "")
     box = box if box in boxes else "asked" if session.me().may("operator") else "received"
@@ -61,7 +61,7 @@ def listing() -> str:
 
 @pages.blueprint.app_template_global()
 def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
-    """How many said what."""
+    """Returns the number of each answer."""
     counted = Counter(offer.answer for offer in enquiry.offers)
     return [
         (counted[answer], words.code("offer_answer", answer)) for answer in ORDER if counted[answer]
@@ -70,7 +70,7 @@ def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
 
 @pages.blueprint.app_template_global()
 def sketch(content: e.EnquiryContent) -> str:
-    """Of whom an enquiry speaks, as far as it says."""
+    """Describes the person of an enquiry, as far as the enquiry does."""
     said = [
         words.word("age_band", content.age_band) if content.age_band else "",
         words.word("person_gender", content.gender_code) if content.gender_code else "",
@@ -84,7 +84,10 @@ def sketch(content: e.EnquiryContent) -> str:
 
 @pages.blueprint.app_template_global()
 def decline_choices() -> list[tuple[str, str]]:
-    """Why not: what can be known before anybody is named, and no reason that needs a sentence."""
+    """Returns the reasons for a no that can apply before anybody is named.
+
+    A reason that needs a sentence is not among them.
+    """
     return [
         (code, word)
         for code, word in words.options("decline_reason")
@@ -94,7 +97,7 @@ def decline_choices() -> list[tuple[str, str]]:
 
 @pages.form("/enquiries/new", access.SENDERS)
 def new() -> access.Answer:
-    """The questions; then what would be told, to how many; then it is asked."""
+    """Shows the questions; then a preview with the number of services; then creates the enquiry."""
     said = MultiDict(request.form) if request.method == "POST" else known()
     if request.method == "GET" or "back" in said:
         return ask(said, {})
@@ -144,7 +147,7 @@ def new() -> access.Answer:
 
 
 def known() -> MultiDict[str, str]:
-    """What the contact or the file said already."""
+    """Returns the answers that the contact or the file gives already."""
     said = MultiDict[str, str]()
     contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")
     if contact_id:
@@ -171,7 +174,7 @@ def known() -> MultiDict[str, str]:
 
 
 def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
-    """The questions, on one page."""
+    """Shows the questions, on one page."""
     page = render_template(
         "enquiry_new.html",
         said=said,
@@ -183,8 +186,10 @@ def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
 
 
 def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
-    """The services that fit, or may, the best first, as many as one enquiry may ask: those of one's
-    own organisation are no question, nor those in departments that are not safe for her.
+    """Returns the services that fit, or may fit, the best first; at most MOST.
+
+    Services of the own organisation are left out, as are those in departments that are not safe for
+    her.
     """
     person = r.CoarsePerson(
         age_band=content.age_band,
@@ -194,7 +199,7 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
         country=content.country,
         department=content.department,
     )
-    # The words of the two lists are the same, and their numbers.
+    # The two enumerations have the same words and the same numbers.
     support = [d.Accessibility.ValueType(code) for code in content.accessibility_codes]
     judged = directory.matches(
         content.need_code,
@@ -212,7 +217,7 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
 
 
 def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:
-    """Asks them all."""
+    """Creates the enquiry to all services."""
     return clients().enquiries.CreateEnquiry(
         e.CreateEnquiryRequest(
             content=asked.content,
@@ -237,17 +242,17 @@ def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:
 
 @pages.get("/enquiries/<identifier>", access.CARE)
 def show(identifier: str) -> str:
-    """One enquiry: who asks sees the answers as they come, who is asked answers."""
+    """Shows one enquiry: its sender sees the answers, a receiver answers."""
     return render({}, identifier)
 
 
 def fetch(identifier: str) -> e.Enquiry:
-    """The enquiry as it is now."""
+    """Returns the enquiry as it is now."""
     return clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
 
 
 def render(errors: dict[str, str], identifier: str) -> str:
-    """The page, with what was wrong."""
+    """Renders the page, with the problems of a form."""
     enquiry = fetch(identifier)
     offers: Sequence[e.Offer] = sorted(
         enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer))
@@ -268,7 +273,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
     done="answered",
 )
 def answer(identifier: str) -> None:
-    """One of one's own services says what it could do."""
+    """Answers an enquiry for one of the own services."""
     said = forms.filled(e.AnswerEnquiryRequest(id=identifier))
     if said.answer == e.OFFER_ANSWER_NO and not said.reason_code:
         forms.refuse({"reason_code": words.violation("required", "reason_code")})
@@ -281,7 +286,7 @@ def answer(identifier: str) -> None:
     "/enquiries/<identifier>/take", access.CARE, again=render, then="enquiries.show", done="taken"
 )
 def take(identifier: str) -> None:
-    """Takes what one offers."""
+    """Accepts an offer."""
     clients().enquiries.TakeOffer(forms.filled(e.TakeOfferRequest(id=identifier)))
 
 
@@ -293,14 +298,15 @@ def take(identifier: str) -> None:
     done="stopped",
 )
 def cancel(identifier: str) -> None:
-    """Asks nobody any more."""
+    """Cancels the enquiry."""
     clients().enquiries.CancelEnquiry(forms.filled(e.CancelEnquiryRequest(id=identifier)))
 
 
 @pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=render)
 def refer(identifier: str) -> access.Answer:
-    """The referral that goes on from it: at once for who has a file, else after the one question
-    that an enquiry never asks.
+    """Creates the referral that follows from an enquiry.
+
+    If the person has no file, first asks the one question that an enquiry never asks.
     """
     enquiry = fetch(identifier)
     person_id = enquiry.person_id

@@ -1,8 +1,8 @@
-"""One's own entry in the directory: the organisation, what it offers and where; kept by its
-managers, each change with its history.
+"""The own organisation's entry in the directory: organisation, services and places.
 
-Whoever saves what somebody else has changed meanwhile is told who, what it was and what it is; what
-was typed stays in the form, beside what others have changed, to be saved on purpose.
+Its managers maintain it, and each change has a history. If somebody else changed the entry
+meanwhile, the form comes back with the name of that worker and with the old and the new values. The
+typed values stay in the form, merged with the other changes, to be saved on purpose.
 """
 
 import json
@@ -34,7 +34,10 @@ pages = access.Pages("entry")
 
 NEW = "new"
 HOURS = 4
-"""Rows of hours in the form; what is said of months or of some weeks only stays as it is."""
+"""Rows of opening hours in the form.
+
+Schedules by months, or by some weeks only, stay as they are.
+"""
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _ORGANIZATION = ("name", "description", "phone", "url", "languages", "department")
 _SERVICE = (
@@ -43,19 +46,19 @@ _SERVICE = (
 ).split()
 _LOCATION = "name department area_code address transportation accessibility confidential".split()
 _STATED = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_without_papers")
-# of these it is said that they changed, not how
+# the history shows that these fields changed, but not how
 _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
 
 @pages.get("/entry", access.MANAGERS, navigation=N_("Ficha"), section="organization")
 def show() -> str:
-    """What the network reads of one's own organisation, and how far it can rely on it."""
+    """Shows the own organisation as the network reads it, and how reliable its entry is."""
     return overview(own_organization(), {})
 
 
 @pages.post("/entry", access.MANAGERS)
 def save() -> Response | tuple[str, int]:
-    """Saves what is said of the organisation."""
+    """Saves the fields of the organisation."""
     before = own_organization()
     said = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
     said.phone = forms.text("phone")
@@ -69,7 +72,7 @@ def save() -> Response | tuple[str, int]:
 
 @pages.form("/entry/services/<identifier>", access.MANAGERS)
 def service(identifier: str) -> access.Answer:
-    """The form of a service, and what it brought."""
+    """Shows the form of a service, and saves it."""
     before = _own_service(identifier)
     places = own_places()
     if request.method == "GET":
@@ -84,7 +87,7 @@ def service(identifier: str) -> access.Answer:
 
 @pages.post("/entry/services/<identifier>/confirm", access.MANAGERS, then="entry.show")
 def confirm(identifier: str) -> tuple[str, int] | None:
-    """All that is said of a service is still so."""
+    """Confirms that everything about a service is still true."""
     before = _own_service(identifier)
     same = d.Service(id=before.id, etag=forms.etag())
     asked = d.UpdateServiceRequest(
@@ -92,7 +95,7 @@ def confirm(identifier: str) -> tuple[str, int] | None:
     )
     try:
         clients().directory.UpdateService(asked)
-    except Stale:  # what would be confirmed is not what was read
+    except Stale:  # somebody changed it, so the manager would confirm what she has not read
         return overview(
             own_organization(),
             {"_form": _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")},
@@ -102,7 +105,7 @@ def confirm(identifier: str) -> tuple[str, int] | None:
 
 @pages.form("/entry/places/<identifier>", access.MANAGERS)
 def place(identifier: str) -> access.Answer:
-    """The form of a place, and what it brought."""
+    """Shows the form of a place, and saves it."""
     before = _own_place(identifier)
     if request.method == "GET":
         return place_form(before, {})
@@ -118,7 +121,7 @@ def _keep_place(before: pb.Location, said: pb.Location) -> None:
     if not before.id:
         locations.CreateLocation(pb.CreateLocationRequest(location=said, request_id=once))
         return
-    # What is sealed is not shown, so that an empty field means that it stays.
+    # Sealed fields are not shown, so an empty field means that the value stays.
     sealed = ("address", "transportation") if before.confidential else ()
     mask = FieldMask(
         paths=[path for path in _LOCATION if path not in sealed or getattr(said, path)]
@@ -130,8 +133,9 @@ def _keep_place(before: pb.Location, said: pb.Location) -> None:
 
 @pages.post("/entry/places/<identifier>/address", access.MANAGERS)
 def check_address(identifier: str) -> str:
-    """Opens the address that is kept, to see whether it is right; shown in this answer only, and on
-    record.
+    """Opens the stored address, so that the manager can check it.
+
+    It is shown in this answer only, and the reading is on record.
     """
     before = _own_place(identifier)
     return place_form(
@@ -143,7 +147,7 @@ def check_address(identifier: str) -> str:
 
 @pages.post("/entry/places/<identifier>/remove", access.MANAGERS)
 def remove(identifier: str) -> Response | tuple[str, int]:
-    """Takes a place away at which nothing is offered."""
+    """Deletes a place where no service is offered."""
     before = _own_place(identifier)
     try:
         clients().locations.DeleteLocation(
@@ -161,8 +165,9 @@ def _kept(
     before: Any,
     paths: Sequence[str],
 ) -> Response | tuple[str, int]:
-    """Keeps what was said; what somebody else changed meanwhile, or what was wrong with it, is
-    shown in the form.
+    """Saves the entry.
+
+    If somebody else changed it meanwhile, or it was rejected, the form is shown again.
     """
     try:
         keep()
@@ -173,14 +178,14 @@ def _kept(
             merging.merged(said, before, paths), errors, changes, base=before
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
-        with suppress(ValueError):  # somebody's own form
+        with suppress(ValueError):  # a form made elsewhere
             said.update_time.FromJsonString(forms.text("seen"))
         return form(said, forms.problems(refusal), base=merging.before(type(said))), 422
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
 def own_places() -> lists.Listed[pb.Location]:
-    """The places of the reader's own organisation."""
+    """Returns the places of the reader's own organisation."""
     return lists.all_of(
         clients().locations.ListLocations,
         pb.ListLocationsRequest(),
@@ -189,7 +194,7 @@ def own_places() -> lists.Listed[pb.Location]:
 
 
 def own_organization() -> d.Organization:
-    """As the network reads it."""
+    """Returns the own organisation as the network reads it."""
     organization: d.Organization = clients().directory.GetOrganization(
         d.GetOrganizationRequest(id=session.me().organization_id)
     )
@@ -203,9 +208,10 @@ def overview(
     *,
     base: d.Organization | None = None,
 ) -> str:
-    """The page of the organisation, its services and places.
+    """Renders the page of the organisation, its services and places.
 
-    `base`, here and below: what the form is made from, where that is not what it shows.
+    `base`, here and in the other forms, is the object from which the form was made, if it shows
+    another one.
     """
     scores = lists.all_of(
         clients().locations.ListTruthScores,
@@ -234,7 +240,7 @@ def service_form(
     used: Sequence[str],
     base: d.Service | None = None,
 ) -> str:
-    """The form of a service; simple hours in rows, the others in words."""
+    """Renders the form of a service. Simple hours stand in rows, other schedules in words."""
     simple = [each for each in said.schedules if _is_simple(each)]
     return render_template(
         "entry_service.html",
@@ -262,7 +268,7 @@ def place_form(
     opened: pb.OpenedAddress | None = None,
     base: pb.Location | None = None,
 ) -> str:
-    """The form of a place; `opened`: with what is kept sealed of it."""
+    """Renders the form of a place. `opened` holds its sealed fields, if they were opened."""
     here = session.me().country
     towns = [
         (code, name)
@@ -284,7 +290,7 @@ def place_form(
 
 
 def history(identifier: str, size: int = 20) -> list[dict[str, Any]]:
-    """What changed of an entry, in words, the newest first."""
+    """Returns the changes of an entry, in words, the newest first."""
     changes = list(
         clients()
         .locations.ListFieldChanges(
@@ -306,11 +312,11 @@ def history(identifier: str, size: int = 20) -> list[dict[str, Any]]:
 
 
 def changed_since(identifier: str) -> list[dict[str, Any]]:
-    """What changed after the form was shown."""
+    """Returns the changes since the form was shown."""
     shown = Timestamp()
     try:
         shown.FromJsonString(forms.text("seen"))
-    except ValueError:  # somebody's own form: all that is known is shown
+    except ValueError:  # a form made elsewhere: all changes are shown
         return history(identifier)
     seen = (shown.seconds, shown.nanos)
     return [
@@ -325,7 +331,7 @@ def _readable(field: str, value: str) -> str:
         return ""
     try:
         said = json.loads(value)
-    except ValueError:  # longer than the contract lets through: cut
+    except ValueError:  # longer than the contract allows, so it was cut
         return ""
     if isinstance(said, bool):
         return _("sí") if said else _("no")
@@ -364,7 +370,7 @@ def _own_place(identifier: str) -> pb.Location:
 
 
 def _used(service: d.Service) -> list[str]:
-    """At which places it is offered."""
+    """Returns the ids of the places of a service."""
     if not service.id:
         return []
     listed = clients().locations.ListServiceAtLocations(
@@ -374,7 +380,7 @@ def _used(service: d.Service) -> list[str]:
 
 
 def _said_of_service(before: d.Service) -> d.Service:
-    """What the form says; a choice that is left open is not stated, which means "ask"."""
+    """Returns the service in the form. An open choice stays unset, which means "ask"."""
     said = forms.filled(
         d.Service(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
     )
@@ -440,8 +446,9 @@ def _keep_service(before: d.Service, said: d.Service) -> d.Service:
 
 
 def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
-    """Begins and ends offering it at places; what is particular to it at one where it was before
-    stays.
+    """Adds the service to the wanted places and removes it from the others.
+
+    Details of the service at a place that stays are kept.
     """
     locations = clients().locations
     listed = locations.ListServiceAtLocations(

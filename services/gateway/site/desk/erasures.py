@@ -1,4 +1,4 @@
-"""Erasing a file: the proposal, the second person, and the proof."""
+"""The erasure of a file: proposal, confirmation by a second person, proof."""
 
 from flask import render_template
 
@@ -16,18 +16,18 @@ pages = access.Pages("erasures")
 
 @pages.get("/people/erasures", access.CARE)
 def listing() -> str:
-    """What waits for a second person."""
+    """Shows the erasures that wait for a second person."""
     return render_template("erasures.html", erasures=people.waiting_erasures())
 
 
 @pages.get("/people/<identifier>/erasure", access.CARE)
 def show(identifier: str) -> str:
-    """How it stands; the proof, to read and to print."""
+    """Shows the state of an erasure, and its proof to read and print."""
     return render({}, identifier)
 
 
 def render(errors: dict[str, str], identifier: str) -> str:
-    """The page; whether a second person is asked for depends on who reads it."""
+    """Renders the page. It asks for a confirmation only if the reader can be the second person."""
     file = clients().people.GetPerson(people_pb2.GetPersonRequest(id=identifier))
     try:
         erasure = clients().erasures.GetErasure(p.GetErasureRequest(person_id=identifier))
@@ -52,7 +52,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
     done="erasure_proposed",
 )
 def propose(identifier: str) -> None:
-    """Proposes it; nothing changes yet."""
+    """Proposes the erasure; nothing changes yet."""
     clients().erasures.ProposeErasure(
         p.ProposeErasureRequest(person_id=identifier, request_id=forms.request_id())
     )
@@ -66,7 +66,7 @@ def propose(identifier: str) -> None:
     done="erased",
 )
 def confirm(identifier: str) -> None:
-    """Agrees as a second person: it is done."""
+    """Confirms the erasure as the second person; the file is erased."""
     clients().erasures.ConfirmErasure(
         p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id())
     )

@@ -1,5 +1,7 @@
-"""Import of a directory that was kept elsewhere: a file is accepted, read in the background, its
-report looked at, its questions answered, and taken over.
+"""The import of a directory from elsewhere: file, report, questions, takeover.
+
+A file is accepted and read in the background. The manager reads its report, answers its questions,
+and takes the file over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("imports")
-MOST_SHOWN = 200  # rows: first those that are refused or asked about
+MOST_SHOWN = 200  # rows; refused rows and open questions come first
 RUNNING = frozenset((o.IMPORT_STATE_PENDING, o.IMPORT_STATE_READING, o.IMPORT_STATE_WRITING))
 _NEW = "new"
 _FIRST = {o.IMPORT_OUTCOME_REFUSED: 0, o.IMPORT_OUTCOME_ASKED: 1}
@@ -24,12 +26,12 @@ _ENCODINGS = tuple(number for number in o.ImportEncoding.values() if number)
 
 @pages.get("/directory/import", access.MANAGERS | access.NETWORK)
 def form() -> str:
-    """The form for a file, and the last imports."""
+    """Shows the form for a file, and the last imports."""
     return page({}, organization_id=request.args.get("organization", ""))
 
 
 def page(errors: Mapping[str, str], *, organization_id: str = "") -> str:
-    """The form, with what is wrong in it."""
+    """Renders the form, with its problems."""
     return render_template(
         "import.html",
         organization_id=organization_id or forms.text("organization_id") or _own_organization(),
@@ -41,7 +43,7 @@ def page(errors: Mapping[str, str], *, organization_id: str = "") -> str:
 
 @pages.post("/directory/import", access.MANAGERS | access.NETWORK, again=page)
 def create() -> Response:
-    """Hands a file over, to be tried or taken over."""
+    """Submits a file, for a trial or for takeover."""
     sent = request.files.get("content")
     content = sent.read() if sent else b""
     if not content:
@@ -58,12 +60,12 @@ def create() -> Response:
 
 @pages.get("/directory/import/<identifier>", access.MANAGERS | access.NETWORK)
 def show(identifier: str) -> str:
-    """An import: how far it is, or what came of it."""
+    """Shows the progress or the result of an import."""
     return shown({}, identifier)
 
 
 def shown(errors: Mapping[str, str], identifier: str) -> str:
-    """An import, with what is wrong in its form."""
+    """Renders an import, with the problems of its form."""
     job = clients().imports.GetImport(o.GetImportRequest(id=identifier))
     lines: Sequence[o.ImportLine] = sorted(
         job.report.lines, key=lambda line: _FIRST.get(line.outcome, 2)
@@ -88,7 +90,7 @@ def shown(errors: Mapping[str, str], identifier: str) -> str:
 
 @pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=shown)
 def proceed(identifier: str) -> Response:
-    """Tries or takes over the same file with the answers of the form."""
+    """Tries the same file, or takes it over, with the answers in the form."""
     answers = []
     for name, value in request.form.items():
         if name.startswith("answer-") and value:
@@ -125,12 +127,12 @@ def cancel(identifier: str) -> Response:
 
 
 def problem_of(problem: o.ImportProblem) -> str:
-    """Says what is wrong with a cell."""
+    """Describes the problem of a cell."""
     return f"{words.field(problem.field)}: {words.violation(problem.reason_code)}"
 
 
 def state_of(job: o.Import) -> str:
-    """Returns the icon of how far an import is."""
+    """Returns the icon for the state of an import."""
     return {
         o.IMPORT_STATE_DONE: "done",
         o.IMPORT_STATE_FAILED: "warn",
@@ -139,7 +141,7 @@ def state_of(job: o.Import) -> str:
 
 
 def answer_of(line: o.ImportLine) -> str:
-    """Returns the name of the form's field for the answer to a row."""
+    """Returns the name of the form field for the answer to a row."""
     return f"answer-{line.row}-{line.file}"
 
 

@@ -1,4 +1,4 @@
-"""The inbox: what Enlace told this desk, and how the desk wants to be told."""
+"""The inbox: Enlace's messages to this desk, and the desk's settings for them."""
 
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -10,8 +10,7 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("inbox")
-# Where what a message without a referral or an enquiry tells of is seen, by the roles that may go
-# there.
+# The page of a message without a referral or an enquiry, by the roles that may open the page.
 LINKS = (
     {
         "erasure_proposed": (("erasures.listing", access.CARE),),
@@ -69,13 +68,13 @@ LINKS = (
     section="organization",
 )
 def inbox() -> str:
-    """Messages, newest first."""
+    """Shows the messages, the newest first."""
     return render({})
 
 
 @pages.blueprint.app_template_global()
 def link_of(kind: str) -> str:
-    """The page for the reader; empty when there is none."""
+    """Returns the page of a kind of message for the reader; "" if there is none."""
     return next(
         (url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)),
         "",
@@ -83,7 +82,7 @@ def link_of(kind: str) -> str:
 
 
 def render(errors: dict[str, str]) -> str:
-    """The page."""
+    """Renders the page."""
     unread = request.args.get("unread", "") == "1"
     answer = clients().notifications.ListMessages(
         n.ListMessagesRequest(
@@ -107,7 +106,7 @@ def render(errors: dict[str, str]) -> str:
     "/inbox/read", access.CARE | access.NETWORK | access.AUDITORS, then="inbox.inbox", done="read"
 )
 def read_all() -> None:
-    """Marks all read that stood there; what came in meanwhile stays unread."""
+    """Marks all messages read that the page showed. Messages that arrived meanwhile stay unread."""
     seen = n.MarkAllMessagesReadRequest(
         until_time=forms.moment("until_time"), request_id=forms.request_id()
     )
@@ -116,8 +115,9 @@ def read_all() -> None:
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
 def read(identifier: str) -> Response:
-    """Marks a message read; opens its referral or enquiry, or where else it is seen, when that was
-    the button.
+    """Marks a message read.
+
+    If its button asks for it, opens the referral, the enquiry or the page of the message.
     """
     clients().notifications.MarkMessageRead(
         n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id())
@@ -131,7 +131,7 @@ def read(identifier: str) -> Response:
 
 @pages.post("/inbox/desk", access.MANAGERS, again=render, then="inbox.inbox")
 def desk() -> None:
-    """Sets language and e-mail of the desk."""
+    """Sets language and e-mail address of the desk."""
     said = n.Desk(
         organization_id=session.me().organization_id,
         language=forms.text("language"),

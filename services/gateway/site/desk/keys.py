@@ -1,6 +1,4 @@
-"""Systems: the keys with which they ask; what each may do in words, when it was last used, and when
-it ends.
-"""
+"""API keys of systems: rights in words, last use, and end."""
 
 from flask import render_template
 
@@ -15,12 +13,12 @@ pages = access.Pages("keys")
 
 @pages.get("/keys", access.MANAGERS)
 def listing() -> str:
-    """All keys of the organisation, those that ended too."""
+    """Shows all keys of the organisation, also those that ended."""
     return render({})
 
 
 def render(errors: dict[str, str], secret: str = "") -> str:
-    """The page; right after a key was made, with its secret."""
+    """Renders the page. `secret` is that of a key just made."""
     keys = clients().members.ListApiKeys(m.ListApiKeysRequest()).api_keys
     return render_template("keys.html", keys=keys, now=i18n.now(), errors=errors, secret=secret)
 
@@ -34,7 +32,7 @@ def create_key() -> str:
 
 @pages.post("/keys/<identifier>/confirm", access.MANAGERS, then="keys.listing")
 def confirm_key(identifier: str) -> None:
-    """Agrees to a key as the second manager."""
+    """Confirms a key as the second manager."""
     clients().members.ConfirmApiKey(
         m.ConfirmApiKeyRequest(id=identifier, request_id=forms.request_id())
     )
@@ -42,7 +40,7 @@ def confirm_key(identifier: str) -> None:
 
 @pages.post("/keys/<identifier>/transfer", access.MANAGERS, then="keys.listing")
 def transfer_key(identifier: str) -> None:
-    """Takes a key over, so that it does not fall with another manager."""
+    """Takes a key over, so that it does not end with another manager's account."""
     clients().members.TransferApiKey(
         m.TransferApiKeyRequest(id=identifier, request_id=forms.request_id())
     )

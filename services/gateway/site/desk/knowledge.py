@@ -1,5 +1,6 @@
-"""Who knows what of a person, and until when: one sheet for her, on the screen, on paper and as a
-PDF, in her language.
+"""The sheet for the person about who knows what of her, and until when.
+
+She can have it on the screen, on paper and as a PDF, in her language.
 """
 
 from collections import defaultdict
@@ -21,15 +22,19 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
-"""Before a consent ends she is asked again: time enough to meet her once more."""
+"""Time before the end of a consent in which she is asked again.
+
+It is enough to meet her once more.
+"""
 PAGES = 25
-"""Of 200 looks each: more than any file ever had; the person's page goes on from there."""
+"""Pages of 200 accesses each: more than any file ever had. The person's page has the rest."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """What one organisation knows: what one consent opens to it, or what it was asked without a
-    name (then there is no receipt).
+    """The data about her that one organisation has.
+
+    They come from one consent, or from enquiries without her name, for which there is no receipt.
     """
 
     organization: str
@@ -41,7 +46,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """All of it."""
+    """The whole content of the sheet."""
 
     person: p.Person
     holder: str
@@ -51,13 +56,16 @@ class Knowledge:
 
 @pages.get("/people/<identifier>/knows", access.SENDERS)
 def show(identifier: str) -> str:
-    """The sheet, to go through with her."""
+    """Shows the sheet, to go through with her."""
     return render_template("knows.html", known=knowledge(identifier))
 
 
 @pages.get("/people/<identifier>/knows.pdf", access.SENDERS)
 def printed(identifier: str) -> Response:
-    """The same for paper, which outlasts the session. It names organisations, and never her."""
+    """Returns the sheet as a PDF, for paper, which outlasts the session.
+
+    It names organisations, never the person. The export is on record.
+    """
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
     parts = [sheet.Part(each.organization, lines=each.lines) for each in known.held]
@@ -97,9 +105,7 @@ def printed(identifier: str) -> Response:
 
 
 def knowledge(identifier: str) -> Knowledge:
-    """What this network knows of a person of the own organisation; of any other there is no
-    sheet.
-    """
+    """Collects the data about a person of the own organisation. Answers 404 for any other."""
     person = people.file_of(identifier)
     if person.organization_id != session.me().organization_id:
         abort(404)
@@ -141,8 +147,9 @@ def of_receipt(
     readings: Iterable[p.Reading],
     asked: Iterable[r.Referral],
 ) -> Held:
-    """What it opens, until when, how often it was opened, and whether what was taken was
-    destroyed.
+    """Describes a consent: its data, its end, how often it was used, and the deletion.
+
+    The latter is the receiver's confirmation that it keeps nothing.
     """
     until, withdrawn = i18n.moment(receipt.until_time), i18n.moment(receipt.withdraw_time)
     opened = [
@@ -216,7 +223,7 @@ def of_receipt(
 
 
 def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
-    """What an organisation was asked about her, without her name, and still holds."""
+    """Describes the enquiries about her, without her name, that an organisation still holds."""
     asked = list(enquiries)
     told = list(dict.fromkeys(part for enquiry in asked for part in told_of(enquiry)))
     parts = ", ".join([_("ayuda y urgencia"), *told])
@@ -236,7 +243,7 @@ def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
 
 
 def told_of(enquiry: e.Enquiry) -> list[str]:
-    """What of her its copies say, by the names of the attributes."""
+    """Returns the names of the attributes that the copies of an enquiry hold."""
     left_out = set(enquiry.left_out_attributes)
     beside = [
         word
@@ -258,19 +265,19 @@ def told_of(enquiry: e.Enquiry) -> list[str]:
 
 
 def is_said(content: e.EnquiryContent, attribute: str) -> bool:
-    """Whether it says this of her."""
+    """Returns whether an enquiry states this attribute."""
     if attribute == "dependants":
         return content.HasField("dependants")
     return bool(getattr(content, "gender_code" if attribute == "gender" else attribute))
 
 
 def groups(field_groups: Iterable[p.FieldGroup.ValueType]) -> str:
-    """The groups of fields in words."""
+    """Returns groups of fields in words."""
     return ", ".join(words.word("field_group", group) for group in field_groups)
 
 
 def all_readings(identifier: str) -> list[p.Reading]:
-    """Every look at the file, the newest first."""
+    """Fetches every access to the file, the newest first."""
     readings: list[p.Reading] = []
     token = ""
     for _page in range(PAGES):
@@ -285,7 +292,7 @@ def all_readings(identifier: str) -> list[p.Reading]:
 
 
 def all_referrals(identifier: str) -> list[r.Referral]:
-    """What was asked for her by the own organisation, with its clocks."""
+    """Fetches the own organisation's referrals of the person, with their deadlines."""
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier)
     return lists.all_of(
         clients().referrals.ListReferrals,
@@ -295,9 +302,7 @@ def all_referrals(identifier: str) -> list[r.Referral]:
 
 
 def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
-    """Who still holds what it was asked about her by the own organisation: by organisation, the
-    enquiries.
-    """
+    """Fetches the own organisation's enquiries about her, by organisation that still holds them."""
     enquiries = lists.all_of(
         clients().enquiries.ListEnquiries,
         e.ListEnquiriesRequest(person_id=identifier),

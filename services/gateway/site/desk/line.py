@@ -1,5 +1,6 @@
-"""The line: a new contact with its triage and advice beside it, the queue that all operators share,
-and each contact to go on with.
+"""The line: a new contact with triage and advice, the shared queue, and each contact.
+
+All operators share the queue, and any of them can go on with a contact.
 """
 
 from typing import Any
@@ -39,8 +40,9 @@ CLOSED_AT_ONCE = {"unrelated": c.CONTACT_KIND_UNRELATED, "prank": c.CONTACT_KIND
 
 
 def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
-    """What the form says of the contact; `close`: with the kind that the pressed button names, and
-    closed.
+    """Returns the contact in the form.
+
+    `close` closes it, with the kind that the pressed button names.
     """
     said = forms.filled(c.Contact(id=identifier))
     said.line_country = said.line_country or session.me().country
@@ -54,13 +56,14 @@ def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
 
 
 def closes() -> bool:
-    """Whether the form was sent by a press that says what it was and closes it."""
+    """Returns whether the form was sent by a button that sets the kind and closes the contact."""
     return forms.text("close_as") in CLOSED_AT_ONCE
 
 
 def may_close(stored: c.Contact) -> bool:
-    """Whether one press may close it: it may be anything while a question that decides the urgency
-    is open.
+    """Returns whether one press may close the contact.
+
+    It may be anything while a question that decides the urgency is open.
     """
     return not stored.open_question_count and stored.urgency in (
         r.URGENCY_UNSPECIFIED,
@@ -69,7 +72,7 @@ def may_close(stored: c.Contact) -> bool:
 
 
 def not_closed(shown: c.Contact) -> tuple[str, int]:
-    """The page again, after a press that would close it too early."""
+    """Shows the page again, after a press that would close the contact too early."""
     problem = _(
         "Todavía no se puede cerrar así: faltan preguntas. Conteste cada una, o marque «No dijo»."
     )
@@ -78,7 +81,7 @@ def not_closed(shown: c.Contact) -> tuple[str, int]:
 
 @pages.get("/line", access.LINE, navigation=N_("Línea"))
 def queue() -> str:
-    """The contacts still open, which one shift hands to the next, above a page of the others."""
+    """Shows the open contacts, which one shift hands to the next, above a page of the others."""
     answer = clients().contacts.ListContacts(
         c.ListContactsRequest(page_size=50, page_token=request.args.get("page", ""))
     )
@@ -96,7 +99,7 @@ def queue() -> str:
 
 @pages.post("/line/calls/<identifier>", access.LINE, then="line.queue")
 def settle_call(identifier: str) -> None:
-    """What came of a call."""
+    """Records the result of a call."""
     request = c.SettleCallbackRequest(
         id=identifier, etag=forms.etag(), request_id=forms.request_id(), **called_when()
     )
@@ -106,12 +109,12 @@ def settle_call(identifier: str) -> None:
 
 @pages.get("/line/<identifier>/hand-over", access.LINE)
 def handing_over(identifier: str) -> str:
-    """To whom a caller is handed over."""
+    """Shows the form for handing a caller over to another organisation."""
     return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
 
 
 def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
-    """The form, with the members in good standing."""
+    """Renders the form, with the members in good standing."""
     asked = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED)
     members = lists.all_of(
         clients().directory.ListOrganizations, asked, lambda answer: answer.organizations
@@ -122,8 +125,9 @@ def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
 
 @pages.post("/line/<identifier>/hand-over", access.LINE)
 def hand_over(identifier: str) -> Response | tuple[str, int]:
-    """Keeps whether she was connected live, and with whom; connected, it is how the contact
-    ended.
+    """Records whether she was connected live, and with whom.
+
+    If she was connected, the contact ends as handed over.
     """
     said = c.Contact(
         id=identifier,
@@ -145,14 +149,14 @@ def hand_over(identifier: str) -> Response | tuple[str, int]:
             )
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        if isinstance(refusal, Stale):  # sent again, it is based on what stands now
+        if isinstance(refusal, Stale):  # sent again, the form is based on the present version
             said.etag = clients().contacts.GetContact(c.GetContactRequest(id=identifier)).etag
         return hand_over_page(said, forms.problems(refusal)), forms.status_of(refusal)
     return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
 
 
 def called_when() -> dict[str, Any]:
-    """The day and the hours that a form brought."""
+    """Returns the day and the hours in a form."""
     return {
         name: words.number(name.replace("_code", "_band"), forms.text(name))
         for name in ("day_code", "hour_code")
@@ -161,7 +165,7 @@ def called_when() -> dict[str, Any]:
 
 @pages.get("/line/new", access.LINE)
 def new() -> str:
-    """An empty triage."""
+    """Shows an empty triage."""
     me = session.me()
     return page(
         c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"),
@@ -171,8 +175,9 @@ def new() -> str:
 
 @pages.post("/line/again", access.LINE)
 def again() -> str:
-    """An empty triage for a caller who told her reference and PIN, which travel in this form until
-    the contact is recorded.
+    """Shows an empty triage for a caller who gave her reference and PIN.
+
+    The form carries both until the contact is recorded.
     """
     me = session.me()
     empty = c.Contact(
@@ -189,9 +194,11 @@ def page(
     known: tuple[str, str] = ("", ""),
     shown: str | None = None,
 ) -> str:
-    """The contact with its triage; `reference` and `pin` only right after it was recorded; `known`:
-    those that the caller told, until then; `shown`: what the form is made from, where that is not
-    the contact itself.
+    """Renders the contact with its triage.
+
+    `reference` and `pin` are set only right after the contact was recorded; `known` holds those
+    that the caller gave, until then; `shown` is the object from which the form was made, if it is
+    not the contact itself.
     """
     asked = asked_for(contact.id)
     return render_template(
@@ -212,7 +219,7 @@ def page(
 
 
 def asked_for(identifier: str) -> lists.Listed[r.Referral]:
-    """The referrals that came from a contact, what is due first."""
+    """Returns the referrals from a contact, the nearest deadline first."""
     if not identifier:
         return lists.Listed()
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=identifier)
@@ -225,14 +232,15 @@ def asked_for(identifier: str) -> lists.Listed[r.Referral]:
 
 @pages.post("/line/new", access.LINE)
 def create() -> access.Answer:
-    """Records the contact and shows reference and PIN, once: the answer to this form is the only
-    place where they stand.
+    """Records the contact and shows reference and PIN, once.
+
+    They stand in the answer to this form and nowhere else.
     """
-    if closes():  # nothing of it is stored yet, so nothing is known of it
+    if closes():  # nothing is stored yet, so the urgency is not known
         return not_closed(contact())
     said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
-        # from which she, or an operator in her name, was right just now
+        # from this device she, or an operator in her name, was right a moment ago
         origin.tell(origin.device())
     try:
         answer = clients().contacts.CreateContact(
@@ -253,18 +261,18 @@ def create() -> access.Answer:
 
 @pages.get("/line/<identifier>", access.LINE)
 def show(identifier: str) -> str:
-    """One contact, to go on with."""
+    """Shows one contact, to go on with."""
     return kept({}, identifier)
 
 
 def kept(errors: dict[str, str], identifier: str) -> str:
-    """A contact as it is kept."""
+    """Renders a stored contact."""
     return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), errors)
 
 
 @pages.post("/line/<identifier>/call", access.LINE, again=kept, then="line.queue")
 def agree_on_call(identifier: str) -> None:
-    """A time to call her back."""
+    """Records the agreed time of a call back."""
     asked = c.Callback(contact_id=identifier, **called_when())
     clients().contacts.CreateCallback(
         c.CreateCallbackRequest(callback=asked, request_id=forms.request_id())
@@ -273,7 +281,7 @@ def agree_on_call(identifier: str) -> None:
 
 @pages.post("/line/<identifier>", access.LINE)
 def save(identifier: str) -> Response | tuple[str, int]:
-    """Saves the answers as they are now; the urgency is derived anew by the service."""
+    """Saves the answers as they are now. The service derives the urgency again."""
     if closes() and not may_close(
         clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     ):
@@ -305,9 +313,9 @@ def save(identifier: str) -> Response | tuple[str, int]:
 
 
 def together(said: c.Contact, stored: c.Contact) -> c.Contact:
-    """What this form changed, on top of what a colleague has saved meanwhile.
+    """Merges the changes of this form with those that a colleague saved meanwhile.
 
-    Of two notes neither is lost.
+    Neither of two notes is lost.
     """
     old = merging.before(c.Contact)
     both = merging.merged(

@@ -1,6 +1,6 @@
-"""What live.js asks: whether the page it is on is behind.
+"""The answer to live.js: whether its page is out of date.
 
-Most of it is answered at the door (services/gateway/site/shell/live.py).
+Most requests are answered before Flask handles them (services/gateway/site/shell/live.py).
 """
 
 from flask import jsonify
@@ -21,8 +21,9 @@ pages = access.Pages("live")
 
 @pages.get(PATH, access.EVERYONE)
 def version() -> Response:
-    """The version of what this reader's pages show, and a ticket with which it is cheap to ask
-    again.
+    """Returns the version of this reader's pages, and a ticket.
+
+    With the ticket it is cheap to ask again.
     """
     me = session.me()
     return jsonify(version=live().version(me, _asked, _asked_for_all), ticket=live().ticket(me))
@@ -32,13 +33,13 @@ def _asked() -> Answer:
     queue = clients().referrals.GetQueueVersion(GetQueueVersionRequest(), timeout=2.0)
     try:
         unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0)
-    except (Refusal, ServiceFault):  # the bell is not worth that lists stand still
+    except (Refusal, ServiceFault):  # without the bell the lists still stay up to date
         return Answer(queue.version, "", ("", ""))
     return Answer(queue.version, unread.version, (queue.watch_token, unread.watch_token))
 
 
 def _asked_for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
-    """By the tokens of each: one question to each service."""
+    """Returns the versions for the tokens of several groups, with one call to each service."""
     queues, bells = zip(*tokens, strict=True)
     versions = (
         clients()

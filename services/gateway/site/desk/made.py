@@ -1,5 +1,6 @@
-"""What one's own account made since a day and what outlasts its sessions: shown after a change of
-the password, to be ended if it was somebody else.
+"""Everything that the own account made since a day and that outlasts its sessions.
+
+It is shown after a change of the password, so that the worker can end what somebody else made.
 """
 
 from datetime import timedelta
@@ -22,7 +23,7 @@ USUAL = timedelta(days=7)
 
 @pages.get("/account/made", access.EVERYONE)
 def show() -> str | tuple[str, int]:
-    """The list since a day."""
+    """Shows the list since a day."""
     try:
         return page({})
     except Invalid as refusal:
@@ -30,7 +31,7 @@ def show() -> str | tuple[str, int]:
 
 
 def page(errors: dict[str, str], since: str = "") -> str:
-    """The list, since a day that is asked for; the last week, where none is or it is none."""
+    """Renders the list since the requested day; since a week ago for no day or an invalid one."""
     day = since or request.values.get("since", "")
     stamp = _beginning(day)
     made = clients().accounts.ListMadeLately(pb.ListMadeLatelyRequest(since_time=stamp)).made
@@ -44,7 +45,10 @@ def page(errors: dict[str, str], since: str = "") -> str:
 
 
 def _exports(since: Timestamp) -> lists.Listed[p.Export]:
-    """Every sheet that left: whoever takes one may take many more after it."""
+    """Returns every sheet that was exported.
+
+    An intruder who exports one may export many more after it.
+    """
     if not session.me().may(*access.SENDERS):
         return lists.Listed()
     return lists.all_of(
@@ -55,7 +59,7 @@ def _exports(since: Timestamp) -> lists.Listed[p.Export]:
 
 
 def _beginning(day: str) -> Timestamp:
-    """When a day begins here; a week ago for what is none."""
+    """Returns the begin of a day in the reader's zone; a week ago for an invalid day."""
     try:
         stamp = i18n.local_to_stamp(day[:10])
     except OverflowError:
@@ -68,7 +72,7 @@ def _beginning(day: str) -> Timestamp:
 
 @pages.post("/account/made", access.EVERYONE, again=page)
 def end() -> Response:
-    """Ends what was chosen, and shows what is left."""
+    """Ends the chosen entries, and shows the rest."""
     question = pb.EndMadeLatelyRequest(
         since_time=_beginning(forms.text("since")),
         ids=forms.texts("ids"),

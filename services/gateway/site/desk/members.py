@@ -1,4 +1,4 @@
-"""The team: the manager's workers, who is invited, and who lost what her sign-in asks for."""
+"""The manager's team: workers, invitations, and the reset of a lost second factor."""
 
 from flask import render_template, request
 
@@ -12,18 +12,18 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("members")
-# what a manager may give; the network's roles are the coordinator's
+# roles that a manager may give; the coordinator gives those of the network
 GIVEN_ROLES = ("worker", "operator", "manager", "emergency")
 
 
 @pages.get("/members", access.MANAGERS, navigation=N_("Equipo"), section="organization")
 def listing() -> str:
-    """Workers and open invitations."""
+    """Shows workers and open invitations."""
     return render({})
 
 
 def render(errors: dict[str, str], identifier: str = "") -> str:
-    """The page, with what was wrong with a step, of whichever row."""
+    """Renders the page, with the problems of a step. `identifier` is the row of the step."""
     answer = clients().members.ListWorkers(
         m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", ""))
     )
@@ -43,8 +43,9 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
     "/members/workers", access.MANAGERS, again=render, then="members.listing", done="invited"
 )
 def invite() -> str | None:
-    """Invites somebody to the team; she gets the link by e-mail, or on paper, and chooses her own
-    password.
+    """Invites somebody to the team.
+
+    She gets the link by e-mail or on paper, and chooses her own password.
     """
     roles = [
         contract_pb2.Role.ValueType(words.number("role", role))
@@ -59,7 +60,7 @@ def invite() -> str | None:
 
 @pages.post("/members/invitations/<identifier>/revoke", access.MANAGERS, then="members.listing")
 def revoke_invitation(identifier: str) -> None:
-    """Ends an invitation that went wrong."""
+    """Ends an invitation, for example one to a wrong address."""
     clients().members.RevokeInvitation(
         m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id())
     )
@@ -69,7 +70,7 @@ def revoke_invitation(identifier: str) -> None:
     "/members/workers/<identifier>/suspend", access.MANAGERS, again=render, then="members.listing"
 )
 def suspend(identifier: str) -> None:
-    """Ends a worker's access at once, for a reason."""
+    """Ends a worker's access at once, with a reason."""
     workers.suspend(identifier)
 
 
@@ -81,7 +82,8 @@ def suspend(identifier: str) -> None:
     done="second_factor_reset",
 )
 def reset_second_factor(identifier: str) -> None:
-    """Takes off what her sign-in asks for beside the password, once it is said that it is she who
-    asks.
+    """Removes a worker's second factor.
+
+    The manager must confirm that the worker herself asked for it.
     """
     invitations.reset_second_factor(identifier)

@@ -1,4 +1,4 @@
-"""The development outbox: the e-mails that would have been sent. Exists in development only."""
+"""The development outbox: the e-mails that would have been sent. It exists in development only."""
 
 from flask import render_template
 
@@ -11,8 +11,10 @@ pages = access.Pages("outbox")
 
 @pages.get("/outbox", access.EVERYONE)
 def mails() -> str:
-    """All of them, newest first; as text, for most lead to what the reader is no party to; an
-    invitation can be followed.
+    """Shows all e-mails, the newest first.
+
+    They are shown as text, because most links lead to pages that the reader may not open; the link
+    of an invitation can be followed.
     """
     mails = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
     return render_template("outbox.html", mails=mails)

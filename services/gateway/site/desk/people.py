@@ -1,5 +1,6 @@
-"""People: the files of one's own organisation by code, and one file: the seal, the safe-contact
-plan, receipts, referrals, who looked.
+"""The list of the organisation's own files, by code, and the page of one file.
+
+It shows the sealed data, the safe-contact plan, receipts, referrals and accesses.
 """
 
 from collections.abc import Iterable
@@ -24,18 +25,24 @@ pages = access.Pages("people")
 
 @pages.get("/people", access.SENDERS, navigation=N_("Personas"))
 def listing() -> str:
-    """Codes only, below what waits for somebody here: erasures and decisions for a second person,
-    and what was opened without a consent.
+    """Shows the codes of the files, and above them what needs attention.
+
+    These are erasures and decisions that wait for a second person, and emergency accesses that
+    nobody has reviewed.
     """
     answer = clients().people.ListPeople(
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))
     )
-    opened = lists.all_of(
+    unreviewed = lists.all_of(
         clients().emergencies.ListEmergencies,
         em.ListEmergenciesRequest(waiting=True),
         lambda answer: answer.emergencies,
     )
-    urgent = [one for one in opened if one.file_organization_id == session.me().organization_id]
+    own_unreviewed = [
+        emergency
+        for emergency in unreviewed
+        if emergency.file_organization_id == session.me().organization_id
+    ]
     return render_template(
         "people.html",
         people=answer.people,
@@ -46,19 +53,19 @@ def listing() -> str:
             p.ListProposedReceiptsRequest(),
             lambda answer: answer.receipts,
         ),
-        emergencies=urgent,
-        names=names.names({one.organization_id for one in urgent}),
+        emergencies=own_unreviewed,
+        names=names.names({emergency.organization_id for emergency in own_unreviewed}),
     )
 
 
 def render_new(errors: dict[str, str]) -> str:
-    """The form of a file."""
+    """Renders the form of a new file."""
     return render_template("person_new.html", errors=errors, person=person_form.Values())
 
 
 @pages.form("/people/new", access.SENDERS, again=render_new)
 def new() -> Response | str:
-    """A file without a referral yet."""
+    """Creates a file that has no referral yet."""
     if request.method == "GET":
         return render_new({})
     forms.refuse(person_form.age_problems() | person_form.missing())
@@ -70,7 +77,10 @@ def new() -> Response | str:
 
 @pages.get("/people/<identifier>", access.SENDERS)
 def show(identifier: str) -> str:
-    """One file. Files of other organisations are reached through their referral, not here."""
+    """Shows one file.
+
+    Of a file of another organisation it leaves out plans, emergency accesses and readings.
+    """
     return render({}, identifier)
 
 
@@ -82,37 +92,41 @@ def render(
     *,
     plan_opened: bool = False,
 ) -> str:
-    """The page, with the part of it that came back with problems or opened.
+    """Renders the page of a file, with the form that had errors or the data just opened.
 
-    Only what is opened is a reading.
+    The page by itself is not recorded as a reading.
     """
     person = clients().people.GetPerson(
         p.GetPersonRequest(id=identifier, outline_only=not plan_opened)
     )
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     own = person.organization_id == session.me().organization_id
-    looks = (
+    readings_page = (
         clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=100))
         if own
         else p.ListReadingsResponse()
     )
-    readings = looks.readings
-    question = r.ListReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
-    listed = lists.all_of(
-        clients().referrals.ListReferrals, question, lambda answer: answer.referrals
+    readings = readings_page.readings
+    referrals_request = r.ListReferralsRequest(
+        filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier)
     )
-    asked = em.ListEmergenciesRequest(person_id=identifier)
-    urgent = (
+    listed = lists.all_of(
+        clients().referrals.ListReferrals, referrals_request, lambda answer: answer.referrals
+    )
+    emergencies_request = em.ListEmergenciesRequest(person_id=identifier)
+    emergencies = (
         lists.all_of(
-            clients().emergencies.ListEmergencies, asked, lambda answer: answer.emergencies
+            clients().emergencies.ListEmergencies,
+            emergencies_request,
+            lambda answer: answer.emergencies,
         )
         if own
         else lists.Listed()
     )
-    seen = names.names(
+    display_names = names.names(
         {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
-        | {one.organization_id for one in urgent}
+        | {emergency.organization_id for emergency in emergencies}
         | {
             o
             for referral in listed
@@ -127,15 +141,15 @@ def render(
         file=person,
         own=own,
         receipts=receipts,
-        readings=together(readings),
-        more_readings=looks.next_page_token,
-        emergencies=urgent,
+        readings=grouped(readings),
+        more_readings=readings_page.next_page_token,
+        emergencies=emergencies,
         rows_=listed,
         plans_=clients().plans.ListPlans(pb.ListPlansRequest(person_id=identifier)).plans
         if own
         else [],
         pathways=pathways(person.coarse.age_band) if own and not person.erased else [],
-        names=seen,
+        names=display_names,
         part=part,
         errors=errors,
         other_age=part == "plan" and person_form.age_is_not_taken(errors),
@@ -147,30 +161,29 @@ def render(
 
 
 def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
-    """The pathways by which a plan may begin; those for another age come last."""
+    """Returns the pathways with which a plan may begin; those for another age come last."""
     listed = clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
-    fitting = sorted(
-        listed, key=lambda each: bool(each.age_bands) and age_band not in each.age_bands
+    fitting_first = sorted(
+        listed,
+        key=lambda pathway: bool(pathway.age_bands) and age_band not in pathway.age_bands,
     )
-    return [(each.id, names.called(each.names)) for each in fitting]
+    return [(pathway.id, names.called(pathway.names)) for pathway in fitting_first]
 
 
-def together(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
-    """Readings in a row by the same worker, for the same purpose, of the same fields and on the
-    same day, as one line with their number.
-    """
+def grouped(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
+    """Groups consecutive equal readings, see `grouping_key`, and returns each with its count."""
     lines: list[tuple[p.Reading, int]] = []
     for reading in readings:
         last = lines[-1] if lines else None
-        if last and alike(last[0]) == alike(reading):
+        if last and grouping_key(last[0]) == grouping_key(reading):
             lines[-1] = (last[0], last[1] + 1)
         else:
             lines.append((reading, 1))
     return lines
 
 
-def alike(reading: p.Reading) -> tuple[object, ...]:
-    """What two readings share that are told in one line."""
+def grouping_key(reading: p.Reading) -> tuple[object, ...]:
+    """Returns what equal readings share: worker, purpose, fields, outcome and day."""
     return (
         reading.organization_id,
         reading.actor_id,
@@ -183,31 +196,31 @@ def alike(reading: p.Reading) -> tuple[object, ...]:
 
 @pages.get("/people/<identifier>/readings", access.SENDERS)
 def looked(identifier: str) -> str:
-    """Who looked at her file, all of it, page by page.
+    """Shows who has read the file or tried to, page by page.
 
-    The file itself is not asked for: that would be a look.
+    The file itself is not fetched: that would be another reading.
     """
-    asked = p.ListReadingsRequest(
+    readings_request = p.ListReadingsRequest(
         person_id=identifier, page_size=200, page_token=request.args.get("page", "")
     )
-    answer = clients().people.ListReadings(asked)
-    seen = names.names(
-        {one.organization_id for one in answer.readings},
+    answer = clients().people.ListReadings(readings_request)
+    display_names = names.names(
+        {reading.organization_id for reading in answer.readings},
         (),
-        {one.actor_id for one in answer.readings},
+        {reading.actor_id for reading in answer.readings},
     )
     return render_template(
         "readings.html",
         identifier=identifier,
-        readings=together(answer.readings),
+        readings=grouped(answer.readings),
         next_page=answer.next_page_token,
-        names=seen,
+        names=display_names,
     )
 
 
 @pages.post("/people/<identifier>/open", access.SENDERS, again=partial(render, part="open"))
 def open_identity(identifier: str) -> str:
-    """Opens the chosen groups for a purpose; shown in this answer only."""
+    """Opens the chosen field groups of the identity; they are shown in this answer only."""
     return render(
         {},
         identifier,
@@ -223,16 +236,17 @@ def open_identity(identifier: str) -> str:
     then="people.show",
 )
 def update(identifier: str) -> None:
-    """Completes the sealed part; what is left empty stays as it is."""
-    question = forms.filled(p.UpdateIdentityRequest(id=identifier))
-    question.identity.SetInParent()
-    clients().people.UpdateIdentity(question)
+    """Adds to or corrects the sealed data; a field left empty keeps its stored value."""
+    update_request = forms.filled(p.UpdateIdentityRequest(id=identifier))
+    update_request.identity.SetInParent()
+    clients().people.UpdateIdentity(update_request)
 
 
 @pages.post("/people/<identifier>/safe-contact/open", access.SENDERS)
 def open_safe_contact(identifier: str) -> str:
-    """Opens how she may be called, to read or to change it; shown in this answer only, and on
-    record.
+    """Opens the safe-contact plan, to read or change it.
+
+    It is shown in this answer only, and the reading is on record.
     """
     return render({}, identifier, plan_opened=True)
 
@@ -244,7 +258,7 @@ def open_safe_contact(identifier: str) -> str:
     then="people.show",
 )
 def safe_contact(identifier: str) -> None:
-    """Says how she may be contacted."""
+    """Saves the safe-contact plan."""
     forms.refuse(person_form.missing())
     clients().people.SetSafeContact(forms.filled(p.SetSafeContactRequest(id=identifier)))
 
@@ -257,9 +271,9 @@ def safe_contact(identifier: str) -> None:
     done="receipts_withdrawn",
 )
 def withdraw_all(identifier: str) -> None:
-    """Withdraws all that is in force, on her word.
+    """Withdraws all consents in force, at the person's request.
 
-    Sent again after it broke off, it goes on with those that are left.
+    If it fails midway, sending the form again withdraws the remaining consents.
     """
     request_id = forms.request_id()
     for receipt in (
@@ -282,12 +296,12 @@ def begin_plan(identifier: str) -> Response:
 
 @pages.get("/people/receipts/<receipt>", access.SENDERS)
 def receipt(receipt: str) -> str:
-    """One receipt, to read and to print."""
+    """Shows one receipt, to read and print."""
     return show_receipt({}, receipt)
 
 
 def show_receipt(errors: dict[str, str], receipt: str) -> str:
-    """The page; whether a second person is asked for depends on who reads it."""
+    """Renders the page. It asks for a confirmation only if the reader can be the second person."""
     shown = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
     needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
     withdrawn = bool(i18n.moment(shown.withdraw_time))
@@ -320,7 +334,7 @@ def show_receipt(errors: dict[str, str], receipt: str) -> str:
     done="receipt_confirmed",
 )
 def confirm(receipt: str) -> None:
-    """Agrees, as a second person, to what was decided for a child, or given in an adult's place."""
+    """Confirms, as the second person, what was decided for a child or given for an adult."""
     clients().people.ConfirmReceipt(
         p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id())
     )
@@ -328,7 +342,7 @@ def confirm(receipt: str) -> None:
 
 @pages.post("/people/receipts/<receipt>/withdraw", access.SENDERS)
 def withdraw(receipt: str) -> Response:
-    """Withdraws a consent on her word; access ends at once."""
+    """Withdraws a consent at the person's request. Access ends at once."""
     answer = clients().people.WithdrawReceipt(
         p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id())
     )

@@ -1,4 +1,4 @@
-"""A plan: the steps of a pathway as they stand for one person, and what can be said of each."""
+"""A plan: the steps of a pathway as they stand for one person, and the changes to each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,8 +33,9 @@ ICONS = {
 
 @dataclass(frozen=True)
 class Line:
-    """A step with how it stands, its time, what it waits for, and the referrals that stand or could
-    stand for it.
+    """A step with its state, its deadline and the steps that it waits for.
+
+    `referral` is the one that stands for the step, `candidates` are those that could.
     """
 
     step: pb.PathwayStep
@@ -47,28 +48,34 @@ class Line:
 
     @property
     def settled(self) -> bool:
-        """Nothing more is done for it."""
+        """Returns whether nothing more has to be done for the step."""
         return self.standing.state in SETTLED
 
     @property
     def ahead(self) -> bool:
-        """Whom she comes to is asked before she leaves."""
+        """Returns whether the step is at her arrival, so that its service is asked in advance."""
         return self.step.leg == r.LEG_KIND_ARRIVAL
 
     @property
     def by_us(self) -> bool:
-        """Mostly done by who holds the file, so that nobody else is asked first."""
+        """Returns whether the holder of the file usually does the step.
+
+        Nobody else is asked first then.
+        """
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 
 
 @pages.get("/plans/<identifier>", access.SENDERS)
 def show(identifier: str) -> str:
-    """The plan."""
+    """Shows the plan."""
     return render({}, identifier)
 
 
 def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
-    """The page, with the step, or the part of it, that came back with problems."""
+    """Renders the page.
+
+    `key` is the step, or the part of the page, that came back with problems.
+    """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
     asked = {
@@ -102,7 +109,7 @@ def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
 
 
 def lines_of(plan: pb.Plan, asked: Mapping[str, r.Referral]) -> list[Line]:
-    """The steps in their order."""
+    """Returns the steps in their order."""
     called = {step.key: names.called(step.names) for step in plan.pathway.steps}
     standing = {step.key: step for step in plan.steps}
     closed = i18n.moment(plan.close_time)
@@ -131,8 +138,9 @@ def lines_of(plan: pb.Plan, asked: Mapping[str, r.Referral]) -> list[Line]:
 
 
 def candidates(step: pb.PathwayStep, asked: Mapping[str, r.Referral]) -> list[tuple[str, str]]:
-    """Referrals of hers that could stand for a step: alive, or closed with help; those for the same
-    need first.
+    """Returns her referrals that could stand for a step: live, or closed with help.
+
+    Those for the same need come first.
     """
     possible = [
         one for one in asked.values() if one.live or one.state in (r.STATE_DRAFT, r.STATE_CLOSED)
@@ -148,9 +156,10 @@ def candidates(step: pb.PathwayStep, asked: Mapping[str, r.Referral]) -> list[tu
 
 @pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=render)
 def update(identifier: str, key: str) -> Response:
-    """Says how a step stands.
+    """Saves the state of a step.
 
-    A reason goes with «not needed» only, a referral with «referred», whatever else the form holds.
+    A reason is stored with "not needed" only, and a referral with "referred" only, whatever else
+    the form holds.
     """
     question = forms.filled(pb.UpdatePlanStepRequest(id=identifier, step_key=key))
     if question.state != pb.PLAN_STEP_STATE_NOT_NEEDED:
@@ -163,8 +172,9 @@ def update(identifier: str, key: str) -> Response:
 
 @pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=render)
 def refer(identifier: str, key: str) -> Response:
-    """A draft for this person and the need of this step, which stands for it from now on; then its
-    first question that is open.
+    """Creates a draft for this person and the need of this step, and opens its first question.
+
+    From then on the draft stands for the step.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     need = next((step.need_code for step in plan.pathway.steps if step.key == key), "")
@@ -189,7 +199,7 @@ def refer(identifier: str, key: str) -> Response:
     "/plans/<identifier>/move", access.SENDERS, again=partial(render, key="move"), then="plans.show"
 )
 def move(identifier: str) -> None:
-    """To the newest version."""
+    """Moves the plan to the newest version of its pathway."""
     clients().plans.MovePlan(forms.filled(pb.MovePlanRequest(id=identifier)))
 
 
@@ -200,5 +210,5 @@ def move(identifier: str) -> None:
     then="plans.show",
 )
 def close(identifier: str) -> None:
-    """Ends it."""
+    """Closes the plan."""
     clients().plans.ClosePlan(forms.filled(pb.ClosePlanRequest(id=identifier)))

@@ -1,5 +1,6 @@
-"""Where somebody goes on who proved again who she is, and the way to her organisation's provider
-for it (services/gateway/site/shell/proof.py).
+"""The way on after a step-up, and the way to her organisation's provider for one.
+
+The step-up itself is in services/gateway/site/shell/proof.py.
 """
 
 from flask import redirect, request
@@ -22,13 +23,13 @@ pages = access.Pages("proof")
 
 @pages.post("/account/proof", access.EVERYONE)
 def go_on() -> Response:
-    """Opens the page that asked for it; the proof has been looked at before."""
+    """Opens the page that required the step-up; the guard has checked the proof before."""
     return redirect(safe_target(request.form.get("to", "")), 303)
 
 
 @pages.get("/account/proof/provider", access.EVERYONE)
 def leave_for_provider() -> Response:
-    """Leads to the provider, which asks her again who she is."""
+    """Redirects to the provider, which asks her to sign in again."""
     begun = clients().accounts.BeginProof(pb.BeginProofRequest())
     if not begun.authorization_url:
         raise NotFound

@@ -1,5 +1,7 @@
-"""Referrals: the list, and one referral with what to do next, its history, the person behind the
-seal, and whether its notices arrived.
+"""Referrals: the list, and the page of one referral.
+
+The page shows the next step, the history, the person's sealed data, and whether the notices
+arrived.
 """
 
 from dataclasses import dataclass, field
@@ -26,18 +28,18 @@ from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral")
-# what such an access opens beside the notes, which are in the history
+# opened by an emergency access, beside the notes, which are in the history
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})
-# of these an override opens her first name and her plan until a second person has agreed
+# An override opens of these groups her first name and her plan until a second person has agreed.
 UNCONFIRMED = frozenset({"identity", "contact"})
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
-)  # the first is shown when none was asked for
+)  # the first is the default
 
 
 @dataclass
 class Filled:
-    """A form that came back: which step, what was wrong, what had been written."""
+    """A form that came back: its step, its problems, and data that were opened."""
 
     verb: str = ""
     errors: dict[str, str] = field(default_factory=dict)
@@ -48,8 +50,9 @@ class Filled:
 
 @pages.get("/referrals", access.EVERYONE, navigation=N_("Remisiones"))
 def listing() -> str:
-    """All referrals of this desk, or of the network for a coordinator, with filters that stay in
-    the address: codes only.
+    """Shows all referrals of this desk, or of the network for a coordinator.
+
+    The filters stand in the address, as codes only.
     """
     me = session.me()
     desk = me.may("worker", "operator", "manager")
@@ -98,10 +101,10 @@ def listing() -> str:
 
 @pages.get("/referrals/<identifier>", access.EVERYONE)
 def show(identifier: str) -> str | tuple[str, int]:
-    """One referral.
+    """Shows one referral.
 
-    A page that asks by itself and has this version gets nothing: its notes would be opened, on
-    record, though nobody looked anew.
+    If a page asks by itself and has this version, it gets nothing: its notes would be opened, on
+    record, though nobody looked again.
     """
     referral = referrals.fetch(identifier)
     if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
@@ -110,12 +113,12 @@ def show(identifier: str) -> str | tuple[str, int]:
 
 
 def version(referral: r.Referral) -> str:
-    """That of what the page shows: its own, and how the legs beside it stand."""
+    """Returns the version of the page: that of the referral, and the states of its legs."""
     return referral.etag + "".join(f".{leg.state}{leg.settled:d}" for leg in referral.legs)
 
 
 def render(referral: r.Referral, filled: Filled) -> str:
-    """The page, with a form that came back where there is one."""
+    """Renders the page, with the form that came back, if any."""
     events = history(referral)
     notices = notices_of(referral)
     seen = names.names(
@@ -164,21 +167,23 @@ def render(referral: r.Referral, filled: Filled) -> str:
 
 
 def is_on_probation(seen: names.Names) -> bool:
-    """Whether the reader's organisation may not open anybody yet; it is one of the two of the
-    page.
+    """Returns whether the reader's organisation may not open any data yet.
+
+    It is one of the two organisations of the page.
     """
     own = seen.organizations.get(session.me().organization_id)
     return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
 
 
 def may_open() -> bool:
-    """Who works with people; who steers or checks the network never does."""
+    """Returns whether the reader works with people. Coordinators and auditors never do."""
     return session.me().may("worker", "operator") and not session.me().may("coordinator", "auditor")
 
 
 def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
-    """How she may be called, for whoever may call her; else why that is not said, where it is good
-    to know.
+    """Returns the safe-contact plan for a reader who may call her.
+
+    If it can't be shown, returns None and the reason, if the reason is worth showing.
     """
     if filled.plan or not (referral.live and referral.person_id):
         return filled.plan, ""
@@ -191,10 +196,12 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
 
 
 def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
-    """The field groups that this reader may open now, and on what: of one's own file all, of
-    another's what the receipt names. The service decides again.
+    """Returns the field groups that this reader may open now, and the basis.
+
+    All groups of the own file can be opened; of another's file, those that the receipt names. The
+    service decides again.
     """
-    # those are in the history
+    # the notes are in the history
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]
     if not may_open():
         return [], ""
@@ -220,7 +227,7 @@ def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
 
 
 def basis_of(receipt: p.Receipt) -> str:
-    """On what the receiver opens her data: a code of the table open_basis."""
+    """Returns the basis on which the receiver opens her data: a code of the table open_basis."""
     if not receipt.live:
         return "emergency"
     if receipt.reason_code:
@@ -229,7 +236,7 @@ def basis_of(receipt: p.Receipt) -> str:
 
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
-    """What an emergency access of this reader opens now."""
+    """Returns the field groups that an emergency access of this reader opens now."""
     question = em.ListEmergenciesRequest(referral_id=referral.id)
     emergencies = lists.all_of(
         clients().emergencies.ListEmergencies, question, lambda answer: answer.emergencies
@@ -242,9 +249,9 @@ def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
 
 
 def history(referral: r.Referral) -> list[r.ReferralEvent]:
-    """What happened, newest first.
+    """Returns the events, the newest first.
 
-    How a draft was filled in step by step is nobody's news, once it was sent.
+    The steps of filling in a draft are left out, once it was sent.
     """
     events = (
         clients()
@@ -256,7 +263,10 @@ def history(referral: r.Referral) -> list[r.ReferralEvent]:
 
 
 def notices_of(referral: r.Referral) -> list[Notice]:
-    """How its notices were delivered; a page is not lost because that can't be said just now."""
+    """Returns the deliveries of the notices; none if the service refuses.
+
+    The page is worth showing without them.
+    """
     try:
         return list(
             clients().notifications.ListNotices(ListNoticesRequest(referral_id=referral.id)).notices
@@ -266,15 +276,16 @@ def notices_of(referral: r.Referral) -> list[Notice]:
 
 
 def group_needs(code: str) -> list[tuple[str, str]]:
-    """The needs of the same group, for what was delivered."""
+    """Returns the needs of the same group, to record the help that was given."""
     group = code.partition(".")[0]
     needs = next((children for known, _name, children in names.needs() if known == group), [])
     return needs or [(code, names.need(code))]
 
 
 def colleagues() -> list[tuple[str, str]]:
-    """The others at work in the reader's organisation, for who may assign work to them: whoever
-    manages it.
+    """Returns the other active workers, for a manager; none for any other reader.
+
+    Only managers may assign work to them.
     """
     me = session.me()
     if not me.may("manager"):
@@ -288,7 +299,7 @@ def colleagues() -> list[tuple[str, str]]:
 
 
 def again(errors: dict[str, str], identifier: str, verb: str) -> str:
-    """The page with a step, or another part of it, that came back."""
+    """Renders the page with a step, or another part of it, that came back."""
     return render(referrals.fetch(identifier), Filled(verb, errors))
 
 
@@ -300,7 +311,7 @@ def act(identifier: str, verb: str) -> Response:
         abort(404)
     forms.refuse(form.missing())
     taken: r.Referral = getattr(clients().referrals, form.rpc.name)(form.request(id=identifier))
-    # on with it while she is at it
+    # a worker goes straight on to the following referral
     if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):
         return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
     if forms.text("back") == "today":
@@ -310,8 +321,9 @@ def act(identifier: str, verb: str) -> Response:
 
 @pages.post("/referrals/<identifier>/open", access.CARE, again=partial(again, verb="open"))
 def open_person(identifier: str) -> str:
-    """Opens what the receipt allows, for a purpose; the answer to this form is the only place where
-    it is shown.
+    """Opens the data that the receipt allows, for a purpose.
+
+    They are shown in the answer to this form and nowhere else.
     """
     referral = referrals.fetch(identifier)
     groups = [
@@ -331,13 +343,15 @@ def open_person(identifier: str) -> str:
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
 def open_address(identifier: str) -> str | tuple[str, int]:
-    """Opens where the confidential service that accepted her is; shown in this answer only, and on
-    record.
+    """Opens the address of the confidential service that accepted her.
+
+    It is shown in this answer only, and the reading is on record.
     """
     referral = referrals.fetch(identifier)
     try:
         opened = clients().locations.OpenAddress(lo.OpenAddressRequest(referral_id=identifier))
-    except NotFound:  # nothing is kept there, or that it was accepted is not heard of yet
+    # no address is stored, or the directory does not know yet that the service accepted
+    except NotFound:
         problem = _(
             "El servicio no ha guardado aquí su dirección. Si acaba de aceptar, pruebe otra vez en"
             " un momento; si no, pídasela."
@@ -350,8 +364,9 @@ def open_address(identifier: str) -> str | tuple[str, int]:
     "/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency")
 )
 def open_in_emergency(identifier: str) -> Response:
-    """Opens her for an hour without a consent; told at once to whoever holds her file and to the
-    coordination.
+    """Opens her data for an hour without a consent.
+
+    The holder of her file and the coordinators are notified at once.
     """
     clients().emergencies.OpenInEmergency(
         forms.filled(em.OpenInEmergencyRequest(referral_id=identifier))
@@ -367,7 +382,10 @@ def open_in_emergency(identifier: str) -> Response:
     again=partial(again, verb="safe_contact"),
 )
 def open_safe_contact(identifier: str) -> str:
-    """Opens how she may be called; shown in this answer only, and on record."""
+    """Opens the safe-contact plan.
+
+    It is shown in this answer only, and the reading is on record.
+    """
     referral = referrals.fetch(identifier)
     return render(
         referral,

@@ -1,8 +1,8 @@
-"""One search for workers: a referral by its code, a file of one's own organisation by a name, and
-what became of a caller by her reference and PIN.
+"""One search for workers: referrals by code, files by name, and requests by reference.
 
-What is searched for travels in forms only: it stands in no address. What is another's is not found,
-like what is not there.
+Files are those of the own organisation; a request also needs the caller's PIN. The search term
+travels in forms only and stands in no address. Entries of other organisations are not found, like
+those that do not exist.
 """
 
 from dataclasses import dataclass, field
@@ -25,9 +25,10 @@ pages = access.Pages("search")
 
 @dataclass
 class Results:
-    """What came of a search.
+    """The result of a search.
 
-    `reference`: it may be one, so the PIN is asked for; `problem`: why names were not looked for.
+    `reference`: the term may be a reference, so the page asks for the PIN. `problem`: the reason
+    why no names were searched.
     """
 
     referrals: list[r.Referral] = field(default_factory=list)
@@ -39,7 +40,7 @@ class Results:
 
 @pages.get("/search", access.EVERYONE)
 def form() -> str:
-    """The empty form."""
+    """Shows the empty form."""
     return render("", None)
 
 
@@ -51,9 +52,10 @@ def render(
     reference: str = "",
     problem: str = "",
 ) -> str:
-    """The page; `results` is None before something was searched for.
+    """Renders the page.
 
-    `reference`: the PIN of it is asked for, again if there is a `problem`.
+    `results` is None before a search. The page asks for the PIN of `reference`; `problem` is that
+    of the last attempt.
     """
     seen = names.names_of(results.referrals if results else [])
     return render_template(
@@ -69,7 +71,7 @@ def render(
 
 @pages.post("/search", access.EVERYONE)
 def find() -> access.Answer:
-    """Goes to the one referral with this code, else shows what there is."""
+    """Redirects to the only referral with this code, else shows the results."""
     said = forms.text("q")
     if not said:
         return render(said, None, {"q": words.violation("required", "q")}), 422
@@ -87,7 +89,10 @@ def find() -> access.Answer:
 
 
 def by_code(code: str) -> list[r.Referral]:
-    """One's own referrals with this code; for who oversees the network all but drafts."""
+    """Returns the own referrals with this code.
+
+    Coordinators and auditors also get those of the network, except drafts.
+    """
     boxes = [r.BOX_MINE, *([r.BOX_NETWORK] if session.me().may("coordinator", "auditor") else [])]
     referrals: dict[str, r.Referral] = {}
     for box in boxes:
@@ -102,8 +107,8 @@ def by_code(code: str) -> list[r.Referral]:
 
 
 def look_for_people(name: str, results: Results) -> None:
-    """Files of one's own organisation by a name."""
-    if session.me().may("coordinator", "auditor"):  # who never hears who somebody is
+    """Searches files of the own organisation by a name."""
+    if session.me().may("coordinator", "auditor"):  # they never learn a person's identity
         return
     try:
         answer = clients().people.SearchPeople(p.SearchPeopleRequest(name=name))
@@ -119,14 +124,17 @@ def look_for_people(name: str, results: Results) -> None:
 
 @pages.post("/search/status", access.SENDERS)
 def status() -> Response | tuple[str, int]:
-    """How things stand for a caller who says her reference and PIN, as she would see it; for an
-    operator of her line with the way to the contact.
+    """Shows the state of a request to a worker whom the caller gives reference and PIN.
+
+    It is shown as the caller would see it. For an operator of the caller's line it has a link to
+    the contact.
     """
     contact_ids = list[str]()
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        # The contact first: what strangers guessed wrong does not count at a line, from whose
-        # device she may ask then.
+        # The contact comes first: strangers' wrong guesses do not count at a line, and after it the
+        # request may be read from the line's device.
+        # line's device counts as hers.
         contact_ids.append(contact_of(reference, pin))
         return references.ask_status(reference, pin)
 
@@ -138,7 +146,7 @@ def status() -> Response | tuple[str, int]:
 
 
 def contact_of(reference: str, pin: str) -> str:
-    """The contact of this reference, if it is the reader's line's."""
+    """Returns the id of the contact of this reference; "" if it is not of the reader's line."""
     if not session.me().may(*access.LINE):
         return ""
     try:

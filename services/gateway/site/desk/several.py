@@ -1,7 +1,7 @@
 """One step for several referrals at once.
 
-Each is asked for by itself, on the version that was seen, and what became of each is said: no row
-is lost in a sum.
+The step is taken for each referral by itself, on the version that the list showed. The page shows
+the result of each: no row is lost in a sum.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,21 +37,26 @@ MOST = 50  # a page of a list
 
 @dataclass(frozen=True)
 class Chosen:
-    """A row that was ticked: the referral, and the version that the list showed."""
+    """A ticked row: the referral, and the version that the list showed."""
 
     id: str
     etag: str
 
     @property
     def request_id(self) -> str:
-        """The same for each time this form is sent, another for each row of it."""
+        """Returns the request id of the row.
+
+        It is the same each time this form is sent, and differs by row.
+        """
         return f"{forms.request_id()}-{self.id}"
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one: `why` it was not done, empty if it was; the referral as it is now, None
-    if that can't be had.
+    """The result of one referral.
+
+    `why` is the reason if the step was not taken, else empty; the referral is as it is now, None if
+    it can't be read.
     """
 
     id: str
@@ -60,17 +65,17 @@ class Done:
 
 
 def chosen() -> list[Chosen]:
-    """The rows of the form, each once; or the one whose own button was pressed."""
+    """Returns the rows of the form, each once; or only the row whose own button was pressed."""
     ticked = [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
     rows = [Chosen(*each.partition(":")[::2]) for each in dict.fromkeys(ticked)]
     return [row for row in rows if row.id and row.etag][:MOST]
 
 
 def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[Done]:
-    """Takes the step for one after another; a no to one keeps no other from it.
+    """Takes the step for one referral after another.
 
-    When the session ends meanwhile the form is offered again behind the sign-in, and by its request
-    ids nothing is done twice.
+    A refusal of one does not stop the others. If the session ends meanwhile, the form is offered
+    again after the sign-in; its request ids prevent that a step is taken twice.
     """
     done = list[Done]()
     for row in rows:
@@ -84,7 +89,10 @@ def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[D
 
 
 def now(identifier: str) -> r.Referral | None:
-    """How a referral stands that was not moved; what is said of it is worth showing without."""
+    """Returns a referral whose step was refused, as it is now.
+
+    Returns None if it can't be read: the result is worth showing without it.
+    """
     try:
         return referrals.fetch(identifier)
     except (Refusal, ServiceFault):
@@ -92,7 +100,7 @@ def now(identifier: str) -> r.Referral | None:
 
 
 def reason(error: Exception) -> str:
-    """Why one was not done, and what to do."""
+    """Returns the reason for a failure in words, and what to do."""
     match error:
         case Stale():
             return _("Cambió mientras tanto. Mire cómo está y decida de nuevo.")
@@ -112,11 +120,11 @@ def reason(error: Exception) -> str:
 
 
 def said(step: str, done: list[Done], back: str) -> str:
-    """The page that says what became of each, those that were not done first."""
+    """Renders the page with the result of each referral; failures come first."""
     try:
         known = names.names_of(one.referral for one in done if one.referral is not None)
     except (Unavailable, ServiceFault):
-        known = names.Names()  # what was done is said without them
+        known = names.Names()  # the results are shown without names
     listed = sorted(done, key=lambda one: not one.why)
     return render_template(
         "several.html",
@@ -130,7 +138,7 @@ def said(step: str, done: list[Done], back: str) -> str:
 
 @pages.post("/board/several", access.NETWORK)
 def board() -> Response | str:
-    """Reminds at once; of those that are to be asked of another service each is chosen first."""
+    """Sends reminders at once; for re-routing, first lets the coordinator choose services."""
     rows = chosen()
     if not rows:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
@@ -146,7 +154,7 @@ def board() -> Response | str:
 
 
 def choose(rows: list[Chosen]) -> str:
-    """For each the services that may fit, the best first; nothing is done yet."""
+    """Shows for each referral the services that may fit, the best first. Nothing is changed yet."""
     referrals = [referral for row in rows if (referral := now(row.id)) is not None]
     offers = {
         referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else []
@@ -159,7 +167,7 @@ def choose(rows: list[Chosen]) -> str:
 
 @pages.post("/board/several/reroute", access.NETWORK)
 def reroute() -> Response | str:
-    """Asks another service for each for which one was chosen."""
+    """Re-routes each referral for which a service was chosen."""
     services = {row.id: forms.text(f"service.{row.id}") for row in chosen()}
     rows = [row for row in chosen() if services[row.id]]
     if not rows:
@@ -176,7 +184,10 @@ def reroute() -> Response | str:
 
 @pages.post("/referrals/assign", access.MANAGERS)
 def assign() -> Response | str:
-    """Has one worker of the reader's organisation answer for what it received, or its desk."""
+    """Makes one worker responsible for received referrals, or the desk.
+
+    The worker belongs to the reader's organisation.
+    """
     rows, worker = chosen(), forms.text("responsible_worker_id")
     if not rows:
         return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)

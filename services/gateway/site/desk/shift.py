@@ -1,5 +1,6 @@
-"""What one shift hands to the next: all that is open on the line on one sheet, and who took it over
-when.
+"""The hand-over of a shift: everything open on the line on one sheet.
+
+It also shows who took the line over, and when.
 """
 
 from flask import render_template
@@ -17,7 +18,7 @@ pages = access.Pages("shift")
 
 @pages.get("/line/shift", access.LINE)
 def sheet() -> str:
-    """The sheet."""
+    """Shows the sheet."""
     question = r.ListReferralsRequest(filter=referrals.turn_of(r.BOX_MINE))
     waiting = lists.all_of(
         clients().referrals.ListReferrals, question, lambda answer: answer.referrals
@@ -38,5 +39,5 @@ def sheet() -> str:
 
 @pages.post("/line/shift", access.LINE, then="shift.sheet")
 def take_over() -> None:
-    """The reader has the next shift."""
+    """Records that the reader takes over the line."""
     clients().contacts.TakeOverLine(c.TakeOverLineRequest(request_id=forms.request_id()))

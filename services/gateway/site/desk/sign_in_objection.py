@@ -12,12 +12,12 @@ pages = access.Pages("sign_in_objection")
 
 @pages.get("/sign-in-provider", access.MANAGERS)
 def show() -> str:
-    """Where a letter leads that says that a provider is proposed for one's own organisation."""
+    """Shows the page to which the notice of a proposed provider leads."""
     return render({})
 
 
 def render(errors: dict[str, str]) -> str:
-    """The page, with what was wrong."""
+    """Renders the page, with the problems of the form."""
     return render_template("sign_in_provider_objection.html", errors=errors)
 
 
@@ -29,7 +29,7 @@ def render(errors: dict[str, str]) -> str:
     done="objected",
 )
 def object_to_it() -> None:
-    """Drops what is proposed."""
+    """Drops the proposal."""
     clients().members.ObjectToSignInProvider(
         m.ObjectToSignInProviderRequest(request_id=forms.request_id())
     )

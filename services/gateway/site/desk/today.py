@@ -1,5 +1,6 @@
-"""Today, the start: what needs this reader now, in groups by the clock, under four numbers each of
-which opens exactly the rows it counts.
+"""Today, the start page: the work that needs this reader now, ordered by deadline.
+
+Above the rows stand four numbers. Each number opens exactly the rows that it counts.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,8 +29,10 @@ HOUR = timedelta(hours=1)
 
 
 def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
-    """The filter behind one of the numbers: of a desk what waits for it, in the network whatever
-    lives; None where there is no such number.
+    """Returns the filter behind one of the numbers; None for an unknown number.
+
+    The filter of a desk finds the referrals that wait for the desk, that of the network all live
+    ones.
     """
     mine = box != r.BOX_NETWORK
     return {
@@ -42,8 +45,9 @@ def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
 
 
 def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
-    """Referrals that came back without help and still wait for another service: the most urgent
-    first, of those the nearest deadline.
+    """Returns referrals that came back without help and still wait for another service.
+
+    The most urgent come first, and of equal urgency those with the nearest deadline.
     """
     unanswered = r.ReferralFilter(box=box, unanswered=True)
     rows = lists.all_of(
@@ -58,8 +62,10 @@ def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
 
 
 def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:
-    """What can't wait: due within the hour, or past due where a life may hang on it; and the
-    others.
+    """Splits the rows into those that can't wait and the others.
+
+    A row can't wait if it is due within the hour, or overdue with an urgency at which a life may
+    depend on it.
     """
     now, later, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
     for row in rows:
@@ -74,9 +80,10 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
 
 
 def counted(**wanted: Any) -> r.CountReferralsResponse:
-    """The numbers of what a filter finds.
+    """Returns the numbers of the referrals that a filter finds.
 
-    Always one for what is not over: what is grows for ever, and is not looked at here.
+    The filter always excludes referrals that are over: their number grows for ever, and the page
+    does not use it.
     """
     return clients().referrals.CountReferrals(
         r.CountReferralsRequest(filter=r.ReferralFilter(**wanted))
@@ -84,7 +91,7 @@ def counted(**wanted: Any) -> r.CountReferralsResponse:
 
 
 def beds() -> list[d.Service]:
-    """The services of the reader's organisation that say how many beds they have."""
+    """Returns the services of the reader's organisation that count beds."""
     if not session.me().may("worker", "manager"):
         return []
     return [
@@ -96,8 +103,9 @@ def beds() -> list[d.Service]:
 
 @dataclass(frozen=True)
 class Others:
-    """What waits for this desk and is no referral: contacts and calls of the line, enquiries, late
-    steps of plans.
+    """The entries that wait for this desk beside its referrals.
+
+    These are contacts and calls of the line, enquiries, and late steps of plans.
     """
 
     contacts: lists.Listed[c.Contact] = field(default_factory=lists.Listed)
@@ -107,7 +115,7 @@ class Others:
     overdue: lists.Listed[pb.LateStep] = field(default_factory=lists.Listed)
 
     def of(self, show: str) -> "Others":
-        """Returns those that one of the numbers counts: its own word is about them, too."""
+        """Returns the rows that one of the numbers counts, as for referrals."""
         if not show:
             return self
         if show not in ("late", "soon"):
@@ -140,7 +148,10 @@ def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], b
 
 
 def others() -> Others:
-    """What waits for the reader's desk beside its referrals, as far as it is hers to see."""
+    """Returns the entries that wait for the reader's desk beside its referrals.
+
+    Entries that she may not see are left out.
+    """
     me = session.me()
     at_line, desk = me.may("operator"), me.may("worker", "operator")
     return Others(
@@ -158,7 +169,7 @@ def others() -> Others:
 
 @pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
 def today() -> str:
-    """The page. A coordinator without a desk of her own sees the whole network, by codes."""
+    """Shows the page. A coordinator without a desk of her own sees the whole network, by codes."""
     me = session.me()
     box = r.BOX_MINE if me.may("worker", "operator", "manager") else r.BOX_NETWORK
     show = request.args.get("show", "")
@@ -170,7 +181,7 @@ def today() -> str:
     )
     network = box == r.BOX_NETWORK
     live_counts = counted(box=box, live=True)
-    # of a desk only what is its own turn
+    # of a desk only the referrals that wait for it
     counts = counted(box=box, pressing=network, waiting_for_me=not network)
     watched = not show and (me.may("worker", "operator") or network)
     unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []

@@ -1,9 +1,8 @@
-"""Systems: the manager's webhooks, what was delivered to them by the hour, and each delivery as it
-was sent.
+"""Systems: the manager's webhooks, their deliveries by the hour, and each delivery.
 
-A delivery's page shows the signature, too. It is made of what the page shows and of a secret that
-this organisation has, so it tells its manager nothing new; to anybody else it would be good for
-five minutes, at an endpoint that has had that delivery already.
+The page of a delivery also shows its signature. The signature is made from the page's content and
+from a secret of this organisation, so its manager learns nothing new. For anybody else it would be
+valid for five minutes, at an endpoint that already has that delivery.
 """
 
 import shlex
@@ -21,18 +20,18 @@ from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access
 
 pages = access.Pages("webhooks")
-# of the headers in a line for curl: it would print what is compressed as it comes
+# headers left out of the curl line; with accept-encoding curl would print compressed bytes
 NOT_REPEATED = {"connection", "accept-encoding"}
 
 
 @pages.get("/webhooks", access.MANAGERS, navigation=N_("Sistemas"), section="organization")
 def listing() -> str:
-    """All endpoints."""
+    """Shows all endpoints."""
     return render({})
 
 
 def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = None) -> str:
-    """The list; right after one was added, with its secret."""
+    """Renders the list. `created` is an endpoint just added, with its secret."""
     webhooks = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
     return render_template(
         "webhooks.html",
@@ -45,7 +44,7 @@ def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = Non
 
 
 def days(identifier: str = "") -> dict[str, pictures.Day]:
-    """The last 24 hours of all endpoints that were sent something, or of one, in one question."""
+    """Returns the last 24 hours of one endpoint, or of all with deliveries, in one call."""
     counted: dict[str, list[n.DeliveryHour]] = {identifier: []} if identifier else {}
     for hour in (
         clients()
@@ -57,7 +56,7 @@ def days(identifier: str = "") -> dict[str, pictures.Day]:
 
 
 def kinds() -> list[tuple[str, str]]:
-    """What an endpoint may be told of, with its words: the contract's list."""
+    """Returns the kinds of events for an endpoint, with their words, from the contract."""
     return [
         (kind, words.word("notice", kind))
         for kind in (name.lower() for name in wire.names(told_pb2.ToldKind).values())
@@ -79,12 +78,12 @@ def create() -> str:
 
 @pages.get("/webhooks/<identifier>", access.MANAGERS)
 def show(identifier: str) -> str:
-    """One endpoint and its deliveries."""
+    """Shows one endpoint and its deliveries."""
     return render_one({}, identifier)
 
 
 def render_one(errors: dict[str, str], identifier: str, secret: str = "") -> str:
-    """Its page; right after the secret was exchanged, with the new one."""
+    """Renders the page of an endpoint. `secret` is the new one, right after the exchange."""
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
     answer = clients().webhooks.ListDeliveries(
         n.ListDeliveriesRequest(
@@ -115,7 +114,7 @@ def rotate(identifier: str) -> str:
 
 @pages.get("/webhooks/<identifier>/deliveries/<delivery>", access.MANAGERS)
 def delivery(identifier: str, delivery: str) -> str:
-    """One delivery: what was sent, when, and what came of it."""
+    """Shows one delivery: its content, its time and its result."""
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
     shown = clients().webhooks.GetDelivery(n.GetDeliveryRequest(id=delivery, webhook_id=identifier))
     return render_template(
@@ -124,9 +123,9 @@ def delivery(identifier: str, delivery: str) -> str:
 
 
 def curl(url: str, sent: n.DeliveryContent) -> str:
-    """The last attempt as a line for a shell; empty where none is known.
+    """Returns the last attempt as a line for a shell; "" if there is none.
 
-    Each part is quoted: the address is what somebody entered.
+    Each part is quoted, because somebody typed the address.
     """
     if not sent.attempts:
         return ""
@@ -153,7 +152,7 @@ def test(identifier: str) -> None:
 
 @pages.post("/webhooks/<identifier>/switch", access.MANAGERS, then="webhooks.show")
 def switch(identifier: str) -> None:
-    """On or off."""
+    """Turns an endpoint on or off."""
     changed = n.Webhook(id=identifier, etag=forms.etag(), enabled=forms.flag("enabled"))
     clients().webhooks.UpdateWebhook(
         n.UpdateWebhookRequest(
@@ -166,7 +165,7 @@ def switch(identifier: str) -> None:
     "/webhooks/<identifier>/remove", access.MANAGERS, then="webhooks.listing", done="removed"
 )
 def remove(identifier: str) -> None:
-    """Takes the endpoint away."""
+    """Deletes an endpoint."""
     clients().webhooks.DeleteWebhook(
         n.DeleteWebhookRequest(id=identifier, request_id=forms.request_id())
     )

@@ -1,1 +1,1 @@
-"""Languages, times and words as the reader has them."""
+"""Languages, times and words for the reader."""

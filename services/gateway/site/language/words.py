@@ -1,8 +1,8 @@
-"""What codes are called: every code that a service may answer, in words that a person at a desk
-would use.
+"""The words for codes: every code of a service, in words that a person at a desk would use.
 
-One table a kind, Spanish first; `word(kind, code)` gives the word in the reader's language. A code
-that is new to this file is shown as it is: better a strange word than a broken page.
+There is one table per kind, in Spanish; `word(kind, code)` returns the word in the reader's
+language. A code that has no word here is shown as it is: a strange word is better than a broken
+page.
 """
 
 import re
@@ -31,7 +31,7 @@ from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.language.i18n import _
 from services.gateway.site.language.vocabulary.line import REVERSED
 
-# Tables that are not called as their enum is.
+# Tables whose name differs from that of their enum.
 _SHORT = {
     "clock_kind": "clock",
     "actor_kind": "actor",
@@ -42,14 +42,15 @@ _SHORT = {
 
 
 def snake(text: str) -> str:
-    """DeclineReason is the table decline_reason; HTCDS writes TransgenderFeminine where our enums
-    say transgender_feminine.
+    """Converts a name to the name of a table: DeclineReason is the table decline_reason.
+
+    HTCDS writes TransgenderFeminine where our enums have transgender_feminine.
     """
     return re.sub(r"(?<!^)(?=[A-Z])", "_", text).lower()
 
 
 def kind_of(enum: EnumDescriptor) -> str:
-    """What the table of an enum's words is called."""
+    """Returns the name of the table for an enum."""
     named = snake(enum.name)
     return _SHORT.get(named, named)
 
@@ -73,22 +74,18 @@ ENUMS: Mapping[str, Any] = {
     for enum in module.DESCRIPTOR.enum_types_by_name.values()
     if (kind := kind_of(enum)) in vocabulary.TABLES
 }
-"""Kinds whose codes are protobuf enums: those for which the vocabulary has a table of their
-name.
-"""
+"""Kinds whose codes are protobuf enums, and for which the vocabulary has a table."""
 OFFERED = frozenset(
     "override_reason age_band person_gender trafficking_status safe_channel giver assent manner"
     " explained campaign contact_kind speaker contact_outcome "
     "adult_ground giver_ground urgency_reason acknowledgement unsafe_answer unit accessibility"
     " decline_reason skip_reason plan_close_reason".split()
 )
-"""Of these the code lists, which forms offer whole; beside those that a step of a referral asks
-for.
-"""
+"""Kinds of ENUMS that forms offer whole, beside those that a step of a referral requires."""
 
 
 def made_up() -> str:
-    """What a demo network says of itself, on every page and in every file; empty in a real one."""
+    """Returns the statement of a demo network, for every page and file; "" in a real network."""
     if not current_app.config["DEMO"]:
         return ""
     return _(
@@ -98,54 +95,56 @@ def made_up() -> str:
 
 
 def code(kind: str, value: str | int) -> str:
-    """The word of an enum's value in the contract: STATE_SENT is `sent`, unspecified is empty; what
-    came from a form is one already.
+    """Returns the word of an enum's value in the contract: `sent` for STATE_SENT.
+
+    The word of unspecified is empty. A value from a form is such a word already.
     """
     return wire.words(ENUMS[kind].DESCRIPTOR).get(value, "") if isinstance(value, int) else value
 
 
 def codes(kind: str, values: Iterable[str | int]) -> list[str]:
-    """The words of several."""
+    """Returns the contract's words of several values."""
     return [code(kind, value) for value in values]
 
 
 def number(kind: str, text: str) -> Any:
-    """The enum's value of such a word; 0 for what is none. (Any: each enum's values have a type of
-    their own to a type checker.)
+    """Returns the enum's value for its word in the contract; 0 for any other text.
+
+    The type is Any, because each enum's values have a type of their own to a type checker.
     """
     return wire.number(ENUMS[kind], text)
 
 
 def word(kind: str, value: str | int) -> str:
-    """The word for a code or an enum's value, in the reader's language."""
+    """Returns the word for a code or an enum's value, in the reader's language."""
     text = code(kind, value) if isinstance(value, int) else value
     spanish_word = spanish(kind, text)
     return _(spanish_word) if spanish_word else text.replace("_", " ")
 
 
 def spanish(kind: str, text: str) -> str | None:
-    """The word of the table, as it is looked up in the catalogues; None for a code that the table
-    does not know.
-    """
+    """Returns the word in the table, the key of the catalogues; None for an unknown code."""
     table = vocabulary.TABLES[kind]
     return table.get(text) or table.get(text.lower()) or table.get(text.replace("-", "_"))
 
 
 def options(kind: str) -> list[tuple[str, str]]:
-    """All codes of a kind with their words, for a form, in the order of the table."""
+    """Returns all codes of a kind with their words, for a form, in the order of the table."""
     return [(key, _(text)) for key, text in vocabulary.TABLES[kind].items() if key]
 
 
 def shares(service: Any) -> str:
-    """With which authority a service shares what it hears, to stand behind its name; empty: with
-    none.
+    """Returns the authority with which a service shares information, to stand behind its name.
+
+    Returns "" if there is none.
     """
     return f" · {word('shares_with', service.shares_with)}" if service.shares_with else ""
 
 
 def as_asked(question: str, answer: str) -> str:
-    """Returns the answer to a question of the triage as the page words it, for the contract's; and
-    the way back.
+    """Converts an answer to a question of the triage between the page's wording and the contract's.
+
+    Questions in REVERSED swap yes and no.
     """
     return {"yes": "no", "no": "yes"}.get(answer, answer) if question in REVERSED else answer
 
@@ -158,13 +157,14 @@ def answers_to(question: str) -> list[tuple[str, str]]:
 
 
 def country(alpha2: str) -> str:
-    """A country's name."""
+    """Returns a country's name."""
     return str(i18n.locale().territories.get(alpha2) or _("otro país")) if alpha2 else "–"
 
 
 def language(tag: str) -> str:
-    """A language's name in the reader's language; of one that neither Babel nor our table knows,
-    that it is another one.
+    """Returns a language's name in the reader's language.
+
+    A language that neither Babel nor our table knows is called another language.
     """
     if not tag:
         return "–"
@@ -179,15 +179,17 @@ def language(tag: str) -> str:
 
 
 def spelled(reference: str) -> str:
-    """A reference as one says it over a bad line."""
+    """Returns a reference letter by letter, as it is said over a bad line."""
     return ", ".join(
         word("spelling", sign) if sign.isalpha() else sign for sign in reference if sign.isalnum()
     )
 
 
 def qr(code: str) -> str:
-    """An opaque code as a QR symbol, for paper: inline SVG (modules only, nothing of the code as
-    text), correction M, a quiet zone of four modules (ISO/IEC 18004).
+    """Returns an opaque code as a QR symbol for paper, as inline SVG.
+
+    The SVG has modules only, and the code nowhere as text. The symbol has correction M and a quiet
+    zone of four modules (ISO/IEC 18004).
     """
     return str(
         segno.make(code, micro=False, error="m").svg_inline(
@@ -197,14 +199,15 @@ def qr(code: str) -> str:
 
 
 def department(subdivision: str) -> str:
-    """A department's name, the same in all languages; of one that is not in our table, the
-    country.
+    """Returns a department's name, the same in all languages.
+
+    For a department that is not in our table, returns its country.
     """
     return vocabulary.DEPARTMENTS.get(subdivision) or country(subdivision.partition("-")[0])
 
 
 def area(code: str) -> str:
-    """An area's name: a municipality, a department, a country."""
+    """Returns the name of an area: a municipality, a department, a country."""
     subdivision = code.partition(".")[0]
     return departments.MUNICIPALITIES.get(subdivision, {}).get(code) or (
         department(subdivision) if "-" in code else country(code)
@@ -212,13 +215,13 @@ def area(code: str) -> str:
 
 
 def place(subdivision: str, alpha2: str) -> str:
-    """Where something is: department and country, or the country alone."""
+    """Returns department and country, or the country alone."""
     named = vocabulary.DEPARTMENTS.get(subdivision)
     return f"{named}, {country(alpha2)}" if named else country(alpha2)
 
 
 def people(genders: Sequence[int]) -> str:
-    """Whom a service takes: all people, or of which genders; empty where it has not said."""
+    """Returns the genders that a service accepts, in words. Returns "" if it has not stated any."""
     said = {code("gender", gender): word("gender", gender).lower() for gender in genders}
     return (
         _("todas las personas")
@@ -228,7 +231,7 @@ def people(genders: Sequence[int]) -> str:
 
 
 def department_short(subdivision: str) -> str:
-    """The same where there is room for six letters."""
+    """Returns the department's name, abbreviated to six letters."""
     name = department(subdivision)
     return departments.SHORT.get(subdivision) or (
         name if len(name) <= 6 else f"{name[:4].strip()}."
@@ -236,18 +239,22 @@ def department_short(subdivision: str) -> str:
 
 
 def named(path: str) -> str:
-    """The field that a path is about: of one in a list, the list's."""
+    """Returns the field name at the end of a path.
+
+    For an entry of a list, it is the name of the list.
+    """
     return next((part for part in reversed(path.split(".")) if not part.isdecimal()), path)
 
 
 def field(path: str) -> str:
-    """What a field of a request is called on the page."""
+    """Returns the label of a request's field on the page."""
     return word("field", named(path))
 
 
 def violation(reason: str, name: str = "") -> str:
-    """What is wrong with a field, and what to do; of one that was left empty what is asked
-    there.
+    """Returns the problem of a field, and what to do.
+
+    For an empty field, returns the request for its value.
     """
     if reason == "required" and name in vocabulary.TABLES["missing"]:
         return word("missing", name)
@@ -257,8 +264,9 @@ def violation(reason: str, name: str = "") -> str:
 
 
 def conflict(reason: str, about: Sequence[str] = ()) -> str:
-    """Why something is not possible now, and what to do; of a reason that has a table, by the first
-    word of `about`.
+    """Returns the reason why something is not possible now, and what to do.
+
+    Some reasons have a table of their own; the first known word of `about` selects its text.
     """
     closer = vocabulary.TABLES.get(reason, {})
     advice = next(
@@ -275,7 +283,7 @@ def conflict(reason: str, about: Sequence[str] = ()) -> str:
 
 
 def wait(seconds: float) -> str:
-    """How long until another try."""
+    """Returns the time until another try, in words."""
     if seconds > 5400:
         return i18n.ngettext(
             "Espere %(num)d hora y pruebe otra vez.",

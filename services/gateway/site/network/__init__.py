@@ -1,1 +1,1 @@
-"""Pages of the network: coordinators and auditors."""
+"""Pages of the network, for coordinators and auditors."""

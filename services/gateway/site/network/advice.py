@@ -1,6 +1,4 @@
-"""Advice cards: what an operator may say beside the form of a contact, and the publishing of a new
-version.
-"""
+"""Advice cards: texts for an operator beside the form of a contact, and their publishing."""
 
 from flask import redirect, render_template, request, url_for
 
@@ -19,7 +17,7 @@ ANSWERS = {"yes": c.ANSWER_YES, "no": c.ANSWER_NO}
 
 @pages.get("/advice", access.LINE | access.NETWORK)
 def listing() -> str:
-    """All that are in use."""
+    """Shows all cards in use."""
     return render_template(
         "advice.html",
         cards=advice.beside(clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards),
@@ -28,7 +26,7 @@ def listing() -> str:
 
 @pages.get("/advice/<identifier>", access.LINE | access.NETWORK)
 def show(identifier: str) -> str:
-    """One version, in each language."""
+    """Shows one version of a card, in each language."""
     card = clients().advice.GetAdviceCard(
         pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked())
     )
@@ -37,7 +35,7 @@ def show(identifier: str) -> str:
 
 @pages.form("/advice/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Writes the next version of a card, beginning with the one that there is, or a new one."""
+    """Publishes a card. The form begins with the present version, or empty for a new card."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         card = asked()
@@ -75,7 +73,7 @@ def publish() -> access.Answer:
 
 
 def asked() -> pb.AdviceCard:
-    """What the form brought; a line of a text is a sentence."""
+    """Returns the card in the form. Each line of a text is a sentence."""
     version = forms.whole_number("version")
     card = pb.AdviceCard(
         id=forms.text("card"),
@@ -98,7 +96,7 @@ def asked() -> pb.AdviceCard:
 
 
 def field_of(path: str) -> str:
-    """The field of the form that a refusal means: card.es.lines[2] is lines_es."""
+    """Returns the form field of a refused path: lines_es for card.es.lines[2]."""
     _card, *rest = path.split("[")[0].split(".")
     return (
         f"{rest[1]}_{rest[0]}"

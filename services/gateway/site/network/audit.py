@@ -1,4 +1,4 @@
-"""The auditor: what is unusual and waits for her, the trail searched, and whether it is whole."""
+"""The auditor's pages: unusual events that wait for review, the trail, and its check."""
 
 from datetime import timedelta
 
@@ -16,20 +16,23 @@ from services.gateway.site.parts import forms, lists
 from services.gateway.site.shell import access
 
 pages = access.Pages("audit")
-MORNING = timedelta(hours=5)  # when a day begins, so that a night is of one
+MORNING = timedelta(hours=5)  # the begin of a day, so that a night belongs to one day
 IDS = ("object_id", "actor_id", "organization_id")
 
 
 @pages.get("/audit", access.AUDITORS, navigation=N_("Auditoría"), section="network")
 def show() -> str:
-    """What waits, or all that there was."""
+    """Shows the events that wait for review, or all events."""
     return render({})
 
 
 def render(
     errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailResponse | None = None
 ) -> str:
-    """The page; with `errors` of the review of one, or the verdict that was asked for."""
+    """Renders the page.
+
+    `errors` are those of a rejected review; `verdict` is the result of a check of the trail.
+    """
     everything = request.args.get("all", "") == "1"
     answer = clients().audit.ListAnomalies(
         a.ListAnomaliesRequest(
@@ -64,13 +67,13 @@ def render(
     done="reviewed",
 )
 def review(identifier: str) -> None:
-    """Says what it was."""
+    """Reviews an unusual event."""
     clients().audit.ReviewAnomaly(forms.filled(a.ReviewAnomalyRequest(id=identifier)))
 
 
 @pages.post("/audit/verify", access.AUDITORS)
 def verify() -> str:
-    """Computes the chain anew, as far as one call gets."""
+    """Checks the chain of the trail, as far as one call gets."""
     return render(
         {},
         verdict=clients().audit.VerifyTrail(
@@ -80,7 +83,7 @@ def verify() -> str:
 
 
 def day_of(text: str) -> Timestamp | None:
-    """When a day begins; None for what is no day."""
+    """Returns the begin of a day; None for a text that is no day."""
     try:
         return i18n.local_to_stamp(text[:10])
     except OverflowError:
@@ -89,7 +92,7 @@ def day_of(text: str) -> Timestamp | None:
 
 @pages.get("/audit/trail", access.AUDITORS)
 def trail() -> str:
-    """Rows of the trail. An id that is none finds nothing, and is not asked for."""
+    """Shows rows of the trail. A malformed id finds nothing, and the service is not called."""
     asked = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}
     wanted = a.ListTrailRequest(
         object_id=asked["object_id"],

@@ -1,5 +1,6 @@
-"""The coordinator's board: where help is missing, what is due, who answers how soon, and what can't
-wait. Codes and counts of the whole network, never a name.
+"""The coordinator's board: unanswered needs, deadlines, response times, urgent referrals.
+
+It shows codes and counts of the whole network, never a name of a person.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ SLOWEST = 8
 
 @pages.get("/board", access.NETWORK, navigation=N_("Tablero"), section="network")
 def board() -> str:
-    """The page; from its second page on the queue alone."""
+    """Shows the board; from the second page on only the queue."""
     token = request.args.get("page", "")
     pressing = r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
     answer = clients().referrals.ListReferrals(
@@ -36,7 +37,7 @@ def board() -> str:
             filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token
         )
     )
-    # Like what lives below, without what is over: that grows for ever, and is not looked at here.
+    # Without referrals that are over: their number grows for ever, and the board does not use it.
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
     queue = {
         "queue": answer,
@@ -87,7 +88,7 @@ def board() -> str:
 
 
 def due_between(start: datetime, end: datetime) -> list[r.Referral]:
-    """What is due in that time, the nearest deadline first."""
+    """Returns the referrals that are due in that time, the nearest deadline first."""
     wanted = r.ReferralFilter(box=r.BOX_NETWORK)
     wanted.due_after.FromDatetime(start.replace(tzinfo=None))
     wanted.due_before.FromDatetime(end.replace(tzinfo=None))
@@ -99,7 +100,7 @@ def due_between(start: datetime, end: datetime) -> list[r.Referral]:
 
 
 def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
-    """How soon organisations answer: the median, and how many of those that were sent."""
+    """Returns how soon organisations answer: the median, and the answered share of those sent."""
     longest = max((time.median_seconds for time in times), default=0) or 1
     return [
         pictures.Bar(
@@ -120,16 +121,16 @@ def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.B
 
 @dataclass(frozen=True)
 class Callee:
-    """Whom to call about a referral."""
+    """The desk to call about a referral."""
 
     name: str
     phone: str
 
 
 def callee(referral: r.Referral, known: names.Names) -> Callee | None:
-    """The desk whose turn it is, where the directory has a number for it.
+    """Returns the desk whose turn it is, if the directory has a number for it.
 
-    Of a confidential service, or one that is not shown, there is none to give.
+    Returns None for a service that is confidential or not visible.
     """
     if referral.turn == r.TURN_SENDER:
         organization = known.organizations.get(referral.sender_organization_id)

@@ -1,6 +1,4 @@
-"""The network's deadlines: how long there is for what is waited for, and the publishing of a new
-version.
-"""
+"""The network's deadlines: the time allowed for each answer, and the publishing of a version."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -29,7 +27,7 @@ FOR_ANY = ("silence", "close")
 
 @dataclass(frozen=True)
 class Row:
-    """One deadline as a form asks for it, and in words."""
+    """A deadline as form fields, and in words."""
 
     name: str
     urgency: str
@@ -40,13 +38,13 @@ class Row:
 
     @property
     def what(self) -> str:
-        """What is waited for, as it is named on its own."""
+        """Returns the name of the deadline, without its urgency."""
         return words.word("deadline", self.clock)
 
 
 @pages.get("/deadlines", access.EVERYONE)
 def show() -> str:
-    """One version as a table."""
+    """Shows one version as a table."""
     policy = clients().referrals.GetDeadlinePolicy(
         pb.GetDeadlinePolicyRequest(version=forms.version_asked())
     )
@@ -63,7 +61,7 @@ def show() -> str:
 
 @pages.form("/deadlines/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Writes the next version, beginning with the one that there is."""
+    """Publishes the next version. The form begins with the present version."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         rows, version = asked(), forms.text("version")
@@ -113,18 +111,18 @@ def publish() -> access.Answer:
 
 
 def names() -> list[str]:
-    """What a policy says, in the order of the form."""
+    """Returns the names of a policy's deadlines, in the order of the form."""
     return [*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS), *FOR_ANY]
 
 
 def empty(name: str) -> Row:
-    """One that is not said."""
+    """Returns a deadline without a number."""
     urgency, _dot, clock = name.rpartition(".")
     return Row(name, urgency, clock, "", "hours")
 
 
 def told(deadline: pb.PolicyDeadline) -> Row:
-    """In the greatest unit in which it is whole."""
+    """Returns a deadline in the largest unit that gives a whole number."""
     urgency, clock = words.code("urgency", deadline.urgency), words.code("clock", deadline.clock)
     name = f"{urgency}.{clock}" if urgency else clock
     if deadline.working_days:
@@ -136,7 +134,7 @@ def told(deadline: pb.PolicyDeadline) -> Row:
         if each and not deadline.seconds % each
     )
     if unit == "days" and deadline.seconds < 3 * seconds:
-        unit, seconds = "hours", 3600  # 24 h says more than a day
+        unit, seconds = "hours", 3600  # 24 h is clearer than one day
     return Row(
         name,
         urgency,
@@ -148,7 +146,7 @@ def told(deadline: pb.PolicyDeadline) -> Row:
 
 
 def asked() -> list[Row]:
-    """What the form brought."""
+    """Returns the deadlines in the form."""
     rows = []
     for name in names():
         unit = forms.text(f"{name}.unit")
@@ -159,7 +157,7 @@ def asked() -> list[Row]:
 
 
 def message(row: Row) -> pb.PolicyDeadline:
-    """As the service takes it; no number is none."""
+    """Returns a deadline as the service takes it. An invalid number becomes 0."""
     number = int(row.number) if row.number.isdecimal() and len(row.number) < 6 else 0
     said = (
         {"working_days": number}

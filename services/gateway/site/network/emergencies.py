@@ -1,4 +1,4 @@
-"""Emergency accesses, as whoever holds the file, or checks the network, reviews them."""
+"""Reviews of emergency accesses, by the holder of the file and by those who check the network."""
 
 from flask import render_template
 
@@ -13,12 +13,15 @@ pages = access.Pages("emergencies")
 
 @pages.get("/emergencies/<identifier>", access.CARE | access.NETWORK | access.AUDITORS)
 def show(identifier: str) -> str:
-    """One, with what was written of it for those who may read that: it is on record."""
+    """Shows an emergency access.
+
+    Readers with the right to it also see its text, and their reading is on record.
+    """
     return render({}, identifier)
 
 
 def render(errors: dict[str, str], identifier: str) -> str:
-    """The page, with a review that came back."""
+    """Renders the page, with the problems of a rejected review."""
     one = clients().emergencies.GetEmergency(em.GetEmergencyRequest(id=identifier))
     return render_template(
         "emergency.html", one=one, names=names.names({one.organization_id}), errors=errors
@@ -33,5 +36,5 @@ def render(errors: dict[str, str], identifier: str) -> str:
     done="reviewed",
 )
 def review(identifier: str) -> None:
-    """Says what it was."""
+    """Reviews the access."""
     clients().emergencies.ReviewEmergency(forms.filled(em.ReviewEmergencyRequest(id=identifier)))

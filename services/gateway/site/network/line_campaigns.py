@@ -1,4 +1,4 @@
-"""Campaigns for the coordination: their codes, and what each brought."""
+"""Campaigns of the lines, for coordinators: their codes, and the contacts from each code."""
 
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -15,12 +15,12 @@ pages = access.Pages("line_campaigns")
 
 @pages.get("/campaigns", access.NETWORK)
 def listing() -> str:
-    """All campaigns, and the form for another."""
+    """Shows all campaigns, and the form for a new one."""
     return page({})
 
 
 def page(errors: dict[str, str]) -> str:
-    """The list, with what was wrong with a new one."""
+    """Renders the list, with the problems of a rejected campaign."""
     answer = clients().campaigns.ListCampaigns(
         pb.ListCampaignsRequest(page_token=request.args.get("page", ""))
     )
@@ -37,7 +37,7 @@ def page(errors: dict[str, str]) -> str:
 
 @pages.post("/campaigns", access.NETWORK, again=page)
 def create() -> Response:
-    """Begins one."""
+    """Creates a campaign."""
     asked = pb.CreateCampaignRequest(
         campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id()
     )
@@ -47,7 +47,7 @@ def create() -> Response:
 
 @pages.get("/campaigns/<identifier>", access.NETWORK)
 def show(identifier: str) -> str:
-    """What each of its codes brought."""
+    """Shows the figures of each code."""
     told = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
     return render_template(
         "campaign_figures.html", rows=told.placements, urgencies=[*due.URGENCIES, "unassessed"]
@@ -56,7 +56,7 @@ def show(identifier: str) -> str:
 
 @pages.post("/campaigns/<identifier>/end", access.NETWORK, then="line_campaigns.listing")
 def end(identifier: str) -> None:
-    """Ends one."""
+    """Ends a campaign."""
     clients().campaigns.EndCampaign(
         pb.EndCampaignRequest(id=identifier, request_id=forms.request_id())
     )

@@ -1,5 +1,6 @@
-"""The network's roles: who coordinates and who looks the trail through; given and taken by two
-coordinators of different members.
+"""The network's roles, coordinator and auditor.
+
+Two coordinators of different members give them and take them away.
 """
 
 from flask import render_template
@@ -20,12 +21,12 @@ ROLES = ("coordinator", "auditor")
 
 @pages.get("/network/roles", access.NETWORK, navigation=N_("Coordinación"), section="network")
 def listing() -> str:
-    """Accounts with such a role, and what waits for a second person."""
+    """Shows the accounts with such a role, and the steps that wait for a second coordinator."""
     return render({})
 
 
 def render(errors: dict[str, str], identifier: str = "") -> str:
-    """The page, with what was wrong with a step, of whichever row."""
+    """Renders the page, with the problems of a step. `identifier` is the row of the step."""
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
     question = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
     organizations = lists.all_of(
@@ -61,7 +62,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
     done="role_proposed",
 )
 def invite() -> str | None:
-    """Invites somebody to such a role; the link goes out once the second coordinator has agreed."""
+    """Invites somebody to such a role. The link goes out once the second coordinator has agreed."""
     roles = [
         contract_pb2.Role.ValueType(words.number("role", role))
         for role in forms.texts("roles")
@@ -84,7 +85,7 @@ def invite() -> str | None:
     done="invited",
 )
 def confirm(identifier: str) -> str | None:
-    """Agrees to another coordinator's invitation; shows its link where that is on paper."""
+    """Agrees to another coordinator's invitation. Shows the link if the invitation is on paper."""
     made = clients().members.ConfirmInvitation(
         m.ConfirmInvitationRequest(id=identifier, request_id=forms.request_id())
     )
@@ -98,7 +99,8 @@ def confirm(identifier: str) -> str | None:
     then="network_roles.listing",
 )
 def suspend(identifier: str) -> None:
-    """Asks for the end of an account with such a role, or agrees to it; each of the two says
-    why.
+    """Proposes the end of an account with such a role, or agrees to it.
+
+    Each of the two coordinators gives a reason.
     """
     workers.suspend(identifier)

@@ -1,6 +1,4 @@
-"""The pathways: the standard order of help in words, the publishing of a new version, and how far
-assistance keeps to it.
-"""
+"""The pathways: the standard order of help, its publishing, and how well plans follow it."""
 
 import re
 from dataclasses import dataclass
@@ -18,12 +16,12 @@ from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access
 
 pages = access.Pages("pathways")
-SHOWN = 80  # characters of a line that is wrong
+SHOWN = 80  # characters shown of a wrong line
 
 
 @dataclass(frozen=True)
 class Told:
-    """A step of a pathway with its times and what it waits for in words."""
+    """A step of a pathway, with its deadline and its preceding steps in words."""
 
     step: pb.PathwayStep
     until: str
@@ -32,7 +30,7 @@ class Told:
 
 @pages.get("/pathways", access.EVERYONE, navigation=N_("Rutas"), section="network")
 def listing() -> str:
-    """All, in their newest versions."""
+    """Shows all pathways, in their newest versions."""
     return render_template(
         "pathways.html", pathways=clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
     )
@@ -40,7 +38,7 @@ def listing() -> str:
 
 @pages.get("/pathways/<identifier>", access.EVERYONE)
 def show(identifier: str) -> str:
-    """One version, step by step."""
+    """Shows one version, step by step."""
     pathway = clients().plans.GetPathway(
         pb.GetPathwayRequest(id=identifier, version=forms.version_asked())
     )
@@ -51,7 +49,7 @@ def show(identifier: str) -> str:
 
 
 def told(pathway: pb.StandardPathway) -> list[Told]:
-    """The steps in words."""
+    """Returns the steps in words."""
     called = {step.key: names.called(step.names) for step in pathway.steps}
     return [
         Told(step, until(step, called), [called.get(key, key) for key in step.after_keys])
@@ -60,7 +58,7 @@ def told(pathway: pb.StandardPathway) -> list[Told]:
 
 
 def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
-    """Until when a step is to be settled; empty where no time is set."""
+    """Returns the deadline of a step in words; "" if it has none."""
     if not step.deadline_hours:
         return ""
     span = i18n.span(timedelta(hours=step.deadline_hours))
@@ -75,7 +73,7 @@ def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
 
 @pages.form("/pathways/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Writes the next version, beginning with the one that there is."""
+    """Publishes the next version. The form begins with the text of the present version."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         text = request.form.get("text", "").replace("\r\n", "\n")
@@ -95,13 +93,14 @@ def publish() -> access.Answer:
 
 
 def following(pathway: pb.StandardPathway) -> str:
-    """Its text as that of the next version."""
+    """Returns the text of a pathway, with the number of the next version."""
     return re.sub(r"(?m)^version:.*$", f"version: {pathway.version + 1}", pathway.text, count=1)
 
 
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
-    """What is wrong, line by line, with the line; and of the text as a whole what is wrong with any
-    field.
+    """Returns the problems of the lines, each with its line.
+
+    Problems that belong to no line are those of the text as a whole.
     """
     wrong = {}
     for number, (field, reason) in enumerate(
@@ -128,7 +127,7 @@ def _line(field: str) -> int:
 
 @dataclass(frozen=True)
 class Group:
-    """The plans of one version in one department, with what each step is called."""
+    """The plans of one version in one department, with the names of their steps."""
 
     pathway: str
     group: pb.ComplianceGroup
@@ -137,8 +136,9 @@ class Group:
 
 @pages.get("/pathways/compliance", access.CARE | access.NETWORK)
 def compliance() -> str:
-    """How far assistance keeps to its pathways: of the network for a coordinator, of the own
-    organisation for who works there.
+    """Shows how well plans follow their pathways.
+
+    Coordinators see the network, others their own organisation.
     """
     answer = clients().plans.GetCompliance(pb.GetComplianceRequest())
     pathways = {

@@ -13,12 +13,12 @@ pages = access.Pages("sign_in_provider")
 
 @pages.get("/directory/organizations/<identifier>/sign-in", access.NETWORK)
 def show(identifier: str) -> str:
-    """What is in use and what is proposed."""
+    """Shows the provider in use and the proposed one."""
     return page({}, identifier)
 
 
 def page(errors: dict[str, str], identifier: str) -> str:
-    """The page, with what was wrong with a step."""
+    """Renders the page, with the problems of a step."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     provider = clients().members.GetSignInProvider(
         m.GetSignInProviderRequest(organization_id=identifier)
@@ -35,7 +35,7 @@ def page(errors: dict[str, str], identifier: str) -> str:
     then="sign_in_provider.show",
 )
 def step(identifier: str) -> None:
-    """Proposes, confirms or ends."""
+    """Proposes a provider, confirms the proposal, or ends the provider."""
     members, once, etag = clients().members, forms.request_id(), forms.etag()
     if forms.text("step") == "confirm":
         members.ConfirmSignInProvider(

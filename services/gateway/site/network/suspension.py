@@ -1,6 +1,4 @@
-"""Ending a member's access and giving it back: what will happen to whom, the reason, and the two
-coordinators.
-"""
+"""The suspension of a member and its end: consequences, reason, and two coordinators."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -22,14 +20,14 @@ M = TypeVar("M", bound=Message)
 
 @pages.get("/directory/organizations/<identifier>/suspension", access.NETWORK)
 def show(identifier: str) -> str:
-    """How it stands, and what a step would do."""
+    """Shows the present state, and the consequences of a step."""
     return render({}, identifier)
 
 
 def render(errors: dict[str, str], identifier: str) -> str:
-    """The page, with what was wrong with a step.
+    """Renders the page, with the problems of a step.
 
-    What a service that is away would have counted is missing, and no reason to wait.
+    The page does not wait for a service that is away; its counts are missing.
     """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     about: dict[str, Any] = {"organization_id": identifier}
@@ -52,7 +50,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
 
 
 def counted(ask: Callable[[Any], M], question: Message) -> M | None:
-    """What a service counts; None while it is away."""
+    """Returns the counts of a service; None while it is away."""
     try:
         return ask(question)
     except (Unavailable, ServiceFault):
@@ -66,7 +64,7 @@ def counted(ask: Callable[[Any], M], question: Message) -> M | None:
     then="suspension.show",
 )
 def suspend(identifier: str) -> None:
-    """Proposes it or agrees to it; by the other button, stops the member for a day."""
+    """Proposes the suspension or agrees to it. The other button suspends the member for a day."""
     clients().directory.SuspendOrganization(
         forms.filled(d.SuspendOrganizationRequest(id=identifier))
     )
@@ -79,7 +77,7 @@ def suspend(identifier: str) -> None:
     then="suspension.show",
 )
 def reinstate(identifier: str) -> None:
-    """Proposes to give its access back, or agrees to that."""
+    """Proposes the end of the suspension, or agrees to it."""
     clients().directory.ReinstateOrganization(
         forms.filled(d.ReinstateOrganizationRequest(id=identifier))
     )

@@ -1,4 +1,4 @@
-"""Advice cards as their reader has them."""
+"""Advice cards as an operator or coordinator reads them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.gateway.site.language import i18n, words
 
 @dataclass(frozen=True)
 class Shown:
-    """A card as its reader has it."""
+    """A card in the reader's language, open or folded."""
 
     card: pb.AdviceCard
     text: pb.AdviceText
@@ -17,7 +17,7 @@ class Shown:
 
     @property
     def opened_by(self) -> list[tuple[str, str]]:
-        """(question, answer) that open it, in words."""
+        """Returns the questions and answers that open the card, in words."""
         return [
             (
                 words.word("triage", field.name),
@@ -28,13 +28,14 @@ class Shown:
 
 
 def shown(card: pb.AdviceCard, *, opened: bool = False) -> Shown:
-    """In the reader's language."""
+    """Returns a card in the reader's language."""
     return Shown(card, getattr(card, i18n.language()), opened)
 
 
 def beside(cards: Sequence[pb.AdviceCard]) -> list[Shown]:
-    """The cards for the form of a contact; the first is open while nothing was answered that opens
-    one.
+    """Returns the cards beside the form of a contact.
+
+    The first card is open as long as no answer opens one.
     """
     none = not any(card.open for card in cards)
     return [

@@ -1,7 +1,7 @@
 """A consent in three pages: what was explained to her, her answers, and how she gave it.
 
-What was said on one page travels in the form of the next, so that back works and nothing stands in
-an address; a receipt is made of the last page alone. Nothing is answered before she answers.
+The content of one page travels in the form of the next, so that "back" works and nothing stands in
+an address. A receipt is made from the form of the last page alone. No answer is preset.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ ASKED: Mapping[str, tuple[str, ...]] = {
         "interpreter",
     ),
 }
-"""The pages, with what each asks."""
+"""The pages, with the fields of each."""
 BEFORE = {"answers": "points", "manner": "answers", "refused": "answers"}
 AFTER = {"points": "answers", "answers": "manner"}
 CHILD, UNKNOWN, ADULT = "child", "unknown", "adult"
@@ -41,20 +41,23 @@ AGES: Mapping[int, str] = {
     r.AGE_BAND_0_TO_11: CHILD,
     r.AGE_BAND_12_TO_17: CHILD,
 }
-"""What an age band means for who gives a consent; the others are an adult's."""
+"""The age groups that decide who may give a consent.
+
+Bands that are not listed are those of adults.
+"""
 NOT_ADULT = "unknown"
-"""The answer of a form that nothing says that she is an adult: no code of the contract."""
+"""The form's answer that nothing shows that she is an adult. It is no code of the contract."""
 
 
 def age_of(band: r.AgeBand.ValueType) -> str:
-    """Returns how old somebody of this band is, as far as it decides who gives a consent."""
+    """Returns child, adult or unknown for an age band. This decides who gives a consent."""
     return AGES.get(band, ADULT)
 
 
 def turn(recipient: str, age: str) -> tuple[str, dict[str, str]]:
-    """The page that comes now, with what is missing on it: the first that is not complete.
+    """Returns the page that comes now, with its problems: the first incomplete page.
 
-    `refused` when she said yes to nothing; empty when all is said.
+    Returns `refused` if she said yes to nothing, and "" if the form is complete.
     """
     if forms.text("recipient") != recipient:
         return "points", {
@@ -109,31 +112,32 @@ def _missing(page: str, age: str) -> dict[str, str]:
 
 
 def unasked() -> bool:
-    """For a child to whom it can't be explained, or who said no: it is decided in its best
-    interest, between two.
+    """Returns whether the consent can't be explained to the child, or the child said no.
+
+    Two workers then decide in the child's best interest.
     """
     return forms.flag("unasked")
 
 
 def agreed() -> list[str]:
-    """The field groups to which she said yes."""
+    """Returns the field groups to which she said yes."""
     return [code for name, code in ANSWERS.items() if forms.text(name) == "yes"]
 
 
 def said(recipient: str) -> MultiDict[str, str]:
-    """What was filled in so far, for this recipient."""
+    """Returns the values so far, if they are for this recipient; else none."""
     return request.form if forms.text("recipient") == recipient else MultiDict()
 
 
 def carried(page: str, recipient: str) -> Iterator[tuple[str, str]]:
-    """What the other pages brought, to travel along."""
+    """Yields the values of the other pages, for hidden fields."""
     for name, value in said(recipient).items(multi=True):
         if any(name in asked for other, asked in ASKED.items() if other != page):
             yield name, value
 
 
 def page_of(errors: Mapping[str, Any]) -> str:
-    """The page on which the first of these problems can be mended."""
+    """Returns the page on which the first of these problems can be corrected."""
     return next(
         (
             page
@@ -145,20 +149,21 @@ def page_of(errors: Mapping[str, Any]) -> str:
 
 
 def labels() -> dict[str, str]:
-    """What the questions are called in a summary of problems."""
+    """Returns the labels of the questions in a summary of problems."""
     points = {f"point_{code}": words.word("explained", code).rstrip(".") for code in POINTS}
     return points | {name: words.word("field_group", code) for name, code in ANSWERS.items()}
 
 
 def receipt(person_id: str, recipient: str) -> p.Receipt:
-    """The consent as it was given: exactly the points that were ticked, and the groups to which she
-    said yes.
+    """Returns the receipt for the consent as she gave it.
+
+    It has exactly the points that were ticked, and the groups to which she said yes.
     """
     made = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
-    # an adult gives it herself, unless somebody else was named
+    # an adult gives the consent herself, unless the form names somebody else
     if made.adult_ground_code and not made.giver_code:
         made.giver_code = p.GIVER_PERSON
-    if made.giver_ground_code:  # of such a consent the service says the end
+    if made.giver_ground_code:  # the service sets the end of such a consent
         made.ClearField("until_time")
     del made.field_groups[:]
     made.field_groups.extend(

@@ -1,4 +1,4 @@
-"""The clocks of referrals as a page shows them: a bar that empties, and words."""
+"""The deadlines of referrals on a page: a bar that empties, and words."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,18 +22,18 @@ from services.gateway.site.language.i18n import _, ngettext
 
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
-# so long after its time what was planned is over, and somebody should have said what came of it
+# so long after its time a planned event is over, and somebody should have recorded its outcome
 OVER = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Due:
-    """One running deadline.
+    """A running deadline.
 
-    `level` is late, soon or calm; `left` is the share of time that is left, 0 to 100; `text` is the
-    time left, or lost; `until` is when it is due, in seconds since 1970, `length` how long it runs
-    in seconds.
+    `level` is late, soon or calm. `left` is the share of the time that is left, 0 to 100. `text` is
+    the time left, or the delay. `until` is the due time in seconds since 1970, `length` the
+    duration in seconds.
     """
 
     level: str
@@ -46,8 +46,9 @@ class Due:
 
 
 def due(watched: Referral | Contact | Callback) -> Due | None:
-    """The earliest running clock of a referral, a contact or a call that is owed, or None where
-    nobody owes anything.
+    """Returns the earliest running deadline of a referral, a contact or an owed call.
+
+    Returns None if nobody owes anything.
     """
     running = [clock for clock in watched.clocks if not i18n.moment(clock.stop_time)]
     if not running:
@@ -56,7 +57,7 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
 
 
 def overridden(referral: Referral) -> bool:
-    """Whether it stands on an override, and nobody has asked her yet."""
+    """Returns whether the referral stands on an override, before she was asked for consent."""
     return any(
         clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time)
         for clock in referral.clocks
@@ -64,12 +65,12 @@ def overridden(referral: Referral) -> bool:
 
 
 def of(clock: Clock) -> Due:
-    """One clock."""
+    """Returns one deadline."""
     return between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
 
 
 def between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
-    """A time that runs, and what has to happen until its end."""
+    """Returns the deadline between two times, for the act `what`."""
     start, end, now = i18n.moment(begun), i18n.moment(ends), i18n.now()
     if end is None:
         return Due("calm", 100, "", what, "")
@@ -84,7 +85,7 @@ def between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
 
 
 def of_enquiry(enquiry: Enquiry) -> Due | None:
-    """Until when answers, or a referral, are waited for."""
+    """Returns the deadline for the answers to an enquiry, or for its referral."""
     if not enquiry.HasField("due_time"):
         return None
     what = (
@@ -97,7 +98,7 @@ def of_enquiry(enquiry: Enquiry) -> Due | None:
 
 @dataclass(frozen=True)
 class Planned:
-    """A time that was agreed on; `past`: it is over, and nobody said yet what came of it."""
+    """An agreed time. `past`: it is over, and nobody has recorded the outcome yet."""
 
     what: str
     at: str
@@ -105,8 +106,9 @@ class Planned:
 
 
 def ahead(referral: Referral) -> list[Planned]:
-    """What is planned and has not been: the times for which the table `ahead` has a word.
-    planned_X_time is over once there is an X_time.
+    """Returns planned events that have not happened: those with a word in the table `ahead`.
+
+    The event planned_X_time is over once there is an X_time.
     """
     planned = []
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
@@ -123,15 +125,17 @@ def ahead(referral: Referral) -> list[Planned]:
 
 
 def next_quarter(now: datetime) -> datetime:
-    """Returns the first full quarter of an hour that is at least a quarter away: a time to propose
-    that is still to come when the form is sent.
+    """Returns the first full quarter of an hour that is at least a quarter away.
+
+    A form can propose this time, because it is still to come when the form is sent.
     """
     return now + 2 * QUARTER - timedelta(seconds=now.timestamp() % QUARTER.total_seconds())
 
 
 def answers(policy: DeadlinePolicy) -> dict[str, str]:
-    """How soon the other side answers, by the code of the urgency: the network's policy as a
-    sentence.
+    """Returns, by urgency, a sentence on how soon the receiver answers.
+
+    It follows the network's policy.
     """
     return {
         words.code("urgency", each.urgency): _within(each)

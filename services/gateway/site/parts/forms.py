@@ -1,7 +1,7 @@
-"""Reading what a form brought, and saying what was wrong with it next to the field.
+"""Reads forms, and puts their problems next to the fields.
 
-Only shape is looked at here (a number is a number, a date a date); what is allowed is the services'
-to judge.
+Only the shape is checked here (a number is a number, a date a date); the services judge what is
+allowed.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ M = TypeVar("M", bound=Message)
 
 
 class Incomplete(Exception):
-    """What a form lacks, seen before any service was asked: by field, in words."""
+    """The problems of a form that need no service to be found: text by field."""
 
 
-# What a page can show in the form itself; everything else becomes an error page.
+# Refusals that a page can show in the form itself; any other becomes an error page.
 SHOWN_IN_PLACE = (Invalid, Conflict, Stale, Reused, Incomplete)
 
 
 def filled(message: M) -> M:
-    """Fills a message with what the form brought for its fields, also those of the messages inside
-    it: a field is asked for by its name in the contract.
+    """Fills a message with the form's values for its fields, also those of nested messages.
 
-    What the form left out, and what only a service says, stays as it is.
+    A form field has the name of its field in the contract. Fields that the form left out, and those
+    that only a service sets, stay as they are.
     """
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None and field.message_type.full_name != TIME:
@@ -76,38 +76,38 @@ def _fill(message: Message, field: Any) -> None:
 
 
 def text(name: str) -> str:
-    """A text without blanks around it; empty when it was not sent.
+    """Returns a text without blanks around it; "" if it was not sent.
 
-    It is never cut: the service says when it is too long.
+    The text is never cut: the service refuses one that is too long.
     """
     return request.form.get(name, "").strip()
 
 
 def texts(name: str) -> list[str]:
-    """All values of a group of check boxes."""
+    """Returns all values of a group of check boxes."""
     return [value for value in request.form.getlist(name) if value]
 
 
 def flag(name: str) -> bool:
-    """A single check box."""
+    """Returns whether a single check box is ticked."""
     return request.form.get(name, "") not in ("", "0")
 
 
 def whole_number(name: str) -> int | None:
-    """A whole number, or None when it is empty or none."""
+    """Returns a whole number; None if the field is empty or holds no number."""
     value = text(name)
-    # what no field of a contract could hold is none
+    # a number that no field of a contract could hold counts as none
     return int(value) if value.isdecimal() and len(value) < 10 else None
 
 
 def version_asked() -> int:
-    """Which version the address asks for; 0, the newest, where it names none."""
+    """Returns the version that the address names; 0, which means the newest, if it names none."""
     number = request.args.get("version", "")
     return int(number) if number.isdecimal() and len(number) < 9 else 0
 
 
 def moment(name: str) -> Timestamp | None:
-    """A date or time in the reader's zone."""
+    """Returns a date or time, read in the reader's zone. Raises Invalid out_of_range."""
     try:
         return i18n.local_to_stamp(text(name))
     except OverflowError as error:
@@ -115,35 +115,36 @@ def moment(name: str) -> Timestamp | None:
 
 
 def request_id() -> str:
-    """What makes sending a form twice act once."""
+    """Returns the request id of the form, with which sending it twice acts only once."""
     return text("request_id")
 
 
 def part_of(request_id: str, part: str) -> str:
-    """A request id of its own for each of several calls that one form makes, the same whenever the
-    form is sent again.
+    """Returns a request id for one of several calls that a form makes.
+
+    It is the same whenever the form is sent again.
     """
     return hashlib.sha256(f"{request_id}:{part}".encode()).hexdigest()[:32]
 
 
 def etag() -> str:
-    """The version the form was made from."""
+    """Returns the etag of the version from which the form was made."""
     return text("etag")
 
 
 def given(**fields: Any) -> dict[str, Any]:
-    """Those that the form brought."""
+    """Returns the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def refuse(errors: dict[str, str]) -> None:
-    """Has the form come back with these, if there are any."""
+    """Rejects the form with these problems, if there are any. Raises Incomplete."""
     if errors:
         raise Incomplete(errors)
 
 
 def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
-    """What to write in the summary and beside the fields.
+    """Returns the problems for the summary and the fields.
 
     Keys with a leading underscore belong to no field.
     """
@@ -164,7 +165,7 @@ def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
 
 
 def status_of(refusal: Refusal | Incomplete) -> int:
-    """Returns the status of a page whose form came back."""
+    """Returns the status of a page that shows a rejected form."""
     return (
         429
         if isinstance(refusal, Exhausted)

@@ -1,24 +1,22 @@
-"""Lists that a page shows whole: asked page by page until nothing is left."""
+"""Lists that a page shows whole: fetched page by page until the end."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 Row = TypeVar("Row")
 MOST = 2000
-"""No page shows more rows of one list; it says so where there are."""
-PAGE = 200  # as many as one question may bring
+"""Maximum number of rows of one list on a page. A page says if there are more."""
+PAGE = 200  # the maximum of one call
 
 
 class Listed(list[Row]):
-    """Rows; `more` says that there are others, which the list has no room for."""
+    """Rows of a list. `more`: there are further rows, beyond MOST."""
 
     more = False
 
 
 def only(rows: Listed[Row], wanted: Callable[[Row], bool]) -> Listed[Row]:
-    """Returns those of a list that are wanted; it says of them, too, when there are others that it
-    had no room for.
-    """
+    """Returns the rows that are wanted. The result keeps `more`."""
     some = Listed(row for row in rows if wanted(row))
     some.more = rows.more
     return some
@@ -27,7 +25,7 @@ def only(rows: Listed[Row], wanted: Callable[[Row], bool]) -> Listed[Row]:
 def all_of(
     ask: Callable[[Any], Any], question: Any, rows: Callable[[Any], Iterable[Row]]
 ) -> Listed[Row]:
-    """Asks for the rows of all pages, MOST at most; `rows` names them in an answer."""
+    """Fetches the rows of all pages, MOST at most. `rows` returns the rows of an answer."""
     asked, listed = type(question)(), Listed[Row]()
     asked.CopyFrom(question)
     asked.page_size = PAGE

@@ -1,8 +1,7 @@
-"""Puts together what somebody typed and what somebody else changed meanwhile, by what the form had
-shown to her.
+"""Merges the fields that somebody typed with a change that somebody else made meanwhile.
 
-The form carries the object that it was made from (`shown`). A page that answers with both put
-together has the status MERGED, and is sent again as it is.
+It compares both with the object from which the form was made; the form carries it (`shown`). A page
+with the merged object has the status MERGED, and is sent again as it is.
 """
 
 import base64
@@ -20,22 +19,23 @@ M = TypeVar("M", bound=Message)
 
 
 def shown(entry: Message) -> str:
-    """An entry as the form shows it, to be compared with what comes back."""
+    """Returns the encoded object for the form's field `shown`."""
     return base64.b64encode(entry.SerializeToString(deterministic=True)).decode()
 
 
 def before(kind: type[M]) -> M:
-    """Returns what the form had shown; an empty message for a form that says nothing of it."""
+    """Returns the object that the form carried; an empty message if it carried none."""
     entry = kind()
-    # somebody's own form: all that it says is taken as typed
+    # A form made elsewhere: all its fields count as typed.
     with suppress(ValueError, DecodeError):
         entry.ParseFromString(base64.b64decode(forms.text("shown"), validate=True))
     return entry
 
 
 def merged(said: M, fresh: M, paths: Sequence[str]) -> M:
-    """What was typed, on top of what is there now: whoever did not touch a field has nothing to say
-    of it.
+    """Returns the fresh object with the typed fields on top.
+
+    A field that was not touched keeps its fresh value.
     """
     old = before(type(said))
     result = type(said)()
@@ -50,7 +50,7 @@ def merged(said: M, fresh: M, paths: Sequence[str]) -> M:
 
 
 def _of(entry: Message, path: str) -> object:
-    """A field alone, as it can be compared."""
+    """Returns a field alone, in a form that can be compared."""
     part = type(entry)()
     FieldMask(paths=[path]).MergeMessage(entry, part)
     return part.SerializeToString(deterministic=True)

@@ -1,4 +1,4 @@
-"""Names of ids on a page."""
+"""Names for ids on a page."""
 
 from dataclasses import dataclass, field
 
@@ -7,22 +7,22 @@ from protos.partners.v1.directory_pb2 import Organization, Service
 
 @dataclass
 class Names:
-    """What ids are called on this page. An id that nobody may see a name for gets a dash."""
+    """The names for the ids of one page. An id whose name the reader may not see gets a dash."""
 
     organizations: dict[str, Organization] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     workers: dict[str, str] = field(default_factory=dict)
 
     def organization(self, identifier: str) -> str:
-        """An organisation's name."""
+        """Returns an organisation's name."""
         organization = self.organizations.get(identifier)
         return organization.name if organization else "–"
 
     def service(self, identifier: str) -> str:
-        """A service's name."""
+        """Returns a service's name."""
         service = self.services.get(identifier)
         return service.name if service else "–"
 
     def worker(self, identifier: str) -> str:
-        """A colleague's name; empty for workers of other organisations."""
+        """Returns a colleague's name; "" for workers of other organisations."""
         return self.workers.get(identifier, "")

@@ -1,6 +1,6 @@
 """The questions about a person: the same in a new referral and in a new file.
 
-Everything but the safe-contact plan may stay empty.
+All fields but those of the safe-contact plan may stay empty.
 """
 
 import re
@@ -25,7 +25,7 @@ COARSE = (
     "trafficking_status_code",
 )
 MOST_YEARS = 120
-# The contract holds no years: each band by the age with which it begins.
+# The contract holds no years. Each band by its first age.
 BANDS = {
     int(re.split("[-+]", word)[0]): r.AgeBand.ValueType(number)
     for number, word in wire.words(r.AgeBand.DESCRIPTOR).items()
@@ -34,7 +34,7 @@ BANDS = {
 
 
 class Values:
-    """What the form shows: what was just written, else what is known, else nothing."""
+    """The values that a form shows: what was just typed, else what is known, else nothing."""
 
     def __init__(self, start: Mapping[str, str] | None = None) -> None:
         self._start = start or {}
@@ -44,7 +44,10 @@ class Values:
 
 
 def missing() -> dict[str, str]:
-    """The one thing that can't wait: how to reach her without harm."""
+    """Returns a problem if the form does not say how to reach the person without harm.
+
+    This is the only question that can't wait.
+    """
     return (
         {}
         if forms.text("channel_code")
@@ -53,8 +56,9 @@ def missing() -> dict[str, str]:
 
 
 def age_problems() -> dict[str, str]:
-    """An age in years that is none, or that the band beside it contradicts: neither is taken for
-    the other in silence.
+    """Returns the problems of an age in years: no number, or outside of the chosen band.
+
+    Neither value silently replaces the other.
     """
     if not forms.text("age"):
         return {}
@@ -74,8 +78,9 @@ def age_problems() -> dict[str, str]:
 
 
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
-    """Whether a form asks for a word that her age is known to be another: it was refused for that,
-    or brought the word.
+    """Returns whether the form must acknowledge that her age is not among the accepted ones.
+
+    This is so if the form was refused for that reason, or already carries the acknowledgement.
     """
     return errors.get("_form") == words.conflict("age_not_taken") or bool(
         forms.texts("acknowledged_codes")
@@ -83,12 +88,12 @@ def age_is_not_taken(errors: Mapping[str, str]) -> bool:
 
 
 def band(years: int) -> r.AgeBand.ValueType:
-    """In which band an age is."""
+    """Returns the age band of an age in years."""
     return BANDS[max(first for first in BANDS if first <= years)]
 
 
 def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
-    """Returns the request for a new file; `country` is meant where none is said."""
+    """Returns the request for a new file. `country` stands in if the form names none."""
     asked = forms.filled(p.CreatePersonRequest())
     asked.request_id = request_id
     asked.coarse.language = asked.coarse.language or "es"

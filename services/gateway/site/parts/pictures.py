@@ -1,5 +1,6 @@
-"""Pictures that are drawn here and not by a script: what stands where on a map, in a table of
-shades, on a strip of hours. Each has its words beside it.
+"""Pictures drawn here, not by a script: a map, a table of shades, a strip of hours.
+
+Each picture has its figures beside it in words.
 """
 
 import json
@@ -15,28 +16,29 @@ from protos.referrals.v1.referrals_pb2 import Referral, UnansweredNeed
 from services.gateway.site.language import i18n, vocabulary, words
 
 FEW = "<10"
-"""Stands for a figure so small that it could show who is meant."""
+"""Stands for a figure that is too small to be shown: it could reveal who is meant."""
 SHADES = 5
-COLUMNS = 5  # as many departments as a phone's width holds beside the names of the needs
-STACKED = 6  # dots above one another; what is more is a number
+COLUMNS = 5  # departments for which a phone has room beside the names of the needs
+STACKED = 6  # dots above one another; the rest is shown as a number
 STEPS = 48  # slots on a strip
 
 
 def counted(count: int) -> str:
-    """Returns a count as it may be shown; the services send a negative one for FEW."""
+    """Returns a count as it may be shown. The services send a negative count for FEW."""
     return FEW if count < 0 else str(count)
 
 
 def shade(count: int, most: int) -> int:
-    """Which of the shades a count has, 0 for none to 5 for the most; where all counts are small
-    none is the darkest.
+    """Returns the shade of a count, from 0 for none to 5 for the most.
+
+    If all counts are small, none gets the darkest shade.
     """
     return min(SHADES, max(1, round(SHADES * count / max(most, SHADES)))) if count > 0 else 0
 
 
 @dataclass(frozen=True)
 class Area:
-    """A department on the map: its outline, the place of its number, how many, and its shade."""
+    """A department on the map: its outline, the place of its number, its count and its shade."""
 
     code: str
     path: str
@@ -66,7 +68,7 @@ def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], 
 
 
 def has_map(country: str) -> bool:
-    """Whether there are outlines of a country."""
+    """Returns whether there are outlines of a country."""
     return country.isalpha() and _file(country).exists()
 
 
@@ -75,7 +77,7 @@ def _file(country: str) -> Path:
 
 
 def map_of(country: str, counts: dict[str, int]) -> Map:
-    """The map of a country with a count in each department."""
+    """Returns the map of a country with a count in each department."""
     width, height, outlines = _outlines(country)
     most = max(counts.values(), default=0)
     return Map(
@@ -90,8 +92,9 @@ def map_of(country: str, counts: dict[str, int]) -> Map:
 
 @dataclass(frozen=True)
 class Heat:
-    """Needs by department: the departments with most of them, whether others follow in a last
-    column, and a row for each group of needs.
+    """Needs by department: one row for each group of needs, one column for each department.
+
+    The departments are those with most needs; `others`: a last column sums up the rest.
     """
 
     departments: list[str]
@@ -102,7 +105,7 @@ class Heat:
 
 
 def heat(needs: Iterable[UnansweredNeed]) -> Heat:
-    """The table of shades, what there is most of first."""
+    """Returns the table of shades, with the largest numbers first."""
     cells, departments, groups = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
     for need in needs:
         cells[need.need_group_code, need.department] += need.count
@@ -130,8 +133,9 @@ def heat(needs: Iterable[UnansweredNeed]) -> Heat:
 
 @dataclass(frozen=True)
 class Dot:
-    """A deadline on the strip: how far along it in per cent, in which row from below, with which
-    urgency; `more` for those that have no dot of their own.
+    """A deadline on the strip: its place in per cent, its row from below, its urgency.
+
+    `more` is the number of deadlines without a dot of their own.
     """
 
     at: float
@@ -142,8 +146,9 @@ class Dot:
 
 @dataclass(frozen=True)
 class Strip:
-    """Deadlines of the next hours: dots, times of day under them (per cent and words), how many
-    rows of dots, and how many of each urgency.
+    """The deadlines of the next hours: dots, labels, number of rows, counts by urgency.
+
+    `hours` are the times of day below the dots, as per cent and words.
     """
 
     dots: list[Dot]
@@ -153,7 +158,7 @@ class Strip:
 
 
 def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Strip:
-    """The deadlines within `span` from now on; the most urgent are lowest."""
+    """Returns the deadlines within `span` from now on; the most urgent are at the bottom."""
     slots: dict[int, list[str]] = {}
     for referral in referrals:
         due = i18n.moment(referral.next_due_time)
@@ -180,10 +185,10 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Stri
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a chart: what it is about, how much in words, its share of the longest, 0 to 100.
+    """One row of a chart: label, figure in words, and its share of the longest row, 0 to 100.
 
-    `hidden`: too few to say, and so without a length; `short` is the label where there is room for
-    a few letters.
+    `hidden`: the figure is too small to be shown, so the row has no length. `short` is the label
+    where there is room for a few letters only.
     """
 
     label: str
@@ -196,12 +201,12 @@ class Bar:
 
 NORTH_TO_SOUTH = "US MX BZ GT HN SV NI CR PA CO EC PE".split()
 ROW = 40  # from one country to the next
-MIDDLE, ASIDE = 160, 58  # where the names stand, and how much room they have to either side
+MIDDLE, ASIDE = 160, 58  # the centre of the names, and half their width
 
 
 @dataclass(frozen=True)
 class Arc:
-    """A route: the line, its head, and how broad it is."""
+    """A route: its line, its arrowhead, and its width."""
 
     path: str
     head: str
@@ -210,8 +215,9 @@ class Arc:
 
 @dataclass(frozen=True)
 class Arcs:
-    """Where from, where to: countries from north to south below one another, lines to the south on
-    the right and to the north on the left.
+    """Routes between countries, which stand below one another from north to south.
+
+    Lines to the south are on the right, lines to the north on the left.
     """
 
     width: int
@@ -221,7 +227,7 @@ class Arcs:
 
 
 def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
-    """Draws routes: origin, destination, how many."""
+    """Draws routes, given as origin, destination and count."""
     listed = list(routes)
     countries = {code for origin, destination, _ in listed for code in (origin, destination)}
     ranked = sorted(
@@ -241,11 +247,11 @@ def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
 
 
 def _arc(start: int, end: int, width: float) -> Arc:
-    """Half an ellipse; within one country a loop."""
-    side = 1 if end >= start else -1  # to the right of the names, or to the left
+    """Draws half an ellipse; a loop if the route stays in one country."""
+    side = 1 if end >= start else -1  # right of the names, or left
     x, half = MIDDLE + side * ASIDE, round(3 + width / 2, 1)
-    # It leaves and comes in on the side of the other country, so that a name through which others
-    # go on has both apart.
+    # A line leaves and arrives on the side of the other country, so that the lines of a country in
+    # between do not meet.
     apart = 7 if end > start else -7 if end < start else -9
     begin, stop = start + apart, end - apart
     reach = min(MIDDLE - ASIDE - 18, 18 + abs(stop - begin) // 3)
@@ -259,8 +265,9 @@ def _arc(start: int, end: int, width: float) -> Arc:
 
 @dataclass(frozen=True)
 class HourBar:
-    """One hour of a day: where it stands in per cent, when it began, how many attempts arrived (a
-    bar upwards) and how many did not (a bar downwards).
+    """One hour of a day: its place in per cent, and its attempts.
+
+    An upward bar shows the attempts that were delivered, a downward bar those that failed.
     """
 
     at: float
@@ -273,7 +280,7 @@ class HourBar:
 
 @dataclass(frozen=True)
 class Day:
-    """The last 24 hours of an endpoint, all of them, and the sums."""
+    """The last 24 hours of an endpoint, each hour and the sums."""
 
     hours: list[HourBar]
     delivered: int
@@ -285,9 +292,9 @@ HOURS = 24
 
 
 def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
-    """The hour under way and those before it.
+    """Returns the current hour and the hours before it.
 
-    One attempt is seen beside a thousand: no bar is shorter than three pixels.
+    No bar is shorter than three pixels, so that one attempt is seen beside a thousand.
     """
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     by_start = {hour.start_time.seconds: hour for hour in counted}

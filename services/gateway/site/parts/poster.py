@@ -1,5 +1,6 @@
-"""The poster of a line, for paper: one drawing, as SVG and as PDF. Its words are given; it knows
-nothing of who reads it.
+"""The poster of a line, for paper: one drawing, as SVG and as PDF.
+
+Its words are given; it does not know its reader.
 """
 
 from collections.abc import Generator, Iterator
@@ -13,20 +14,24 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-WIDTH, HEIGHT = 595.28, 841.89  # points: A4, on which all is measured
+WIDTH, HEIGHT = 595.28, 841.89  # points: the size of A4, in which everything is measured
 CAMPAIGN = "Llama y Vive"
-"""What the campaign of the pilot was called; on the poster that belongs to no other."""
+"""The name of the pilot's campaign. It stands on the poster that belongs to no other campaign."""
 PAPERS = {"A4": 1.0, "A3": 2**0.5}
-"""By how much each is larger."""
+"""The sizes of paper, as factors of A4."""
 MARGIN = 48.0
 TEAL, INK, PAPER, BRICK = "#083F41", "#1F2A30", "#FBFAF7", "#9C2F1E"
-# in every PDF reader, so nothing is embedded; a browser takes what it has, in the same widths
+# Every PDF reader has these fonts, so none is embedded. A browser uses a font of its own, in the
+# same widths.
 PLAIN, BOLD = "Helvetica", "Helvetica-Bold"
 
 
 @dataclass(frozen=True)
 class Words:
-    """What stands on it, from above. `code` may be empty; `address` is what the QR symbol holds."""
+    """The texts of a poster, from top to bottom.
+
+    `code` may be empty; `address` is the content of the QR symbol.
+    """
 
     language: str
     title: str
@@ -42,7 +47,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Box:
-    """A filled rectangle; `y` counts from above."""
+    """A filled rectangle. `y` counts from the top."""
 
     x: float
     y: float
@@ -53,7 +58,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of text; `y` is its base line, from above, `x` its left end."""
+    """A line of text. `y` is its base line, counted from the top; `x` its left end."""
 
     x: float
     y: float
@@ -64,7 +69,7 @@ class Line:
 
 
 def svg(words: Words, paper: str) -> str:
-    """The poster as an SVG document of this paper."""
+    """Returns the poster as an SVG document of this paper size."""
     width, height = (f"{side * PAPERS[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
     parts = [
         (
@@ -92,7 +97,7 @@ def svg(words: Words, paper: str) -> str:
 
 
 def pdf(words: Words, paper: str) -> bytes:
-    """The same as a PDF of one page; the same words make the same bytes."""
+    """Returns the poster as a PDF of one page. The same words give the same bytes."""
     file, scale = BytesIO(), PAPERS[paper]
     canvas = Canvas(
         file, pagesize=(WIDTH * scale, HEIGHT * scale), invariant=1, lang=words.language
@@ -118,7 +123,7 @@ def pdf(words: Words, paper: str) -> bytes:
 
 
 def drawn(words: Words) -> Iterator[Box | Line]:
-    """What is drawn where."""
+    """Yields the shapes of the poster."""
     yield Box(0, 0, WIDTH, HEIGHT, PAPER)
     yield Box(0, 0, WIDTH, 92, TEAL)
     yield from _text(words.title, MARGIN, 58, 28, BOLD, PAPER, WIDTH - 2 * MARGIN)
@@ -142,7 +147,7 @@ def drawn(words: Words) -> Iterator[Box | Line]:
 def _text(
     text: str, x: float, y: float, size: float, font: str, color: str, width: float
 ) -> Generator[Line, None, float]:
-    """Lines that are no longer than `width`; returns where the next text begins."""
+    """Yields lines that are no longer than `width`; returns the `y` of the next text."""
     for line in simpleSplit(text, font, size, width):
         yield Line(x, y, size, line, font, color)
         y += size * 1.2
@@ -156,8 +161,9 @@ def _fitting(text: str, size: float, width: float) -> float:
 
 
 def qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:
-    """A QR symbol of correction M with its quiet zone of four modules, as one box a run of dark
-    ones.
+    """Yields a QR symbol of correction M with its quiet zone of four modules.
+
+    One box stands for a run of dark modules.
     """
     symbol = segno.make(text, micro=False, error="m")
     yield Box(x, y, size, size, "#FFFFFF")

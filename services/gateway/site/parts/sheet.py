@@ -1,5 +1,6 @@
-"""A printed sheet: a title, paragraphs, and tables of two columns, as a PDF with a QR symbol of an
-opaque code. Its words are given.
+"""A printed sheet as a PDF: a title, paragraphs, and tables of two columns.
+
+A QR symbol holds an opaque code. The words are given.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ TEXT = ParagraphStyle(
 
 @dataclass(frozen=True)
 class Part:
-    """A heading, and under it lines of a label and a text; or texts alone."""
+    """A heading, with lines of a label and a text below it, or with texts alone."""
 
     heading: str
     lines: Sequence[tuple[str, str]] = ()
@@ -50,8 +51,9 @@ class Part:
 def pdf(
     language: str, title: str, code: str, lead: Sequence[str], parts: Sequence[Part], foot: str
 ) -> bytes:
-    """The sheet on A4, as many pages as it takes, each with `foot`; `code` is in the symbol at the
-    top of the first.
+    """Returns the sheet on A4, on as many pages as needed, each with `foot`.
+
+    The symbol at the top of the first page holds `code`.
     """
     file = BytesIO()
     document = SimpleDocTemplate(

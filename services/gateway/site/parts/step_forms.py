@@ -1,7 +1,7 @@
-"""The steps of a referral as forms, as the contract has them: every rpc at /referrals/{id}/STEP,
-with a question for each field of its request.
+"""The steps of a referral as forms, derived from the contract.
 
-What is allowed the referral itself says; which steps end something, and look it, stands here.
+Each rpc at /referrals/{id}/STEP is a form with a question for each field of its request. The
+referral itself says which steps are allowed; which steps are grave, and look it, is decided here.
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 
 _STEP = "/api/v1/referrals/{id}/"
-_CARRIED = ("id", "etag", "request_id")  # what every form carries along unasked
-_ELSEWHERE = ("send", "attach_consent")  # with pages of their own
+_CARRIED = ("id", "etag", "request_id")  # every form carries these fields without asking for them
+_ELSEWHERE = ("send", "attach_consent")  # steps with pages of their own
 _GRAVE = frozenset(
     {"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"}
 )
-# Kinds that no type tells.
+# Kinds that no type shows.
 _KINDS = {
     "planned_first_contact_time": "next",
-    "first_contact_time": "now",  # most often, so the form begins with it
+    "first_contact_time": "now",  # it is mostly now, so the form begins with the present time
     "review_time": "date",
     "note": "note",
     "responsible_worker_id": "worker",
@@ -37,7 +37,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Ask:
-    """One question of a form.
+    """A question of a form.
 
     `kind` is choice, note, moment, now, next, date, days, worker, needs or service; `table` names
     the words of a choice.
@@ -58,12 +58,13 @@ class StepForm:
     grave: bool
 
     def request(self, **known: str) -> Message:
-        """Returns the request of the rpc that the sent form means."""
+        """Returns the request of the rpc, filled from the sent form."""
         return forms.filled(GetMessageClass(self.rpc.input_type)(**known))
 
     def missing(self) -> dict[str, str]:
-        """Questions of the form that were left empty, so that the page can say so before a service
-        does.
+        """Returns the required questions that were left empty, each with its problem.
+
+        The page can then show them before a service refuses.
         """
         filled = {field.name for field, _value in self.request().ListFields()}
         return {

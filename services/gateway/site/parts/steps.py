@@ -1,6 +1,6 @@
-"""What comes next for a referral as a page shows it: who must act, and the one button that does it.
+"""The next step of a referral on a page: who must act, and the one button for it.
 
-What is allowed and whose turn it is the service says.
+The service decides what is allowed and whose turn it is.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import step_forms
 from services.gateway.site.parts.names import Names
 
-# main steps that are pages of their own, not a form on the referral's
+# main steps with pages of their own instead of a form on the referral's page
 ELSEWHERE = ("send", "refer_again")
 ICONS = {
     "draft": "draft", "sent": "referral", "acknowledged": "seen", "info_requested": "question",
@@ -22,16 +22,16 @@ ICONS = {
 }  # fmt: skip
 
 
-# The way of a referral that ends well, and how far along it each state is.
+# The way of a referral that ends well, and how far along this way each state is.
 _WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
 _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One of the points of a referral's way.
+    """A point of a referral's way.
 
-    `look` is past, stopped or empty; `here` is where it stands.
+    `look` is past, stopped or empty; `here` marks the present state.
     """
 
     text: str
@@ -40,7 +40,10 @@ class Point:
 
 
 def progress(referral: r.Referral) -> list[Point]:
-    """Where a referral stands on its way: five points, or how far it came and that it stopped."""
+    """Returns the points of a referral's way: five, or two for a referral that stopped.
+
+    The two are its sending and the state in which it stopped.
+    """
     state = words.code("state", referral.state)
     if state not in _WAY and state not in _REACHED:
         return [
@@ -60,7 +63,7 @@ def progress(referral: r.Referral) -> list[Point]:
 
 @dataclass(frozen=True)
 class Step:
-    """A button: a link to where it is done, or a form that does it at once (`post`)."""
+    """A button: a link to the page of the step, or a form that takes the step at once (`post`)."""
 
     label: str
     href: str
@@ -68,18 +71,18 @@ class Step:
 
 
 def next_step(referral: r.Referral) -> Step | None:
-    """The one primary button of a row, or None when there is nothing that moves it on from here."""
+    """Returns the one primary button of a row; None if no step moves the referral on from here."""
     step = referral.main_step
     if step == "send":
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
     if step == "refer_again":
-        # What follows is not sent yet, or the need would not be open; the page of re-routing leads
-        # on to it.
+        # The following referral is not sent yet, or the need would not be open. The page of
+        # re-routing leads on to it.
         label = _("Seguir con el borrador") if referral.following_id else _("Buscar otro servicio")
         return Step(label, url_for("referral_new.reroute", identifier=referral.id))
-    if step not in step_forms.STEPS:  # there is none, or it is newer than this gateway
+    if step not in step_forms.STEPS:  # there is no step, or it is newer than this gateway
         return None
-    if not step_forms.STEPS[step].asks:  # one tap does it
+    if not step_forms.STEPS[step].asks:  # the step has no question: one tap takes it
         return Step(
             words.word("verb", step),
             url_for("referral.act", identifier=referral.id, verb=step),
@@ -91,7 +94,7 @@ def next_step(referral: r.Referral) -> Step | None:
 
 
 def who_acts(referral: r.Referral, names: Names) -> str:
-    """Whose turn it is, in words; empty when it is nobody's."""
+    """Returns in words whose turn it is; "" if it is nobody's."""
     if not referral.turn:
         return ""
     if referral.state == r.STATE_ACCEPTED and any(
@@ -111,7 +114,7 @@ def who_acts(referral: r.Referral, names: Names) -> str:
 
 
 def why(event: r.ReferralEvent) -> str:
-    """The code of an event in words, for a step that asks for one; empty for any other."""
+    """Returns the reason of an event in words, for a step that requires one; "" for any other."""
     for step, form in step_forms.STEPS.items():
         asked = next((ask for ask in form.asks if ask.kind == "choice"), None)
         if asked and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
@@ -120,5 +123,5 @@ def why(event: r.ReferralEvent) -> str:
 
 
 def state_icon(referral: r.Referral) -> str:
-    """The symbol beside the word of a state; what came to nothing has a cross."""
+    """Returns the symbol of a state; a cross for a referral that came to nothing."""
     return ICONS.get(words.code("state", referral.state), "close")

@@ -1,8 +1,7 @@
-"""With whom or where she is not safe: the question as enquiries and referrals ask it, and what its
-answer lacks.
+"""The question with whom or where the person is not safe, for enquiries and referrals.
 
-She can name any organisation of the directory: those whose services fit stand there, the others are
-searched for by name (`SEARCH`). What was ticked stays.
+She can name any organisation of the directory: those whose services fit are listed, and the others
+can be found by name (`SEARCH`). Ticked choices stay.
 """
 
 from dataclasses import dataclass
@@ -16,15 +15,16 @@ ORGANIZATIONS, DEPARTMENTS = "unsafe_organization_ids", "unsafe_departments"
 FIELDS = ("unsafe_code", ORGANIZATIONS, DEPARTMENTS)
 NAMED = "named"
 SEARCH, SOUGHT, LOOK = "unsafe_search", "unsafe_sought", "unsafe_look"
-"""What is looked for, what the page shown looked for already, and the button that looks."""
+"""The search text, the text for which this page has searched, and the search button."""
 Choice = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Whom and where she can name, as (id or code, name); the page has the other departments, too.
+    """The organisations and departments that she can name, as (id or code, name).
 
-    `more`: the search found others that have no room here; `nothing`: it found nobody.
+    The page has the other departments, too. `more`: the search found further organisations, for
+    which there is no room here. `nothing`: it found none.
     """
 
     organizations: list[Choice]
@@ -35,12 +35,12 @@ class Choices:
 
 
 def code_of(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> str:
-    """The answer. Whoever ticks somebody or some place has said that she named it."""
+    """Returns the answer. A ticked organisation or department means that she named it."""
     return NAMED if _is_ticked(said, organizations) else said.get("unsafe_code", "")
 
 
 def problems(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> dict[str, str]:
-    """No answer, or that she named somebody and nobody is ticked."""
+    """Returns the problems: no answer, or "she named somebody" with nothing ticked."""
     code = code_of(said, organizations)
     if not words.number("unsafe_answer", code):
         return {"unsafe_code": words.violation("required", "unsafe_code")}
@@ -57,7 +57,7 @@ def problems(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> d
 
 
 def answer(said: MultiDict[str, str]) -> dict[str, object]:
-    """The answer as fields of a referral."""
+    """Returns the answer as fields of a referral."""
     lists = {
         name: [value for value in said.getlist(name) if value]
         for name in (ORGANIZATIONS, DEPARTMENTS)
@@ -66,8 +66,9 @@ def answer(said: MultiDict[str, str]) -> dict[str, object]:
 
 
 def looks(said: MultiDict[str, str]) -> bool:
-    """Whether the page is asked to look for an organisation and to go no further: by its button, or
-    because a name stands there that was not looked for.
+    """Returns whether the form asks only for a search.
+
+    It does so by its button, or by a name for which the page has not searched yet.
     """
     sought = said.get(SEARCH, "").strip()
     return LOOK in said or (bool(sought) and sought != said.get(SOUGHT, ""))

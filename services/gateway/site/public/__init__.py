@@ -1,1 +1,1 @@
-"""Pages for anybody, and for somebody who asks for her own referral."""
+"""Pages for anybody, and for a person who looks up her own referral."""

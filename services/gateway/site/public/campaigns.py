@@ -1,6 +1,4 @@
-"""The line of a country, as campaigns make it known: its public page, its poster and its radio
-text.
-"""
+"""The line of a country, for its campaigns: public page, poster and radio text."""
 
 from flask import Response, abort, current_app, render_template, request, url_for
 
@@ -19,23 +17,21 @@ pages = access.Pages("campaigns")
 
 @pages.get("/lines/<country>", access.ANYBODY)
 def country(country: str) -> str:
-    """The number of a country, what happens when one calls, and what may be printed and read
-    out.
-    """
+    """Shows the number of a country, what happens on a call, and the texts to print or read out."""
     return public_page(country, placement_of(country))
 
 
 def public_page(country: str, placement: pb.Placement | None) -> str:
-    """The page of a line; with the code that the reader has before her, if there is one."""
+    """Renders the page of a line, with the code of the poster that the reader has seen, if any."""
     return render_template("campaign.html", line=line_of(country), placement=placement)
 
 
 @pages.get("/l/<code>", access.ANYBODY)
 def placed(code: str) -> str:
-    """Where the QR symbol of a poster leads: the page of its country, with its code.
+    """Shows the page of a country, for the QR symbol of a poster.
 
-    Always to a number: with a code that is unknown, or can't be looked up now, to that of the
-    reader's country.
+    It always shows a number: if the code is unknown or can't be looked up now, that of the reader's
+    country.
     """
     if placement := known_placement(code):
         return public_page(placement.country, placement if placement.active else None)
@@ -47,7 +43,7 @@ def placed(code: str) -> str:
 
 @pages.get("/lines/<country>/poster-<paper>.<form>", access.ANYBODY)
 def printed(country: str, paper: str, form: str) -> Response:
-    """The poster, for A4 or A3."""
+    """Returns the poster, for A4 or A3."""
     if paper not in poster.PAPERS or form not in ("svg", "pdf"):
         abort(404)
     said = on_the_poster(line_of(country), placement_of(country))
@@ -59,15 +55,14 @@ def printed(country: str, paper: str, form: str) -> Response:
 
 @pages.get("/lines/<country>/radio", access.ANYBODY)
 def radio(country: str) -> str:
-    """Half a minute to be read out."""
+    """Shows the radio text: half a minute to be read out."""
     return render_template("radio.html", line=line_of(country), placement=placement_of(country))
 
 
 def line_of(country: str) -> Hotline:
-    """The line of a country.
+    """Returns the line of a country.
 
-    Not found is a country that has none; while the directory can't say that, the page is
-    unavailable.
+    Answers 404 for a country that has none. Raises Unavailable while the directory can't tell.
     """
     line = next((each for each in hotlines() if each.country == country), None)
     if line is None and lines().complete:
@@ -78,7 +73,7 @@ def line_of(country: str) -> Hotline:
 
 
 def known_placement(code: str) -> pb.Placement | None:
-    """The placement with this code; None if it is unknown or can't be looked up now."""
+    """Returns the placement with this code; None if it is unknown or can't be looked up now."""
     try:
         placement: pb.Placement = clients().campaigns.GetPlacement(
             pb.GetPlacementRequest(code=code)
@@ -89,8 +84,9 @@ def known_placement(code: str) -> pb.Placement | None:
 
 
 def placement_of(country: str) -> pb.Placement | None:
-    """The code that the address names, while its campaign lasts and if it is one of this country;
-    else the page is the same without it.
+    """Returns the placement of the address's code, if its campaign runs in this country.
+
+    Otherwise the page is the same without it.
     """
     code = request.args.get("code", "")
     placement = known_placement(code) if code else None
@@ -98,7 +94,7 @@ def placement_of(country: str) -> pb.Placement | None:
 
 
 def on_the_poster(line: Hotline, placement: pb.Placement | None) -> poster.Words:
-    """Its words, in the reader's language."""
+    """Returns the words of the poster, in the reader's language."""
     root = (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/")
     path = (
         url_for("campaigns.placed", code=placement.code)

@@ -1,5 +1,7 @@
-"""Figures that are safe to publish, as pictures that are tables and as files for a spreadsheet:
-those of the network for anybody, the pilot of 2006 for members.
+"""Figures that are safe to publish, as charts with their tables and as files.
+
+The network's figures are for anybody, those of the pilot of 2006 for members. The files are for a
+spreadsheet.
 """
 
 import csv
@@ -30,7 +32,7 @@ COLUMNS = 8  # quarters for which a phone has room; the file has all
 class Chart:
     """One question and its answer: rows, or columns in the order of time.
 
-    `code` names it in the file.
+    `code` is its name in the file.
     """
 
     code: str
@@ -42,7 +44,10 @@ class Chart:
 
 @pages.get("/figures", access.ANYBODY, navigation=N_("Cifras"), section="network")
 def figures() -> str:
-    """The network's, the same for whoever reads them: narrowed by period, country and need."""
+    """Shows the network's figures, narrowed by period, country and need.
+
+    They are the same for every reader.
+    """
     asked, told = network()
     return render_template(
         "figures.html",
@@ -60,8 +65,9 @@ def figures() -> str:
 
 @pages.get("/figures.csv", access.ANYBODY)
 def table() -> Response:
-    """The same for a spreadsheet, with what was asked for, how it was counted and when it was
-    fetched.
+    """Returns the network's figures as a file.
+
+    The file also states the query, the method of counting, and its own date.
     """
     asked, told = network()
     notes = {
@@ -78,7 +84,7 @@ def table() -> Response:
 
 @pages.get("/figures/pilot", access.EVERYONE)
 def pilot() -> str:
-    """The pilot's."""
+    """Shows the pilot's figures."""
     told = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
     start, end = month(told.period_start), month(told.period_end)
     return render_template(
@@ -93,7 +99,7 @@ def pilot() -> str:
 
 @pages.get("/figures/pilot.csv", access.EVERYONE)
 def pilot_table() -> Response:
-    """The same for a spreadsheet."""
+    """Returns the pilot's figures as a file."""
     told = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
     totals = [
         ("total", "assisted", _("personas ayudadas"), str(told.assisted)),
@@ -109,7 +115,7 @@ def pilot_table() -> Response:
 
 
 def network() -> tuple[r.GetFiguresRequest, r.Figures]:
-    """What is asked for, and what is told of it."""
+    """Returns the query in the address, and the figures for it."""
     asked = r.GetFiguresRequest(
         **{name: request.args.get(name, "") for name in ("period", "country", "need_group_code")}
     )
@@ -124,7 +130,7 @@ def sheet(
     method: str,
     unit: str = "people",
 ) -> Response:
-    """A row for each figure, and what a file must say of itself."""
+    """Returns a file with a row for each figure, and with notes on the figures."""
     text = StringIO()
     rows = csv.writer(text)
     rows.writerow(["table", "code", "name", unit])
@@ -136,18 +142,18 @@ def sheet(
         ["note", about, said, ""]
         for about, said in {**notes, **demo, "method": method, "date": today()}.items()
     )
-    # With the mark by which a spreadsheet knows the accents.
+    # With the byte order mark, by which a spreadsheet recognises the accents.
     headers = {"Content-Disposition": f"attachment; filename={name}.csv"}
     return Response("\ufeff" + text.getvalue(), mimetype="text/csv", headers=headers)
 
 
 def today() -> str:
-    """The date of the figures, in the reader's zone, as a program reads it."""
+    """Returns today's date in the reader's zone, in ISO format."""
     return i18n.today().isoformat()
 
 
 def method() -> str:
-    """How the network's are counted."""
+    """Returns the method by which the network's figures are counted."""
     return _(
         "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por"
         " trimestre, ruta y tipo de ayuda. Ruta es el país a donde la habían "
@@ -162,7 +168,7 @@ def method() -> str:
 
 
 def pilot_method() -> str:
-    """How the pilot's are."""
+    """Returns the method by which the pilot's figures are counted."""
     return _(
         "Cuenta a cada persona una vez: las que tienen expediente abierto en el período y"
         " recibieron al menos una ayuda; en «Qué ayuda recibieron», "
@@ -172,9 +178,9 @@ def pilot_method() -> str:
 
 
 def charts(asked: r.GetFiguresRequest, told: r.Figures, all_quarters: bool = False) -> list[Chart]:
-    """All that is told of the network; nothing where nothing is told.
+    """Returns all charts of the network; none if there are no figures.
 
-    `all_quarters`: also those for which a page has no room.
+    `all_quarters`: also the quarters for which a page has no room.
     """
     if told.total < 0:
         return []
@@ -215,7 +221,7 @@ def charts(asked: r.GetFiguresRequest, told: r.Figures, all_quarters: bool = Fal
 
 
 def pilot_charts(told: r.PilotFigures) -> list[Chart]:
-    """All that is told of the pilot; what nobody counted is left out."""
+    """Returns all charts of the pilot, without those that nobody counted."""
     made = [
         Chart("department", _("De dónde son"), bars(told.by_department, words.department)),
         Chart("country", _("A dónde las habían llevado"), bars(told.by_country, words.country)),
@@ -236,9 +242,9 @@ def bars(
     in_order: bool = False,
     short: Callable[[str], str] = lambda code: "",
 ) -> list[Bar]:
-    """Rows of a chart, the longest first.
+    """Returns the rows of a chart, the longest first.
 
-    A count under ten has no number and no length: either could point at somebody.
+    A count under ten has no number and no length: either could reveal a person.
     """
     rows = list(figures) if in_order else sorted(figures, key=lambda row: -row.count)
     most = max((row.count for row in rows), default=0) or 1
@@ -256,8 +262,9 @@ def bars(
 
 
 def rest(table: str) -> Bar:
-    """The row of whatever is not told; it is always there, for whether there is anybody in it must
-    not be seen either.
+    """Returns the row of everything that is not published.
+
+    It is always there: even whether it counts anybody must not be seen.
     """
     label = (
         _("Cualquier otra ruta")
@@ -270,13 +277,13 @@ def rest(table: str) -> Bar:
 
 
 def route(code: str) -> str:
-    """SV>NI in words."""
+    """Returns SV>NI in words."""
     start, _arrow, end = code.partition(">")
     return f"{words.country(start)} → {words.country(end)}"
 
 
 def quarter(code: str, skeleton: str = "yQQQQ") -> str:
-    """2026-Q3 in words."""
+    """Returns 2026-Q3 in words."""
     if not re.fullmatch(r"\d{4}-Q[1-4]", code):
         return code
     first = datetime(int(code[:4]), int(code[-1]) * 3 - 2, 1, tzinfo=UTC)
@@ -284,12 +291,12 @@ def quarter(code: str, skeleton: str = "yQQQQ") -> str:
 
 
 def quarter_short(code: str) -> str:
-    """The same where there is room for a few letters."""
+    """Returns a quarter in a few letters."""
     return quarter(code, "yQQQ")
 
 
 def months(told: r.PilotFigures) -> list[r.Figure]:
-    """Each month of the period, also those in which nobody was counted."""
+    """Returns every month of the period, also those without a count."""
     counted = {row.code: row.count for row in told.by_month}
     every = [f"{year}-{number:02d}" for year in years(told) for number in range(1, 13)]
     return [
@@ -300,13 +307,13 @@ def months(told: r.PilotFigures) -> list[r.Figure]:
 
 
 def years(told: r.PilotFigures) -> range:
-    """The calendar years of the period; none where it is not said."""
+    """Returns the calendar years of the period; none if it is not set."""
     start, end = (code.partition("-")[0] for code in (told.period_start, told.period_end))
     return range(int(start), int(end) + 1) if start.isdecimal() and end.isdecimal() else range(0)
 
 
 def month(code: str, width: str = "wide") -> str:
-    """2006-01 in words."""
+    """Returns 2006-01 in words."""
     year, _dash, number = code.partition("-")
     named = (
         i18n.locale().months["stand-alone"][width].get(int(number or 0), "")
@@ -317,5 +324,5 @@ def month(code: str, width: str = "wide") -> str:
 
 
 def month_short(code: str) -> str:
-    """The month alone, where there is room for a few letters."""
+    """Returns the month alone, in a few letters."""
     return month(code, "abbreviated").partition(" ")[0]

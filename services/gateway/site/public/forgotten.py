@@ -1,5 +1,7 @@
-"""A forgotten password: asking for a link says the same whatever the address is, and the secret of
-the link stands behind its #, as an invitation's does.
+"""A forgotten password: the request for a link, and the choice of a new password.
+
+The answer to the request is the same for every address. The secret of the link stands behind its #,
+as that of an invitation does.
 """
 
 from flask import redirect, render_template, request, url_for
@@ -18,15 +20,15 @@ pages = access.Pages("forgotten")
 
 @pages.get("/forgot", access.ANYBODY)
 def form() -> str:
-    """Where the link is asked for."""
+    """Shows the form that requests the link."""
     return render_template("forgot.html", errors={}, sent=False)
 
 
 @pages.post("/forgot", access.ANYBODY)
 def ask() -> str | tuple[str, int]:
-    """Asks for it.
+    """Requests the link.
 
-    What is said does not depend on whose address it is, or on how often it was asked for.
+    The answer does not depend on whose address it is, or on the number of requests.
     """
     origin.tell()
     try:
@@ -40,15 +42,13 @@ def ask() -> str | tuple[str, int]:
 
 @pages.get("/reset", access.ANYBODY)
 def choose() -> str:
-    """Where another password is chosen; whether the link is good is not looked at before it is
-    sent.
-    """
+    """Shows the form for a new password. The link is not checked before the form is sent."""
     return render_template("reset.html", errors={}, problem="")
 
 
 @pages.post("/reset", access.ANYBODY)
 def change() -> Response | tuple[str, int]:
-    """Changes it, and leads to the sign-in, which asks for the rest."""
+    """Changes the password, and leads to the sign-in, which asks for any further factor."""
     if request.form.get("password", "") != request.form.get("again", ""):
         return render_template(
             "reset.html", errors={"again": _("no es la misma que la de arriba")}, problem=""

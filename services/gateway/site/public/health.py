@@ -1,4 +1,4 @@
-"""A page for people that says which part of the system answers."""
+"""A page for people about which part of the system answers."""
 
 from flask import render_template
 
@@ -17,7 +17,10 @@ PARTS = {
 
 @pages.get("/status", access.ANYBODY)
 def status() -> str:
-    """How each service stands, for people; always 200, for the page itself is there."""
+    """Shows the state of each service.
+
+    The status is always 200, because the page itself is available.
+    """
     service_standings = standings()
     parts = [
         (name, label, *words_of(stands))
@@ -33,13 +36,13 @@ def status() -> str:
 
 
 def standings() -> list[Standing]:
-    """In the order of the page."""
+    """Returns the states of the services, in the order of the page."""
     by_name = clients().standing()
     return [by_name[name] for name in PARTS]
 
 
 def words_of(stands: Standing) -> tuple[str, str]:
-    """What a standing is called, and how it is coloured."""
+    """Returns the words for a state, and its colour."""
     if not stands.answers:
         return N_("No responde"), "late"
     if not stands.ready:

@@ -1,4 +1,4 @@
-"""The public door: what this is, which number to call, and three ways on."""
+"""The first page for everybody: what Enlace is, the number to call, and three ways on."""
 
 from flask import Response, current_app, render_template
 
@@ -9,17 +9,17 @@ pages = access.Pages("home")
 
 @pages.get("/", access.ANYBODY)
 def home() -> str:
-    """The first page; for those signed in too."""
+    """Shows the first page, also to readers who are signed in."""
     return render_template("home.html")
 
 
 @pages.get("/favicon.ico", access.ANYBODY)
 def icon() -> Response:
-    """A neutral icon: a plain square, for a tab that gives nothing away."""
+    """Returns a neutral icon: a plain square, so that a tab gives nothing away."""
     return current_app.send_static_file("icon.svg")
 
 
 @pages.get("/robots.txt", access.ANYBODY)
 def robots() -> Response:
-    """Nothing but the first page is for search engines."""
+    """Allows search engines the first page only."""
     return Response("User-agent: *\nAllow: /$\nDisallow: /\n", mimetype="text/plain")

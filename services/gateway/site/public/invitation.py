@@ -1,9 +1,8 @@
-"""Opens the account that somebody was invited to.
+"""Opens an account from an invitation.
 
-The secret of the link stands behind its #, so no address that is asked for ever holds it.
-
-A script copies it into the form and takes it out of the address; without one it is typed or pasted
-from the e-mail.
+The secret of the link stands behind its #, so that no requested address ever holds it. A script
+copies it into the form and removes it from the address; without a script it is typed or pasted from
+the e-mail.
 """
 
 from flask import redirect, render_template, request, url_for
@@ -21,7 +20,7 @@ pages = access.Pages("invitation")
 
 @pages.get("/invitation", access.ANYBODY)
 def form() -> str:
-    """The form; whether the link is good is not looked at before it is sent."""
+    """Shows the form. The link is not checked before the form is sent."""
     return render_template("invitation.html", errors={}, problem="")
 
 

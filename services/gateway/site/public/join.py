@@ -1,8 +1,7 @@
-"""The public form by which an organisation applies for membership, and the page to which the letter
-leads. The answer is the same whether it is known or not.
+"""The form by which an organisation applies for membership, and the page of its letter.
 
-The secret of the letter's link stands behind its #, as an invitation's does; without a script it is
-pasted from the letter.
+The answer is the same whether the organisation is known or not. The secret of the letter's link
+stands behind its #, as that of an invitation does; without a script it is pasted from the letter.
 """
 
 from flask import render_template
@@ -21,13 +20,13 @@ pages = access.Pages("join")
 
 @pages.get("/join", access.ANYBODY)
 def form() -> str:
-    """The form."""
+    """Shows the form."""
     return render_template("join.html", errors={}, problem="", answer=None)
 
 
 @pages.post("/join", access.ANYBODY)
 def apply() -> access.Answer:
-    """Sends it, and says that a letter is on its way."""
+    """Sends the application, and says that a letter is on its way."""
     origin.tell()
     asked = forms.filled(
         d.ApplyForMembershipRequest(language=i18n.language(), request_id=forms.request_id())
@@ -49,13 +48,13 @@ def apply() -> access.Answer:
 
 @pages.get("/join/confirm", access.ANYBODY)
 def opened() -> str:
-    """Where the letter leads; whether its link is good is not looked at before it is sent."""
+    """Shows the page of the letter's link. The link is not checked before the form is sent."""
     return render_template("join_confirm.html", errors={}, problem="", answer=None)
 
 
 @pages.post("/join/confirm", access.ANYBODY)
 def confirm() -> str | tuple[str, int]:
-    """Has the application count, and says what comes next."""
+    """Confirms the application, and says what comes next."""
     try:
         answer = clients().directory.ConfirmApplication(
             d.ConfirmApplicationRequest(token=forms.text("token"), request_id=forms.request_id())

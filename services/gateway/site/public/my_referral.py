@@ -1,8 +1,7 @@
-"""For the person herself: what became of her request, by reference and PIN. Plain words; never a
-partner's name or place.
+"""The state of her request for the person herself, by reference and PIN.
 
-Reference and PIN travel in forms only, never in an address, and are not kept: each step on this
-page sends them again.
+The pages use plain words and never show the name or place of a partner. Reference and PIN travel in
+forms only, never in an address, and are not stored: each step on this page sends them again.
 """
 
 from functools import partial
@@ -23,28 +22,28 @@ pages = access.Pages("my_referral")
 
 @pages.get("/my-referral", access.ANYBODY)
 def form() -> str:
-    """The form."""
+    """Shows the form."""
     return asked_again("", "")
 
 
 def asked_again(problem: str, reference: str) -> str:
-    """The form, with what was wrong."""
+    """Shows the form again, with the problem."""
     return render_template("my_referral.html", problem=problem, reference=reference)
 
 
 answered = partial(references.answered, again=asked_again)
-"""Asks, and shows her this form again where reference and PIN were not taken."""
+"""Reads the state, and shows this form again if reference and PIN were rejected."""
 
 
 @pages.post("/my-referral", access.ANYBODY)
 def status() -> Response | tuple[str, int]:
-    """How things stand, in plain words."""
+    """Shows the state of her request, in plain words."""
     return answered(references.ask_status)
 
 
 @pages.post("/my-referral/confirm", access.ANYBODY)
 def confirm() -> Response | tuple[str, int]:
-    """Says whether help came."""
+    """Records whether help came."""
     came = forms.text("help_came") == "yes"
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
@@ -64,7 +63,7 @@ def confirm() -> Response | tuple[str, int]:
 
 @pages.post("/my-referral/note", access.ANYBODY)
 def note() -> Response | tuple[str, int]:
-    """Adds what she says."""
+    """Adds her note."""
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
         return clients().references.AddNoteByReference(
@@ -78,7 +77,7 @@ def note() -> Response | tuple[str, int]:
 
 @pages.post("/my-referral/call", access.ANYBODY)
 def call() -> Response | tuple[str, int]:
-    """Says when it is safe to call her."""
+    """Records when it is safe to call her."""
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
         request = c.AskForCallByReferenceRequest(
@@ -99,7 +98,7 @@ def call() -> Response | tuple[str, int]:
 
 @pages.post("/my-referral/withdraw", access.ANYBODY)
 def withdraw() -> Response | tuple[str, int]:
-    """Takes back every consent, or that of one request."""
+    """Withdraws every consent, or that of one request."""
     key = forms.text("item_key")
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
@@ -114,18 +113,18 @@ def withdraw() -> Response | tuple[str, int]:
 
 @pages.post("/my-referral/readings", access.ANYBODY)
 def readings() -> Response | tuple[str, int]:
-    """Who looked at what is kept of her."""
+    """Shows who has read her data."""
     return answered(references.ask_status, readings_of=ask_readings)
 
 
 def ask_readings(reference: str, pin: str) -> list[c.ReferenceReading] | None:
-    """By day and kind of organisation."""
+    """Returns the readings of her data, by day and kind of organisation."""
     asked = c.ListReadingsByReferenceRequest(reference=reference, pin=pin)
     return list(clients().references.ListReadingsByReference(asked).readings)
 
 
 def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
-    """What the withdrawal of one request came to, as things stand after it."""
+    """Returns the result of withdrawing one request, read from the state after it."""
     live = any(
         item.key == key and (item.consent_live or item.may_withdraw) for item in status.items
     )
@@ -139,7 +138,7 @@ def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
 
 
 def withdrawn(status: c.ReferenceStatus) -> str:
-    """What her withdrawal came to: what is said follows from how things stand after it."""
+    """Returns the result of withdrawing everything, read from the state after it."""
     if status.organizations_with_access:
         return ngettext(
             "Se retiró su permiso, pero %(num)d organización todavía puede abrir sus datos."

@@ -1,8 +1,8 @@
-"""The open directory: services that members want anybody to find, for whoever has no account.
+"""The open directory: services that members want anybody to find, without an account.
 
-It asks by the open-data rpcs alone, which are blind to whatever fewer may see. What somebody looks
-for never enters an address or a log. Of housing nothing is said that leads there: neither where it
-is nor how it describes itself.
+It calls only the open-data rpcs, which never read data of a smaller audience. Search terms never
+stand in an address or a log. For housing, neither place nor description is shown, because both
+could lead there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,12 +29,12 @@ from services.gateway.site.shell.lines import country_of_the_browser
 pages = access.Pages("open_directory")
 HOUSING = "HOU"
 WEEK = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
-PAGE, OF_ONE = 20, 100  # services on a page of results, and on an organisation's
+PAGE, OF_ONE = 20, 100  # services on a page of results, and on an organisation's page
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where it is offered in the open, in words."""
+    """A public place of a service, in words."""
 
     where: str
     phones: list[str]
@@ -43,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Card:
-    """A service as anybody reads it, in words. `where` is empty where it is not said."""
+    """A public service, in words. `where` is empty if the place is not public."""
 
     name: str
     description: str
@@ -61,13 +61,13 @@ class Card:
 
 @pages.get("/services", access.ANYBODY)
 def search() -> str:
-    """The form, and needs to begin with."""
+    """Shows the form, and needs to begin with."""
     return render(o.ListPublicServicesRequest(), None)
 
 
 @pages.post("/services", access.ANYBODY)
 def results() -> str | tuple[str, int]:
-    """What fits, by name; each page of it is asked for by the form again."""
+    """Shows the services that fit, by name. The form requests each further page."""
     question = o.ListPublicServicesRequest(
         words=forms.text("words"),
         need_code=forms.text("need_code"),
@@ -85,9 +85,9 @@ def results() -> str | tuple[str, int]:
 
 @pages.get("/services/organizations/<identifier>", access.ANYBODY)
 def organization(identifier: str) -> str:
-    """A member that offers something to anybody, and what.
+    """Shows a member that offers a public service, with its services.
 
-    Of any other there is no page, as of one that does not exist.
+    Any other organisation answers 404, as one that does not exist.
     """
     id = object_id(identifier)
     members = (
@@ -99,7 +99,7 @@ def organization(identifier: str) -> str:
         abort(404)
     question = o.ListPublicServicesRequest(organization_id=id, by_name=True, page_size=OF_ONE)
     answer = asked(question)
-    # Housing makes a secret of its organisation's whereabouts, too.
+    # For housing, the place of its organisation stays secret, too.
     discreet = any(is_housing(one.service) for one in answer.services)
     return render_template(
         "open_organization.html",
@@ -114,7 +114,7 @@ def organization(identifier: str) -> str:
 
 @pages.blueprint.errorhandler(Unavailable)
 def away(refusal: Unavailable) -> Response:
-    """Whoever looks for help reads what to do meanwhile, not which part is away."""
+    """Tells a person who looks for help what to do meanwhile, not which part is away."""
     page = render_template(
         "open_directory.html",
         away=True,
@@ -127,7 +127,7 @@ def away(refusal: Unavailable) -> Response:
 
 
 def asked(question: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
-    """The answer; from its beginning where the page that was asked for is of no use any more."""
+    """Returns the answer; begins at the first page if the page token is no longer valid."""
     try:
         return clients().open_data.ListPublicServices(question)
     except Invalid as refusal:
@@ -142,7 +142,10 @@ def render(
     answer: o.ListPublicServicesResponse | None,
     errors: dict[str, str] | None = None,
 ) -> str:
-    """The page with what was asked and found; None: nothing was asked, or it could not be."""
+    """Renders the page with query and answer.
+
+    `answer` is None if nothing was asked, or the query failed.
+    """
     here = country_of_the_browser()
     return render_template(
         "open_directory.html",
@@ -158,17 +161,17 @@ def render(
 
 
 def is_housing(service: d.Service) -> bool:
-    """Whether people live there."""
+    """Returns whether people live at the service."""
     return any(code.partition(".")[0] == HOUSING for code in service.need_codes)
 
 
 def cards(answer: o.ListPublicServicesResponse) -> list[Card]:
-    """What was found, in words."""
+    """Returns the services of an answer, in words."""
     return [card(one) for one in answer.services]
 
 
 def card(one: o.PublicService) -> Card:
-    """A service in words."""
+    """Returns a service in words."""
     service, organization, discreet = one.service, one.organization, is_housing(one.service)
     return Card(
         name=service.name,
@@ -187,7 +190,7 @@ def card(one: o.PublicService) -> Card:
 
 
 def place(at: lo.ServiceAtLocation) -> Place:
-    """An open place in words."""
+    """Returns a public place in words."""
     said = at.location
     town = (
         words.area(said.area_code)
@@ -204,13 +207,14 @@ def place(at: lo.ServiceAtLocation) -> Place:
 
 
 def website(organization: d.Organization) -> str:
-    """Its page in the web, if it is one: an address of any other kind would not lead there."""
+    """Returns the web address of an organisation; "" if it is no http address."""
     return organization.url if organization.url.startswith(("https://", "http://")) else ""
 
 
 def hours(schedules: Iterable[d.Schedule]) -> list[str]:
-    """When people are received, as it is said; of what is said by weeks of the month only that
-    there is more.
+    """Returns the opening hours.
+
+    For schedules by weeks of the month it only says that there are more days.
     """
     today = i18n.today().isoformat()
     valid = [
@@ -224,7 +228,7 @@ def hours(schedules: Iterable[d.Schedule]) -> list[str]:
 
 
 def span(schedule: d.Schedule) -> str:
-    """From when to when."""
+    """Returns the times of a schedule."""
     return (
         _("las 24 horas")
         if schedule.opens_at == schedule.closes_at
@@ -233,7 +237,7 @@ def span(schedule: d.Schedule) -> str:
 
 
 def days(byday: Sequence[str]) -> str:
-    """Days of the week: three or more in a row from the first to the last."""
+    """Returns days of the week in words. Three or more days in a row are shown as first to last."""
     at = sorted(WEEK.index(day) for day in set(byday) if day in WEEK)
     if len(at) in (0, 7):
         return _("todos los días")

@@ -1,7 +1,8 @@
-"""Signing in by an organisation's own provider: its people have a link, which leads there and back.
+"""Sign-in by an organisation's own provider: a link leads there and back.
 
-On the way the browser keeps a secret in a cookie: who comes back without it, by somebody else's
-address, is not let in. No page says which organisations have one.
+The organisation gives the link to its people. On the way the browser keeps a secret in a cookie: a
+browser without it, which somebody else's address led here, is not let in. No page shows which
+organisations have a provider.
 """
 
 from flask import make_response, redirect, render_template, request, url_for
@@ -21,7 +22,7 @@ pages = access.Pages("sign_in_providers")
 
 @pages.get("/sign-in/with/<identifier>", access.ANYBODY)
 def leave_for(identifier: str) -> Response:
-    """Leads to the provider."""
+    """Redirects to the provider."""
     try:
         begun = clients().tokens.BeginProviderSignIn(
             m.BeginProviderSignInRequest(provider_id=identifier)
@@ -37,7 +38,7 @@ def leave_for(identifier: str) -> Response:
 
 @pages.get("/sign-in/return", access.ANYBODY)
 def come_back() -> Response:
-    """Opens the session of who comes back from there."""
+    """Opens the session of a worker who returns from the provider."""
     said = {name: request.args.get(name, "") for name in ("state", "code")}
     if (secret := cookies.read(PROVIDER_COOKIE)).startswith(PROOF):
         return _proved(secret.removeprefix(PROOF), said)
@@ -57,9 +58,9 @@ def come_back() -> Response:
 
 
 def _proved(challenge: str, said: dict[str, str]) -> Response:
-    """Has the session proved that is open in this browser.
+    """Proves the session that is open in this browser.
 
-    The form that waits for it is in another window.
+    The form that waits for the proof is in another window.
     """
     came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **said)
     try:
@@ -81,13 +82,16 @@ def _proved(challenge: str, said: dict[str, str]) -> Response:
 
 
 def asked(answer: m.SignInResponse) -> Response:
-    """What her account asks for besides."""
+    """Shows the further factor that her account requires."""
     return make_response(
         render_template("signin_code.html", to="", kept="", asked=answer, problem="")
     )
 
 
 def back_to_the_form(why: str) -> Response:
-    """The sign-in says what went wrong: at an address that holds nothing of what came back."""
+    """Redirects to the sign-in page, which shows the problem.
+
+    The new address holds nothing of what the provider sent.
+    """
     response: Response = redirect(url_for("signin.form", by=why), 303)
     return response

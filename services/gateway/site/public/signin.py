@@ -1,5 +1,6 @@
-"""In and out: sign-in by e-mail and password, sign-out, and quick exit, which is a way out of the
-page before it is anything else.
+"""Sign-in by e-mail and password, sign-out, and quick exit.
+
+Quick exit leads out of the page before it does anything else.
 """
 
 from flask import current_app, g, redirect, render_template, request, url_for
@@ -18,7 +19,7 @@ pages = access.Pages("signin")
 
 @pages.get("/sign-in", access.ANYBODY)
 def form() -> Response | str:
-    """The form; whoever is in already goes on."""
+    """Shows the form; redirects a worker who is signed in already."""
     if g.me:
         return redirect(signing_in.safe_target(request.args.get("to", "")))
     by_provider = {
@@ -43,7 +44,10 @@ def form() -> Response | str:
 
 @pages.post("/sign-in", access.ANYBODY)
 def enter() -> access.Answer:
-    """Opens a session. Unknown address, wrong password and suspended member sound the same."""
+    """Opens a session.
+
+    Unknown address, wrong password and suspended member give the same answer.
+    """
     email, target, device = (
         request.form.get("email", "").strip(),
         request.form.get("to", ""),
@@ -78,8 +82,9 @@ def enter() -> access.Answer:
 
 @pages.post("/sign-in/code", access.ANYBODY)
 def enter_code() -> Response | tuple[str, int]:
-    """Opens the session of an account that asks for a code or a passkey, too, or for a passkey
-    alone.
+    """Opens the session of an account that requires a code or a passkey.
+
+    The passkey may stand beside the password or replace it.
     """
     form, device = request.form, origin.device()
     options = form.get("passkey_options", "")
@@ -122,7 +127,7 @@ def enter_code() -> Response | tuple[str, int]:
 
 @pages.post("/sign-out", access.ANYBODY)
 def leave() -> Response:
-    """Ends the session and goes to the first page."""
+    """Ends the session and redirects to the first page."""
     session.leave(wait=True)
     response = redirect(url_for("home.home"), 303)
     session.drop_cookie(response)
@@ -131,15 +136,14 @@ def leave() -> Response:
 
 @pages.form("/quick-exit", access.ANYBODY)
 def quick_exit() -> Response:
-    """Ends the session and leads to an everyday page.
+    """Ends the session and redirects to an everyday page.
 
-    A plain link does it, so it works without a script and when anything else is broken.
-
-    No Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not kept
-    anyway. Nobody is waited for, the partners service neither: out of here comes first.
+    A plain link does it, so that it works without a script and when everything else is broken. It
+    sends no Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not
+    cached anyway. It waits for nothing, not even the partners service: leaving comes first.
     """
     session.leave(wait=False)
     response = redirect(current_app.config["EXIT_URL"], 303)
-    # and not what the device is known by, which spares her from strangers' guesses
+    # The cookie of the device stays: it protects her from strangers' wrong guesses.
     session.drop_cookie(response)
     return response

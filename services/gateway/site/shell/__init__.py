@@ -1,3 +1,4 @@
-"""The frame of every page: rights and session, navigation, errors as pages, forms that come back,
-the numbers of the lines.
+"""The frame of every page: rights and session, navigation, errors as pages, rejected forms.
+
+The numbers of the lines belong to it, too.
 """

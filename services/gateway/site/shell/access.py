@@ -1,9 +1,9 @@
-"""Who may open which page, where it stands in the navigation, and where a refused form comes back
-to: said at its route, above the view.
+"""The declaration of a page, on its route: roles, place in the navigation, form shown again.
 
-Deny by default: a page that says nothing answers 404 to everybody and fails the tests. The services
-check every call again with the caller's own token; this only spares people the pages that could
-never work for them. What lies under /api/ is guarded by the API itself.
+It names the roles that may open the page and the page that shows a rejected form again. Deny by
+default: a page without a declaration answers 404 to everybody and fails the tests. The services
+check every call again with the caller's own token; this check only spares people the pages that
+could never work for them. The API itself guards the paths below /api/.
 """
 
 import re
@@ -21,10 +21,10 @@ from chassis.wire import words
 from protos.contract.v1 import contract_pb2
 from services.gateway.site.parts import forms
 
-# which is beside another role
+# a worker has EMERGENCY only beside another role
 EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}
-ANYBODY = frozenset[str]()  # also who did not sign in
-# whoever works with people and referrals of an organisation
+ANYBODY = frozenset[str]()  # also a reader who did not sign in
+# all who work with people and referrals of an organisation
 CARE = frozenset({"worker", "operator", "manager"})
 SENDERS = frozenset({"worker", "operator"})
 LINE = frozenset({"operator"})
@@ -37,13 +37,11 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Access:
-    """Of one page.
+    """The declaration of one page.
 
-    `roles` is empty for a public one: it needs no session, and shows nothing that belongs to
-    anybody.
-
-    `navigation` is its label in the navigation, `section` the group (work, network, organization)
-    where it stands there.
+    `roles` is empty for a public page: it needs no session, and shows nothing that belongs to
+    anybody. `navigation` is its label in the navigation, `section` its group there (work, network,
+    organization).
     """
 
     roles: frozenset[str] = ANYBODY
@@ -52,14 +50,12 @@ class Access:
 
     @property
     def is_public(self) -> bool:
-        """Whether it needs no session."""
+        """Returns whether the page needs no session."""
         return not self.roles
 
 
 class Pages:
-    """The pages of one noun, each declared by the route at which it stands and the roles that it
-    needs one of.
-    """
+    """The pages of one noun. Each route declares the roles of which a reader needs one."""
 
     def __init__(self, noun: str) -> None:
         self.blueprint = Blueprint(noun, __name__)
@@ -67,7 +63,7 @@ class Pages:
     def get(
         self, path: str, roles: frozenset[str], *, navigation: str = "", section: str = "work"
     ) -> Callable[[View], View]:
-        """A page that is only read."""
+        """Declares a page that is only read."""
         return self._page(path, ["GET"], Access(roles, navigation, section))
 
     def post(
@@ -79,18 +75,18 @@ class Pages:
         then: str = "",
         done: str = "saved",
     ) -> Callable[[View], View]:
-        """Where a form goes.
+        """Declares the target of a form.
 
-        `again` renders it once more, of what was wrong (`forms.problems`) and what stands in the
-        path; `then` is the page that comes after it where the view answers nothing, with what it
-        says was `done`.
+        `again` renders the form again, from its problems (`forms.problems`) and the values of the
+        path. If the view returns None, the browser goes on to the page `then`, with the message
+        `done`.
         """
         return self._page(path, ["POST"], Access(roles), again, then, done)
 
     def form(
         self, path: str, roles: frozenset[str], *, again: Callable[..., str] | None = None
     ) -> Callable[[View], View]:
-        """A page whose form comes to where it stands."""
+        """Declares a page whose form is sent to the page's own path."""
         return self._page(path, ["GET", "POST"], Access(roles), again)
 
     def _page(
@@ -102,7 +98,7 @@ class Pages:
         then: str = "",
         done: str = "",
     ) -> Callable[[View], View]:
-        if again is not None:  # it takes what the path holds, or nothing starts
+        if again is not None:  # `again` must accept the values of the path, or the start fails
             signature(again).bind({}, **dict.fromkeys(re.findall(r"<(\w+)>", path), ""))
 
         def declare(view: View) -> View:
@@ -124,7 +120,7 @@ class Pages:
 
 
 def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
-    """Of a page, with those of the values that stand in its path."""
+    """Returns the address of a page, with those of the values that its path needs."""
     rule = next(current_app.url_map.iter_rules(endpoint))
     return url_for(
         endpoint,
@@ -134,7 +130,7 @@ def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
 
 
 def of(app: Flask, endpoint: str | None) -> Access | None:
-    """What a page says; None for one that says nothing, which nobody may open.
+    """Returns the declaration of a page; None for a page without, which nobody may open.
 
     Style and scripts are public.
     """

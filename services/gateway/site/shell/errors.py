@@ -1,6 +1,4 @@
-"""How a no sounds on a page: each refusal becomes a page that says what to do, a fault shows its
-request id and nothing more.
-"""
+"""Refusals as pages: each page says what to do. A fault shows its request id and nothing more."""
 
 from flask import Flask, Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -14,16 +12,16 @@ from services.gateway.site.shell import kept, proof, session
 
 
 def install(app: Flask) -> None:
-    """Answers by a page whatever is raised on the way to one, and whatever nobody else answers."""
+    """Answers with a page every error on the way to one, and every request without a route."""
     app.register_error_handler(errors.Refusal, refused)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, fault)
 
 
 def page(status: int, title: str, advice: str, retry: bool = False, again: bool = True) -> Response:
-    """One page for every kind of no.
+    """Returns the page for any refusal.
 
-    A form that was refused stands in it, filled in; `again`: it may be sent again from there.
+    A rejected form stands in the page, filled in. With `again`, it may be sent again from there.
     """
     form = kept.unsent() if request.method == "POST" else None
     return make_response(
@@ -41,7 +39,7 @@ def page(status: int, title: str, advice: str, retry: bool = False, again: bool 
 
 
 def refused(refusal: errors.Refusal) -> AnyResponse:
-    """A refusal that no form on the page has shown in its place."""
+    """Answers a refusal that no form has shown in place."""
     if isinstance(refusal, errors.Unauthenticated):
         return ask_to_sign_in()
     if isinstance(refusal, errors.NotAllowed) and refusal.reason in (
@@ -105,9 +103,9 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
 
 
 def not_of_this_page(reason: str) -> AnyResponse:
-    """A form that another site, another session or another account made.
+    """Answers a form that was made by another site, another session or another account.
 
-    It comes back to whoever wrote it, and to nobody else.
+    The form comes back to its writer, and to nobody else.
     """
     if reason == "form_foreign":
         g.foreign_form = True
@@ -141,10 +139,10 @@ def not_of_this_page(reason: str) -> AnyResponse:
 
 
 def away(refusal: errors.Unavailable) -> Response:
-    """A service is away or late.
+    """Answers when a service is away or late.
 
-    A form whose answer got lost, or a part of it, may have been kept: then nobody is told that it
-    was not.
+    A form whose answer was lost, in whole or in part, may have been saved. The page must not say
+    then that it was not.
     """
     if request.method == "POST" and (
         refusal.reason in ("service_unreachable", "deadline_exceeded") or g.get("written")
@@ -169,12 +167,12 @@ def away(refusal: errors.Unavailable) -> Response:
 
 
 def ask_to_sign_in() -> AnyResponse:
-    """Back to the sign-in page, which leads on to where one wanted to go.
+    """Redirects to the sign-in page, from which the reader goes on to the page she wanted.
 
-    A form is kept there, and offered again: never sent behind one's back.
+    A form is carried in that page and offered again, never sent without her doing.
     """
     if request.method == "POST" and (form := kept.sealed()):
-        # it may have ended between this request's beginning and a call
+        # the session may have ended between the beginning of this request and a call
         g.me, g.session_ended = None, True
         g.pop("form_token", None)
         # The cookie stays: a page that saves by itself asks more than once.
@@ -182,7 +180,7 @@ def ask_to_sign_in() -> AnyResponse:
             render_template("signin.html", to="", ended=1, problem="", kept=form), 401
         )
     if request.headers.get("Passive") or request.endpoint == "live.version":
-        # Said to a script, and the cookie stays: a page that asks by itself asks more than once.
+        # For a script. The cookie stays: a page that asks by itself asks more than once.
         return make_response("", 401)
     target = (
         request.path
@@ -198,7 +196,7 @@ def ask_to_sign_in() -> AnyResponse:
 
 
 def not_found() -> Response:
-    """The same words for what does not exist and for what is not yours."""
+    """Answers with the same words for what does not exist and for what is not the reader's."""
     return page(
         404,
         _("Aquí no hay nada"),
@@ -207,7 +205,7 @@ def not_found() -> Response:
 
 
 def http_error(error: HTTPException) -> AnyResponse:
-    """What Flask itself refuses: no such page, wrong method, too big a form."""
+    """Answers Flask's own refusals: no such page, wrong method, form too large."""
     if error.code == 404:
         return not_found()
     if error.code is None or error.code < 400:
@@ -226,9 +224,10 @@ def http_error(error: HTTPException) -> AnyResponse:
 
 
 def fault(error: Exception) -> Response:
-    """Something broke.
+    """Answers a fault.
 
-    The log gets the kind of error and the places; the page gets a number to tell us.
+    The log gets the kind of error and the places; the page shows a number that the reader can
+    report.
     """
     log.get().error("fault", fault=log.fault(error), request_id=g.get("request_id", ""))
     return page(

@@ -1,6 +1,4 @@
-"""What every page shows around its own part: navigation by role, words for codes, form tokens, the
-unread count.
-"""
+"""The frame of every page: navigation by role, words for codes, form tokens, the unread count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,18 +18,18 @@ from services.gateway.site.parts import due, steps
 from services.gateway.site.shell import access, session
 from services.gateway.site.shell.lines import hotlines
 
-# What is spoken where the campaign runs, and where people had been taken.
+# Languages and countries of the campaign, and of the places to which people were taken.
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
-# pages of another file that belong to an entry
+# modules whose pages belong to another module's entry
 PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys",)}
 
 
 @dataclass(frozen=True)
 class NavigationItem:
-    """One entry of the navigation.
+    """An entry of the navigation.
 
-    `icon` is its symbol in the sprite, called as the file of the page is.
+    `icon` is the symbol in the sprite; it has the name of the page's module.
     """
 
     label: str
@@ -43,7 +41,7 @@ class NavigationItem:
 
 
 def install(app: Flask) -> None:
-    """Puts words and helpers within reach of the templates."""
+    """Gives the templates the words and helpers that they use."""
     app.context_processor(context)
     app.jinja_env.globals.update(
         word=words.word,
@@ -102,7 +100,7 @@ def install(app: Flask) -> None:
 
 
 def context() -> dict[str, object]:
-    """What changes with the request."""
+    """Returns the values of the templates that change with the request."""
     me = g.get("me")
     return {
         "me": me,
@@ -118,8 +116,10 @@ def context() -> dict[str, object]:
 
 
 def live_page() -> dict[str, object]:
-    """What live.js must know: where this page is to be had anew (one that answered a form can't be:
-    the inbox has the same bell), how new it is, and the time and zone here.
+    """Returns the data for live.js: the page to fetch anew, its version, time and zone.
+
+    A page that answered a form can't be fetched anew; the inbox stands in for it, because it has
+    the same bell.
     """
     return {
         "page": "" if request.method == "GET" else url_for("inbox.inbox"),
@@ -130,7 +130,7 @@ def live_page() -> dict[str, object]:
 
 
 def departments_of(country: str) -> list[tuple[str, str]]:
-    """The departments of a country, or of those of the campaign when it is not said."""
+    """Returns the departments of a country; without one, those of all countries of the campaign."""
     return [
         (code, name)
         for code, name in vocabulary.DEPARTMENTS.items()
@@ -139,8 +139,9 @@ def departments_of(country: str) -> list[tuple[str, str]]:
 
 
 def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The departments of the countries of the campaign, each under its country's name; that of the
-    reader first.
+    """Returns the departments of the campaign's countries, each under its country's name.
+
+    The reader's country comes first.
     """
     return [
         (words.country(code), departments_of(code))
@@ -149,20 +150,23 @@ def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
-    """Roles with their words, for a form."""
+    """Returns roles with their words, for a form."""
     return [(role, words.word("role", role)) for role in roles]
 
 
 def is_old(service: Service) -> bool:
-    """A figure of room that one should not rely on without calling."""
+    """Returns whether the number of free places of a service may be out of date.
+
+    Then one should call before relying on it.
+    """
     stale = i18n.moment(service.capacity.stale_time)
     return stale is None or i18n.now() > stale
 
 
 def here_in(language: str) -> str:
-    """This page in another language.
+    """Returns the address of this page in another language.
 
-    A page that answered a form can't be asked for again: its form's page is.
+    A page that answered a form can't be fetched again: the address is then that of a start page.
     """
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
@@ -176,7 +180,7 @@ def here_in(language: str) -> str:
 
 
 def navigation() -> list[NavigationItem]:
-    """The navigation: only what this reader may open."""
+    """Returns the navigation: only the pages that this reader may open."""
     here = (request.endpoint or "").partition(".")[0]
     unread = count_unread()
     me = session.me()
@@ -200,8 +204,9 @@ def navigation() -> list[NavigationItem]:
 
 
 def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
-    """The tabs of a phone: what is used most, with what one begins in the middle; whatever else
-    there is stands behind the last one.
+    """Returns the tabs of a phone: the most used pages, and one that begins a task.
+
+    The latter stands in the middle. All other entries stand behind the last tab.
     """
     by_file = {entry.icon: entry for entry in entries}
     shown = [
@@ -219,9 +224,9 @@ def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
 
 
 def count_unread() -> int:
-    """Messages not yet read.
+    """Returns the number of unread messages.
 
-    A number beside a word is not worth a broken page: when it can't be had, it is not shown.
+    A failure gives 0, which is not shown: a number beside a word is not worth a broken page.
     """
     if "unread" not in g:
         try:

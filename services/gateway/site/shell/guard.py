@@ -1,7 +1,7 @@
-"""The way to a page and back: who may open it, proof that a form is ours, and what a browser may do
-with the answer.
+"""The guard before and after every page.
 
-Deny by default: a page that does not say who may open it does not exist.
+Before the page it checks who may open it, and that a form is ours; after it, it sets what a browser
+may do with the answer. Deny by default: a page that does not declare its roles does not exist.
 """
 
 import gzip
@@ -18,18 +18,18 @@ from services.gateway.site.shell.live import live
 
 
 def install(app: Flask) -> None:
-    """Puts the guard before and after every page."""
+    """Installs the guard before and after every page."""
     app.before_request(begin)
     app.after_request(finish)
 
 
 def begin() -> AnyResponse | None:
-    """Finds out who asks, and lets nobody in of whom the page does not say so."""
+    """Identifies the reader, and admits only those whom the page's declaration allows."""
     if not is_for_people():
         return None
     page = access.of(current_app, request.endpoint)
     session.recognise(needed=page is None or not page.is_public)
-    # from before its data are read: what changes meanwhile is another one
+    # Set before the page's data are read, so that a change in between gives another version.
     g.live_version = live().last(g.me) if g.me else ""
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
@@ -42,7 +42,7 @@ def begin() -> AnyResponse | None:
 
 
 def finish(response: Response) -> Response:
-    """Puts what was typed back into a refused form, and adds the headers of a page."""
+    """Puts the typed values back into a rejected form, and adds the headers of a page."""
     if not is_for_people():
         return response
     if request.endpoint == "static":
@@ -55,30 +55,27 @@ def finish(response: Response) -> Response:
 
 
 def compress(response: Response) -> None:
-    """Sends style, script and icons compressed to whoever takes it: a phone on 2G pays for each
-    kilobyte.
+    """Compresses style, script and icons for browsers that accept it.
 
-    Pages are not: one that is compressed tells by its length whether what a reader is made to send
-    stands in it (BREACH).
+    A phone on 2G pays for each kilobyte. Pages are not compressed: the length of a compressed page
+    would reveal whether it holds a text that an attacker makes the reader send (BREACH).
     """
     response.headers["Vary"] = "Accept-Encoding"
     if request.accept_encodings.quality("gzip") and "Content-Range" not in response.headers:
         response.direct_passthrough = False
         response.set_data(compressed(response.get_data()))
         response.headers["Content-Encoding"] = "gzip"
-        response.headers.pop("ETag", None)  # it is that of the file as it lies there
+        response.headers.pop("ETag", None)  # it is the ETag of the uncompressed file
 
 
 @lru_cache(maxsize=32)
 def compressed(data: bytes) -> bytes:
-    """Returns the data compressed; a process does it once for each file."""
+    """Returns the data compressed. A process compresses each file once."""
     return gzip.compress(data, mtime=0)
 
 
 def page_headers(response: Response) -> None:
-    """Adds the headers that tell a browser what a page may do: use our own style, script and forms,
-    and nothing else.
-    """
+    """Adds the headers that limit a page to our own style, script and forms."""
     exit_origin = "/".join(str(current_app.config["EXIT_URL"]).split("/")[:3])
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self';"

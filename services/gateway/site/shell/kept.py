@@ -1,12 +1,12 @@
-"""What somebody had written in a form that was not taken: kept in the page that says so, and
-offered again to whoever wrote it.
+"""The content of a rejected form: carried in the page that rejects it, and offered again.
 
-It is stored nowhere but in that page. While her session goes on, it stands there filled in
-(`unsent`). When it has ended, it stands in the sign-in page, sealed, so that on a shared machine
-nobody who sits before it can read it, and opens for the same account alone (`sealed`, `opened`). It
-is sent only when its writer presses the button again. Passwords, PINs and codes are asked anew, but
-after a proof of who she is, whose page carries the whole form, sealed too. Limit: a form that is
-longer than 40 kB when it is packed is not kept over a sign-in or a proof.
+Only the writer of the form gets it back. It is stored nowhere but in that page. While her session
+goes on, the page shows the form filled in (`unsent`). When the session has ended, the sign-in page
+carries the form sealed: nobody who sits at a shared machine can read it, and it opens for the same
+account alone (`sealed`, `opened`). It is sent only when its writer presses the button again.
+Passwords, PINs and codes must be typed again, except after a step-up, whose page carries the whole
+form, sealed too. Limit: a form of more than 40 kB, compressed, is not kept over a sign-in or a
+step-up.
 """
 
 import base64
@@ -25,10 +25,10 @@ from keys.sealing import CannotOpen, Keyring
 from services.gateway.site.language import vocabulary, words
 from services.gateway.site.shell import access, session
 
-MOST = 40_000  # bytes; sealed and written out it has to fit into a form of 64 kB again
-CARRIED = frozenset({"form_token", "request_id", "etag"})  # other ones on each page
+MOST = 40_000  # bytes; sealed and encoded, it must fit into a form of 64 kB again
+CARRIED = frozenset({"form_token", "request_id", "etag"})  # different on each page
 SIGN_IN, PROOF = "sign-in", "proof"
-"""The page that carries a form: of the first the session has ended, at the second it goes on."""
+"""The page that carries a form: SIGN_IN after the end of the session, PROOF within it."""
 SECRETS = frozenset(
     {
         "password",
@@ -42,14 +42,15 @@ SECRETS = frozenset(
         "client_secret",
     }
 )
-# an id, a need, a country or its department, a box
+# an id, a need, a country or its department, a checkbox
 _CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form as it was sent: where to, and its fields in their order, without secrets; `secrets`
-    names those that are asked anew.
+    """A form as it was sent: its path and its fields in order, without secrets.
+
+    `secrets` names the fields that must be typed again.
     """
 
     path: str
@@ -59,20 +60,21 @@ class Form:
 
     @property
     def typed(self) -> list[tuple[str, str, str]]:
-        """Returns what a person may have typed, as name, label and value."""
+        """Returns the fields that a person may have typed, as name, label and value."""
         return [
             (name, words.field(name), value) for name, value in self.fields if is_typed(name, value)
         ]
 
     @property
     def chosen(self) -> list[tuple[str, str]]:
-        """Returns everything else: codes, ids, and what the page itself had put in."""
+        """Returns all other fields: codes, ids, and values that the page itself put in."""
         return [(name, value) for name, value in self.fields if not is_typed(name, value)]
 
 
 def is_typed(name: str, value: str) -> bool:
-    """Whether a value is shown, to be read and changed: one of a field that has a word, which is no
-    code and no id.
+    """Returns whether a value is shown for reading and changing.
+
+    Its field has a word, and it is no code and no id.
     """
     return (
         bool(value.strip())
@@ -87,8 +89,10 @@ def _codes() -> frozenset[str]:
 
 
 def unsent() -> Form | None:
-    """Returns this request's form for the page that says why it was not taken; None where it was
-    not written by who reads that page, or her session has ended: then nobody knows who sits there.
+    """Returns this request's form for the page that rejects it.
+
+    Returns None if the reader of that page did not write the form, or if her session has ended:
+    then nobody knows who sits there.
     """
     if g.get("session_ended") or g.get("foreign_form"):
         return None
@@ -102,7 +106,7 @@ def unsent() -> Form | None:
         )
     elif mark == session.PUBLIC:
         mine, token = public, session.form_token()
-    else:  # it can't be found out who she is, but it is the same session
+    else:  # The reader can't be identified, but the session is the same.
         mine = bool(mark) and mark == session.mark_of_cookie()
         token = session.form_token() if public else request.form.get("form_token", "")
     return _form(token) if mine else None
@@ -121,9 +125,7 @@ def _form(token: str = "", *, with_secrets: bool = False) -> Form:
 
 
 def sent() -> dict[str, list[str]]:
-    """Returns what this request's form brought, by field; nothing of a form that is too large to be
-    read.
-    """
+    """Returns the fields of this request's form; nothing if the form is too large to be read."""
     try:
         return dict(request.form.lists())
     except HTTPException:
@@ -131,8 +133,9 @@ def sent() -> dict[str, list[str]]:
 
 
 def sealed(purpose: str = SIGN_IN) -> str:
-    """Returns this request's form for the sign-in page, or whole for that of a proof; empty if it
-    was made for no session, or is too long.
+    """Returns this request's form, sealed: for the sign-in page, or whole for a step-up page.
+
+    Returns "" if the form was made for no session, or is too long.
     """
     worker_id, _mark = session.maker_of_form()
     form = _form(with_secrets=purpose == PROOF)
@@ -151,8 +154,10 @@ def sealed(purpose: str = SIGN_IN) -> str:
 
 
 def opened(text: str, worker_id: str, token: str = "", purpose: str = SIGN_IN) -> Form | None:
-    """Returns the form again, for the worker who wrote it; None for anybody else, and for what is
-    not ours, too old or of another page.
+    """Returns a sealed form for the worker who wrote it.
+
+    Returns None for anybody else, and for a text that is not ours, too old or made for another
+    page.
     """
     try:
         form = base64.urlsafe_b64decode(_serializer().loads(text, max_age=session.FORM_SECONDS))

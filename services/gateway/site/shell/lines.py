@@ -1,9 +1,8 @@
-"""The numbers of the lines, kept in the gateway: they stand wherever a page says "call", with
-everything behind it away too.
+"""The numbers of the lines, cached in the gateway.
 
-Known are, in this order: the directory's last answer, the answer that an earlier process left in
-the file, the configured numbers. Limit: a changed number is shown by each process within
-AGE_SECONDS.
+A page can show them even when all services are away. Sources, in this order: the directory's last
+answer, the answer that an earlier process saved in the file, the configured numbers. Limit: each
+process shows a changed number within AGE_SECONDS.
 """
 
 import json
@@ -21,12 +20,12 @@ from services.gateway.edge.clients import Clients, ServiceFault, clients
 
 AGE_SECONDS = 30.0
 TRY_AGAIN_SECONDS = 5.0  # after a failure
-# a page with a number that is half a minute old is better than one that comes late
+# a page with a number that is half a minute old is better than a page that comes late
 PATIENCE_SECONDS = 1.0
 
 
 class Lines:
-    """The process's knowledge of the lines, by country."""
+    """The process's copy of the lines, by country."""
 
     def __init__(
         self,
@@ -40,14 +39,16 @@ class Lines:
         self._ask_again_at = -1.0
         self._asking = threading.Lock()
         self.complete = False
-        """Whether the directory has answered this process: only then is a country that is not among
-        them one without a line.
+        """Whether the directory has answered this process.
+
+        Only then is it certain that a country that is not listed has no line.
         """
 
     def known(self, clients: Clients) -> list[Hotline]:
-        """Returns the lines; asks the directory first when the answer is old.
+        """Returns the lines.
 
-        One request asks at a time, the others take what is known.
+        Asks the directory first if its last answer is old. Only one request asks at a time; the
+        others get the present copy.
         """
         if self._clock() >= self._ask_again_at and self._asking.acquire(blocking=not self._numbers):
             try:
@@ -62,7 +63,7 @@ class Lines:
         ]
 
     def _ask(self, clients: Clients) -> bool:
-        """Takes over the directory's answer; False if there was none."""
+        """Adopts the directory's answer. Returns False if there was none."""
         try:
             lines = clients.directory.ListHotlines(
                 ListHotlinesRequest(), timeout=PATIENCE_SECONDS
@@ -77,7 +78,7 @@ class Lines:
         return True
 
     def _saved(self) -> dict[str, str]:
-        """Reads the file; {} where there is none, or none that can be read."""
+        """Reads the file. Returns {} if it is missing or can't be read."""
         try:
             saved = json.loads(self._file.read_text()) if self._file else {}
             return {str(country): str(number) for country, number in saved.items()}
@@ -87,7 +88,7 @@ class Lines:
     def _save(self, answer: Mapping[str, str]) -> None:
         """Replaces the file as a whole.
 
-        One that can't be written costs a restart its numbers, and nobody a page.
+        If it can't be written, a restart begins without its numbers, but no page fails.
         """
         if not self._file:
             return
@@ -100,14 +101,15 @@ class Lines:
 
 
 def lines() -> Lines:
-    """Returns the process's lines, within a request."""
+    """Returns the process's lines, from within a request."""
     known: Lines = current_app.extensions["lines"]
     return known
 
 
 def hotlines() -> list[Hotline]:
-    """Returns the lines: that of the reader's country first, as far as the browser says it, then
-    Nicaragua's. Never raises.
+    """Returns the lines: that of the reader's country first, then Nicaragua's.
+
+    The country is that of the browser's language. Never raises.
     """
     here = country_of_the_browser()
     return sorted(
@@ -119,7 +121,7 @@ def hotlines() -> list[Hotline]:
 def country_of_the_browser() -> str:
     """Returns the region of the browser's language (es-CR: CR); "" if it names none.
 
-    Nobody is looked up by address.
+    Nobody is located by address.
     """
     regions = (
         tag.replace("_", "-").rpartition("-")[2].upper()

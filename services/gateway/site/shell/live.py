@@ -1,10 +1,11 @@
-"""Whether an open page is behind: asked by every one of them every few seconds, so it must cost
-next to nothing, and answered from memory.
+"""Tells an open page whether it is out of date, from memory.
 
-The services are asked once for all viewers of all organisations, by the watch tokens that each gave
-to one of its own viewers. A page proves by a *ticket* whose viewer it is: signed, bound to its
-session, for three minutes; no service is asked for it. So a session that has ended may hear for so
-long that something changed, and never what.
+Every open page asks every few seconds, so an answer must cost next to nothing. The services are
+asked once for all viewers of all organisations, with the watch token that each organisation's
+services gave to one of its own viewers. A page proves with a *ticket* which viewer it belongs to:
+the ticket is signed, bound to the session, and valid for three minutes, and no service is asked
+about it. A session that has ended may therefore learn for that time that something changed, but
+never what.
 """
 
 import hmac
@@ -26,18 +27,18 @@ from services.gateway.edge.limits import Reply
 from services.gateway.site.shell import session
 
 PATH = "/live"
-# each viewer's renewal asks partners: with 60 that was a quarter of what 200 viewers cost
+# Each renewal calls partners. With 60 s, renewals made a quarter of the cost of 200 viewers.
 TICKET_SECONDS = 180
-# so old an answer may be before the services are asked again; with the pages' 3.3 s a change is
+# maximum age of an answer before the services are asked again; with the pages' 3.3 s a change is
 # seen within five
 FRESH_SECONDS = 1.5
-KEPT_SECONDS = 5.0  # so old it may be while one viewer asks them, or they don't answer
-# of the 60 that a watch token is good: then one of the organisation's own viewers asks
+KEPT_SECONDS = 5.0  # maximum age while one viewer asks the services, or while they don't answer
+# of the 60 for which a watch token is valid; then one of the organisation's own viewers asks
 RENEW_SECONDS = 45.0
-LEFT_SECONDS = 10.0  # nobody looks any more: nothing is asked for them
-MOST = 500  # watch tokens that a service takes at once
-# Closed after each answer: hundreds of connections that are kept would cost more at each turn of
-# the server than the few that come anew.
+LEFT_SECONDS = 10.0  # after so long without a viewer, the services are not asked for a group
+MOST = 500  # watch tokens that a service accepts in one call
+# Closed after each answer: hundreds of open connections would cost more at each turn of the server
+# than the few new ones.
 _HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -48,8 +49,9 @@ _NETWORK = ("coordinator", "auditor")
 
 
 class Answer(NamedTuple):
-    """How the services' lists stand, and with which tokens that may be asked again: the second is
-    empty for who has no messages, both when a service is away.
+    """The versions of the services' lists, and the tokens with which to ask for them again.
+
+    The second token is empty for a viewer without messages; both are empty when a service is away.
     """
 
     queue: str
@@ -61,29 +63,29 @@ class Answer(NamedTuple):
 class _Heard:
     answer: Answer
     at: float
-    named: float  # when it was asked in a viewer's own name
-    polled: float  # when somebody looked
-    sent: float = 0.0  # when somebody was sent to ask in her own name
+    named: float  # time of the last call in a viewer's own name
+    polled: float  # time of the last look by a viewer
+    sent: float = 0.0  # time when a viewer was last sent to ask in her own name
 
 
 class Live:
-    """What the lists of each group of viewers stand at, as far as this process was told."""
+    """The versions of the lists of each group of viewers, as this process knows them."""
 
     def __init__(self, signing_key: bytes, now: Callable[[], float] = time.monotonic) -> None:
         self._signer = TimestampSigner(signing_key, salt="live", digest_method=sha256)
         self._heard: dict[str, _Heard] = {}
-        self._sent = 0.0  # when somebody was sent to ask for all
+        self._sent = 0.0  # time when a viewer was last sent to ask for all
         self._lock = Lock()
         self._now = now
 
     def ticket(self, who: SignedIn) -> str:
-        """Proof that this session sees what it sees."""
+        """Returns the proof that this session belongs to its group of viewers."""
         return self._signer.sign(f"{fingerprint(who.secret)[:16]}:{_group(who)}").decode()
 
     def last(self, who: SignedIn) -> str:
-        """The version that was heard last, however long ago; empty if none was.
+        """Returns the latest known version, however old; "" if none is known.
 
-        A page says that it is at least as new.
+        A page states that it is at least as new.
         """
         heard = self._heard.get(_group(who))
         return _text(heard.answer) if heard else ""
@@ -94,7 +96,9 @@ class Live:
         ask: Callable[[], Answer],
         ask_for_all: Callable[[list[tuple[str, str]]], list[Answer]],
     ) -> str:
-        """The version now: remembered, asked for all who look, or asked in this viewer's name when
+        """Returns the present version.
+
+        It comes from memory, from one call for all viewers, or from a call in this viewer's name if
         her organisation's tokens are old or refused.
         """
         group, began = _group(who), self._now()
@@ -112,7 +116,8 @@ class Live:
             answers = ask_for_all(tokens)
             with self._lock:
                 for name, answer in zip(watched, answers, strict=True):
-                    if answer.queue:  # empty: that organisation's own viewers ask
+                    # empty: the tokens were refused, and that organisation's own viewers ask
+                    if answer.queue:
                         self._heard[name].answer, self._heard[name].at = answer, began
                 if heard.at == began:
                     return _text(heard.answer)
@@ -122,8 +127,9 @@ class Live:
         return _text(answer)
 
     def known(self, secret: str, ticket: str) -> str | None:
-        """The version for whoever brings this ticket of hers, from memory; None if the services
-        must be asked, which one viewer does for all.
+        """Returns the version for the holder of this ticket, from memory.
+
+        Returns None if the services must be asked, which one viewer does for all.
         """
         try:
             mark, _, group = (
@@ -154,21 +160,23 @@ def _text(answer: Answer) -> str:
 
 
 def _group(who: SignedIn) -> str:
-    """Those for whom something changes at the same time: an organisation's workers; apart those of
-    them who see the network.
+    """Returns the group of viewers for whom something changes at the same time.
+
+    The workers of an organisation are a group; those of them who see the network are another.
     """
     return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles)])
 
 
 def live() -> Live:
-    """The process's, from within a request."""
+    """Returns the process's versions, from within a request."""
     live: Live = current_app.extensions["live"]
     return live
 
 
 def answers_without_app(app: Flask) -> Callable[[str, Mapping[str, str]], Reply | None]:
-    """Makes what answers a page with a good ticket before Flask has to do with it, by path and
-    headers. Neither logged, timed nor counted.
+    """Returns the function that answers a valid ticket before Flask handles the request.
+
+    It decides by path and headers. Such an answer is neither logged, timed nor counted.
     """
     memory: Live = app.extensions["live"]
     with app.app_context():

@@ -1,9 +1,9 @@
-"""The step-up on pages: where a service wants proof of who is at the page, a small page asks for
-it, and the act goes on with what was typed.
+"""The step-up on pages: a small page asks for the proof that a service requires.
 
-What was typed is carried in that page, sealed (kept.py), and in no address. The page sends it to
-where the form went, with the proof beside it: the proof is looked at first, and then the form is as
-it was. A page that is only read is opened again.
+The act then goes on with the content of the form. That content is carried in the page, sealed
+(kept.py), and in no address. The page sends it to the form's own path, with the proof beside it:
+the proof is checked first, and then the form is processed as if it had come directly. A page that
+is only read is opened again.
 """
 
 from flask import g, make_response, render_template, request, url_for
@@ -21,21 +21,20 @@ from services.gateway.site.shell import kept, session
 
 REASON = "step_up_required"
 AT_PROVIDER = "provider"
-"""As the page says how she proves it, when that is done in another window."""
+"""The value of the field `proof` when the worker proves herself in another window."""
 
 
 def ask() -> Response:
-    """The page, for the request that was refused."""
+    """Returns the step-up page, for the request that was refused."""
     if request.method == "POST":
         return _page(kept.sealed(kept.PROOF), request.path, 403)
     return _page("", url_for("proof.go_on"), 403, to=request.full_path.rstrip("?"))
 
 
 def check() -> Response | None:
-    """Has the session proved by what the page brought, if this request comes from it, and puts the
-    form that it carries in the place of its own.
+    """Proves the session with the answer from the step-up page, and restores the form.
 
-    Returns the page again where the proof was wrong.
+    Does nothing for other requests. Returns the step-up page again if the proof was wrong.
     """
     if g.me is None or "proof" not in request.form:
         return None
@@ -73,8 +72,10 @@ def _answer() -> pb.ProveSessionRequest:
 
 
 def _page(carried: str, action: str, status: int, problem: str = "", to: str = "") -> Response:
-    """`carried`: the form, sealed; without one and without a page to open (`to`) what was typed is
-    lost, and the page says so.
+    """Renders the step-up page.
+
+    `carried` is the sealed form. Without a form and without a page to open (`to`), the typed values
+    are lost, and the page says so.
     """
     asked = clients().accounts.BeginProof(pb.BeginProofRequest())
     return make_response(
@@ -86,5 +87,5 @@ def _page(carried: str, action: str, status: int, problem: str = "", to: str = "
 
 
 def page_for(refusal: Refusal) -> bool:
-    """Whether a refusal is answered by this page."""
+    """Returns whether this page answers a refusal."""
     return refusal.reason == REASON and g.get("me") is not None

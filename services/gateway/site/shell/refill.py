@@ -1,9 +1,8 @@
-"""Puts what was typed back into a form that was refused: one rule for all forms, whatever page
-shows them again.
+"""Puts the typed values back into a rejected form: one rule for all forms and all pages.
 
-Works on the finished page, so that no view and no template has to remember it. Leaves hidden
-fields, passwords, PINs and codes as the page has them. Limit: it reads our own pages, whose
-attributes stand in double quotes.
+It works on the finished page, so that no view and no template has to remember it. Hidden fields,
+passwords, PINs and codes stay as the page has them. Limit: it reads our own pages, whose attributes
+stand in double quotes.
 """
 
 import re
@@ -21,7 +20,7 @@ LEFT = frozenset({"hidden", "password", "file", "submit", "button", "image", "re
 
 
 def fill(response: Response) -> None:
-    """Fills the form of this request where the answer to it shows it again to who wrote it."""
+    """Fills the form of this request, if the answer shows it again to its writer."""
     refused = (
         request.method == "POST"
         and response.status_code >= 400
@@ -38,9 +37,7 @@ def fill(response: Response) -> None:
 
 
 def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:
-    """Returns the page with these values in these of its forms, and with what was folded around
-    them open.
-    """
+    """Returns the page with these values in these forms. Folds around a filled form are opened."""
     for start, end, text in sorted(
         {edit for form in forms for edit in form.edits(page, values)}, reverse=True
     ):
@@ -50,7 +47,7 @@ def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str
 
 @dataclass
 class _Field:
-    """A field as it stands in the page: its start tag, and where a text area's text ends."""
+    """A field as it stands in the page: its start tag, and the end of a text area's text."""
 
     tag: str
     name: str
@@ -63,8 +60,9 @@ class _Field:
 
 @dataclass
 class _Form:
-    """A form that goes to the path: what it carries hidden, what can be typed in it, and the start
-    tags of the folds around it.
+    """A form that goes to the path: its hidden values, its fields, and the folds around it.
+
+    `folds` are the places of their start tags.
     """
 
     carried: list[tuple[str, str]] = field(default_factory=list)
@@ -72,15 +70,16 @@ class _Form:
     folds: list[tuple[int, int]] = field(default_factory=list)
 
     def is_of(self, sent: dict[str, list[str]]) -> bool:
-        """Whether it is the one that was sent: several go to one path, and differ by what they
-        carry.
+        """Returns whether this form was sent.
+
+        Several forms go to one path and differ by their hidden values.
         """
         return all(
             value in sent.get(name, [value]) for name, value in self.carried if name not in CARRIED
         )
 
     def edits(self, page: str, sent: dict[str, list[str]]) -> list[tuple[int, int, str]]:
-        """Returns what to replace: from, to, and the new text."""
+        """Returns the replacements: from, to, and the new text."""
         made, count = list[tuple[int, int, str]](), dict[str, int]()
         for each in self.fields:
             values, tag = sent.get(each.name, []), page[each.start : each.end]
@@ -122,8 +121,9 @@ def _with(tag: str, attribute: str) -> str:
 
 
 class _Page(HTMLParser):
-    """Finds the forms that go to a path, with their fields, those outside that name a form by its
-    id too.
+    """Finds the forms that go to a path, with their fields.
+
+    A field outside its form names the form by its id.
     """
 
     def __init__(self, page: str, path: str) -> None:

@@ -1,6 +1,6 @@
-"""The session at a page: its cookie, and proof that a form is ours.
+"""The session at a page: its cookie, and the proof that a form is ours.
 
-The cookie holds the session's secret and the chosen language, nothing else; it is set at sign-in
+The cookie holds the session's secret and the chosen language, nothing else. It is set at sign-in
 and never before.
 """
 
@@ -21,34 +21,34 @@ from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, i
 from services.gateway.site.language import i18n
 
 COOKIE = "s"
-PUBLIC = "public"  # of forms that are made for nobody's session
+PUBLIC = "public"  # mark of forms that belong to no session
 LEAVE_SECONDS = 3.0
 FORM_SECONDS = 12 * 3600  # the longest session: a form can't outlive it
-UNASKED = ("static", "signin.quick_exit", "health.status")  # they must not wait for anybody
+# these pages call no service, so that they need not wait
+UNASKED = ("static", "signin.quick_exit", "health.status")
 
 
 def read_cookie() -> tuple[str, str]:
-    """The session's secret and the chosen language, both empty before sign-in."""
+    """Returns the session's secret and the chosen language, both empty before sign-in."""
     secret, _, language = cookies.read(COOKIE).partition("~")
     return secret, language
 
 
 def set_cookie(response: Response, secret: str, language: str = "") -> None:
-    """Keeps the session; it ends with the browser at the latest."""
+    """Sets the cookie; it ends with the browser at the latest."""
     cookies.keep(response, COOKIE, f"{secret}~{language}" if language else secret)
 
 
 def drop_cookie(response: Response) -> None:
-    """Takes the cookie away."""
+    """Deletes the cookie."""
     cookies.drop(response, COOKIE)
 
 
 def recognise(needed: bool) -> None:
-    """Finds out who asks, at the start of each request; nobody is also an answer.
+    """Identifies the reader, at the start of each request; she may be nobody.
 
-    Sets g.me and the caller of every call that follows.
-
-    A page that needs no session (`needed` false) opens even when it can't be found out.
+    Sets g.me and the caller of every following call. A page that needs no session (`needed` false)
+    opens even when the reader can't be identified.
     """
     g.me = None
     secret, g.language_choice = read_cookie()
@@ -68,9 +68,9 @@ def recognise(needed: bool) -> None:
 
 
 def asked_by_itself() -> bool:
-    """Whether nobody did anything: an open page looks whether it is behind.
+    """Returns whether the page asks by itself, to learn whether it is out of date.
 
-    Who says so wrongly only ends her own session sooner.
+    A false claim only ends the reader's own session sooner.
     """
     return request.headers.get("Passive") == "1" or (
         request.method == "GET" and "auto" in request.args
@@ -78,7 +78,10 @@ def asked_by_itself() -> bool:
 
 
 def me() -> SignedIn:
-    """Who is signed in; only for pages that need a session."""
+    """Returns the signed-in worker; only for pages that need a session.
+
+    Raises Unauthenticated session_ended if there is none.
+    """
     signed_in: SignedIn | None = g.me
     if signed_in is None:
         raise Unauthenticated("session_ended")
@@ -88,9 +91,8 @@ def me() -> SignedIn:
 def leave(wait: bool) -> None:
     """Ends the session everywhere.
 
-    Leaving never fails: a service that is away ends the session by its idle limit.
-
-    Quick exit doesn't wait for it, and asks nobody whether it can be done just now.
+    Leaving never fails: if the partners service is away, the session ends by its idle limit. Quick
+    exit (`wait` false) does not wait for the service.
     """
     secret, _ = read_cookie()
     if not secret:
@@ -108,8 +110,9 @@ def leave(wait: bool) -> None:
 
 
 def form_token() -> str:
-    """Proof that a form was made here, for this session (or for nobody's, on public pages); one for
-    all forms of a page.
+    """Returns the proof that a form was made here, for this session; one for all forms of a page.
+
+    On public pages it belongs to no session.
     """
     if "form_token" not in g:
         g.form_token = signer().dumps(bound_to())
@@ -117,12 +120,12 @@ def form_token() -> str:
 
 
 def form_token_of(secret: str, worker_id: str) -> str:
-    """The same for a session that has just begun, before its cookie was brought back."""
+    """Returns the form token of a session that has just begun, before its cookie comes back."""
     return str(signer().dumps(_binding(secret, worker_id)))
 
 
 def bound_to() -> str:
-    """What a form token is tied to."""
+    """Returns the session mark and worker to which a form token is bound, or PUBLIC."""
     secret, _ = read_cookie()
     return _binding(secret, g.me.worker_id) if g.me else PUBLIC
 
@@ -136,9 +139,10 @@ def _mark(secret: str) -> str:
 
 
 def maker_of_form() -> tuple[str, str]:
-    """Returns for whom this request's form was made, however long ago: the worker's id, and the
-    mark of her session; PUBLIC as the mark of a form for nobody's; both empty for a form that is
-    not ours.
+    """Returns the worker's id and the session mark for which the form was made, however long ago.
+
+    The mark of a form that belongs to no session is PUBLIC; both are empty for a form that is not
+    ours.
     """
     try:
         mark, _, worker_id = str(signer().loads(request.form.get("form_token", ""))).partition(":")
@@ -148,24 +152,25 @@ def maker_of_form() -> tuple[str, str]:
 
 
 def mark_of_cookie() -> str:
-    """Returns the mark that forms of the cookie's session have; "" without one."""
+    """Returns the mark of forms of the cookie's session; "" without one."""
     secret, _ = read_cookie()
     return _mark(secret) if secret else ""
 
 
 def signer() -> URLSafeTimedSerializer:
-    """Signs form tokens with the gateway's key."""
+    """Returns the signer of form tokens, with the gateway's key."""
     return URLSafeTimedSerializer(current_app.config["SIGNING_KEY"], salt="form")
 
 
 def check_form() -> None:
-    """Refuses a form that came from another site or another session: NotAllowed form_foreign |
-    form_expired.
+    """Refuses a form from another site or another session.
+
+    Raises NotAllowed form_foreign or form_expired.
     """
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise NotAllowed("form_foreign")
-    # Our own pages send `Origin: null`, for they send no referrer; only a named foreign origin is a
-    # sign.
+    # Our own pages send `Origin: null`, because they send no referrer. Only a named foreign origin
+    # is a sign.
     origin = request.headers.get("Origin", "null")
     if origin != "null" and urlsplit(origin).netloc not in (
         request.host,

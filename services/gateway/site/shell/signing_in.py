@@ -1,5 +1,6 @@
-"""The end of every way of signing in: where it leads, the session's cookie, and the form that was
-written before.
+"""The end of every way of signing in: its target, the session's cookie, the earlier form.
+
+A form that was written before the session ended is offered again.
 """
 
 import re
@@ -16,23 +17,24 @@ from services.gateway.site.shell import kept, session
 PROVIDER_COOKIE = "p"
 """Holds a secret on the way to an organisation's own provider and back."""
 PROOF = "proof."
-"""Before the secret in the cookie, where it is not to sign in but to prove a session."""
-PROVIDER_KEPT = timedelta(minutes=10)  # as long as the question is good
+"""Stands before the secret in the cookie if the way proves a session instead of signing in."""
+PROVIDER_KEPT = timedelta(minutes=10)  # as long as the service accepts an answer
 _PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
 def safe_target(target: str) -> str:
-    """A path of this site, or Today: a sign-in page must not send anybody elsewhere.
+    r"""Returns a path of this site, or that of Today: sign-in must not lead to another site.
 
-    Visible ASCII only, without a backslash: browsers drop tabs and line ends and read a backslash
-    as a slash, and then `/\t/host` is another site.
+    Allows visible ASCII only, without a backslash: browsers drop tabs and line ends and read a
+    backslash as a slash, so that `/\t/host` would be another site.
     """
     return target if _PATH.fullmatch(target) else url_for("today.today")
 
 
 def entered(answer: SignInResponse, device: str = "") -> Response:
-    """Where she wanted to go, or the form that she had written when her session ended; with the
-    cookies of both. `device`: where a password was right.
+    """Redirects to the page that she wanted, or shows the form written before the session ended.
+
+    Sets the session's cookie; with `device`, after a right password, also the device's.
     """
     written = request.form.get("kept", "")
     token = session.form_token_of(answer.session_secret, answer.worker.id)

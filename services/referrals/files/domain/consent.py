@@ -1,10 +1,9 @@
-"""The consent receipt: on what one organisation may open which field groups of a person, for which
-purposes, until when.
+"""Consent receipts: which field groups of a person an organisation may open, why and until when.
 
-Checked at sending and at every opening, by her age as her file says it then. A receipt stands on
-her own word, on the word of somebody who may give it for her, on a decision in a child's best
-interest, or on an override: nobody was asked, because waiting would cost too much. All but her own
-word and a child's guardian need a second person.
+A receipt is checked when a referral is sent and at every access, by the person's age as her file
+has it then. It is based on her own consent, on the consent of somebody who may give it for her, on
+a decision in a child's best interest, or on an override: nobody was asked, because waiting would
+cost too much. All but her own consent and that of a child's guardian need a second person.
 """
 
 from dataclasses import dataclass, fields
@@ -19,15 +18,16 @@ from services.referrals.network.domain.deadline import OVERRIDE_CONFIRM, OVERRID
 LONGEST = timedelta(days=366)
 DEFAULT = timedelta(days=90)
 NOTICE = timedelta(days=14)
-"""Before a consent ends she can be asked whether it goes on."""
+"""The time before the end of a consent at which the person can be asked to renew it."""
 HERSELF = "person"
 BEST_INTEREST = "best_interest"
 CHILDREN = frozenset({"0-11", "12-17"})
 TOO_YOUNG_TO_ASK = frozenset({"0-11"})
-"""The ages at which it can be true that a child is too young to say yes or no."""
+"""The ages at which a child may be too young to say yes or no."""
 POINTS = 7
-"""HTCDS' points, the contract's enum Explained: who was not told all of them has agreed to
-nothing.
+"""The number of points that must be explained: HTCDS' points, the contract's enum Explained.
+
+A person who was not told all of them has not given a valid consent.
 """
 OVERRIDE_GROUPS = frozenset(
     {
@@ -38,74 +38,76 @@ OVERRIDE_GROUPS = frozenset(
         FieldGroup.NOTES,
     }
 )
-"""What is needed to act: nothing of her story, her family or her papers."""
+"""The field groups that are needed to act: nothing of the person's story, family or papers."""
 FIRST_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT})
-"""Before a second person has agreed to an override: of these her first name and her safe-contact
-plan, which a bed needs tonight.
+"""The field groups of an override that no second person has confirmed.
+
+Of these it opens the person's first name and her safe-contact plan, which a bed needs tonight.
 """
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What of one person may be opened now.
+    """The permission to open some data of one person now.
 
-    The store opens nothing without one; it comes from `of_file`, from Receipt.opens or from
+    The store opens nothing without a grant. Grants come from `of_file`, Receipt.opens and
     EmergencyAccess.opens.
     """
 
     person_id: str
     groups: frozenset[FieldGroup]
-    # what it stands on beside file and receipt, as the trail says it: emergency:ID
+    # the basis besides file and receipt, as on the trail: emergency:ID
     basis: tuple[str, ...] = ()
     first_name_only: bool = False
 
     @classmethod
     def of_file(cls, person: Person, organization_id: str) -> "Grant":
-        """Everything, for the organisation that holds the file; nothing for any other."""
+        """Returns a grant for all groups to the organisation of the file, for none to others."""
         return cls(
             person.id,
             frozenset(FieldGroup) if person.organization_id == organization_id else frozenset(),
         )
 
     def shows(self, identity: Identity) -> Identity:
-        """The part of an identity that it opens."""
+        """Returns the part of an identity that the grant opens."""
         shown = identity.only(self.groups)
         return Identity(given_name=shown.given_name) if self.first_name_only else shown
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a receipt is judged by beside its own record.
+    """The facts besides its own record by which a receipt is checked.
 
-    It changes after the receipt was given, so it is read again at every use.
+    They change after the receipt was given, so they are read again at every use.
     """
 
-    age_band: str = ""  # as her file says it; empty: unknown
+    age_band: str = ""  # as the person's file has it; empty: unknown
     recipient_type: str = ""
-    # she withdrew something; asked when a receipt is recorded, since a withdrawal ends what others
-    # gave before
+    # The person withdrew a consent. Read when a receipt is recorded, since a withdrawal ends the
+    # receipts that others gave before.
     took_back: bool = False
 
 
 @dataclass
 class Receipt:
-    """A record that is signed as a whole: whoever widens, lengthens or revives it in the database
-    makes it worthless.
+    """A consent receipt, signed as a whole.
+
+    Any change of it in the database invalidates it, so it can't be widened, prolonged or revived.
     """
 
     id: str
     person_id: str
-    organization_id: str  # the file's, which recorded it
+    organization_id: str  # the organisation of the file, which recorded the receipt
     recipient_organization_id: str
     field_groups: frozenset[FieldGroup]
     purpose_codes: tuple[str, ...]
     until_time: datetime
-    giver_code: str  # empty on an override: nobody gave it
+    giver_code: str  # empty on an override, which nobody gave
     manner_code: str
     create_time: datetime
-    reason_code: str = ""  # why it is an override; empty on a consent
+    reason_code: str = ""  # the reason for an override; empty on a consent
     recorded_by_worker_id: str = ""
-    assent_code: str = ""  # the child's own word
+    assent_code: str = ""  # the child's own answer
     in_private: bool = False
     interpreter: bool = False
     explained_codes: tuple[str, ...] = ()
@@ -114,9 +116,10 @@ class Receipt:
     withdraw_time: datetime | None = None
     signature: str = ""
     version: int = 1
-    adult_ground_code: str = ""  # how it is known that she is an adult, where her file says no age
+    # how it is known that the person is an adult, if her file has no age
+    adult_ground_code: str = ""
     giver_ground_code: str = ""  # why somebody else gave it for an adult
-    genuine: bool = True  # False when the signature does not hold, or an older record was put back
+    genuine: bool = True  # False if the signature is invalid, or an older record was put back
     about: Circumstances = Circumstances()
 
     @classmethod
@@ -131,7 +134,7 @@ class Receipt:
         reason: str,
         now: datetime,
     ) -> "Receipt":
-        """For one need and one recipient, and three days at most."""
+        """Returns an override for one need and one recipient, for three days at most."""
         return cls(
             identifier,
             person_id,
@@ -149,31 +152,33 @@ class Receipt:
 
     @property
     def is_override(self) -> bool:
-        """Nobody gave it."""
+        """Returns whether the receipt is an override, which nobody gave."""
         return bool(self.reason_code)
 
     @property
     def confirm_until(self) -> datetime | None:
-        """Until when an override opens without a second person."""
+        """Returns until when an override opens data without a second person; else None."""
         return self.create_time + OVERRIDE_CONFIRM if self.is_override else None
 
     @property
     def is_unconfirmed_override(self) -> bool:
-        """No second person has agreed to it."""
+        """Returns whether the receipt is an override that no second person has confirmed."""
         return self.is_override and self.confirm_time is None
 
     @property
     def notice_time(self) -> datetime:
-        """When it is told that it ends: two weeks before, or at the half of one that is shorter
-        than four.
+        """Returns the time at which the coming end of the receipt is reported.
+
+        This is two weeks before the end, or half-way if the receipt lasts less than four weeks.
         """
         return self.until_time - min(NOTICE, (self.until_time - self.create_time) / 2)
 
     @property
     def is_minors(self) -> bool:
-        """Whether it is a child's.
+        """Returns whether the receipt is about a child.
 
-        An unknown age is a child's until it is recorded how it is known that she is an adult.
+        A person of unknown age counts as a child until it is recorded how it is known that she is
+        an adult.
         """
         return self.about.age_band in CHILDREN or not (
             self.about.age_band or self.adult_ground_code
@@ -181,16 +186,16 @@ class Receipt:
 
     @property
     def needs_second(self) -> bool:
-        """Whether it opens nothing until a second person has confirmed it."""
+        """Returns whether the receipt opens nothing until a second person has confirmed it."""
         return self.giver_code == BEST_INTEREST or bool(self.giver_ground_code)
 
     @property
     def in_her_stead(self) -> bool:
-        """Whether somebody else gives it for an adult."""
+        """Returns whether somebody else gives the receipt for an adult."""
         return not self.is_override and not self.is_minors and self.giver_code != HERSELF
 
     def check(self) -> None:
-        """Refuses a record that would not stand up for this person."""
+        """Refuses a record that would not be valid for this person. Raises Invalid or Conflict."""
         check = Check()
         for number, code in enumerate(self.purpose_codes):
             check.need(f"receipt.purpose_codes.{number}", code, required=True)
@@ -203,7 +208,7 @@ class Receipt:
         heard = self.giver_code == BEST_INTEREST or len(set(self.explained_codes)) == POINTS
         check.that(heard, "receipt.explained_codes", "required")
         if self.is_minors:
-            # what is missing first is a guardian
+            # without a known age the missing guardian is reported first
             alone = self.giver_code == HERSELF and not self.about.age_band
             check.that(bool(self.assent_code) or alone, "receipt.assent_code", "required")
             too_young = (
@@ -218,12 +223,13 @@ class Receipt:
         self.check_giver()
 
     def check_giver(self) -> None:
-        """Refuses a giver who may not give this for her: the one rule for every giver, asked when a
-        receipt is recorded and at every use.
+        """Refuses a giver who may not give this receipt for the person.
 
-        A child's is given by a guardian, an authority or a decision in its best interest, and only
-        the last against the child's no. An adult gives it herself; somebody else on a ground,
-        within what an override opens, and never what `_check_reachable` refuses.
+        This is the one rule for every giver; it is checked when a receipt is recorded and at every
+        use. For a child the giver is a guardian, an authority or a decision in its best interest,
+        and only the last overrules the child's refusal. An adult gives it herself. Somebody else
+        may give it for her on a ground, within the limits of an override, and never in a case that
+        `_check_reachable` refuses.
         """
         if self.is_override:
             return
@@ -248,18 +254,19 @@ class Receipt:
         overruled = self.assent_code == "refused" and self.giver_code == BEST_INTEREST
         if not (self.assent_code == "given" or too_young or overruled):
             raise Conflict("assent_required")
-        if overruled and not self.about.age_band:  # she may be an adult
+        if overruled and not self.about.age_band:  # the person may be an adult
             self._check_reachable()
 
     def _check_reachable(self) -> None:
-        """Without an adult's own yes nothing goes to who may hold her, charge her or send her away,
-        and nothing after she took something back.
+        """Refuses a receipt without an adult's own consent in two cases.
+
+        The recipient may detain, charge or expel the person, or she has withdrawn a consent before.
         """
         if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.took_back:
             raise Conflict("own_consent_required")
 
     def confirm(self, second: Second, now: datetime) -> None:
-        """A second person agrees: once, and while it can still be agreed to."""
+        """Records that a second person confirms the receipt: once, and only while it is valid."""
         if not (self.is_override or self.needs_second) or self.confirm_time is not None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.recorded_by_worker_id, self.create_time)
@@ -270,18 +277,20 @@ class Receipt:
         self.version += 1
 
     def withdraw(self, now: datetime) -> None:
-        """She takes it back."""
+        """Withdraws the receipt on behalf of the person."""
         self.withdraw_time = now
         self.version += 1
 
     def end(self, now: datetime) -> None:
-        """It is no longer needed: another one has taken its place."""
+        """Ends the receipt because another one has replaced it."""
         self.until_time = min(self.until_time, now)
         self.version += 1
 
     def check_live(self, now: datetime) -> None:
-        """Genuine, neither withdrawn nor over, given by somebody who may give it for her as she is
-        now, and confirmed where that is asked for.
+        """Refuses a receipt that opens nothing now.
+
+        A live receipt is genuine, neither withdrawn nor over, given by somebody who may give it for
+        the person as she is now, and confirmed if that is required.
         """
         self._check_not_over(now)
         self.check_giver()
@@ -291,7 +300,7 @@ class Receipt:
             raise Conflict("receipt_unconfirmed")
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it opens anything now."""
+        """Returns whether the receipt opens anything now."""
         try:
             self.check_live(now)
         except Conflict:
@@ -301,7 +310,10 @@ class Receipt:
     def check_covers(
         self, recipient_organization_id: str, purpose_code: str, now: datetime
     ) -> None:
-        """Live, for this recipient and this purpose; a group code covers its children."""
+        """Refuses a receipt that is not live, or not for this recipient and purpose.
+
+        The code of a group of needs covers the needs of the group.
+        """
         self.check_live(now)
         if self.recipient_organization_id != recipient_organization_id:
             raise Conflict("receipt_recipient_differs")
@@ -315,9 +327,10 @@ class Receipt:
         groups: frozenset[FieldGroup],
         now: datetime,
     ) -> Grant:
-        """What is asked for, if it covers and names every field group of it.
+        """Returns a grant for these groups if the receipt covers all of them.
 
-        A recipient does not hear why a giver may not give it any more.
+        The recipient does not learn why a giver may no longer give it: the reason is then
+        receipt_missing. Raises Conflict.
         """
         try:
             self.check_giver()
@@ -331,9 +344,9 @@ class Receipt:
         return Grant(self.person_id, groups, first_name_only=self.is_unconfirmed_override)
 
     def canonical(self) -> bytes:
-        """What is signed: all of it, in a fixed form, a line a field.
+        """Returns the signed form of the receipt: all of its fields in a fixed form, a line each.
 
-        A field of `_LATER` is no line while it is empty, so that older signatures hold.
+        A field of `_LATER` has no line while it is empty, so that older signatures stay valid.
         """
         names = [each.name for each in fields(self) if each.name not in _UNSIGNED]
         return "\n".join(
@@ -344,7 +357,7 @@ class Receipt:
 
     def _check_not_over(self, now: datetime) -> None:
         if not self.genuine:
-            # to whoever asks there is none; operations hears of it
+            # callers are told that there is none; operations gets the alarm
             raise Conflict("receipt_missing")
         if self.withdraw_time is not None:
             raise Conflict("receipt_withdrawn")

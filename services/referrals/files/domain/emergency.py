@@ -1,6 +1,6 @@
-"""Emergency access: one worker opens a person without a consent, for an hour at most, in the open.
+"""Emergency access: one worker opens a person's data without a consent, for an hour at most.
 
-Everybody hears of it, and somebody else reviews it.
+It is never secret: others are notified at once, and somebody else reviews it.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,23 @@ from services.referrals.files.domain.person import FieldGroup
 
 LASTS = timedelta(minutes=60)
 REVIEW = timedelta(hours=72)
-"""Within which somebody else says what it was; past it the organisation gets no other until this is
-done.
+"""The time in which somebody else must review an emergency access.
+
+After it, the organisation gets no other emergency access until the review is done.
 """
 
 
 @dataclass
 class EmergencyAccess:
-    """What it opens is what an override opens: nothing of her story, her family or her papers."""
+    """An emergency access to a person's data.
+
+    It opens what an override opens: nothing of the person's story, her family or her papers.
+    """
 
     id: str
     person_id: str
     referral_id: str
-    organization_id: str  # of who opens
+    organization_id: str  # of the worker who opens
     worker_id: str
     file_organization_id: str
     reason_code: str
@@ -34,13 +38,16 @@ class EmergencyAccess:
     review_due_time: datetime
     version: int = 1
     ended: bool = False
-    overdue: bool = False  # and that was told
+    overdue: bool = False  # the missing review was reported
     review_time: datetime | None = None
     reviewed_by_worker_id: str = ""
     review_code: str = ""
 
     def opens(self, worker_id: str, groups: frozenset[FieldGroup], now: datetime) -> Grant:
-        """What is asked for, to her who declared it and while it lasts. Checked at every read."""
+        """Returns the grant for these field groups; checked at every read.
+
+        Raises Conflict for another worker, after the end, and for groups that no override opens.
+        """
         if not self.is_live(now) or worker_id != self.worker_id:
             raise Conflict("receipt_missing")
         if not groups <= OVERRIDE_GROUPS:
@@ -48,20 +55,21 @@ class EmergencyAccess:
         return Grant(self.person_id, groups, (f"emergency:{self.id}",))
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it opens anything."""
+        """Returns whether the emergency access opens anything now."""
         return self.create_time <= now < self.end_time
 
     @property
     def next_time(self) -> datetime | None:
-        """When its clock has something to say: that it is over, or that nobody has reviewed it in
-        time.
+        """Returns the time of the next event: the end, or the due time of the review.
+
+        Returns None if no event is left.
         """
         if not self.ended:
             return self.end_time
         return None if self.overdue or self.review_time else self.review_due_time
 
     def fire(self, now: datetime) -> str:
-        """What has become true by now; empty for nothing."""
+        """Records an event that has become due, and returns its verb; "" if there is none."""
         if not self.ended and now >= self.end_time:
             self.ended = True
             self.version += 1
@@ -73,15 +81,17 @@ class EmergencyAccess:
         return ""
 
     def end(self, now: datetime) -> None:
-        """She took back what she allowed: it is over now."""
+        """Ends the emergency access now, because the person withdrew her consent."""
         self.end_time, self.ended = min(self.end_time, now), True
         self.version += 1
 
     def review(
         self, second: Second, organization_id: str, code: str, version: int, now: datetime
     ) -> None:
-        """Somebody of the file's organisation, or an auditor, says what it was: nobody of those who
-        opened, and once.
+        """Records the review by somebody of the file's organisation, or by an auditor.
+
+        Refuses the organisation that opened the data, and a second review. Raises Stale or
+        Conflict.
         """
         if self.version != version:
             raise Stale

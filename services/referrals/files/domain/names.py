@@ -1,20 +1,20 @@
-"""Names as they are searched for: whole words, without accents and case, and those that sound alike
-in Spanish as one. What is kept of them is a keyed hash.
+"""Names in the form in which they are searched for.
 
-Limit: who holds the database and not the key sees how often a word occurs among the files of one
-organisation, not which it is.
+A search compares whole words without accents and case; words that sound alike in Spanish are equal.
+Only a keyed hash of each word is stored. Limit: someone who has the database but not the key sees
+how often a word occurs in the files of one organisation, but not which word it is.
 """
 
 import re
 import unicodedata
 
 FORM = 3
-"""Of these rules: a file whose words were noted by older ones, or by none, is noted anew.
+"""The version of these rules; a change of the rules, or of the key, needs a new number.
 
-A change of them, or of the key, is another number.
+A file whose words were stored by older rules, or by none, is processed again.
 """
 MOST = 12
-"""Words of one name; what comes after them finds nothing."""
+"""The largest number of words of a name; further words are not found."""
 _PARTICLES = frozenset("de del la las los el y e da do dos san santa".split())
 _SOUNDS = [
     (re.compile(pattern), sound)
@@ -35,7 +35,7 @@ _SOUNDS = [
 
 
 def words_of(*names: str) -> frozenset[str]:
-    """The words by which somebody of these names is found."""
+    """Returns the words by which a person of these names is found."""
     plain = unicodedata.normalize("NFKD", " ".join(names).casefold())
     bare = "".join(character for character in plain if not unicodedata.combining(character))
     words = [word for word in re.findall(r"\w+", bare) if len(word) > 1 and word not in _PARTICLES]

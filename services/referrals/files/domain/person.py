@@ -1,6 +1,4 @@
-"""The person who is helped: what may be said of her without saying who she is, and the identity
-that is sealed.
-"""
+"""The person who is helped: her coarse data, which do not identify her, and her sealed identity."""
 
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
@@ -11,7 +9,7 @@ from services.referrals.network.domain.codes import Check
 
 
 class FieldGroup(Enum):
-    """What a consent names."""
+    """A group of fields that a consent can name."""
 
     IDENTITY = "identity"
     CONTACT = "contact"
@@ -20,24 +18,24 @@ class FieldGroup(Enum):
     FAMILY = "family"
     LOCATION = "location"
     DOCUMENTS = "documents"
-    NOTES = "notes"  # free text about her, in the history of a referral
+    NOTES = "notes"  # free text about the person, in the history of a referral
 
 
 @dataclass(frozen=True)
 class Coarse:
-    """Bands and codes; enough to match a service."""
+    """Bands and codes of a person; enough to find a service for her."""
 
     age_band: str = ""
     gender_code: str = ""
     language: str = ""
-    dependants: int | None = None  # None: not known, which is not none
+    dependants: int | None = None  # None: not known, unlike 0
     country: str = ""
     department: str = ""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The sealed part; each field belongs to one group."""
+    """The sealed identity of a person; each field belongs to one field group."""
 
     given_name: str = ""
     family_name: str = ""
@@ -50,7 +48,7 @@ class Identity:
     document_number: str = ""
 
     def check(self, today: date) -> None:
-        """Refuses a birth date that no calendar has, or nobody alive."""
+        """Refuses a birth date that does not exist, or that no living person can have."""
         check = Check()
         born = _date(self.birth_date)
         check.that(not self.birth_date or born is not None, "identity.birth_date", "malformed")
@@ -60,13 +58,13 @@ class Identity:
         check.done()
 
     def only(self, groups: frozenset[FieldGroup]) -> "Identity":
-        """The fields of these groups; the others empty."""
+        """Returns the fields of these groups; the other fields are empty."""
         return Identity(
             **{name: getattr(self, name) for name, group in GROUP_OF.items() if group in groups}
         )
 
     def merged(self, newer: "Identity") -> "Identity":
-        """With every non-empty field of a newer one."""
+        """Returns the identity, updated by the non-empty fields of a newer one."""
         return Identity(
             **{
                 each.name: getattr(newer, each.name) or getattr(self, each.name)
@@ -76,7 +74,7 @@ class Identity:
 
     @property
     def known(self) -> bool:
-        """Whether anything at all is said."""
+        """Returns whether any field is set."""
         return any(getattr(self, each.name) for each in fields(self))
 
 
@@ -94,12 +92,12 @@ GROUP_OF: dict[str, FieldGroup] = {
 
 
 NOBODY_CALLS = "none"
-"""The channel of a plan by which she must not be contacted at all."""
+"""The channel of a safe-contact plan that forbids every contact with the person."""
 
 
 @dataclass(frozen=True)
 class SafeContact:
-    """How she may be contacted, or that she can't be."""
+    """The safe-contact plan of a person: how she may be contacted, or that she may not be."""
 
     channel_code: str
     hours: str = ""
@@ -110,7 +108,7 @@ class SafeContact:
 
 @dataclass(frozen=True)
 class Arrival:
-    """How she comes to a receiver who may not contact her."""
+    """The arrival of a person at a receiver that may not contact her."""
 
     expected: str
     way: str
@@ -118,7 +116,7 @@ class Arrival:
     sign: str
 
     def check(self) -> None:
-        """Refuses an answer that is missing."""
+        """Refuses a missing answer."""
         check = Check()
         for name, answer in vars(self).items():
             check.that(bool(answer.strip()), f"arrival.{name}", "required")
@@ -127,7 +125,7 @@ class Arrival:
 
 @dataclass
 class Person:
-    """A file. The identity is kept apart and opened only by OpenPerson."""
+    """A person's file. The identity is stored separately, and only OpenPerson opens it."""
 
     id: str
     organization_id: str
@@ -144,31 +142,33 @@ class Person:
 
     @property
     def may_be_contacted(self) -> bool:
-        """Her plan names a way; not while nobody asked her, and not when she said that there is
-        none.
+        """Returns whether the person's safe-contact plan names a channel.
+
+        False if she was not asked yet, or has said that there is none.
         """
         return self.safe_contact_channel not in ("", "none")
 
     @property
     def may_be_called(self) -> bool:
-        """Her plan names the phone."""
+        """Returns whether the person's safe-contact plan names the phone."""
         return self.safe_contact_channel == "phone"
 
     def check_callable(self) -> None:
-        """Nobody agrees on a call that her plan forbids, or before she was asked."""
+        """Refuses to arrange a call that the person's plan forbids, or before she was asked."""
         if not self.safe_contact_channel:
             raise Conflict("safe_contact_missing")
         if not self.may_be_called:
             raise Conflict("call_not_safe")
 
     def check_not_erased(self) -> None:
-        """What was erased is gone for everybody."""
+        """Refuses an erased file."""
         if self.erased:
             raise Conflict("person_erased")
 
     def identify(self, identity: Identity, now: datetime, today: date) -> None:
-        """Notes of her identity what may be said without it: whether there is one, and the age band
-        on this day, the one at her place.
+        """Updates the coarse data that follow from the person's identity.
+
+        These are whether there is one, and the age band on `today`, which is the day at her place.
         """
         self.check_not_erased()
         self.has_identity = identity.known
@@ -178,7 +178,7 @@ class Person:
         self._changed(now)
 
     def grow(self, birth_date: str, now: datetime, today: date) -> bool:
-        """Notes the age band of this day; returns whether it is another one."""
+        """Updates the age band to this day; returns whether it changed."""
         band = age_band(birth_date, today)
         if not band or band == self.coarse.age_band:
             return False
@@ -187,8 +187,9 @@ class Person:
         return True
 
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
-        """Notes of the plan what is not sealed: the channel, or that there is none, and whether a
-        message may be left.
+        """Stores the parts of the safe-contact plan that are not sealed.
+
+        These are the channel, or that there is none, and whether a message may be left.
         """
         self.check_not_erased()
         self.safe_contact_channel, self.message_may_be_left = (
@@ -198,7 +199,10 @@ class Person:
         self._changed(now)
 
     def contact_outline(self) -> SafeContact:
-        """What of the plan is not sealed; refuses when nobody asked her yet."""
+        """Returns the parts of the safe-contact plan that are not sealed.
+
+        Raises Conflict if the person was not asked yet.
+        """
         if not self.safe_contact_channel:
             raise Conflict("safe_contact_missing")
         return SafeContact(self.safe_contact_channel, message_may_be_left=self.message_may_be_left)
@@ -209,11 +213,11 @@ class Person:
 
 
 _BANDS = {12: "0-11", 18: "12-17", 25: "18-24", 60: "25-59"}
-"""The age at which a band is over, in years."""
+"""The age in years at which each band ends."""
 
 
 def age_band(birth_date: str, today: date) -> str:
-    """The band of an age; empty when the date is unknown."""
+    """Returns the age band of a birth date; "" if the date is unknown."""
     born = _date(birth_date)
     if born is None:
         return ""
@@ -221,8 +225,9 @@ def age_band(birth_date: str, today: date) -> str:
 
 
 def band_end(birth_date: str, band: str) -> date | None:
-    """The first day on which somebody born on this date is older than a band; None for an unknown
-    date and for the last band.
+    """Returns the first day on which somebody with this birth date is too old for a band.
+
+    Returns None for an unknown date and for the last band.
     """
     born = _date(birth_date)
     return (
@@ -233,9 +238,9 @@ def band_end(birth_date: str, band: str) -> date | None:
 
 
 def _birthday(born: date, years: int) -> date:
-    """The day on which somebody is so many years old.
+    """Returns the day on which somebody reaches an age.
 
-    Of 29 February it is 1 March in years without one.
+    A birthday on 29 February is on 1 March in other years.
     """
     try:
         return born.replace(year=born.year + years)
@@ -248,5 +253,5 @@ def _date(text: str) -> date | None:
         parsed = date.fromisoformat(text)
     except ValueError:
         return None
-    # not the other ways of ISO 8601, such as a week
+    # refuses other forms of ISO 8601, such as a week
     return parsed if parsed.isoformat() == text else None

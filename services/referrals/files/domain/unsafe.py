@@ -1,5 +1,6 @@
-"""With whom or where a person is not safe, as she said it: asked before each enquiry and each
-referral, and obeyed by both.
+"""Organisations and places with which a person is not safe, in her own words.
+
+She is asked before each enquiry and each referral, and both respect the answer.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,18 +14,20 @@ UNSAFE_FOR_HER = "unsafe_for_her"
 
 @dataclass(frozen=True)
 class Unsafe:
-    """Her answer: whom and which departments she named, that she named nothing, or why she was not
-    asked. Its sender's alone.
+    """A person's answer to the question with whom or where she is not safe.
+
+    It names organisations and departments, says that there are none, or says why she was not asked.
+    Only the sender sees it.
     """
 
-    code: str = ""  # UnsafeAnswer as a word; empty: nobody has said anything
+    code: str = ""  # UnsafeAnswer as a word; empty if there is no answer
     organization_ids: tuple[str, ...] = ()
     departments: tuple[str, ...] = ()
 
     def check(self, organizations: str = "unsafe_organization_ids") -> None:
-        """Refuses no answer, NAMED without a name, and a name with another answer.
+        """Refuses a missing answer, NAMED without a name, and a name with another answer.
 
-        `organizations` is how a request calls those whom she named.
+        `organizations` is the field of the request that has the organisations.
         """
         names = bool(self.organization_ids or self.departments)
         if not self.code:
@@ -33,7 +36,7 @@ class Unsafe:
             raise Invalid(("unsafe_code", "out_of_range") if names else (organizations, "required"))
 
     def besides(self, others: Iterable["Unsafe"]) -> "Unsafe":
-        """Returns this answer with all that the others name as well."""
+        """Returns this answer, with all organisations and departments of the others added."""
         every = [self, *others]
         return Unsafe(
             self.code,
@@ -42,7 +45,7 @@ class Unsafe:
         )
 
     def names(self, organization_id: str, department: str) -> bool:
-        """Whether she named this organisation, or the department where it would help her."""
+        """Returns whether the person named this organisation, or the department of its service."""
         return organization_id in self.organization_ids or (
             bool(department) and department in self.departments
         )
@@ -50,12 +53,13 @@ class Unsafe:
     def check_receiver(
         self, organization_id: str, department: str, acknowledged: Collection[str]
     ) -> None:
-        """Refuses a receiver whom she named, until somebody says by name that she wants it all the
-        same.
+        """Refuses a receiver that the person named.
+
+        An acknowledgement of UNSAFE_FOR_HER allows the receiver: she wants it all the same.
         """
         if self.names(organization_id, department) and UNSAFE_FOR_HER not in acknowledged:
             raise Conflict(UNSAFE_FOR_HER)
 
 
 UNSAID = Unsafe()
-"""Nobody has said anything."""
+"""The answer before anyone has given one."""

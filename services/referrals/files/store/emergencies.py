@@ -25,7 +25,7 @@ _CHANGED = (
 
 
 def add(tx: Transaction, emergency: EmergencyAccess, key: Key, note: str) -> None:
-    """Keeps it and tells it."""
+    """Inserts an emergency access and its fact."""
     columns = [*_COLUMNS, "note", "next_time"]
     tx.execute(
         f"INSERT INTO emergencies ({', '.join(columns)})"
@@ -37,7 +37,7 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: Key, note: str) -> Non
 
 
 def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime) -> None:
-    """Keeps a new version and tells it."""
+    """Saves a new version and its fact. Raises Stale."""
     changed = tx.execute(
         f"UPDATE emergencies SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s"
         " AND version = %(version)s - 1",
@@ -50,7 +50,7 @@ def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime
 
 
 def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> EmergencyAccess:
-    """One in the scope; NotFound otherwise."""
+    """Returns one emergency access; raises NotFound outside the scope."""
     row = tx.execute(
         "SELECT * FROM emergencies WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
         (identifier,),
@@ -61,7 +61,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Emerge
 
 
 def note(tx: Transaction, identifier: str, key: Key) -> str:
-    """What was written of it. Whoever calls this has recorded the reading."""
+    """Returns the note of an emergency access. The caller has recorded the access."""
     row = tx.execute("SELECT note FROM emergencies WHERE id = %s", (identifier,)).fetchone()
     assert row is not None, "it was read before"
     return key.open(row["note"], _context(identifier))
@@ -70,7 +70,7 @@ def note(tx: Transaction, identifier: str, key: Key) -> str:
 def live_of(
     tx: Transaction, worker_id: str, referral_id: str, now: datetime
 ) -> EmergencyAccess | None:
-    """That on which a worker may open the person of a referral now."""
+    """Returns the emergency access by which a worker may open the person of a referral now."""
     row = tx.execute(
         "SELECT * FROM emergencies WHERE worker_id = %s AND referral_id = %s AND NOT ended"
         " AND end_time > %s ORDER BY end_time DESC LIMIT 1",
@@ -80,7 +80,7 @@ def live_of(
 
 
 def owes_review(tx: Transaction, organization_id: str, now: datetime) -> bool:
-    """Whether an access of this organisation is past the time in which it had to be reviewed."""
+    """Returns whether the review of an access of this organisation is overdue."""
     return (
         tx.execute(
             "SELECT FROM emergencies WHERE organization_id = %s AND review_time IS NULL"
@@ -92,7 +92,10 @@ def owes_review(tx: Transaction, organization_id: str, now: datetime) -> bool:
 
 
 def open_of_person(tx: Transaction, person_id: str, organization_id: str) -> list[EmergencyAccess]:
-    """Those that are not over, to change; of one organisation, or (empty) of all."""
+    """Returns and locks the emergency accesses to a person that are not over.
+
+    Those of one organisation, or of all if `organization_id` is "".
+    """
     rows = tx.execute(
         "SELECT * FROM emergencies WHERE person_id = %s AND NOT ended"
         " AND %s IN ('', organization_id) ORDER BY id FOR UPDATE",
@@ -110,7 +113,10 @@ def page(
     referral_id: str,
     waiting: bool,
 ) -> tuple[list[EmergencyAccess], Position | None]:
-    """Those of the scope, newest first; `waiting`: those that nobody has reviewed."""
+    """Returns the emergency accesses that the scope shows, newest first.
+
+    `waiting` selects those without a review. The second value is where the next page begins.
+    """
     time, identifier = after or ("infinity", "")
     rows = tx.execute(
         "SELECT *, create_time::text AS key FROM emergencies WHERE %s IN ('', person_id)"
@@ -125,8 +131,9 @@ def page(
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Those whose clock has something to say; claimed for this transaction, so that two processes
-    take different ones.
+    """Returns the emergency accesses with an event that is due.
+
+    They are locked for this transaction, so that two processes take different ones.
     """
     rows = tx.execute(
         "SELECT id FROM emergencies WHERE next_time <= %s ORDER BY next_time"
@@ -137,7 +144,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
-    """Has a clock that could not be fired wait until a moment."""
+    """Postpones an event that failed."""
     tx.execute(
         "UPDATE emergencies SET next_time = %s WHERE id = %s AND next_time <= %s",
         (until, identifier, now),
@@ -145,7 +152,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """When the next of these clocks has something to say."""
+    """Returns the time of the next event of any emergency access."""
     row = tx.execute(
         "SELECT min(next_time) AS next FROM emergencies WHERE next_time IS NOT NULL"
     ).fetchone()

@@ -1,4 +1,4 @@
-"""The ids by which all that is kept of one person is found."""
+"""The ids by which all data of one person are found."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,7 @@ from chassis.db import Transaction
 
 @dataclass(frozen=True)
 class Her:
-    """By which ids her rows are found: her files, her contacts, and those of these that are about
-    nobody else.
-    """
+    """The ids of a person's rows: her files, her contacts, and the contacts about her alone."""
 
     people: list[str]
     contacts: list[str]
@@ -17,14 +15,14 @@ class Her:
 
     @classmethod
     def of_caller(cls, people: list[str], contacts: list[str]) -> "Her":
-        """By what her reference knows: all of it is hers."""
+        """Returns the ids that a caller's reference leads to; all of them are the person's own."""
         return cls(people, contacts, contacts)
 
 
 def ids_of(tx: Transaction, person_id: str) -> Her:
-    """Her ids.
+    """Returns the ids of a person.
 
-    In the scope of the whole service: her contacts are those of all lines that are known by one
+    Needs the scope of the whole service: her contacts are those of all lines that share one
     reference with hers.
     """
     rows = tx.execute(

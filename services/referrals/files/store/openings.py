@@ -1,6 +1,6 @@
-"""What the trail says of who looked at what.
+"""The accesses to protected data, read from the trail.
 
-The acts stand in the statements, for an index goes by them.
+The actions are written out in the statements, because an index depends on them.
 """
 
 from datetime import datetime
@@ -14,14 +14,15 @@ _READING = ", ".join(f"'{action}'" for action in READING)
 
 
 def hold(tx: Transaction, worker_id: str) -> None:
-    """Whoever looks at something takes her own turn until that is on record, in whichever process:
-    many at once are all counted.
+    """Locks the worker until the access is on the trail.
+
+    So all accesses at the same time are counted, whatever process they are in.
     """
     take_turn(tx, f"openings/{worker_id}")
 
 
 def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
-    """Whether this person's file, or this contact, is an organisation's own."""
+    """Returns whether the file of this person, or this contact, belongs to an organisation."""
     row = tx.execute(
         "SELECT EXISTS (SELECT FROM people WHERE id = %(id)s"
         " AND organization_id = %(organization)s)"
@@ -35,10 +36,10 @@ def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
 def opened_between(
     tx: Transaction, actor_id: str, start: datetime, end: datetime, *, others_only: bool = False
 ) -> dict[str, datetime]:
-    """What a worker or key has looked at in this time, and when last; `others_only`: without the
-    files and contacts of its own organisation.
+    """Returns the persons and contacts that a worker or key has accessed.
 
-    A person's contact is one thing, though it is on record with both.
+    Each has the time of its last access. `others_only` leaves out the files and contacts of its own
+    organisation. An access to a person's contact counts once, though it is on the trail with both.
     """
     rows = tx.execute(
         "SELECT object_id, max(time) AS time FROM audit AS a WHERE actor_id = %s AND time > %s"
@@ -62,15 +63,16 @@ def note_export(
     worker_id: str,
     time: datetime,
 ) -> None:
-    """Tells that the sheet of a person leaves as a file. The act itself is on the trail."""
+    """Publishes that the sheet of a person was exported as a file. The trail has the act itself."""
     outbox.keep(tx, [export_fact(export_id, person_id, organization_id, worker_id, time)])
 
 
 def exported_since(
     tx: Transaction, actor_id: str, since: datetime, limit: int, before: int | None
 ) -> list[Row]:
-    """Of whom a worker exported the sheet since then (`object_id`), and when, the newest first;
-    `before` is a sequence to go on from.
+    """Returns the exports of persons by a worker since then, the newest first.
+
+    `object_id` is the person; `before` is the sequence to go on from.
     """
     return tx.execute(
         "SELECT sequence, object_id, time FROM audit WHERE actor_id = %s AND time >= %s"

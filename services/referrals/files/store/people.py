@@ -1,4 +1,4 @@
-"""Files of persons: coarse rows, the person's own key, and what is sealed with it."""
+"""Files of persons: coarse rows, the key of each person, and the data sealed with that key."""
 
 import json
 from collections.abc import Collection
@@ -27,7 +27,11 @@ _COARSE = "age_band gender_code language dependants country department".split()
 
 
 class People:
-    """Needs the key-encryption key; each person's fields are sealed with a key of her own."""
+    """The store of files.
+
+    It needs the sealing key of the service; the fields of each person are sealed with a key of her
+    own.
+    """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -35,7 +39,7 @@ class People:
     def add(
         self, tx: Transaction, person: Person, identity: Identity, plan: SafeContact | None
     ) -> None:
-        """Opens a file."""
+        """Inserts a file with its key and its sealed data."""
         tx.execute(
             "INSERT INTO people (id, organization_id, version, age_band, gender_code, language,"
             " dependants, country, department, trafficking_status_code,"
@@ -57,7 +61,7 @@ class People:
             self._seal(tx, key, person.id, "safe_contact", asdict(plan))
 
     def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Person:
-        """The coarse part; NotFound outside the scope."""
+        """Returns the file without its sealed data; raises NotFound outside the scope."""
         row = tx.execute(
             "SELECT * FROM people WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
             (identifier,),
@@ -74,7 +78,7 @@ class People:
         identity: Identity | None = None,
         plan: SafeContact | None = None,
     ) -> None:
-        """Writes a new version of the file; the sealed parts only if given."""
+        """Saves a new version of the file; sealed data only if given. Raises Stale."""
         changed = tx.execute(
             "UPDATE people SET version = %(version)s, age_band = %(age_band)s, gender_code ="
             " %(gender_code)s, language = %(language)s,"
@@ -95,8 +99,10 @@ class People:
             self._seal(tx, key, person.id, "safe_contact", asdict(plan))
 
     def key(self, tx: Transaction, person_id: str) -> Key:
-        """The person's key; refuses when it was destroyed, or may have been since the copy from
-        which this store was restored.
+        """Returns the person's key.
+
+        Raises Conflict if it was destroyed, and Unavailable if it may have been destroyed since the
+        copy from which this store was restored.
         """
         row = tx.execute(
             f"SELECT wrapped, {caught_up.CAUGHT_UP} AS caught_up FROM person_keys"
@@ -111,17 +117,17 @@ class People:
         return self._keyring.unwrap(row["wrapped"], _key_context(person_id))
 
     def identity(self, tx: Transaction, grant: Grant) -> Identity:
-        """The sealed identity, opened as far as the grant goes.
+        """Returns the identity, as far as the grant opens it.
 
-        Whoever calls this has recorded the reading.
+        The caller has recorded the access.
         """
         values = self._open(tx, grant.person_id, "identity") if grant.groups else None
         return grant.shows(Identity(**values)) if values else Identity()
 
     def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
-        """The plan, opened; None when nobody asked her yet, or where the grant does not reach it.
+        """Returns the safe-contact plan. The caller has recorded the access.
 
-        Whoever calls this has recorded the reading.
+        Returns None if the person was not asked yet, or if the grant does not open the plan.
         """
         values = (
             self._open(tx, grant.person_id, "safe_contact")
@@ -132,17 +138,17 @@ class People:
 
     @staticmethod
     def hold(tx: Transaction, person_id: str) -> None:
-        """Whoever gives, uses or takes back a consent of a person takes turns, and takes this turn
-        before any row of hers.
+        """Locks the person, for transactions that give, use or withdraw a consent of hers.
 
-        Else a referral could be sent on a consent while it is being withdrawn.
+        It must come before any lock of her rows. Without it a referral could be sent on a consent
+        while that is being withdrawn.
         """
         take_turn(tx, f"person/{person_id}")
 
     def page(
         self, tx: Transaction, organization_id: str, limit: int, after: Position | None
     ) -> tuple[list[Person], Position | None]:
-        """The files of an organisation, newest first, and where the next page goes on."""
+        """Returns files of an organisation, newest first, and where the next page begins."""
         time, identifier = after or ("infinity", "")
         rows = tx.execute(
             "SELECT *, create_time::text AS key FROM people WHERE organization_id = %s"
@@ -159,8 +165,9 @@ class People:
     def named(
         self, tx: Transaction, organization_id: str, words: Collection[str], limit: int
     ) -> list[Person]:
-        """The files of an organisation that have all these words in their names, newest first; none
-        for no words.
+        """Returns the files of an organisation that have all these words in their names.
+
+        The newest come first. Without words the result is empty.
         """
         marks = self._marks(organization_id, words)
         rows = tx.execute(
@@ -174,8 +181,9 @@ class People:
         return [_read(row) for row in rows]
 
     def without_names(self, tx: Transaction, limit: int) -> list[Person]:
-        """Files whose words were not noted by the rules of today; claimed for this transaction, so
-        that two processes take different ones.
+        """Returns files whose words were not stored by the present rules.
+
+        They are locked for this transaction, so that two processes take different files.
         """
         rows = tx.execute(
             "SELECT * FROM people WHERE names_form BETWEEN 0 AND %s AND NOT erased"
@@ -185,26 +193,23 @@ class People:
         return [_read(row) for row in rows]
 
     def note_names(self, tx: Transaction, person: Person, now: datetime) -> None:
-        """Opens an identity for its words and for its birth date.
-
-        Whoever calls this has it on record.
-        """
+        """Opens an identity to store its words and its age band. The caller records the access."""
         identity = self.identity(tx, Grant.of_file(person, person.organization_id))
         self._note_names(tx, person, identity)
         self._note_age(tx, person, identity, now)
 
     @staticmethod
     def put_names_aside(tx: Transaction, person: Person) -> None:
-        """Its words can't be noted: it is not looked at again until the rules change by hand."""
+        """Excludes a file whose words can't be stored; only a manual change includes it again."""
         tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
 
     def outgrown(
         self, tx: Transaction, now: datetime, days: int, limit: int, after: str = ""
     ) -> tuple[list[Person], str]:
-        """Returns files whose age band is over since one of the last `days` days at the person's
-        place, and the id after which to go on; "" at the end.
+        """Returns files whose age band has ended, and the id after which to go on; "" at the end.
 
-        They are claimed for this transaction, so that two processes take different ones.
+        The band has ended on one of the last `days` days, at the person's place. The files are
+        locked for this transaction, so that two processes take different files.
         """
         latest = latest_day(now)
         day_of = {
@@ -224,8 +229,9 @@ class People:
         return [_read(row) for row in due], rows[-1]["id"] if len(rows) == limit else ""
 
     def note_age(self, tx: Transaction, person: Person, now: datetime) -> None:
-        """Opens an identity for its birth date alone, and writes the age band of this day at the
-        person's place. Whoever calls this has it on record.
+        """Opens an identity only for its birth date, and stores the age band.
+
+        The band is that of this day at the person's place. The caller records the access.
         """
         self._note_age(
             tx, person, self.identity(tx, Grant.of_file(person, person.organization_id)), now
@@ -240,7 +246,7 @@ class People:
 
     @staticmethod
     def put_age_aside(tx: Transaction, person: Person) -> None:
-        """A file that does not open keeps its age band until its identity is written again."""
+        """Keeps the age band of a file that can't be opened, until its identity is saved again."""
         tx.execute("UPDATE people SET band_end = NULL WHERE id = %s", (person.id,))
 
     def _seal_identity(self, tx: Transaction, key: Key, person: Person, identity: Identity) -> None:

@@ -1,7 +1,7 @@
 """Receipts with their facts.
 
-Each is signed when it is written and verified when it is read: one that does not hold opens
-nothing, and operations hears of it.
+A receipt is signed when it is saved, and verified when it is read. An invalid receipt opens
+nothing, and raises an alarm for operations.
 """
 
 import base64
@@ -44,8 +44,8 @@ _ABOUT = (
     " (SELECT type FROM members WHERE members.id = {recipient}"
     " AND kind = 'organization') AS recipient_type"
 )
-# The last version that was told: whoever puts an older row back, with the signature that it had,
-# can't take back that a newer one was told.
+# The last published version. Somebody who puts an older row back, with its signature, can't undo
+# that a newer version was published.
 _SELECT = (
     f"SELECT {', '.join(f'r.{c}' for c in _COLUMNS)}, {', '.join(f'g.{c}' for c in _GROUNDS)},"
     " about.*,"
@@ -57,16 +57,21 @@ _SELECT = (
 
 
 class Receipts:
-    """Needs the key that signs the service's facts: whoever trusts these can check its receipts."""
+    """The store of receipts.
+
+    It needs the key that signs the service's facts: those who trust the facts can check the
+    receipts.
+    """
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
         self._check = signer.check()
 
     def add(self, tx: Transaction, receipt: Receipt) -> None:
-        """Signs and records.
+        """Signs and inserts a receipt.
 
-        One that needs a second person is only proposed: a second person is told that it waits.
+        A receipt that needs a second person is only proposed, and its fact says that it waits for
+        one.
         """
         tx.execute(_INSERT, self._signed(receipt))
         if receipt.adult_ground_code or receipt.giver_ground_code:
@@ -79,9 +84,9 @@ class Receipts:
         outbox.keep(tx, [receipt_fact(receipt, verb, receipt.create_time)])
 
     def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
-        """Signs and keeps what was changed: withdrawn, confirmed or ended.
+        """Signs and saves a receipt that was withdrawn, confirmed or ended.
 
-        The row is locked by whoever asked for it.
+        The caller has locked the row.
         """
         tx.execute(_UPDATE, self._signed(receipt))
         time = (
@@ -95,7 +100,7 @@ class Receipts:
         outbox.keep(tx, [receipt_fact(receipt, verb, time)])
 
     def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Receipt:
-        """One receipt in the scope; NotFound otherwise."""
+        """Returns one receipt; raises NotFound outside the scope."""
         row = tx.execute(
             f"{_SELECT} WHERE r.id = %s" + (" FOR UPDATE OF r" if for_update else ""), (identifier,)
         ).fetchone()
@@ -106,7 +111,7 @@ class Receipts:
     def of_person(
         self, tx: Transaction, person_id: str, *, for_update: bool = False
     ) -> list[Receipt]:
-        """The receipts of a person in the scope, newest first."""
+        """Returns the receipts of a person that the scope shows, newest first."""
         lock = " FOR UPDATE OF r" if for_update else ""
         rows = tx.execute(
             f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}",
@@ -122,8 +127,9 @@ class Receipts:
         limit: int,
         after: Position | None,
     ) -> tuple[list[Receipt], Position | None]:
-        """Those of an organisation's files that wait for a second person, the oldest first, and
-        where the next page goes on.
+        """Returns the receipts of an organisation's files that wait for a second person.
+
+        The oldest come first; the second value is where the next page begins.
         """
         time, identifier = after or ("-infinity", "")
         rows = tx.execute(
@@ -153,9 +159,9 @@ class Receipts:
     def circumstances(
         self, tx: Transaction, person_id: str, recipient_organization_id: str
     ) -> Circumstances:
-        """Returns what a receipt for this person and recipient is judged by when it is recorded.
+        """Returns the circumstances by which a new receipt is checked.
 
-        Needs the scope of the person's file.
+        They are those of this person and recipient. Needs the scope of the person's file.
         """
         row = tx.execute(
             (

@@ -1,5 +1,6 @@
-"""Ages: a file's age band follows its birth date for as long as there is a file, by the day at the
-person's place.
+"""Ages: the age band of a file follows its birth date, by the day at the person's place.
+
+This goes on for as long as there is a file.
 """
 
 from chassis import audit, log, metrics
@@ -12,14 +13,14 @@ from chassis.tokens import SYSTEM
 from services.referrals.files.store.people import People as Files
 
 _BATCH = 50
-_PAUSE = 600.0  # seconds between two looks: a band is late by that at most
+_PAUSE = 600.0  # seconds between two rounds; a band is late by this at most
 _LOOKED_BACK = 1100  # days: a service that was off for three years catches up
 
 
 class AgeNoter:
-    """Opens the files whose age band is over, notes the next one, and puts each on record.
+    """Opens the files whose age band has ended, stores the next band, and records each access.
 
-    Several processes share the work by claiming rows.
+    Several processes share the work by locking rows.
     """
 
     def __init__(self, files: Files, database: Database, clock: Clock) -> None:
@@ -29,7 +30,7 @@ class AgeNoter:
         self._after = ""  # the id of the last file of a full batch
 
     def loop(self) -> Loop:
-        """Until stopped; a database that went away is waited for."""
+        """Returns the loop that does the work; it waits for a database that is away."""
         return Loop("ages", self._work, waits_for=LOST)
 
     def note(self) -> int:
@@ -45,7 +46,8 @@ class AgeNoter:
                     raise
                 except (
                     Exception
-                ) as error:  # a file that does not open keeps no other one from its age
+                    # a file that can't be opened must not keep other files from being updated
+                ) as error:
                     metrics.ROWS_PUT_ASIDE.labels("ages").inc()
                     log.get().error("ages_put_aside", person_id=person.id, fault=log.fault(error))
                     self._files.put_age_aside(tx, person)

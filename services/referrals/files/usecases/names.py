@@ -1,6 +1,4 @@
-"""Notes the words of names of files from before there was a search by name, and limits that
-search.
-"""
+"""Stores the words of names for files older than the search by name, and limits searches."""
 
 from datetime import timedelta
 
@@ -16,16 +14,19 @@ from services.referrals.files.store.people import People as Files
 
 MOST_FOUND = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
-"""Enough for a busy night; of the usual given names of a country a worker can try 300 a day, and
-each try is on record.
+"""The searches of a worker: enough for a busy night.
+
+At most 300 searches a day are possible, for example for the usual given names of a country, and
+each is on the trail.
 """
 _BATCH = 50
-_PAUSE = 600.0  # seconds between two looks when there is nothing to note
+_PAUSE = 600.0  # seconds between two rounds when there is nothing to store
 
 
 class NameNoter:
-    """Opens each file whose words were not noted yet, once; several processes share the work by
-    claiming rows.
+    """Opens each file whose words are not stored yet, once.
+
+    Several processes share the work by locking rows.
     """
 
     def __init__(self, files: Files, database: Database, clock: Clock) -> None:
@@ -34,11 +35,11 @@ class NameNoter:
         self._clock = clock
 
     def loop(self) -> Loop:
-        """Until stopped; a database that went away is waited for."""
+        """Returns the loop that does the work; it waits for a database that is away."""
         return Loop("names", self._work, waits_for=LOST)
 
     def note(self) -> int:
-        """A batch; returns how many files it has looked at, none when all are done."""
+        """Handles one batch; returns the number of files, which is 0 when all are done."""
         with self._database.transaction(SYSTEM, timeout=30) as tx:
             people = self._files.without_names(tx, _BATCH)
             trail = []
@@ -49,11 +50,12 @@ class NameNoter:
                 except (
                     *LOST,
                     Unavailable,
-                ):  # not now: the keys, or who was erased since a copy, are not known yet
+                ):  # try later: the keys, or the erasures since a copy was made, are not known yet
                     raise
                 except (
                     Exception
-                ) as error:  # one that does not open must not keep the others from being found
+                    # a file that can't be opened must not keep other files from being found
+                ) as error:
                     metrics.ROWS_PUT_ASIDE.labels("names").inc()
                     log.get().error("names_put_aside", person_id=person.id, fault=log.fault(error))
                     self._files.put_names_aside(tx, person)

@@ -1,4 +1,4 @@
-"""The quota of openings: whoever would look at more persons in an hour than work can need waits."""
+"""The quota of accesses: a worker who looks at more persons in an hour than work needs waits."""
 
 from datetime import datetime
 
@@ -11,18 +11,17 @@ from services.referrals.files.store import openings
 
 
 class Openings:
-    """Counted on the trail, so that all processes count together."""
+    """The quota of accesses, counted on the trail, so that all processes count together."""
 
     def __init__(self, most: int) -> None:
         self.most = most
 
     def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
-        """Lets this person, or contact, be looked at, or raises Exhausted opening_quota.
+        """Allows an access to a person or contact, or raises Exhausted opening_quota.
 
-        Whoever calls this has it among what will be on record.
-
-        A system's looks at its own organisation's files are not counted: it works through all of
-        them, and they are not somebody else's.
+        The caller of this method must put the access on the trail. A system's accesses to files of
+        its own organisation are not counted: a system works through all of them, and they are not
+        data of others.
         """
         is_system = caller.kind == "key"
         if is_system and openings.is_of(tx, identifier, caller.organization_id):

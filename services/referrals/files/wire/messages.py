@@ -30,7 +30,7 @@ GROUPS = EnumCodec(people_pb2.FieldGroup, FieldGroup)
 
 
 def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
-    """What may be said of her."""
+    """Returns the coarse data of a person as a message."""
     return referrals_pb2.CoarsePerson(
         age_band=number(referrals_pb2.AgeBand, coarse.age_band),
         gender_code=number(referrals_pb2.PersonGender, coarse.gender_code),
@@ -60,9 +60,9 @@ def _unsafe(unsafe: Unsafe) -> dict[str, Any]:
 
 
 def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
-    """Returns whom she named.
+    """Parses the organisations that a person named.
 
-    What is no id would leave somebody in whom she wants left out, and is refused.
+    A malformed id is refused: ignoring it would ask an organisation that she wants left out.
     """
     return tuple(
         dict.fromkeys(optional_id(each, f"{path}.{number}") for number, each in enumerate(given))
@@ -70,12 +70,12 @@ def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
 
 
 def read_identity(message: people_pb2.Identity) -> Identity:
-    """The sealed part of a request."""
+    """Parses the identity in a request."""
     return Identity(**{name: getattr(message, name) for name in GROUP_OF})
 
 
 def identity_message(identity: Identity, opened: frozenset[FieldGroup]) -> people_pb2.Identity:
-    """Only what was opened is filled."""
+    """Returns an identity as a message; only the opened fields are set."""
     return people_pb2.Identity(
         **{name: getattr(identity, name) for name in GROUP_OF},
         opened=sorted(map(GROUPS.number, opened)),
@@ -83,7 +83,7 @@ def identity_message(identity: Identity, opened: frozenset[FieldGroup]) -> peopl
 
 
 def read_safe_contact(message: people_pb2.SafeContact) -> SafeContact:
-    """The plan of a request."""
+    """Parses the safe-contact plan in a request."""
     channel = word(people_pb2.SafeChannel, message.channel_code, "safe_contact.channel_code")
     return SafeContact(
         channel, message.hours, message.code_word, message.never_say, message.message_may_be_left
@@ -91,7 +91,7 @@ def read_safe_contact(message: people_pb2.SafeContact) -> SafeContact:
 
 
 def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
-    """How she may be contacted."""
+    """Returns a safe-contact plan as a message."""
     return people_pb2.SafeContact(
         channel_code=number(people_pb2.SafeChannel, plan.channel_code),
         hours=plan.hours,
@@ -102,9 +102,9 @@ def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
 
 
 def person_message(person: Person, plan: SafeContact | None = None) -> people_pb2.Person:
-    """The file's coarse part; the plan for its own organisation only.
+    """Returns a file as a message, without the identity; the plan is for its organisation only.
 
-    Of an erased one nothing but that it was: what is left is for counting.
+    An erased file shows only that it was erased: what is left of it is for counting.
     """
     message = people_pb2.Person(
         id=person.id,
@@ -127,7 +127,7 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
 
 
 def receipt_values(message: people_pb2.Receipt) -> dict[str, Any]:
-    """Parses a consent, but for its end."""
+    """Parses a consent, without its end."""
     return {
         "person_id": object_id(message.person_id),
         "recipient_organization_id": optional_id(
@@ -153,7 +153,7 @@ def receipt_values(message: people_pb2.Receipt) -> dict[str, Any]:
 
 
 def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
-    """A consent as it was recorded and signed, and whether it opens anything now."""
+    """Returns a receipt as it was recorded and signed, and whether it opens anything now."""
     return people_pb2.Receipt(
         id=receipt.id,
         person_id=receipt.person_id,
@@ -185,8 +185,9 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
 def emergency_message(
     emergency: EmergencyAccess, caller: Caller, now: datetime, note: str = ""
 ) -> emergencies_pb2.Emergency:
-    """An emergency access as this caller may see it: who steers or checks the network hears no
-    person's id.
+    """Returns an emergency access as this caller may see it.
+
+    Coordinators and auditors do not see the person's id.
     """
     party = caller.organization_id in (emergency.organization_id, emergency.file_organization_id)
     return emergencies_pb2.Emergency(

@@ -1,4 +1,4 @@
-"""Advice cards: what an operator may say, opened by what the caller answered."""
+"""Advice cards: texts for an operator to say, opened by the answers of the caller."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from services.referrals.line.domain.triage import Triage
 from services.referrals.network.domain.codes import Check
 
 LANGUAGES = ("es", "en", "fr")
-"""In which every card is said: the operator reads it in hers, and a caller may speak another."""
+"""The languages of every card: an operator reads it in hers, and a caller may speak another."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A card in one language; a line is a sentence or two."""
+    """The text of a card in one language; a line is a sentence or two."""
 
     title: str
     lines: tuple[str, ...]
@@ -21,9 +21,10 @@ class Text:
 
 @dataclass(frozen=True)
 class AdviceCard:
-    """One version of it, which never changes.
+    """One version of a card, which never changes.
 
-    `opened_by`: one of these answers opens it; `need_code`: this need or one of this group does.
+    `opened_by`: any of these answers opens the card; `need_code`: this need, or a need of this
+    group, opens it.
     """
 
     id: str
@@ -35,7 +36,7 @@ class AdviceCard:
     publish_time: datetime | None = None
 
     def opens(self, said: Triage, need_code: str) -> bool:
-        """Whether what was answered calls for it."""
+        """Returns whether the answers or the need open the card."""
         needed = bool(self.need_code) and (
             need_code == self.need_code or need_code.startswith(f"{self.need_code}.")
         )
@@ -45,8 +46,9 @@ class AdviceCard:
         )
 
     def check(self) -> None:
-        """Refuses what is missing in a language, or longer in one than in another: a sentence that
-        was not translated is one that is not said.
+        """Refuses a card that is incomplete in a language, or has fewer lines than in another.
+
+        A sentence that was not translated would not be said.
         """
         check, lengths = (
             Check(),

@@ -1,4 +1,4 @@
-"""A call that a line owes: hours in which to call somebody back, watched like any deadline."""
+"""Callbacks: a line owes a call within agreed hours, watched like any deadline."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
@@ -10,22 +10,26 @@ from services.referrals.network.domain.deadline import Deadline, DeadlineKind
 DAYS = {"today": 0, "tomorrow": 1, "in_two_days": 2, "in_three_days": 3}
 HOURS = {"morning": (8, 12), "afternoon": (12, 17), "evening": (17, 20), "night": (20, 23)}
 SHORTEST = timedelta(minutes=30)
-"""What is left of hours that have begun, so that somebody can still call in them."""
+"""The least time that must be left of hours that have begun, so that a call is still possible."""
 REACHED, AGAIN = "reached", "again"
 GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """The day and the hours that she named. `path`: where in the request they stand."""
+    """The day and the hours that a caller named.
+
+    `path`: the beginning of their paths in the request.
+    """
 
     day_code: str
     hour_code: str
     path: str = ""
 
     def hours(self, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-        """From when until when, by the clock of her place; refuses hours that are over, or
-        nearly.
+        """Returns start and end of the hours, by the local time of the caller's place.
+
+        Refuses hours that are over, or nearly.
         """
         missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
         if missing:
@@ -39,7 +43,7 @@ class Wish:
 
 @dataclass
 class Callback:
-    """One for a contact at a time."""
+    """A call that a line owes; a contact has one at a time."""
 
     id: str
     contact_id: str
@@ -48,11 +52,11 @@ class Callback:
     update_time: datetime
     clock: Deadline
     version: int = 1
-    step_version: int = 1  # of the last change by somebody: that its clock fires is none
+    step_version: int = 1  # of the last change by somebody; a deadline that fires is none
     asked_by_herself: bool = False
     tries: int = 0
-    outcome_code: str = ""  # empty: it is owed
-    worker_id: str = ""  # who settled it
+    outcome_code: str = ""  # empty: the call is still owed
+    worker_id: str = ""  # the worker who settled it
 
     @classmethod
     def owed(
@@ -65,28 +69,28 @@ class Callback:
         *,
         by_herself: bool,
     ) -> "Callback":
-        """It is agreed on."""
+        """Returns a callback that was agreed on."""
         clock = Deadline(DeadlineKind.CALLBACK, *hours)
         return cls(
             identifier, contact_id, organization_id, now, now, clock, asked_by_herself=by_herself
         )
 
     def move(self, now: datetime, hours: tuple[datetime, datetime], *, by_herself: bool) -> None:
-        """Another time, in the place of the one before."""
+        """Moves the callback to other hours."""
         self._check_owed()
         self.asked_by_herself = by_herself
         self.clock.restart(*hours)
         self._change(now)
 
     def try_again(self, now: datetime, hours: tuple[datetime, datetime]) -> None:
-        """She was not reached, and another time is tried."""
+        """Moves the callback to other hours after the caller was not reached."""
         self._check_owed()
         self.tries += 1
         self.clock.restart(*hours)
         self._change(now)
 
     def settle(self, now: datetime, outcome_code: str, worker_id: str) -> None:
-        """Nobody has to call any more."""
+        """Settles the callback: no call is owed any more."""
         self._check_owed()
         self.outcome_code, self.worker_id = outcome_code, worker_id
         self.tries += outcome_code == GIVEN_UP
@@ -94,7 +98,7 @@ class Callback:
         self._change(now)
 
     def fire_clock(self, now: datetime) -> str:
-        """Notes the level that is reached, and returns what it says; empty when none is."""
+        """Records the level that is reached, and returns its fact; "" if there is none."""
         percent = self.clock.fire(now)
         if percent is None:
             return ""

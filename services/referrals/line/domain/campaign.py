@@ -1,5 +1,7 @@
-"""Campaigns that make the line of a country known: a code for each medium, by which a caller says
-how she heard of it, and what may be told of their number.
+"""Campaigns that make the line of a country known.
+
+Each medium has a code, by which a caller says how she heard of the line. The module also has the
+rules for publishing the counts of calls.
 """
 
 from collections import Counter
@@ -12,13 +14,13 @@ from services.referrals.network.domain.counts import told
 
 UNASSESSED = "unassessed"
 LENGTH = 4
-"""Of a code."""
+"""The length of a code."""
 Count = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One medium of a campaign. `active`: the campaign lasts."""
+    """One medium of a campaign. `active`: the campaign has not ended."""
 
     code: str
     medium_code: str
@@ -29,7 +31,7 @@ class Placement:
 
 @dataclass
 class Campaign:
-    """It belongs to the network: the coordination begins it and ends it."""
+    """A campaign. It belongs to the network: the coordination begins and ends it."""
 
     id: str
     name: str
@@ -39,7 +41,7 @@ class Campaign:
     placements: list[Placement] = field(default_factory=list)
 
     def place(self, media: Iterable[str]) -> None:
-        """Gives each medium, once, a code of its own."""
+        """Gives each medium a code of its own. Refuses a repeated medium."""
         media = list(media)
         check = Check()
         check.that(len(set(media)) == len(media), "campaign.media_codes", "repeated")
@@ -47,14 +49,14 @@ class Campaign:
         self.placements = [Placement(new_code(), medium, self.country, self.id) for medium in media]
 
     def end(self, now: datetime) -> None:
-        """Ends it, once."""
+        """Ends the campaign, once."""
         self.end_time = self.end_time or now
         self.placements = [replace(each, active=False) for each in self.placements]
 
 
 @dataclass(frozen=True)
 class Brought:
-    """What a placement brought, as it may be told; FEW where it is not."""
+    """The published counts of a placement; FEW for those that are not published."""
 
     placement: Placement
     contacts: int
@@ -63,9 +65,9 @@ class Brought:
 
 
 def new_code() -> str:
-    """Three random characters and one that checks them: 32,768 codes, to be said on the phone.
+    """Returns three random characters and a check character: 32,768 codes, to be said on the phone.
 
-    The store refuses one that is taken.
+    The store refuses a code that exists.
     """
     return new_checked_code(LENGTH)
 
@@ -73,7 +75,10 @@ def new_code() -> str:
 def brought(
     placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]
 ) -> Brought:
-    """What may be told of it: a call to the line at a small place is somebody."""
+    """Returns the published counts of a placement.
+
+    Small counts are left out: a call to the line from a small place points to a person.
+    """
     contacts = told(Counter(by_urgency).total())
     if contacts < 0:
         return Brought(placement, contacts, [], [])
@@ -81,5 +86,5 @@ def brought(
 
 
 def _told(counts: Mapping[str, int]) -> list[Count]:
-    """What is left out is fewer than ten: none and nine look the same."""
+    """Returns the published counts, without those below ten: none and nine look the same."""
     return [(code, told(count)) for code, count in sorted(counts.items()) if told(count) > 0]

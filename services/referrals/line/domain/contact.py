@@ -1,5 +1,7 @@
-"""The line: a contact with its triage, the urgency that follows from it, and the reference by which
-the caller is known without a name.
+"""Contacts of the line.
+
+A contact has a triage, the urgency that follows from it, and a reference by which the caller is
+known without a name.
 """
 
 import secrets
@@ -20,19 +22,22 @@ from services.referrals.network.domain.deadline import (
 
 OPEN, REFERRED, DROPPED = "open", "referred", "dropped"
 UNASSESSED = Urgency.EMERGENCY
-"""As what a contact counts of which nothing is known yet: it may be anything."""
+"""The urgency of a contact of which nothing is known yet: it may be anything."""
 WAITING, ESCALATED = "waiting", "escalated"
-"""What its clock says: to the line, and to the coordination as well."""
+"""The facts of a contact's deadline: to the line, and the second also to the coordination."""
 MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
-"""How much a reference takes: who has it can be somebody else, or a program."""
+"""The most notes that a reference may add in this time.
+
+The holder of a reference can be somebody else, or a program.
+"""
 
 
 @dataclass(frozen=True)
 class LaterNote:
-    """What a caller said later."""
+    """A note that a caller added later."""
 
     time: datetime
-    note: str | None  # None: it does not open
+    note: str | None  # None: it can't be opened
 
 
 @dataclass
@@ -44,10 +49,11 @@ class Contact:
     create_time: datetime
     update_time: datetime
     version: int = 1
-    step_version: int = 1  # of the last change by somebody: that its clock fires is none
+    step_version: int = 1  # of the last change by somebody; a deadline that fires is none
     line_country: str = ""
     campaign_code: str = ""
-    placement_code: str = ""  # what the caller named: which poster, spot or page of a campaign
+    # the code that the caller named, of a poster, spot or page of a campaign
+    placement_code: str = ""
     kind_code: str = ""
     speaker_code: str = ""
     language: str = ""
@@ -57,19 +63,19 @@ class Contact:
     need_code: str = ""
     person_id: str = ""
     reference_hint: str = ""
-    assault_time: datetime | None = None  # of a recent one, to the hour
+    assault_time: datetime | None = None  # of a recent assault, to the hour
     connected_live: str = ""  # yes: handed over, all three on the line; no: told where to turn
     handed_over_organization_id: str = ""
     emergency_number_code: str = ""  # a number of the state, instead of a member
-    # the first contact of the same caller, by whose reference it is known too; another line's,
-    # perhaps
+    # the first contact of the same caller, possibly of another line, whose reference the caller
+    # uses
     tied_to_id: str = ""
-    erased: bool = False  # it was of somebody who was erased: nothing more is written of her
-    unheard: bool = False  # she said something since somebody of the line last changed it
+    erased: bool = False  # its person was erased: nothing more is written about her
+    unheard: bool = False  # the caller has added a note since a worker of the line last changed it
     clock: Deadline | None = None
 
     def check(self) -> None:
-        """Refuses what is no need, and a hand-over to two at once."""
+        """Refuses an unknown need code, and a hand-over to two recipients."""
         check = Check()
         check.need("contact.need_code", self.need_code)
         check.that(
@@ -82,25 +88,32 @@ class Contact:
     def check_line(self, own_country: str) -> None:
         """Refuses a contact of another country's line.
 
-        `own_country` is the organisation's, empty where it was not heard yet.
+        `own_country` is the organisation's country, "" while it is not known.
         """
         check = Check()
         check.that(own_country in ("", self.line_country), "contact.line_country", "out_of_range")
         check.done()
 
     def check_not_erased(self) -> None:
-        """Refuses to change a contact of somebody who was erased."""
+        """Refuses to change the contact of an erased person."""
         if self.erased:
             raise Conflict("person_erased")
 
     def erase(self, now: datetime, calendar: Calendar) -> None:
-        """Ends it: she was erased. Its answers and ids are blanked where it is stored."""
+        """Ends the contact because its person is erased.
+
+        The store blanks its answers and ids.
+        """
         self.erased, self.unheard = True, False
         self.outcome_code = DROPPED if self.outcome_code == OPEN else self.outcome_code
         self.change(now, calendar)
 
     def watch(self, now: datetime, calendar: Calendar) -> None:
-        """While it is open its clock runs, as long as its answers give; open again, another one."""
+        """Starts, adapts or stops the deadline of the contact.
+
+        It runs while the contact is open, and its span follows from the answers. A contact that is
+        open again has a new one.
+        """
         urgency = self.triage.urgency() or UNASSESSED
         if self.outcome_code != OPEN:
             if self.clock is not None:
@@ -114,9 +127,9 @@ class Contact:
             self.clock.recount(now, urgency, calendar)
 
     def fire_clock(self, now: datetime) -> str:
-        """Notes the level that is reached, and returns what it says; empty when none is.
+        """Records the level that is reached, and returns its fact; "" if there is none.
 
-        Of an immediate one the coordination hears at once.
+        For an immediate contact the coordination is notified at once.
         """
         percent = self.clock.fire(now) if self.clock else None
         if percent is None:
@@ -127,24 +140,25 @@ class Contact:
         )
 
     def change(self, now: datetime, calendar: Calendar) -> None:
-        """Somebody changed it."""
+        """Records a change by somebody."""
         self.version, self.update_time = self.version + 1, now
         self.step_version = self.version
         self.watch(now, calendar)
 
     def hear(self, now: datetime, calendar: Calendar) -> None:
-        """She said more, with her reference: it is open until somebody of the line has seen to it,
-        whatever becomes of her referrals.
+        """Opens the contact again after the caller has added a note by her reference.
+
+        It stays open until a worker of the line has handled it, whatever happens to her referrals.
         """
         self.unheard, self.outcome_code = True, OPEN
         self.change(now, calendar)
 
     def follow(self, asked: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
-        """Sets the outcome by the referrals that were made in its name.
+        """Sets the outcome by the referrals that were made for the contact.
 
-        `asked` says of each, but for those entered in error, whether it waits for its sender: a
-        draft, or a need that is open again. The contact is open while one does, else referred.
-        What an operator wrote instead (advised, handed over, dropped) stays. Returns whether
+        `asked` has a value for each referral that was not entered in error: whether it waits for
+        its sender, as a draft or an open need. The contact is open while one does, else referred.
+        Another outcome that an operator set (advised, handed over, dropped) stays. Returns whether
         anything changed.
         """
         outcome = OPEN if self.unheard or not asked or any(asked) else REFERRED
@@ -156,12 +170,15 @@ class Contact:
 
 
 def new_reference() -> str:
-    """Seven random characters (35 bits) and one that checks them."""
+    """Returns seven random characters (35 bits) and a check character."""
     return new_checked_code(8)
 
 
 def read_reference(text: str) -> str:
-    """The reference as it was meant. A typing error refuses like a wrong PIN."""
+    """Returns the reference as it was meant.
+
+    A typing error is refused in the same way as a wrong PIN.
+    """
     cleaned = checked_code(text, 8)
     if not cleaned:
         raise Unauthenticated("reference_or_pin_wrong")
@@ -169,12 +186,12 @@ def read_reference(text: str) -> str:
 
 
 def new_pin() -> str:
-    """Four digits."""
+    """Returns four random digits."""
     return f"{secrets.randbelow(10_000):04d}"
 
 
 def check_pin(pin: str) -> None:
-    """Four digits, whoever chose them."""
+    """Refuses a PIN other than four digits."""
     check = Check()
     check.that(len(pin) == 4 and pin.isascii() and pin.isdigit(), "pin", "malformed")
     check.done()
@@ -197,7 +214,7 @@ PLAIN = {
     "withdrawn": "stopped",
     "consent_withdrawn": "stopped",
 }
-"""What a caller hears of a state: never a partner's name or place.
+"""The plain status of a referral for the caller: never a partner's name or place.
 
-Entered in error is not spoken of.
+A referral that was entered in error has none.
 """

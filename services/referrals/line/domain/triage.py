@@ -1,5 +1,7 @@
-"""What the answers of a caller mean: a table of conditions, each with the urgency, the medicine and
-the standard order of help that follow from it.
+"""Rules that derive the urgency and the help from a caller's answers: a table of conditions.
+
+Each condition has the urgency, the medicine and the standard order of help (the pathway) that
+follow from it.
 """
 
 from dataclasses import dataclass, fields
@@ -19,8 +21,9 @@ PROTECTION, ASSAULT, CHILD, RETURN = (
 
 @dataclass(frozen=True)
 class Rule:
-    """It holds when the question was answered so, and not the other one in the way that excludes
-    it.
+    """A condition on the answers.
+
+    It holds if the question has this answer, unless another question has the answer in `unless`.
     """
 
     question: str
@@ -45,17 +48,17 @@ RULES = (
     Rule("still_held", YES, Urgency.URGENT, RETURN),
 )
 DECIDING = frozenset(rule.question for rule in RULES)
-"""Questions of which an answer can raise the urgency.
+"""The questions with an answer that can raise the urgency.
 
-Whether she wants out only says what being held means.
+Whether the caller wants to get out matters only if she is still held.
 """
 FIRST = (CHILD, ASSAULT, PROTECTION, RETURN)
-"""Of several orders of help the one that comes first here is opened."""
+"""The order of precedence: of several pathways the first in this list is opened."""
 
 
 @dataclass(frozen=True)
 class Triage:
-    """Answers: yes, no, did_not_say, or empty for not asked."""
+    """The answers of a caller: yes, no, did_not_say, or "" for not asked."""
 
     danger_now: str = ""
     still_held: str = ""
@@ -71,9 +74,10 @@ class Triage:
     wants_protection: str = ""
 
     def urgency(self) -> Urgency | None:
-        """The most urgent of the rules that hold.
+        """Returns the urgency of the most urgent rule that holds.
 
-        What was not said never lowers it. None while a question that could raise it is open.
+        An answer that was not given never lowers it. None while a question is open that could raise
+        it.
         """
         return max(
             (rule.urgency for rule in self._holding()),
@@ -82,12 +86,12 @@ class Triage:
         )
 
     def pathway(self) -> str:
-        """The standard order of help that the answers open; empty while there is no urgency."""
+        """Returns the pathway that the answers open; "" while there is no urgency."""
         opened = {rule.pathway for rule in self._holding()}
         return next((pathway for pathway in FIRST if pathway in opened), self._calm(RETURN) or "")
 
     def health(self) -> list[DeadlineKind]:
-        """Medicine that may still be begun, by the answers."""
+        """Returns the medicine that may still be begun, by the answers."""
         return list(dict.fromkeys(kind for rule in self._holding() for kind in rule.health))
 
     def _holding(self) -> list[Rule]:
@@ -99,8 +103,9 @@ class Triage:
         ]
 
     def unanswered(self) -> list[str]:
-        """Returns the questions that can still change the urgency: neither answered nor
-        declined.
+        """Returns the questions that can still change the urgency.
+
+        They are neither answered nor declined.
         """
         asked = DECIDING | {
             rule.unless[0]
@@ -114,8 +119,9 @@ class Triage:
         ]
 
     def _calm(self, value: Value) -> Value | None:
-        """Returns the value once each deciding question was answered or declined, and at least one
-        answered.
+        """Returns the value once the urgency can no longer rise, else None.
+
+        Each deciding question was answered or declined, and at least one was answered.
         """
         return (
             value

@@ -8,7 +8,7 @@ from services.referrals.line.domain.triage import Triage
 
 
 def newest(tx: Transaction) -> list[AdviceCard]:
-    """The last version of each card that was published, in the order in which the cards began."""
+    """Returns the last version of each published card, in the order in which the cards began."""
     rows = tx.execute(
         "SELECT DISTINCT ON (min(number) OVER (PARTITION BY id), id) * FROM advice_cards"
         " ORDER BY min(number) OVER (PARTITION BY id), id, version DESC"
@@ -17,7 +17,7 @@ def newest(tx: Transaction) -> list[AdviceCard]:
 
 
 def get(tx: Transaction, identifier: str, version: int) -> AdviceCard | None:
-    """One version; None when there is none."""
+    """Returns one version; None if it does not exist."""
     row = tx.execute(
         "SELECT * FROM advice_cards WHERE id = %s AND version = %s", (identifier, version)
     ).fetchone()
@@ -25,7 +25,7 @@ def get(tx: Transaction, identifier: str, version: int) -> AdviceCard | None:
 
 
 def add(tx: Transaction, card: AdviceCard, worker_id: str) -> None:
-    """Keeps a version for good."""
+    """Saves a version, which never changes."""
     texts = {
         language: {"title": text.title, "lines": text.lines}
         for language, text in card.texts.items()

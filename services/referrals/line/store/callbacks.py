@@ -1,4 +1,4 @@
-"""Calls that lines owe, with their facts."""
+"""Callbacks, with their facts."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -28,7 +28,7 @@ _UPDATE = (
 
 
 def keep(tx: Transaction, callback: Callback, verb: str) -> None:
-    """Writes a new one, or a new version, and the fact of it."""
+    """Saves a callback or its new version, with its fact. Raises Stale."""
     if tx.execute(_INSERT if callback.version == 1 else _UPDATE, _values(callback)).rowcount != 1:
         raise Stale
     outbox.keep(tx, [callback_fact(callback, verb)])
@@ -36,7 +36,7 @@ def keep(tx: Transaction, callback: Callback, verb: str) -> None:
 
 
 def hold(tx: Transaction, identifier: str) -> Callback:
-    """One, for this transaction to change; NotFound outside the scope."""
+    """Returns one callback, locked; raises NotFound outside the scope."""
     row = tx.execute("SELECT * FROM callbacks WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -44,7 +44,7 @@ def hold(tx: Transaction, identifier: str) -> Callback:
 
 
 def contact_of(tx: Transaction, identifier: str) -> str:
-    """Whose it is; NotFound outside the scope."""
+    """Returns the id of the callback's contact; raises NotFound outside the scope."""
     row = tx.execute("SELECT contact_id FROM callbacks WHERE id = %s", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -52,7 +52,7 @@ def contact_of(tx: Transaction, identifier: str) -> str:
 
 
 def hours_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
-    """The first that is owed to somebody by these contacts."""
+    """Returns the first callback that is owed to these contacts, or None."""
     row = tx.execute(
         "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"
         " ORDER BY clock_due_time, id",
@@ -62,7 +62,7 @@ def hours_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
 
 
 def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
-    """What is owed to somebody by these contacts, for this transaction to change."""
+    """Returns the callbacks that are owed to these contacts, locked."""
     rows = tx.execute(
         "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"
         " ORDER BY id FOR UPDATE",
@@ -72,15 +72,17 @@ def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
 
 
 def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
-    """The same by her file, at whichever line."""
+    """Returns the callbacks that are owed to a person, locked, at every line."""
     return owed_to(tx, ids_of(tx, person_id).contacts)
 
 
 def page(
     tx: Transaction, organization_id: str, limit: int, after: Position | None
 ) -> tuple[list[tuple[Callback, str, str]], Position | None]:
-    """What an organisation owes, the earliest due first, each with the hint and the person of its
-    contact, and where the next page goes on.
+    """Returns the callbacks that an organisation owes, the earliest due first.
+
+    Each has the reference hint and the person of its contact. The second value is where the next
+    page begins.
     """
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
@@ -98,8 +100,9 @@ def page(
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Those whose clock reaches a level, the earliest first; claimed for this transaction, so that
-    two processes take different ones.
+    """Returns the callbacks whose deadline reaches a level, the earliest first.
+
+    They are locked for this transaction, so that two processes take different callbacks.
     """
     rows = tx.execute(
         "SELECT id FROM callbacks WHERE clock_next_time <= %s ORDER BY clock_next_time"
@@ -110,7 +113,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
-    """Has a clock that could not be fired wait until a moment."""
+    """Postpones a deadline that could not be fired."""
     tx.execute(
         "UPDATE callbacks SET clock_next_time = %s WHERE id = %s AND clock_next_time <= %s",
         (until, identifier, now),

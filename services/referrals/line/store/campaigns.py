@@ -1,4 +1,4 @@
-"""Campaigns of the line with their codes, and how many contacts named each."""
+"""Campaigns of the line with their codes, and the number of contacts that named each code."""
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
@@ -12,7 +12,7 @@ _PLACED = (
 
 
 def add(tx: Transaction, campaign: Campaign, worker_id: str) -> None:
-    """Keeps a campaign without its codes."""
+    """Inserts a campaign without its codes."""
     tx.execute(
         "INSERT INTO campaigns (id, name, country, created_by_worker_id, create_time)"
         " VALUES (%s, %s, %s, %s, %s)",
@@ -21,7 +21,7 @@ def add(tx: Transaction, campaign: Campaign, worker_id: str) -> None:
 
 
 def add_placement(tx: Transaction, placement: Placement) -> bool:
-    """Keeps a code; False when it is taken."""
+    """Inserts a code; returns False if it exists."""
     made = tx.execute(
         "INSERT INTO placements (code, campaign_id, medium_code) VALUES (%s, %s, %s)"
         " ON CONFLICT (code) DO NOTHING",
@@ -31,7 +31,7 @@ def add_placement(tx: Transaction, placement: Placement) -> bool:
 
 
 def get(tx: Transaction, identifier: str) -> Campaign:
-    """One campaign; NotFound when there is none."""
+    """Returns one campaign; raises NotFound if there is none."""
     row = tx.execute("SELECT * FROM campaigns WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -39,14 +39,14 @@ def get(tx: Transaction, identifier: str) -> Campaign:
 
 
 def end(tx: Transaction, campaign: Campaign) -> None:
-    """Keeps when it ended."""
+    """Saves the end of a campaign."""
     tx.execute("UPDATE campaigns SET end_time = %s WHERE id = %s", (campaign.end_time, campaign.id))
 
 
 def page(
     tx: Transaction, limit: int, after: Position | None
 ) -> tuple[list[Campaign], Position | None]:
-    """Newest first, and where the next page goes on."""
+    """Returns the campaigns, newest first, and where the next page begins."""
     time, identifier = after or ("infinity", "")
     rows = tx.execute(
         "SELECT *, create_time::text AS key FROM campaigns WHERE create_time < %s::timestamptz"
@@ -60,14 +60,15 @@ def page(
 
 
 def placement(tx: Transaction, code: str) -> Placement | None:
-    """What a code stands for; None for any other."""
+    """Returns the placement of a code; None if there is none."""
     row = tx.execute(f"{_PLACED} WHERE p.code = %s", (code,)).fetchone()
     return Placement(**row) if row else None
 
 
 def named(tx: Transaction, campaign: Campaign) -> list[Row]:
-    """Contacts that named its codes, by code, triage and outcome: placement_code, triage,
-    outcome_code, count. Of the transaction's scope.
+    """Counts the contacts that named the codes of a campaign, as far as the scope shows them.
+
+    Each row has placement_code, triage, outcome_code and count.
     """
     return tx.execute(
         "SELECT placement_code, triage, outcome_code, count(*) AS count FROM contacts"

@@ -1,5 +1,6 @@
-"""What callers said later: sealed with her own key where she has a file, else with the
-service's.
+"""Notes that callers added later.
+
+A note is sealed with the person's own key if she has a file, else with the service's key.
 """
 
 from datetime import datetime
@@ -12,7 +13,7 @@ from services.referrals.line.domain.contact import LaterNote
 
 
 class ContactNotes:
-    """A copy for each contact."""
+    """The store of later notes; each contact has its own copy."""
 
     def __init__(self, keyring: Keyring, people: People) -> None:
         self._keyring = keyring
@@ -21,10 +22,10 @@ class ContactNotes:
     def add(
         self, tx: Transaction, contact_id: str, person_id: str, note: str, now: datetime
     ) -> None:
-        """Keeps a note of a contact, which is this transaction's; `person_id`: her file, if she has
-        one.
+        """Saves a note of a contact, which this transaction has locked.
 
-        What she says after that was erased is the line's to keep, like that of who has none.
+        `person_id` is the caller's file, if she has one. If that file is erased, the note is sealed
+        with the service's key, like the note of a caller without a file.
         """
         row = tx.execute(
             "SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s", (contact_id,)
@@ -44,9 +45,9 @@ class ContactNotes:
         )
 
     def of(self, tx: Transaction, contact_id: str) -> list[LaterNote]:
-        """Those of a contact, oldest first, but for what was erased.
+        """Returns the notes of a contact, oldest first, without those that were erased.
 
-        Whoever calls this has recorded the reading.
+        The caller of this method has recorded the access.
         """
         rows = tx.execute(
             "SELECT * FROM contact_notes WHERE contact_id = %s ORDER BY number", (contact_id,)
@@ -64,12 +65,12 @@ class ContactNotes:
     def _key(self, tx: Transaction, person_id: str) -> Key | None:
         try:
             return self._people.key(tx, person_id) if person_id else None
-        except Conflict:  # erased
+        except Conflict:  # the person was erased
             return None
 
 
 def count_between(tx: Transaction, contact_id: str, start: datetime, end: datetime) -> int:
-    """How many there are of a contact in this time."""
+    """Returns the number of notes of a contact in this time."""
     row = tx.execute(
         "SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s AND time > %s"
         " AND time < %s",

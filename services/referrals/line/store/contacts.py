@@ -1,4 +1,4 @@
-"""Contacts of the line, and the references by which callers are known."""
+"""Contacts of the line, and the references of callers."""
 
 import json
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _UPDATE = (
 
 
 def answers_of(tx: Transaction, identifier: str) -> tuple[Triage, str]:
-    """What was answered in a contact, and which need was named; NotFound outside the scope."""
+    """Returns the answers and the need of a contact; raises NotFound outside the scope."""
     row = tx.execute(
         "SELECT triage, need_code FROM contacts WHERE id = %s", (identifier,)
     ).fetchone()
@@ -44,26 +44,30 @@ def answers_of(tx: Transaction, identifier: str) -> tuple[Triage, str]:
 
 
 class Contacts:
-    """Notes are sealed with the service's key: a contact may have no person yet."""
+    """The store of contacts.
+
+    Notes are sealed with the service's key, since a contact may have no person yet.
+    """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
     def add(self, tx: Transaction, contact: Contact, note: str) -> None:
-        """Records a contact."""
+        """Inserts a contact and its fact."""
         tx.execute(_INSERT, _values(contact) | {"note": self._seal(contact, note)})
         outbox.keep(tx, [contact_fact(contact, "recorded")])
         tx.execute("SELECT pg_notify('clocks', '')")
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
-        """Writes a new version; the note only if given."""
+        """Saves a new version; the note only if given."""
         keep(tx, contact, "changed", None if note is None else self._seal(contact, note))
 
     def get(
         self, tx: Transaction, identifier: str, *, for_update: bool = False
     ) -> tuple[Contact, str | None]:
-        """A contact and its note, None where it does not open, which operations is told; NotFound
-        outside the scope.
+        """Returns a contact and its note; raises NotFound outside the scope.
+
+        The note is None if it can't be opened, which raises an alarm for operations.
         """
         row = tx.execute(
             "SELECT * FROM contacts WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
@@ -87,8 +91,9 @@ class Contacts:
         limit: int,
         after: Position | None,
     ) -> tuple[list[Contact], Position | None]:
-        """The contacts of an organisation, with one outcome where it is given, newest first, and
-        where the next page goes on.
+        """Returns the contacts of an organisation, newest first, and where the next page begins.
+
+        With an outcome only those that have it.
         """
         time, identifier = after or ("infinity", "")
         rows = tx.execute(
@@ -113,7 +118,7 @@ class Contacts:
     def add_reference(
         self, tx: Transaction, reference: str, contact_id: str, pin_hash: str
     ) -> None:
-        """Keeps the fingerprint of a reference with the hash of its PIN."""
+        """Saves the fingerprint of a reference with the hash of its PIN."""
         tx.execute(
             "INSERT INTO contact_references (fingerprint, contact_id, pin_hash)"
             " VALUES (%s, %s, %s)",
@@ -121,9 +126,9 @@ class Contacts:
         )
 
     def by_reference(self, tx: Transaction, reference: str) -> tuple[str, str] | None:
-        """(contact id, PIN hash), or None for an unknown reference.
+        """Returns (contact id, PIN hash), or None for an unknown reference.
 
-        In every scope: reference and PIN are the credential.
+        Works in every scope: reference and PIN are the credential.
         """
         row = tx.execute(
             "SELECT contact_id, pin_hash FROM contact_references WHERE fingerprint = %s",
@@ -132,8 +137,9 @@ class Contacts:
         return (row["contact_id"], row["pin_hash"]) if row else None
 
     def item_key(self, first_id: str, referral_id: str) -> str:
-        """What a caller calls a referral of hers: it tells them apart, and nobody finds the
-        referral by it.
+        """Returns the key of a referral for a caller.
+
+        It tells her referrals apart, but does not lead to the referral.
         """
         return self._keyring.fingerprint(
             f"{first_id}/{referral_id}".encode(), "reference items"
@@ -147,9 +153,7 @@ class Contacts:
 
 
 def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> list[Contact]:
-    """All contacts that are known by one reference, the first and those that are tied to it, oldest
-    first.
-    """
+    """Returns all contacts of one reference, oldest first: the first one and those tied to it."""
     rows = tx.execute(
         (
             "SELECT * FROM contacts WHERE id = %s OR (tied_to_id = %s AND tied_to_id <> '')"
@@ -162,8 +166,10 @@ def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> li
 
 
 def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
-    """The files of somebody by her contacts: theirs, and those for which something was asked in
-    their names. In order, for that is how turns are taken.
+    """Returns the ids of a caller's files by her contacts.
+
+    These are the files of the contacts, and those with a referral made for the contacts. They are
+    sorted, since files are locked in this order.
     """
     rows = tx.execute(
         "SELECT DISTINCT person_id FROM referrals WHERE contact_id = ANY(%s)",
@@ -175,7 +181,7 @@ def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
 
 
 def hold(tx: Transaction, identifier: str) -> Contact:
-    """A contact without its note, for this transaction to change; NotFound outside the scope."""
+    """Returns a contact without its note, locked; raises NotFound outside the scope."""
     row = tx.execute("SELECT * FROM contacts WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -183,7 +189,7 @@ def hold(tx: Transaction, identifier: str) -> Contact:
 
 
 def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None) -> None:
-    """Writes a new version and the fact of it; a sealed note only if given."""
+    """Saves a new version and its fact; a sealed note only if given. Raises Stale."""
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale
     outbox.keep(tx, [contact_fact(contact, verb)])
@@ -191,8 +197,9 @@ def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Contacts whose clock reaches a level, the earliest first; claimed for this transaction, so
-    that two processes take different ones.
+    """Returns the contacts whose deadline reaches a level, the earliest first.
+
+    They are locked for this transaction, so that two processes take different contacts.
     """
     rows = tx.execute(
         "SELECT id FROM contacts WHERE clock_next_time <= %s ORDER BY clock_next_time"
@@ -203,7 +210,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
-    """Has a clock that could not be fired wait until a moment."""
+    """Postpones a deadline that could not be fired."""
     tx.execute(
         "UPDATE contacts SET clock_next_time = %s WHERE id = %s AND clock_next_time <= %s",
         (until, identifier, now),
@@ -211,9 +218,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """When the next level of the clock of any contact, or of any call that a line owes, is
-    reached.
-    """
+    """Returns the time of the next level of any contact's or callback's deadline."""
     row = tx.execute(
         "SELECT least((SELECT min(clock_next_time) FROM contacts"
         " WHERE clock_next_time IS NOT NULL),"
@@ -223,14 +228,15 @@ def next_time(tx: Transaction) -> datetime | None:
 
 
 def check_known(tx: Transaction, identifier: str) -> None:
-    """NotFound when there is no such contact in the scope, Conflict when it is of somebody who was
-    erased. It is not erased before the transaction ends.
+    """Checks that a contact exists in the scope, and keeps it from being erased meanwhile.
+
+    Raises NotFound if there is none, Conflict if its person was erased.
     """
     _known(tx, identifier)
 
 
 def assault_time(tx: Transaction, identifier: str) -> datetime | None:
-    """When it was, as far as it was said; refuses as `check_known` does."""
+    """Returns the time of the assault, if it is known; refuses as `check_known` does."""
     time: datetime | None = _known(tx, identifier)["assault_time"]
     return time
 

@@ -1,4 +1,4 @@
-"""Who took over a line from the shift before, and when."""
+"""The take-overs of a line from the shift before."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from chassis.wire import Position
 
 
 def add(tx: Transaction, organization_id: str, worker_id: str, time: datetime) -> None:
-    """Notes one; the same at the same moment is one."""
+    """Saves a take-over; a second one by the same worker at the same moment is ignored."""
     tx.execute(
         "INSERT INTO line_take_overs (organization_id, worker_id, time) VALUES (%s, %s, %s)"
         " ON CONFLICT DO NOTHING",
@@ -18,7 +18,7 @@ def add(tx: Transaction, organization_id: str, worker_id: str, time: datetime) -
 def page(
     tx: Transaction, organization_id: str, limit: int, after: Position | None
 ) -> tuple[list[tuple[str, datetime]], Position | None]:
-    """Those of an organisation, newest first, and where the next page goes on."""
+    """Returns the take-overs of an organisation, newest first, and where the next page begins."""
     time, worker_id = after or ("infinity", "")
     rows = tx.execute(
         "SELECT worker_id, time, time::text AS key FROM line_take_overs WHERE organization_id = %s"

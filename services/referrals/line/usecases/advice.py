@@ -1,4 +1,4 @@
-"""Advice cards: those that come with the service, and the versions that a coordinator published."""
+"""Advice cards, as rpcs: those that come with the service, and published versions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,9 @@ SHIPPED = Path(__file__).parent.parent / "advice.yaml"
 
 
 def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
-    """The cards that come with the service.
+    """Returns the cards that come with the service.
 
-    ValueError with the card for one that is wrong: the service does not start with it.
+    Raises ValueError with the name of a wrong card: the service does not start with it.
     """
     cards = []
     for each in yaml.safe_load(file.read_text(encoding="utf-8")):
@@ -43,7 +43,7 @@ def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
 
 
 class Advice:
-    """Each method answers the rpc of its name."""
+    """The rpcs of advice cards, each by its name."""
 
     def __init__(self, first: list[AdviceCard]) -> None:
         self._first = {card.id: card for card in first}
@@ -51,8 +51,9 @@ class Advice:
     def ListAdviceCards(
         self, request: pb.ListAdviceCardsRequest, call: Call
     ) -> pb.ListAdviceCardsResponse:
-        """The cards in use, and whether the answers of a contact open each; NotFound for a contact
-        that is not the caller's.
+        """Lists the cards in use, and whether the answers of a contact open each.
+
+        Raises NotFound for a contact of another organisation.
         """
         contact_id = object_id(request.contact_id) if request.contact_id else ""
         triage, need_code = answers_of(call.tx, contact_id) if contact_id else (Triage(), "")
@@ -62,12 +63,13 @@ class Advice:
         )
 
     def GetAdviceCard(self, request: pb.GetAdviceCardRequest, call: Call) -> pb.AdviceCard:
-        """One version; 0 is the newest."""
+        """Returns one version of a card; 0 is the newest."""
         return card_message(self._get(call.tx, request.id, request.version))
 
     def PublishAdviceCard(self, request: pb.PublishAdviceCardRequest, call: Call) -> pb.AdviceCard:
-        """The next version, which must be the one that is named: of two that are written at once
-        the second is refused.
+        """Publishes the next version of a card, which the request must name.
+
+        Of two that are written at the same time, the second is refused as Stale.
         """
         card = parse(request.card)
         card.check()
@@ -94,7 +96,8 @@ class Advice:
         return card
 
     def _newest(self, tx: Transaction) -> dict[str, AdviceCard]:
-        """Each in its newest version, in the order in which they are shown; also those that are not
-        used any more.
+        """Returns each card in its newest version, in the order of display.
+
+        Retired cards are included.
         """
         return self._first | {card.id: card for card in advice.newest(tx)}

@@ -1,5 +1,7 @@
-"""Calls that lines owe: agreed on by an operator or asked for by reference, as far as her
-safe-contact plan lets anybody call.
+"""Callbacks, as rpcs.
+
+An operator agrees on a callback, or the caller asks for it by reference, if her safe-contact plan
+allows calls.
 """
 
 from collections.abc import Sequence
@@ -33,14 +35,14 @@ Hours = tuple[datetime, datetime]
 
 
 class Callbacks:
-    """Each method answers the rpc of its name. A contact has one callback at a time."""
+    """The rpcs of callbacks, each by its name. A contact has one callback at a time."""
 
     def __init__(self, files: Files, pages: PageTokens) -> None:
         self._files = files
         self._pages = pages
 
     def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
-        """An operator agreed on it with the caller."""
+        """Records a callback that an operator agreed on with the caller."""
         wish = parse_wish(request.callback, "callback.")
         contact = contacts.hold(call.tx, object_id(request.callback.contact_id))
         contact.check_not_erased()
@@ -51,7 +53,7 @@ class Callbacks:
     def ListCallbacks(
         self, request: pb.ListCallbacksRequest, call: Call
     ) -> pb.ListCallbacksResponse:
-        """What the own line owes."""
+        """Lists the callbacks that the caller's line owes."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -63,7 +65,7 @@ class Callbacks:
         )
 
     def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
-        """What came of it, and when it is tried again, if it is."""
+        """Records the result of a callback, and when the next try is, if there is one."""
         tx, now, outcome = (
             call.tx,
             call.clock.now(),
@@ -76,7 +78,7 @@ class Callbacks:
             object_id(request.id),
             version(request.etag),
         )
-        # contact, file, callback: in this order everybody takes turns
+        # every transaction locks in this order: contact, file, callback
         contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))
         person_id = next(iter(contacts.people_of(tx, [contact])), "")
         if outcome == AGAIN:
@@ -92,11 +94,13 @@ class Callbacks:
         return callback_message(callback, contact.reference_hint, person_id)
 
     def _check_plans(self, tx: Transaction, contact: Contact) -> str:
-        """Her file at this line must say that she may be called, and none at another that she may
-        not. Returns the former; empty where there is none.
+        """Refuses a callback that a safe-contact plan does not allow.
+
+        Her file at this line must allow calls, and no file at another line may forbid them. Returns
+        the id of the person in the former; "" if there is no file.
         """
         own = contacts.people_of(tx, [contact])
-        elevate_to_system_scope(tx)  # that nobody may call her is told to whoever might
+        elevate_to_system_scope(tx)  # that nobody may call her concerns every line that might call
         everywhere = contacts.people_of(
             tx, contacts.of_caller(tx, contact.tied_to_id or contact.id)
         )
@@ -115,8 +119,9 @@ def ask(
     people: Sequence[str],
     wish: Wish,
 ) -> None:
-    """She asks for it herself, through the contacts that are hers: the last line that she called
-    calls.
+    """Records a callback that the caller asked for herself, through her contacts.
+
+    The last line that she called owes it.
     """
     if not may_ask(tx, files, people, for_update=True):
         raise Conflict("call_not_safe")
@@ -127,7 +132,7 @@ def ask(
 def may_ask(
     tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
 ) -> bool:
-    """Whether every file of hers says that she may be called."""
+    """Returns whether every file of the caller allows calls."""
     return bool(people) and all(
         files.get(tx, person, for_update=for_update).may_be_called for person in people
     )
@@ -158,19 +163,19 @@ def _owe(
 
 
 def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
-    """The hours that she named are those of the place that she called from."""
+    """Returns the hours of a wish, by the local time of the place of the contact."""
     return wish.hours(now, zone_of(contact.line_country, contact.department))
 
 
 def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str = "") -> None:
-    """Nobody calls any more: it is not safe, or she took everything back."""
+    """Settles callbacks because a call is not safe, or the person withdrew her consent."""
     for callback in owed:
         callback.settle(now, NOT_SAFE, worker_id)
         callbacks.keep(tx, callback, "settled")
 
 
 def fire_clocks(tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
-    """Notes the clock levels that are reached; returns what was told."""
+    """Records the levels that deadlines have reached; returns the events."""
     fire = with_one_clock(
         DeadlineKind.CALLBACK,
         partial(callbacks.hold, tx),

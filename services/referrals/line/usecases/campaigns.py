@@ -1,4 +1,8 @@
-"""Campaigns of the line: begun and ended by the coordination, named by callers, counted in tens."""
+"""Campaigns of the line, as rpcs.
+
+The coordination manages campaigns, callers name them, and counts of calls are published in steps of
+five, from ten on.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -26,13 +30,13 @@ from services.referrals.network.domain.codes import checked_code
 
 
 class Campaigns:
-    """Each method answers the rpc of its name."""
+    """The rpcs of campaigns, each by its name."""
 
     def __init__(self, pages: PageTokens) -> None:
         self._pages = pages
 
     def CreateCampaign(self, request: pb.CreateCampaignRequest, call: Call) -> pb.LineCampaign:
-        """Begins a campaign, with a code for each medium that no other has."""
+        """Begins a campaign, with a unique code for each medium."""
         media = word_list(
             contacts_pb2.Campaign, request.campaign.media_codes, "campaign.media_codes"
         )
@@ -49,7 +53,7 @@ class Campaigns:
     def ListCampaigns(
         self, request: pb.ListCampaignsRequest, call: Call
     ) -> pb.ListCampaignsResponse:
-        """All of them, newest first."""
+        """Lists all campaigns, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -61,20 +65,20 @@ class Campaigns:
         )
 
     def EndCampaign(self, request: pb.EndCampaignRequest, call: Call) -> pb.LineCampaign:
-        """Ends one; a second time changes nothing."""
+        """Ends a campaign; a second call changes nothing."""
         campaign = campaigns.get(call.tx, object_id(request.id))
         campaign.end(call.clock.now())
         campaigns.end(call.tx, campaign)
         return _campaign_message(campaign)
 
     def GetPlacement(self, request: pb.GetPlacementRequest, call: Call) -> pb.Placement:
-        """What a code stands for; NotFound for any other."""
+        """Returns the placement of a code; raises NotFound for an unknown code."""
         return _placement_message(_placement(call.tx, request.code))
 
     def GetCampaignFigures(
         self, request: pb.GetCampaignFiguresRequest, call: Call
     ) -> pb.CampaignFigures:
-        """What each of its codes brought, of all lines, as it may be told."""
+        """Returns the published counts of each code of a campaign, over all lines."""
         campaign = campaigns.get(call.tx, object_id(request.id))
         elevate_to_system_scope(call.tx)
         by_urgency, by_outcome = (
@@ -105,7 +109,10 @@ class Campaigns:
 
 
 def named(tx: Transaction, code: str) -> Placement:
-    """What a code stands for that an operator was told; refused at its field."""
+    """Returns the placement of the code that a caller named to an operator.
+
+    An unknown code is refused at its field.
+    """
     try:
         return _placement(tx, code)
     except NotFound:

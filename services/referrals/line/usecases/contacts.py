@@ -1,4 +1,4 @@
-"""Contacts of the line, and the way in by a reference and its PIN."""
+"""Contacts of the line, as rpcs, and the entry with a reference and its PIN."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -39,38 +39,40 @@ from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
 from services.referrals.network.usecases.policies import Policies
 
-# Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is
-# right with a chance of 4.6 %.
+# Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he
+# guesses right with a probability of 4.6 %.
 OF_A_REFERENCE = Budget(
     10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1)
 )
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
-# Strangers make her wait, and do not keep her out (decision 17): at their own address they are
-# stopped, and hers, from which nobody was wrong, has its own.
+# Strangers delay a caller but do not lock her out (decision 17): strangers are stopped at their own
+# address, and her address, without wrong attempts, has a lane of its own.
 LANES = Lanes(
     at_address=Budget(5, timedelta(days=1), timedelta(days=30)),
     newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),
     desk=Budget(10, timedelta(minutes=5), timedelta(days=365), most=100, then=timedelta(hours=1)),
 )
-# 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets are what guards
-# 10,000 PINs.
+# 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets protect the 10,000
+# PINs.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
 class ReferenceGate:
-    """Lets a caller in by her reference and PIN; wrong ones are counted."""
+    """Lets a caller in by her reference and PIN; counts wrong attempts."""
 
     def __init__(self, book: Book, guesses: Guesses, clock: Clock) -> None:
         self._book = book
         self._guesses = guesses
         self._clock = clock
-        self._nobody = HASHER.hash("none")  # an unknown reference costs as much time as a wrong PIN
+        self._nobody = HASHER.hash("none")  # an unknown reference takes as much time as a wrong PIN
 
     def enter(
         self, tx: Transaction, reference: str, pin: str, origin: Origin, trail: list[Entry]
     ) -> Contact:
-        """Her first contact, to which the reference belongs, if the PIN is right; from here on the
-        transaction sees what belongs to it.
+        """Returns the caller's first contact, to which the reference belongs.
+
+        From here on the transaction has the scope of the whole service. Raises Unauthenticated for
+        a wrong reference or PIN.
         """
         now = self._clock.now()
         try:
@@ -86,7 +88,7 @@ class ReferenceGate:
             _matches(id_and_hash[1] if id_and_hash else self._nobody, pin)
             and id_and_hash is not None
         )
-        # as right also when what she asks for is then refused
+        # counts as right also if the caller's request is refused later
         self._guesses.settle(guess, right, now)
         if not right or id_and_hash is None:
             raise Unauthenticated("reference_or_pin_wrong")
@@ -95,8 +97,9 @@ class ReferenceGate:
 
 
 class Contacts(Callbacks):
-    """Each method answers the rpc of its name, for the operators of a line; those that take `tx`
-    belong to other use cases.
+    """The rpcs of contacts for the operators of a line, each by its name.
+
+    Methods that take `tx` are for other use cases.
     """
 
     def __init__(
@@ -119,9 +122,9 @@ class Contacts(Callbacks):
     def CreateContact(
         self, request: pb.CreateContactRequest, call: Call
     ) -> pb.CreateContactResponse:
-        """Records a contact, under the reference that the caller told, or a new one.
+        """Records a contact, under the reference that the caller gave, or a new one.
 
-        Reference and PIN are not kept in readable form.
+        Reference and PIN are not stored in readable form.
         """
         values, note = new_contact(request.contact), request.contact.note
         if request.reference:
@@ -141,8 +144,9 @@ class Contacts(Callbacks):
         return _created(contact, note, reference, pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
-        """A contact, its note and what she said later, which is read of a person too if the contact
-        is hers.
+        """Returns a contact with its note and the notes that the caller added later.
+
+        The access is also recorded for the persons whose contact it is.
         """
         tx, trail, identifier = call.tx, call.trail, object_id(request.id)
         contact, note = self._book.get(tx, identifier)
@@ -162,7 +166,7 @@ class Contacts(Callbacks):
         return contact_message(contact, note, later)
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
-        """The own line's contacts, with one outcome where it is given."""
+        """Lists the contacts of the caller's line; with an outcome only those that have it."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -177,7 +181,10 @@ class Contacts(Callbacks):
     def GetContactByReference(
         self, request: pb.GetContactByReferenceRequest, call: Call
     ) -> pb.Contact:
-        """The last of a caller's contacts with this line. NotFound where there is none."""
+        """Returns the last of a caller's contacts with this line.
+
+        Raises NotFound if there is none.
+        """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = [
             each
@@ -191,7 +198,8 @@ class Contacts(Callbacks):
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         """Saves further answers.
 
-        A person is one of the line's own files: her reference speaks for that person.
+        The person must be in a file of the line itself, since her reference gives access to that
+        file.
         """
         tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
         identifier, based_on = (
@@ -212,13 +220,13 @@ class Contacts(Callbacks):
         )
         contact.check()
         contact.change(now, self._policies.calendar(tx, contact.line_country, contact.department))
-        # it does not open, and a form sends what it shows of it: nothing
+        # a note that could not be opened is shown as empty, and the form sends it back empty
         unread = former is None and not note
         self._book.change(tx, contact, None if unread else note)
         return contact_message(contact, note or "")
 
     def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:
-        """The next shift has read what is open."""
+        """Records that the next shift has read the open contacts."""
         now = call.clock.now()
         take_overs.add(call.tx, call.caller.organization_id, call.caller.id, now)
         return pb.TakeOver(worker_id=call.caller.id, time=timestamp(now))
@@ -226,7 +234,7 @@ class Contacts(Callbacks):
     def ListTakeOvers(
         self, request: pb.ListTakeOversRequest, call: Call
     ) -> pb.ListTakeOversResponse:
-        """Who took over the own line, and when."""
+        """Lists the take-overs of the caller's line."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -238,14 +246,15 @@ class Contacts(Callbacks):
         )
 
     def erase(self, tx: Transaction, now: datetime, identifier: str) -> None:
-        """Closes a contact of somebody who is erased: nothing is written in it any more."""
+        """Closes a contact whose person is erased: nothing is written in it any more."""
         contact = contacts.hold(tx, identifier)
         contact.erase(now, self._policies.calendar(tx, contact.line_country, contact.department))
         contacts.keep(tx, contact, "changed")
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
-        """Notes the clock levels that are reached, also of the calls that are owed; returns what
-        was told.
+        """Records the levels that deadlines of contacts and callbacks have reached.
+
+        Returns the events.
         """
         fire = with_one_clock(
             DeadlineKind.CONTACT,
@@ -300,7 +309,7 @@ def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) 
 
 
 def _placed(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
-    """A code that the caller named says the medium as well."""
+    """Returns the values with the medium of the code that the caller named."""
     if not values.get("placement_code"):
         return values
     placement = campaigns.named(tx, values["placement_code"])

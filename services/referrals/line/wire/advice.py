@@ -1,4 +1,4 @@
-"""Advice cards, and their messages."""
+"""Translates advice cards between the domain and the messages."""
 
 from chassis.wire import timestamp
 from protos.referrals.v1 import advice_pb2 as pb
@@ -7,7 +7,7 @@ from services.referrals.line.wire.messages import read_triage, triage_message
 
 
 def card(message: pb.AdviceCard) -> AdviceCard:
-    """Parses a card of a request."""
+    """Parses a card in a request."""
     texts = {language: _text(getattr(message, language)) for language in LANGUAGES}
     opened_by = read_triage(message.opened_by, "card.opened_by")
     return AdviceCard(
@@ -20,7 +20,7 @@ def _text(message: pb.AdviceText) -> Text:
 
 
 def card_message(card: AdviceCard, *, opened: bool = False) -> pb.AdviceCard:
-    """A card; `opened`: the answers of a contact call for it."""
+    """Returns a card as a message; `opened`: the answers of a contact open it."""
     message = pb.AdviceCard(
         id=card.id,
         version=card.version,

@@ -1,4 +1,4 @@
-"""Requests about contacts of the line and callbacks, in the words of the domain."""
+"""Parses requests about contacts of the line and callbacks."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ _CHANGEABLE = (
 
 
 def new_contact(message: pb.Contact) -> dict[str, Any]:
-    """Parses what a new contact says, but for its note."""
+    """Parses the fields of a new contact, without its note."""
     values: dict[str, Any] = {
         "line_country": message.line_country,
         **{name: _code(message, name) for name in _CODES},
@@ -53,9 +53,7 @@ def new_contact(message: pb.Contact) -> dict[str, Any]:
 
 
 def changed_contact(request: pb.UpdateContactRequest) -> tuple[dict[str, Any], str | None]:
-    """Parses the fields that the mask names, and the note, which is None if it is not among
-    them.
-    """
+    """Parses the fields that the mask names, and the note; None if the mask does not name it."""
     message, paths = request.contact, masked(request.update_mask, _CHANGEABLE)
     values: dict[str, Any] = {
         path: _code(message, path) if path in _CODES else getattr(message, path)
@@ -82,7 +80,7 @@ def wish(
     message: pb.Callback | pb.SettleCallbackRequest | pb.AskForCallByReferenceRequest,
     path: str = "",
 ) -> Wish:
-    """Parses when somebody may be called; `path` is the beginning of its fields' paths."""
+    """Parses the hours of a callback; `path` is the beginning of its fields' paths."""
     day = word(pb.DayBand, message.day_code, f"{path}day_code")
     hour = word(pb.HourBand, message.hour_code, f"{path}hour_code")
     return Wish(day, hour, path)

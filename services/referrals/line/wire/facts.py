@@ -9,7 +9,10 @@ from services.referrals.network.wire.messages import URGENCIES
 
 
 def contact_fact(contact: Contact, verb: str) -> Fact:
-    """recorded, changed, told, waiting or escalated."""
+    """Returns the fact of a contact.
+
+    `verb` is recorded, changed, told, waiting or escalated.
+    """
     message = facts_pb2.ContactFact(
         contact_id=contact.id,
         organization_id=contact.organization_id,
@@ -27,7 +30,10 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
 
 
 def callback_fact(callback: Callback, verb: str) -> Fact:
-    """asked, changed, waiting, escalated or settled."""
+    """Returns the fact of a callback.
+
+    `verb` is asked, changed, waiting, escalated or settled.
+    """
     message = facts_pb2.CallbackFact(
         callback_id=callback.id,
         organization_id=callback.organization_id,

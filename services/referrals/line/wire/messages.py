@@ -14,7 +14,7 @@ from services.referrals.network.wire.messages import CLOCKS, URGENCIES, clock_me
 
 
 def read_triage(message: contacts_pb2.Triage, path: str = "contact.triage") -> Triage:
-    """The answers of a request; `path` is how a refusal names them."""
+    """Parses the answers in a request; `path` is their name in a refusal."""
     names = [each.name for each in message.DESCRIPTOR.fields]
     return Triage(
         **{
@@ -25,7 +25,7 @@ def read_triage(message: contacts_pb2.Triage, path: str = "contact.triage") -> T
 
 
 def triage_message(said: Triage) -> contacts_pb2.Triage:
-    """Answers of a caller."""
+    """Returns the answers of a caller as a message."""
     answers: dict[str, Any] = {
         name: number(contacts_pb2.Answer, each) for name, each in vars(said).items()
     }
@@ -35,7 +35,7 @@ def triage_message(said: Triage) -> contacts_pb2.Triage:
 def contact_message(
     contact: Contact, note: str | None = "", later: Iterable[LaterNote] = ()
 ) -> contacts_pb2.Contact:
-    """A contact of the line."""
+    """Returns a contact as a message."""
     return contacts_pb2.Contact(
         id=contact.id,
         etag=etag(contact.step_version),
@@ -79,7 +79,7 @@ def contact_message(
 def callback_message(
     callback: Callback, reference_hint: str, person_id: str
 ) -> contacts_pb2.Callback:
-    """A call that is owed; its contact says by which reference and file."""
+    """Returns a callback as a message, with the reference hint and the file of its contact."""
     return contacts_pb2.Callback(
         id=callback.id,
         etag=etag(callback.step_version),

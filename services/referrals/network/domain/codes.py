@@ -1,5 +1,6 @@
-"""The checks of what is said: of a code its shape (which words there are the .proto files say), and
-the few lists that are rules.
+"""Checks of codes, and the few code lists that are rules.
+
+A check looks at the form of a code; the .proto files list the words.
 """
 
 import re
@@ -8,8 +9,8 @@ from datetime import datetime
 
 from chassis.errors import Invalid
 
-# The kinds of member that an override reaches: never who may hold a person, charge her or send her
-# away (police, prosecution, migration, consulates), and no kind that this version does not know.
+# The kinds of member that an override reaches: never one that may detain, charge or expel a person
+# (police, prosecution, migration, consulates), and no kind that this version does not know.
 REACHED_BY_OVERRIDE = frozenset(
     "NGO HEALTH_SERVICE CENTRAL_GOVERNMENT LOCAL_GOVERNMENT LEGAL_SERVICE CORPORATE_BUSINESS"
     " SCHOOL_OR_COLLEGE RELIGIOUS SHELTER HOTLINE INTERNATIONAL "
@@ -20,20 +21,18 @@ NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM
 
 MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
 
-# Always with fullmatch: `$` would let a line end pass.
+# Used with fullmatch only: `$` would accept a final line break.
 _NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
 
 
 class Check:
-    """Collects what is wrong with a request, so that all of it is said at once."""
+    """Collects the faults of a request, so that one refusal reports all of them."""
 
     def __init__(self) -> None:
         self._wrong: list[tuple[str, str]] = []
 
     def need(self, path: str, value: str, *, required: bool = False) -> None:
-        """A need code by its shape and group; which sub-codes exist is the directory's
-        knowledge.
-        """
+        """Checks the form and the group of a need code; only the directory knows the sub-codes."""
         self._say(
             path,
             value,
@@ -43,12 +42,12 @@ class Check:
         )
 
     def that(self, holds: bool, path: str, reason: str) -> None:
-        """Any other condition."""
+        """Checks any other condition."""
         if not holds:
             self._wrong.append((path, reason))
 
     def done(self) -> None:
-        """Refuses with what was wrong, as much of it as a refusal can carry."""
+        """Raises Invalid with the faults, as many as a refusal can carry."""
         if self._wrong:
             raise Invalid(*self._wrong[:MAX_SAID])
 
@@ -64,8 +63,9 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, 
 
 
 def as_meant(text: str) -> str:
-    """What was said in this alphabet, as it was meant: case, spaces and hyphens don't matter, I and
-    L are read as 1, O as 0.
+    """Returns a code as it was meant.
+
+    Case, spaces and hyphens don't matter; I and L are read as 1, O as 0.
     """
     return text.upper().translate(
         {ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None}
@@ -73,14 +73,15 @@ def as_meant(text: str) -> str:
 
 
 def new_checked_code(length: int) -> str:
-    """Random characters, and one that checks them."""
+    """Returns random characters and a check character."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(length - 1))
     return body + check_character(body)
 
 
 def checked_code(text: str, length: int) -> str:
-    """A code with its check character as it was meant; empty for what can't be one, so that a
-    typing error does not pass for another.
+    """Returns a code with its check character, as it was meant; "" if it is not valid.
+
+    So a typing error does not pass for another code.
     """
     meant = as_meant(text)
     holds = (
@@ -92,7 +93,10 @@ def checked_code(text: str, length: int) -> str:
 
 
 def check_character(body: str) -> str:
-    """Luhn modulo 32: finds every single wrong character and nearly every swap of neighbours."""
+    """Returns the check character by Luhn modulo 32.
+
+    It detects every single wrong character, and nearly every swap of neighbours.
+    """
     total = 0
     for position, character in enumerate(reversed(body)):
         value = ALPHABET.index(character) * (2 if position % 2 == 0 else 1)
@@ -101,17 +105,18 @@ def check_character(body: str) -> str:
 
 
 def short_code(identifier: str) -> str:
-    """Six characters to say on the phone, from an id: enough to tell a page of rows apart.
+    """Returns six characters of an id to say on the phone: enough to tell a page of rows apart.
 
-    Two may have the same.
+    Two ids may have the same code.
     """
     number = int(identifier[:8], 16)
     return "".join(ALPHABET[(number >> shift) & 31] for shift in range(0, 30, 5))
 
 
 def beginnings_of(code: str) -> list[str]:
-    """The first eight characters that an id with this code may have: two of their 32 bits are not
-    in it. Empty for what is no code.
+    """Returns the beginnings, of eight characters, of all ids with this code.
+
+    Two of their 32 bits are not in the code. Empty for an invalid code.
     """
     meant = as_meant(code)
     if len(meant) != 6 or any(character not in ALPHABET for character in meant):

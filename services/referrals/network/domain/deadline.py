@@ -1,6 +1,4 @@
-"""Clocks: a deadline that is watched, with what is told at 50, 100 and 150 per cent of it; and the
-policy that sets them.
-"""
+"""Deadlines that are watched and reported at 50, 100 and 150 per cent, and their policy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -16,7 +14,7 @@ from services.referrals.network.domain.codes import check_between
 
 
 class Urgency(Enum):
-    """How soon; it sets the deadlines."""
+    """The urgency of a request; it sets the deadlines."""
 
     NORMAL = "normal"
     URGENT = "urgent"
@@ -25,21 +23,21 @@ class Urgency(Enum):
 
     @property
     def rank(self) -> int:
-        """0 for normal up to 3 for immediate."""
+        """Returns the rank, from 0 for normal to 3 for immediate."""
         return list(Urgency).index(self)
 
 
 def check_urgency(urgency: Urgency, answers: Urgency | None, reason_code: str) -> None:
-    """Refuses an urgency below the one that her answers on the line give, without a coded reason.
+    """Refuses an urgency below that of the caller's answers on the line without a coded reason.
 
-    `answers`: None where nothing decides it.
+    `answers` is None if no answer decides the urgency.
     """
     if answers is not None and urgency.rank < answers.rank and not reason_code:
         raise Invalid(("urgency_reason_code", "required"))
 
 
 class DeadlineKind(Enum):
-    """What is waited for."""
+    """The kind of a deadline: the event that it waits for."""
 
     ACKNOWLEDGE = "acknowledge"
     DECIDE = "decide"
@@ -60,44 +58,47 @@ class DeadlineKind(Enum):
 
 
 class Calendar(Protocol):
-    """Knows the working days of a country, and how long its network gives."""
+    """The working days of a country, and the deadlines of its network."""
 
     def is_working_day(self, moment: datetime) -> bool:
-        """Whether offices are open on the day that it is there: Friday evening in Managua is
-        Saturday in UTC.
+        """Returns whether offices are open on the local day of this moment.
+
+        Friday evening in Managua is Saturday in UTC.
         """
 
     def policy(self, version: int = 0) -> "Policy":
-        """One version of the network's policy; 0: the newest."""
+        """Returns one version of the network's policy; 0 is the newest."""
 
 
 LEVELS = (50, 100, 150)
 EXPIRE_PERCENT = 200
-"""Of DECIDE: nobody answered, and the referral ends so that another service can be asked.
+"""The level of DECIDE at which the referral expires, so that another service can be asked.
 
-Its receiver was reminded and both desks and the coordination told before.
+Nobody has answered. The receiver was reminded before, and both desks and the coordination were
+notified.
 """
 SOON = timedelta(hours=4)
-"""What is due within it, and not yet late, is due soon."""
+"""The time before a deadline within which it is due soon."""
 
 SILENCE_AFTER_NEWS = timedelta(days=30)
-"""In the place of SILENCE once there was news and no appointment is open."""
+"""The span of SILENCE after news, while no appointment is open."""
 OVERRIDE_CONFIRM = timedelta(hours=12)
-"""In which a second person confirms an override, or it opens nothing any more: the next shift is
-there by then.
+"""The time in which a second person confirms an override; after it, the override opens nothing.
+
+By then the next shift is there.
 """
 OVERRIDE_END = timedelta(hours=72)
 DELETION = timedelta(hours=72)
-"""In which whoever received something confirms that it holds nothing more of a person who took her
-consent back.
+"""The time in which a receiver confirms that it holds no more data of a person.
+
+It begins when she withdraws her consent.
 """
 Span = timedelta | int
-"""How long; a number is of working days."""
+"""A span of time; an integer counts working days."""
 SPAN_BY_URGENCY = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT)
 SPAN_FOR_ANY = (DeadlineKind.SILENCE, DeadlineKind.CLOSE)
-# What came back without help is looked for elsewhere as soon as somebody would have had to decide;
-# a question is answered, a draft sent, and a contact of the line seen to, as soon as a referral is
-# seen.
+# A referral that came back is placed elsewhere in the time in which a receiver has to decide. A
+# question, a draft and a contact of the line have the time in which a referral is acknowledged.
 AS_LONG_AS = {
     DeadlineKind.REPLACE: DeadlineKind.DECIDE,
     DeadlineKind.ANSWER: DeadlineKind.ACKNOWLEDGE,
@@ -105,15 +106,15 @@ AS_LONG_AS = {
     DeadlineKind.CONTACT: DeadlineKind.ACKNOWLEDGE,
 }
 BY_URGENCY = frozenset({*SPAN_BY_URGENCY, *AS_LONG_AS})
-"""Clocks that go by the urgency."""
-# From an assault on: until then medicine against HIV, and against a pregnancy, can be begun (WHO,
+"""Deadlines that depend on the urgency."""
+# From an assault until then, medicine against HIV, and against a pregnancy, can be begun (WHO,
 # Responding to children and adolescents who have been sexually abused, 2017, and its clinical
 # handbook of 2014: 72 hours and 120).
 HEALTH = {
     DeadlineKind.HIV_PROPHYLAXIS: timedelta(hours=72),
     DeadlineKind.EMERGENCY_CONTRACEPTION: timedelta(hours=120),
 }
-# What guards a person, and no policy makes longer.
+# Deadlines that protect a person; no policy prolongs them.
 FIXED = {
     DeadlineKind.DELETION: DELETION,
     DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
@@ -122,37 +123,37 @@ FIXED = {
 }
 SHORTEST, LONGEST = timedelta(minutes=5), timedelta(days=90)
 _DAY = timedelta(days=1)
-# Whoever may publish a policy can be wrong, or bought: in danger nobody is left to wait for longer
+# A coordinator who publishes a policy can be wrong, or bought: in danger nobody has to wait longer
 # than this.
 LONGEST_IN_DANGER = {Urgency.IMMEDIATE: _DAY, Urgency.EMERGENCY: 3 * _DAY}
 Key = tuple[Urgency | None, DeadlineKind]
-"""For which urgency (None: for any), and what is waited for."""
+"""The urgency (None for any) and the kind of a deadline."""
 KEYS: tuple[Key, ...] = (
     *((urgency, kind) for urgency in Urgency for kind in SPAN_BY_URGENCY),
     *((None, kind) for kind in SPAN_FOR_ANY),
 )
-"""What a policy says."""
+"""The keys that a policy has."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How long the network gives for what is waited for.
+    """The deadlines of a network.
 
-    A version never changes; a clock goes by the one under which it began.
+    A version never changes; a deadline keeps the version under which it began.
     """
 
     version: int
     spans: Mapping[Key, Span]
 
     def span(self, kind: DeadlineKind, urgency: Urgency) -> Span:
-        """How long there is."""
+        """Returns the span of a deadline."""
         if kind in FIXED:
             return FIXED[kind]
         kind = AS_LONG_AS.get(kind, kind)
         return self.spans[None if kind in SPAN_FOR_ANY else urgency, kind]
 
     def all(self) -> list[tuple[Key, Span]]:
-        """All spans, also those that follow from others or are fixed; first what a policy says."""
+        """Returns all spans: those of the policy, then derived and fixed ones."""
         follow = [
             ((urgency, kind), self.span(kind, urgency))
             for urgency in Urgency
@@ -165,13 +166,15 @@ class Policy:
         ]
 
     def check(self) -> None:
-        """Refuses what is not whole, is too short or too long, gives more time for what is more
-        urgent, or less to decide than to acknowledge.
+        """Refuses a policy that is incomplete or contradictory.
+
+        No span may be too short or too long. More urgent referrals may not get more time, and the
+        time to decide may not be shorter than the time to acknowledge.
         """
         wrong = [(path_of(key), "required") for key in KEYS if key not in self.spans]
         wrong += [(path_of(key), "unknown_code") for key in self.spans if key not in KEYS]
         for key, span in self.spans.items():
-            # Nobody in danger waits until Monday.
+            # nobody in danger waits until Monday
             by_days = isinstance(span, int) and (key[0] is None or key[0] in LONGEST_IN_DANGER)
             longest = LONGEST_IN_DANGER.get(key[0], LONGEST) if key[0] else LONGEST
             if by_days or not SHORTEST <= _at_least(span) <= longest:
@@ -195,8 +198,9 @@ class Policy:
             raise Invalid(*dict.fromkeys(wrong))
 
     def check_following(self, said: Mapping[Key, Span], before: "Policy") -> None:
-        """Refuses what is said to follow from this policy and does neither, nor from the one
-        before: a fixed span, above all, is nobody's to change.
+        """Refuses derived spans that follow neither from this policy nor from the one before.
+
+        Above all, nobody may change a fixed span.
         """
         possible = [dict(before.all()), dict(self.all())]
         wrong = [
@@ -209,15 +213,13 @@ class Policy:
 
 
 def follows(key: Key) -> bool:
-    """Whether how long there is for this is no word of a policy's own: it is as long as another, or
-    fixed.
-    """
+    """Returns whether the span of a key is derived: equal to another span, or fixed."""
     urgency, kind = key
     return kind in (AS_LONG_AS if urgency else FIXED)
 
 
 def path_of(key: Key) -> str:
-    """How a refusal names what a policy says."""
+    """Returns the name of a key in a refusal."""
     return f"deadlines.{key[0].value}.{key[1].value}" if key[0] else f"deadlines.{key[1].value}"
 
 
@@ -249,13 +251,16 @@ def _first() -> Policy:
 
 
 FIRST_POLICY = _first()
-"""Version 1, which every network begins with."""
+"""Version 1, with which every network begins."""
 
 
 def due_time(
     kind: DeadlineKind, urgency: Urgency, start: datetime, calendar: Calendar, version: int = 0
 ) -> datetime:
-    """When a clock that starts now is due, by a version of the policy; 0: the newest."""
+    """Returns when a deadline that begins at `start` is due.
+
+    `version` is that of the policy; 0 is the newest.
+    """
     span = calendar.policy(version).span(kind, urgency)
     if isinstance(span, timedelta):
         return start + span
@@ -269,7 +274,7 @@ def due_time(
 
 @dataclass
 class Deadline:
-    """One deadline of one referral."""
+    """A deadline of a referral, contact or callback."""
 
     kind: DeadlineKind
     start_time: datetime
@@ -281,14 +286,14 @@ class Deadline:
 
     @property
     def running(self) -> bool:
-        """Neither stopped nor paused."""
+        """Returns whether the deadline is neither stopped nor paused."""
         return self.stop_time is None and self.pause_time is None
 
     @property
     def next_percent(self) -> int | None:
-        """The level that is told next; None after the last.
+        """Returns the next level that is reported; None after the last.
 
-        Of a health clock none: what befell her is in no fact or message.
+        A health deadline has none, so that the assault is in no fact or message.
         """
         if self.kind in HEALTH:
             return None
@@ -297,23 +302,23 @@ class Deadline:
 
     @property
     def next_time(self) -> datetime | None:
-        """When the next level is reached; None when nothing is to be told any more."""
+        """Returns when the next level is reached; None if there is none."""
         if not self.running or self.next_percent is None:
             return None
         return self.start_time + (self.due_time - self.start_time) * self.next_percent / 100
 
     def stop(self, now: datetime) -> None:
-        """It is no longer waited for."""
+        """Stops the deadline."""
         if self.stop_time is None:
             self.stop_time = now
 
     def pause(self, now: datetime) -> None:
-        """The wait is somebody else's for a while."""
+        """Pauses the deadline while another side has to act."""
         if self.running:
             self.pause_time = now
 
     def resume(self, now: datetime) -> None:
-        """The time of the pause is given back."""
+        """Resumes the deadline, prolonged by the time of the pause."""
         if self.pause_time is not None:
             shift = now - self.pause_time
             self.start_time += shift
@@ -321,8 +326,10 @@ class Deadline:
             self.pause_time = None
 
     def recount(self, now: datetime, urgency: Urgency, calendar: Calendar) -> None:
-        """As long as it lasts by another urgency, under its own version: shorter, it begins anew,
-        so that it isn't over before anybody knew.
+        """Adapts the deadline to another urgency, under its own version of the policy.
+
+        A longer span prolongs it. A shorter span begins now, so that the deadline has not passed
+        before anyone knows of it.
         """
         due = partial(due_time, self.kind, urgency, calendar=calendar, version=self.policy_version)
         if due(self.start_time) > self.due_time:
@@ -331,17 +338,17 @@ class Deadline:
             self.restart(self.pause_time or now, sooner)
 
     def restart(self, start: datetime, due: datetime) -> None:
-        """It is counted anew, and its levels are told again."""
+        """Starts the deadline again; all levels are reported again."""
         self.start_time, self.due_time, self.fired_percent = start, due, 0
 
     def go_on(self) -> None:
-        """It is waited for after all, until the same time."""
+        """Undoes the stop of the deadline; its due time stays."""
         self.stop_time = None
 
     def fire(self, now: datetime) -> int | None:
-        """Notes the highest level that is reached by now and not yet told; None when there is none.
+        """Records the highest level reached by now and returns it; None if there is none.
 
-        A level that was slept through is not told late.
+        Lower levels that were missed are not reported.
         """
         reached = None
         while (moment := self.next_time) is not None and moment <= now:
@@ -351,17 +358,17 @@ class Deadline:
 
 
 def recent(assault_time: datetime | None, now: datetime) -> datetime | None:
-    """When an assault was, while a health clock could run."""
+    """Returns the time of an assault while a health deadline could run, otherwise None."""
     return assault_time if assault_time and now - assault_time < max(HEALTH.values()) else None
 
 
 def assault_to_the_hour(
     path: str, time: datetime, now: datetime, known: datetime | None
 ) -> datetime:
-    """No more is known, and no more than is needed is kept.
+    """Returns the time of an assault, rounded down to the hour.
 
-    Refuses what is to come, or so long ago that no health clock runs any more; what is known
-    already may be said again, as a form does.
+    No more is known, and no more is needed. Refuses a time in the future, or so long ago that no
+    health deadline runs; the known time may be sent again, as a form does.
     """
     hour = time.replace(minute=0, second=0, microsecond=0)
     if hour != known:
@@ -370,4 +377,4 @@ def assault_to_the_hour(
 
 
 CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
-"""What is kept of a deadline, under the same names."""
+"""The attributes of a deadline that are stored, under the same names."""

@@ -1,4 +1,4 @@
-"""What this service has heard of a service of the directory: whom it takes."""
+"""Services of the directory, as far as this service knows which persons they accept."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,15 +9,13 @@ from chassis.errors import Conflict
 
 @dataclass(frozen=True)
 class Ages:
-    """Whom a service or a pathway takes by age, as far as it has stated a limit."""
+    """The ages that a service or a pathway accepts; None for a limit that it has not stated."""
 
     minimum: int | None = None
     maximum: int | None = None
 
     def takes(self, age_band: str) -> bool:
-        """Returns whether any age of the band is taken; of an unknown age nothing says that it is
-        not.
-        """
+        """Returns whether any age of the band is accepted; True for an unknown age."""
         if not age_band:
             return True
         youngest, _, oldest = age_band.removesuffix("+").partition("-")  # 12-17, or 60+
@@ -33,14 +31,15 @@ AGE_NOT_TAKEN = "age_not_taken"
 
 
 def check_age_taken(taken: bool, acknowledged: Collection[str]) -> None:
-    """Refuses what is for other ages than hers, until somebody says by name that it is known."""
+    """Refuses a service for other ages than the person's, unless that is acknowledged."""
     if not taken and AGE_NOT_TAKEN not in acknowledged:
         raise Conflict(AGE_NOT_TAKEN)
 
 
 class Attribute(Enum):
-    """What of the content describes her; in the order in which it is proposed to be made coarser,
-    where one does as well as the other.
+    """An attribute of the content that describes the person.
+
+    The order is that in which attributes are proposed to be left out, if several do equally well.
     """
 
     DEPARTMENT = "department"
@@ -51,14 +50,15 @@ class Attribute(Enum):
 
     @property
     def field(self) -> str:
-        """How the content calls it."""
+        """Returns the name of the field in the content."""
         return "gender_code" if self is Attribute.GENDER else self.value
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service as it may be asked: `uses` are the attributes it decides by; None: that was never
-    heard.
+    """A service as an enquiry sees it.
+
+    `uses` are the attributes that it decides by; None if they are not known.
     """
 
     id: str

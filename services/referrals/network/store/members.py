@@ -1,5 +1,7 @@
-"""What was heard of members and services: enough to check standing and to know whose a service is,
-also while the directory is away.
+"""Known facts about members and services.
+
+They are enough to check a member's standing and the owner of a service, even while the directory is
+away.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,8 +11,8 @@ from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.referrals.network.domain.service import ANY_AGES, Ages, Attribute, Service
 
-# For an organisation: to a member on probation no shelter but its own does. A service that has not
-# said whether it is one is what its member is.
+# Exists for an organisation: for a member on probation only its own shelters do. A service that has
+# not said whether it is a shelter counts as one if its member is one.
 _EXISTS = (
     "s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NOT coalesce(s.shelter,"
     " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER')))"
@@ -18,8 +20,9 @@ _EXISTS = (
 
 
 def view_of(caller: Caller) -> str:
-    """How much a caller sees by row-level security: as `coordinator` codes of the whole network, as
-    `member` what is the own organisation's.
+    """Returns how much a caller sees by row-level security.
+
+    `coordinator` sees codes of the whole network, `member` the rows of its own organisation.
     """
     return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
 
@@ -34,7 +37,10 @@ def note_member(
     organization_id: str = "",
     country: str = "",
 ) -> None:
-    """kind: organization, worker or key; `organization_id` is whose the worker is."""
+    """Saves a member; `kind` is organization, worker or key.
+
+    `organization_id` is the organisation of a worker.
+    """
     tx.execute(
         "INSERT INTO members (kind, id, active, status, type, organization_id, country)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id)"
@@ -56,8 +62,10 @@ def note_service(
     *,
     shelter: bool | None = None,
 ) -> None:
-    """A service of the directory, by what it decides whom it takes (None: that was not said), its
-    ages, the department where it helps, and whether it is a shelter (None: not said).
+    """Saves a service of the directory.
+
+    `uses` are the attributes that it decides by (None: not stated), `department` is where it helps,
+    `shelter` whether it is a shelter (None: not stated).
     """
     said = None if uses is None else [each.value for each in uses]
     tx.execute(
@@ -83,10 +91,10 @@ def note_service(
 
 
 def check_standing(tx: Transaction, caller: Caller) -> None:
-    """Refuses a caller whose organisation, worker account or key is known to be suspended, however
-    fresh the token.
+    """Refuses a caller whose organisation, worker account or key is known to be suspended.
 
-    What was not heard yet is not held against anyone: the token is a few seconds old at most.
+    That holds however fresh the token is. A suspension that is not known yet has no effect: the
+    token is a few seconds old at most.
     """
     row = tx.execute(
         "SELECT 1 FROM members WHERE id = ANY(%s) AND NOT active LIMIT 1",
@@ -97,7 +105,7 @@ def check_standing(tx: Transaction, caller: Caller) -> None:
 
 
 def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
-    """(status, type) of an organisation; empty words when it was not heard of."""
+    """Returns (status, type) of an organisation; "" for each if it is not known."""
     row = tx.execute(
         "SELECT status, type FROM members WHERE id = %s AND kind = 'organization'", (identifier,)
     ).fetchone()
@@ -105,7 +113,7 @@ def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
 
 
 def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
-    """In which country each of these organisations is, as far as it was heard."""
+    """Returns the countries of these organisations, as far as they are known."""
     rows = tx.execute(
         "SELECT id, country FROM members WHERE id = ANY(%s) AND kind = 'organization'",
         (list(identifiers),),
@@ -114,7 +122,7 @@ def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
 
 
 def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
-    """Those of these services that are known to be shelters."""
+    """Returns the services that are known to be shelters."""
     rows = tx.execute(
         "SELECT id FROM directory_services WHERE id = ANY(%s) AND shelter", (list(identifiers),)
     ).fetchall()
@@ -122,7 +130,7 @@ def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
 
 
 def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
-    """What kind of organisation each of these is, as far as it was heard."""
+    """Returns the types of these organisations, as far as they are known."""
     rows = tx.execute(
         "SELECT id, type FROM members WHERE id = ANY(%s) AND kind = 'organization'",
         (list(identifiers),),
@@ -131,7 +139,7 @@ def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
 
 
 def is_active(tx: Transaction, identifier: str) -> bool:
-    """Whether an organisation is known to be in good standing."""
+    """Returns whether an organisation is known to be in good standing."""
     return (
         tx.execute(
             "SELECT 1 FROM members WHERE id = %s AND kind = 'organization' AND active",
@@ -142,7 +150,7 @@ def is_active(tx: Transaction, identifier: str) -> bool:
 
 
 def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
-    """Whether an organisation is known to have this worker, and she to be at work."""
+    """Returns whether an organisation is known to have this worker, with an active account."""
     return (
         tx.execute(
             "SELECT 1 FROM members WHERE id = %s AND kind = 'worker' AND active"
@@ -154,15 +162,17 @@ def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
 
 
 def on_probation(tx: Transaction, organization_id: str) -> bool:
-    """Whether an organisation is on probation: no shelter exists for it, and nobody asks it
-    anything.
+    """Returns whether an organisation is on probation.
+
+    No shelter exists for it, and nobody asks it anything.
     """
     return organization(tx, organization_id)[0] == "PROBATION"
 
 
 def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | None:
-    """Whose a service is; None when it was not heard of, is no longer offered, or does not exist
-    for who would send somebody there.
+    """Returns the organisation of a service.
+
+    None if the service is not known, is no longer offered, or does not exist for the sender.
     """
     row = tx.execute(
         f"SELECT s.organization_id FROM directory_services s WHERE s.id = %(id)s AND {_EXISTS}",
@@ -172,7 +182,7 @@ def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | 
 
 
 def ages_of_service(tx: Transaction, service_id: str) -> Ages:
-    """Returns the ages that a service has stated, as far as they were heard."""
+    """Returns the ages that a service has stated, as far as they are known."""
     row = tx.execute(
         "SELECT minimum_age, maximum_age FROM directory_services WHERE id = %s", (service_id,)
     ).fetchone()
@@ -180,8 +190,9 @@ def ages_of_service(tx: Transaction, service_id: str) -> Ages:
 
 
 def department_of_service(tx: Transaction, service_id: str) -> str:
-    """Returns the department where a service helps; empty for the whole country, or as long as it
-    was not heard.
+    """Returns the department where a service helps, or "".
+
+    "" stands for the whole country, and for a service that is not known yet.
     """
     row = tx.execute(
         "SELECT department FROM directory_services WHERE id = %s", (service_id,)
@@ -192,8 +203,10 @@ def department_of_service(tx: Transaction, service_id: str) -> str:
 def services(
     tx: Transaction, identifiers: Sequence[str], asker_id: str
 ) -> list[tuple[Service, str, str]]:
-    """Those of these services that may be asked: they exist for the asker, and their member is
-    approved. Each with the type of that member and the department where it helps.
+    """Returns the services that may be asked.
+
+    They exist for the asking organisation, and their member is approved. Each has the type of that
+    member and the department where it helps.
     """
     rows = tx.execute(
         "SELECT s.id, s.organization_id, s.uses, s.department, m.type FROM directory_services s"

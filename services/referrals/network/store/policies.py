@@ -8,7 +8,7 @@ from services.referrals.network.domain.deadline import DeadlineKind, Policy, Urg
 
 
 def newest(tx: Transaction) -> int:
-    """The number of the last version that was published; 0 when none was."""
+    """Returns the number of the last published version; 0 if there is none."""
     row = tx.execute(
         "SELECT coalesce(max(version), 0) AS version FROM deadline_policies"
     ).fetchone()
@@ -17,7 +17,7 @@ def newest(tx: Transaction) -> int:
 
 
 def get(tx: Transaction, version: int) -> Policy | None:
-    """One version; None when there is none."""
+    """Returns one version; None if it does not exist."""
     row = tx.execute(
         "SELECT version, spans FROM deadline_policies WHERE version = %s", (version,)
     ).fetchone()
@@ -32,7 +32,7 @@ def get(tx: Transaction, version: int) -> Policy | None:
 
 
 def add(tx: Transaction, policy: Policy, worker_id: str, now: datetime) -> None:
-    """Keeps a version for good."""
+    """Saves a version, which never changes."""
     spans = [
         [
             urgency.value if urgency else "",

@@ -1,5 +1,6 @@
-"""Working days by country, from the `holidays` library; offices are taken to be closed on Saturdays
-and Sundays.
+"""Working days by country, from the `holidays` library.
+
+Offices are assumed to be closed on Saturdays and Sundays.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,9 @@ def _first(_: int) -> Policy:
 
 
 class CountryCalendar:
-    """The calendar of one country under the network's policy; an unknown country has weekends
-    only.
+    """The calendar of one country under the network's policy.
+
+    An unknown country has weekends only.
     """
 
     def __init__(self, country: str, policy_of: Callable[[int], Policy] = _first) -> None:
@@ -23,10 +25,10 @@ class CountryCalendar:
         self._policy_of = policy_of
 
     def is_working_day(self, moment: datetime) -> bool:
-        """Whether offices are open there on the day of this moment."""
+        """Returns whether offices are open on the local day of this moment."""
         day = day_at(moment, self._country)
         return day.weekday() < 5 and not is_public_holiday(self._country, day)
 
     def policy(self, version: int = 0) -> Policy:
-        """One version; 0: the newest."""
+        """Returns one version of the policy; 0 is the newest."""
         return self._policy_of(version)

@@ -1,6 +1,4 @@
-"""The watch: fires the clocks of referrals and enquiries as their levels are reached, also those
-reached while nobody was running.
-"""
+"""Fires deadlines when they reach their levels, including levels reached while no process ran."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,33 +16,38 @@ from chassis.tokens import SYSTEM
 from services.referrals.network.domain.deadline import DeadlineKind
 
 _BATCH = 50
-_LIMIT = 10.0  # seconds for a batch, and for one that is alone
-_GRACE = 0.1  # seconds before its end at which the database may cut off what takes too long
-_LONGEST_WAIT = 1.0  # seconds; behind LISTEN, so that a change of the machine's time is noticed too
-# a due row that a caller holds just now is asked for again, but not in a tight loop
+_LIMIT = 10.0  # seconds for a batch, and for a single row
+_GRACE = 0.1  # seconds before the limit at which the database may cut off what takes too long
+# seconds; a fallback to LISTEN, which also notices a change of the machine's clock
+_LONGEST_WAIT = 1.0
+# a due row that another transaction has locked is read again, but not in a tight loop
 _SHORTEST_WAIT = 0.05
 
 
 PUT_ASIDE = timedelta(minutes=1)
-"""When what could not be fired is looked at again: soon after it is mended, and rarely enough to
-cost nothing.
+"""The time until a failed deadline is tried again.
+
+A repaired deadline is then fired soon, and the tries are too rare to cost anything.
 """
 
 
 PUT_ASIDE_LATE = timedelta(minutes=10)
-"""The same for what took all the time that there is: each try costs the others that time."""
+"""The time until a deadline is tried again that took all of the available time.
+
+Each try costs the other deadlines that time.
+"""
 
 
 class Fired(Protocol):
-    """What a clock did."""
+    """The result of a fired deadline."""
 
     @property
     def verb(self) -> str:
-        """What became true."""
+        """Returns the verb of the event."""
 
     @property
     def clock(self) -> DeadlineKind | None:
-        """Which clock."""
+        """Returns the kind of the deadline."""
 
 
 AnyFired = TypeVar("AnyFired", bound=Fired)
@@ -53,23 +56,23 @@ Held = TypeVar("Held")
 
 @dataclass(frozen=True)
 class ClockFired:
-    """What the one clock of something did."""
+    """The result of the only deadline of a thing."""
 
     verb: str
     clock: DeadlineKind | None
 
 
 class Watched(Protocol):
-    """What has clocks."""
+    """A kind of thing that has deadlines."""
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
-        """Notes what is reached, claims its rows, returns the events."""
+        """Records reached levels on rows that it locks; returns the events."""
 
 
 class Alone(Exception):
-    """The connection was lost, or the time was up, while the clocks of one thing alone were fired.
+    """Raised if the connection or the time was lost while a single row was fired.
 
-    It can be put aside in another transaction.
+    The row can be postponed in another transaction.
     """
 
     def __init__(self, identifier: str, loop: str, called: str, put_aside: "PutAside") -> None:
@@ -82,7 +85,7 @@ class Alone(Exception):
         )
 
     def put_aside(self, tx: Transaction, now: datetime, until: datetime) -> None:
-        """Has it wait until a moment, and logs that."""
+        """Postpones the row, and logs that."""
         self._put_aside(tx, self._identifier, now, until)
         metrics.ROWS_PUT_ASIDE.labels(self._loop).inc()
         log.get().error("clocks_put_aside", **{self._called: self._identifier}, fault="late")
@@ -100,13 +103,14 @@ def fire_each(
     fire: Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]],
     put_aside: PutAside,
 ) -> list[AnyFired]:
-    """Fires the clocks of each; returns the events, which are on the trail.
+    """Fires the deadlines of each row; returns the events, which are on the trail.
 
-    `fire` tells those of each identifier; `called` is what the log calls an identifier.
+    `fire` returns the events of each identifier; `called` is the name of the identifier in the log.
 
-    All in one savepoint; where one can't be read or kept each half has its own, until that one is
-    alone: it is put aside (identifier, now, until) and holds up no other. Raises Alone where the
-    connection is lost meanwhile: then nothing more can be done in this transaction.
+    All rows are fired in one savepoint. If a row can't be read or saved, each half gets its own
+    savepoint, and so on until that row is alone: `put_aside` (identifier, now, until) postpones it,
+    so that it delays no other. Raises Alone if the connection is lost meanwhile: then this
+    transaction can do nothing more.
     """
 
     def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
@@ -117,7 +121,7 @@ def fire_each(
             if len(chosen) > 1:
                 raise
             raise Alone(chosen[0], loop, called, put_aside) from error
-        except Exception as error:  # whatever it is, the others' clocks must go on
+        except Exception as error:  # whatever fails, the other deadlines must go on
             if half := len(chosen) // 2:
                 return attempt(chosen[:half]) + attempt(chosen[half:])
             metrics.ROWS_PUT_ASIDE.labels(loop).inc()
@@ -144,7 +148,7 @@ def fire_each(
 def singly(
     fire: Callable[[str], list[AnyFired]],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
-    """For `fire_each`, of what is read and written one by one."""
+    """Returns a `fire` for `fire_each` that fires one row after the other."""
     return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
 
 
@@ -154,8 +158,9 @@ def with_one_clock(
     act: Callable[[Held], str],
     keep: Callable[[Held, str], None],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[ClockFired]]]]:
-    """For `fire_each`, of what has one clock: it is held, fired (`act` returns what it says, or
-    nothing), and kept with what it says.
+    """Returns a `fire` for `fire_each`, for things with one deadline.
+
+    Each is locked, fired (`act` returns the verb of the event, or ""), and saved with the verb.
     """
 
     def fire(identifier: str) -> list[ClockFired]:
@@ -169,7 +174,10 @@ def with_one_clock(
 
 
 class DeadlineScheduler:
-    """Several processes share the work by claiming rows."""
+    """Watches the deadlines of one kind of thing.
+
+    Several processes share the work by locking rows.
+    """
 
     def __init__(
         self,
@@ -186,13 +194,13 @@ class DeadlineScheduler:
         self._name = name
 
     def loop(self) -> Loop:
-        """Until stopped; a database that went away is waited for."""
+        """Returns the loop that watches; it waits for a database that is away."""
         return Loop(self._name, self._work, waits_for=LOST)
 
     def fire(self, going_on: Callable[[], bool] = lambda: True) -> int:
-        """Tells every level that is reached by now; returns how many.
+        """Fires every level reached by now; returns how many.
 
-        A batch that takes too long is told one by one.
+        A batch that takes too long is fired row by row.
         """
         told, singles = 0, 0
         while going_on():
@@ -213,10 +221,10 @@ class DeadlineScheduler:
         return told
 
     def _fire_some(self, limit: int) -> Sequence[Fired]:
-        """One transaction.
+        """Fires some rows in one transaction.
 
-        Raises Alone where what is alone takes all the time while the database answers; else it is
-        the database that is late.
+        Raises Alone if a single row takes all the time while the database answers; otherwise the
+        database is late.
         """
         began = time.monotonic()
         try:

@@ -1,6 +1,4 @@
-"""The network's deadlines: the versions that a coordinator published, and the calendars that go by
-them.
-"""
+"""The deadlines of the network: published versions, and the calendars that use them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,7 +21,7 @@ from services.referrals.network.usecases.calendar import CountryCalendar
 
 
 class Policies:
-    """What is published never changes, so it is read once in a process.
+    """The published policies, each read once in a process, since it never changes.
 
     Every method runs in the transaction `tx`.
     """
@@ -32,19 +30,20 @@ class Policies:
         self._read = {FIRST_POLICY.version: FIRST_POLICY}
 
     def calendar(self, tx: Transaction, country: str, department: str) -> Calendar:
-        """The working days where somebody is, Nicaragua's when it isn't known, and the network's
-        deadlines.
+        """Returns the working days at a place, and the network's deadlines.
+
+        An unknown place has the working days of Nicaragua.
         """
-        # asked for the due time and again for the number, which must be of one version
+        # read for the due time and again for the number, which must be of one version
         policy_of = cache(partial(self.by_clock, tx))
         return CountryCalendar(country or department[:2] or "NI", policy_of)
 
     def newest(self, tx: Transaction) -> Policy:
-        """The version by which clocks begin."""
+        """Returns the version for new deadlines."""
         return self.get(tx, policies.newest(tx) or FIRST_POLICY.version)
 
     def get(self, tx: Transaction, version: int) -> Policy:
-        """One version. NotFound when there is none."""
+        """Returns one version; raises NotFound if there is none."""
         if version not in self._read:
             policy = policies.get(tx, version)
             if policy is None:
@@ -53,9 +52,9 @@ class Policies:
         return self._read[version]
 
     def by_clock(self, tx: Transaction, version: int) -> Policy:
-        """The version that a clock names; 0 is the newest.
+        """Returns the version that a deadline names; 0 is the newest.
 
-        One that vanished is replaced by the newest, and operations are told: a clock without a
+        A missing version is replaced by the newest and reported to operations: a deadline without a
         policy would never be due.
         """
         if version:
@@ -74,11 +73,10 @@ class Policies:
         version: int,
         spans: Mapping[Key, Span],
     ) -> Policy:
-        """The next version, which must be the one that is named: of two that are written at once
-        the second is refused.
+        """Publishes the next version, which the request must name.
 
-        `spans` may also say what follows from these, as it was read from the version before or as
-        it will be.
+        Of two that are written at the same time, the second is refused as Stale. `spans` may
+        include derived spans, as they follow from the version before or from this one.
         """
         take_turn(tx, "deadline_policies")
         newest = self.newest(tx)

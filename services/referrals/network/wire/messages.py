@@ -13,7 +13,10 @@ CLOCKS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind)
 
 
 def clock_message(clock: Deadline) -> referrals_pb2.Clock:
-    """A paused clock shows as stopped since its pause: nobody is late by it now."""
+    """Returns a deadline as a message.
+
+    A paused deadline shows as stopped since its pause: nobody is late by it now.
+    """
     return referrals_pb2.Clock(
         kind=CLOCKS.number(clock.kind),
         start_time=timestamp(clock.start_time),

@@ -1,5 +1,6 @@
-"""Openings that somebody should look at: what is unusual, by whom, and on which day, as the auditor
-reviews it. No proof of anything.
+"""Anomalies: unusual accesses of a worker on a day, for an auditor to review.
+
+An anomaly proves nothing.
 """
 
 from collections.abc import Iterable
@@ -10,13 +11,17 @@ from enum import Enum
 from chassis.errors import Conflict, Stale
 
 OUTSIDE = 20
-"""Persons of others' files in a day: more than the whole network receives in one."""
+"""Persons of other organisations' files in a day: more than the whole network receives in one."""
 ACROSS = 5
-"""Organisations whose files one worker opens in a day: who receives from that many has a desk, and
-not one worker.
+"""Organisations whose files one worker opens in a day.
+
+An organisation that receives from that many has a desk, and not only one worker.
 """
 NIGHT = range(22, 29)
-"""Hours of the day that begins at five in the morning, so that a night belongs to one day."""
+"""The hours of the night, in a day that begins at five in the morning.
+
+So a night belongs to one day.
+"""
 DUTY_NIGHTS, DUTY_DAYS = 2, 14
 DUTY = (
     "create_contact",
@@ -29,12 +34,12 @@ DUTY = (
     "answer_referral",
     "start_referral",
 )
-"""Acts of somebody on duty: at the line, or for who comes at night."""
+"""Acts of a worker on duty: on the line, or for people who come at night."""
 _MORNING = timedelta(hours=5)
 
 
 class AnomalyKind(Enum):
-    """What is unusual."""
+    """The kind of an anomaly."""
 
     OUTSIDE_FILES = "outside_files"
     ACROSS_ORGANIZATIONS = "across_organizations"
@@ -44,9 +49,9 @@ class AnomalyKind(Enum):
 
 @dataclass(frozen=True)
 class Opening:
-    """A look at a person or contact; `organization_id` is whose file it is, empty for a contact.
+    """An access to a person or contact; `organization_id` is that of the file, "" for a contact.
 
-    Refused: by the quota.
+    `refused`: by the quota.
     """
 
     object_id: str
@@ -57,8 +62,9 @@ class Opening:
 
 @dataclass
 class Anomaly:
-    """Something unusual of one worker, or key, on one day; told once, however often it happens
-    again that day.
+    """An anomaly of one worker, or key, on one day.
+
+    It is published once, however often it happens again that day.
     """
 
     id: str
@@ -74,7 +80,7 @@ class Anomaly:
     review_code: str = ""
 
     def review(self, worker_id: str, code: str, version: int, now: datetime) -> None:
-        """An auditor says what it was: once."""
+        """Records the review by an auditor: once."""
         if self.version != version:
             raise Stale
         if self.review_time is not None:
@@ -84,24 +90,25 @@ class Anomaly:
 
 
 def day_of(time: datetime, zone: tzinfo) -> date:
-    """The day to which a moment belongs somewhere: it begins at five in the morning."""
+    """Returns the local day of a time; a day begins at five in the morning."""
     return _local(time, zone).date()
 
 
 def span_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
-    """From when until when that day is."""
+    """Returns the start and the end of that day."""
     start = datetime(day.year, day.month, day.day, tzinfo=zone) + _MORNING
     return start, start + timedelta(days=1)
 
 
 def is_night(time: datetime, zone: tzinfo) -> bool:
-    """Whether people sleep there."""
+    """Returns whether the time is in the local night."""
     return _local(time, zone).hour + 5 in NIGHT
 
 
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
-    """Whether whoever did this is usually there at night: tonight, or in two nights of the last
-    fourteen days.
+    """Returns whether the worker who did these acts is usually on duty at night.
+
+    That is so with an act tonight, or in two nights of the last fourteen days.
     """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
@@ -110,7 +117,7 @@ def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
 def unusual(
     openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool
 ) -> dict[AnomalyKind, int]:
-    """What is unusual in a worker's openings of one day, each with its count."""
+    """Returns the anomalies in the accesses of a worker on one day, each with its count."""
     looked = [opening for opening in openings if not opening.refused]
     others = {
         opening.object_id: opening.organization_id

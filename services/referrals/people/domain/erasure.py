@@ -1,4 +1,4 @@
-"""Erasure of a file: one person proposes it, another confirms it, and what is kept is the proof."""
+"""Erasures of files: one person proposes, a second person confirms, and a proof is kept."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -7,14 +7,15 @@ from chassis.errors import Conflict
 from chassis.second import Second, check_second
 
 PROPOSED_FOR = timedelta(days=7)
-"""So long a proposal can be confirmed: a second person agrees with what is so now, not with what
-somebody thought a year ago.
+"""The time in which a proposal can be confirmed.
+
+A second person must agree with the present situation, not with an opinion of a year ago.
 """
 
 
 @dataclass(frozen=True)
 class Destroyed:
-    """How much was destroyed, or ended by it."""
+    """The numbers of items that an erasure destroyed or ended."""
 
     sealed_parts: int = 0
     notes: int = 0
@@ -26,7 +27,10 @@ class Destroyed:
 
 @dataclass
 class Erasure:
-    """One a file, with ids and times only: it outlives what it is about."""
+    """The erasure of a file, one for each file.
+
+    It has ids and times only, since it outlives the file.
+    """
 
     id: str
     person_id: str
@@ -36,27 +40,27 @@ class Erasure:
     version: int = 1
     confirmed_by_worker_id: str = ""
     erase_time: datetime | None = None
-    witness_time: datetime | None = None  # when it was heard back from outside of the database
+    witness_time: datetime | None = None  # when it was received back from outside the database
     destroyed: Destroyed = field(default_factory=Destroyed)
 
     @property
     def confirm_until(self) -> datetime:
-        """Until when a second person can confirm it."""
+        """Returns until when a second person can confirm the erasure."""
         return self.propose_time + PROPOSED_FOR
 
     def waits(self, now: datetime) -> bool:
-        """Whether a second person can still confirm it."""
+        """Returns whether a second person can still confirm the erasure."""
         return self.erase_time is None and now < self.confirm_until
 
     def propose_again(self, worker_id: str, now: datetime) -> None:
-        """A newer proposal takes the place of this one."""
+        """Replaces this proposal by a newer one. Raises Conflict if the file is erased."""
         if self.erase_time is not None:
             raise Conflict("person_erased")
         self.proposed_by_worker_id, self.propose_time = worker_id, now
         self.version += 1
 
     def confirm(self, second: Second, now: datetime) -> None:
-        """A second person agrees: from now on it is done."""
+        """Records that a second person confirms; from then on the erasure is done."""
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposed_by_worker_id, self.propose_time)

@@ -1,5 +1,7 @@
-"""Who looked, as a person hears it: by day, kind of organisation and reason; neither which
-organisation nor who.
+"""Accesses in the form in which a person learns of them.
+
+They are counted by day, kind of organisation and reason; they name neither the organisation nor the
+worker.
 """
 
 from collections import Counter
@@ -15,11 +17,11 @@ _GROUPS = [group.value for group in FieldGroup]
 
 @dataclass(frozen=True)
 class Reading:
-    """What one kind of organisation read on one day for one reason."""
+    """The accesses of one kind of organisation on one day for one reason."""
 
     day: date
     organization_type: str
-    need_group_code: str  # empty: to go on with her call, or with her file
+    need_group_code: str  # empty: to continue with the person's call or file
     field_groups: tuple[str, ...]
     allowed: bool
     count: int = 0
@@ -28,8 +30,9 @@ class Reading:
 def told_plainly(
     rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo
 ) -> list[Reading]:
-    """Rows of the trail, newest first; `types`: of the organisations; `zone`: in which she counts
-    days.
+    """Returns rows of the trail as accesses counted by day, newest first.
+
+    `types` are the types of the organisations, `zone` is the time zone of the person's days.
     """
     counted = Counter(
         Reading(

@@ -1,4 +1,4 @@
-"""What is unusual in the trail: looking it through, and what was found."""
+"""Anomalies: searching the trail, and the results."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -11,16 +11,16 @@ from services.referrals.files.domain.openings import READING
 from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
 from services.referrals.people.wire.facts import anomaly_fact
 
-_ROWS = 5_000  # of the trail, looked through in one transaction
+_ROWS = 5_000  # rows of the trail that one transaction searches
 _READING = ", ".join(f"'{action}'" for action in READING)
 _DUTY = ", ".join(f"'{action}'" for action in DUTY)
 
 
 def take(tx: Transaction) -> tuple[int, int]:
-    """After which row of the trail, and until which, this transaction looks it through; one at a
-    time does.
+    """Returns the rows of the trail that this transaction searches, as (after, until).
 
-    The trail is a chain: whoever reads a row of it has all rows before.
+    One transaction searches at a time. The trail is a chain: a transaction that reads a row of it
+    has all rows before.
     """
     row = tx.execute("SELECT sequence FROM anomalies_looked FOR UPDATE").fetchone()
     assert row is not None, "the migration writes the only row"
@@ -34,8 +34,10 @@ def take(tx: Transaction) -> tuple[int, int]:
 
 
 def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:
-    """Which worker or key (kind, id, organisation) looked at something in these rows of the trail,
-    or was refused by the quota, and when.
+    """Returns the workers and keys that had accesses in these rows of the trail.
+
+    Accesses that the quota refused are included. Each has kind, id, organisation, and first and
+    last time.
     """
     return tx.execute(
         "SELECT actor_kind, actor_id, organization_id, min(time) AS first, max(time) AS last"
@@ -48,7 +50,7 @@ def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:
 
 
 def openings(tx: Transaction, worker_id: str, start: datetime, end: datetime) -> list[Opening]:
-    """What a worker looked at in this time, to the hour."""
+    """Returns the accesses of a worker in this time, to the hour."""
     rows = tx.execute(
         "SELECT DISTINCT a.object_id, date_trunc('hour', a.time) AS time,"
         " coalesce(p.organization_id, '') AS organization_id FROM audit a LEFT JOIN people p"
@@ -60,7 +62,7 @@ def openings(tx: Transaction, worker_id: str, start: datetime, end: datetime) ->
 
 
 def refused_by_quota(tx: Transaction, worker_id: str, after: int, until: int) -> list[Opening]:
-    """What she was refused in these rows of the trail because it was one too many."""
+    """Returns the accesses in these rows of the trail that the quota refused to a worker."""
     rows = tx.execute(
         "SELECT object_id, time FROM audit WHERE sequence > %s AND sequence <= %s AND actor_id = %s"
         " AND reason = 'opening_quota'",
@@ -72,7 +74,7 @@ def refused_by_quota(tx: Transaction, worker_id: str, after: int, until: int) ->
 def acts_of_duty(
     tx: Transaction, worker_id: str, since: datetime, until: datetime
 ) -> list[datetime]:
-    """When she did something that somebody on duty does."""
+    """Returns the times of a worker's acts on duty."""
     rows = tx.execute(
         "SELECT time FROM audit WHERE actor_id = %s AND time >= %s AND time < %s AND allowed"
         f" AND action IN ({_DUTY})",
@@ -82,8 +84,10 @@ def acts_of_duty(
 
 
 def note(tx: Transaction, anomaly: Anomaly) -> None:
-    """Keeps it and tells it; one that is known is only counted on: refusals are those of new rows,
-    all else is of the whole day.
+    """Saves an anomaly, and publishes it if it is new.
+
+    A known anomaly is only counted on: refusals are added, since they are of new rows; other counts
+    are of the whole day.
     """
     row = tx.execute(
         "INSERT INTO anomalies AS known (id, kind, worker_id, organization_id, day, count,"
@@ -101,7 +105,7 @@ def note(tx: Transaction, anomaly: Anomaly) -> None:
 
 
 def get(tx: Transaction, identifier: str) -> Anomaly:
-    """One, for this transaction to change; NotFound outside the scope."""
+    """Returns one anomaly, locked; raises NotFound outside the scope."""
     row = tx.execute("SELECT * FROM anomalies WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -109,7 +113,7 @@ def get(tx: Transaction, identifier: str) -> Anomaly:
 
 
 def keep_review(tx: Transaction, anomaly: Anomaly) -> None:
-    """What it was."""
+    """Saves the review of an anomaly."""
     tx.execute(
         "UPDATE anomalies SET version = %(version)s, review_time = %(review_time)s,"
         " reviewed_by_worker_id = %(reviewed_by_worker_id)s,"
@@ -121,7 +125,10 @@ def keep_review(tx: Transaction, anomaly: Anomaly) -> None:
 def page(
     tx: Transaction, limit: int, after: Position | None, *, waiting: bool
 ) -> tuple[list[Anomaly], Position | None]:
-    """Newest first; `waiting`: those that nobody has reviewed."""
+    """Returns a page, newest first, and where the next page begins.
+
+    `waiting` selects anomalies without a review.
+    """
     time, identifier = after or ("infinity", "")
     rows = tx.execute(
         "SELECT *, create_time::text AS key FROM anomalies WHERE (review_time IS NULL OR NOT %s)"

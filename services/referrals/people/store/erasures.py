@@ -1,4 +1,4 @@
-"""Erasures: proposals, proofs, and the destroying itself."""
+"""Erasures: proposals, proofs, and the destruction of data."""
 
 from collections.abc import Collection
 from dataclasses import asdict, fields
@@ -27,14 +27,14 @@ _KEEP = (
 
 
 def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
-    """Writes a new version with its fact: proposed or done."""
+    """Saves a new version with its fact; `verb` is proposed or done."""
     if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
         raise Stale
     outbox.keep(tx, [erasure_fact(erasure, verb)])
 
 
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:
-    """That of a file, in the scope; None when nobody proposed one."""
+    """Returns the erasure of a file in the scope; None if nobody proposed one."""
     row = tx.execute(
         "SELECT * FROM erasures WHERE person_id = %s" + (" FOR UPDATE" if for_update else ""),
         (person_id,),
@@ -45,8 +45,9 @@ def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> E
 def proposed(
     tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
 ) -> tuple[list[Erasure], Position | None]:
-    """Those of an organisation that were proposed since then and not confirmed, oldest first, and
-    where the next page goes on.
+    """Returns the open proposals of an organisation since then, oldest first.
+
+    The second value is where the next page begins.
     """
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
@@ -62,7 +63,7 @@ def proposed(
 
 
 def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:
-    """Erasures that were done, without the known ones; at most 500, oldest first."""
+    """Returns the completed erasures other than the known ones; at most 500, oldest first."""
     rows = tx.execute(
         "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s)"
         " ORDER BY erase_time LIMIT 500",
@@ -72,7 +73,7 @@ def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:
 
 
 def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -> None:
-    """Notes that these erasures were heard back from the topic."""
+    """Stores that these erasures were received back from the topic."""
     tx.execute(
         "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL"
         " AND witness_time IS NULL",
@@ -81,8 +82,9 @@ def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -
 
 
 def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
-    """Those of these files that this store knows of no erasure of: a copy brought them back, or has
-    not even the proof.
+    """Returns the files without an erasure in this store.
+
+    A restored copy has brought them back, or does not even have the proof.
     """
     rows = tx.execute(
         "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures"
@@ -93,18 +95,18 @@ def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
 
 
 def note_first_store(tx: Transaction) -> None:
-    """Notes which store is the first one: a copy of it, restored, has to catch up."""
+    """Stores which store is the first one: a copy of it that is restored has to catch up."""
     tx.execute("UPDATE erasure_store SET store = %s WHERE store = ''", (outbox.store(tx),))
 
 
 def is_caught_up(tx: Transaction) -> bool:
-    """Whether all erasures that are known outside were applied to this store."""
+    """Returns whether all erasures that are known outside were applied to this store."""
     row = tx.execute(f"SELECT {CAUGHT_UP} AS caught_up").fetchone()
     return bool(row and row["caught_up"])
 
 
 def caught_up(tx: Transaction) -> None:
-    """Notes that all erasures that are known outside were applied to this store."""
+    """Stores that all erasures that are known outside were applied to this store."""
     tx.execute(
         "UPDATE erasure_store SET store = %(store)s WHERE store <> %(store)s",
         {"store": outbox.store(tx)},
@@ -112,10 +114,10 @@ def caught_up(tx: Transaction) -> None:
 
 
 def destroy(tx: Transaction, her: Her, now: datetime) -> Destroyed:
-    """Destroys her key and what was sealed with it, and blanks what is known of her as the list of
-    it says. In the scope of the whole service.
+    """Destroys a person's key and the data sealed with it, and blanks her rows by the list.
 
-    Where somebody destroys her key by hand, plans and marks of her name go by triggers.
+    Needs the scope of the whole service. If somebody destroys her key by hand, triggers delete
+    plans and the marks of her name.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL"

@@ -1,9 +1,9 @@
-"""The list of what is kept of one person: in which rows, what an erasure makes of each column, and
-which rows still do something for her.
+"""The list of all rows about one person, and what an erasure does to each column.
 
-Erasing goes by this list. A table or column that is tied to her and not on it fails a test
-(tests/referrals/test_hers.py), which also walks it after a withdrawal and after an erasure. The
-order is that of erasing: a row goes before the row by which it is found.
+It also says which rows still have an effect for her. Erasing follows this list. A table or column
+about a person that is missing in it fails a test (tests/referrals/test_hers.py), which also checks
+the list after a withdrawal and after an erasure. The order is that of erasing: a row comes before
+the row by which it is found.
 """
 
 from collections.abc import Mapping
@@ -17,24 +17,24 @@ from services.referrals.referrals.store.enquiries import _ENQUIRY, _PERSON, COPI
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one table.
+    """The rows of one table.
 
     `erased`: column → its value after an erasure; None: the rows are deleted. `kept`: the columns
     that stay.
     """
 
     table: str
-    hers: str  # the condition, on the fields of Her
+    hers: str  # the condition for a person's rows, on the fields of Her
     erased: Mapping[str, str] | None = field(default_factory=dict)
     kept: str = ""
-    # the condition of a row that still does something for her; empty: none ever does
+    # the condition for a row that still has an effect for her; empty: none ever has
     live: str = ""
 
 
 _REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {_PERSON})"
 _PLAN = f"plan_id IN (SELECT id FROM plans WHERE {_PERSON})"
 _COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
-_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # whom or where she named as unsafe
+_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # with whom or where she is not safe
 _LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _CLOCK = " ".join(
@@ -60,7 +60,7 @@ PARTS = (
         {
             **_COARSE,
             **_LISTS,
-            # needs that nobody could meet are counted by it
+            # unmet needs are counted by department
             "department": "CASE WHEN state = 'exhausted' THEN department ELSE '' END",
             "left_out": "'{}'",
             **_UNSAFE,
@@ -74,8 +74,8 @@ PARTS = (
         live=WAITS,
     ),
     Part("contact_notes", "contact_id = ANY(%(contacts)s)", None),
-    # Who holds the slip can't ask after her any more, unless the same call was about somebody else
-    # too.
+    # The holder of the reference slip can't ask about her any more, unless the same call was also
+    # about somebody else.
     Part("contact_references", "contact_id = ANY(%(alone)s)", None),
     Part(
         "callbacks",
@@ -90,10 +90,11 @@ PARTS = (
     Part("plans", _PERSON, None, live="close_time IS NULL"),
     Part("person_names", _PERSON, None),
     Part("person_sealed", _PERSON, None),
-    # whatever was sealed with it opens no more
+    # makes everything that was sealed with the key unreadable
     Part("person_keys", _PERSON, {"wrapped": "NULL"}, kept="person_id"),
     Part(
-        "emergencies",  # who opened her without a consent; the note is sealed with her key
+        # the worker who opened her data without a consent; the note is sealed with her key
+        "emergencies",
         _PERSON,
         kept="id person_id referral_id organization_id worker_id file_organization_id reason_code"
         " note create_time end_time review_due_time version"
@@ -101,12 +102,12 @@ PARTS = (
         live="NOT ended",
     ),
     Part(
-        "receipt_grounds",  # of the same proof
+        "receipt_grounds",  # part of the proof in receipts
         f"receipt_id IN (SELECT id FROM receipts WHERE {_PERSON})",
         kept="receipt_id adult_ground_code giver_ground_code",
     ),
     Part(
-        "receipts",  # the proof of what was allowed; signed as a whole
+        "receipts",  # the proof of her consents; signed as a whole
         _PERSON,
         kept="id person_id organization_id recipient_organization_id version field_groups"
         " purpose_codes until_time giver_code manner_code in_private"
@@ -116,8 +117,7 @@ PARTS = (
         live="withdraw_time IS NULL",
     ),
     Part(
-        # the history, which nobody can change; its notes, and how she arrives, are sealed with her
-        # key
+        # the history, which nobody can change; notes and arrival are sealed with her key
         "referral_events",
         _REFERRAL,
         kept="referral_id version verb from_state to_state time actor_kind actor_id organization_id"
@@ -194,15 +194,15 @@ PARTS = (
             "safe_contact_channel": "''",
             "message_may_be_left": "false",
         },
-        # Country, department and where she had been taken to stay: figures that were or will be
-        # published are counted by them. Nobody is answered with them.
+        # Country, department and country of exploitation stay: past and future published figures
+        # are counted by them. They appear in no answer.
         kept=(
             "id organization_id version country department exploitation_country create_time"
             " update_time names_form"
         ),
     ),
     Part(
-        "erasures",  # the proof of it
+        "erasures",  # the proof of the erasure
         _PERSON,
         kept="id person_id organization_id version proposed_by_worker_id propose_time"
         " confirmed_by_worker_id erase_time witness_time sealed_parts notes"
@@ -212,9 +212,9 @@ PARTS = (
 
 
 def erase(tx: Transaction, her: Her) -> dict[str, int]:
-    """Deletes and blanks all that the list says; returns how many rows of each table there were.
+    """Deletes and blanks the rows of the list; returns the number of deleted rows by table.
 
-    In the scope of the whole service.
+    Needs the scope of the whole service.
     """
     counts: dict[str, int] = {}
     for part in PARTS:

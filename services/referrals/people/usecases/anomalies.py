@@ -1,4 +1,4 @@
-"""Looks the trail through for what is unusual."""
+"""Searches the trail for anomalies."""
 
 from datetime import timedelta
 
@@ -19,12 +19,14 @@ from services.referrals.people.domain.anomaly import (
 )
 from services.referrals.people.store import anomalies
 
-_PAUSE = 5.0  # seconds between two looks: the auditor hears within a minute
+_PAUSE = 5.0  # seconds between two rounds: the auditor is notified within a minute
 
 
 class Anomalies:
-    """Derived from the trail after the fact, so that what was refused is seen too; several
-    processes take turns.
+    """The search for anomalies.
+
+    It reads the trail afterwards, so that refused accesses are included. Several processes take
+    turns.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -32,11 +34,11 @@ class Anomalies:
         self._clock = clock
 
     def loop(self) -> Loop:
-        """Until stopped; a database that went away is waited for."""
+        """Returns the loop that searches; it waits for a database that is away."""
         return Loop("anomalies", self._work, waits_for=LOST)
 
     def look(self) -> None:
-        """Looks through all that is new on the trail."""
+        """Searches all new rows of the trail."""
         more = True
         while more:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
@@ -46,7 +48,7 @@ class Anomalies:
             more = until > after
 
     def _judge(self, tx: Transaction, who: Row, after: int, until: int) -> None:
-        """The days that these rows are of, each as a whole."""
+        """Judges the days of these rows, each as a whole."""
         own, worker = who["organization_id"], who["actor_id"]
         zone = zone_of(members.countries(tx, [own]).get(own, ""))
         refused = anomalies.refused_by_quota(tx, worker, after, until)

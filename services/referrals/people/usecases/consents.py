@@ -1,4 +1,4 @@
-"""Consents: receipts, a second person's yes, and taking them back."""
+"""Consents, as rpcs: receipts, confirmation by a second person, and withdrawal."""
 
 from datetime import datetime
 
@@ -35,7 +35,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class Consents:
-    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
+    """The rpcs of consents, each by its name; methods that take `tx` are for other use cases."""
 
     def __init__(
         self, files: Files, lives: Lives, receipts: Receipts, plans: Plans, pages: PageTokens
@@ -47,8 +47,9 @@ class Consents:
         self._pages = pages
 
     def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
-        """Records a consent, for 90 days unless said otherwise, or for 72 hours if somebody else
-        gives it for an adult.
+        """Records a consent, for 90 days by default.
+
+        If somebody else gives it for an adult, the default is 72 hours.
         """
         tx, caller, now, message = call.tx, call.caller, call.clock.now(), request.receipt
         until = moment(message, "until_time", "receipt.until_time")
@@ -76,14 +77,15 @@ class Consents:
         return receipt_message(receipt, now)
 
     def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
-        """A second person of the file's organisation agrees to what was decided for a child, or
-        given for an adult.
+        """Confirms a receipt by a second person of the file's organisation.
+
+        It was decided for a child, or given for an adult.
         """
         now, receipt = call.clock.now(), self._held(call.tx, object_id(request.id))
         if receipt.organization_id != call.caller.organization_id:
             raise NotFound
         if receipt.is_override:
-            raise Conflict("nothing_to_confirm")  # that is ConfirmOverride's
+            raise Conflict("nothing_to_confirm")  # an override needs ConfirmOverride
         receipt.confirm(call.caller, now)
         self._receipts.change(call.tx, receipt, "confirmed")
         call.trail.append(
@@ -92,7 +94,10 @@ class Consents:
         return receipt_message(receipt, now)
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        """Those in the caller's scope; with a referral of hers, those on which it could stand."""
+        """Lists the receipts of a person that the scope shows.
+
+        With a referral of hers only those that the referral could be based on.
+        """
         tx, now, referral_id = (
             call.tx,
             call.clock.now(),
@@ -118,7 +123,7 @@ class Consents:
     def ListProposedReceipts(
         self, request: pb.ListProposedReceiptsRequest, call: Call
     ) -> pb.ListReceiptsResponse:
-        """Receipts that wait for a second person of the caller's organisation."""
+        """Lists receipts that wait for a second person of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -133,11 +138,11 @@ class Consents:
         )
 
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
-        """One receipt in the caller's scope."""
+        """Returns one receipt that the scope shows."""
         return receipt_message(self._receipts.get(call.tx, object_id(request.id)), call.clock.now())
 
     def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
-        """Withdraws, and ends what stood on it, at once. A second time changes nothing."""
+        """Withdraws a receipt and ends what is based on it. A second call changes nothing."""
         now = call.clock.now()
         receipt = self._withdraw(
             call.tx, actor_of(call.caller), now, object_id(request.id), call.trail
@@ -155,10 +160,10 @@ class Consents:
             trail.append(
                 Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",))
             )
-            # whether it was the last one a recipient, who may say it for her, does not see
+            # a recipient, who may withdraw it for the person, does not see her other receipts
             elevate_to_system_scope(tx)
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
-            # nobody goes on speaking for an adult against her no
+            # nobody continues to speak for an adult who has withdrawn
             for other in self._receipts.of_person(tx, receipt.person_id):
                 if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
                     self._withdraw(tx, actor, now, other.id, trail)
@@ -171,8 +176,9 @@ class Consents:
     def withdraw_all(
         self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]
     ) -> None:
-        """Takes back all that she or anybody in her name allowed, overrides included, and ends what
-        is asked for her: her own word, by her reference.
+        """Withdraws all receipts of a person, including overrides, and ends what is based on them.
+
+        This is her own request, by her reference.
         """
         ended = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
         trail.append(
@@ -187,9 +193,9 @@ class Consents:
     def end_all(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str
     ) -> list[Receipt]:
-        """Ends every receipt of a person, and what stands on them; returns those that it ended.
+        """Ends every receipt of a person, and what is based on them; returns the ended receipts.
 
-        In the scope of the whole service.
+        Needs the scope of the whole service.
         """
         self._files.hold(tx, person_id)
         ended = [
@@ -213,8 +219,9 @@ class Consents:
         referral: Referral,
         trail: list[Entry],
     ) -> None:
-        """Takes back the consent, or override, on which one referral stands, and ends what stands
-        on it: her own word, by her reference.
+        """Withdraws the consent or override of one referral, and ends what is based on it.
+
+        This is the person's own request, by her reference.
         """
         if referral.receipt_id:
             self._withdraw(tx, Actor("person", contact_id, ""), now, referral.receipt_id, trail)
@@ -223,12 +230,15 @@ class Consents:
     def _end_emergencies(
         tx: Transaction, now: datetime, person_id: str, organization_id: str
     ) -> None:
-        """Whom she took something back from opens nothing more of her, on no ground."""
+        """Ends the emergency accesses of an organisation to a person who withdrew a consent.
+
+        After a withdrawal the organisation opens nothing more of her on any basis.
+        """
         for emergency in emergencies.open_of_person(tx, person_id, organization_id):
             emergency.end(now)
             emergencies.change(tx, emergency, "ended", now)
 
     def _held(self, tx: Transaction, identifier: str) -> Receipt:
-        """A receipt to change: in the person's turn."""
+        """Returns a receipt, locked after its person."""
         self._files.hold(tx, self._receipts.get(tx, identifier).person_id)
         return self._receipts.get(tx, identifier, for_update=True)

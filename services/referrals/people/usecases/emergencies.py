@@ -1,4 +1,4 @@
-"""Emergency access: opening a person without a consent, and what somebody else says of it."""
+"""Emergency access, as rpcs: opening a person's data without a consent, and its review."""
 
 from datetime import datetime
 from functools import partial
@@ -28,7 +28,7 @@ from services.referrals.referrals.usecases.grants import (
 
 
 class Emergencies:
-    """Each method answers the rpc of its name."""
+    """The rpcs of emergency access, each by its name."""
 
     def __init__(self, files: Files, grants: Grants, openings: Openings, pages: PageTokens) -> None:
         self._files = files
@@ -37,8 +37,10 @@ class Emergencies:
         self._pages = pages
 
     def OpenInEmergency(self, request: pb.OpenInEmergencyRequest, call: Call) -> pb.Emergency:
-        """Declares it, of a live referral to the caller's organisation on which no consent opens
-        her. It is on record first, also if it is refused.
+        """Opens a person's data in an emergency.
+
+        The referral is live and to the caller's organisation, and no consent opens her data. The
+        request is on the trail first, even if it is refused.
         """
         tx, caller, now = call.tx, call.caller, call.clock.now()
         reason = word(referrals_pb2.OverrideReason, request.reason_code, "reason_code")
@@ -52,7 +54,8 @@ class Emergencies:
             )
         )
         check_opens_people(tx, caller)
-        self._files.hold(tx, referral.person_id)  # or she could take her consent back meanwhile
+        # so that the person can't withdraw her consent meanwhile
+        self._files.hold(tx, referral.person_id)
         person = self._grants.party(tx, caller, referral)
         if person.organization_id == caller.organization_id:
             raise NotFound
@@ -82,7 +85,10 @@ class Emergencies:
     def ListEmergencies(
         self, request: pb.ListEmergenciesRequest, call: Call
     ) -> pb.ListEmergenciesResponse:
-        """Those of one's own files and one's own, or of the network, newest first."""
+        """Lists emergency accesses to files of the caller's organisation and by it, newest first.
+
+        For the coordination and auditors, those of the network.
+        """
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -101,8 +107,9 @@ class Emergencies:
         )
 
     def GetEmergency(self, request: pb.GetEmergencyRequest, call: Call) -> pb.Emergency:
-        """One, and what was written of it for those who work with people at the file's
-        organisation.
+        """Returns one emergency access.
+
+        Callers who work with people at the file's organisation also get its note.
         """
         emergency = emergencies.get(call.tx, object_id(request.id))
         return emergency_message(
@@ -130,7 +137,7 @@ class Emergencies:
         )
 
     def ReviewEmergency(self, request: pb.ReviewEmergencyRequest, call: Call) -> pb.Emergency:
-        """Somebody of the file's organisation, or an auditor, says what it was."""
+        """Records the review by somebody of the file's organisation, or by an auditor."""
         code, now = (
             word(audit_pb2.ReviewOutcome, request.review_code, "review_code"),
             call.clock.now(),
@@ -145,7 +152,7 @@ class Emergencies:
         return emergency_message(emergency, call.caller, now)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
-        """Notes what is over, and what nobody has reviewed in time; returns what was told."""
+        """Records ends and overdue reviews of emergency accesses; returns the events."""
         fire = with_one_clock(
             None,
             partial(emergencies.get, tx, for_update=True),

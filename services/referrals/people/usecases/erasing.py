@@ -1,4 +1,4 @@
-"""Erasing a file: two people, and after a restore the service itself."""
+"""Erasures of files, as rpcs, by two people; after a restore by the service itself."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -29,7 +29,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class Erasing:
-    """Each method answers the rpc of its name; `again` is the service's own."""
+    """The rpcs of erasures, each by its name; `again` is for the service itself."""
 
     def __init__(
         self, files: Files, consents: Consents, lives: Lives, operators: Contacts, pages: PageTokens
@@ -41,7 +41,7 @@ class Erasing:
         self._lives = lives
 
     def ProposeErasure(self, request: pb.ProposeErasureRequest, call: Call) -> pb.Erasure:
-        """Somebody wants the file erased; nothing changes yet."""
+        """Proposes the erasure of a file; nothing changes yet."""
         tx, caller, now, person_id = (
             call.tx,
             call.caller,
@@ -61,7 +61,7 @@ class Erasing:
         return erasure_message(erasure, now)
 
     def ConfirmErasure(self, request: pb.ConfirmErasureRequest, call: Call) -> pb.Erasure:
-        """A second person agrees, and it is done in this transaction."""
+        """Confirms an erasure by a second person, and erases the file in this transaction."""
         tx, caller, now, person_id = (
             call.tx,
             call.caller,
@@ -74,7 +74,7 @@ class Erasing:
             raise Conflict("nothing_to_confirm")
         call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
-        # before her turn, as when she takes her consent back
+        # before the lock of the person, as in a withdrawal of consent
         cancel_of(tx, now, ids_of(tx, person_id).alone, [person_id])
         self._files.hold(tx, person_id)
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
@@ -83,9 +83,9 @@ class Erasing:
         return erasure_message(erasure, now)
 
     def GetErasure(self, request: pb.GetErasureRequest, call: Call) -> pb.Erasure:
-        """The proposal or the proof, for the file's organisation.
+        """Returns the proposal or the proof, for the file's organisation.
 
-        It is there also where a copy that was restored never had the file.
+        Both are there even if a restored copy never had the file.
         """
         erasure = erasures.of_person(call.tx, object_id(request.person_id))
         if erasure is None or erasure.organization_id != call.caller.organization_id:
@@ -93,7 +93,7 @@ class Erasing:
         return erasure_message(erasure, call.clock.now())
 
     def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
-        """Proposals that wait for a second person of the caller's organisation."""
+        """Lists proposals that wait for a second person of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -108,16 +108,17 @@ class Erasing:
         )
 
     def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
-        """Does once more what was done before the store was restored; returns whether the file had
-        come back. In the scope of the whole service.
+        """Erases a file again after the store was restored; returns whether the file had come back.
+
+        Needs the scope of the whole service.
         """
         cancel_of(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
         self._files.hold(tx, known.person_id)
         kept = erasures.of_person(tx, known.person_id, for_update=True)
         if kept and kept.erase_time is not None:
             return False
-        # Under another id than the one that is known, two people proposed it anew: what was done is
-        # done.
+        # If the store has another id, two people proposed the erasure anew: the file is still
+        # erased.
         erasure = replace(
             known, id=kept.id if kept else known.id, version=kept.version + 1 if kept else 1
         )
@@ -139,7 +140,7 @@ class Erasing:
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
             self._operators.erase(tx, now, contact_id)
-        # what was asked since, before the contact was closed
+        # enquiries made since, before the contact was closed
         cancel_of(tx, now, her.alone, [person.id])
         destroyed = erasures.destroy(tx, her, now)
         erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)

@@ -1,9 +1,8 @@
-"""Keeps erasures outside of the database, and applies them to one that was restored from a copy
-before it shows anybody.
+"""Keeps erasures outside the database, and applies them to a database restored from a copy.
 
-Each is kept by the topic, by the services that witness it (chassis/witness.py), and in a file
-beside the keys where these can be written. Any of them alone is enough to have it applied again; a
-restored store stays closed until the topic and all witnesses were heard.
+Each erasure is kept by the topic, by the services that witness it (chassis/witness.py), and in a
+file beside the keys if that can be written. Each of them alone is enough to apply the erasure
+again. A restored store shows no person until the topic and all witnesses have been read.
 """
 
 import os
@@ -29,22 +28,28 @@ from services.referrals.people.usecases.erasing import Erasing
 from services.referrals.people.wire.facts import ERASED, erasure_fact, erasure_of
 
 TOPIC = "enlace.erasures.v1"
-"""Kept for ever; key = the erasure, body = its fact (`ErasureFact`, enlace.erasure.done.v1)."""
+"""A topic that is kept for ever.
+
+The key is the erasure, the body its fact (`ErasureFact`, enlace.erasure.done.v1).
+"""
 WITNESSES = frozenset({"partners", "notifications"})
 """The services that keep the topic's records; a restored store waits for the answer of each."""
 FILE = "erasures.referrals"
-"""The file beside the keys: a record a line.
+"""The file beside the keys, with one record a line.
 
-Copied with the keys, and not put back with a database.
+It is copied with the keys, and not restored with a database.
 """
 _NAME = "referrals"
 _SOURCE = f"enlace/{_NAME}"
-_PAUSE = 2.0  # seconds between two looks: how long an erasure is in the database alone
+_PAUSE = 2.0  # seconds between two rounds: how long an erasure is in the database alone
 _PAUSE_WHILE_CLOSED = 0.5
 
 
 class Erasures:
-    """One loop a service process; several do the same, and what is said twice is one erasure."""
+    """The loop that keeps and applies erasures, one for each process of the service.
+
+    Several processes do the same work; an erasure that is published twice is still one.
+    """
 
     def __init__(
         self,
@@ -56,8 +61,9 @@ class Erasures:
         clock: Clock,
         folder: Path,
     ) -> None:
-        """`trusted_signers` are those of referrals and of the witnesses; `folder` is that of the
-        keys.
+        """Makes the loop.
+
+        `trusted_signers` are those of referrals and of the witnesses, `folder` is that of the keys.
         """
         self._erasing = erasing
         self._database = database
@@ -68,39 +74,41 @@ class Erasures:
         self._file = folder / FILE
         self._cluster = ""
         self._offsets: dict[int, int] = {}
-        self._known: dict[str, tuple[Erasure, Record]] = {}  # by id, from wherever
-        self._published: set[str] = set()  # ids that the topic holds
-        self._filed: set[str] | None = None  # ids that the file holds; None before it was read
+        self._known: dict[str, tuple[Erasure, Record]] = {}  # by id, from any source
+        self._published: set[str] = set()  # ids that the topic has
+        self._filed: set[str] | None = None  # ids that the file has; None before it was read
         self._question_id = ""
         self._counts: dict[str, int] = {}  # of the witnesses that answered the question
-        self._heard_answers = False  # and the topic was read to its end after that
-        self._alarm: tuple[object, ...] = ()  # what was logged last of a store that stays closed
+        self._heard_answers = False  # and the topic was read to its end after the answers
+        self._alarm: tuple[object, ...] = ()  # the last logged reason why the store stays closed
 
     def loop(self) -> Loop:
-        """The loop that turns it."""
+        """Returns the loop."""
         return Loop("erasures", self._work, waits_for=(BrokerLost,))
 
     def _work(self, loop: Loop) -> None:
         while loop.turn():
             if self._broker.wait(0.5) is None:
-                self.remember()  # what is erased while the broker is away
+                self.remember()  # stores erasures of the time while the broker is away
             else:
                 self.turn(lambda: loop.turn())
             loop.wait(_PAUSE_WHILE_CLOSED if self._question_id else _PAUSE)
 
     def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
-        """Hears what is kept, applies it where it is needed, and publishes what the topic lacks;
-        returns how many files were erased again. Raises BrokerLost.
+        """Reads the topic, applies missing erasures, and publishes those that the topic lacks.
+
+        Returns how many files were erased again. Raises BrokerLost.
         """
         cluster = self._broker.cluster_id or ""
-        if cluster != self._cluster:  # another memory: it is asked for all, and told what it lacks
+        # another cluster is another topic: it is read from the start, and gets what it lacks
+        if cluster != self._cluster:
             self._cluster, self._offsets, self._published = cluster, {}, set()
             self._question_id, self._counts = "", {}
         self.remember()
         answered = self._counts.keys() >= WITNESSES
         self._hear(going_on)
         self._write_file()
-        self._heard_answers = answered  # what they published was there before their answers were
+        self._heard_answers = answered  # what witnesses published was there before their answers
         again = self._apply()
         self._publish(
             [record for id, (_, record) in self._known.items() if id not in self._published]
@@ -109,7 +117,7 @@ class Erasures:
         return again
 
     def remember(self) -> None:
-        """Writes erasures of the database into the file."""
+        """Writes the erasures of the database into the file."""
         if self._filed is None:
             self._read_file()
         with self._database.transaction(SYSTEM) as tx:
@@ -130,19 +138,19 @@ class Erasures:
                 record = witness.outgoing(line)
                 erasure = erasure_of(unpack(record[2], record[1], {_SOURCE: self._signer.check()}))
             except (ValueError, DecodeError, Unreadable):
-                # a line that a full disk cut off, or of another key
+                # a line that a full disk cut off, or that another key signed
                 log.get().warning("erasure_unreadable", file=FILE)
                 continue
             self._known[erasure.id] = erasure, record
             self._filed.add(erasure.id)
 
     def _write_file(self) -> None:
-        """Appends what it lacks.
+        """Appends the missing erasures to the file.
 
-        Each line begins with its end, so that one that was cut off spoils no other.
+        Each line begins with a line break, so that a line that was cut off does not spoil the next.
         """
         missing = self._known.keys() - (self._filed or set())
-        # in a cluster the keys can't be written beside
+        # in a cluster the folder of the keys is read-only
         if not missing or not os.access(self._file.parent, os.W_OK):
             return
         text = b"".join(b"\n" + records.pack(*self._known[id][1]) + b"\n" for id in sorted(missing))
@@ -191,7 +199,7 @@ class Erasures:
                 pass
 
     def _apply(self) -> int:
-        """To the store as it is now, which may be another than a moment ago."""
+        """Applies erasures to the present store, which may be another than a moment ago."""
         known = [erasure for erasure, _ in self._known.values()]
         with self._database.transaction(SYSTEM) as tx:
             lacking = erasures.not_applied(tx, [each.person_id for each in known])
@@ -223,8 +231,9 @@ class Erasures:
     # --- a store that was restored
 
     def _open_or_ask(self) -> None:
-        """Opens the store when all that is remembered anywhere was applied to it; until then asks,
-        and says what is missing.
+        """Opens the store once all erasures that are kept anywhere have been applied to it.
+
+        Until then it asks the witnesses, and logs what is missing.
         """
         with self._database.transaction(SYSTEM) as tx:
             awaited = not erasures.is_caught_up(tx)
@@ -248,7 +257,9 @@ class Erasures:
             self._alarm = alarm
 
     def _is_complete(self) -> bool:
-        """Whether each witness has answered, the topic was read to its end after that, and has no
-        fewer erasures than any of them keeps.
+        """Returns whether the topic has all erasures that the witnesses keep.
+
+        Each witness has answered, the topic was read to its end after that, and it has no fewer
+        erasures than any witness keeps.
         """
         return self._heard_answers and len(self._published) >= max(self._counts.values())

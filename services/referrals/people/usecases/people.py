@@ -1,4 +1,4 @@
-"""Files of persons, and the opening of an identity."""
+"""Files of persons, as rpcs, and the opening of an identity."""
 
 from dataclasses import replace
 from typing import Any
@@ -53,7 +53,7 @@ _GROUPS = frozenset(group.value for group in FieldGroup)
 
 
 class People:
-    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
+    """The rpcs of files, each by its name."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class People:
         self._pages = pages
 
     def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
-        """Opens a file; with a birth date the age band follows from it."""
+        """Opens a file; the age band follows from the birth date, if there is one."""
         now, identity, coarse = (
             call.clock.now(),
             read_identity(request.identity),
@@ -97,8 +97,9 @@ class People:
         return person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        """The coarse part, with the plan for the file's own organisation; the outline of the plan
-        is no reading.
+        """Returns a file without the identity, and for its organisation with the safe-contact plan.
+
+        The outline of the plan is not sealed, so reading it is no access.
         """
         person = self._files.get(call.tx, object_id(request.id))
         if person.organization_id != call.caller.organization_id or person.erased:
@@ -116,7 +117,7 @@ class People:
         return person_message(person, plan)
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
-        """The own organisation's files."""
+        """Lists the files of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -128,8 +129,10 @@ class People:
         )
 
     def SearchPeople(self, request: pb.SearchPeopleRequest, call: Call) -> pb.SearchPeopleResponse:
-        """Files of the caller's organisation that have every word of a name, newest first, and
-        whether there are more. Found or not, it is counted.
+        """Searches the caller's organisation for files that have every word of a name.
+
+        The newest come first; `incomplete` says whether there are more. Every search is counted,
+        whether it finds a file or not.
         """
         tx, caller = call.tx, call.caller
         call.trail.append(Entry("search_people", caller.organization_id))
@@ -143,7 +146,7 @@ class People:
         return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MOST_FOUND)
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
-        """Completes or corrects."""
+        """Completes or corrects an identity."""
         tx, now, newer = call.tx, call.clock.now(), read_identity(request.identity)
         person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
         today = day_at(now, person.coarse.country, person.coarse.department)
@@ -156,9 +159,9 @@ class People:
         return person_message(person)
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
-        """Opens an identity, and says which groups are open as a whole.
+        """Opens an identity, and returns which groups are open as a whole.
 
-        The reading is noted first: a refusal is on record as well, also that of somebody to whom
+        The access is recorded first, so a refusal is on the trail as well, also for callers to whom
         the file does not exist.
         """
         tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
@@ -184,21 +187,21 @@ class People:
         return identity_message(identity, frozenset() if grant.first_name_only else groups)
 
     def SetSafeContact(self, request: pb.SetSafeContactRequest, call: Call) -> pb.Person:
-        """Says how she may be contacted."""
+        """Stores how the person may be contacted."""
         tx, now, plan = call.tx, call.clock.now(), read_safe_contact(request.safe_contact)
         person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
         if not person.may_be_called:
-            elevate_to_system_scope(tx)  # another line may have agreed on it
+            elevate_to_system_scope(tx)  # another line may have agreed on a call
             callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id), call.caller.id)
         return person_message(person, plan)
 
     def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
-        """How the person of a referral may be contacted, as far as it is not sealed.
+        """Returns how the person of a referral may be contacted, as far as it is not sealed.
 
-        That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe
-        and says nothing about her.
+        Every party of the referral learns that nobody may call her, on any receipt or none: it
+        keeps her safe and reveals nothing about her.
         """
         referral = referrals.get(call.tx, object_id(request.referral_id))
         person = self._grants.party(call.tx, call.caller, referral)
@@ -208,7 +211,10 @@ class People:
         return safe_contact_message(plan)
 
     def OpenSafeContact(self, request: pb.OpenSafeContactRequest, call: Call) -> pb.SafeContact:
-        """The same with what is sealed. The reading is noted first, like that of an identity."""
+        """Returns the whole safe-contact plan.
+
+        The access is recorded first, as with an identity.
+        """
         tx, caller, now, trail = call.tx, call.caller, call.clock.now(), call.trail
         referral = referrals.get(tx, object_id(request.referral_id))
         details = (FieldGroup.CONTACT.value, f"referral:{referral.id}")
@@ -223,7 +229,10 @@ class People:
         return safe_contact_message(plan)
 
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
-        """Who looked, newest first, each worker once an hour; the file's organisation may ask."""
+        """Lists the accesses to a file of the caller's organisation, newest first.
+
+        Each worker appears once an hour.
+        """
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, int),
@@ -239,8 +248,9 @@ class People:
         )
 
     def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
-        """Tells that the sheet leaves as a file; refuses what is no file of the caller's
-        organisation.
+        """Publishes that the sheet of a person is exported as a file.
+
+        Raises NotFound for files of other organisations.
         """
         person_id, caller = object_id(request.id), call.caller
         self._check_own(call.tx, caller, person_id)
@@ -253,7 +263,7 @@ class People:
     def ListOwnExports(
         self, request: pb.ListOwnExportsRequest, call: Call
     ) -> pb.ListOwnExportsResponse:
-        """Of whom the caller exported the sheet since then, and when, the newest first."""
+        """Lists the caller's own exports since then, newest first."""
         since = moment(request, "since_time")
         if since is None:
             raise Invalid(("since_time", "required"))

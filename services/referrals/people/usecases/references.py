@@ -1,5 +1,6 @@
-"""What a caller may hear and say with her reference and PIN, which are the credential: codes
-only.
+"""Reading and writing with a reference and PIN, which are the caller's credential.
+
+A caller gets codes only.
 """
 
 from collections.abc import Sequence
@@ -39,29 +40,30 @@ from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.usecases.enquiries import cancel_of
 from services.referrals.referrals.usecases.lives import Lives
 
-_MOST_READINGS = 10_000  # of one file; told by day and kind they are few
+_MOST_READINGS = 10_000  # of one file; by day and kind of organisation they are few
 
 
 @dataclass
 class Standing:
-    """How things stand for a caller; (referral, plain status, whether its receiver may open her
-    data now) for each request.
+    """The state of a caller's requests.
 
-    `may_be_contacted`: every plan of hers, in whosever file, names a way.
+    `items` has for each request (referral, plain status, whether its receiver may open her data
+    now). `may_be_contacted`: every safe-contact plan of hers, in any file, names a channel.
     """
 
     files: int
     items: list[tuple[Referral, str, bool]] = field(default_factory=list)
-    open_to: set[str] = field(default_factory=set)  # organisations besides those that hold a file
+    # organisations other than those that hold a file
+    open_to: set[str] = field(default_factory=set)
     may_withdraw: bool = False
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
-    call: Callback | None = None  # the one that is owed to her
-    asked: int = 0  # organisations that hold what an enquiry says of her
+    call: Callback | None = None  # the call that is owed to the caller
+    asked: int = 0  # the number of organisations that hold enquiry content about the caller
 
 
 class References:
-    """Each method answers the rpc of its name."""
+    """The rpcs of references, each by its name."""
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class References:
     def GetReferenceStatus(
         self, request: pb.GetReferenceStatusRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """How things stand for her."""
+        """Returns the state of the caller's requests."""
         return self._message(
             self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail), call
         )
@@ -94,8 +96,9 @@ class References:
     def WithdrawConsentByReference(
         self, request: pb.WithdrawConsentByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """Ends one thing that was asked for, with the consent on which it stands; or everything
-        that was allowed or asked for of her, by whomever.
+        """Withdraws one request of the caller, with the consent that it is based on.
+
+        Without a key it withdraws everything that was allowed or requested for her, by anybody.
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = contacts.of_caller(call.tx, first.id)
@@ -109,15 +112,16 @@ class References:
     def ListReadingsByReference(
         self, request: pb.ListReadingsByReferenceRequest, call: Call
     ) -> pb.ListReadingsByReferenceResponse:
-        """Who looked at her files, and at what she said on the line, told by day and kind of
-        organisation.
+        """Lists the accesses to the caller's files and contacts.
+
+        They are counted by day and kind of organisation.
         """
         tx, first = (
             call.tx,
             self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
         )
         own = contacts.of_caller(tx, first.id)
-        # a reading of a contact is on the trail of a file too
+        # an access to a contact is on the trail of a file, too
         also = {f"contact:{contact.id}" for contact in own}
         about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
         seen = [
@@ -141,7 +145,7 @@ class References:
     def AskForCallByReference(
         self, request: pb.AskForCallByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """She says when she can be called."""
+        """Records when the caller can be called."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         hours = wish(request)
         own = contacts.of_caller(call.tx, first.id, for_update=True)
@@ -153,7 +157,10 @@ class References:
     def AddNoteByReference(
         self, request: pb.AddNoteByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """What she says reaches each line that she called: it has to see to the contact again."""
+        """Adds a note of the caller to each of her contacts.
+
+        The line of each has to handle the contact again.
+        """
         tx, first = (
             call.tx,
             self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
@@ -176,7 +183,7 @@ class References:
         return self._message(first, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
-        """Her word on whether help came."""
+        """Records the caller's answer whether help came."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = [contact.id for contact in contacts.of_caller(call.tx, first.id)]
         self._lives.confirm_help(call.tx, call.clock.now(), first.id, own, request.help_came)
@@ -197,7 +204,7 @@ class References:
     def _withdraw_one(
         self, call: Call, first: Contact, asked: Sequence[Referral], key: str
     ) -> None:
-        """What has ended stays as it is."""
+        """Withdraws one request; a request that has ended stays as it is."""
         matching = [
             referral for referral in asked if self._book.item_key(first.id, referral.id) == key
         ]
@@ -209,7 +216,7 @@ class References:
             )
 
     def _standing(self, tx: Transaction, now: datetime, first: Contact) -> Standing:
-        """What was asked for her and who may open what, as it is now."""
+        """Returns the present state of the caller's requests and of the access to her data."""
         own = contacts.of_caller(tx, first.id)
         people = contacts.people_of(tx, own)
         standing = Standing(files=len(people))
@@ -237,7 +244,7 @@ class References:
             status = (
                 "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
             )
-            if status is not None:  # errors are not spoken of
+            if status is not None:  # referrals entered in error are not shown
                 standing.items.append((referral, status, live))
             standing.may_withdraw |= referral.state in LIVE
         standing.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())

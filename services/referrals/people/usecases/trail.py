@@ -1,6 +1,4 @@
-"""What the auditor looks at: the trail, searched and computed anew against what was witnessed of
-it, and what was unusual on it.
-"""
+"""The auditor's views of the trail: search, verification against witnessed heads, anomalies."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,14 +25,16 @@ from protos.referrals.v1 import audit_pb2 as pb
 from services.referrals.people.store import anomalies
 from services.referrals.people.wire.messages import anomaly_message
 
-_ROWS = 200_000  # computed anew in one call: two seconds' work
-_MOST_TOLD = 100  # findings; a trail that is broken in more places is broken
+_ROWS = 200_000  # rows verified in one call: two seconds' work
+_MOST_TOLD = 100  # findings in one answer; more would tell no more than that the trail is broken
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Up to which row it was looked at, where the trail ends, against how many witnessed heads of
-    these rows, and what is wrong.
+    """The result of a verification.
+
+    It has the last verified row, the end of the trail, the number of witnessed heads of the
+    verified rows, and the findings.
     """
 
     until: Head
@@ -44,9 +44,9 @@ class Verdict:
 
 
 class Audit:
-    """Each method answers the rpc of its name.
+    """The rpcs of the trail, each by its name.
 
-    Rows hold ids and codes only; there is nothing sealed in them.
+    Rows have ids and codes only; nothing in them is sealed.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Audit:
         self._pages = pages
 
     def ListTrail(self, request: pb.ListTrailRequest, call: Call) -> pb.ListTrailResponse:
-        """Rows, newest first."""
+        """Lists rows of the trail, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, int),
@@ -79,7 +79,7 @@ class Audit:
         )
 
     def VerifyTrail(self, request: pb.VerifyTrailRequest, call: Call) -> pb.VerifyTrailResponse:
-        """The chain computed anew, as far as one call gets."""
+        """Verifies the chain, as far as one call can."""
         after = self._pages.position(request, int, str)
         start = Head(int(after[0]), bytes.fromhex(str(after[1]))) if after else START
         verdict = verify(call.tx, start, self._witnessed())
@@ -102,9 +102,9 @@ class Audit:
     def ListAnomalies(
         self, request: pb.ListAnomaliesRequest, call: Call
     ) -> pb.ListAnomaliesResponse:
-        """What was found, newest first.
+        """Lists anomalies, newest first.
 
-        It is in nobody's scope: whoever calls this has the right of an auditor.
+        Anomalies are in nobody's scope: the rpc needs the right of an auditor.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -118,7 +118,7 @@ class Audit:
         )
 
     def ReviewAnomaly(self, request: pb.ReviewAnomalyRequest, call: Call) -> pb.Anomaly:
-        """An auditor says what it was."""
+        """Records an auditor's review of an anomaly."""
         code = word(pb.ReviewOutcome, request.review_code, "review_code")
         identifier, based_on = object_id(request.id), version(request.etag)
         elevate_to_system_scope(call.tx)
@@ -132,11 +132,11 @@ class Audit:
 
 
 def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]]) -> Verdict:
-    """Computes the chain anew from the row after `after` on, as far as one call gets; at its end
-    also what was witnessed beyond it.
+    """Verifies the chain after the row `after`, as far as one call can.
 
-    `witnessed` are the heads of this trail that others keep, by their sequence (chassis.heads).
-    Read them before this call: none is then beyond the end.
+    At the end of the trail it also reports witnessed heads beyond it. `witnessed` are the heads of
+    this trail that other services keep, by their sequence (chassis.heads). Read them before this
+    call: none is then beyond the end.
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)

@@ -1,4 +1,4 @@
-"""The facts of erasures, exports, anomalies and emergencies."""
+"""The facts of erasures and anomalies."""
 
 from chassis.outbox import Fact
 from chassis.wire import moment, timestamp
@@ -10,7 +10,7 @@ ERASED = "enlace.erasure.done.v1"
 
 
 def erasure_fact(erasure: Erasure, verb: str) -> Fact:
-    """proposed or done."""
+    """Returns the fact of an erasure; `verb` is proposed or done."""
     message = facts_pb2.ErasureFact(
         erasure_id=erasure.id,
         person_id=erasure.person_id,
@@ -28,7 +28,7 @@ def erasure_fact(erasure: Erasure, verb: str) -> Fact:
 
 
 def erasure_of(fact: Fact) -> Erasure:
-    """What was said of one that was done."""
+    """Returns the erasure in a fact; it is done."""
     said = facts_pb2.ErasureFact.FromString(fact.payload)
     propose_time = moment(said, "propose_time")
     assert propose_time is not None
@@ -44,7 +44,7 @@ def erasure_of(fact: Fact) -> Erasure:
 
 
 def anomaly_fact(anomaly: Anomaly) -> Fact:
-    """noted: it is told once."""
+    """Returns the fact of an anomaly, which has one version: noted."""
     message = facts_pb2.AnomalyFact(
         anomaly_id=anomaly.id,
         kind_code=anomaly.kind.value,

@@ -1,4 +1,4 @@
-"""Translates erasures, anomalies and emergencies into messages."""
+"""Translates erasures and anomalies into messages."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ ANOMALIES = EnumCodec(audit_pb2.AnomalyKind, AnomalyKind)
 
 
 def erasure_message(erasure: Erasure, now: datetime) -> erasures_pb2.Erasure:
-    """The proposal, or the proof."""
+    """Returns an erasure, proposed or done, as a message."""
     return erasures_pb2.Erasure(
         id=erasure.id,
         person_id=erasure.person_id,
@@ -32,7 +32,7 @@ def erasure_message(erasure: Erasure, now: datetime) -> erasures_pb2.Erasure:
 
 
 def anomaly_message(anomaly: Anomaly) -> audit_pb2.Anomaly:
-    """Something unusual, as the auditor has it."""
+    """Returns an anomaly as a message."""
     return audit_pb2.Anomaly(
         id=anomaly.id,
         etag=etag(anomaly.version),

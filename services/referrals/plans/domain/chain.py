@@ -1,5 +1,7 @@
-"""The hand-over across borders as one line: the legs of a plan as they stand, who takes the next
-step of each, and what of it a receiver sees.
+"""The hand-over across borders as one line.
+
+The line has the legs of a plan as they are now, which organisation takes the next step of each, and
+which of them a receiver sees.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +15,10 @@ from services.referrals.referrals.domain.referral import Referral
 
 @dataclass(frozen=True)
 class Link:
-    """A leg on the line.
+    """A leg of the line.
 
-    `referral` is the one that stands for it now; `acting_organization_id` is empty when nobody can
-    do anything yet, or any more.
+    `referral` is the present referral of the leg. `acting_organization_id` is "" if nobody can act
+    yet, or any more.
     """
 
     step: Step
@@ -28,12 +30,12 @@ class Link:
 
 
 def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
-    """The whole line; `countries` are those of the organisations that are asked."""
+    """Returns the whole line; `countries` are those of the organisations that are asked."""
     links, before = list[Link](), ""
     for step in plan.legs:
         referral, settled = plan.standing_for(step.key), plan.steps[step.key].settled
         waits = [] if before or plan.has_begun(step.key) else plan.not_accepted()
-        # who has accepted waits for the others
+        # a receiver that has accepted waits for the others
         held = bool(waits) or bool(before and not plan.has_begun(before))
         links.append(
             Link(
@@ -50,8 +52,9 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
 
 
 def beside(links: Sequence[Link], referral_id: str) -> list[Link]:
-    """The leg of a referral with those directly before and after: whom she comes from, and to whom
-    she goes.
+    """Returns the leg of a referral with the legs directly before and after it.
+
+    They show from whom the person comes, and to whom she goes.
     """
     at = next(
         (

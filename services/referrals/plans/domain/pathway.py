@@ -1,6 +1,6 @@
-"""A pathway: the standard order of help, as versioned data.
+"""Pathways: the standard order of help, as versioned data.
 
-What is wrong with one that somebody wrote is said by line and reason, all of it at once.
+The faults in a written pathway are reported by line and reason, all at once.
 """
 
 import re
@@ -22,8 +22,9 @@ NEEDS = NEED_GROUPS | frozenset(
     " PSS.CNS PSS.GRP PSS.PFA PSS.PSY RET.CHD RET.PRE RET.REC"
     " RET.TRA".split()
 )
-"""The taxonomy's codes, which the directory keeps: services don't ask each other, so a test holds
-the two together.
+"""The need codes of the taxonomy, which the directory keeps.
+
+Services don't call each other, so a test compares the two lists.
 """
 MOST_STEPS = 60
 LONGEST_NAME = 200
@@ -35,7 +36,10 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 
 @dataclass(frozen=True)
 class Said:
-    """A part of a text that was written by hand, with its line. A map's keys have a line each."""
+    """A part of a text that was written by hand, with its line.
+
+    The keys of a map have a line each.
+    """
 
     value: "str | list[Said] | dict[Word, Said]"
     line: int
@@ -61,10 +65,10 @@ class Lists:
 
 
 class LegKind(Enum):
-    """Which part a step has in a hand-over across borders."""
+    """The part of a step in a hand-over across borders."""
 
-    DEPARTURE = "departure"  # with it she leaves
-    ARRIVAL = "arrival"  # somebody takes her over after that
+    DEPARTURE = "departure"  # the person leaves
+    ARRIVAL = "arrival"  # somebody takes her over after the departure
 
 
 _LEGS = frozenset(kind.value for kind in LegKind)
@@ -72,7 +76,7 @@ _LEGS = frozenset(kind.value for kind in LegKind)
 
 @dataclass(frozen=True)
 class Step:
-    """One step.
+    """A step of a pathway.
 
     Its time counts from the start of the plan, or from when another step was settled.
     """
@@ -91,7 +95,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Pathway:
-    """One version. For whom: of each list any, where it is empty."""
+    """One version of a pathway.
+
+    It is for persons who match any entry of each list; an empty list matches all.
+    """
 
     id: str
     version: int
@@ -104,9 +111,10 @@ class Pathway:
     text: str = ""
 
     def takes(self, age_band: str) -> bool:
-        """Returns whether it may be for this age band.
+        """Returns whether the pathway can be for this age band.
 
-        An adult may follow a child's, since her child may be why; a child no adult's.
+        An adult may follow a child's pathway, since her child may be the reason. A child can't
+        follow an adult's.
         """
         return not self.age_bands or age_band in self.age_bands or age_band not in CHILDREN
 
@@ -114,10 +122,10 @@ class Pathway:
 def read(
     said: Said, lists: Lists, text: str = "", version: Callable[[str], int] | None = None
 ) -> Pathway:
-    """The pathway that was written.
+    """Returns the pathway in a text that was written by hand.
 
-    `version` says which is the next of an id. Invalid (text.LINE, reason) for each thing that is
-    wrong.
+    `version` returns the next version of an id. Raises Invalid with (text.LINE, reason) for each
+    fault.
     """
     reader = _Reader(lists)
     pathway = reader.pathway(said, text, version)
@@ -127,7 +135,10 @@ def read(
 
 
 class _Reader:
-    """Goes on after a mistake, so that all are found; what it could not read is empty."""
+    """The reader of a pathway.
+
+    It goes on after a fault, so that it finds all of them; values that it could not read are empty.
+    """
 
     def __init__(self, lists: Lists) -> None:
         self.check = Check()
@@ -204,9 +215,7 @@ class _Reader:
         return span, self._text(parts.get("from"))
 
     def _check_order(self, steps: list[tuple[Said, Step]]) -> None:
-        """Keys once each, no step that is not there, and none that waits for itself, whatever lies
-        between.
-        """
+        """Refuses repeated keys, unknown steps, and steps that wait for themselves in a cycle."""
         lines = {step.key: said for said, step in steps}
         seen = set[str]()
         for said, step in steps:
@@ -221,8 +230,9 @@ class _Reader:
         self._check_legs(steps)
 
     def _check_legs(self, steps: list[tuple[Said, Step]]) -> None:
-        """She leaves once, and nobody takes her over who does not wait for that, directly or
-        not.
+        """Refuses a second departure, and an arrival that does not wait for the departure.
+
+        The arrival may wait for it directly or through other steps.
         """
         waits, departure = {step.key: step.after_keys for _, step in steps}, ""
         for said, step in steps:
@@ -238,7 +248,7 @@ class _Reader:
 
     @staticmethod
     def _part(said: Said, name: str) -> Said:
-        """What a step says under a name."""
+        """Returns the part of a step with this name."""
         return (
             next((part for word, part in said.value.items() if word.text == name), said)
             if isinstance(said.value, dict)
@@ -247,7 +257,7 @@ class _Reader:
 
     @staticmethod
     def _line_of(said: Said, text: str) -> Said:
-        """Where in a step something is written."""
+        """Returns the place in a step where a text is written."""
         for part in said.value.values() if isinstance(said.value, dict) else []:
             inner = (
                 part.value
@@ -321,15 +331,17 @@ class _Reader:
 
 
 def before(step: Step) -> Iterator[str]:
-    """The steps that a step waits for, or that its time counts from."""
+    """Returns the steps that a step waits for, or that its time counts from."""
     yield from step.after_keys
     if step.deadline_from_key:
         yield step.deadline_from_key
 
 
 def _in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
-    """What waits for itself, directly or not: what is left when all that waits for nothing, or only
-    for what is gone, has been taken away, and leads back.
+    """Returns the steps that wait for themselves, directly or not.
+
+    Steps that wait for nothing, or only for removed steps, are removed. Of the rest, those that
+    lead back to themselves are returned.
     """
     left = dict(waits)
     while free := [

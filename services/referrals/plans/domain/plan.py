@@ -1,6 +1,6 @@
-"""A plan: a pathway as it is walked with one person.
+"""Plans: a pathway as it is followed for one person.
 
-A method changes it, or refuses and changes nothing.
+A method changes the plan, or refuses and changes nothing.
 """
 
 from collections.abc import Iterable
@@ -16,15 +16,15 @@ from services.referrals.referrals.domain.referral import Referral
 
 EARLIEST_START = timedelta(days=366)
 HELPED = frozenset({"fully_met", "partly_met"})
-"""Outcomes with which a referral meets a step.
+"""The outcomes with which a referral meets a step.
 
-What another brought about, or is still to come, somebody says by hand.
+For another outcome a worker decides by hand whether the step is met.
 """
 CONSENT_WITHDRAWN = "consent_withdrawn"
 
 
 class StepState(Enum):
-    """How a step stands."""
+    """The state of a step."""
 
     OPEN = "open"
     REFERRED = "referred"
@@ -35,14 +35,15 @@ class StepState(Enum):
 
 PASSED_OVER = frozenset({StepState.NOT_NEEDED, StepState.REFUSED_BY_PERSON})
 SETTLED = PASSED_OVER | {StepState.MET}
-"""Nothing more is done for it, and what comes after it may go on: help is never made to depend on
-what she refuses (Council of Europe Convention, 12.6).
+"""States of a step for which nothing more is done, so that the steps after it may go on.
+
+Help never depends on a step that the person refuses (Council of Europe Convention, 12.6).
 """
 
 
 @dataclass
 class PlanStep:
-    """One step as it stands. The referral is the one that stands for it, or last did."""
+    """A step of a plan. `referral_id` is the present referral of the step, or its last one."""
 
     key: str
     state: StepState = StepState.OPEN
@@ -53,17 +54,17 @@ class PlanStep:
 
     @property
     def settled(self) -> bool:
-        """Met, not needed, or refused."""
+        """Returns whether the step is met, not needed, or refused."""
         return self.state in SETTLED
 
     def is_late(self, now: datetime) -> bool:
-        """Past its time and not settled."""
+        """Returns whether the step is past its time and not settled."""
         return not self.settled and self.due_time is not None and self.due_time < now
 
 
 @dataclass
 class Plan:
-    """Belongs to the file of a person; holds codes only."""
+    """A plan in the file of a person; it has codes only."""
 
     id: str
     person_id: str
@@ -76,10 +77,10 @@ class Plan:
     version: int = 1
     close_time: datetime | None = None
     close_reason_code: str = ""
-    close_proposed_reason_code: str = ""  # of a child: why one person wants to end it
+    close_proposed_reason_code: str = ""  # of a child's plan: why one person wants to end it
     close_proposed_by_worker_id: str = ""
     steps: dict[str, PlanStep] = field(default_factory=dict)
-    # those that stand for its legs, or did, by id
+    # the present or last referrals of its legs, by id
     referrals: dict[str, Referral] = field(default_factory=dict)
 
     @classmethod
@@ -93,7 +94,7 @@ class Plan:
         start: datetime | None,
         now: datetime,
     ) -> "Plan":
-        """All steps open."""
+        """Begins a plan with all steps open."""
         if start is not None and not now - EARLIEST_START <= start <= now:
             raise Invalid(("start_time", "out_of_range"))
         plan = cls(
@@ -104,12 +105,12 @@ class Plan:
         return plan
 
     def waits_for(self, step: Step) -> list[str]:
-        """What has to be settled before a step and is not."""
+        """Returns the keys of the steps that must be settled before this step and are not."""
         return [key for key in step.after_keys if not self.steps[key].settled]
 
     @property
     def next_due_time(self) -> datetime | None:
-        """Of the steps that are not settled; none once it is closed."""
+        """Returns the earliest due time of the open steps; None once the plan is closed."""
         waiting = (
             step.due_time for step in self.steps.values() if step.due_time and not step.settled
         )
@@ -124,8 +125,10 @@ class Plan:
         reason_code: str = "",
         referral: tuple[str, State] | None = None,
     ) -> None:
-        """Says how a step stands: `referral` (id and state) with referred, a reason with not
-        needed, and neither with anything else.
+        """Sets the state of a step.
+
+        `referral` (id and state) is needed for referred, a reason for not_needed, and neither for
+        any other state. Raises NotFound, Invalid or Conflict.
         """
         self._check_running()
         if key not in self.steps:
@@ -140,7 +143,7 @@ class Plan:
         over = state is StepState.MET or (
             referral is not None and referral[1] in (State.COMPLETED, State.CLOSED)
         )
-        # whom she comes to is asked before she leaves
+        # the receiver of an arrival is asked before the person leaves
         ahead = step.leg is LegKind.ARRIVAL and not over
         if (over or (state is StepState.REFERRED and not ahead)) and (
             waits := self.waits_for(step)
@@ -156,8 +159,9 @@ class Plan:
         self._changed(now)
 
     def follow(self, referral_id: str, state: State, outcome_code: str, now: datetime) -> bool:
-        """Goes by the referral that stands for a step, or met it: help meets it, an end without
-        help opens it. Returns whether anything changed.
+        """Updates the steps of a referral by its state; returns whether anything changed.
+
+        Help meets a step, and an end without help opens it again.
         """
         if self.close_time is not None:
             return False
@@ -175,7 +179,7 @@ class Plan:
         return bool(moved)
 
     def move(self, pathway: Pathway, now: datetime) -> None:
-        """To a newer version: what has the same key stays as it is."""
+        """Moves the plan to a newer version; steps with the same key stay as they are."""
         self._check_running()
         if pathway.version <= self.pathway.version:
             raise Invalid(("version", "out_of_range"))
@@ -186,16 +190,16 @@ class Plan:
         self._changed(now)
 
     def close(self, reason_code: str, now: datetime) -> None:
-        """It ends as it is."""
+        """Closes the plan as it is."""
         self._check_running()
         self.close_time, self.close_reason_code = now, reason_code
         self._changed(now)
 
     def end(self, reason_code: str, by: Second | None, now: datetime, *, of_a_child: bool) -> None:
-        """Ends it on somebody's word.
+        """Ends the plan at somebody's request.
 
-        A child's ends when a second person gives the same reason; one alone proposes it. `by`: who
-        says so; None for a system.
+        A child's plan ends when a second person gives the same reason; one person alone proposes
+        it. `by` is the person who asks, None for a system.
         """
         self._check_running()
         if not of_a_child:
@@ -211,9 +215,9 @@ class Plan:
 
     @property
     def legs(self) -> list[Step]:
-        """The steps by which she is handed over, in order, the departure first.
+        """Returns the legs by which the person is handed over, in order, the departure first.
 
-        What is passed over is none; and where that is the departure, nothing is.
+        Skipped steps are no legs. If the departure is skipped, there are no legs.
         """
         legs = [
             step
@@ -223,7 +227,7 @@ class Plan:
         return legs if legs and legs[0].leg is LegKind.DEPARTURE else []
 
     def standing_for(self, key: str) -> Referral | None:
-        """The referral that stands for a leg now."""
+        """Returns the present referral of a leg."""
         step = self.steps[key]
         return (
             self.referrals.get(step.referral_id)
@@ -232,12 +236,13 @@ class Plan:
         )
 
     def not_accepted(self) -> list[str]:
-        """The arrivals that nobody has taken on."""
+        """Returns the keys of the arrivals that nobody has accepted."""
         return [leg.key for leg in self.legs[1:] if not self._is_taken_on(leg.key)]
 
     def has_begun(self, key: str) -> bool:
-        """A leg is met, or she was met for it, also when that came to nothing: who has left is on
-        her way.
+        """Returns whether a leg is settled, or its receiver has met the person.
+
+        A meeting counts even if the leg failed later: once she has left, she is on her way.
         """
         referral = self.referrals.get(self.steps[key].referral_id)
         return self.steps[key].settled or (
@@ -245,8 +250,10 @@ class Plan:
         )
 
     def lost(self, moved: Iterable[Referral]) -> Referral | None:
-        """Asked before it follows them: the first leg that ends with these while she is on her way,
-        which is from the departure until every leg has begun.
+        """Returns the first leg that ends with these referrals while the person is on her way.
+
+        She is on her way from the departure until every leg has begun. Call this before the plan
+        follows the referrals.
         """
         legs, ended = (
             self.legs,
@@ -269,12 +276,13 @@ class Plan:
         )
 
     def is_leg(self, referral_id: str) -> bool:
-        """Whether a referral stands for one."""
+        """Returns whether a referral belongs to a leg."""
         return any(self.steps[leg.key].referral_id == referral_id for leg in self.legs)
 
     def check_own_receipt(self, referral: Referral) -> None:
-        """Each leg stands on a consent of its own: she says of each place whether she agrees to
-        it.
+        """Refuses a receipt that another leg uses.
+
+        Each leg has a consent of its own, so that the person can agree or refuse for each place.
         """
         legs = [leg.key for leg in self.legs]
         of_it = [key for key in legs if self.steps[key].referral_id == referral.id]
@@ -298,8 +306,9 @@ class Plan:
             raise Conflict("legs_not_accepted", *missing)
 
     def _check_leg(self, standing: PlanStep, state: State) -> None:
-        """She does not leave before the others are accepted, and arrives nowhere before she
-        left.
+        """Refuses a departure before all arrivals are accepted.
+
+        Refuses an arrival before the departure, too.
         """
         keys = [leg.key for leg in self.legs]
         if (
@@ -334,8 +343,10 @@ class Plan:
         self._set_times()
 
     def _set_times(self) -> None:
-        """When each step is due: from the start, or from when another was settled; none while that
-        one is not.
+        """Sets the due time of each step.
+
+        It counts from the start, or from when another step was settled; there is none while that
+        step is open.
         """
         for step in self.pathway.steps:
             start = (

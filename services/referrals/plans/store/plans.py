@@ -1,6 +1,6 @@
 """Published versions of pathways, and plans with their steps.
 
-Row-level security narrows every statement about a plan to whose file it is.
+By row-level security every statement about a plan sees only the plans of the organisation's files.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ PathwayOf = Callable[[str, int], Pathway]
 
 
 def published(tx: Transaction) -> list[Row]:
-    """All published versions, in order: pathway_id, version, publish_time."""
+    """Returns all published versions, in order: pathway_id, version, publish_time."""
     return tx.execute(
         "SELECT pathway_id, version, publish_time FROM pathway_versions"
         " ORDER BY pathway_id, version"
@@ -32,7 +32,7 @@ def published(tx: Transaction) -> list[Row]:
 
 
 def text_of(tx: Transaction, pathway_id: str, version: int) -> str:
-    """The text of a published version."""
+    """Returns the text of a published version."""
     row = tx.execute(
         "SELECT text FROM pathway_versions WHERE pathway_id = %s AND version = %s",
         (pathway_id, version),
@@ -42,7 +42,7 @@ def text_of(tx: Transaction, pathway_id: str, version: int) -> str:
 
 
 def publish(tx: Transaction, pathway: Pathway, worker_id: str, now: datetime) -> None:
-    """Keeps a version for good."""
+    """Saves a version, which never changes."""
     tx.execute(
         "INSERT INTO pathway_versions (pathway_id, version, text, published_by_worker_id,"
         " publish_time) VALUES (%s, %s, %s, %s, %s)",
@@ -51,13 +51,13 @@ def publish(tx: Transaction, pathway: Pathway, worker_id: str, now: datetime) ->
 
 
 def running(tx: Transaction, person_id: str, pathway_id: str) -> bool:
-    """Whether she has a plan by this pathway that is not closed."""
+    """Returns whether a person has a plan by this pathway that is not closed."""
     sql = "SELECT 1 FROM plans WHERE person_id = %s AND pathway_id = %s AND close_time IS NULL"
     return tx.execute(sql, (person_id, pathway_id)).fetchone() is not None
 
 
 def add(tx: Transaction, plan: Plan) -> None:
-    """Keeps a plan that has just begun."""
+    """Inserts a new plan."""
     tx.execute(
         f"INSERT INTO plans ({', '.join(_COLUMNS)})"
         f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})",
@@ -67,7 +67,7 @@ def add(tx: Transaction, plan: Plan) -> None:
 
 
 def change(tx: Transaction, plan: Plan, was: int) -> None:
-    """Writes a plan whose version was `was`."""
+    """Saves a plan whose stored version is `was`. Raises Stale."""
     sets = ", ".join(f"{c} = %({c})s" for c in _COLUMNS if c not in ("id", "create_time"))
     if (
         tx.execute(
@@ -84,7 +84,7 @@ def change(tx: Transaction, plan: Plan, was: int) -> None:
 def get(
     tx: Transaction, identifier: str, pathway_of: PathwayOf, *, for_update: bool = False
 ) -> Plan:
-    """One plan; NotFound outside the scope."""
+    """Returns one plan; raises NotFound outside the scope."""
     row = tx.execute(
         "SELECT * FROM plans WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)
     ).fetchone()
@@ -96,7 +96,10 @@ def get(
 def of_person(
     tx: Transaction, person_id: str, pathway_of: PathwayOf, *, only_running: bool = False
 ) -> list[Plan]:
-    """The plans of a person, newest first; the running ones are for those who write."""
+    """Returns the plans of a person, newest first.
+
+    With `only_running` the open ones, locked for changes.
+    """
     rows = tx.execute(
         "SELECT * FROM plans WHERE person_id ="
         f" %s{' AND close_time IS NULL' if only_running else ''} ORDER BY create_time DESC, id"
@@ -108,9 +111,7 @@ def of_person(
 
 
 def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
-    """Running plans of which a step goes by one of these referrals, in the order in which they are
-    locked.
-    """
+    """Returns the running plans with a step of one of these referrals, in locking order."""
     rows = tx.execute(
         "SELECT id FROM plans WHERE close_time IS NULL AND id IN (SELECT plan_id FROM plan_steps"
         " WHERE referral_id = ANY(%s)) ORDER BY id",
@@ -122,8 +123,9 @@ def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
 def late(
     tx: Transaction, organization_id: str, now: datetime, limit: int, after: Position | None
 ) -> tuple[list[Row], Position | None]:
-    """Steps past their time and not settled, the one that waits longest first, and where the next
-    page goes on.
+    """Returns steps that are past their time and not settled.
+
+    The step that waits longest comes first; the second value is where the next page begins.
     """
     due, plan, key = after or ("-infinity", "", "")
     rows = tx.execute(
@@ -150,8 +152,10 @@ def late(
 
 
 def compliance(tx: Transaction, now: datetime) -> list[Row]:
-    """In the scope of the transaction, by pathway_id, version, department, key, state and
-    reason_code: how many plans, how many of them on_time and late.
+    """Counts plans by pathway_id, version, department, key, state and reason_code.
+
+    Each row has the number of plans, and how many of them are on_time and late. Only plans in the
+    scope of the transaction are counted.
     """
     return tx.execute(
         "SELECT p.pathway_id, p.pathway_version AS version, p.department, s.key, s.state,"
@@ -218,10 +222,10 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
 
 
 def read_legs(tx: Transaction, plan: Plan) -> None:
-    """The referrals that stand for its legs.
+    """Reads the referrals of the plan's legs.
 
-    Under the plan's lock they stand still as far as it matters: whoever moves one waits for that
-    lock to tell the plan.
+    Under the lock of the plan they do not change in any way that matters: a transaction that
+    changes a referral waits for that lock to update the plan.
     """
     plan.referrals = referrals.some(
         tx,

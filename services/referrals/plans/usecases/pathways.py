@@ -1,6 +1,4 @@
-"""The pathways: those that are shipped, and the versions that a coordinator published; and how
-their text is read.
-"""
+"""Pathways: those that come with the service, published versions, and the reading of their text."""
 
 from datetime import datetime
 from functools import cache
@@ -34,9 +32,9 @@ LISTS = Lists(
 
 
 def parse(text: str) -> Said:
-    """What a YAML text says, with lines: maps, lists and plain texts only.
+    """Parses a YAML text into parts with lines: maps, lists and plain texts only.
 
-    Invalid (text.LINE, malformed) for what is no such text.
+    Raises Invalid (text.LINE, malformed) for any other text.
     """
     try:
         _check_plain(text)
@@ -53,8 +51,9 @@ def parse(text: str) -> Said:
 
 
 def _check_plain(text: str) -> None:
-    """No more than is needed to say a pathway: nothing deep, and nothing that stands for something
-    else, which could make little text endless.
+    """Refuses a YAML text with more than a pathway needs.
+
+    Deep nesting and aliases are refused, since an alias could make a short text endless.
     """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -84,15 +83,16 @@ def _line(mark: Any) -> int:
     return mark.line + 1 if mark else 1
 
 
-@cache  # a process asks for them again and again, and each takes 50 ms to read
+@cache  # a process reads them again and again, and each takes 50 ms
 def _shipped(text: str) -> Pathway:
     return read(parse(text), LISTS, text, lambda _: 1)
 
 
 def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
-    """The pathways that come with the service, by id.
+    """Returns the pathways that come with the service, by id.
 
-    ValueError with file, line and reason for one that is wrong: the service does not start with it.
+    Raises ValueError with file, line and reason for a wrong pathway: the service does not start
+    with it.
     """
     pathways = {}
     for file in sorted(folder.glob("*.yaml")):
@@ -112,18 +112,18 @@ def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
 
 
 class Pathways:
-    """What is published never changes, so it is read once in a process."""
+    """The pathways in all versions, each read once in a process, since it never changes."""
 
     def __init__(self, first: dict[str, Pathway]) -> None:
         self._first = first
         self._read = {(pathway.id, pathway.version): pathway for pathway in first.values()}
 
     def newest(self, tx: Transaction) -> list[Pathway]:
-        """Each in its newest version, by id."""
+        """Returns each pathway in its newest version, by id."""
         return [self.get(tx, *latest) for latest in sorted(self._latest(tx).items())]
 
     def get(self, tx: Transaction, identifier: str, version: int = 0) -> Pathway:
-        """One version; 0 is the newest. NotFound when there is none."""
+        """Returns one version; 0 is the newest. Raises NotFound if there is none."""
         if known := self._read.get((identifier, version)):
             return known
         newest = self._latest(tx).get(identifier, 0)
@@ -136,7 +136,7 @@ class Pathways:
         return self._read[key]
 
     def versions(self, tx: Transaction, identifier: str) -> list[tuple[int, datetime | None]]:
-        """(version, when it was published), newest first."""
+        """Returns (version, publish time) of each version, newest first."""
         rows: list[tuple[int, datetime | None]] = [
             (row["version"], row["publish_time"])
             for row in plans.published(tx)
@@ -148,8 +148,9 @@ class Pathways:
         return versions[::-1]
 
     def publish(self, tx: Transaction, caller: Caller, now: datetime, text: str) -> Pathway:
-        """The next version: a text says which it is, so of two that are written at once the second
-        is refused.
+        """Publishes the next version.
+
+        A text names its version, so of two that are written at the same time the second is refused.
         """
         take_turn(tx, "pathways")
         latest = self._latest(tx)
@@ -158,7 +159,7 @@ class Pathways:
         return pathway
 
     def _latest(self, tx: Transaction) -> dict[str, int]:
-        """The newest version of each."""
+        """Returns the newest version of each pathway."""
         return dict.fromkeys(self._first, 1) | {
             row["pathway_id"]: row["version"] for row in plans.published(tx)
         }

@@ -1,6 +1,6 @@
-"""Pathways, and plans by them.
+"""Pathways and plans, as rpcs.
 
-A plan is the file's organisation's alone; to anybody else there is none.
+A plan is visible to the organisation of the file only.
 """
 
 from collections import Counter, defaultdict
@@ -49,7 +49,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 @dataclass(frozen=True)
 class Counted:
-    """One step in the plans of a version in a department; FEW where it is not told."""
+    """The counts of one step in the plans of a version in a department; FEW if not published."""
 
     key: str
     met: int
@@ -64,7 +64,7 @@ _SKIPPED = "skipped:"
 
 
 class Plans:
-    """Each method answers the rpc of its name; those that take `tx` belong to other use cases."""
+    """The rpcs of plans, each by its name; methods that take `tx` are for other use cases."""
 
     def __init__(self, files: People, pathways: Pathways, pages: PageTokens) -> None:
         self._files = files
@@ -72,20 +72,20 @@ class Plans:
         self._pages = pages
 
     def ListPathways(self, request: pb.ListPathwaysRequest, call: Call) -> pb.ListPathwaysResponse:
-        """Each in its newest version, by id."""
+        """Lists each pathway in its newest version, by id."""
         return pb.ListPathwaysResponse(
             pathways=[pathway_message(each) for each in self._pathways.newest(call.tx)]
         )
 
     def GetPathway(self, request: pb.GetPathwayRequest, call: Call) -> pb.StandardPathway:
-        """One version; 0 is the newest."""
+        """Returns one version of a pathway; 0 is the newest."""
         pathway = self._pathways.get(call.tx, request.id, request.version)
         return pathway_message(pathway, pathway.text)
 
     def ListPathwayVersions(
         self, request: pb.ListPathwayVersionsRequest, call: Call
     ) -> pb.ListPathwayVersionsResponse:
-        """The versions, newest first."""
+        """Lists the versions of a pathway, newest first."""
         versions = self._pathways.versions(call.tx, request.id)
         return pb.ListPathwayVersionsResponse(
             versions=[
@@ -94,14 +94,14 @@ class Plans:
         )
 
     def PublishPathway(self, request: pb.PublishPathwayRequest, call: Call) -> pb.StandardPathway:
-        """The next version."""
+        """Publishes the next version of a pathway."""
         pathway = self._pathways.publish(call.tx, call.caller, call.clock.now(), request.text)
         return pathway_message(pathway, pathway.text)
 
     def CreatePlan(self, request: pb.CreatePlanRequest, call: Call) -> pb.Plan:
-        """Begins a plan by the newest version.
+        """Begins a plan by the newest version of a pathway.
 
-        In the person's turn: two at once would both find none.
+        The person is locked: two calls at the same time would both find no plan.
         """
         tx, start, person_id = call.tx, moment(request, "start_time"), object_id(request.person_id)
         acknowledged = word_list(
@@ -130,11 +130,11 @@ class Plans:
         return self._message(plan, call)
 
     def GetPlan(self, request: pb.GetPlanRequest, call: Call) -> pb.Plan:
-        """One plan."""
+        """Returns one plan."""
         return self._message(plans.get(call.tx, object_id(request.id), self._of(call.tx)), call)
 
     def ListPlans(self, request: pb.ListPlansRequest, call: Call) -> pb.ListPlansResponse:
-        """Her plans; of a file that was erased there are none."""
+        """Lists the plans of a person; an erased file has none."""
         person_id = object_id(request.person_id)
         if self._files.get(call.tx, person_id).organization_id != call.caller.organization_id:
             raise NotFound
@@ -146,12 +146,13 @@ class Plans:
         )
 
     def UpdatePlanStep(self, request: pb.UpdatePlanStepRequest, call: Call) -> pb.Plan:
-        """Says how a step stands.
+        """Sets the state of a step.
 
-        The referral is locked before the plan, as when it moves and the plan follows it.
+        The referral is locked before the plan, in the same order as when a referral changes and the
+        plan follows it.
         """
         tx, now, state = call.tx, call.clock.now(), STATES.member(request.state, "state")
-        assert state is not None  # required, as the .proto says
+        assert state is not None  # the .proto requires it
         identifier, based_on = object_id(request.id), version(request.etag)
         referral_id = optional_id(request.referral_id, "referral_id")
         reason_code = word(pb.SkipReason, request.reason_code, "reason_code")
@@ -172,7 +173,7 @@ class Plans:
         return self._message(plan, call)
 
     def MovePlan(self, request: pb.MovePlanRequest, call: Call) -> pb.Plan:
-        """To a newer version of its pathway, in which other steps may be legs."""
+        """Moves a plan to a newer version of its pathway, in which other steps may be legs."""
         tx, identifier, based_on = call.tx, object_id(request.id), version(request.etag)
         plan = self._lock(tx, identifier, based_on)
         plan.move(
@@ -186,10 +187,10 @@ class Plans:
         return self._message(plan, call)
 
     def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
-        """Ends it; a child's with the word of a second person."""
+        """Ends a plan; a child's plan needs a second person."""
         reason = word(pb.PlanCloseReason, request.reason_code, "reason_code")
         if reason == CONSENT_WITHDRAWN:
-            # that follows from her word, and nobody says it in its place
+            # this reason follows from the person's withdrawal; no worker may give it
             raise Invalid(("reason_code", "unknown_code"))
         identifier, based_on = object_id(request.id), version(request.etag)
         plan = self._lock(call.tx, identifier, based_on)
@@ -206,7 +207,7 @@ class Plans:
     def ListLateSteps(
         self, request: pb.ListLateStepsRequest, call: Call
     ) -> pb.ListLateStepsResponse:
-        """Late steps of the caller's organisation."""
+        """Lists late steps of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str, str),
@@ -221,7 +222,7 @@ class Plans:
         )
 
     def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
-        """How many plans, and how their steps stand."""
+        """Counts plans, and the states of their steps."""
         network = call.caller.has("COORDINATOR")
         counted = self._compliance(call.tx, call.clock.now(), network=network)
         groups = [
@@ -239,10 +240,10 @@ class Plans:
     def _compliance(
         self, tx: Transaction, now: datetime, *, network: bool
     ) -> dict[Group, tuple[int, list[Counted]]]:
-        """How many plans, and how their steps stand.
+        """Counts plans, and the states of their steps.
 
-        Of the network only what ten plans share is told, rounded down to fives; of one's own
-        organisation all.
+        For the network only counts of ten plans or more are returned, rounded down to fives; for
+        the caller's own organisation all.
         """
         if network:
             elevate_to_system_scope(tx)
@@ -288,9 +289,9 @@ class Plans:
         )
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
-        """Steps that go by referrals that have moved, all of which are locked.
+        """Updates the steps of plans after changes of referrals; the referrals are locked.
 
-        Lifts the scope: whoever moves one need not see the plan.
+        Lifts the scope: an actor who changes a referral need not see the plan.
         """
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id for referral in moved]):
@@ -308,14 +309,14 @@ class Plans:
 
     @staticmethod
     def _keep_leg(tx: Transaction, plan: Plan, referral: Referral) -> None:
-        """What holds for a leg that was sent, accepted or linked just now."""
+        """Applies the rules for a leg that was just sent, accepted or linked."""
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
             referral.wait_for_her()
             referrals.keep_clocks(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
-        """Another receipt is put under a referral, which is locked: no other leg stands on it.
+        """Refuses a new receipt for a referral if another leg uses it; the referral is locked.
 
         Lifts the scope.
         """
@@ -324,7 +325,7 @@ class Plans:
             plans.get(tx, identifier, self._of(tx), for_update=True).check_own_receipt(referral)
 
     def _line(self, tx: Transaction, plan: Plan) -> list[Link]:
-        """Its hand-over across borders."""
+        """Returns the legs of a plan's hand-over across borders."""
         asked = {referral.receiver_organization_id for referral in plan.referrals.values()}
         return line(plan, members.countries(tx, asked)) if plan.legs else []
 
@@ -337,7 +338,7 @@ class Plans:
         """
         links = self._line_with(tx, referral)
         if links and not referral.sides(actor) & {Side.SENDER, Side.COORDINATOR}:
-            # Most are no leg, which is cheap to know, so the grant is looked for only here.
+            # Most referrals are no leg, which is cheap to find out, so the grant is read only here.
             links = beside(links, referral.id) if may_see() else []
         return [leg_message(link, actor) for link in links]
 
@@ -350,7 +351,7 @@ class Plans:
         return []
 
     def receipts_of_other_legs(self, tx: Transaction, referral: Referral) -> set[str]:
-        """On which it can't stand, if it is a leg. Lifts the scope."""
+        """Returns the receipts that other legs use, so that this leg can't. Lifts the scope."""
         others = [
             link.referral
             for link in self._line_with(tx, referral)
@@ -359,9 +360,9 @@ class Plans:
         return {other.receipt_id for other in others if other.state in LIVE}
 
     def end_with_consent(self, tx: Transaction, person_id: str, now: datetime) -> None:
-        """She took her last consent back: nothing is walked any further in her name.
+        """Closes the plans of a person who withdrew her last consent.
 
-        Lifts the scope, for it may be said to a receiver.
+        Lifts the scope, since she may tell a receiver.
         """
         elevate_to_system_scope(tx)
         for plan in plans.of_person(tx, person_id, self._of(tx), only_running=True):
@@ -394,7 +395,7 @@ class Plans:
     def _chosen(
         self, tx: Transaction, path: str, reason: str, identifier: str, version: int = 0
     ) -> Pathway:
-        """A pathway that was named in a request; Invalid when there is none."""
+        """Returns a pathway that a request names; raises Invalid if there is none."""
         try:
             return self._pathways.get(tx, identifier, version)
         except NotFound:
@@ -405,7 +406,7 @@ class Plans:
 
 
 def _told(network: bool, count: int) -> int:
-    """Of the network as it may be told, see domain/figures.py."""
+    """Returns a count, for the network in its published form: see network/domain/counts.py."""
     return told(count) if network else count
 
 

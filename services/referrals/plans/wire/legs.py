@@ -11,7 +11,7 @@ from services.referrals.referrals.wire.messages import STATES
 
 
 def leg_message(link: Link, actor: Actor) -> referrals_pb2.Leg:
-    """A leg as this actor may see it: of a draft only its sender knows."""
+    """Returns a leg as this actor may see it; only the sender sees a draft."""
     referral = link.referral
     sides = referral.sides(actor) if referral else frozenset()
     shown = (

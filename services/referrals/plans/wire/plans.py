@@ -1,4 +1,4 @@
-"""Messages of pathways and plans."""
+"""Translates pathways and plans into messages."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ STATES = EnumCodec(pb.PlanStepState, StepState)
 
 
 def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
-    """A pathway, with its text where it is asked for."""
+    """Returns a pathway as a message, with its text if given."""
     return pb.StandardPathway(
         id=pathway.id,
         version=pathway.version,
@@ -44,7 +44,7 @@ def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
 
 
 def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
-    """A plan without its legs; `latest` is the newest version of its pathway."""
+    """Returns a plan without its legs; `latest` is the newest version of its pathway."""
     times: dict[str, Any] = {
         name: timestamp(getattr(plan, name))
         for name in ("start_time", "next_due_time", "close_time", "create_time", "update_time")
@@ -77,8 +77,9 @@ def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
 
 
 def late_step(row: Mapping[str, Any], pathway: Pathway) -> pb.LateStep:
-    """A step that is late, as the store lists it, of the version of the pathway that its plan goes
-    by.
+    """Returns a late step, in a row of the store, as a message.
+
+    `pathway` is the version that the plan of the step follows.
     """
     return pb.LateStep(
         plan_id=row["plan_id"],

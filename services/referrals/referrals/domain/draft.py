@@ -1,4 +1,4 @@
-"""What a request says of a draft."""
+"""The fields of a draft, as a request sets them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,14 +18,17 @@ class Draft:
     receipt_id: str | None = None
     contact_id: str | None = None
     assault_time: datetime | None = None
-    urgency_reason_code: str = ""  # why it is less urgent than the answers of its contact make it
+    # why the urgency is lower than the answers of the contact make it
+    urgency_reason_code: str = ""
     unsafe_code: str | None = None
     unsafe_organization_ids: tuple[str, ...] | None = None
     unsafe_departments: tuple[str, ...] | None = None
 
     def unsafe(self, known: Unsafe) -> Unsafe | None:
-        """Returns with whom or where she is not safe: the request's fields, and what is known for
-        the others. None: the request sets none of them.
+        """Returns with whom or where the person is not safe.
+
+        Fields that the request leaves out are taken from `known`. None: the request sets none of
+        the fields.
         """
         code, organizations, departments = (
             self.unsafe_code,

@@ -1,8 +1,8 @@
-"""The enquiry: many services are asked at once whether they could help somebody of whom nothing is
-said that names her. It asks before it tells.
+"""Enquiries: one organisation asks many services at once whether they could help a person.
 
-Each service that is asked has a copy of its own, with the content and its answer; when the enquiry
-closes, all copies but the taken one are blanked.
+An enquiry never names the person. Each service has its own copy, which holds the content and the
+service's answer. When the enquiry closes, every copy is blanked but the copy of the service whose
+offer was taken.
 """
 
 from collections import Counter
@@ -35,14 +35,20 @@ MOST_OPEN, MOST_A_DAY = 20, 100
 MOST_OPEN_ON_PROBATION, MOST_A_DAY_ON_PROBATION = 2, 5
 DAY = timedelta(hours=24)
 FEW = 5
-"""Fewer members with an open case that looks like hers, and who is asked might know who she is."""
+"""The smallest number of members with a similar open case that hides a person.
+
+With fewer, a service that is asked might know who she is.
+"""
 MOST_COUNTED = 50
 CAUTION = 2
-"""By so much every count is lowered: of nobody like her it is seldom said that there are enough."""
+"""The number by which every count is lowered, to err on the safe side.
+
+A person who resembles nobody is then seldom reported as one of many.
+"""
 
 
 class EnquiryState(Enum):
-    """Where an enquiry stands."""
+    """The state of an enquiry."""
 
     OPEN = "open"
     MATCHED = "matched"
@@ -55,7 +61,7 @@ S = EnquiryState
 
 @dataclass(frozen=True)
 class Content:
-    """All that an enquiry may say."""
+    """The content of an enquiry: all fields that it may have."""
 
     need_code: str
     urgency: Urgency
@@ -68,7 +74,7 @@ class Content:
     department: str = ""
 
     def check(self) -> None:
-        """Refuses a need that is none, and a department of another country."""
+        """Refuses an unknown need code, and a department outside the country."""
         check = Check()
         check.need("content.need_code", self.need_code)
         same = (
@@ -81,35 +87,41 @@ class Content:
 
     @property
     def said(self) -> tuple[Attribute, ...]:
-        """Which attributes it says."""
+        """Returns the attributes that the content states."""
         return tuple(each for each in Attribute if getattr(self, each.field) not in ("", (), None))
 
     @property
     def questions(self) -> "list[Content]":
-        """What is counted, in one form: with the country of its department, and one language each,
-        or a language that nobody speaks would make another question of it.
+        """Returns the content in the forms that are counted.
+
+        The country is that of the department. Each form has one language: with several, a language
+        that nobody speaks would make the question a different one.
         """
         placed = replace(self, country=self.department.partition("-")[0] or self.country)
         return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
 
     @property
     def asked(self) -> str:
-        """The question as text: what is not counted by (need, urgency, access) is not in it."""
+        """Returns the text of the question: only the attributes that a count takes into account.
+
+        Need, urgency and accessibility are left out.
+        """
         return "|".join(
             [self.country, *(f"{each.value}={getattr(self, each.field)}" for each in self.said)]
         )
 
     def without(self, attributes: Collection[Attribute]) -> "Content":
-        """The same with these attributes left out."""
+        """Returns the content without these attributes."""
         nothing = Content(self.need_code, self.urgency)
         empty: dict[str, Any] = {each.field: getattr(nothing, each.field) for each in attributes}
         return replace(self, **empty)
 
 
 def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
-    """Which of what is said no service decides by.
+    """Returns the attributes of the content that none of the services decides by.
 
-    One of which that was not heard may decide by any.
+    A service whose criteria are not known may decide by any attribute, so with such a service the
+    result is empty.
     """
     if any(service.uses is None for service in services):
         return ()
@@ -121,12 +133,12 @@ def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ..
 
 
 def told(senders: int, digest: bytes) -> int:
-    """As much as may be said of how many members have a case like hers: with noise, rounded down to
-    a multiple of FEW; 0 for few.
+    """Returns how many members have a similar case, in the form that may be disclosed.
 
-    The noise is the difference of two numbers of leading zeros: each value is half as likely as the
-    one before it, so that no answer proves one case more or less. `digest` is the keyed hash of the
-    question: whoever asks again hears the same.
+    Noise is added, and the sum is rounded down to a multiple of FEW; a small count becomes 0. The
+    noise is the difference of two numbers of leading zeros: each value is half as likely as the one
+    before it, so that no answer proves one case more or less. `digest` is the keyed hash of the
+    question, so the same question always gets the same answer.
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
@@ -138,8 +150,10 @@ def _leading_zeros(data: bytes) -> int:
 
 
 def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
-    """The attribute without which most cases look like hers, by counts that may be told; None where
-    nothing need be hidden, or nothing hides her.
+    """Returns the attribute whose omission makes most cases similar to the person's.
+
+    Compares counts that may be disclosed. Returns None if nothing needs to be hidden, or if there
+    is no attribute to leave out.
     """
     if alike >= FEW or not without:
         return None
@@ -149,9 +163,9 @@ def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
 
 @dataclass
 class Offer:
-    """The copy of one service that is asked; `content` is None once it is blanked.
+    """The copy of an enquiry for one service; `content` is None once the copy is blanked.
 
-    `state` is what this copy knows of the enquiry's.
+    `state` is the state of the enquiry as far as this copy shows it.
     """
 
     service_id: str
@@ -168,12 +182,12 @@ class Offer:
 
 @dataclass(frozen=True)
 class EnquiryEvent:
-    """What happened: one version of the enquiry."""
+    """An event of an enquiry: one of its versions."""
 
     version: int
     verb: str
     time: datetime
-    actor_organization_id: str = ""  # empty: the clock
+    actor_organization_id: str = ""  # empty if a deadline caused the event
     offer: Offer | None = None
     first_offer: bool = False
     clock: DeadlineKind | None = None
@@ -181,8 +195,9 @@ class EnquiryEvent:
 
 @dataclass
 class Enquiry:
-    """What one organisation asks; contact, file, worker and what was left out of the content are
-    its own and told to nobody.
+    """An enquiry of one organisation.
+
+    Contact, file, worker and the omitted attributes are known to this organisation alone.
     """
 
     id: str
@@ -199,12 +214,12 @@ class Enquiry:
     person_id: str = ""
     state: EnquiryState = S.OPEN
     version: int = 0
-    reminded: bool = False  # that offers wait, or that the referral does
+    reminded: bool = False  # the asker was reminded that offers wait, or that the referral does
     taken_service_id: str = ""
     referral_id: str = ""
     reason_code: str = ""
     offers: list[Offer] = field(default_factory=list)
-    events: list[EnquiryEvent] = field(default_factory=list)  # those that are not yet kept
+    events: list[EnquiryEvent] = field(default_factory=list)  # events that are not stored yet
 
     @classmethod
     def open(
@@ -221,7 +236,7 @@ class Enquiry:
         contact_id: str = "",
         person_id: str = "",
     ) -> "Enquiry":
-        """Asks all at once; `asker` is (organisation, worker)."""
+        """Opens an enquiry to all the services at once; `asker` is (organisation, worker)."""
         until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, now, calendar)
         enquiry = cls(
             identifier,
@@ -245,19 +260,22 @@ class Enquiry:
 
     @property
     def is_offered(self) -> bool:
-        """Whether somebody offers something."""
+        """Returns whether a service has made an offer."""
         return any(offer.answer in OFFERS for offer in self.offers)
 
     @property
     def waits(self) -> bool:
-        """Whether somebody is asked, or the offer that was taken waits for a referral."""
+        """Returns whether the enquiry is open, or its accepted offer waits for a referral."""
         return self.state is S.OPEN or (self.state is S.MATCHED and not self.referral_id)
 
     def answer(
         self, service_id: str, organization_id: str, answer: str, reason_code: str, now: datetime
     ) -> None:
-        """A service says what it could do, or says it anew; when all have said no, nobody is
-        left.
+        """Records the answer of a service, which may replace its earlier answer.
+
+        Ends the enquiry once all services have refused. Raises NotFound (not a copy of the
+        organisation), Invalid (a refusal without a reason, or a reason without a refusal) or
+        Conflict (no longer open).
         """
         offer = self._offer(service_id)
         if offer is None or offer.organization_id != organization_id:
@@ -273,9 +291,10 @@ class Enquiry:
             self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
 
     def take(self, service_id: str, answer: str, now: datetime, calendar: Calendar) -> None:
-        """Takes an offer as it was read.
+        """Takes an offer, if it still is the answer that the caller read.
 
-        The others' copies are closed and blanked; a referral is waited for.
+        Closes and blanks the copies of the other services, and starts the time in which a referral
+        is expected. Raises Conflict("offer_gone") if the answer has changed.
         """
         self._check_open()
         offer = self._offer(service_id)
@@ -288,13 +307,14 @@ class Enquiry:
         self._note("matched", now, self.organization_id, offer)
 
     def cancel(self, reason_code: str, now: datetime, by: str) -> None:
-        """Nobody is asked any more."""
+        """Cancels the enquiry. Raises Conflict if it is no longer open."""
         self._check_open()
         self._end(S.CANCELLED, "cancelled", reason_code, now, by)
 
     def withdraw(self, now: datetime) -> None:
-        """She took back what she had allowed: nobody is asked any more, and the copy that was taken
-        is blanked too.
+        """Cancels the enquiry because the person withdrew her consent.
+
+        Blanks every copy, including the copy of the offer that was taken.
         """
         for offer in self.offers:
             offer.taken = False
@@ -302,8 +322,10 @@ class Enquiry:
         self._end(S.CANCELLED, "cancelled", CONSENT_WITHDRAWN, now, self.organization_id)
 
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
-        """These services are asked no more: their copies are closed and blanked, and to the asker
-        they say that they do not offer it.
+        """Closes and blanks the copies of these services.
+
+        While the enquiry is open, the asker reads that these services do not offer the help. Ends
+        the enquiry if no other service is left.
         """
         gone = [
             offer
@@ -325,16 +347,22 @@ class Enquiry:
             self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
 
     def refer(self, referral_id: str, now: datetime) -> None:
-        """A referral goes on from what was taken: one, and its own clocks watch it."""
+        """Links the referral that follows the accepted offer, and stops the deadline.
+
+        The referral has deadlines of its own. Raises Conflict if there is no accepted offer, or if
+        a referral follows it already.
+        """
         if self.state is not S.MATCHED or self.referral_id:
             raise Conflict("illegal_transition")
         self.referral_id, self.due_time = referral_id, None
         self._note("referred", now, self.organization_id)
 
     def fire(self, now: datetime, calendar: Calendar) -> None:
-        """The time is over: nobody is left, or offers wait, and once more as long.
+        """Acts on the deadline once it has passed.
 
-        Who then took none has let them go.
+        Ends an open enquiry without an offer. If there are offers, or an accepted offer waits for a
+        referral, reminds the asker. An open enquiry then gets the same time once more; after it,
+        the offers lapse and the enquiry is cancelled.
         """
         if self.due_time is None or self.due_time > now:
             return
@@ -352,8 +380,10 @@ class Enquiry:
             self._note("offers_waiting", now)
 
     def _why_nobody(self) -> str:
-        """The most frequent reason; that somebody did not answer counts more than what the others
-        said.
+        """Returns the reason why no service is left.
+
+        `no_response` if any service did not answer, otherwise the most frequent reason of the
+        refusals.
         """
         if any(not offer.answer for offer in self.offers):
             return NO_RESPONSE
@@ -400,7 +430,7 @@ class Enquiry:
 
 @dataclass(frozen=True)
 class Received:
-    """What was put to one organisation: its own copies."""
+    """The copies of an enquiry that belong to one organisation."""
 
     id: str
     offers: list[Offer]
@@ -409,12 +439,14 @@ class Received:
 
     @property
     def version(self) -> int:
-        """Another number whenever one of the copies changed; that of the enquiry would say how many
+        """Returns a number that changes with each of these copies.
+
+        The version of the enquiry is not used, since it would reveal how many services have
         answered.
         """
         return sum(offer.version for offer in self.offers)
 
     @property
     def content(self) -> Content | None:
-        """What is said, while one of the copies says it."""
+        """Returns the content, or None if all these copies are blanked."""
         return next((offer.content for offer in self.offers if offer.content), None)

@@ -1,10 +1,10 @@
-"""Figures of the network that anybody may read: which counts are published, and how whatever is
-asked is answered from these alone.
+"""Public figures of the network: which counts are published, and how questions are answered.
 
 A cell is a quarter, a route (the country where people had been taken, the country where they are)
 and a group of need. Its count is published when it is `SMALLEST` or more, rounded down to a
-multiple of `STEP`; everything else is a sum of published cells. So no two answers can be subtracted
-to find what is not published: see docs/decisions/0025-figures-are-sums-of-published-cells.md.
+multiple of `STEP`; every other figure is a sum of published cells. So no two answers can be
+subtracted to find an unpublished count: see
+docs/decisions/0025-figures-are-sums-of-published-cells.md.
 """
 
 from collections import Counter
@@ -17,8 +17,9 @@ from services.referrals.network.domain.codes import NEED_GROUPS, Check
 from services.referrals.network.domain.counts import FEW, SMALLEST, told
 
 SETTLED = timedelta(days=7)
-"""After the end of a quarter it is counted: until then a mistake of its last days can be taken
-back.
+"""The time from the end of a quarter until it is counted.
+
+Until then mistakes of its last days can be corrected.
 """
 Key = TypeVar("Key")
 Kept = Mapping["Cell", int]
@@ -26,8 +27,9 @@ Kept = Mapping["Cell", int]
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """The smallest thing that is counted: people with whom a help of this group was completed in
-    this quarter (2026-Q3).
+    """The smallest unit of counting.
+
+    It counts the people with whom help of this group was completed in this quarter (2026-Q3).
     """
 
     quarter: str
@@ -38,8 +40,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Question:
-    """What of it is asked for: a year or a quarter, routes that begin or end in a country, a group
-    of need; empty is all.
+    """A question about the figures; an empty field stands for all.
+
+    The period is a year or a quarter; the country is where a route begins or ends.
     """
 
     period: str = ""
@@ -47,7 +50,7 @@ class Question:
     need_group: str = ""
 
     def check(self) -> None:
-        """Refuses a group that can't be; the shape of a period is the contract's."""
+        """Refuses an unknown group of need; the contract checks the form of the period."""
         check = Check()
         check.that(
             not self.need_group or self.need_group in NEED_GROUPS, "need_group_code", "unknown_code"
@@ -55,7 +58,7 @@ class Question:
         check.done()
 
     def covers(self, cell: Cell) -> bool:
-        """Whether a cell belongs to what is asked for."""
+        """Returns whether the question includes a cell."""
         return (
             self.covers_quarter(cell.quarter)
             and self.country in ("", cell.exploitation_country, cell.country)
@@ -63,14 +66,17 @@ class Question:
         )
 
     def covers_quarter(self, quarter: str) -> bool:
-        """Whether a quarter is in the period."""
+        """Returns whether the period includes a quarter."""
         return quarter.startswith(self.period)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Sums of published cells: the total, by quarter (each, in order), by whatever else has any,
-    the greatest first; and what else may be asked for.
+    """The answer to a question: sums of published cells.
+
+    It has the total, the sums by quarter (every quarter, in order), the sums by the other
+    attributes (greatest first, without zeros), and the values that can be used in further
+    questions.
     """
 
     total: int
@@ -85,15 +91,15 @@ class Answer:
 
 
 def published(counts: Kept) -> dict[Cell, int]:
-    """The cells that may be known, as they may be known.
+    """Returns the published cells, with their rounded counts.
 
-    What is left out is forgotten here: nothing that is told later knows of it.
+    Other cells are dropped here, so no later answer can depend on them.
     """
     return {cell: told(count) for cell, count in counts.items() if count >= SMALLEST}
 
 
 def answer(kept: Kept, until: str, question: Question) -> Answer:
-    """Answers from published cells; `until` is the last quarter that was counted."""
+    """Answers a question from published cells; `until` is the last quarter that was counted."""
     asked = {cell: count for cell, count in kept.items() if question.covers(cell)}
     by_quarter = _sums(asked, lambda cell: cell.quarter)
     first = min((cell.quarter for cell in kept), default=until)
@@ -117,20 +123,20 @@ def answer(kept: Kept, until: str, question: Question) -> Answer:
 
 
 def quarter_of(moment: datetime) -> str:
-    """2026-Q3, by the calendar of UTC."""
+    """Returns the quarter of a time, such as 2026-Q3, by the calendar of UTC."""
     utc = moment.astimezone(UTC)
     return f"{utc.year}-Q{(utc.month + 2) // 3}"
 
 
 def last_settled(now: datetime) -> str:
-    """The last quarter that may be counted."""
+    """Returns the last quarter that may be counted."""
     settled = now.astimezone(UTC) - SETTLED
     start = settled.replace(month=(settled.month - 1) // 3 * 3 + 1, day=1)
     return quarter_of(start - timedelta(days=1))
 
 
 def end_of(quarter: str) -> datetime:
-    """The first moment that is no longer in a quarter."""
+    """Returns the first moment after a quarter."""
     year, number = int(quarter[:4]), int(quarter[-1])
     return datetime(year + number // 4, number % 4 * 3 + 1, 1, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""Which referrals somebody asks for: the words of a list, a count, the board."""
+"""The filter of referrals: the criteria of a list, of a count and of the board."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from services.referrals.referrals.domain.lifecycle import LIVE, State
 
 @dataclass(frozen=True)
 class Filter:
-    """Which referrals: `box` is inbox, outbox, mine or network."""
+    """The criteria of referrals; `box` is inbox, outbox, mine or network."""
 
     box: str
     organization_id: str
@@ -33,8 +33,9 @@ class Filter:
 
     @property
     def is_open(self) -> bool:
-        """Nothing that is over can be in it: what it asks for has a deadline, or is somebody's
-        turn.
+        """Returns whether the filter can match open referrals only.
+
+        It then asks for referrals with a deadline, or for those that wait for a side.
         """
         asked = (
             self.live

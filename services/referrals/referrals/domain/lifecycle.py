@@ -1,10 +1,10 @@
-"""The life of a referral as one table: who takes which step from where to where, what its request
-carries, its guards, and what it does to the clocks.
+"""The life of a referral as one table, a row for each step.
 
-The table can be tested exhaustively and drawn. `Referral` asks its rows twice: for the steps that
-it offers, and for the step that somebody takes. Five steps need more than the fields of their
-request; each has a method of Referral, which asks the same row and guards: send, amend,
-attach_consent, reroute and withdraw_consent.
+A row names the states, the sides, the fields of the request, the guards, and the effects on the
+deadlines. The table can be tested exhaustively and drawn. `Referral` reads its rows twice: to list
+the steps that it offers, and to take a step. Five steps need more than the fields of their request;
+each has a method of Referral, which reads the same row and guards: send, amend, attach_consent,
+reroute and withdraw_consent.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """Where a referral stands."""
+    """The state of a referral."""
 
     DRAFT = "draft"
     SENT = "sent"
@@ -45,7 +45,7 @@ class State(Enum):
 
 
 class Side(Enum):
-    """On whose behalf somebody acts."""
+    """The side on whose behalf an actor acts."""
 
     SENDER = "sender"
     RECEIVER = "receiver"
@@ -58,9 +58,9 @@ S, K = State, DeadlineKind
 LIVE = frozenset(
     {S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED}
 )
-"""States in which something is still expected of somebody and the receiver may have access."""
-# Whose turn it is. What a receiver said no to is the sender's turn too, until another referral
-# follows it: see CAME_BACK.
+"""States in which a side is still expected to act and the receiver may have access."""
+# The side that has to act. After a refusal of the receiver it is the sender, too, until another
+# referral follows: see CAME_BACK.
 WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
 WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
 EXITS = frozenset(
@@ -74,39 +74,45 @@ EXITS = frozenset(
         S.ENTERED_IN_ERROR,
     }
 )
-"""Ends other than closed: each carries a reason, where somebody gave one."""
+"""Ends other than closed; each has a reason, if one was given."""
 CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
-"""Exits that leave her without help though nobody took the request back: an open need, until
-another referral is sent or somebody closes it by name.
+"""Exits that leave the person without help though nobody withdrew the request.
+
+The need is open until another referral is sent, or a worker closes the need explicitly.
 """
 REFER_AGAIN = "refer_again"
-"""The main step of an exit that no other referral follows: no row of the table, but a new draft
-that is based on this one.
+"""The main step of an exit that no other referral follows.
+
+It is no row of the table, but opens a new draft that is based on this referral.
 """
 TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
-"""Accepted, and not given up since."""
+"""States in which the receiver has accepted and not given up since."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
 
 NOT_NOW = "illegal_transition"
-"""The reason of a refusal that has no reason of its own: the referral is not where the step begins,
-or another side takes it.
+"""The reason of a refusal that has no reason of its own.
+
+The referral is not in a state where the step begins, or another side takes the step.
 """
 ERROR_WINDOW = timedelta(hours=24)
 REMIND_AGAIN = timedelta(hours=1)
 FARTHEST_APPOINTMENT = timedelta(days=90)
-"""How far ahead an appointment may be: until then nobody asks for news."""
+"""The longest time until an appointment; no news is asked for until then."""
 EARLY = timedelta(hours=1)
-"""How long before its time an appointment may have been, and how long ago one that is only noted
-now may have begun: people come early, and clocks differ.
+"""A tolerance of the time of an appointment: people come early, and clocks differ.
+
+An appointment may have taken place this long before its time. An appointment that is recorded only
+now may have begun this long ago.
 """
 
 Guard = Callable[["ReferralRecord", "Actor", datetime], None]
-"""A condition of a step beyond state and side: raises Conflict with its own reason, or with
-NOT_NOW.
+"""A condition of a step beyond state and side.
+
+It raises Conflict with its own reason, or with NOT_NOW.
 """
 Effect = Callable[["Referral", "Actor", datetime, Calendar], None]
-"""What a step changes beyond the fields that it stores, its state and the deadlines of its row."""
+"""A change beyond the stored fields, the state and the deadlines of the step's row."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +121,18 @@ class Field:
 
     name: str
     default: Any = ""
-    stored_as: str = ""  # the attribute of Referral; empty: it is in the history alone
+    stored_as: str = ""  # the attribute of Referral; empty if the field is in the history alone
     check: Callable[[Any, datetime], None] | None = None  # raises Invalid, before anything changes
 
 
 @dataclass(frozen=True)
 class Step:
-    """One row: `verb` is asked, `fact` is what became true."""
+    """A row of the table: `verb` is the request for the step, `fact` the event that it causes."""
 
     verb: str
     fact: str
     sources: frozenset[State]
-    target: State | None  # None: it stays where it is
+    target: State | None  # None: the state does not change
     by: frozenset[Side]
     carries: tuple[Field, ...] = ()
     guards: tuple[Guard, ...] = ()
@@ -135,18 +141,19 @@ class Step:
     stops: tuple[DeadlineKind, ...] = ()
     reason: str = ""  # the field whose word is the reason in the history; `other` needs a note
     attribution: str = ""
-    offered: bool = True  # False: part of the life, not yet something a caller can ask for
-    # True: it moves things on; what asks, delays or ends is possible beside it, and never the first
-    # that is offered
+    offered: bool = True  # False: callers can't ask for the step yet
+    # True: the step moves the referral on. Steps that ask, delay or end are possible beside it, but
+    # are never offered first.
     main: bool = False
-    news: bool = False  # True: it tells how she is, so that the next SILENCE may be a long one
-    # False: what anybody decided on stands as it did, so it makes no reader's version out of date
+    news: bool = False  # True: it is news of the person, so the next SILENCE may be a long one
+    # False: it changes nothing that a decision is based on, so no reader's version becomes stale
     decides: bool = True
 
     def checked(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """Returns the value of every field that the step carries.
 
-        Raises Invalid for one that its check refuses, and for `other` without a note.
+        Raises Invalid for a value that the check of its field refuses, and for `other` without a
+        note.
         """
         values = {field.name: carried.get(field.name, field.default) for field in self.carries}
         if unknown := carried.keys() - values:
@@ -162,8 +169,9 @@ class Step:
 
 
 def check_note(note: str, *, needed: bool) -> None:
-    """Refuses an empty note where one is needed: an override says why, and a note says what no code
-    does.
+    """Refuses an empty note where a note is needed.
+
+    The note of an override gives its reason, and the note with `other` says what no code does.
     """
     if needed and not note.strip():
         raise Invalid(("note", "required"))
@@ -176,7 +184,7 @@ def _stored(
 
 
 def _time(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
-    """A time that must be given; both limits count from now."""
+    """Returns a field for a required time; both limits count from now."""
 
     def check(time: datetime | None, now: datetime) -> None:
         check_between(name, None if earliest is None else now + earliest, time, now + latest)
@@ -205,7 +213,7 @@ APPOINTMENT = _time("appointment_time", -EARLY, FARTHEST_APPOINTMENT)
 DELIVERED = _stored("delivered_need_codes", (), _check_delivered)
 
 
-# The guards. `now` is the time of the call, also for what is only offered.
+# The guards. `now` is the time of the call, also when steps are only listed.
 
 
 def _require(condition: bool, reason: str = NOT_NOW) -> None:
@@ -214,12 +222,12 @@ def _require(condition: bool, reason: str = NOT_NOW) -> None:
 
 
 def not_asked_before(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses a second question, so that asking is no way of waiting."""
+    """Refuses a second question, so that questions can't be used to delay a decision."""
     _require(not referral.question_code, "already_asked")
 
 
 def need_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to close a need that another referral follows up, or that was closed."""
+    """Refuses to close a need that was closed, or that another referral follows up."""
     _require(referral.need_is_open)
 
 
@@ -237,31 +245,34 @@ def not_reminded_recently(referral: "ReferralRecord", actor: "Actor", now: datet
 
 
 def deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to confirm a deletion that nobody waits for, or that was confirmed."""
+    """Refuses to confirm a deletion that is not expected, or that was confirmed."""
     _require(bool(referral.running(K.DELETION)))
 
 
 def appointment_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to say what became of an appointment when none is open."""
+    """Refuses to record the result of an appointment when none is open."""
     _require(referral.appointment_time is not None)
 
 
 def appointment_may_have_been(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to say what became of an appointment more than an hour before its time."""
+    """Refuses to record the result of an appointment more than an hour before its time."""
     _require(referral.appointment_time is not None and now >= referral.appointment_time - EARLY)
 
 
 def override_may_be_confirmed(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses who neither coordinates nor manages, and everybody once the time to confirm has run
-    out.
+    """Refuses actors who neither coordinate nor manage.
+
+    Refuses all actors once the time to confirm has passed.
     """
     waits = any(now < deadline.due_time for deadline in referral.running(K.OVERRIDE_CONFIRM))
     _require(waits and (actor.coordinates or actor.manages))
 
 
 def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses who sent the referral, who has no such step at all, and, as not_independent, who may
-    be the same person.
+    """Refuses the worker who sent the referral, and anyone who may be the same person.
+
+    The worker who sent the referral has no such step at all; for anyone else the reason is
+    not_independent.
     """
     why = refusal(actor, referral.override_worker_id)
     if why:
@@ -269,8 +280,9 @@ def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: date
 
 
 def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses the sender's word that it was an error a day after the draft was begun; not while it
-    is one, and no coordinator's.
+    """Refuses to enter a referral in error more than a day after its draft was begun.
+
+    Drafts, and coordinators, have no such limit.
     """
     always = referral.state is S.DRAFT or Side.COORDINATOR in referral.sides(actor)
     _require(always or now - referral.create_time <= ERROR_WINDOW)
@@ -280,7 +292,7 @@ def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -
 
 
 def pause_decision(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
-    """While a question is open, the time to decide stands still."""
+    """Pauses the deadline to decide while a question is open."""
     for deadline in referral.running(K.DECIDE):
         deadline.pause(now)
 
@@ -288,41 +300,41 @@ def pause_decision(referral: "Referral", actor: "Actor", now: datetime, calendar
 def resume_decision(
     referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
 ) -> None:
-    """The question is answered: the time to decide goes on."""
+    """Resumes the deadline to decide once the question is answered."""
     for deadline in referral.clocks:
         deadline.resume(now)
 
 
 def name_desk(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
-    """Where no worker answers for it, the desk does."""
+    """Makes the desk responsible if no worker is."""
     referral.responsible_desk_code = "" if referral.responsible_worker_id else "desk"
 
 
 def end_appointment(
     referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
 ) -> None:
-    """No appointment is open any more."""
+    """Removes the open appointment."""
     referral.appointment_time = None
 
 
 def restart_silence(
     referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
 ) -> None:
-    """A note of the receiver while help is given is news: SILENCE starts again."""
+    """Restarts SILENCE after a note of the receiver while help is given: the note is news."""
     if referral.state is S.IN_PROGRESS and Side.RECEIVER in referral.sides(actor):
         referral.stop_deadlines(now, K.SILENCE)
         referral.start_deadline(K.SILENCE, now, calendar, news=True)
 
 
 def note_reminder(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
-    """The next reminder waits for an hour."""
+    """Stores the time of the reminder; the next one has to wait for an hour."""
     referral.remind_time = now
 
 
 # The table.
 
 _ALL = tuple(DeadlineKind)
-# what befell her goes on while another service is looked for
+# health deadlines go on while another service is sought: the assault is as recent as before
 _WAITS = tuple(kind for kind in K if kind not in HEALTH)
 _REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
@@ -372,7 +384,7 @@ TRANSITIONS: tuple[Step, ...] = (
         carries=(FIRST_CONTACT, NOTE), starts=(K.SILENCE,), stops=(K.FIRST_CONTACT, *HEALTH),
         main=True,
     ),
-    # When the time of an appointment has come, what became of it is the next thing to say.
+    # When the time of an appointment has come, its result is the next thing to record.
     Step(
         "attend_appointment", "appointment_attended", _HELPING, None, _RECEIVER,
         carries=(NOTE,), guards=(appointment_is_open, appointment_may_have_been),
@@ -392,8 +404,8 @@ TRANSITIONS: tuple[Step, ...] = (
         "attach_consent", "consent_attached", LIVE, None, _SENDER,
         carries=(RECEIPT,), stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END),
     ),
-    # The receiver's while help is given is news, and is the next thing to say once SILENCE has run
-    # out.
+    # While help is given, a note of the receiver is news. It becomes the main step once SILENCE has
+    # passed.
     Step(
         "add_note", "note_added", LIVE, None, frozenset({Side.SENDER, Side.RECEIVER}),
         carries=(NOTE,), effects=(restart_silence,), news=True,
@@ -418,7 +430,7 @@ TRANSITIONS: tuple[Step, ...] = (
         carries=(REASON, NOTE), reason="reason_code", attribution="provider", starts=_REPLACED,
         stops=_WAITS,
     ),
-    # The system takes it from a worker who has left, so that it is the desk's and not nobody's.
+    # The system takes the referral from a worker who has left, so that the desk is responsible.
     Step(
         "assign", "assigned", TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM}),
         carries=(RESPONSIBLE_WORKER, NOTE), effects=(name_desk,),
@@ -460,8 +472,7 @@ TRANSITIONS: tuple[Step, ...] = (
         frozenset({Side.PERSON}),
         attribution="person", starts=(K.DELETION,), stops=_ALL, offered=False,
     ),
-    # Enlace closed what it holds at once; what was written down elsewhere only its receiver can
-    # destroy.
+    # Enlace closed its own data at once; only the receiver can destroy records elsewhere.
     Step(
         "confirm_deletion", "deletion_confirmed", frozenset({S.CONSENT_WITHDRAWN}), None, _RECEIVER,
         carries=(NOTE,), guards=(deletion_is_expected,), stops=(K.DELETION,), main=True,
@@ -478,6 +489,6 @@ BY_VERB = {step.verb: step for step in TRANSITIONS}
 def step_of(verb: str, carried: Mapping[str, Any]) -> Step:
     """Returns the row of a verb.
 
-    Closing while no help came is another row: it opens the referral again.
+    Closing a referral whose help did not come is another row: it reopens the referral.
     """
     return BY_VERB["reopen" if verb == "close" and carried.get("help_came_code") == "no" else verb]

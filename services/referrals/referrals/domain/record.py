@@ -1,4 +1,4 @@
-"""A referral as it stands: its data, who is on which side of it, and what each may see and do."""
+"""A referral as data: its sides, and what each actor may see and do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,8 +37,10 @@ LEG_LOST = "leg_lost"
 
 @dataclass(frozen=True)
 class Actor:
-    """Who takes a step; `coordinates` for a coordinator of the network, `manages` for a manager of
-    the organisation.
+    """The actor of a step.
+
+    `coordinates` is set for a coordinator of the network, `manages` for a manager of the
+    organisation.
     """
 
     kind: str  # worker | key | person | system
@@ -51,7 +53,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: one version of the referral."""
+    """An event of a referral: one of its versions."""
 
     version: int
     verb: str
@@ -63,16 +65,14 @@ class Event:
     attribution: str = ""
     clock: DeadlineKind | None = None
     note: str = ""
-    note_withheld: bool = False  # there is one that its reader may not open
-    changed_field_codes: tuple[str, ...] = ()  # of an amendment, after it was sent
-    arrival: Arrival | None = None  # of the sending, where nobody may contact her
+    note_withheld: bool = False  # there is a note that its reader may not open
+    changed_field_codes: tuple[str, ...] = ()  # of an amendment after the referral was sent
+    arrival: Arrival | None = None  # of the sending, if nobody may contact the person
 
 
 @dataclass
 class ReferralRecord:
-    """A request to one service, with everything that may be known of it without knowing who she
-    is.
-    """
+    """A request to one service, with all that may be known without knowing who the person is."""
 
     id: str
     sender_organization_id: str
@@ -83,11 +83,12 @@ class ReferralRecord:
     update_time: datetime
     state: State = State.DRAFT
     version: int = 0
-    # of the last step: a deadline that fires, or a reminder, is none, and makes nobody's decision
-    # out of date
+    # The version of the last step. A deadline that fires and a reminder are no steps: they make no
+    # decision stale.
     step_version: int = 0
     urgency: Urgency | None = None
-    urgency_reason_code: str = ""  # why it is less urgent than the answers of its contact make it
+    # why the urgency is lower than the answers of the contact make it
+    urgency_reason_code: str = ""
     need_code: str = ""
     contact_id: str = ""
     receiver_organization_id: str = ""
@@ -99,7 +100,7 @@ class ReferralRecord:
     responsible_desk_code: str = ""
     planned_first_contact_time: datetime | None = None
     first_contact_time: datetime | None = None
-    appointment_time: datetime | None = None  # of the one that is open
+    appointment_time: datetime | None = None  # of the open appointment
     reason_code: str = ""
     question_code: str = ""
     outcome_code: str = ""
@@ -111,21 +112,21 @@ class ReferralRecord:
     based_on_id: str = ""
     send_time: datetime | None = None
     need_close_reason_code: str = ""
-    assault_time: datetime | None = None  # of a recent one, to the hour
-    unsafe: Unsafe = UNSAID  # with whom or where she is not safe; its sender's alone
-    # organisations that may not act, as their other sides were told
+    assault_time: datetime | None = None  # of a recent assault, to the hour
+    unsafe: Unsafe = UNSAID  # with whom or where the person is not safe; for the sender alone
+    # organisations that may not act, as reported to the other sides
     sides_out: list[str] = field(default_factory=list)
-    followed_up: bool = False  # another referral of this sender was sent that is based on it
-    following_id: str = ""  # that one, or the draft that may become it
+    followed_up: bool = False  # the sender has sent another referral that is based on this one
+    following_id: str = ""  # the referral that follows, or the draft that may become it
     clocks: list[Deadline] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)  # those that are not yet kept
+    events: list[Event] = field(default_factory=list)  # events that are not stored yet
 
     def recent_assault(self, now: datetime) -> datetime | None:
-        """When it was, while a health clock could run."""
+        """Returns the time of the assault while a health deadline could run, otherwise None."""
         return recent(self.assault_time, now)
 
     def sides(self, actor: Actor) -> frozenset[Side]:
-        """On which sides an actor stands."""
+        """Returns the sides on which an actor stands."""
         sides = set()
         if actor.kind == "person":
             sides.add(Side.PERSON)
@@ -144,7 +145,7 @@ class ReferralRecord:
         return frozenset(sides)
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
-        """What this actor may do next, what moves things on first."""
+        """Returns the steps that this actor may take, beginning with those that move things on."""
         return [
             step.verb
             for step in sorted(
@@ -154,8 +155,9 @@ class ReferralRecord:
         ]
 
     def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
-        """Whether a consent would do now, to be sent on or to take the place of what it stands
-        on.
+        """Returns whether a consent could be used now.
+
+        The referral could be sent on it, or it could replace the present receipt.
         """
         if receipt.id == self.receipt_id and self.state is not State.DRAFT:
             return False
@@ -166,7 +168,7 @@ class ReferralRecord:
         return not receipt.is_override
 
     def main_step(self, actor: Actor, now: datetime) -> str:
-        """The one step of this actor that moves things on; empty when there is none."""
+        """Returns the step of this actor that moves things on, or "" if there is none."""
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
         return next(
@@ -180,21 +182,26 @@ class ReferralRecord:
 
     @property
     def need_is_open(self) -> bool:
-        """It came back without help for her, and its sender has not referred her again, nor has
-        anybody said why not. No time ends it.
+        """Returns whether the need of a referral that came back is still open.
+
+        The sender has neither referred the person again nor given a reason for not doing so. No
+        deadline ends this.
         """
         return self.state in CAME_BACK and not self.followed_up and not self.need_close_reason_code
 
     def is_unanswered(self, actor: Actor) -> bool:
-        """Her need is open, as this actor may know."""
+        """Returns whether the person's need is open and this actor may know it."""
         return self.need_is_open and not self.is_receiver_alone(actor)
 
     def is_receiver_alone(self, actor: Actor) -> bool:
-        """To whom what is done for her elsewhere is no business: it sees nothing of it."""
+        """Returns whether the actor is the receiver and nothing else.
+
+        The receiver alone sees nothing of the help that the person gets elsewhere.
+        """
         return self.sides(actor) == {Side.RECEIVER}
 
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
-        """Those of a history that this actor may know of."""
+        """Returns the events that this actor may see."""
         hidden = self._hidden_clocks(actor)
         over = self.is_receiver_alone(actor)
         return [
@@ -210,17 +217,17 @@ class ReferralRecord:
                 DeadlineKind.DRAFT,
                 *(HEALTH if self.state in CAME_BACK else ()),
             )
-        # what befell her is no business of who steers the network
+        # coordinators have no need to know of the assault
         return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)
 
     def clocks_for(self, actor: Actor) -> list[Deadline]:
-        """The clocks that this actor may know of, running ones first."""
+        """Returns the deadlines that this actor may see, running ones first."""
         hidden = self._hidden_clocks(actor)
         known = [clock for clock in self.clocks if clock.kind not in hidden]
         return sorted(known, key=lambda clock: (not clock.running, clock.due_time))
 
     def turn(self, actor: Actor) -> Side | None:
-        """Whose turn it is, as this actor may know: the sender's, the receiver's or nobody's."""
+        """Returns the side that has to act, or None, as far as this actor may know."""
         if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor):
             return Side.SENDER
         if self.state is State.CONSENT_WITHDRAWN and self.running(DeadlineKind.DELETION):
@@ -229,8 +236,9 @@ class ReferralRecord:
 
     @property
     def deletion(self) -> Deadline | None:
-        """The last of the clocks by which the receiver confirms that it holds nothing more of her:
-        stopped when it did so.
+        """Returns the latest deletion deadline.
+
+        It is stopped once the receiver has confirmed that it holds no more data of the person.
         """
         return next(
             (clock for clock in reversed(self.clocks) if clock.kind is DeadlineKind.DELETION), None
@@ -238,11 +246,11 @@ class ReferralRecord:
 
     @property
     def next_due_time(self) -> datetime | None:
-        """Of the earliest running clock."""
+        """Returns the due time of the earliest running deadline."""
         return min((clock.due_time for clock in self.clocks if clock.running), default=None)
 
     def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:
-        if step.verb == "add_note":  # when news is overdue
+        if step.verb == "add_note":  # once news is overdue
             return Side.RECEIVER in self.sides(actor) and any(
                 clock.due_time <= now for clock in self.running(DeadlineKind.SILENCE)
             )
@@ -254,7 +262,7 @@ class ReferralRecord:
         ]
 
     def _refusal(self, step: Step, actor: Actor, now: datetime) -> Conflict | None:
-        """Returns why the actor can't take a step now; None if it can."""
+        """Returns the reason why the actor can't take a step now; None if it can."""
         if self.state not in step.sources or not step.by & self.sides(actor):
             return Conflict(NOT_NOW)
         try:
@@ -267,8 +275,7 @@ class ReferralRecord:
     def _check_step(self, verb: str, actor: Actor, now: datetime, **carried: Any) -> Step:
         """Returns the row of a step that the actor may take now.
 
-        Raises the refusal of its first guard that refuses; NOT_NOW lists the steps that are
-        allowed.
+        Raises the refusal of the first guard that refuses. NOT_NOW lists the allowed steps.
         """
         step = step_of(verb, carried)
         refusal = self._refusal(step, actor, now)
@@ -298,9 +305,9 @@ class ReferralRecord:
     def _as_answered(
         self, urgency: Urgency | None, answers: Urgency | None, reason_code: str
     ) -> Urgency | None:
-        """Returns the urgency that is asked for, else the higher of its own and `answers`.
+        """Returns the requested urgency, or else the higher of the referral's own and `answers`.
 
-        Refuses to lower it below the answers without a reason.
+        Refuses an urgency below the answers without a reason.
         """
         if answers is None:
             return urgency or self.urgency
@@ -313,7 +320,7 @@ class ReferralRecord:
 
 
 def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:
-    """Returns, of each but those entered in error, whether it is the sender's turn to go on."""
+    """Returns, for each referral that was not entered in error, whether the sender has to act."""
     return [
         referral.state is State.DRAFT or referral.need_is_open
         for referral in referrals
@@ -322,7 +329,10 @@ def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:
 
 
 def _is_of_her_need(event: Event) -> bool:
-    """It came back, or was lost on the way, and this is about what is done for her elsewhere."""
+    """Returns whether an event is about help that the person gets elsewhere.
+
+    It happens after the referral came back, or after a leg was lost on the way.
+    """
     return event.verb in ("need_closed", LEG_LOST) or (
         event.verb == "reminded" and event.from_state in CAME_BACK
     )

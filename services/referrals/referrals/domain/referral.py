@@ -1,7 +1,7 @@
 """The referral: a request to one service.
 
-It takes the steps of the table beside it (lifecycle.py): allowed, it changes and notes an event;
-not allowed, it refuses and changes nothing.
+It takes the steps of the table in lifecycle.py. An allowed step changes the referral and records an
+event; any other step is refused and changes nothing.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -42,9 +42,7 @@ SIDE_OUT, SIDE_BACK = "side_out", "side_back"
 
 @dataclass
 class Referral(ReferralRecord):
-    """A request to one service, with everything that may be known of it without knowing who she
-    is.
-    """
+    """A request to one service, with all that may be known without knowing who the person is."""
 
     @classmethod
     def draft(
@@ -58,7 +56,7 @@ class Referral(ReferralRecord):
         *,
         based_on_id: str = "",
     ) -> "Referral":
-        """Opens a draft; nobody but the sender sees it, and its clock is the sender's alone."""
+        """Opens a draft, which only the sender sees; its deadline is the sender's alone."""
         referral = cls(
             identifier,
             actor.organization_id,
@@ -98,10 +96,9 @@ class Referral(ReferralRecord):
     ) -> None:
         """Changes a draft; `service` is (service id, its organisation).
 
-        After an assault it is an emergency at least.
-
-        `answers`: the urgency by the answers of its contact, where urgency or contact are said
-        anew.
+        After an assault the urgency is at least emergency. `answers` is the urgency that follows
+        from the contact's answers, given if the request sets the urgency or the contact. Raises
+        Conflict or Invalid.
         """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
@@ -143,10 +140,11 @@ class Referral(ReferralRecord):
         nobody_calls: bool = False,
         arrival: Arrival | None = None,
     ) -> None:
-        """Sends a whole draft on a receipt that covers it: of a consent, or of an override, which
-        needs a note and is watched by clocks of its own.
+        """Sends a complete draft on a receipt that covers it.
 
-        Whom nobody may contact has to arrive: then it says how.
+        The receipt is a consent or an override; an override needs a note and has deadlines of its
+        own. If nobody may contact the person, she has to come to the receiver, and `arrival` must
+        say how. Raises Conflict or Invalid.
         """
         step = self._check_step("send", actor, now)
         if not (self.need_code and self.urgency and self.service_id):
@@ -182,11 +180,10 @@ class Referral(ReferralRecord):
     def take(
         self, verb: str, actor: Actor, now: datetime, calendar: Calendar, **carried: Any
     ) -> None:
-        """Takes a step that needs nothing but the fields of its request: all of its row is asked
-        before anything changes.
+        """Takes a step that needs only the fields of its request.
 
-        Raises Conflict (the step is not allowed now) or Invalid (a field that its check refuses, a
-        reason `other` without a note).
+        The whole row is checked before anything changes. Raises Conflict (the step is not allowed
+        now) or Invalid (a field that its check refuses, or a reason `other` without a note).
         """
         step = self._check_step(verb, actor, now, **carried)
         values = step.checked(carried, now)
@@ -205,7 +202,7 @@ class Referral(ReferralRecord):
         )
 
     def _watch_health(self, now: datetime) -> None:
-        for clock in self.running(*HEALTH):  # of another time that was said before
+        for clock in self.running(*HEALTH):  # of an assault time that was given before
             clock.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:
@@ -223,8 +220,9 @@ class Referral(ReferralRecord):
         answers: Urgency | None = None,
         urgency_reason_code: str = "",
     ) -> None:
-        """What was sent is corrected: how soon, and what may be said of her as her file says it
-        now. More urgent, its running deadlines are counted anew.
+        """Corrects a referral that was sent: its urgency, and the coarse data of the person.
+
+        A changed urgency recomputes the running deadlines. Raises Invalid if nothing changes.
         """
         step = self._check_step("amend", actor, now)
         changed = [
@@ -252,9 +250,10 @@ class Referral(ReferralRecord):
     def attach_consent(
         self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
     ) -> None:
-        """She was asked: after all, or again before it ends.
+        """Bases the referral on a consent that was given after it was sent.
 
-        From now on it stands on this consent.
+        It replaces an override, or a consent that ends soon. Raises Conflict for an override, and
+        Invalid for the present receipt.
         """
         step = self._check_step("attach_consent", actor, now)
         if receipt.is_override:
@@ -265,8 +264,9 @@ class Referral(ReferralRecord):
         self._move(step, actor, now, calendar)
 
     def watch_need(self, now: datetime) -> None:
-        """The clocks of what came back stop when another referral follows, and go on when that was
-        an error.
+        """Stops the deadlines of an open need when another referral follows.
+
+        They go on if that referral was an error.
         """
         for clock in self.clocks:
             if clock.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
@@ -276,7 +276,7 @@ class Referral(ReferralRecord):
                     clock.stop(now)
 
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """The person takes her consent back, through whomever she told."""
+        """Ends the referral because the person withdrew her consent, through any worker."""
         step = BY_VERB["withdraw_consent"]
         if self.state in step.sources:
             self._move(step, actor, now, calendar)
@@ -291,8 +291,10 @@ class Referral(ReferralRecord):
         following_id: str,
         note: str,
     ) -> "Referral":
-        """Another service is asked instead, (service id, its organisation): returns the draft that
-        follows, the sender's to send on a consent for that place.
+        """Ends the referral and returns a draft for another service.
+
+        `service` is (service id, its organisation). The draft belongs to the sender, who can send
+        it on a consent for that service. Raises Invalid if the service is the same.
         """
         step = self._check_step("reroute", actor, now)
         if service[0] == self.service_id:
@@ -321,8 +323,9 @@ class Referral(ReferralRecord):
         return following
 
     def wait_for_her(self) -> None:
-        """A leg of a hand-over that was accepted ahead: until she is expected, nobody is late to
-        meet her.
+        """Moves the first-contact deadline of a leg that was accepted in advance.
+
+        The deadline begins when the person is expected, so that nobody is late before her arrival.
         """
         planned = self.planned_first_contact_time
         for clock in self.running(DeadlineKind.FIRST_CONTACT):
@@ -330,7 +333,7 @@ class Referral(ReferralRecord):
                 clock.restart(planned, clock.due_time + (planned - clock.start_time))
 
     def note_leg_lost(self, now: datetime) -> None:
-        """It was a leg of a hand-over and came to nothing, and she is on her way."""
+        """Records that a leg of a hand-over failed while the person is on her way."""
         self._note(
             LEG_LOST,
             self.state,
@@ -341,7 +344,7 @@ class Referral(ReferralRecord):
         )
 
     def note_consent_ending(self, now: datetime) -> None:
-        """The consent on which it stands ends soon: she may be asked again before."""
+        """Records that the consent ends soon, so that the person can be asked again in time."""
         self._note(
             CONSENT_ENDING,
             self.state,
@@ -353,7 +356,7 @@ class Referral(ReferralRecord):
         )
 
     def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
-        """One of its sides is suspended or has left, or is back: the other side is told."""
+        """Records that a side was suspended, has left, or is back, to notify the other side."""
         self.sides_out = (
             [*self.sides_out, organization_id]
             if out
@@ -371,8 +374,9 @@ class Referral(ReferralRecord):
         )
 
     def fire_clocks(self, now: datetime, calendar: Calendar) -> list[Event]:
-        """Notes the clock levels that are reached: reminded at 50, breached at 100, escalated at
-        150 per cent; expires at 200. Returns the new events.
+        """Fires the deadlines that have reached a level, and returns the new events.
+
+        Levels are 50 % (reminded), 100 % (breached), 150 % (escalated) and 200 % (expires).
         """
         before = len(self.events)
         system = Actor("system", "clock", "")
@@ -409,8 +413,8 @@ class Referral(ReferralRecord):
     ) -> None:
         """Starts a deadline.
 
-        SILENCE begins once she has been met, and is a long one after `news` while no appointment is
-        open.
+        SILENCE begins at the next appointment, if there is one, otherwise now. It is a long one
+        after `news` while no appointment is open.
         """
         silence = kind is DeadlineKind.SILENCE
         start = max(now, self.appointment_time or now) if silence else now
@@ -432,7 +436,7 @@ class Referral(ReferralRecord):
         note: str = "",
         changed_field_codes: tuple[str, ...] = (),
     ) -> None:
-        """What every step does: deadlines, state, history."""
+        """Does what all steps have in common: deadlines, state and history."""
         self.stop_deadlines(now, *step.stops)
         for kind in step.starts:
             self.start_deadline(kind, now, calendar, news=step.news)

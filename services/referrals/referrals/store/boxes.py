@@ -1,5 +1,6 @@
-"""Referrals as lists show them: the boxes of an organisation and of the network, filtered, page by
-page, counted, and whether anything changed.
+"""Referrals in lists: the boxes of an organisation and of the network.
+
+They are filtered, paged and counted, and have a version that shows whether anything changed.
 """
 
 from collections.abc import Iterable
@@ -23,31 +24,31 @@ from services.referrals.referrals.store import referrals
 
 
 def _words(states: Iterable[State]) -> str:
-    """As words of a statement: what an index of some states is found by must stand in the text."""
+    """Returns states as words of a statement: a partial index is used only with literal values."""
     return ", ".join(f"'{state.value}'" for state in sorted(states, key=lambda state: state.value))
 
 
 _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
-# Referral.need_is_open in rows: of what came back nothing runs but the clock of its need, until
-# that is no longer open.
+# Referral.need_is_open in rows: after a referral came back, only the deadline of its need runs, as
+# long as the need is open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
-# One of its sides can't act: it is suspended, or has left. Somebody asks another service for her,
-# or speaks to the side that is there.
+# One of the sides can't act: it is suspended, or has left. Another service has to be asked for the
+# person, or someone has to speak to the side that is left.
 _OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
 _STRANDED = (
     f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT}"
     f" OR sender_organization_id IN {_OUT}))"
 )
-# Nothing but the clock of the deletion runs there.
+# Only the deadline of the deletion runs in this state.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
-# With which something is still to be done, as the indexes of it say: what pages ask for, and few
-# among all there ever were.
+# Referrals with something left to do, written as in their indexes: pages ask for these, and they
+# are few among all.
 _OPEN_STATES = LIVE | {State.DRAFT}
 _OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
 _LIVE, _FOR_RECEIVER, _FOR_SENDER = (
     f"state IN ({_words(states)})" for states in (LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER)
 )
-# Urgency.rank in rows; below all of them what was not said yet.
+# Urgency.rank in rows; a referral without an urgency is below all.
 _RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
 _MINE = (
     f"((receiver_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE}))"
@@ -62,8 +63,10 @@ _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NUL
 
 
 class _Part(NamedTuple):
-    """Rows of a box, when they are due as who asks may know, and of which of them he may know that
-    their need is open: to a receiver what came back is over.
+    """A part of a box: its rows, their due time, and the condition for an open need.
+
+    Due time and open need are as the reader may see them: to a receiver, a referral that came back
+    is over.
     """
 
     rows: str
@@ -76,7 +79,7 @@ _DUE_TO_RECEIVER = (
     " ELSE next_due_time END)"
 )
 _UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
-# Parts of a box have no row in common; a list merges them, each in the order of an index.
+# The parts of a box have no row in common; a list merges them, each in the order of an index.
 _BOXES = {
     "inbox": (_Part(_SENT_TO, _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),),
     "outbox": (_Part(_SENT_BY),),
@@ -93,7 +96,7 @@ _BOXES = {
 
 
 def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
-    """What a filter asks for, in SQL about `referrals`, and the values in it."""
+    """Returns the SQL condition of a filter, on `referrals`, and its parameters."""
     return f"({' OR '.join(f'({_where(wanted, part)})' for part in _BOXES[wanted.box])})", _values(
         wanted
     )
@@ -112,8 +115,8 @@ def _where(wanted: Filter, part: _Part) -> str:
         (wanted.live, f"({_LIVE} OR {_TO_DELETE})"),
         (wanted.waiting_for_me, _MINE),
         (wanted.waiting_for_other, _OTHER),
-        # Who is not a party is not shown a person's id: by asking for one he must not hear what
-        # became of her.
+        # An outsider does not see a person's id, and must not learn what became of the person by
+        # asking for the id.
         (
             wanted.person_id,
             (
@@ -132,8 +135,10 @@ def _where(wanted: Filter, part: _Part) -> str:
 
 
 def _begins(code: str) -> str:
-    """Between ids, where an index finds it: under row-level security none of what a function makes
-    of a column is used. No digit is beyond a "g".
+    """Returns the SQL condition for ids that begin with a code, as ranges that an index can find.
+
+    Under row-level security an index on a function of a column is not used. "g" is beyond every
+    hexadecimal digit.
     """
     begins = [
         f"(id >= %(begin{n})s AND id < %(begin{n})s || 'g')"
@@ -168,8 +173,9 @@ def find(
     *,
     by_urgency: bool = False,
 ) -> tuple[list[Referral], Position | None]:
-    """A page, nearest deadline first, and where the next page goes on; `by_urgency`: the most
-    urgent first, of those the nearest deadline.
+    """Returns a page, nearest deadline first, and where the next page begins.
+
+    With `by_urgency` the most urgent come first, and of those the nearest deadline.
     """
     values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
     if after:
@@ -211,10 +217,10 @@ def find(
 
 
 def count(tx: Transaction, wanted: Filter) -> Row:
-    """The figures of Today and the board.
+    """Counts referrals for the pages Today and the board.
 
-    All but `total` and `by_state` are of what is open; what is over is counted only for a filter
-    that wants it.
+    All counts but `total` and `by_state` are of open referrals. Closed referrals are counted only
+    if the filter can match them.
     """
     mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
     columns = (
@@ -258,10 +264,9 @@ def count(tx: Transaction, wanted: Filter) -> Row:
     return row
 
 
-# Not the greatest time alone: of two changes at once the one that began first may be committed
-# last, and it would never be seen. Among the newest it is, as long as fewer change in the five
-# seconds that a transaction may take. Each branch reads so many rows by an index that is in this
-# order.
+# The latest time alone is not enough: of two changes at the same time, the one that began first may
+# be committed last, and would never be seen. It is among the newest 64 unless more rows change in
+# the five seconds that a transaction may take. Each branch reads 64 rows by an index in this order.
 _NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
 _OWN = " UNION ALL ".join(
     f"({_NEWEST.format(*branch)})"
@@ -274,7 +279,7 @@ _OWN = " UNION ALL ".join(
         ("enquiries", "organization_id = %(organization)s"),
     )
 )
-# Of what was put to an organisation its own copies: that others answered is no change.
+# An organisation that is asked sees its own copies: the answers of others are no change to it.
 _OWN += (
     " UNION ALL"
     f" ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"  # noqa: E501
@@ -289,8 +294,10 @@ _NETWORK = " UNION ALL ".join(
 
 
 def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
-    """A digest of what changed last among the referrals, contacts, calls that are owed and
-    enquiries of an organisation; with `network`, of all that are not drafts.
+    """Returns a digest of the latest changes in an organisation's lists.
+
+    These are its referrals, contacts, callbacks, plans and enquiries; with `network`, also all
+    referrals that were sent and all exhausted enquiries.
     """
     newest = _NETWORK if network else _OWN
     row = tx.execute(

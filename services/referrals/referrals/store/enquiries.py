@@ -1,6 +1,7 @@
-"""Enquiries, and the copies of those who are asked.
+"""Enquiries, and the copies of the organisations that are asked.
 
-Row-level security: who asks sees both, who is asked its own copies and nothing else.
+By row-level security the asking organisation sees both, and an organisation that is asked sees its
+own copies and nothing else.
 """
 
 from collections.abc import Collection, Sequence
@@ -51,8 +52,8 @@ _UPDATE = (
     " put_aside_time = NULL"
     " WHERE id = %(id)s AND version = %(was)s"
 )
-# When it was asked, and until when, stays in a copy what it was: that others offered something is
-# nothing to who is asked.
+# A copy keeps the time of the question and its deadline, whatever happens to the enquiry: the
+# offers of others do not concern the organisation that is asked.
 _KEPT = ("enquiry_id", "service_id", "due_time", "create_time")
 _KEEP_OFFER = (
     f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
@@ -64,8 +65,9 @@ _KEEP_OFFER = (
 
 
 def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Enquiry:
-    """One that is in the scope of the transaction whole; NotFound otherwise, also for who was only
-    asked.
+    """Returns an enquiry that the scope of the transaction shows.
+
+    Raises NotFound otherwise, also for an organisation that was only asked.
     """
     row = tx.execute(
         "SELECT * FROM enquiries WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
@@ -100,7 +102,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
 
 
 def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:
-    """Writes the copies that changed, of an enquiry to which nothing happened."""
+    """Saves the changed copies of an enquiry that has no new event."""
     with tx.cursor() as cursor:
         cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
 
@@ -130,8 +132,10 @@ def asked(
     person_id: str = "",
     waiting: bool = False,
 ) -> tuple[list[Enquiry], Position | None]:
-    """What an organisation asks, newest first, and where the next page goes on; `person_id`: for
-    her, or for a contact of hers; `waiting`: where it is its turn.
+    """Lists the enquiries of an organisation, newest first, and where the next page begins.
+
+    `person_id` selects those for a person or for a contact of hers, `waiting` those in which it is
+    the organisation's turn.
     """
     offered = (
         "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
@@ -162,8 +166,10 @@ def received(
     *,
     waiting: bool = False,
 ) -> tuple[list[tuple[str, list[Row]]], Position | None]:
-    """(enquiry, its copies) of what was put to an organisation, newest first; `waiting`: of which
-    one was not answered.
+    """Lists the enquiries put to an organisation as (id, its copies), newest first.
+
+    The second value is where the next page begins. `waiting` selects those with a copy that has no
+    answer.
     """
     rows = tx.execute(
         "SELECT enquiry_id AS id, create_time, create_time::text AS key FROM enquiry_offers"
@@ -212,7 +218,7 @@ def _more(rows: Sequence[Row], limit: int) -> Position | None:
 
 
 def copies_of(tx: Transaction, organization_id: str, identifier: str) -> list[Row]:
-    """The copies of an organisation of one enquiry; NotFound when it was not asked."""
+    """Returns the copies of one enquiry that an organisation has; NotFound if it was not asked."""
     rows = _copies(tx, organization_id, [identifier])
     if not rows:
         raise NotFound
@@ -230,7 +236,7 @@ def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> li
 def count_of(
     tx: Transaction, organization_id: str, start: datetime, end: datetime
 ) -> tuple[int, int]:
-    """How many an organisation has open, and how many it has made in this time."""
+    """Returns how many enquiries an organisation has open, and made in this time."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS open,"
@@ -249,7 +255,7 @@ _ALIKE = {
     Attribute.AGE_BAND: "age_band = %(age_band)s",
     Attribute.GENDER: "gender_code = %(gender_code)s",
 }
-# The live states as words of the statement, so that the index of the live ones is used.
+# The live states as words of the statement, so that the index of live referrals is used.
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _IN_COUNTRY = " AND country = %(country)s"
 _CASES = (
@@ -266,13 +272,12 @@ _CASES = (
 def count_alike(
     tx: Transaction, content: Content, organization_id: str
 ) -> tuple[int, dict[Attribute, int]]:
-    """How many other members have an open case that says the same of a person, and how many would
-    without each attribute.
+    """Counts other members with a similar open case, in all and without each attribute.
 
-    Members, not cases: whoever makes up persons, for her own service or with a second member, adds
-    one at most. What the organisation itself sends, asks or receives is not counted, nor is a
-    member on probation. A count is an answer to "is she there?", so it is told as
-    `domain.enquiry.told` says.
+    Members are counted, not cases: a worker who invents persons, for her own service or with a
+    second member, adds one at most. Not counted are the cases that the organisation itself sends,
+    asks or receives, and members on probation. A count would answer the question "is she there?",
+    so it is disclosed only through `domain.enquiry.told`.
     """
     said = content.said
 
@@ -301,8 +306,9 @@ def count_alike(
 
 
 def unmet(tx: Transaction, since: datetime) -> list[Row]:
-    """How many were exhausted since then, by need, department and reason; the most frequent
-    first.
+    """Counts the enquiries exhausted since then, by need, department and reason.
+
+    The most frequent come first.
     """
     return tx.execute(
         "SELECT need_code, department, reason_code, count(*) AS count FROM enquiries"
@@ -313,9 +319,7 @@ def unmet(tx: Transaction, since: datetime) -> list[Row]:
 
 
 def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection[str]) -> list[str]:
-    """The enquiries for some contacts or persons in which somebody is asked, or that wait for a
-    referral.
-    """
+    """Returns the enquiries for some contacts or persons that are open or wait for a referral."""
     rows = tx.execute(
         f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s))"
         " ORDER BY id",
@@ -325,9 +329,7 @@ def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection
 
 
 def told_to(tx: Transaction, organization_id: str, limit: int) -> list[str]:
-    """Returns enquiries of which an organisation has a copy that says something, at most
-    `limit`.
-    """
+    """Returns enquiries of which an organisation has a copy that is not blank, at most `limit`."""
     rows = tx.execute(
         "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s"
         " AND need_code IS NOT NULL ORDER BY enquiry_id LIMIT %s",
@@ -337,7 +339,7 @@ def told_to(tx: Transaction, organization_id: str, limit: int) -> list[str]:
 
 
 def open_of(tx: Transaction, organization_id: str) -> list[str]:
-    """Returns the open enquiries that an organisation asks: no more than one may have open."""
+    """Returns the open enquiries of an organisation; their number is limited."""
     rows = tx.execute(
         "SELECT id FROM enquiries WHERE organization_id = %s AND state = 'open' ORDER BY id",
         (organization_id,),
@@ -346,7 +348,7 @@ def open_of(tx: Transaction, organization_id: str) -> list[str]:
 
 
 def holders(tx: Transaction, her: Her) -> int:
-    """How many organisations hold what an enquiry says of her."""
+    """Returns how many organisations hold enquiry content about a person."""
     row = tx.execute(
         f"SELECT count(DISTINCT organization_id) AS count FROM enquiry_offers WHERE {COPIES}",
         vars(her),
@@ -356,8 +358,9 @@ def holders(tx: Transaction, her: Her) -> int:
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Enquiries whose time is over, the earliest first; claimed for this transaction, so that two
-    processes take different ones.
+    """Returns the enquiries whose deadline has passed, the earliest first.
+
+    They are locked for this transaction, so that two processes take different enquiries.
     """
     rows = tx.execute(
         "SELECT id FROM enquiries WHERE due_time IS NOT NULL"
@@ -369,12 +372,12 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
-    """Has a clock that could not be fired wait until a moment."""
+    """Postpones a deadline that could not be fired."""
     tx.execute("UPDATE enquiries SET put_aside_time = %s WHERE id = %s", (until, identifier))
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """When the time of any enquiry is over."""
+    """Returns the time of the next deadline of any enquiry."""
     row = tx.execute(
         "SELECT min(greatest(due_time, put_aside_time)) AS next FROM enquiries"
         " WHERE due_time IS NOT NULL"
@@ -386,7 +389,7 @@ UNMET_SINCE = timedelta(days=90)
 
 
 def content(row: Row) -> Content | None:
-    """What an enquiry or a copy says; None of one that was blanked."""
+    """Returns the content of an enquiry or of a copy; None if it was blanked."""
     if row["need_code"] is None:
         return None
     values: Row = {
@@ -396,7 +399,7 @@ def content(row: Row) -> Content | None:
 
 
 def offer(row: Row) -> Offer:
-    """A copy."""
+    """Returns the copy in a row."""
     return Offer(
         **{name: row[name] for name in _OFFER},
         content=content(row),
@@ -439,10 +442,11 @@ _ENQUIRY = f"({_PERSON} OR contact_id = ANY(%(alone)s))"
 
 
 COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {_ENQUIRY})"
-"""The copies of those who are asked that still say something of her: without a need a copy is blank
-already.
+"""The copies of other organisations that still describe the person.
+
+A copy without a need is blank already.
 """
 
 
 WAITS = "(state = 'open' OR (state = 'matched' AND referral_id = ''))"
-"""An enquiry for which somebody is asked, or whose taken offer waits for a referral."""
+"""An enquiry that is open, or whose accepted offer waits for a referral."""

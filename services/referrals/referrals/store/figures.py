@@ -1,4 +1,4 @@
-"""Figures counted over the whole network; they leave this file only as counts."""
+"""Figures of the whole network; only counts leave this file."""
 
 from datetime import datetime
 from typing import Any
@@ -8,12 +8,13 @@ from services.referrals.referrals.domain.figures import Cell
 from services.referrals.referrals.domain.lifecycle import LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER
 
 ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined'"
-"""What a receiver says first to who asks it for help, as the index of answers says it."""
+"""The first answers of a receiver, written as in the index of answers."""
 
 
 def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
-    """People whose file was opened in [start, end) and who got help: in all, by department of
-    origin, by country they were taken to, by need group, by month.
+    """Counts people whose file was opened in [start, end) and who got help.
+
+    In total, and by department of origin, country they were taken to, need group and month.
     """
     row = tx.execute(
         "WITH helped AS (SELECT p.* FROM people p WHERE p.create_time >= %(start)s"
@@ -43,10 +44,11 @@ def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
 def of_member(
     tx: Transaction, organization_id: str, due_before: datetime, step: datetime
 ) -> dict[str, int]:
-    """Counts live referrals, deadlines of its turn and open enquiries of an organisation, and its
-    files and running plans as of `step`.
+    """Counts the open work of an organisation.
 
-    Files and plans are at least one once there has been one, so that none looks like a few.
+    These are live referrals, deadlines of its turn and open enquiries, and files and running plans
+    as of `step`. Files and plans are at least one once there has been one, so that none looks like
+    a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s"
@@ -79,12 +81,13 @@ def of_member(
 
 
 def response_times(tx: Transaction, since: datetime) -> list[Row]:
-    """For each organisation to which something was sent since then: how many, how many it answered,
-    and the median of the seconds until it did.
+    """Returns how soon organisations answered the referrals sent to them since then.
+
+    For each: how many were sent, how many were answered, and the median time to answer in seconds.
     """
     return tx.execute(
-        # Whoever was asked since then answered since then: both are read by their time, and nothing
-        # before it.
+        # A referral that was sent since then can only have been answered since then: both are read
+        # by time, from there on.
         "WITH answered AS (SELECT referral_id, organization_id, min(time) AS time"
         " FROM referral_events"
         f"   WHERE time >= %(since)s AND verb IN ({ANSWERS}) GROUP BY 1, 2),"
@@ -101,16 +104,16 @@ def response_times(tx: Transaction, since: datetime) -> list[Row]:
 
 
 def counted_until(tx: Transaction) -> str:
-    """The last quarter that was counted; empty before the first."""
+    """Returns the last quarter that was counted; "" before the first."""
     row = tx.execute("SELECT coalesce(max(until), '') AS until FROM figure_counts").fetchone()
     assert row is not None
     return str(row["until"])
 
 
 def completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
-    """People with whom a help was completed in [start, end).
+    """Counts the people with whom help was completed in [start, end), by cell.
 
-    Who is in a country that nobody noted, or had been taken to one, is in no cell.
+    People are in no cell if their country, or the country they were taken to, is not known.
     """
     rows = tx.execute(
         "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter,"
@@ -127,7 +130,7 @@ def completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int
 
 
 def keep(tx: Transaction, cells: dict[Cell, int], until: str, now: datetime) -> None:
-    """Keeps published cells, and up to where it was counted."""
+    """Saves published cells, and the last quarter that was counted."""
     for cell, people in cells.items():
         tx.execute(
             "INSERT INTO published_figures (quarter, exploitation_country, country, need_group,"
@@ -138,7 +141,7 @@ def keep(tx: Transaction, cells: dict[Cell, int], until: str, now: datetime) -> 
 
 
 def kept(tx: Transaction) -> dict[Cell, int]:
-    """All published cells."""
+    """Returns all published cells."""
     rows = tx.execute("SELECT * FROM published_figures")
     return {_cell(row): row["people"] for row in rows}
 

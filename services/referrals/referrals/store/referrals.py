@@ -1,6 +1,6 @@
-"""Referrals with their clocks and history.
+"""Referrals with their deadlines and history.
 
-Row-level security narrows every statement to what the transaction's scope may see.
+Row-level security narrows every statement to the rows that the transaction's scope may see.
 """
 
 import json
@@ -21,8 +21,8 @@ from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.wire.facts import referral_facts
 
-# What a referral has is kept under the same name; what is not a word, a number or a time is said
-# apart.
+# Attributes are stored in columns of the same name. Those that are not a word, a number or a time
+# are handled separately.
 _APART = {
     "coarse",
     "state",
@@ -38,7 +38,7 @@ _PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
-"""Of a referral's row: what `read` reads."""
+"""The columns of a referral's row that `read` needs."""
 # Fixed words, joined once: no value ever becomes part of a statement's text.
 _INSERT = (
     f"INSERT INTO referrals ({', '.join(COLUMNS)})"
@@ -52,9 +52,9 @@ _UPDATE = (
 
 
 def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referral:
-    """One referral in the scope of the transaction; NotFound otherwise.
+    """Returns one referral that the scope shows; raises NotFound otherwise.
 
-    `for_update` makes writers take turns.
+    `for_update` locks it against other writers.
     """
     row = tx.execute(
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
@@ -66,7 +66,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
 
 
 def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
-    """Several, as far as the scope shows them."""
+    """Returns the referrals with these ids, as far as the scope shows them."""
     rows = (
         tx.execute("SELECT * FROM referrals WHERE id = ANY(%s)", (list(identifiers),)).fetchall()
         if identifiers
@@ -76,7 +76,7 @@ def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
 
 
 def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
-    """Writes the referral, its clocks, its new events and their facts.
+    """Saves the referral, its deadlines, its new events and their facts.
 
     `key` (the person's) seals notes; it is needed only if there are any.
     """
@@ -84,7 +84,10 @@ def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
 
 
 def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = None) -> None:
-    """The same of several, none with notes or all of one person: so many statements as for one."""
+    """Saves several referrals with as many statements as for one.
+
+    Either none has a note, or all are of one person.
+    """
     changed = [referral for referral in referrals if referral.events]
     if not changed:
         return
@@ -133,9 +136,7 @@ def _values_of(referral: Referral) -> dict[str, Any]:
 
 
 def keep_clocks(tx: Transaction, referral: Referral) -> None:
-    """Writes the clocks of a referral to which nothing else happened: it stays the version that it
-    is.
-    """
+    """Saves the deadlines of a referral that has no new event; its version stays."""
     _write_clocks(tx, [referral])
     tx.execute(
         "UPDATE referrals SET next_due_time = %s WHERE id = %s",
@@ -209,8 +210,9 @@ def _context(referral_id: str, version: int, what: str) -> str:
 def events(
     tx: Transaction, referral_id: str, key: Key | None, *, with_notes: bool = True
 ) -> list[Event]:
-    """The history, oldest first; how she arrives is opened when a key is given, and notes where
-    they are asked for.
+    """Returns the history, oldest first.
+
+    With a key the person's arrival is opened, and with `with_notes` the notes.
     """
     rows = tx.execute(
         "SELECT * FROM referral_events WHERE referral_id = %s ORDER BY version", (referral_id,)
@@ -219,9 +221,9 @@ def events(
 
 
 def read_event(row: Row, key: Key | None, *, with_notes: bool = True) -> Event:
-    """An event, opened when a key is given; without its note where that is not asked for.
+    """Returns an event; a key opens its sealed texts, `with_notes` includes the note.
 
-    One that does not open keeps no other from being read.
+    A text that can't be opened does not prevent other texts from being read.
     """
     note, arrival = _opened(row, key if with_notes else None, "note"), _opened(row, key, "arrival")
     return Event(
@@ -255,7 +257,7 @@ def _opened(row: Row, key: Key | None, what: str) -> str | None:
 
 
 def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
-    """Live referrals of a person; only those that stand on a receipt, if one is given."""
+    """Returns the live referrals of a person; with `receipt_id` only those based on it."""
     rows = tx.execute(
         "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s)"
         " AND state = ANY(%s) ORDER BY id",
@@ -265,7 +267,7 @@ def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> lis
 
 
 def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
-    """Referrals for which a worker of their receiver answers, at most `limit`."""
+    """Returns referrals for which a worker of the receiver is responsible, at most `limit`."""
     rows = tx.execute(
         "SELECT id FROM referrals WHERE responsible_worker_id = %s AND state = ANY(%s) ORDER BY id"
         " LIMIT %s FOR UPDATE",
@@ -277,8 +279,9 @@ def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
 def named_unsafe(
     tx: Transaction, sender_id: str, person_id: str, contact_id: str, besides: str = ""
 ) -> list[Unsafe]:
-    """Returns what a person, or whoever speaks in a contact, named as not safe in enquiries and
-    referrals of one sender; not those of the referral `besides`.
+    """Returns what a person, or the caller of a contact, has named as not safe.
+
+    Reads the enquiries and referrals of one sender, but not the referral `besides`.
     """
     rows = tx.execute(
         "SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments"
@@ -304,8 +307,9 @@ def named_unsafe(
 def to_tell_of_standing(
     tx: Transaction, organization_id: str, limit: int, *, out: bool
 ) -> list[str]:
-    """Live referrals with another organisation of which the other side was not told yet that this
-    one is out, or is back; at most `limit`.
+    """Returns live referrals whose other side must be notified that an organisation is out or back.
+
+    At most `limit`; only referrals between two organisations.
     """
     rows = tx.execute(
         "SELECT id FROM referrals WHERE (sender_organization_id = %(of)s"
@@ -324,7 +328,7 @@ def to_tell_of_standing(
 
 
 def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
-    """The referrals of some persons, oldest first."""
+    """Returns the referrals of some persons, oldest first."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id",
         (list(people),),
@@ -335,8 +339,10 @@ def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
 def senders_before_withdrawal(
     tx: Transaction, person_id: str, receiver_organization_id: str
 ) -> list[str]:
-    """Who asked a receiver for help in the name of a person who then took that back; empty when she
-    never did.
+    """Returns who sent a referral to this receiver for a person who then withdrew her consent.
+
+    Includes the workers who recorded a receipt that she withdrew. Empty if she never withdrew
+    anything.
     """
     rows = tx.execute(
         "SELECT s.actor_id FROM referrals r JOIN referral_events s ON s.referral_id = r.id"
@@ -351,7 +357,7 @@ def senders_before_withdrawal(
 
 
 def of_contact(tx: Transaction, contact_id: str, *, for_update: bool = False) -> list[Referral]:
-    """The referrals made for a contact."""
+    """Returns the referrals made for a contact."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id"
         + (" FOR UPDATE" if for_update else ""),
@@ -361,7 +367,7 @@ def of_contact(tx: Transaction, contact_id: str, *, for_update: bool = False) ->
 
 
 def count_sent(tx: Transaction, organization_id: str) -> int:
-    """How many referrals an organisation has ever sent."""
+    """Returns how many referrals an organisation has ever sent."""
     row = tx.execute(
         "SELECT count(*) AS n FROM referrals WHERE sender_organization_id = %s"
         " AND send_time IS NOT NULL",
@@ -371,13 +377,15 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
 
 
 def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Referrals of which a clock reaches a level, the most urgent first, of those the longest due;
-    claimed for this transaction: two processes take different ones.
+    """Returns the referrals of which a deadline reaches a level.
+
+    The most urgent come first, and of those the longest due. They are locked for this transaction,
+    so that two processes take different referrals.
     """
     identifiers = list[str]()
     for rank in sorted((urgency.rank for urgency in Urgency), reverse=True):
-        # One rank after the other, in the order of an index: of all at once the planner sorts
-        # whatever is due, at each turn again.
+        # One rank after the other, in the order of an index: with all ranks in one statement the
+        # planner sorts all due rows, each time.
         rows = tx.execute(
             "SELECT id FROM clocks JOIN referrals ON id = referral_id WHERE rank = %s"
             " AND next_time <= %s ORDER BY next_time LIMIT %s"
@@ -391,7 +399,7 @@ def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
-    """Referrals that this transaction has claimed, in that order."""
+    """Returns the referrals that this transaction has locked, in that order."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)
     ).fetchall()
@@ -399,9 +407,7 @@ def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
 
 
 def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
-    """Has the due clocks of a referral wait until a moment; what they have told and when they are
-    due stays.
-    """
+    """Postpones the due deadlines of a referral; fired levels and due times stay."""
     tx.execute(
         "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
         (until, identifier, now),
@@ -409,7 +415,7 @@ def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: dat
 
 
 def next_clock_time(tx: Transaction) -> datetime | None:
-    """When the next level of any clock is reached."""
+    """Returns the time of the next level of any deadline."""
     row = tx.execute(
         "SELECT min(next_time) AS next FROM clocks WHERE next_time IS NOT NULL"
     ).fetchone()
@@ -417,7 +423,7 @@ def next_clock_time(tx: Transaction) -> datetime | None:
 
 
 def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
-    """Referrals from their rows (COLUMNS), in that order, with their clocks."""
+    """Returns the referrals in these rows (COLUMNS), in that order, with their deadlines."""
     clocks: dict[str, list[Deadline]] = {}
     following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
@@ -450,17 +456,17 @@ def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
 
 
 def note_following(tx: Transaction, referral: Referral) -> None:
-    """What follows it, as far as the scope shows it: of one that came back just now that was not
-    asked before.
-    """
+    """Reads which referral follows one that has just come back, as far as the scope shows it."""
     referral.following_id, referral.followed_up = _following(tx, [referral.id]).get(
         referral.id, (referral.following_id, False)
     )
 
 
 def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, bool]]:
-    """Of those on which another referral of the same sender is based, as far as the scope shows it:
-    which, and whether it was sent. A sent one first.
+    """Returns for each referral the one that follows it, and whether that was sent.
+
+    The following referral is of the same sender, and based on it. A sent one takes precedence. Only
+    as far as the scope shows them.
     """
     if not identifiers:
         return {}

@@ -1,4 +1,4 @@
-"""When it is told that a consent ends on which a referral stands."""
+"""The times at which it is reported that the consent of a referral ends soon."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from chassis.db import Transaction
 
 
 def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
-    """From now on it is this consent's end that is told."""
+    """Watches the end of this consent, in place of the referral's former one."""
     tx.execute(
         "INSERT INTO renewals (referral_id, next_time) VALUES (%s, %s)"
         " ON CONFLICT (referral_id) DO UPDATE SET next_time = excluded.next_time",
@@ -16,13 +16,14 @@ def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
 
 
 def forget(tx: Transaction, referral_id: str) -> None:
-    """It was told, or is of no interest any more."""
+    """Stops watching the consent: its end was reported, or no longer matters."""
     tx.execute("DELETE FROM renewals WHERE referral_id = %s", (referral_id,))
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Referrals whose consent ends soon; claimed for this transaction, so that two processes take
-    different ones.
+    """Returns the referrals whose consent ends soon.
+
+    They are locked for this transaction, so that two processes take different referrals.
     """
     rows = tx.execute(
         "SELECT id FROM renewals JOIN referrals ON id = referral_id WHERE next_time <= %s"
@@ -34,7 +35,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, referral_id: str, now: datetime, until: datetime) -> None:
-    """Has one that could not be told wait until a moment."""
+    """Postpones the notice of a referral that failed."""
     tx.execute(
         "UPDATE renewals SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
         (until, referral_id, now),
@@ -42,6 +43,6 @@ def put_aside(tx: Transaction, referral_id: str, now: datetime, until: datetime)
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """When the next of these ends is told."""
+    """Returns the time of the next notice."""
     row = tx.execute("SELECT min(next_time) AS next FROM renewals").fetchone()
     return row["next"] if row else None

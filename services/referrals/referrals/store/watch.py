@@ -1,9 +1,9 @@
-"""What happened to referrals, in the order in which it became visible.
+"""Events of referrals, in the order in which they became visible.
 
-Of two transactions the one that began first, or drew the lower number, may be committed last;
-whoever goes by that passes it over. So an event is given its position after it was committed, by
-one process at a time: what becomes visible later has a later one, and one that was given has all
-before it. The database calls it `place`.
+Of two transactions, the one that began first, or drew the lower number, may be committed last; a
+reader in that order would miss it. So an event gets its position after it was committed, from one
+process at a time: whatever becomes visible later has a later position, and behind a given position
+nothing is missing. The database calls the position `place`.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ from services.referrals.referrals.store import boxes, referrals
 
 _BATCH = 1_000
 WINDOW = 5_000
-"""Positions that one look passes at most: whoever was away for long, and finds little that is his,
-still gets on.
+"""The largest number of positions that one read passes.
+
+So a reader who was away for long makes progress, even if few of the events match.
 """
 
 
@@ -33,8 +34,9 @@ class Change:
 
 
 def give_positions(tx: Transaction) -> int:
-    """Gives the next events without a position theirs: by time, and those of one referral in their
-    order whatever clock said it; returns how many.
+    """Gives positions to the next events that have none; returns how many.
+
+    They are ordered by time; those of one referral stay in their order, whichever clock wrote them.
     """
     last = tx.execute("SELECT last FROM places FOR UPDATE").fetchone()
     assert last is not None, "the migration writes the only row"
@@ -55,16 +57,16 @@ def give_positions(tx: Transaction) -> int:
 
 
 def last_position(tx: Transaction) -> int:
-    """The last position that was given; all up to it can be seen, by whoever may."""
+    """Returns the last position that was given; all events up to it are visible."""
     row = tx.execute("SELECT last FROM places").fetchone()
     assert row is not None
     return int(row["last"])
 
 
 def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int) -> list[Change]:
-    """What happened after a position and up to another, as the scope shows it.
+    """Returns the events after a position and up to another, as the scope allows.
 
-    What happened to a draft its sender alone hears.
+    Only the sender sees the events of a draft.
     """
     where, values = boxes.conditions(wanted)
     rows = tx.execute(

@@ -1,7 +1,7 @@
-"""Enquiries.
+"""Enquiries, as rpcs.
 
-Who asks works with the whole; who is asked with its own copies, and what follows from its answer is
-done for it.
+The asking organisation works with the whole enquiry. An organisation that is asked works with its
+own copies; the effects of its answer are written in the scope of the whole service.
 """
 
 from collections.abc import Collection, Sequence
@@ -52,14 +52,15 @@ from services.referrals.referrals.wire.enquiries import (
 from services.referrals.referrals.wire.enquiries import content as parse_content
 from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 
-# enquiries that one transaction closes because a member is on probation: far below its ten seconds
+# Enquiries that one transaction closes because a member is on probation. 100 take far less than the
+# ten seconds of a transaction.
 _STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
-"""Previews of one worker: enough for a busy night, too few to search the count for somebody."""
+"""The previews of one worker: enough for a busy night, too few to find a person by counts."""
 
 
 class Enquiries:
-    """Each method answers the rpc of its name."""
+    """The rpcs of enquiries, each by its name."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class Enquiries:
         keyring: Keyring,
         pages: PageTokens,
     ) -> None:
-        """With `keyring` the noise of a count is made."""
+        """Makes the use cases; `keyring` makes the noise of counts."""
         self._people = people
         self._looks = looks
         self._policies = policies
@@ -77,8 +78,9 @@ class Enquiries:
         self._pages = pages
 
     def PreviewEnquiry(self, request: pb.PreviewEnquiryRequest, call: Call) -> pb.EnquiryPreview:
-        """What would be told, before it is, and to how many; it is counted, for a count can be
-        searched.
+        """Returns what an enquiry would disclose, and to how many services, before it is sent.
+
+        Previews are counted, since with many of them a person could be searched for.
         """
         tx, caller, content, unsafe = (
             call.tx,
@@ -95,7 +97,7 @@ class Enquiries:
         services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
         unused = rules.unused(content, services)
         content = content if request.keep_unused else content.without(unused)
-        # the network's open cases are counted, and a count is all that leaves
+        # open cases of the whole network are counted; only the count leaves
         elevate_to_system_scope(tx)
         alike, coarser = self.similar(tx, content, caller.organization_id)
         return pb.EnquiryPreview(
@@ -118,8 +120,10 @@ class Enquiries:
     def similar(
         self, tx: Transaction, content: Content, organization_id: str
     ) -> tuple[int, Attribute | None]:
-        """How many other members have a case like hers, as it may be told, and the attribute to
-        leave out where they are few. In the scope of the whole service.
+        """Returns how many other members have a similar case, in the form that may be disclosed.
+
+        The second value is the attribute to leave out if there are few. Needs the scope of the
+        whole service.
         """
         alike: list[int] = []
         without = dict.fromkeys(content.said, 0)
@@ -138,9 +142,9 @@ class Enquiries:
         )
 
     def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
-        """Asks all at once.
+        """Opens an enquiry to all the services at once.
 
-        What no service decides by is left out, unless the caller wants it said.
+        Attributes that no service decides by are left out, unless the request keeps them.
         """
         tx, caller, now, content, unsafe = (
             call.tx,
@@ -192,7 +196,10 @@ class Enquiries:
         return asked_message(enquiry)
 
     def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
-        """The whole for who asks, its own copies for who is asked; NotFound for anybody else."""
+        """Returns the enquiry, or for an organisation that is asked its own copies.
+
+        Raises NotFound for any other caller.
+        """
         identifier = object_id(request.id)
         try:
             return asked_message(enquiries.get(call.tx, identifier))
@@ -202,8 +209,9 @@ class Enquiries:
     def ListEnquiries(
         self, request: pb.ListEnquiriesRequest, call: Call
     ) -> pb.ListEnquiriesResponse:
-        """A page of what the caller's organisation asks, or of what was put to it; a member on
-        probation is asked nothing.
+        """Lists the enquiries that the caller's organisation made, or those that were put to it.
+
+        A member on probation is asked nothing.
         """
         if request.box not in pb.EnquiryBox.values():
             raise Invalid(("box", "unknown_code"))
@@ -231,7 +239,7 @@ class Enquiries:
         )
 
     def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
-        """One of the caller's services says what it could do."""
+        """Records the answer of one of the caller's services."""
         tx, caller, identifier, based_on = (
             call.tx,
             call.caller,
@@ -243,8 +251,8 @@ class Enquiries:
             word(pb.OfferAnswer, request.answer, "answer"),
         )
         reason_code = word(referrals_pb2.DeclineReason, request.reason_code, "reason_code")
-        self._received(tx, caller, identifier)  # or it is not there
-        elevate_to_system_scope(tx)  # what follows from an answer is the asker's
+        self._received(tx, caller, identifier)  # raises NotFound if the caller is not asked
+        elevate_to_system_scope(tx)  # the effects of an answer are the asker's
         enquiry = enquiries.get(tx, identifier, for_update=True)
         seen = self._received(tx, caller, identifier)
         if (
@@ -257,7 +265,7 @@ class Enquiries:
         return received_message(self._received(tx, caller, identifier))
 
     def TakeOffer(self, request: pb.TakeOfferRequest, call: Call) -> pb.Enquiry:
-        """Takes an offer: of two at once the second finds it taken."""
+        """Takes an offer. Of two calls at the same time, the second is refused."""
         answer = word(pb.OfferAnswer, request.answer, "answer")
         identifier, service_id = (
             object_id(request.id),
@@ -269,7 +277,7 @@ class Enquiries:
         return asked_message(enquiry)
 
     def CancelEnquiry(self, request: pb.CancelEnquiryRequest, call: Call) -> pb.Enquiry:
-        """Stops asking."""
+        """Cancels the enquiry."""
         identifier, based_on = object_id(request.id), version(request.etag)
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
         if enquiry.state is EnquiryState.OPEN and enquiry.version != based_on:
@@ -281,13 +289,13 @@ class Enquiries:
     def ListUnmetNeeds(
         self, request: pb.ListUnmetNeedsRequest, call: Call
     ) -> pb.ListUnmetNeedsResponse:
-        """What the network lacks, as counts of the whole of it."""
+        """Counts the needs of the whole network that no service met."""
         elevate_to_system_scope(call.tx)
         rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
-        """Ends or tells of what is due; returns the events."""
+        """Acts on the deadlines of enquiries that are due; returns the events."""
 
         def fire(identifier: str) -> list[EnquiryEvent]:
             enquiry = enquiries.get(tx, identifier, for_update=True)
@@ -307,7 +315,7 @@ class Enquiries:
         )
 
     def _check_person(self, tx: Transaction, caller: Caller, person_id: str) -> None:
-        self._people.hold(tx, person_id)  # or she could be erased meanwhile
+        self._people.hold(tx, person_id)  # so that the person can't be erased meanwhile
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound
@@ -317,7 +325,7 @@ class Enquiries:
         most_open, most_a_day = rules.MOST_OPEN, rules.MOST_A_DAY
         if members.on_probation(tx, organization_id):
             most_open, most_a_day = rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION
-        # or two that are made at once would both be the last
+        # without the lock, two enquiries made at the same time could both pass the limit
         take_turn(tx, f"enquiries/{organization_id}")
         unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
         if unanswered >= most_open or made >= most_a_day:
@@ -332,10 +340,11 @@ class Enquiries:
         person_id: str,
         contact_id: str,
     ) -> list[Service]:
-        """Returns those of the services that may be asked: none that she names now, or named to the
-        caller's organisation before.
+        """Returns the services that may be asked.
 
-        To whoever may hold her, charge her or send her away nothing is told that she did not allow.
+        Omits services that the person is not safe with, by this enquiry or by what the organisation
+        knew before. Organisations of a kind that may detain, charge or expel her are told nothing
+        that she has not allowed, so they are never asked.
         """
         unsafe = unsafe.besides(
             referrals.named_unsafe(tx, caller.organization_id, person_id, contact_id)
@@ -370,8 +379,9 @@ def _received(identifier: str, rows: list[Row]) -> Received:
 
 
 def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
-    """Closes what a member on probation is asked, and what it asks of shelters; says whether there
-    may be more. In the scope of the whole service.
+    """Closes the enquiries to a member on probation, and its own enquiries to shelters.
+
+    Returns whether there may be more. Needs the scope of the whole service.
     """
     told = enquiries.told_to(tx, organization_id, _STOPPED)
     for identifier in told + enquiries.open_of(tx, organization_id):
@@ -393,9 +403,9 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
 def cancel_of(
     tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]
 ) -> None:
-    """She took back what she had allowed, or was erased: nobody is asked for her any more.
+    """Withdraws the enquiries for people who withdrew their consent or were erased.
 
-    In the scope of the whole service.
+    Needs the scope of the whole service.
     """
     for identifier in enquiries.waiting_of(tx, contact_ids, people):
         enquiry = enquiries.get(tx, identifier, for_update=True)

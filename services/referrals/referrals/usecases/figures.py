@@ -1,4 +1,4 @@
-"""Figures that are safe to publish."""
+"""Figures that are safe to publish, as rpcs."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -22,20 +22,20 @@ PILOT_END = datetime(2006, 11, 1, tzinfo=UTC)
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 RECENT = timedelta(days=30)
-"""How far back the time to answer is looked at: what stands there is about how things go now."""
+"""The period that response times cover, so that they describe the present."""
 
 
 class Statistics:
-    """Each method answers the rpc of its name. Counts only."""
+    """The rpcs of statistics, each by its name. They return counts only."""
 
     def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
-        """The pilot's figures, counted from the files: January to October 2006."""
+        """Returns the pilot's figures, counted from the files: January to October 2006."""
         return pilot(call.tx)
 
     def GetFigures(self, request: pb.GetFiguresRequest, call: Call) -> pb.Figures:
-        """What is published of the network, as far as it is asked for.
+        """Returns the published figures that the question asks for.
 
-        Whoever asks first after a quarter has settled has it counted.
+        The first call after a quarter has settled counts that quarter.
         """
         tx, now, question = (
             call.tx,
@@ -64,14 +64,16 @@ class Statistics:
         )
 
     def GetResponseTimes(self, request: pb.GetResponseTimesRequest, call: Call) -> pb.ResponseTimes:
-        """How soon each organisation answered what was sent to it lately, the slowest first."""
+        """Returns how soon each organisation answered recent referrals, the slowest first."""
         elevate_to_system_scope(call.tx)
         rows = figures.response_times(call.tx, call.clock.now() - RECENT)
         return pb.ResponseTimes(organizations=[pb.ResponseTime(**row) for row in rows])
 
     def CountMemberWork(self, request: pb.CountMemberWorkRequest, call: Call) -> pb.MemberWork:
-        """Counts what waits for a member or is waited for by it; what tells of persons' files and
-        plans in steps of five, as of the last full six hours.
+        """Counts the open work of a member.
+
+        Counts that concern files and plans of persons are in steps of five, as of the last full six
+        hours.
         """
         organization_id, now = object_id(request.organization_id), call.clock.now()
         elevate_to_system_scope(call.tx)
@@ -83,7 +85,7 @@ class Statistics:
 
 
 def pilot(tx: Transaction) -> pb.PilotFigures:
-    """The pilot's figures. Its two totals were published by IOM then, and are given as they are."""
+    """Returns the pilot's figures. Its two totals were published by IOM and are not rounded."""
     elevate_to_system_scope(tx)
     counted = figures.assisted(tx, PILOT_START, PILOT_END)
     return pb.PilotFigures(
@@ -99,8 +101,9 @@ def pilot(tx: Transaction) -> pb.PilotFigures:
 
 
 def _count(tx: Transaction, now: datetime) -> None:
-    """Counts what ended since the last time, once: who comes at the same moment waits, and finds it
-    done.
+    """Counts the quarters that have settled since the last count, once.
+
+    A second call at the same time waits, and finds the count done.
     """
     take_turn(tx, "figures")
     before, until = figures.counted_until(tx), last_settled(now)

@@ -19,7 +19,7 @@ from services.referrals.referrals.store import referrals
 
 
 class Grants:
-    """Every method runs in the transaction `tx` and its scope."""
+    """Grants for a caller. Every method runs in the transaction `tx` and its scope."""
 
     def __init__(self, people: People, receipts: Receipts) -> None:
         self._people = people
@@ -35,10 +35,11 @@ class Grants:
         groups: frozenset[FieldGroup],
         referral_id: str,
     ) -> Grant:
-        """What this caller may open of a person now: all that is asked for, or a refusal.
+        """Returns the grant for these field groups of a person, or refuses all of them.
 
-        Those who work with people, of the organisation that holds the file; or of the receiver of a
-        live referral, on the receipt on which it stands.
+        The caller works with people, in the organisation that holds the file, or in the receiver of
+        a live referral on the receipt of that referral. If the receipt does not cover the groups,
+        an emergency access of the caller may. Raises NotFound, NotAllowed, Conflict or Invalid.
         """
         check_opens_people(tx, caller)
         person = self._people.get(tx, person_id)
@@ -82,8 +83,9 @@ class Grants:
     def consent_covers(
         self, tx: Transaction, caller: Caller, now: datetime, referral: Referral
     ) -> bool:
-        """Whether a receipt opens anything of her, beside her first name, for the need of this
-        referral.
+        """Returns whether a receipt opens more of the person than her first name.
+
+        The purpose is the need of this referral.
         """
         try:
             grant = self._of_receipt(tx, caller, now, referral, referral.need_code, frozenset())
@@ -94,9 +96,9 @@ class Grants:
     def of_contact(
         self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person
     ) -> Grant:
-        """The field group by which she is contacted, for the need of this referral.
+        """Returns the grant for the person's contact data, for the need of this referral.
 
-        Whoever holds her file has it as it stands there.
+        The organisation that holds her file needs no receipt.
         """
         if person.organization_id == caller.organization_id:
             return Grant.of_file(person, caller.organization_id)
@@ -111,8 +113,10 @@ class Grants:
         )
 
     def party(self, tx: Transaction, caller: Caller, referral: Referral) -> Person:
-        """The person of a referral, for the organisation that holds her file, and for the receiver
-        while it is live; NotFound for anybody else.
+        """Returns the person of a referral.
+
+        The caller's organisation holds her file, or is the receiver while the referral is live.
+        Raises NotFound for any other caller.
         """
         person = self._people.get(tx, referral.person_id)
         if person.organization_id != caller.organization_id and not _receives(caller, referral):
@@ -122,13 +126,16 @@ class Grants:
 
 
 def check_may_override(caller: Caller) -> None:
-    """Only somebody with this right acts for a person who was not asked."""
+    """Refuses callers without the right to act for a person who was not asked."""
     if not caller.has("EMERGENCY") and "referrals.override" not in caller.scopes:
         raise NotAllowed("right_missing")
 
 
 def check_reached(tx: Transaction, organization_id: str) -> None:
-    """To whoever may hold her, charge her or send her away only with a receipt that names it."""
+    """Refuses an organisation that may detain, charge or expel the person.
+
+    It has access only on a receipt that names it, never on an override or in an emergency.
+    """
     if members.organization(tx, organization_id)[1] not in codes.REACHED_BY_OVERRIDE:
         raise Conflict("receipt_missing")
 
@@ -136,8 +143,11 @@ def check_reached(tx: Transaction, organization_id: str) -> None:
 def check_after_withdrawal(
     tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str
 ) -> None:
-    """After she took back what the receiver had, only for a danger that has come since, and by a
-    second person beside each who had sent.
+    """Refuses new access for a receiver from which the person withdrew her consent.
+
+    The only exception is a danger that has come since, declared by a worker other than all those
+    who sent referrals before. Raises Conflict, or Invalid if that reason is given but nothing was
+    withdrawn.
     """
     before = referrals.senders_before_withdrawal(
         tx, referral.person_id, referral.receiver_organization_id
@@ -155,16 +165,14 @@ def _receives(caller: Caller, referral: Referral) -> bool:
 
 
 def check_opens_people(tx: Transaction, caller: Caller) -> None:
-    """Who works with people may open one, if anybody of theirs may."""
+    """Refuses callers who do not work with people, and those who may not know them."""
     if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
         raise NotAllowed("right_missing")
     check_knows_people(tx, caller)
 
 
 def check_knows_people(tx: Transaction, caller: Caller) -> None:
-    """Who steers or checks the network never hears who somebody is, nor does a member on
-    probation.
-    """
+    """Refuses coordinators, auditors and members on probation: they never learn who a person is."""
     if caller.has("COORDINATOR") or caller.has("AUDITOR"):
         raise NotAllowed("right_missing")
     if members.on_probation(tx, caller.organization_id):

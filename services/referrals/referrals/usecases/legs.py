@@ -1,7 +1,7 @@
-"""What referrals ask of the plans that they may be legs of.
+"""The interface that referrals need of plans, whose legs they may be.
 
-A plan knows its referrals, and a referral knows no plan: `plans` stands above this capability and
-keeps this promise.
+A plan knows its referrals, and a referral knows no plan: `plans` is above this capability and
+implements the interface.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,16 +18,16 @@ class Legs(Protocol):
     """The legs of plans. Each method lifts the scope of its transaction."""
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
-        """Moves the steps of plans on by the referrals that have moved, all of which are locked."""
+        """Updates the steps of plans after changes of referrals; the referrals are locked."""
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
-        """Refuses a receipt on which another leg of the same plan stands."""
+        """Refuses a receipt that another leg of the same plan uses."""
 
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
     ) -> Sequence[pb.Leg]:
         """Returns the hand-over of which a referral is a leg, as this actor may see it.
 
-        Its sender and the coordination see all of it. A receiver for whom `may_see` returns True
-        sees the legs directly before and after its own; anybody else sees none.
+        The sender of the referral and coordinators see all of it. A receiver for whom `may_see`
+        returns True sees the legs directly before and after its own; anybody else sees none.
         """

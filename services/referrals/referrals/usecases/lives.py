@@ -1,5 +1,6 @@
-"""The lives of referrals as others move them: a fact, a withdrawal, an erasure, a clock; and what
-every change of a referral ends with.
+"""Changes of referrals that come from elsewhere: facts, withdrawals, erasures, deadlines.
+
+The module also has the work with which every change of a referral ends.
 """
 
 from collections.abc import Sequence
@@ -19,13 +20,13 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.legs import Legs
 
-# referrals that one transaction changes because somebody has left or a member is out: far below its
-# ten seconds
+# Referrals that one transaction changes because a worker has left or a member is out. 100 take far
+# less than the ten seconds of a transaction.
 _RELEASED = 100
 
 
 class Lives:
-    """Every method runs in the transaction `tx` and its scope."""
+    """Changes of referrals. Every method runs in the transaction `tx` and its scope."""
 
     def __init__(self, people: People, legs: Legs, policies: Policies) -> None:
         self._people = people
@@ -34,8 +35,10 @@ class Lives:
 
     @staticmethod
     def watch_need(tx: Transaction, following: Referral, now: datetime) -> str:
-        """What a referral follows is no open need any more once that was sent, and is one again
-        when it was an error. Returns the contact it came from.
+        """Updates the need of the referral that `following` is based on.
+
+        The need is no longer open once `following` was sent, and is open again if it was an error.
+        Returns the id of the contact of the earlier referral, or "".
         """
         if not following.based_on_id or following.send_time is None:
             return ""
@@ -46,27 +49,28 @@ class Lives:
         return before.contact_id
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
-        """What goes by where referrals stand: needs, steps of plans, and contacts, also that
-        (`before`) of the one which this one follows. Last in a transaction.
+        """Updates what depends on the state of referrals: needs, steps of plans, contacts.
+
+        `before` is the contact of the referral that this one follows. Must come last in a
+        transaction.
         """
         self._legs.follow(tx, now, *moved)
         for referral in moved:
             if referral.need_is_open:
                 referrals.note_following(tx, referral)
-                if referral.followed_up:  # another place was asked before this one said no
+                if referral.followed_up:  # another service was asked before this one declined
                     referral.watch_need(now)
                     referrals.keep_clocks(tx, referral)
         self.follow_contacts(tx, now, before, *(referral.contact_id for referral in moved))
 
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
-        """How a contact of the line stands follows from what was asked for in its name, whoever
-        moved it.
+        """Updates the state of contacts of the line from their referrals, whoever changed those.
 
-        Last in a transaction: it lifts the scope, and whoever holds a contact waits for no
-        referral.
+        Must come last in a transaction: it lifts the scope, and a transaction that locks a contact
+        must not wait for a referral.
         """
         for identifier in sorted({*identifiers} - {""}):
-            # a receiver, by whose no it is open again, sees no contact of the line
+            # a receiver, whose refusal opens the contact again, sees no contact of the line
             elevate_to_system_scope(tx)
             contact = contacts.hold(tx, identifier)
             if contact.follow(
@@ -79,11 +83,10 @@ class Lives:
     def lock(
         self, tx: Transaction, identifier: str, version: int | None, *, hold: bool = False
     ) -> Referral:
-        """Returns a referral that nobody else changes until the end.
+        """Returns a referral, locked until the end of the transaction.
 
-        `hold`: after the person's turn, for what gives or uses a consent.
-
-        Raises Stale when another step was taken since `version`.
+        `hold` locks the person first, for steps that give or use a consent. Raises Stale when
+        another step was taken since `version`.
         """
         if hold:
             self._people.hold(tx, referrals.get(tx, identifier).person_id)
@@ -93,9 +96,9 @@ class Lives:
         return referral
 
     def save(self, tx: Transaction, referral: Referral) -> None:
-        """Saves a referral with its events. A note is sealed with the person's key."""
+        """Saves a referral with its events; a note is sealed with the person's key."""
         noted = any(event.note or event.arrival for event in referral.events)
-        if noted:  # also a coordinator's, who sees no person's key
+        if noted:  # also for the note of a coordinator, who sees no person's key
             elevate_to_system_scope(tx)
         referrals.keep(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
 
@@ -104,8 +107,9 @@ class Lives:
         return self._policies.calendar(tx, referral.coarse.country, referral.coarse.department)
 
     def release(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
-        """Gives some of the referrals for which a worker who has left answered to her desk, which
-        is told of each; says whether there may be more.
+        """Gives some referrals of a worker who has left to the worker's desk.
+
+        The desk is notified of each referral. Returns whether there may be more.
         """
         released = referrals.answered_for_by(tx, worker_id, _RELEASED)
         for identifier in released:
@@ -117,8 +121,9 @@ class Lives:
         return len(released) == _RELEASED
 
     def tell_of_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
-        """Tells the other side of some live referrals that an organisation may not act any more, or
-        may again; says whether there may be more.
+        """Notifies the other side of some live referrals that an organisation is out or back.
+
+        An organisation is out while it may not act. Returns whether there may be more.
         """
         out = not members.is_active(tx, organization_id)
         waiting = referrals.to_tell_of_standing(tx, organization_id, _RELEASED, out=out)
@@ -131,9 +136,9 @@ class Lives:
     def withdraw_consent(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = ""
     ) -> None:
-        """Ends every live referral that stands on a receipt, or all of a person.
+        """Ends every live referral that is based on a receipt, or without one all of a person.
 
-        Her turn is held.
+        The caller has locked the person.
         """
         ended = []
         for identifier in referrals.live_of_person(tx, person_id, receipt_id):
@@ -144,9 +149,9 @@ class Lives:
         self.follow(tx, now, *ended)
 
     def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
-        """Her file is erased: drafts and needs that are still open wait for nobody any more.
+        """Ends drafts and open needs of a person whose file is erased.
 
-        Her turn is held; `actor` is of the sender.
+        The caller has locked the person; `actor` is of the sender.
         """
         ended = []
         for identifier in [
@@ -177,7 +182,10 @@ class Lives:
         contact_ids: Sequence[str],
         help_came: bool,
     ) -> None:
-        """The person's own word on what was completed for her, through all her contacts."""
+        """Records the person's own answer, for all completed referrals of her contacts.
+
+        Raises Conflict if there are none.
+        """
         actor = Actor("person", first_id, "")
         for person_id in sorted(
             {
@@ -207,9 +215,9 @@ class Lives:
         self.follow(tx, now, *done)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
-        """Notes the clock levels that are reached; returns the events.
+        """Records the levels that deadlines have reached; returns the events.
 
-        Claimed rows are this transaction's alone.
+        The claimed rows are locked by this transaction.
         """
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:

@@ -1,6 +1,4 @@
-"""Referrals: drafts, lists, histories, streams and the network's deadlines; the steps are in
-steps.py.
-"""
+"""Referrals as rpcs: drafts, lists, histories, streams, deadlines; steps are in steps.py."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -50,13 +48,13 @@ from services.referrals.referrals.wire.referrals import (
 )
 
 _AND_NETWORK = "+network"
-# seconds after which a stream is looked at though nothing happened: whether somebody is there, and
-# still may be
+# Seconds after which a stream checks, without any event, whether its caller is still connected and
+# still allowed.
 _LOOK = 0.5
 
 
 class Referrals(Steps):
-    """Each method answers the rpc of its name."""
+    """The rpcs of referrals, each by its name."""
 
     def __init__(
         self,
@@ -82,8 +80,9 @@ class Referrals(Steps):
         self._resume = resume
 
     def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
-        """Opens a draft for a person of the caller's own organisation; from an enquiry it has what
-        was asked and taken there.
+        """Opens a draft for a person of the caller's own organisation.
+
+        A draft that is based on an enquiry copies its content and its accepted offer.
         """
         tx, caller, now, draft = call.tx, call.caller, call.clock.now(), new_draft(request)
         based_on_id = optional_id(request.based_on_id, "based_on_id")
@@ -91,7 +90,7 @@ class Referrals(Steps):
             object_id(request.person_id),
             optional_id(request.enquiry_id, "enquiry_id"),
         )
-        # or it could keep what may be said of her while she is erased
+        # so that no copy of the person's coarse data is made while she is erased
         self._people.hold(tx, person_id)
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
@@ -145,7 +144,7 @@ class Referrals(Steps):
         return referral_message(referral, actor, now)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
-        """One referral, with the hand-over of which it is a leg."""
+        """Returns one referral, with the hand-over of which it is a leg."""
         referral, now = referrals.get(call.tx, object_id(request.id)), call.clock.now()
         return referral_message(
             referral, actor_of(call.caller), now, self._legs_of(call, now, referral)
@@ -154,7 +153,7 @@ class Referrals(Steps):
     def ListReferrals(
         self, request: pb.ListReferralsRequest, call: Call
     ) -> pb.ListReferralsResponse:
-        """A page."""
+        """Lists referrals, a page at a time."""
         if request.order_by not in pb.Order.values():
             raise Invalid(("order_by", "unknown_code"))
         by_urgency, size, now = (
@@ -174,7 +173,7 @@ class Referrals(Steps):
     def CountReferrals(
         self, request: pb.CountReferralsRequest, call: Call
     ) -> pb.CountReferralsResponse:
-        """The figures of Today and the board."""
+        """Counts referrals, for the pages Today and the board."""
         row = boxes.count(call.tx, filter(request.filter, call.caller, call.clock.now()))
         return pb.CountReferralsResponse(
             late=row["late"],
@@ -193,9 +192,7 @@ class Referrals(Steps):
         )
 
     def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
-        """Another text when something changed in what the caller's lists show, and a token to ask
-        again with.
-        """
+        """Returns a text that changes with the caller's lists, and a token to ask again with."""
         scope = _queue_scope(call.caller)
         version = _queue_versions(call.tx, [scope])[scope]
         return pb.QueueVersion(
@@ -205,7 +202,7 @@ class Referrals(Steps):
     def BatchGetQueueVersions(
         self, request: pb.BatchGetQueueVersionsRequest, call: Call
     ) -> pb.BatchGetQueueVersionsResponse:
-        """The same for many holders of a token."""
+        """Returns the queue versions for many tokens at once."""
         versions = self._watch.versions(
             request.watch_tokens, call.clock.now(), partial(_queue_versions, call.tx)
         )
@@ -214,7 +211,7 @@ class Referrals(Steps):
     def WatchReferrals(
         self, request: pb.WatchReferralsRequest, stream: Stream
     ) -> Iterator[pb.WatchReferralsResponse]:
-        """What happens to the referrals of a filter, as it comes about."""
+        """Streams the events of the referrals that match a filter, as they happen."""
         whose = _queue_scope(stream.caller)
         asked = pb.ReferralFilter(
             box=request.box,
@@ -227,7 +224,8 @@ class Referrals(Steps):
             store, position = self._changes.begin(
                 tx, self._resume.position(request, whose, str, int)
             )
-        # Also when nothing happened: a token that comes only if something did would tell of others.
+        # Sent without an event, too: a token that came only after an event would reveal the events
+        # of others.
         yield pb.WatchReferralsResponse(
             resume_token=self._resume.token(request, whose, [store, position])
         )
@@ -249,7 +247,7 @@ class Referrals(Steps):
     def GetDeadlinePolicy(
         self, request: pb.GetDeadlinePolicyRequest, call: Call
     ) -> pb.DeadlinePolicy:
-        """One version of the network's deadlines; without a number the newest."""
+        """Returns one version of the network's deadlines; without a number the newest."""
         return policy_message(
             self._policies.get(call.tx, request.version)
             if request.version
@@ -259,7 +257,7 @@ class Referrals(Steps):
     def PublishDeadlinePolicy(
         self, request: pb.PublishDeadlinePolicyRequest, call: Call
     ) -> pb.DeadlinePolicy:
-        """The next version."""
+        """Publishes the next version of the network's deadlines."""
         return policy_message(
             self._policies.publish(
                 call.tx, call.caller, call.clock.now(), request.version, spans(request.deadlines)
@@ -269,18 +267,17 @@ class Referrals(Steps):
     def ListReferralEvents(
         self, request: pb.ListReferralEventsRequest, call: Call
     ) -> pb.ListReferralEventsResponse:
-        """What happened.
+        """Returns the history of a referral.
 
-        Notes are about her: they are opened like her identity, and that is on record.
-
-        How she arrives is opened on any consent to the receiver: it is what a consent to be sent
-        there means.
+        Notes are about the person: like her identity, they need a grant, and the access is on the
+        trail. Her arrival is opened on any consent to the receiver, since a consent to be sent
+        there includes it.
         """
         tx, now, actor = call.tx, call.clock.now(), actor_of(call.caller)
         referral = referrals.get(tx, object_id(request.referral_id))
         grant = self._grant(call, now, referral, FieldGroup.NOTES)
         with_notes, grant = grant is not None, grant or self._grant(call, now, referral)
-        # The history is there for whoever may see the referral; what was written of her needs a
+        # Everyone who may see the referral may see its history; texts about the person need a
         # grant.
         key = self._people.key(tx, grant.person_id) if grant else None
         events = referral.events_for(
@@ -295,9 +292,7 @@ class Referrals(Steps):
     def _grant(
         self, call: Call, now: datetime, referral: Referral, *groups: FieldGroup
     ) -> Grant | None:
-        """Returns what opens these groups for the need of the referral; None where the caller may
-        not.
-        """
+        """Returns the grant for these groups for the referral's need; None if there is none."""
         try:
             return self._grants.of_person(
                 call.tx,
@@ -312,7 +307,7 @@ class Referrals(Steps):
             return None
 
     def _legs_of(self, call: Call, now: datetime, referral: Referral) -> Sequence[pb.Leg]:
-        """Returns the hand-over of which a referral is a leg. Last in a transaction."""
+        """Returns the legs of the referral's hand-over. Must come last in a transaction."""
         return self._legs.legs_of(
             call.tx,
             referral,
@@ -330,7 +325,10 @@ class Referrals(Steps):
         *,
         followed: bool = False,
     ) -> None:
-        """Changes a draft. `followed`: its urgency was judged already, where it comes from."""
+        """Changes a draft.
+
+        `followed`: its urgency was checked before, in the source of the draft.
+        """
         service = None
         if draft.service_id:
             owner = members.owner_of_service(tx, draft.service_id, referral.sender_organization_id)
@@ -350,12 +348,12 @@ class Referrals(Steps):
             if contact_id and anew and not followed
             else None
         )
-        # one of another's line is none, or a caller would hear of, and end, what others ask for
+        # contacts of other lines are unknown here, or a caller could read and end their requests
         if draft.contact_id:
             known = recent(contacts.assault_time(tx, draft.contact_id), now)
             assault_time = assault_time or (None if referral.assault_time else known)
         unsafe = draft.unsafe(referral.unsafe)
-        # what was read may be sent back, also while she was not asked
+        # an unchanged value may be sent back, also if the person was not asked
         if unsafe is not None and unsafe != referral.unsafe:
             unsafe.check()
         person = self._people.get(tx, referral.person_id)
@@ -378,14 +376,14 @@ class Referrals(Steps):
 
 
 def _queue_scope(caller: Caller) -> str:
-    """Whose lists change together with the caller's."""
+    """Returns the scope of the caller's lists: all callers of a scope see the same lists."""
     return f"{caller.organization_id}{_AND_NETWORK if members.view_of(caller) == 'coordinator' else ''}"  # noqa: E501
 
 
 def _queue_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
-    """Of each scope another text when something changed in what its lists show.
+    """Returns for each scope a text that changes with its lists.
 
-    In the scope of the whole service, so that it is the same whoever asks.
+    Runs in the scope of the whole service, so that the text does not depend on the caller.
     """
     elevate_to_system_scope(tx)
     return {

@@ -1,4 +1,4 @@
-"""The end of a consent is told before it comes, while a referral stands on it."""
+"""Notices that a consent ends soon, while a referral depends on it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,15 +14,18 @@ from services.referrals.referrals.store import referrals, renewals
 
 
 class Renewals:
-    """Watched like the clocks. Every method runs in the transaction `tx`."""
+    """Notices before consents end, watched like deadlines.
+
+    Every method runs in the transaction `tx`.
+    """
 
     def __init__(self, receipts: Receipts) -> None:
         self._receipts = receipts
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
-        """Tells what ends soon; returns the events.
+        """Notifies of consents that end soon; returns the events.
 
-        Where nothing stands on it any more there is nothing to tell.
+        A referral that no longer depends on the consent causes none.
         """
         return fire_each(
             tx,

@@ -1,7 +1,7 @@
-"""The steps of a referral: the request's type names a row of the table of its life, and one handler
-takes it.
+"""The steps of a referral, as rpcs.
 
-Five steps need more than the fields of their request: a receipt, her file, another service.
+The request's type names a row of the table in lifecycle.py, and one handler takes the step. Five
+steps need more than the fields of their request: a receipt, the person's file, another service.
 """
 
 from collections.abc import Collection
@@ -37,7 +37,7 @@ from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, Step
 
 
 class Steps:
-    """Each method answers the rpc of its name; take_step answers all whose row says everything."""
+    """The rpcs of steps, each by its name; `take_step` answers those that need only their row."""
 
     def __init__(self, people: People, receipts: Receipts, legs: Legs, lives: Lives) -> None:
         self._people = people
@@ -67,7 +67,7 @@ class Steps:
         return referral_message(referral, actor_of(call.caller), now)
 
     def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
-        """Sends a draft on a consent, or on an override, which is a right of its own."""
+        """Sends a draft on a consent, or on an override, which needs a right of its own."""
         tx, caller, now = call.tx, call.caller, call.clock.now()
         identifier, based_on = object_id(request.id), version(request.etag)
         receipt_id = optional_id(request.receipt_id, "receipt_id")
@@ -108,13 +108,16 @@ class Steps:
         return referral_message(referral, actor_of(caller), now)
 
     def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:
-        """A second person agrees: a coordinator, or another manager of the sender."""
+        """Confirms an override, by a second person.
+
+        The second person is a coordinator, or another manager of the sender.
+        """
         tx, now = call.tx, call.clock.now()
         referral = self._lives.lock(tx, object_id(request.id), version(request.etag), hold=True)
         referral.take(
             "confirm_override", actor_of(call.caller), now, self._lives.calendar(tx, referral)
         )
-        # a coordinator sees neither the person nor her receipts; of this one she decides
+        # a coordinator sees neither the person nor her receipts, but decides on this one
         elevate_to_system_scope(tx)
         receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
         receipt.confirm(call.caller, now)
@@ -124,8 +127,9 @@ class Steps:
         return referral_message(referral, actor_of(call.caller), now)
 
     def AttachConsent(self, request: pb.AttachConsentRequest, call: Call) -> pb.Referral:
-        """Puts a consent in the place of what the referral stood on, which ends unless another
-        referral stands on it.
+        """Replaces the receipt of a referral by a consent.
+
+        The former receipt ends, unless another referral depends on it.
         """
         tx, now, receipt_id = (
             call.tx,
@@ -151,7 +155,9 @@ class Steps:
         return referral_message(referral, actor_of(call.caller), now)
 
     def AmendReferral(self, request: pb.AmendReferralRequest, call: Call) -> pb.Referral:
-        """Copies the coarse data from her file into the referral, where the caller holds the file,
+        """Corrects a referral that was sent.
+
+        Copies the coarse data from the person's file if the caller's organisation holds the file,
         and may change the urgency.
         """
         tx, now, urgency = (
@@ -179,8 +185,9 @@ class Steps:
         return referral_message(referral, actor_of(call.caller), now)
 
     def RerouteReferral(self, request: pb.RerouteReferralRequest, call: Call) -> pb.Referral:
-        """Ends it with its receiver, and opens the draft for another service; of the sender's, also
-        when the coordination does it.
+        """Ends the referral with its receiver, and opens a draft for another service.
+
+        The draft is the sender's, also when a coordinator reroutes.
         """
         tx, now, service_id = (
             call.tx,
@@ -202,7 +209,7 @@ class Steps:
             note=request.note,
         )
         self._lives.save(tx, referral)
-        elevate_to_system_scope(tx)  # a coordinator has no drafts, least of all another's
+        elevate_to_system_scope(tx)  # coordinators have no drafts, least of all those of others
         referrals.keep(tx, following, None)
         self._lives.follow(tx, now, referral)
         return referral_message(referral, actor_of(call.caller), now)
@@ -223,7 +230,7 @@ for _rpc in STEP_RPCS:
 
 
 def _check_worker(call: Call, worker_id: str) -> None:
-    """Refuses to name somebody who does not work there, or nobody would answer for the referral."""
+    """Refuses a responsible worker who does not work there: nobody would be responsible."""
     if (
         worker_id
         and worker_id != call.caller.id
@@ -235,8 +242,10 @@ def _check_worker(call: Call, worker_id: str) -> None:
 def _check_receiver(
     tx: Transaction, referral: Referral, person: Person, acknowledged: Collection[str]
 ) -> None:
-    """Refuses a receiver that is not active or does not exist for the sender, that does not take
-    her age, or with which she is not safe.
+    """Refuses a receiver to which the person can't be referred.
+
+    Refused are receivers that are not active, that do not exist for the sender, that do not accept
+    her age, or that are not safe for her.
     """
     if referral.service_id and not _is_there(tx, referral):
         raise Conflict("receiver_not_active")
@@ -255,8 +264,9 @@ def _check_receiver(
 
 
 def _is_there(tx: Transaction, referral: Referral) -> bool:
-    """Whether its receiver is active, and exists for its sender: a shelter does not for a member on
-    probation.
+    """Returns whether the receiver is active, and exists for the sender.
+
+    Shelters do not exist for a member on probation.
     """
     hidden = members.on_probation(tx, referral.sender_organization_id) and members.shelters(
         tx, [referral.service_id]
@@ -266,7 +276,7 @@ def _is_there(tx: Transaction, referral: Referral) -> bool:
 
 def _check_limit(tx: Transaction, organization_id: str) -> None:
     if members.on_probation(tx, organization_id):
-        # or two that are sent at once would both be the fifth
+        # without the lock, two referrals sent at the same time could both be the fifth
         take_turn(tx, f"probation/{organization_id}")
         if referrals.count_sent(tx, organization_id) >= PROBATION_LIMIT:
             raise Conflict("referral_limit")

@@ -1,6 +1,4 @@
-"""What happens to referrals, told as it comes about: events get their positions, and whoever
-watches is woken.
-"""
+"""Streams of events: gives positions to new events, and wakes the streams that wait for them."""
 
 import threading
 
@@ -16,14 +14,17 @@ from services.referrals.referrals.store.watch import Change
 from services.referrals.referrals.wire.messages import actor_of
 
 _BATCH = 100
-_LONGEST_WAIT = 1.0  # seconds; behind LISTEN
-# seconds between two times that positions are given and all who watch look: much that happens at
-# once is looked at once
+_LONGEST_WAIT = 1.0  # seconds; a fallback to LISTEN
+# Seconds between two rounds, in which positions are given and all streams read. Many events at once
+# are read together.
 _PACE = 0.1
 
 
 class Watch:
-    """Every process has one, and one of them at a time gives positions."""
+    """The event positions of a process.
+
+    Each process has one; one process at a time gives positions.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,7 +32,11 @@ class Watch:
         self._given = threading.Condition()
 
     def begin(self, tx: Transaction, known: Position | None) -> tuple[str, int]:
-        """Where a stream begins, as store and position: from the one that it knows on, else now."""
+        """Returns where a stream begins, as (store, position).
+
+        It begins after the position `known`, or at present without one. Raises Conflict if `known`
+        is of another store.
+        """
         store = outbox.store(tx)
         if known is None:
             return store, watch.last_position(tx)
@@ -42,8 +47,9 @@ class Watch:
     def changes(
         self, tx: Transaction, caller: Caller, wanted: Filter, after: int
     ) -> tuple[list[Change], int]:
-        """The next changes that the caller may know of, and up to which position that is all of
-        them.
+        """Returns the next changes that the caller may see, and the position that they reach.
+
+        Up to that position no change is missing.
         """
         until = min(watch.last_position(tx), after + watch.WINDOW)
         changes = watch.changes(tx, wanted, after, until, _BATCH)
@@ -52,12 +58,12 @@ class Watch:
         return told, changes[-1].position if len(changes) == _BATCH else until
 
     def wait(self, after: int, seconds: float) -> None:
-        """Waits until a position after this one was given, or the time is up."""
+        """Waits until a position after this one is given, or the time has passed."""
         with self._given:
             self._given.wait_for(lambda: self._last > after, seconds)
 
     def give(self, connection: Transaction) -> None:
-        """Gives positions to all events that have none, and wakes who watches."""
+        """Gives positions to all events that have none, and wakes the waiting streams."""
         given = 1
         while given:
             with connection.transaction():
@@ -69,7 +75,7 @@ class Watch:
                 self._given.notify_all()
 
     def loop(self) -> Loop:
-        """Until stopped; a database that went away is waited for."""
+        """Returns the loop that gives positions; it waits for a database that is away."""
         return Loop("places", self._work, waits_for=LOST)
 
     def _work(self, loop: Loop) -> None:
@@ -79,5 +85,5 @@ class Watch:
                 self.give(connection)
                 loop.wait(_PACE)
                 seconds = _LONGEST_WAIT
-                while wait_for_notice(connection, seconds):  # all that came meanwhile
+                while wait_for_notice(connection, seconds):  # takes all notices that came meanwhile
                     seconds = 0.0

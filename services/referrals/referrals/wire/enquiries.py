@@ -1,4 +1,4 @@
-"""Enquiries, and their messages."""
+"""Translates enquiries between the domain and the messages."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ STATES, ATTRIBUTES = (
 
 
 def content(message: pb.EnquiryContent) -> Content:
-    """Parses what an enquiry says."""
+    """Parses the content of an enquiry."""
     urgency = URGENCIES.member(message.urgency, "content.urgency")
     assert urgency is not None, "its shape was looked at"
     return Content(
@@ -49,16 +49,16 @@ def content(message: pb.EnquiryContent) -> Content:
 
 
 def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
-    """With whom or where she is not safe.
+    """Parses with whom or where the person is not safe.
 
-    A system that names somebody, and does not know of the answer, has asked.
+    If a system names organisations and gives no answer, the answer is NAMED: it has asked her.
     """
     parsed = named(request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code"))
     return parsed if parsed.code or not parsed.organization_ids else replace(parsed, code=NAMED)
 
 
 def named(request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest, code: str = "") -> Unsafe:
-    """Parses whom and where a request names."""
+    """Parses the organisations and departments that a request names as not safe."""
     organizations = unsafe_organizations(
         request.excluded_organization_ids, "excluded_organization_ids"
     )
@@ -100,7 +100,7 @@ def _turn(waits: bool, whose: referrals_pb2.Turn.ValueType) -> referrals_pb2.Tur
 
 
 def asked_message(enquiry: Enquiry) -> pb.Enquiry:
-    """For who asks: all of it."""
+    """Returns the message for the asking organisation: all of the enquiry."""
     shown: dict[str, Any] = {
         name: getattr(enquiry, name)
         for name in (
@@ -138,7 +138,10 @@ def asked_message(enquiry: Enquiry) -> pb.Enquiry:
 
 
 def received_message(enquiry: Received) -> pb.Enquiry:
-    """For who is asked: nothing of who asks, and nothing that others' answers change."""
+    """Returns the message for an organisation that is asked.
+
+    It shows nothing of the asking organisation, and nothing that the answers of others change.
+    """
     states = {offer.state for offer in enquiry.offers}
     is_open = states == {EnquiryState.OPEN}
     mine = any(not offer.answer for offer in enquiry.offers)

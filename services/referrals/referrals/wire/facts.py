@@ -1,4 +1,4 @@
-"""The facts of referrals and enquiries."""
+"""Translates events of referrals and enquiries into facts."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from services.referrals.referrals.wire.messages import STATES
 
 
 def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
-    """One fact an event."""
+    """Returns one fact for each event."""
     facts = []
     for event in events:
         due = next(
@@ -68,7 +68,7 @@ def _whose_turn(referral: Referral, actor: Actor) -> str:
 
 
 def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact]:
-    """One fact an event: of whom it is about neither attribute nor id."""
+    """Returns one fact for each event, without id or attributes of the person."""
     facts = []
     for event in events:
         offer = event.offer

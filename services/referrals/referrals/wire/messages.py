@@ -27,7 +27,7 @@ STATES = EnumCodec(referrals_pb2.State, State)
 
 
 def actor_of(caller: Caller) -> Actor:
-    """Who acts, in the words of the domain."""
+    """Returns the caller as an actor of the domain."""
     return Actor(
         caller.kind,
         caller.id,
@@ -41,7 +41,7 @@ def actor_of(caller: Caller) -> Actor:
 def referral_message(
     referral: Referral, actor: Actor, now: datetime, legs: Iterable[referrals_pb2.Leg] = ()
 ) -> referrals_pb2.Referral:
-    """A referral as this actor may see it."""
+    """Returns a referral as this actor may see it."""
     sides = referral.sides(actor)
     side = (
         referrals_pb2.SIDE_SENDER
@@ -91,8 +91,9 @@ def referral_message(
 
 
 def _said(field: FieldDescriptor, value: Any) -> Any:
-    """What is called alike here and in the message, as the message says it: a time, a word of a
-    code list, or as it is.
+    """Returns the value of a field that the message and the domain have in common.
+
+    Times and words of a code list are converted; other values stay.
     """
     if isinstance(value, datetime):
         return timestamp(value)
@@ -102,7 +103,7 @@ def _said(field: FieldDescriptor, value: Any) -> Any:
 
 
 def event_message(event: Event) -> referrals_pb2.ReferralEvent:
-    """One line of the history."""
+    """Returns an event as a message."""
     return referrals_pb2.ReferralEvent(
         version=event.version,
         verb=event.verb,
@@ -123,14 +124,14 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
 
 
 def read_arrival(message: referrals_pb2.Arrival) -> Arrival:
-    """How she arrives, of a request."""
+    """Parses how the person arrives."""
     return Arrival(message.expected, message.way, message.company, message.sign)
 
 
 def change_message(
     referral: Referral, event: Event, step_version: int, resume_token: str
 ) -> referrals_pb2.WatchReferralsResponse:
-    """What happened, as a stream tells it: as it was then, also when more has happened since."""
+    """Returns an event as a stream sends it: as it was then, even if more has happened since."""
     return referrals_pb2.WatchReferralsResponse(
         resume_token=resume_token,
         referral_id=referral.id,

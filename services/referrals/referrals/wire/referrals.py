@@ -1,6 +1,4 @@
-"""Requests about referrals, in the words of the domain: the fields of a step, a draft, a filter, a
-policy.
-"""
+"""Parses requests about referrals: the fields of a step, a draft, a filter, a policy."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -44,7 +42,7 @@ _AMENDABLE = (
 
 
 class StepRequest(Protocol):
-    """The request of a step: beside these the fields that its row carries."""
+    """The request of a step: these fields, and those that the row of the step carries."""
 
     id: str
     etag: str
@@ -67,7 +65,7 @@ STEP_RPCS = tuple(rpc for rpc, _, _ in _steps())
 def step_fields(verb: str, request: StepRequest) -> dict[str, Any]:
     """Returns the fields that the row of a verb carries.
 
-    Raises Invalid for an id, or a time, that is none.
+    Raises Invalid for a malformed id or time.
     """
     return {field.name: _value(request, field.name) for field in BY_VERB[verb].carries}
 
@@ -77,14 +75,14 @@ def _value(request: Any, name: str) -> Any:
     if field.message_type is not None:
         return moment(request, name)
     if field.enum_type is not None:
-        return words(field.enum_type).get(value, "")  # its shape was checked before
+        return words(field.enum_type).get(value, "")  # the shape was checked before
     if field.is_repeated:
         return tuple(value)
     return optional_id(value, name) if name.endswith("_id") else value
 
 
 def new_draft(request: pb.CreateReferralRequest) -> Draft:
-    """Parses what a new draft says."""
+    """Parses the fields of a new draft."""
     return Draft(
         need_code=request.need_code or None,
         urgency=URGENCIES.member(request.urgency, "urgency"),
@@ -125,7 +123,7 @@ def _required_urgency(number: int) -> Urgency:
 def _unsafe(
     message: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]
 ) -> dict[str, Any]:
-    """Parses with whom or where she is not safe, as far as the request sets it."""
+    """Parses with whom or where the person is not safe, for the fields in `paths`."""
     values: dict[str, Callable[[], Any]] = {
         "unsafe_code": lambda: word(pb.UnsafeAnswer, message.unsafe_code, "unsafe_code"),
         "unsafe_organization_ids": lambda: unsafe_organizations(
@@ -148,8 +146,8 @@ def filter(
     check.that(not message.code or bool(beginnings_of(message.code)), "filter.code", "malformed")
     check.done()
     if box == "network" and not (caller.has("COORDINATOR") or caller.has("AUDITOR")):
-        # who may not see the network asks for what is its own: row-level security would show no
-        # more either
+        # A caller who may not see the network gets the caller's own referrals; row-level security
+        # would show no others.
         box = "mine"
     return Filter(
         box,
@@ -175,7 +173,7 @@ def filter(
 
 
 def policy_message(policy: Policy) -> pb.DeadlinePolicy:
-    """One version of the network's deadlines."""
+    """Returns one version of the network's deadlines as a message."""
     return pb.DeadlinePolicy(
         version=policy.version,
         deadlines=[
@@ -193,7 +191,7 @@ def policy_message(policy: Policy) -> pb.DeadlinePolicy:
 def spans(deadlines: Iterable[pb.PolicyDeadline]) -> dict[Key, Span]:
     """Parses deadlines.
 
-    Raises Invalid for one that is there twice, or counts in seconds and in working days.
+    Raises Invalid for a deadline that occurs twice, or that has both seconds and working days.
     """
     spans: dict[Key, Span] = {}
     for number, each in enumerate(deadlines):

@@ -1,4 +1,4 @@
-"""One's own account: another password, and where it is signed in."""
+"""The own account: change of the password, second factor, and open sessions."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -19,7 +19,7 @@ pages = access.Pages("account")
 
 @pages.get("/account", access.EVERYONE)
 def show() -> str:
-    """Sessions, and the form for another password."""
+    """Shows the sessions, and the form for a new password."""
     return page({})
 
 
@@ -30,8 +30,9 @@ def page(
     codes: Iterable[str] = (),
     passkey: pb.BeginPasskeyResponse | None = None,
 ) -> str:
-    """The same, with what was wrong in a `part`; `begun`, `codes` and `passkey` only right after
-    they were made.
+    """Renders the page, with the problems of a `part`.
+
+    `begun`, `codes` and `passkey` are set only right after they were made.
     """
     sessions = (
         clients()
@@ -54,7 +55,10 @@ def page(
     "/account/password", access.EVERYONE, again=page, then="made.show", done="password_changed"
 )
 def password() -> None:
-    """Changes it; her other sessions end. What they may have left is shown next."""
+    """Changes the password; the worker's other sessions end.
+
+    The next page shows what they may have left.
+    """
     if request.form.get("new_password", "") != request.form.get("again", ""):
         forms.refuse({"again": _("no es la misma que la de arriba")})
     origin.tell(origin.device())
@@ -69,7 +73,7 @@ def password() -> None:
 
 @pages.post("/account/sessions/end", access.EVERYONE, then="account.show")
 def end_sessions() -> None:
-    """Ends one of her sessions, or all but this one."""
+    """Ends one of the worker's sessions, or all but this one."""
     question = pb.EndSessionsRequest(
         id=forms.text("session"), session_secret=session.me().secret, request_id=forms.request_id()
     )
@@ -78,8 +82,9 @@ def end_sessions() -> None:
 
 @pages.post("/account/second-factor", access.EVERYONE, again=partial(page, part="begin"))
 def begin_second_factor() -> Response | str:
-    """Shows the secret of an app, once: the answer to this form is the only place where it
-    stands.
+    """Shows the secret for an authenticator app, once.
+
+    It stands in the answer to this form and nowhere else.
     """
     origin.tell(origin.device())
     question = pb.BeginSecondFactorRequest(
@@ -87,15 +92,16 @@ def begin_second_factor() -> Response | str:
     )
     try:
         begun = clients().accounts.BeginSecondFactor(question)
-    except Conflict:  # in another window it is in use already
+    except Conflict:  # it is in use already, confirmed in another window
         return redirect(url_for("account.show"), 303)
     return page({}, "code", begun)
 
 
 @pages.post("/account/second-factor/confirm", access.EVERYONE, again=partial(page, part="code"))
 def confirm_second_factor() -> Response | str:
-    """Takes it into use; the codes for the day on which the app is gone stand in this answer
-    only.
+    """Confirms the second factor.
+
+    The recovery codes, for the loss of the app, stand in this answer only.
     """
     question = pb.ConfirmSecondFactorRequest(code=forms.text("code"), request_id=forms.request_id())
     try:
@@ -112,7 +118,7 @@ def confirm_second_factor() -> Response | str:
     then="account.show",
 )
 def end_second_factor() -> None:
-    """Ends its use."""
+    """Removes the second factor."""
     origin.tell(origin.device())
     question = pb.EndSecondFactorRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()

@@ -1,6 +1,6 @@
-"""Passkeys of one's own account, and signing in with one alone.
+"""Passkeys of the own account, and sign-in with a passkey alone.
 
-A browser makes them and signs with them by static/passkey.js; without it there are codes.
+A browser makes passkeys and signs with them by static/passkey.js; without it there are codes.
 """
 
 from functools import partial
@@ -22,7 +22,7 @@ pages = access.Pages("passkeys")
 
 @pages.post("/sign-in/passkey", access.ANYBODY)
 def sign_in() -> str | tuple[str, int]:
-    """Asks for a passkey, of whoever it is."""
+    """Asks for a passkey, of any account."""
     to, kept = request.form.get("to", ""), request.form.get("kept", "")
     try:
         asked = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
@@ -35,7 +35,7 @@ def sign_in() -> str | tuple[str, int]:
 
 @pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.page, part="passkey"))
 def begin() -> str:
-    """Asks the browser for a new one."""
+    """Asks the browser for a new passkey."""
     origin.tell(origin.device())
     question = pb.BeginPasskeyRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
@@ -50,7 +50,7 @@ def begin() -> str:
     then="account.show",
 )
 def create() -> None:
-    """Keeps the one that the browser made."""
+    """Stores the passkey that the browser made."""
     question = pb.CreatePasskeyRequest(
         challenge=forms.text("challenge"),
         credential=forms.text("passkey"),
@@ -70,7 +70,7 @@ def create() -> None:
     then="account.show",
 )
 def end() -> None:
-    """Takes one away."""
+    """Removes a passkey."""
     origin.tell(origin.device())
     question = pb.EndPasskeyRequest(
         id=forms.text("passkey"),

@@ -1,8 +1,8 @@
-"""A new referral, one page a question: what is needed, how soon, about her, how to reach her, which
-service; her consent; a last look, and send.
+"""A new referral, one page per question.
 
-`questions` asks for what is not known yet, up to the service. From then on a draft lives at the
-referrals service, and `drafts` asks anew what is changed.
+The order is: need, urgency, the person, how to reach her, service, her consent, a last check, and
+sending. `questions` asks for what is not known yet, up to the service. From then on a draft is
+stored at the referrals service, and `drafts` shows each question again for changes.
 """
 
 from services.gateway.site.desk.referral_new import check, consent, drafts, questions

@@ -1,6 +1,4 @@
-"""The last look at a new referral: what was answered, each with a way to change it, and the button
-that sends it.
-"""
+"""The last check of a new referral: all answers, each with a link to change it, and sending."""
 
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -16,7 +14,7 @@ from services.gateway.site.shell import access
 
 
 def render(errors: dict[str, str], identifier: str) -> str:
-    """Everything on one page."""
+    """Renders all answers on one page."""
     draft = referrals.fetch(identifier)
     receipt = (
         clients().people.GetReceipt(p.GetReceiptRequest(id=draft.receipt_id))
@@ -35,7 +33,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
 
 
 def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
-    """Of the refusals that a sender may know of, those that she met, or ticked already."""
+    """Returns the refusals that a sender may acknowledge: those that she met or ticked already."""
     met = {
         code
         for code, _word in words.options("acknowledgement")
@@ -50,7 +48,7 @@ def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
 
 @pages.form("/referrals/<identifier>/check", access.SENDERS, again=render)
 def check(identifier: str) -> Response | str:
-    """The last look, and send."""
+    """Shows the last check, and sends the referral."""
     if request.method == "GET":
         return render({}, identifier)
     clients().referrals.SendReferral(forms.filled(r.SendReferralRequest(id=identifier)))

@@ -1,5 +1,6 @@
-"""Her consent, for the organisation whose service was chosen: what is read aloud, her answers, and
-the receipt that is made of them.
+"""Her consent, for the organisation of the chosen service: script, answers, receipt.
+
+The script is read aloud to her, and the receipt is made from her answers.
 """
 
 from collections.abc import Iterable
@@ -25,8 +26,9 @@ CONSENT_DAYS = 90
 
 @pages.form("/referrals/<identifier>/consent", access.SENDERS)
 def consent(identifier: str) -> access.Answer:
-    """The person's consent for this one recipient, in three pages; the receipt is made at the
-    last.
+    """Asks for the person's consent for this one recipient, in three pages.
+
+    The receipt is made after the last page.
     """
     draft = referrals.fetch(identifier)
     service = (
@@ -38,7 +40,7 @@ def consent(identifier: str) -> access.Answer:
         return redirect(url_for("referral_new.services", identifier=identifier))
     recipient, age = service.organization_id, consent_form.age_of(draft.person.age_band)
     page, errors = "points", dict[str, str]()
-    speak = forms.text("speak")  # to read it in another language; what was ticked stays
+    speak = forms.text("speak")  # the script in another language; what was ticked stays
     if request.method == "POST" and not speak:
         receipt_id = forms.text("receipt_id")
         page, errors = ("", errors) if receipt_id else consent_form.turn(recipient, age)
@@ -72,7 +74,7 @@ def consent(identifier: str) -> access.Answer:
 
 
 def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
-    """What she allowed before that would do for this one."""
+    """Returns earlier consents that would also cover this referral."""
     return (
         clients()
         .people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id))
@@ -81,8 +83,9 @@ def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
 
 
 def stand_on(draft: r.Referral, receipt_id: str) -> Response:
-    """Goes on with this consent; one that was sent on an override, and now she could be asked,
-    stands on it at once.
+    """Goes on with this consent.
+
+    A referral that was sent on an override gets the consent at once, now that she could be asked.
     """
     if draft.state != r.STATE_DRAFT:
         attach(draft, receipt_id)
@@ -92,7 +95,7 @@ def stand_on(draft: r.Referral, receipt_id: str) -> Response:
 
 
 def script(language: str, organization: str) -> dict[str, object]:
-    """What is read aloud, in the person's language, which is not always the reader's."""
+    """Returns the text to read aloud, in the person's language, which may not be the reader's."""
     with flask_babel.force_locale(language):
         points = [(code, _(text)) for code, text in vocabulary.TABLES["explained"].items()]
         opening = _(
@@ -105,7 +108,7 @@ def script(language: str, organization: str) -> dict[str, object]:
 
 
 def give(draft: r.Referral, recipient: str) -> p.Receipt:
-    """Records the consent as it was given."""
+    """Records the consent as she gave it."""
     receipt = consent_form.receipt(draft.person_id, recipient)
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(
@@ -115,7 +118,7 @@ def give(draft: r.Referral, recipient: str) -> p.Receipt:
 
 
 def attach(referral: r.Referral, receipt_id: str) -> None:
-    """Puts her consent in the place of an override."""
+    """Replaces an override by her consent."""
     clients().referrals.AttachConsent(
         r.AttachConsentRequest(
             id=referral.id,

@@ -1,5 +1,6 @@
-"""The questions of a referral that is a draft already: where to go on, and one page for each answer
-that is still missing or is changed.
+"""The questions of a referral that is a draft already.
+
+Each answer that is missing or is changed has one page; a redirect leads to the next of them.
 """
 
 from typing import Any
@@ -21,18 +22,18 @@ from services.gateway.site.shell import access, session
 
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
 def resume(identifier: str) -> Response:
-    """Goes on where something is missing."""
+    """Redirects to the first page where something is missing."""
     return referrals.onward(referrals.fetch(identifier))
 
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
 def reroute(identifier: str) -> Response | str:
-    """A fresh draft for the same person and need, after a no.
+    """Creates a new draft for the same person and need, after a refusal.
 
-    The old one stays as it is and is named as its reason.
+    The old referral stays as it is, and the draft names it.
     """
     old = referrals.fetch(identifier)
-    if old.following_id:  # somebody began it already
+    if old.following_id:  # somebody has begun the new one already
         return redirect(url_for("referral_new.resume", identifier=old.following_id))
     if request.method == "GET":
         return render_template("reroute.html", referral=old, names=names.names_of([old]))
@@ -51,13 +52,13 @@ def reroute(identifier: str) -> Response | str:
 
 @pages.form("/referrals/<identifier>/need", access.SENDERS)
 def need(identifier: str) -> access.Answer:
-    """What is needed."""
+    """Asks for the need."""
     return ask(identifier, "need", {"need_code": forms.text("need_code")}, "referral.show")
 
 
 @pages.form("/referrals/<identifier>/urgency", access.SENDERS)
 def urgency(identifier: str) -> access.Answer:
-    """How soon."""
+    """Asks for the urgency."""
     said = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
     said |= forms.given(assault_time=forms.moment("assault_time"))
     return ask(identifier, "urgency", said, "referral_new.need")
@@ -65,20 +66,23 @@ def urgency(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
 def unsafe(identifier: str) -> access.Answer:
-    """With whom or where she is not safe."""
+    """Asks with whom or where she is not safe."""
     return ask(identifier, "unsafe", unsafe_form.answer(said_now()), "referral_new.urgency")
 
 
 @pages.form("/referrals/<identifier>/services", access.SENDERS)
 def services(identifier: str) -> access.Answer:
-    """Which service, with the reasons."""
+    """Asks for the service, and shows the reasons for each."""
     return ask(
         identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency"
     )
 
 
 def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> access.Answer:
-    """One question whose answer is in fields of the draft; `before` is where its way back leads."""
+    """Asks one question whose answer is in fields of the draft.
+
+    `before` is the target of its way back.
+    """
     draft, errors = referrals.fetch(identifier), dict[str, str]()
     looks = page == "unsafe" and unsafe_form.looks(request.form)
     if request.method == "POST" and not looks and not (errors := problems(page, said_now())):
@@ -94,7 +98,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
         "assault_time": i18n.field_of(draft.assault_time),
         "unsafe_code": words.code("unsafe_answer", draft.unsafe_code),
-        # Of a form that comes back, what it has no tick for was taken off.
+        # In a form that comes back, a missing tick means that it was removed.
         unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids)
         if request.method == "GET"
         else [],
@@ -127,7 +131,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
 
 
 def said_now() -> MultiDict[str, str]:
-    """What the form brought; by one press that she named nothing."""
+    """Returns the values of the form. One button sets the answer that she named nothing."""
     said = MultiDict(request.form)
     if forms.flag("names_nothing"):
         said["unsafe_code"] = "nothing"
@@ -136,9 +140,10 @@ def said_now() -> MultiDict[str, str]:
 
 @pages.form("/referrals/<identifier>/contact", access.SENDERS)
 def contact(identifier: str) -> access.Answer:
-    """How she may be reached: a part of her file, which this referral needs.
+    """Asks how to reach her.
 
-    Who comes to change it reads it first, on record.
+    The answer is a part of her file, which this referral needs. A worker who comes to change it
+    reads it first, on record.
     """
     draft = referrals.fetch(identifier)
     file, errors = (

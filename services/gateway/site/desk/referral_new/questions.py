@@ -1,10 +1,10 @@
 """The questions of a new referral up to the choice of a service, one page each.
 
-What was answered travels in the form of the next page, as it does in a consent: back works, two
-tabs do not mix, and when the session ends it is kept with the form (kept.py). The file and the
-draft come about when a service is chosen; until then nothing stands half done anywhere, and each
-answer can be changed. What the contact, the file or the service from the directory said already is
-not asked; its page can be reached all the same.
+The answers travel in the form of the next page, as in a consent: "back" works, two tabs do not mix,
+and when the session ends, the answers are kept with the form (kept.py). File and draft are created
+when a service is chosen. Until then nothing incomplete is stored anywhere, and each answer can be
+changed. Questions that the contact, the file or the chosen service answers already are skipped;
+their pages can still be reached.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,13 +36,14 @@ ASKED: Mapping[str, tuple[str, ...]] = {
     "unsafe": unsafe_form.FIELDS,
     "services": (),
 }
-"""The pages in their order, with what travels on from each."""
+"""The pages in their order, with the fields of each."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What it begins with, each brought along by its opaque id: a contact, a file, a service that
-    was chosen in the directory, an enquiry whose offer was taken.
+    """The start of a new referral, each part by its opaque id.
+
+    A contact, a file, a service chosen in the directory, an enquiry whose offer was accepted.
     """
 
     contact: c.Contact | None
@@ -52,15 +53,16 @@ class Start:
 
     @property
     def pages(self) -> list[str]:
-        """What is asked: of a person who has a file nothing about her, and after an enquiry only
-        how to reach her.
+        """Returns the pages of the questions.
+
+        For a person with a file nothing about her is asked; after an enquiry only how to reach her.
         """
         if self.enquiry:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
         return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
 
     def known(self) -> MultiDict[str, str]:
-        """What needs no question, or only a look."""
+        """Returns the answers that need no question, or only a check."""
         said = MultiDict[str, str]()
         if self.service and len(self.service.need_codes) == 1:
             said["need_code"] = self.service.need_codes[0]
@@ -76,7 +78,7 @@ class Start:
 
 
 def as_said(content: e.EnquiryContent) -> dict[str, str]:
-    """What an enquiry said, as the answers of the questions."""
+    """Returns the content of an enquiry as answers to the questions."""
     return {
         "need_code": content.need_code,
         "urgency": words.code("urgency", content.urgency),
@@ -90,9 +92,9 @@ def as_said(content: e.EnquiryContent) -> dict[str, str]:
 
 
 def begun() -> Start:
-    """The start as the address or the form brings it.
+    """Returns the start that the address or the form names.
 
-    None for a service that there is not (any more).
+    Its service is None if that service does not exist (any more).
     """
     enquiry_id = request.values.get("enquiry", "")
     enquiry = (
@@ -109,7 +111,10 @@ def begun() -> Start:
 
 
 def is_one_need(code: str) -> bool:
-    """Whether a referral can ask for it: a contact may name a whole group of needs only."""
+    """Returns whether a referral can be for this need.
+
+    A contact may name a whole group of needs.
+    """
     return bool(code) and not any(
         code == group and within for group, _name, within in names.needs()
     )
@@ -117,13 +122,15 @@ def is_one_need(code: str) -> bool:
 
 @pages.form("/referrals/new", access.SENDERS)
 def person() -> access.Answer:
-    """The first question that is open; then the next, or the one before; after the last one it
-    becomes a draft.
+    """Shows the first open question, then the next or the one before.
+
+    After the last one a draft is created.
     """
     start = begun()
     said = MultiDict(request.form) if request.method == "POST" else start.known()
     shown = forms.text("page")
-    if forms.flag("nobody_calls"):  # one press instead of two, for what is said most often at night
+    # one press instead of two, for the most frequent answer at night
+    if forms.flag("nobody_calls"):
         said["channel_code"] = "none"
     if forms.flag("names_nothing"):
         said["unsafe_code"] = "nothing"
@@ -144,9 +151,11 @@ def person() -> access.Answer:
 
 
 def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> str:
-    """The service that was chosen, when all else is answered: on its page, or before in the
-    directory if it takes this person and this need, or may. Else the others stand beside its
-    reasons.
+    """Returns the chosen service, once everything else is answered.
+
+    It was chosen on its page, or before in the directory. A service from the directory counts only
+    if it takes, or may take, this person and this need; else its reasons are shown beside the other
+    services.
     """
     if page != "services" or not shown:
         return ""
@@ -162,7 +171,10 @@ def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> st
 
 
 def turn(start: Start, said: MultiDict[str, str], shown: str = "") -> tuple[str, dict[str, str]]:
-    """The first page that is not answered: with what is wrong there, if it was shown already."""
+    """Returns the first page that is not complete.
+
+    Its problems are returned only if the page was shown already.
+    """
     for at, page in enumerate(start.pages):
         errors = problems(page, said)
         if errors or (page == "about" and "age_band" not in said) or page == "services":
@@ -171,7 +183,7 @@ def turn(start: Start, said: MultiDict[str, str], shown: str = "") -> tuple[str,
 
 
 def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
-    """The services with their reasons, but for those that she named as not safe."""
+    """Returns the services with their reasons, without those that she named as not safe."""
     unsafe, excluded = (
         said.getlist(unsafe_form.DEPARTMENTS),
         said.getlist(unsafe_form.ORGANIZATIONS),
@@ -188,7 +200,7 @@ def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.
 
 
 def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
-    """What is missing or wrong on a page."""
+    """Returns the problems of a page."""
     if page == "unsafe":
         return unsafe_form.problems(said)
     if page == "about":
@@ -205,21 +217,22 @@ def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
 
 
 def page_of(start: Start, errors: Mapping[str, str]) -> str:
-    """The page on which the first of these problems can be mended."""
+    """Returns the page on which the first of these problems can be corrected."""
     return next((page for page in start.pages if errors.keys() & {*ASKED[page]}), "services")
 
 
 def coarse(start: Start) -> r.CoarsePerson:
-    """What may be said of her, as the file or the answers have it."""
+    """Returns the person's coarse attributes, from the file or from the answers."""
     return (
         start.file.coarse if start.file else person_form.request_of("", session.me().country).coarse
     )
 
 
 def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral:
-    """Opens the file unless there is one, then the draft.
+    """Creates the file, unless there is one, and the draft.
 
-    All pages of one form share `once`: who goes back and chooses again changes that draft.
+    All pages of one form share `once`: a worker who goes back and chooses again changes the same
+    draft.
     """
     once = forms.text("once")
     if start.file:
@@ -244,7 +257,8 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
         "service_id": service_id,
         **unsafe,
     }
-    if all(getattr(draft, name) == value for name, value in wanted.items()):  # pressed twice
+    # the button was pressed twice
+    if all(getattr(draft, name) == value for name, value in wanted.items()):
         return draft
     return referrals.change(
         draft,
@@ -256,9 +270,9 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
 
 
 def link(contact: c.Contact | None, person_id: str, once: str) -> None:
-    """Notes at the contact whose call it was.
+    """Records the person at the contact.
 
-    The referral names the contact too, so a contact that changed meanwhile is no reason to stop.
+    The referral names the contact, too, so a contact that changed meanwhile is no reason to stop.
     """
     if contact is None or contact.person_id:
         return
@@ -276,9 +290,9 @@ def link(contact: c.Contact | None, person_id: str, once: str) -> None:
 
 
 def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
-    """What it begins with, and what the other pages brought, to travel along.
+    """Yields the start and the answers of the other pages, for hidden fields.
 
-    An age band travels empty as well: it says that she was asked about.
+    An empty age band is carried as well: it shows that the question was asked.
     """
     for kind, brought in (
         ("contact", start.contact),
@@ -296,7 +310,7 @@ def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tupl
 
 
 def before(start: Start) -> str:
-    """Where the first question was asked for."""
+    """Returns the page from which the first question was opened."""
     if start.enquiry:
         return url_for("enquiries.show", identifier=start.enquiry.id)
     if start.contact:
@@ -317,7 +331,7 @@ def show(
                 (name, value) for name, value in said.items() if name not in unsafe_form.FIELDS
             )
             judged = fitting(start, said) if page == "services" else fitting(start, everywhere, 100)
-        except forms.SHOWN_IN_PLACE as refusal:  # an answer that no service could be compared with
+        except forms.SHOWN_IN_PLACE as refusal:  # an answer that can't be compared with any service
             errors = forms.problems(refusal)
             page = page_of(start, errors)
     answer = render_template(
@@ -344,8 +358,9 @@ def show(
 
 
 def reason_given() -> dict[str, int]:
-    """Returns the field of a draft that says why it is less urgent than her answers make it, if the
-    form brought one.
+    """Returns the reason why a draft is less urgent than its answers make it.
+
+    Returns nothing if the form has no reason.
     """
     number = words.number("urgency_reason", forms.text("urgency_reason_code"))
     return {"urgency_reason_code": number} if number else {}

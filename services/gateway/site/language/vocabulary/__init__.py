@@ -1,6 +1,6 @@
 """The tables of words behind `words`: data, in Spanish, by meaning.
 
-The order of a table is the order in which a form offers its codes.
+A form offers the codes in the order of their table.
 """
 
 from services.gateway.edge.departments import DEPARTMENTS
@@ -18,7 +18,7 @@ from services.gateway.site.language.vocabulary.referral import STEPS
 
 TABLES: dict[str, dict[str, str]] = {}
 for _part in (referral, person, line, network, enquiry, plans, audit, forms):
-    for _kind, _words in _part.TABLES.items():  # a table may stand in several files
+    for _kind, _words in _part.TABLES.items():  # several files may have a part of one table
         TABLES.setdefault(_kind, {}).update(_words)
 
 __all__ = ["DEPARTMENTS", "STEPS", "TABLES"]

@@ -1,4 +1,4 @@
-"""What the auditor's page says of the trail."""
+"""Words for the audit trail, on the auditor's page."""
 
 from services.gateway.site.language.i18n import N_
 

@@ -1,4 +1,4 @@
-"""What is said of enquiries."""
+"""Words for enquiries."""
 
 from services.gateway.site.language.i18n import N_
 
@@ -30,7 +30,7 @@ TABLES: dict[str, dict[str, str]] = {
         "languages": N_("Idioma"),
         "department": N_("Departamento"),
     },
-    # Why one ended, beside the reasons of those who said no.
+    # Reasons for the end of an enquiry, beside the reasons of the services that declined.
     "enquiry_reason": {
         "no_response": N_("no respondieron a tiempo"),
         "not_taken": N_("nadie tomó un ofrecimiento a tiempo"),

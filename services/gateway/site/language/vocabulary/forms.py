@@ -1,4 +1,4 @@
-"""What fields are called, and what is said when something is wrong or not possible."""
+"""Names of fields, and texts for errors and for acts that are not possible."""
 
 from services.gateway.site.language.i18n import N_
 
@@ -180,7 +180,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "overlaps": N_("dice las mismas horas que otro horario; corrija uno de los dos"),
     },
-    "not_independent": {  # by what the refusal is about
+    "not_independent": {  # by the subject of the refusal
         "kin": N_(
             "Usted no cuenta como segunda persona: la misma persona las invitó a las dos, o una"
             " invitó a la otra, hace menos de 30 días; o comparten correo, "

@@ -1,10 +1,11 @@
-"""What is said on the line, and to whoever asks with reference and PIN."""
+"""Words for the line, and for a caller who looks up her request with reference and PIN."""
 
 from services.gateway.site.language.i18n import N_
 
 REVERSED = frozenset({"safe_to_talk", "safe_place_tonight"})
-"""Questions that are worded the other way round than the contract's field, so that "no" is calm in
-every question.
+"""Questions whose wording is the opposite of the contract's field.
+
+With it, "no" is the calm answer to every question.
 """
 
 TABLES: dict[str, dict[str, str]] = {
@@ -22,7 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
         "wants_protection": N_("¿Pide protección?"),
         "need_within_days": N_("¿Necesita ayuda en estos días?"),
     },
-    # How a letter of a reference is spelled over a bad line; digits are said as they are.
+    # The words that spell a letter of a reference over a bad line; digits are read as they are.
     "spelling": {
         "A": N_("A de Ana"),
         "B": N_("B de Bueno"),

@@ -1,4 +1,4 @@
-"""What is said of members, their services and their people, and of how messages reach them."""
+"""Words for members, their services and their workers, and for the delivery of messages."""
 
 from services.gateway.site.language.i18n import N_
 

@@ -1,4 +1,4 @@
-"""What is said of a person and of her consent, and what is read aloud to her."""
+"""Words for a person and her consent, and the script that is read aloud to her."""
 
 from services.gateway.site.language.i18n import N_
 

@@ -1,4 +1,4 @@
-"""What is said of pathways and plans."""
+"""Words for pathways and plans."""
 
 from services.gateway.site.language.i18n import N_
 

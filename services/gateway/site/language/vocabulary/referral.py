@@ -1,4 +1,4 @@
-"""What is said of a referral: its states, steps, clocks and reasons."""
+"""Words for a referral: its states, steps, deadlines and reasons."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,18 +8,19 @@ from services.gateway.site.language.i18n import N_
 
 @dataclass(frozen=True)
 class Step:
-    """The words of one step, together: the button, what it means, what is said when it is taken,
-    and what it asks; what it is called in the history, by its fact, and in the list of notices,
-    where somebody is told of it.
+    """All words of one step: button, explanation, confirmation and questions.
+
+    Its fact has a word in the history (`event`) and one in the list of notices, if somebody is
+    notified.
     """
 
     label: str
-    hint: str  # empty for one with a page of its own
+    hint: str  # empty for a step with a page of its own
     done: str
     fact: str
     event: str
     notice: str = ""
-    asks: Mapping[str, str] = field(default_factory=dict)  # the questions that no other form has
+    asks: Mapping[str, str] = field(default_factory=dict)  # questions that no other form has
 
 
 STEPS: dict[str, Step] = {

@@ -1,0 +1,50 @@
+"""The development outbox: a folder that stands for a mail server, on a developer's machine.
+
+An e-mail is a file with the id of its delivery, so a repeat replaces it. Nobody outside is reached,
+and nothing of it is in the database.
+"""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from chassis.clock import Clock
+from services.notifications.domain.delivery import Outcome
+from services.notifications.domain.texts import Mail
+
+KEPT = 200  # e-mails, as many as the development page shows
+
+
+class MailFolder:
+    """Keeps the latest e-mails to be looked at."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+
+    def put(self, mail: Mail) -> Outcome:
+        """Keeps an e-mail, which always arrives."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = self._folder / f"{mail.id}.new"
+        new.write_text(json.dumps(asdict(mail) | {"time": self._clock.now().isoformat()}))
+        new.replace(self._folder / f"{mail.id}.json")
+        for file in self._files()[KEPT:]:
+            file.unlink(missing_ok=True)
+        return Outcome()
+
+    def close(self) -> None:
+        """Does nothing: no connection is open."""
+
+    def mails(self) -> list[tuple[Mail, datetime]]:
+        """Returns the e-mails with the time of each, newest first."""
+        mails = []
+        for file in self._files():
+            kept = json.loads(file.read_text())
+            time = datetime.fromisoformat(kept.pop("time"))
+            mails.append((Mail(**kept), time))
+        return mails
+
+    def _files(self) -> list[Path]:
+        files = self._folder.glob("*.json")
+        return sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True)

@@ -11,11 +11,11 @@ from bench.figures import Measured
 from chassis.db import Database
 from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
-from services.partners.store.areas import areas
-from services.partners.store.taxonomy import taxonomy
-from services.partners.usecases.imports import import_directory
-from services.partners.wire.imports.apart import read_apart
-from services.partners.wire.imports.drafts import Reading
+from services.partners.directory.store.areas import areas
+from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.usecases.imports import import_directory
+from services.partners.directory.wire.imports.apart import read_apart
+from services.partners.directory.wire.imports.drafts import Reading
 from tests.parts.local_stack import LocalStack, until
 
 ROWS, TIMES = 2_000, 5

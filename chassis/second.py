@@ -3,8 +3,8 @@
 Every such rule of every service asks `check_second`, and compares no ids itself.
 
 Another account is not another person: whoever may invite can have two. So partners finds the kin of
-an account (services/partners/domain/independence.py), and the caller's token carries them. A caller
-of whom nobody said who her kin are is nobody's second person.
+an account (services/partners/members/domain/independence.py), and the caller's token carries them.
+A caller of whom nobody said who her kin are is nobody's second person.
 """
 
 from dataclasses import dataclass, field

@@ -12,9 +12,7 @@ from chassis.tokens import SYSTEM
 from demo import steps
 from demo.network import Key, Member, Network, Offer, Worker, id_of
 from demo.secret_words import Words
-from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, full_key
-from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
-from services.partners.domain.service import (
+from services.partners.directory.domain.service import (
     Capacity,
     Eligibility,
     Gender,
@@ -22,12 +20,19 @@ from services.partners.domain.service import (
     Service,
     ServiceEntry,
 )
-from services.partners.domain.worker import Role, WorkerEntry, check_password
-from services.partners.domain.worker import Worker as Account
-from services.partners.store import api_keys, organizations, services, workers
-from services.partners.store.areas import areas
-from services.partners.store.taxonomy import taxonomy
-from services.partners.usecases.passwords import hashed
+from services.partners.directory.store import services
+from services.partners.directory.store.areas import areas
+from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.members.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, full_key
+from services.partners.members.domain.organization import (
+    Organization,
+    OrganizationEntry,
+    OrganizationType,
+)
+from services.partners.members.domain.worker import Role, WorkerEntry, check_password
+from services.partners.members.domain.worker import Worker as Account
+from services.partners.members.store import api_keys, organizations, workers
+from services.partners.members.usecases.passwords import hashed
 
 # Before the pilot began, so that the receivers of its referrals were members.
 _FOUNDED = datetime(2005, 11, 7, 15, tzinfo=UTC)

@@ -36,31 +36,34 @@ from protos.partners.v1 import (
 )
 from services.partners import config, subscriptions
 from services.partners.config import NAME, TOPIC, PartnersSettings
-from services.partners.domain.organization import OrganizationEntry, OrganizationType
-from services.partners.domain.worker import Role, WorkerEntry
-from services.partners.sign_in.passkeys import Site
-from services.partners.store.directory_index import DirectoryIndex
-from services.partners.usecases import founding, membership, password_resets, sessions
-from services.partners.usecases.accounts import Accounts
-from services.partners.usecases.api_keys import ApiKeys
-from services.partners.usecases.housekeeping import keeping_up, sweeping
-from services.partners.usecases.import_jobs import Imports, running_imports
-from services.partners.usecases.invitations import Invitations
-from services.partners.usecases.lasting import notifier
-from services.partners.usecases.locations import Locations
-from services.partners.usecases.made_lately import MadeLately
-from services.partners.usecases.membership import Membership
-from services.partners.usecases.open_data import OpenData
-from services.partners.usecases.organizations import Organizations
-from services.partners.usecases.passkeys import Passkeys
-from services.partners.usecases.password_resets import PasswordResets, sending_links
-from services.partners.usecases.proofs import Proofs
-from services.partners.usecases.second_factors import OF_A_CODE, SecondFactors
-from services.partners.usecases.services import Services
-from services.partners.usecases.sessions import Sessions
-from services.partners.usecases.sign_in_providers import SignInProviders
-from services.partners.usecases.standing import check_standing
-from services.partners.usecases.workers import Workers
+from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.directory.store.services import refresh_all_of
+from services.partners.directory.usecases.housekeeping import keeping_up, sweeping
+from services.partners.directory.usecases.import_jobs import Imports, running_imports
+from services.partners.directory.usecases.locations import Locations
+from services.partners.directory.usecases.open_data import OpenData
+from services.partners.directory.usecases.services import Services
+from services.partners.members.domain.organization import OrganizationEntry, OrganizationType
+from services.partners.members.domain.worker import Role, WorkerEntry
+from services.partners.members.usecases import founding, membership
+from services.partners.members.usecases.api_keys import ApiKeys
+from services.partners.members.usecases.invitations import Invitations
+from services.partners.members.usecases.lasting import notifier
+from services.partners.members.usecases.membership import Membership
+from services.partners.members.usecases.organizations import Organizations
+from services.partners.members.usecases.standing import check_standing
+from services.partners.members.usecases.workers import Workers
+from services.partners.sign_in.protocols.passkeys import Site
+from services.partners.sign_in.usecases import password_resets, sessions
+from services.partners.sign_in.usecases.accounts import Accounts
+from services.partners.sign_in.usecases.credentials import KeptCredentials
+from services.partners.sign_in.usecases.made_lately import MadeLately
+from services.partners.sign_in.usecases.passkeys import Passkeys
+from services.partners.sign_in.usecases.password_resets import PasswordResets, sending_links
+from services.partners.sign_in.usecases.proofs import Proofs
+from services.partners.sign_in.usecases.second_factors import OF_A_CODE, SecondFactors
+from services.partners.sign_in.usecases.sessions import Sessions
+from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
 HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
@@ -178,6 +181,7 @@ def servicers(
     )
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
     passkeys = Passkeys(site, guesses)
+    credentials = KeptCredentials()
     servicer = partial(
         Servicer,
         database=database,
@@ -190,8 +194,8 @@ def servicers(
     return [
         servicer(
             directory_pb2.DESCRIPTOR.services_by_name["Directory"],
-            Organizations(keyring, mail, pages),
-            Membership(keyring, mail, applied),
+            Organizations(keyring, mail, pages, refresh_all_of),
+            Membership(keyring, mail, applied, refresh_all_of),
             Services(pages, index),
         ),
         servicer(locations_pb2.DESCRIPTOR.services_by_name["Locations"], Locations(keyring, pages)),
@@ -199,8 +203,8 @@ def servicers(
         servicer(open_data_pb2.DESCRIPTOR.services_by_name["Imports"], Imports(keyring)),
         servicer(
             members_pb2.DESCRIPTOR.services_by_name["Members"],
-            Invitations(mail, paper_url),
-            Workers(mail, pages),
+            Invitations(mail, paper_url, credentials),
+            Workers(mail, pages, credentials),
             ApiKeys(),
             providers,
         ),

@@ -12,8 +12,13 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from chassis.wire import words
 from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
-from services.partners.usecases.locations import end_address, grant_address
-from services.partners.usecases.services import doubt_capacity, leave_places, say_yes, take_places
+from services.partners.directory.usecases.locations import end_address, grant_address
+from services.partners.directory.usecases.services import (
+    doubt_capacity,
+    leave_places,
+    say_yes,
+    take_places,
+)
 
 TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"

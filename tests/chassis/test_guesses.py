@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chassis.guesses import Budget
-from services.partners.usecases.sessions import OF_AN_ACCOUNT
+from services.partners.sign_in.usecases.sessions import OF_AN_ACCOUNT
 from services.referrals.line.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS
 from tests.builders import NOON
 

@@ -20,8 +20,8 @@ from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import referrals_pb2
-from services.partners.domain.worker import Role, WorkerEntry
-from services.partners.usecases.workers import create_worker
+from services.partners.members.domain.worker import Role, WorkerEntry
+from services.partners.members.usecases.workers import create_worker
 from tests.faults.test_away import live
 from tests.parts.local_stack import Client, LocalStack
 from tests.parts.still import standing_still

@@ -24,7 +24,7 @@ from services.gateway.site.backend.names import Names
 from services.gateway.site.language import i18n, vocabulary, words
 from services.gateway.site.parts import due, step_forms, steps
 from services.notifications.domain import notices
-from services.partners.domain import matching
+from services.partners.directory.domain import matching
 from services.referrals.referrals.domain import lifecycle
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages

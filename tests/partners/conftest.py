@@ -8,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from keys import key_folder
-from services.partners.usecases import passwords
+from services.partners.members.usecases import passwords
 from tests.partners.scene import Scene
 from tests.parts.postgres import Server
 

@@ -30,21 +30,32 @@ from protos.partners.v1 import members_pb2 as pb2
 from protos.partners.v1 import open_data_pb2
 from protos.stubs import PartnersStubs
 from services.partners.__main__ import servicers
-from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry
-from services.partners.domain.evidence import Evidence, EvidenceKind
-from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
-from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
-from services.partners.domain.worker import Role, Worker, WorkerEntry
-from services.partners.sign_in.passkeys import Site
-from services.partners.store import api_keys, open_hours, organizations, services
-from services.partners.store.areas import areas
-from services.partners.store.directory_index import DirectoryIndex
-from services.partners.store.taxonomy import taxonomy
-from services.partners.usecases.import_jobs import run_import
-from services.partners.usecases.passwords import mark_of
-from services.partners.usecases.sign_in_providers import SignInProviders
-from services.partners.usecases.workers import create_worker
-from services.partners.wire import etag_of
+from services.partners.directory.domain.service import (
+    Capacity,
+    Eligibility,
+    Intake,
+    Service,
+    ServiceEntry,
+)
+from services.partners.directory.store import open_hours, services
+from services.partners.directory.store.areas import areas
+from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.usecases.import_jobs import run_import
+from services.partners.members.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry
+from services.partners.members.domain.evidence import Evidence, EvidenceKind
+from services.partners.members.domain.organization import (
+    Organization,
+    OrganizationEntry,
+    OrganizationType,
+)
+from services.partners.members.domain.worker import Role, Worker, WorkerEntry
+from services.partners.members.store import api_keys, organizations
+from services.partners.members.usecases.passwords import mark_of
+from services.partners.members.usecases.workers import create_worker
+from services.partners.network.wire.messages import etag_of
+from services.partners.sign_in.protocols.passkeys import Site
+from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 from tests.parts.callers import just_proved
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as Postgres

@@ -9,7 +9,7 @@ import pytest
 
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2
-from services.partners.domain.worker import Role
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 from tests.partners.test_sessions import EMAIL, sign_in, token_of
 

@@ -9,9 +9,9 @@ from chassis.wire import number
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role
-from services.partners.usecases import scopes
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
+from services.partners.members.usecases import scopes
 from tests.partners.scene import Scene, Stubs, refused
 from tests.rights_table import ROLES, SCOPES
 

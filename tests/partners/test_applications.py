@@ -8,7 +8,7 @@ from typing import Any
 
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1.directory_pb2_grpc import DirectoryStub
-from services.partners.usecases.membership import OF_A_MAILBOX, OF_AN_ADDRESS
+from services.partners.members.usecases.membership import OF_A_MAILBOX, OF_AN_ADDRESS
 from tests.partners.scene import Scene, refused
 from tests.partners.test_membership import APPLIED, application, apply, confirm, letters, turn
 

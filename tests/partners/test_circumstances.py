@@ -11,10 +11,10 @@ import pytest
 
 from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.domain.location import Accessibility
-from services.partners.domain.matching import Candidate, Question, Verdict, match
-from services.partners.domain.service import Capacity, Eligibility, Intake
-from services.partners.domain.worker import Role
+from services.partners.directory.domain.location import Accessibility
+from services.partners.directory.domain.matching import Candidate, Question, Verdict, match
+from services.partners.directory.domain.service import Capacity, Eligibility, Intake
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)

@@ -17,9 +17,9 @@ from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.partners import subscriptions
-from services.partners.domain.organization import Organization
-from services.partners.domain.service import Service
-from services.partners.domain.worker import Role
+from services.partners.directory.domain.service import Service
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import NOON, Scene, refused
 
 WOMAN = {

@@ -17,9 +17,9 @@ from chassis.db import Row, Transaction
 from chassis.errors import Late
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.store import directory_index, search, search_index
-from services.partners.store.directory_index import DirectoryIndex
-from services.partners.store.search_index import Hit
+from services.partners.directory.store import directory_index, search, search_index
+from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.directory.store.search_index import Hit
 from tests.partners.scene import Scene
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.partners.domain.service import Eligibility, Gender, ServiceEntry
+from services.partners.directory.domain.service import Eligibility, Gender, ServiceEntry
 
 
 @pytest.mark.parametrize(

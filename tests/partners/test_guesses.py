@@ -15,9 +15,9 @@ from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
-from services.partners.domain.worker import Role
-from services.partners.usecases import housekeeping
-from services.partners.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS
+from services.partners.directory.usecases import housekeeping
+from services.partners.members.domain.worker import Role
+from services.partners.sign_in.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS
 from tests.partners.scene import PASSWORD, Scene, refused
 
 EMAIL = "xiomara@puentes.org"

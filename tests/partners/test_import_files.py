@@ -12,11 +12,11 @@ import openpyxl
 import pytest
 
 from protos.partners.v1 import open_data_pb2 as pb
-from services.partners.domain.worker import Role
-from services.partners.store.areas import areas
-from services.partners.store.taxonomy import taxonomy
-from services.partners.wire.imports import apart
-from services.partners.wire.imports.drafts import Reading
+from services.partners.directory.store.areas import areas
+from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.wire.imports import apart
+from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene
 from tests.partners.test_imports import SERVICE, problems, sheet, tables
 

@@ -6,7 +6,7 @@ import pytest
 
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import open_data_pb2 as pb
-from services.partners.domain.worker import Role
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene
 from tests.partners.test_imports import CHANGED, CREATED, UNCHANGED, outcomes, problems, sheet
 

@@ -17,12 +17,12 @@ from keys.rotation import rewrap
 from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.__main__ import SEALED
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role
-from services.partners.store import imports
-from services.partners.usecases import housekeeping, import_jobs
-from services.partners.usecases.import_jobs import run_import
-from services.partners.wire.imports.apart import Ended
+from services.partners.directory.store import imports
+from services.partners.directory.usecases import housekeeping, import_jobs
+from services.partners.directory.usecases.import_jobs import run_import
+from services.partners.directory.wire.imports.apart import Ended
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import ROOT, Scene, Stubs, refused
 from tests.partners.test_imports import GOOD, sheet
 
@@ -34,8 +34,8 @@ from tests.parts.clocks import SettableClock
 from chassis.db import Database
 from keys.sealing import Keyring
 from services.partners.__main__ import SEALED
-from services.partners.store import imports
-from services.partners.usecases.import_jobs import run_import
+from services.partners.directory.store import imports
+from services.partners.directory.usecases.import_jobs import run_import
 
 imports.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 url, key, now = sys.stdin.read().split()

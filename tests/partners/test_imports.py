@@ -16,8 +16,8 @@ import pytest
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as pb
-from services.partners.domain.worker import Role
-from services.partners.usecases.import_jobs import run_import
+from services.partners.directory.usecases.import_jobs import run_import
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, refused
 
 CREATED, CHANGED, UNCHANGED, REFUSED = (

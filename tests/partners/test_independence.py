@@ -15,12 +15,13 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
 from protos.stubs import PartnersStubs
-from services.partners.domain import independence
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role
-from services.partners.store import provenance, sign_in_providers
-from services.partners.usecases.independence import kin_of
-from services.partners.wire import etag_of
+from services.partners.members.domain import independence
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
+from services.partners.members.store import provenance
+from services.partners.network.wire.messages import etag_of
+from services.partners.sign_in.store import sign_in_providers
+from services.partners.sign_in.usecases.second_factors import token_kin
 from tests.partners.scene import Scene, Stubs, refused
 from tests.partners.test_api_keys import make
 from tests.partners.test_invitations import OWN_PASSWORD, invite, letter
@@ -240,12 +241,12 @@ def test_where_a_second_factor_is_required_nobody_is_a_second_person_by_a_passwo
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     with scene.database.transaction(SYSTEM) as tx:
-        assert kin_of(tx, worker.id, scene.clock.now(), strict=True).alone == "second_factor"
+        assert token_kin(tx, worker.id, scene.clock.now(), strict=True).alone == "second_factor"
         tx.execute(
             "INSERT INTO second_factors (worker_id, secret, confirm_time) VALUES (%s, '', %s)",
             (worker.id, scene.clock.now()),
         )
-        assert kin_of(tx, worker.id, scene.clock.now(), strict=True) == NONE
+        assert token_kin(tx, worker.id, scene.clock.now(), strict=True) == NONE
 
 
 def test_a_token_that_does_not_say_who_her_kin_are_makes_nobody_a_second_person(

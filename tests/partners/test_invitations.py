@@ -24,13 +24,13 @@ from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.notifications.domain.desk import is_address
 from services.partners.__main__ import servicers
-from services.partners.domain.invitation import MOST, InvitationEntry
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role
-from services.partners.sign_in.passkeys import Site
-from services.partners.store.directory_index import DirectoryIndex
-from services.partners.usecases.housekeeping import sweep
-from services.partners.usecases.sign_in_providers import SignInProviders
+from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.directory.usecases.housekeeping import sweep
+from services.partners.members.domain.invitation import MOST, InvitationEntry
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
+from services.partners.sign_in.protocols.passkeys import Site
+from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.parts.callers import just_proved
 

@@ -19,11 +19,11 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions
-from services.partners.domain.organization import Organization
-from services.partners.domain.visibility import Tier
-from services.partners.domain.worker import Role
-from services.partners.usecases.housekeeping import sweep
-from services.partners.wire.visibility import shown, tiers
+from services.partners.directory.usecases.housekeeping import sweep
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
+from services.partners.network.domain.visibility import Tier
+from services.partners.network.wire.visibility import shown, tiers
 from tests.partners.scene import Scene, Stubs, refused
 
 REFERRAL, ANOTHER = new_id(), new_id()

@@ -11,8 +11,8 @@ import pytest
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as m
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role, Worker
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role, Worker
 from tests.partners.scene import SITE, Scene, Stubs, refused
 from tests.partners.test_more_than_a_password import strict  # a fixture  # noqa: F401
 from tests.partners.test_passkeys import begin, create

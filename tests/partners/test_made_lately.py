@@ -12,9 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role, Worker
-from services.partners.store import workers
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role, Worker
+from services.partners.members.store import workers
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.partners.test_invitations import accept
 from tests.partners.test_passkeys import begin, create

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from chassis.errors import Invalid
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.domain.codes import Taxonomy, Term
-from services.partners.domain.matching import Candidate, Question, Reason, Verdict, match
-from services.partners.domain.organization import OrganizationType
-from services.partners.domain.service import Capacity, Eligibility, Gender, Intake
+from services.partners.directory.domain.matching import Candidate, Question, Reason, Verdict, match
+from services.partners.directory.domain.service import Capacity, Eligibility, Gender, Intake
+from services.partners.directory.domain.taxonomy import Taxonomy, Term
+from services.partners.members.domain.organization import OrganizationType
 from tests.partners.scene import Scene, refused
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)

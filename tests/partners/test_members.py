@@ -11,7 +11,7 @@ import pytest
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
-from services.partners.domain.worker import Role
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import NOON, Scene, refused
 from tests.rights_table import SCOPES
 

@@ -17,10 +17,10 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.partners.domain.organization import OrganizationType
-from services.partners.domain.worker import Role
-from services.partners.usecases.housekeeping import sweep
-from services.partners.wire import etag_of
+from services.partners.directory.usecases.housekeeping import sweep
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.domain.worker import Role
+from services.partners.network.wire.messages import etag_of
 from tests.partners.scene import NOON, Scene, refused
 
 APPLIED, PROBATION, APPROVED = (

@@ -14,10 +14,10 @@ from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.partners.__main__ import servicers
-from services.partners.domain.worker import Role
-from services.partners.sign_in.passkeys import Site
-from services.partners.store.directory_index import DirectoryIndex
-from services.partners.usecases.sign_in_providers import SignInProviders
+from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.members.domain.worker import Role
+from services.partners.sign_in.protocols.passkeys import Site
+from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
 from tests.partners.test_passkeys import begin, create, fails
 from tests.partners.test_second_factors import App, in_use

@@ -9,9 +9,9 @@ import pytest
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role
-from services.partners.wire import etag_of
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
+from services.partners.network.wire.messages import etag_of
 from tests.partners.scene import Scene, Stubs, refused
 from tests.partners.test_invitations import EMAIL, accept, invite
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protos.partners.v1 import members_pb2 as m
-from services.partners.domain.worker import Role
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import SITE, Scene, refused
 from tests.partners.test_password_resets import told
 from tests.partners.test_sign_in_providers import EMAIL, comes_in, confirm, propose, set_up

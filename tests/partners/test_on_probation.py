@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import locations_pb2
-from services.partners.domain.organization import Organization, OrganizationType
-from services.partners.domain.worker import Role
+from services.partners.members.domain.organization import Organization, OrganizationType
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, Stubs, refused
 
 SECRET = ("Luna", "+50588", "NI-JI")

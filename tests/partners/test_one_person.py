@@ -18,10 +18,10 @@ from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role
-from services.partners.store import workers
-from services.partners.usecases.housekeeping import sweeping
+from services.partners.directory.usecases.housekeeping import sweeping
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
+from services.partners.members.store import workers
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_invitations import OWN_PASSWORD, letter
 

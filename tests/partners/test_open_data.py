@@ -11,10 +11,10 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as l
 from protos.partners.v1 import open_data_pb2 as pb
-from services.partners.domain.organization import Organization
-from services.partners.domain.service import Service
-from services.partners.domain.worker import Role
-from services.partners.store import open_data
+from services.partners.directory.domain.service import Service
+from services.partners.directory.store import open_data
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, refused
 
 

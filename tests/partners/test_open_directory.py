@@ -14,9 +14,9 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as l
 from services.gateway.edge.clients import Clients
-from services.partners.domain.organization import Organization
-from services.partners.domain.service import Service
-from services.partners.domain.worker import Role
+from services.partners.directory.domain.service import Service
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
 from tests.gateway.pages_gateway import pages
 from tests.partners.scene import Scene
 from tests.partners.test_open_data import (

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from protos.partners.v1 import directory_pb2, members_pb2
-from services.partners.domain.worker import Role
+from services.partners.members.domain.worker import Role
 from tests.builders import refusal_with_fields
 from tests.partners.scene import Scene
 

@@ -14,8 +14,8 @@ import pytest
 from chassis.tokens import Caller
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
-from services.partners.domain.worker import Role
-from services.partners.sign_in.passkeys import Site
+from services.partners.members.domain.worker import Role
+from services.partners.sign_in.protocols.passkeys import Site
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.partners.test_second_factors import FAILED, finish, in_use
 from tests.partners.test_sessions import EMAIL, sign_in

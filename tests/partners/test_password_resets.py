@@ -22,11 +22,12 @@ from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import accounts_pb2_grpc, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.partners.__main__ import SEALED
-from services.partners.domain.worker import Role
-from services.partners.store import workers
-from services.partners.usecases import passwords, sessions
-from services.partners.usecases.housekeeping import sweep
-from services.partners.usecases.password_resets import send_links
+from services.partners.directory.usecases.housekeeping import sweep
+from services.partners.members.domain.worker import Role
+from services.partners.members.store import workers
+from services.partners.members.usecases import passwords
+from services.partners.sign_in.usecases import sessions
+from services.partners.sign_in.usecases.password_resets import send_links
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 from tests.partners.test_accounts import change, entered
 from tests.partners.test_invitations import acceptance, invite

@@ -16,7 +16,7 @@ from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions
-from services.partners.domain.worker import Role
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import NOON, Scene, refused
 
 M = timedelta(minutes=1)

@@ -30,10 +30,11 @@ from local.process import free_port
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from protos.referrals.v1 import facts_pb2
 from services.partners import config, subscriptions
-from services.partners.domain.import_job import ImportJob
-from services.partners.domain.organization import OrganizationEntry, OrganizationType
-from services.partners.domain.service import Capacity, Intake, ServiceEntry
-from services.partners.store import imports, organizations
+from services.partners.directory.domain.import_job import ImportJob
+from services.partners.directory.domain.service import Capacity, Intake, ServiceEntry
+from services.partners.directory.store import imports
+from services.partners.members.domain.organization import OrganizationEntry, OrganizationType
+from services.partners.members.store import organizations
 from tests.partners import scene
 from tests.partners.scene import NOON, ROOT
 from tests.parts.brokers import Broker

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from services.partners.domain.organization import Organization, OrganizationType
-from services.partners.domain.worker import Role
+from services.partners.members.domain.organization import Organization, OrganizationType
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import SITE, Scene, refused
 from tests.partners.test_sign_in_providers import (
     EMAIL,

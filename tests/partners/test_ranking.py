@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.domain.location import Accessibility
-from services.partners.domain.matching import Candidate, Question, match
-from services.partners.domain.ranking import Ranking
-from services.partners.domain.service import Capacity, Eligibility, Gender, Intake
+from services.partners.directory.domain.location import Accessibility
+from services.partners.directory.domain.matching import Candidate, Question, match
+from services.partners.directory.domain.ranking import Ranking
+from services.partners.directory.domain.service import Capacity, Eligibility, Gender, Intake
 from tests.partners.scene import Scene
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from protos.partners.v1 import (
     members_pb2,
     open_data_pb2,
 )
-from services.partners.domain.worker import Role
+from services.partners.members.domain.worker import Role
 from tests import rights_table
 from tests.partners.scene import Scene
 from tests.rights_table import SCOPES

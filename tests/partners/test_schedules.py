@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from chassis.errors import Invalid
-from services.partners.domain.codes import Check
-from services.partners.domain.schedule import Frequency, Schedule, check_schedules, hours
+from services.partners.directory.domain.schedule import Frequency, Schedule, check_schedules, hours
+from services.partners.network.domain.check import Check
 
 MANAGUA = ZoneInfo("America/Managua")
 MONTH = date(2026, 11, 1), date(2026, 11, 30)

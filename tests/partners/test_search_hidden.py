@@ -12,10 +12,16 @@ import pytest
 
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service
-from services.partners.store import services
-from services.partners.store.areas import areas
-from services.partners.store.taxonomy import taxonomy
+from services.partners.directory.domain.service import (
+    Capacity,
+    Eligibility,
+    Gender,
+    Intake,
+    Service,
+)
+from services.partners.directory.store import services
+from services.partners.directory.store.areas import areas
+from services.partners.directory.store.taxonomy import taxonomy
 from tests.partners.scene import Scene
 from tests.partners.scene import Stubs as Caller
 

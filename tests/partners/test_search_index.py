@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import pytest
 from pyroaring import BitMap
 
-from services.partners.store import search_index
-from services.partners.store.search_index import WEIGHTS, Entry, Hit, SearchIndex
-from services.partners.store.words import Lexeme, Word
+from services.partners.directory.store import search_index
+from services.partners.directory.store.search_index import WEIGHTS, Entry, Hit, SearchIndex
+from services.partners.directory.store.words import Lexeme, Word
 
 WORDS = [
     "casa",

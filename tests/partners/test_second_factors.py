@@ -18,9 +18,9 @@ from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2
 from services.partners.__main__ import SEALED
-from services.partners.domain.second_factor import SecondFactor
-from services.partners.domain.worker import Role
-from services.partners.store import second_factors
+from services.partners.members.domain.worker import Role
+from services.partners.sign_in.domain.second_factor import SecondFactor
+from services.partners.sign_in.store import second_factors
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 from tests.partners.test_accounts import entered
 from tests.partners.test_sessions import EMAIL, sign_in, token_of

@@ -12,10 +12,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
-from services.partners.domain.organization import OrganizationType
-from services.partners.domain.service import Eligibility
-from services.partners.domain.worker import Role
-from services.partners.wire import etag_of
+from services.partners.directory.domain.service import Eligibility
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.domain.worker import Role
+from services.partners.network.wire.messages import etag_of
 from tests.partners.scene import NOON, Scene, refused
 
 UNKNOWN: Any = 77  # a value of an enum that a newer caller may know

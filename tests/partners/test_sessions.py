@@ -11,9 +11,10 @@ from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
-from services.partners.domain.worker import Role
-from services.partners.usecases import passwords, sessions
-from services.partners.usecases.housekeeping import sweep
+from services.partners.directory.usecases.housekeeping import sweep
+from services.partners.members.domain.worker import Role
+from services.partners.members.usecases import passwords
+from services.partners.sign_in.usecases import sessions
 from tests.partners.scene import PASSWORD, Scene, refused
 
 EMAIL = "xiomara@puentes.org"

@@ -23,10 +23,10 @@ from keys.rotation import rewrap
 from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as m
 from services.partners.__main__ import SEALED
-from services.partners.domain.organization import Organization, OrganizationType
-from services.partners.domain.worker import Role
-from services.partners.store import sign_in_providers
-from services.partners.usecases.housekeeping import sweep
+from services.partners.directory.usecases.housekeeping import sweep
+from services.partners.members.domain.organization import Organization, OrganizationType
+from services.partners.members.domain.worker import Role
+from services.partners.sign_in.store import sign_in_providers
 from tests.partners.scene import SITE, Scene, Stubs, refused
 from tests.parts.provider import Person, Provider, made_key
 

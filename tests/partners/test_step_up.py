@@ -18,9 +18,9 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from protos.stubs import SERVICES
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role, Worker
-from services.partners.usecases import lasting
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role, Worker
+from services.partners.members.usecases import lasting
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.partners.test_accounts import change
 from tests.partners.test_passkeys import begin as begin_passkey

@@ -18,18 +18,11 @@ from protos.partners.v1 import facts_pb2 as told_pb2
 from protos.partners.v1 import locations_pb2
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions
-from services.partners.domain.organization import OrganizationType
-from services.partners.domain.service import (
-    STEP,
-    Capacity,
-    Figure,
-    Intake,
-    Service,
-    for_others,
-    time_step_of,
-)
-from services.partners.domain.worker import Role
-from services.partners.store.directory_index import DirectoryIndex
+from services.partners.directory.domain.service import Capacity, Figure, Intake, Service, for_others
+from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.domain.worker import Role
+from services.partners.network.domain.time_step import STEP, time_step_of
 from tests.partners.scene import NOON, Scene, Stubs, refused
 
 WOMAN = {

@@ -12,9 +12,9 @@ from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
-from services.partners.domain.organization import Organization
-from services.partners.domain.worker import Role
-from services.partners.usecases.housekeeping import sweeping
+from services.partners.directory.usecases.housekeeping import sweeping
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, Stubs, refused
 from tests.partners.test_password_resets import told
 

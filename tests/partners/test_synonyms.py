@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-import services.partners
 from chassis.sweeper import Sweeper
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.domain.organization import OrganizationType
-from services.partners.store import services as kept
-from services.partners.store.taxonomy import taxonomy
-from services.partners.store.words import fold
-from services.partners.usecases.housekeeping import sweep
+from services.partners import directory
+from services.partners.directory.store import services as kept
+from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.usecases.housekeeping import sweep
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.network.store.sort_keys import fold
 from tests.partners.scene import Scene
 
 DATA = json.loads(
-    (Path(services.partners.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8")
+    (Path(directory.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8")
 )
 LANGUAGES = ("es", "en", "fr")
 # They mean more than one kind of help, and whoever says them has to see both.

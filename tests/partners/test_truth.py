@@ -15,10 +15,10 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.partners import subscriptions
-from services.partners.domain.service import Capacity, Intake
-from services.partners.domain.truth import Truth, has_promised, rank
-from services.partners.domain.worker import Role
-from services.partners.usecases.housekeeping import sweep
+from services.partners.directory.domain.service import Capacity, Intake
+from services.partners.directory.domain.truth import Truth, has_promised, rank
+from services.partners.directory.usecases.housekeeping import sweep
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import NOON, Scene, Stubs
 
 BED = ("HOU.EMG",)

@@ -6,9 +6,9 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.domain.organization import Organization, OrganizationType
-from services.partners.domain.worker import Role
-from services.partners.wire import etag_of
+from services.partners.members.domain.organization import Organization, OrganizationType
+from services.partners.members.domain.worker import Role
+from services.partners.network.wire.messages import etag_of
 from tests.partners.scene import Scene, Stubs, refused
 from tests.partners.test_password_resets import told
 

@@ -38,9 +38,9 @@ from demo.pilot import FROM_CHINANDEGA, TOTAL, pilot
 from demo.secret_words import Words
 from demo.story import Story
 from keys import key_folder
-from services.partners.domain.organization import OrganizationType
-from services.partners.store import workers
-from services.partners.usecases.passwords import holds
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.store import workers
+from services.partners.members.usecases.passwords import holds
 from services.referrals.network.domain.counts import SMALLEST
 from services.referrals.network.usecases.calendar import CountryCalendar
 from services.referrals.referrals.domain.figures import published
@@ -179,7 +179,9 @@ def test_every_kind_of_member_and_every_kind_of_help_is_there() -> None:
         str(kind) for kind in OrganizationType
     }
     terms = json.loads(
-        (Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text()
+        (
+            Path(services.__file__).parent / "partners" / "directory" / "data" / "taxonomy.json"
+        ).read_text()
     )
     assert {need for offer in network().offers.values() for need in offer.needs} == {
         term["code"] for term in terms if term["parent"]

@@ -28,7 +28,8 @@ SERVICES = ("partners", "referrals", "notifications", "gateway")
 
 # (contract, where the violation is planted, what it says)
 VIOLATIONS = [
-    ("domain", "services/partners/domain.py", "import chassis.db"),
+    ("domain", "services/notifications/domain.py", "import chassis.db"),
+    ("domain", "services/partners/sign_in/domain.py", "import chassis.db"),
     ("domain", "services/referrals/line/domain.py", "import chassis.db"),
     ("domain", "services/referrals/line/domain.py", "import psycopg"),
     ("services", "services/partners/planted.py", "import services.referrals"),
@@ -37,19 +38,34 @@ VIOLATIONS = [
     ("packages", "protos/planted.py", "import chassis"),
     ("packages", "services/gateway/planted.py", "import demo"),
     ("layers", "services/notifications/wire.py", "import services.notifications.usecases"),
+    ("layers", "services/referrals/plans/wire.py", "import services.referrals.plans.store"),
+    ("layers", "services/referrals/plans/loose.py", ""),
+    ("layers", "services/partners/members/wire.py", "import services.partners.members.store"),
     (
-        "capabilities",
+        "layers",
+        "services/partners/sign_in/protocols/totp.py",
+        "import services.partners.sign_in.store",
+    ),
+    ("layers", "services/partners/directory/loose.py", ""),
+    (
+        "partners",
+        "services/partners/members/usecases/workers.py",
+        "import services.partners.sign_in.usecases.credentials",
+    ),
+    ("partners", "services/partners/sign_in/store.py", "import services.partners.directory.store"),
+    ("partners", "services/partners/network/wire.py", "import services.partners.members.domain"),
+    ("partners", "services/partners/loose.py", ""),
+    (
+        "referrals",
         "services/referrals/line/store.py",
         "import services.referrals.referrals.store",
     ),
     (
-        "capabilities",
+        "referrals",
         "services/referrals/files/domain.py",
         "import services.referrals.people.domain",
     ),
-    ("capabilities", "services/referrals/loose.py", ""),
-    ("capability", "services/referrals/plans/wire.py", "import services.referrals.plans.store"),
-    ("capability", "services/referrals/plans/loose.py", ""),
+    ("referrals", "services/referrals/loose.py", ""),
     (
         "subscriptions",
         "services/notifications/subscriptions.py",
@@ -86,8 +102,9 @@ VIOLATIONS = [
     ("doors", "services/referrals/line/usecases.py", "from kafka import KafkaProducer"),
     ("doors", "services/referrals/line/store.py", "import psycopg.rows"),
     ("doors", "services/notifications/usecases.py", "import smtplib"),
-    ("doors", "services/partners/usecases.py", "import cryptography"),
-    ("doors", "services/partners/usecases.py", "import pyroaring"),
+    ("doors", "services/partners/sign_in/usecases.py", "import cryptography"),
+    ("doors", "services/partners/sign_in/protocols/totp.py", "import fido2"),
+    ("doors", "services/partners/members/store.py", "import pyroaring"),
 ]
 
 
@@ -128,6 +145,18 @@ def test_a_breach_is_seen(tree: Path, contract: str, where: str, what: str) -> N
     assert "BROKEN" in said.stdout
 
 
+@pytest.mark.parametrize("service", ["partners", "referrals"])
+def test_a_capability_has_only_the_files_of_one(service: str) -> None:
+    """The contract `layers` would let a capability have settings and subscriptions, too."""
+    allowed = {"__init__", "domain", "store", "usecases", "wire"}
+    for folder in sorted((ROOT / "services" / service).glob("*/__init__.py")):
+        names = {path.stem for path in folder.parent.glob("*.py")} | {
+            path.parent.name for path in folder.parent.glob("*/__init__.py")
+        }
+        beside = {"protocols"} if folder.parent.name == "sign_in" else set()
+        assert names <= allowed | beside, folder.parent
+
+
 def _domain_files() -> list[Path]:
     return sorted(
         path
@@ -138,7 +167,7 @@ def _domain_files() -> list[Path]:
 
 @pytest.mark.parametrize("file", _domain_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_domain_stands_on_the_standard_library_alone(file: Path) -> None:
-    own = re.compile(rf"services\.{file.relative_to(ROOT).parts[1]}(\.[a-z]+)?\.domain\..*")
+    own = re.compile(rf"services\.{file.relative_to(ROOT).parts[1]}(\.[a-z_]+)?\.domain\..*")
     foreign = {
         name
         for name in _imports(file)

@@ -28,7 +28,7 @@ FILES = sorted(
 # Rules of the business that have a word for nearly every code, and say another thing of each.
 RULES = (
     # what each looks at, and what follows
-    "services/partners/domain/matching.py: enlace.partners.v1.Criterion",
+    "services/partners/directory/domain/matching.py: enlace.partners.v1.Criterion",
     # how many days from now
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.DayBand",
     # from when until when

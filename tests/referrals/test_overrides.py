@@ -299,7 +299,7 @@ def test_to_whoever_may_hold_her_it_never_goes_nor_to_an_unknown_kind_of_member(
 
 
 def test_the_kinds_that_it_reaches_are_kinds_of_member_and_none_that_may_hold_her() -> None:
-    from services.partners.domain.organization import OrganizationType
+    from services.partners.members.domain.organization import OrganizationType
 
     kinds = {kind.value for kind in OrganizationType}
     assert kinds >= codes.REACHED_BY_OVERRIDE

@@ -82,7 +82,9 @@ def test_what_a_triage_opens_is_shipped() -> None:
 
 def test_needs_are_those_of_the_taxonomy() -> None:
     terms = json.loads(
-        (Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text()
+        (
+            Path(services.__file__).parent / "partners" / "directory" / "data" / "taxonomy.json"
+        ).read_text()
     )
     assert {term["code"] for term in terms} == NEEDS
 

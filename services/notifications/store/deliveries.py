@@ -65,8 +65,8 @@ WITH due AS (
 )
 SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.trace,
     taken.organization_id, m.referral_id, coalesce(desks.language, '') AS language,
-       desks.email, letters.invitation_id AS about_id, letters.sealed AS letter, letters.kind AS
-           letter_kind
+    desks.email, letters.invitation_id AS about_id, letters.sealed AS letter,
+    letters.kind AS letter_kind
 FROM taken JOIN messages m ON m.id = taken.message_id
     LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'
     LEFT JOIN letters ON letters.delivery_id = taken.id AND letters.expire_time > %(now)s
@@ -76,29 +76,29 @@ _FINISH = """
 WITH endpoint AS MATERIALIZED (
     SELECT FROM webhooks WHERE id = %(webhook)s FOR UPDATE
 ), done AS (
-    UPDATE deliveries SET status = %(status)s, next_attempt_time = %(next)s, attempts = attempts +
-        1, tries = tries + 1,
-        first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s, last_error =
-            %(error)s, last_duration_ms = %(duration)s,
+    UPDATE deliveries SET status = %(status)s, next_attempt_time = %(next)s,
+        attempts = attempts + 1, tries = tries + 1,
+        first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s,
+        last_error = %(error)s, last_duration_ms = %(duration)s,
         delivery_time = CASE WHEN %(arrived)s THEN %(now)s ELSE delivery_time END
-    WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*)
-        FROM endpoint) >= 0 -- which makes it come first
+    -- The count of the endpoint makes its lock come first.
+    WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*) FROM endpoint) >= 0
     RETURNING id, attempts
 ), noted AS (
-    INSERT INTO attempts (delivery_id, number, webhook_id, attempt_time, signature, code, error,
-        duration_ms)
+    INSERT INTO attempts
+        (delivery_id, number, webhook_id, attempt_time, signature, code, error, duration_ms)
     SELECT id, attempts, %(webhook)s, %(sent)s, %(signature)s, %(code)s, %(error)s, %(duration)s
         FROM done WHERE %(sent)s::timestamptz IS NOT NULL
 ), freed AS (
     -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the
     -- senders look again, always.
-    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE
-        WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
+    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s,
+        failing_since = CASE WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
     WHERE id = %(webhook)s AND busy_until = %(lease)s
     RETURNING id
 )
-SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*)
-    FROM freed, pg_notify('webhooks', '')) AS woken
+SELECT (SELECT count(*) FROM done) AS done,
+    (SELECT count(*) FROM freed, pg_notify('webhooks', '')) AS woken
 """
 
 

@@ -26,21 +26,22 @@ _COLUMNS = (
 # restored backup is sent under the same webhook-id or Message-ID.
 _KEEP = """
 WITH made AS (
-    INSERT INTO messages (id, audience, organization_id, worker_id, besides_worker_id, kind,
-        referral_id, urgency,
-                          sender_organization_id, receiver_organization_id, create_time, need_code,
-                              enquiry_id)
-    SELECT * FROM unnest(%(id)s::text[], %(audience)s::text[], %(organization_id)s::text[],
-        %(worker_id)s::text[], %(besides_worker_id)s::text[],
-                         %(kind)s::text[], %(referral_id)s::text[], %(urgency)s::text[],
-                             %(sender_organization_id)s::text[],
-                         %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[],
-                             %(need_code)s::text[], %(enquiry_id)s::text[])
+    INSERT INTO messages (
+        id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,
+        sender_organization_id, receiver_organization_id, create_time, need_code, enquiry_id
+    )
+    SELECT * FROM unnest(
+        %(id)s::text[], %(audience)s::text[], %(organization_id)s::text[], %(worker_id)s::text[],
+        %(besides_worker_id)s::text[], %(kind)s::text[], %(referral_id)s::text[],
+        %(urgency)s::text[], %(sender_organization_id)s::text[],
+        %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[],
+        %(need_code)s::text[], %(enquiry_id)s::text[]
+    )
     ON CONFLICT (id) DO NOTHING
     RETURNING id, audience, organization_id, kind
 ), destination AS (
-    SELECT made.id AS message_id, made.kind, 'webhook' AS channel, w.organization_id, w.id AS
-        webhook_id
+    SELECT made.id AS message_id, made.kind, 'webhook' AS channel, w.organization_id,
+        w.id AS webhook_id
     FROM made JOIN webhooks w ON w.organization_id = made.organization_id AND w.enabled
         AND (w.kinds = '{}' OR made.kind = ANY (w.kinds))
     WHERE made.audience = 'desk'
@@ -48,20 +49,25 @@ WITH made AS (
     SELECT made.id, made.kind, 'email', d.organization_id, NULL
     FROM made JOIN desks d ON d.email IS NOT NULL AND CASE made.audience
         WHEN 'desk' THEN d.organization_id = made.organization_id
-        WHEN 'coordination' THEN EXISTS (SELECT FROM workers
-            WHERE workers.organization_id = d.organization_id
-                                         AND 'COORDINATOR' = ANY (roles) AND status = 'ACTIVE')
+        WHEN 'coordination' THEN EXISTS (
+            SELECT FROM workers WHERE workers.organization_id = d.organization_id
+                AND 'COORDINATOR' = ANY (roles) AND status = 'ACTIVE'
+        )
         ELSE false END
     WHERE %(by_email)s
 ), sent AS (
-    INSERT INTO deliveries (id, message_id, channel, organization_id, webhook_id, kind, body,
-        status, next_attempt_time, create_time)
-    SELECT left(encode(sha256(convert_to(message_id || '/' || coalesce(webhook_id, organization_id),
-        'UTF8')), 'hex'), 32),
-           message_id, channel, organization_id, webhook_id, kind, CASE channel
-               WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s
-    FROM destination WHERE NOT EXISTS (SELECT FROM organizations o
-        WHERE o.id = destination.organization_id AND o.status IN ('SUSPENDED', 'LEFT'))
+    INSERT INTO deliveries (
+        id, message_id, channel, organization_id, webhook_id, kind, body, status,
+        next_attempt_time, create_time
+    )
+    SELECT left(encode(sha256(convert_to(
+            message_id || '/' || coalesce(webhook_id, organization_id), 'UTF8')), 'hex'), 32),
+        message_id, channel, organization_id, webhook_id, kind,
+        CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s
+    FROM destination WHERE NOT EXISTS (
+        SELECT FROM organizations o
+        WHERE o.id = destination.organization_id AND o.status IN ('SUSPENDED', 'LEFT')
+    )
     ON CONFLICT (id) DO NOTHING
     RETURNING channel
 )

@@ -1,6 +1,3 @@
-"""Ways to prove who one is, beside a password: another provider (OpenID Connect), passkeys
-(WebAuthn), codes by the clock (TOTP).
-
-Each module knows its protocol and its library. Limit: none of them knows accounts or keeps
-anything; the use cases do.
+"""How callers prove who they are: sessions and their tokens, second factors, passkeys, providers
+and links for another password.
 """

@@ -1,0 +1,173 @@
+"""What a file says of services and places, row by row, and what is done with each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from services.partners.directory.domain.location import LocationEntry, Phone
+from services.partners.directory.domain.schedule import Schedule
+from services.partners.directory.domain.service import ServiceEntry
+
+MOST_ROWS = 5000
+_GROUP = "eligibility"
+_AGES = ("minimum_age", "maximum_age")
+
+
+class Outcome(StrEnum):
+    """What is done with a row."""
+
+    CREATED = "CREATED"
+    CHANGED = "CHANGED"
+    UNCHANGED = "UNCHANGED"
+    REFUSED = "REFUSED"
+    ASKED = "ASKED"
+
+
+class Encoding(StrEnum):
+    """How the text of a file is encoded."""
+
+    UTF_8 = "UTF_8"
+    UTF_16 = "UTF_16"
+    WINDOWS_1252 = "WINDOWS_1252"
+    MACINTOSH = "MACINTOSH"
+    IBM850 = "IBM850"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a cell."""
+
+    column: str
+    field: str
+    reason: str
+
+
+@dataclass
+class Line:
+    """A row of the file with its outcome. `columns`: where each field stands."""
+
+    file: str
+    row: int
+    columns: Mapping[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    outcome: Outcome | None = None
+    subject_id: str = ""
+    candidate_ids: tuple[str, ...] = ()
+
+    def refuse(self, field: str, reason: str) -> None:
+        """Notes what is wrong with a field."""
+        top, _, inner = field.partition(".")
+        name = inner.partition(".")[0] if top == _GROUP and inner else top
+        if name in _AGES and name not in self.columns and "ages" in self.columns:
+            name = "ages"
+        self.outcome = Outcome.REFUSED
+        # what is wrong with a cell is said once
+        if all(problem.field != name for problem in self.problems):
+            self.problems.append(Problem(self.columns.get(name, ""), name, reason))
+
+    def ask(self, candidate_ids: Sequence[str]) -> None:
+        """Notes which services the row may mean."""
+        self.done(Outcome.ASKED)
+        self.candidate_ids = tuple(candidate_ids)
+
+    def done(self, outcome: Outcome) -> None:
+        """Notes what is done; of several things the one that says most."""
+        order = (
+            None,
+            Outcome.UNCHANGED,
+            Outcome.CHANGED,
+            Outcome.CREATED,
+            Outcome.ASKED,
+            Outcome.REFUSED,
+        )
+        if order.index(outcome) > order.index(self.outcome):
+            self.outcome = outcome
+
+
+@dataclass
+class PlaceDraft:
+    """A place as a file has it; `said`: the fields that it says."""
+
+    line: Line
+    source_id: str
+    entry: LocationEntry
+    said: frozenset[str]
+
+
+@dataclass
+class AtPlace:
+    """A service at a place, as a file has it; None: not said."""
+
+    place: PlaceDraft
+    phones: tuple[Phone, ...] | None = None
+    schedules: tuple[Schedule, ...] | None = None
+    languages: tuple[str, ...] | None = None
+
+
+@dataclass
+class ServiceDraft:
+    """A service as a file has it; `said`: the fields that it says, those of its eligibility by
+    their path.
+
+    `has_area`: the file says where it is, or that it is for the whole country. A new service needs
+    that.
+    """
+
+    line: Line
+    source_id: str
+    organization_id: str
+    organization_name: str
+    entry: ServiceEntry
+    said: frozenset[str]
+    at: list[AtPlace] = field(default_factory=list)
+    has_area: bool = True
+
+    def changes(self, before: ServiceEntry) -> dict[str, Any]:
+        """What would be another value than before, by field; what the file does not say stays as it
+        is.
+        """
+        takes = {path.partition(".")[2] for path in self.said if path.startswith(f"{_GROUP}.")}
+        wanted = {name: getattr(self.entry, name) for name in self.said if "." not in name}
+        if takes:
+            wanted[_GROUP] = replace(
+                before.eligibility,
+                **{name: getattr(self.entry.eligibility, name) for name in takes},
+            )
+        return {name: value for name, value in wanted.items() if value != getattr(before, name)}
+
+
+@dataclass
+class Parsed:
+    """A file, read. `text`: how its text was decoded; None where the format says it."""
+
+    lines: list[Line] = field(default_factory=list)
+    services: list[ServiceDraft] = field(default_factory=list)
+    ignored_columns: list[str] = field(default_factory=list)
+    text: "Decoded | None" = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """How the text of a file was decoded.
+
+    `guessed`: the file does not show it. `samples`: words that would be others in another encoding.
+    """
+
+    encoding: Encoding
+    guessed: bool = False
+    samples: tuple[str, ...] = ()
+
+
+@dataclass
+class Report:
+    """What was done with each row, or would be."""
+
+    lines: list[Line]
+    written: bool
+    ignored_columns: list[str]
+    text: Decoded | None = None
+
+    def count(self, outcome: Outcome) -> int:
+        """How many rows came out so."""
+        return sum(line.outcome is outcome for line in self.lines)

@@ -1,0 +1,187 @@
+"""Where something is offered, and what is particular to a service there.
+
+Of a confidential place the directory knows the department alone. Its address and the way there are
+sealed by the store and leave by one door (usecases.addresses); a point, a municipality, a phone
+there and who works there are not kept at all: what is not kept can't be shown by mistake.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from chassis.errors import Conflict, Invalid
+from services.partners.directory.domain.area import Areas
+from services.partners.directory.domain.schedule import Schedule, check_schedules
+from services.partners.members.domain.organization import changed
+from services.partners.network.domain.check import Check
+from services.partners.network.domain.subject import Subject
+
+MOST_PLACES = 50
+"""At which one service is offered."""
+LOOK_AGAIN = timedelta(minutes=30)
+"""So long the worker who opened an address may look again: a session that ends on the way there
+must not leave her at the wrong door.
+"""
+SEALED = ("address", "transportation")
+"""Of a confidential place."""
+
+
+class Accessibility(StrEnum):
+    """What somebody may need to be able to use a place, and is there."""
+
+    STEP_FREE = "STEP_FREE"
+    SIGN_LANGUAGE = "SIGN_LANGUAGE"
+    LOW_VISION = "LOW_VISION"
+    EASY_LANGUAGE = "EASY_LANGUAGE"
+    PERSONAL_ASSISTANCE = "PERSONAL_ASSISTANCE"
+
+
+@dataclass(frozen=True)
+class LocationEntry:
+    """What a member says of a place."""
+
+    name: str = ""
+    country: str = ""
+    department: str = ""
+    area_code: str = ""
+    address: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    transportation: str = ""
+    accessibility: tuple[Accessibility, ...] = ()
+    confidential: bool = False
+
+    def check(self, areas: Areas) -> None:
+        """Refuses an entry that is wrong."""
+        check = Check("location")
+        check.department("department", self.department, self.country)
+        if self.area_code and not (
+            areas.knows(self.area_code)
+            and areas.lies_in(self.area_code, self.department or self.country)
+        ):
+            check.say("area_code", "unknown_code")
+        if (self.latitude is None) != (self.longitude is None):
+            check.say("longitude" if self.longitude is None else "latitude", "required")
+        check.listed("accessibility", self.accessibility)
+        check.done()
+
+    def in_country(self, country: str) -> "LocationEntry":
+        """In this country, if none is said."""
+        return self if self.country else replace(self, country=country)
+
+    def discreet(self) -> "LocationEntry":
+        """What is kept of it in the open."""
+        return (
+            replace(self, area_code="", latitude=None, longitude=None)
+            if self.confidential
+            else self
+        )
+
+
+@dataclass
+class Location(Subject):
+    """A place."""
+
+    organization_id: str
+    entry: LocationEntry
+
+    @classmethod
+    def register(
+        cls, id: str, organization_id: str, entry: LocationEntry, areas: Areas, now: datetime
+    ) -> "Location":
+        """A new place."""
+        entry.check(areas)
+        location = cls(
+            id=id,
+            create_time=now,
+            update_time=now,
+            organization_id=organization_id,
+            entry=entry.discreet(),
+        )
+        location.note("registered", now)
+        return location
+
+    def change(self, changes: Mapping[str, Any], areas: Areas, now: datetime) -> None:
+        """Changes these fields.
+
+        What was confidential stays so: others would learn from it where people were hidden.
+        """
+        entry = changed(self.entry, changes, "location")
+        if self.entry.confidential and not entry.confidential:
+            raise Invalid(("location.confidential", "out_of_range"))
+        entry.check(areas)
+        if entry.discreet() != self.entry:
+            self.entry = entry.discreet()
+            self.note("changed", now)
+
+
+@dataclass(frozen=True)
+class Phone:
+    """A number to call there."""
+
+    number: str
+    extension: str = ""
+    description: str = ""
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ContactPoint:
+    """Whom to ask for there."""
+
+    name: str
+    title: str = ""
+    email: str = ""
+    phone: str = ""
+
+
+@dataclass(frozen=True)
+class ServiceAtLocation:
+    """A service at one of its places."""
+
+    id: str
+    service_id: str
+    location_id: str
+    phones: tuple[Phone, ...] = ()
+    contacts: tuple[ContactPoint, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    languages: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuses what is wrong."""
+        check = Check("service_at_location")
+        check_schedules(self.schedules, check, "schedules")
+        check.listed("languages", self.languages)
+        check.done()
+
+    def discreet(self) -> "ServiceAtLocation":
+        """What is kept of it at a confidential place: nothing that leads there, and nobody who
+        works there.
+        """
+        return replace(self, phones=(), contacts=())
+
+
+@dataclass
+class AddressGrant:
+    """That one worker of the organisation that sent a referral may open where the service is: it
+    was accepted, and has not ended.
+    """
+
+    referral_id: str
+    service_id: str
+    organization_id: str
+    grant_time: datetime
+    end_time: datetime | None = None
+    open_time: datetime | None = None
+    worker_id: str = ""
+
+    def open(self, worker_id: str, now: datetime) -> None:
+        """Opens it for this worker: once, and for a while again."""
+        if self.open_time is not None and (
+            self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN
+        ):
+            raise Conflict("address_opened")
+        if self.open_time is None:
+            self.worker_id, self.open_time = worker_id, now

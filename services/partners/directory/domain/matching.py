@@ -1,0 +1,443 @@
+"""Which service fits a person of whom only coarse attributes are known: for each a verdict with the
+reason per criterion, best first.
+
+One pure function. What a service has not stated, and what is not known of the person where the
+service has a limit, means "ask", never "fits"; "does not fit" is said only where the service itself
+has said so. Limit: it ranks by what was entered; whether a promise is kept, it can't see.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from services.partners.directory.domain.location import Accessibility
+from services.partners.directory.domain.service import (
+    ANY_AGE,
+    Capacity,
+    Eligibility,
+    Gender,
+    Intake,
+    lasts,
+)
+from services.partners.directory.domain.taxonomy import Taxonomy
+from services.partners.directory.domain.truth import rank
+from services.partners.network.domain.check import Check
+
+ASSURED = timedelta(days=183)  # every entry is to be confirmed each six months
+MOST_COMPANY = 50  # that anybody is asked for with
+IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
+"""By what services of the same verdict are put in order, the most important first."""
+UNSAID = ("truth",)
+"""What ranks and is no reason that is told: how often a service kept its word is for itself and the
+coordination to read.
+"""
+
+
+class FigureAge(IntEnum):
+    """How far a figure of room is to be believed."""
+
+    FRESH = 1
+    OLD = 2
+    NONE = 3
+
+
+class Verdict(IntEnum):
+    """Ordered from best to worst; a service's verdict is the worst of its reasons."""
+
+    FITS = 1
+    ASK = 2
+    DOES_NOT_FIT = 3
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One criterion and how it came out; `rank` orders services of the same verdict, smaller is
+    better.
+    """
+
+    criterion: str
+    verdict: Verdict
+    code: str
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """The coarse attributes; None and empty are "not known", but no language means none in
+    particular.
+    """
+
+    need_code: str
+    country: str = ""
+    department: str = ""
+    age: int | None = None
+    gender: Gender | None = None
+    dependants: int | None = None
+    language: str = ""
+    excluded_organization_ids: tuple[str, ...] = ()
+    excluded_areas: tuple[str, ...] = ()
+    pregnant: bool = False
+    with_addiction: bool = False
+    without_papers: bool = False
+    oldest_boy_age: int | None = None
+    accessibility: tuple[Accessibility, ...] = ()
+
+    def check(self, taxonomy: Taxonomy) -> None:
+        """Refuses a question that is wrong."""
+        check = Check()
+        if not taxonomy.knows(self.need_code):
+            check.say("need_code", "unknown_code")
+        check.department("department", self.department, self.country)
+        check.listed("accessibility", self.accessibility)
+        check.done()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What of a service matters here."""
+
+    service_id: str
+    name_key: str
+    need_codes: tuple[str, ...]
+    department: str
+    languages: tuple[str, ...]
+    eligibility: Eligibility
+    capacity: Capacity
+    assured_time: datetime | None
+    organization_id: str = ""
+    country: str = ""
+    shelter: bool = False
+    area_codes: tuple[str, ...] = ()
+    accessibility: tuple[Accessibility, ...] = ()
+    kept: int = 0
+    broken: int = 0
+
+    @property
+    def times(self) -> "Times":
+        """When it said what of it grows old."""
+        return Times(self.capacity.update_time, lasts(self.need_codes), self.assured_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a figure was said and how long it is to be believed, and when the entry was
+    confirmed.
+    """
+
+    figure: datetime | None
+    lasts: timedelta
+    assured: datetime | None
+
+    def age(self, now: datetime) -> FigureAge:
+        """How far the figure is to be believed."""
+        if self.figure is None:
+            return FigureAge.NONE
+        return FigureAge.OLD if now - self.figure > self.lasts else FigureAge.FRESH
+
+    def freshness(self, now: datetime) -> tuple[FigureAge, bool]:
+        """That, and whether the entry was confirmed in the last six months."""
+        return self.age(now), self.assured is not None and now - self.assured <= ASSURED
+
+    def until(self, now: datetime) -> datetime | None:
+        """After which moment this is no longer so; None: time changes nothing."""
+        ends = [
+            self.figure + self.lasts if self.figure else None,
+            self.assured + ASSURED if self.assured else None,
+        ]
+        return min((end for end in ends if end is not None and end >= now), default=None)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A service with its verdict."""
+
+    candidate: Candidate
+    reasons: tuple[Reason, ...]
+    unsaid: tuple[Reason, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the reasons."""
+        return max(reason.verdict for reason in self.reasons)
+
+
+def match(question: Question, candidates: Iterable[Candidate], now: datetime) -> list[Match]:
+    """Every candidate with its reasons, best first: verdict, room, freshness, kept promises,
+    nearness, language, need, then by name.
+    """
+    matches = (
+        Match(
+            candidate,
+            _reasons(criteria(question), question, candidate, now),
+            _reasons(UNSAID, question, candidate, now),
+        )
+        for candidate in candidates
+    )
+    return sorted(matches, key=_order)
+
+
+def criteria(question: Question) -> list[str]:
+    """By what is judged, in the order in which it is said."""
+    asked = {
+        "language": bool(question.language),
+        "pregnancy": question.pregnant,
+        "addiction": question.with_addiction,
+        "papers": question.without_papers,
+        "boys": question.oldest_boy_age is not None,
+        "accessibility": bool(question.accessibility),
+    }
+    return [name for name in CRITERIA if asked.get(name, True) and name not in UNSAID]
+
+
+def _reasons(
+    names: Iterable[str], question: Question, candidate: Candidate, now: datetime
+) -> tuple[Reason, ...]:
+    return tuple(
+        CRITERIA[name].judge(question, CRITERIA[name].stated(candidate, now)) for name in names
+    )
+
+
+def _order(match: Match) -> tuple[object, ...]:
+    rank = {
+        reason.criterion: (reason.verdict, reason.rank)
+        for reason in (*match.reasons, *match.unsaid)
+    }
+    important = [rank[criterion] for criterion in IMPORTANT if criterion in rank]
+    return match.verdict, important, match.candidate.name_key, match.candidate.service_id
+
+
+def _need(need: str, offered: tuple[str, ...]) -> Reason:
+    if need in offered:
+        return Reason("need", Verdict.FITS, "need_offered")
+    if any(code.startswith(f"{need}.") for code in offered):
+        return Reason("need", Verdict.FITS, "need_offered_in_part", 1)
+    # it says "medical care", and does not say which
+    return Reason("need", Verdict.ASK, "need_group_only")
+
+
+def _age(age: int | None, stated: tuple[int | None, int | None]) -> Reason:
+    low, high = stated
+    if age is not None and low is not None and age < low:
+        return Reason("age", Verdict.DOES_NOT_FIT, "age_too_low")
+    if age is not None and high is not None and age > high:
+        return Reason("age", Verdict.DOES_NOT_FIT, "age_too_high")
+    if low is None or high is None:
+        return Reason("age", Verdict.ASK, "age_not_stated")
+    if age is None and (low > 0 or high < ANY_AGE):
+        return Reason("age", Verdict.ASK, "age_unknown")
+    return Reason("age", Verdict.FITS, "age_in_range")
+
+
+def _gender(gender: Gender | None, served: tuple[Gender, ...]) -> Reason:
+    if not served:
+        return Reason("gender", Verdict.ASK, "gender_not_stated")
+    if set(served) == set(Gender) or gender in served:
+        return Reason("gender", Verdict.FITS, "gender_served")
+    if gender is None:
+        return Reason("gender", Verdict.ASK, "gender_unknown")
+    return Reason("gender", Verdict.DOES_NOT_FIT, "gender_not_served")
+
+
+def _dependants(dependants: int | None, stated: tuple[bool | None, int | None]) -> Reason:
+    takes, most = stated
+    most = 0 if takes is False else most
+    if dependants == 0:
+        return Reason("dependants", Verdict.FITS, "dependants_none")
+    if dependants is None:
+        return Reason("dependants", Verdict.ASK, "dependants_unknown")
+    if most == 0:
+        return Reason("dependants", Verdict.DOES_NOT_FIT, "dependants_not_taken")
+    if most is not None and dependants > most:
+        return Reason("dependants", Verdict.DOES_NOT_FIT, "dependants_too_many")
+    if most is None and takes is None:
+        return Reason("dependants", Verdict.ASK, "dependants_not_stated")
+    if most is None:
+        return Reason("dependants", Verdict.ASK, "dependants_how_many")
+    return Reason("dependants", Verdict.FITS, "dependants_taken")
+
+
+def _language(language: str, spoken: tuple[str, ...]) -> Reason:
+    if not spoken:
+        return Reason("language", Verdict.ASK, "language_not_stated", 1)
+    if _tongue(language) in spoken:
+        return Reason("language", Verdict.FITS, "language_spoken")
+    return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may bridge it
+
+
+def _stated(criterion: str, takes: bool | None) -> Reason:
+    """Of something that a service takes, does not take, or has not said."""
+    if takes is None:
+        return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
+    return Reason(
+        criterion,
+        Verdict.FITS if takes else Verdict.DOES_NOT_FIT,
+        f"{criterion}_taken" if takes else f"{criterion}_not_taken",
+    )
+
+
+def _boys(age: int | None, most: int | None) -> Reason:
+    if most is None:
+        return Reason("boys", Verdict.ASK, "boys_not_stated")
+    if most == 0:
+        return Reason("boys", Verdict.DOES_NOT_FIT, "boys_not_taken")
+    if age is not None and age > most:
+        return Reason("boys", Verdict.DOES_NOT_FIT, "boys_too_old")
+    return Reason("boys", Verdict.FITS, "boys_taken")
+
+
+def _accessibility(needed: tuple[Accessibility, ...], there: tuple[Accessibility, ...]) -> Reason:
+    if set(needed) <= set(there):
+        return Reason("accessibility", Verdict.FITS, "accessibility_there")
+    return Reason("accessibility", Verdict.ASK, "accessibility_not_stated")
+
+
+def _truth(level: int) -> Reason:
+    return Reason("truth", Verdict.FITS, "", level)
+
+
+def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
+    where, covered = stated
+    if department and department != where and (department in covered or department[:2] in covered):
+        return Reason("area", Verdict.FITS, "area_covered", 1)
+    if not where:
+        return Reason("area", Verdict.FITS, "whole_country", 1)
+    if not department:
+        return Reason("area", Verdict.FITS, "country_same", 2)
+    if department == where:
+        return Reason("area", Verdict.FITS, "department_same")
+    # she may be glad to be far away, or not able to travel
+    return Reason("area", Verdict.ASK, "department_other")
+
+
+class Room(NamedTuple):
+    """What is said of room.
+
+    Figures are cut where more makes no difference, so that thousands of services say the same few
+    things.
+    """
+
+    intake: Intake | None
+    available: int | None
+    beds: bool
+    declined: bool
+    age: FigureAge
+
+    @classmethod
+    def of(cls, figure: Capacity, age: FigureAge) -> "Room":
+        """What a figure of that age says."""
+        beds = figure.unit == "beds"
+        available = (
+            None
+            if figure.available is None
+            else min(figure.available, MOST_COMPANY + 1 if beds else 1)
+        )
+        return cls(figure.intake, available, beds, figure.declined_time is not None, age)
+
+
+def _room(dependants: int | None, said: Room) -> Reason:
+    if said.intake is Intake.CLOSED:
+        return Reason("room", Verdict.DOES_NOT_FIT, "room_closed", 1)
+    if said.intake is Intake.WAITLIST:
+        return Reason("room", Verdict.ASK, "room_waitlist", 3)
+    if said.available == 0 and said.age is FigureAge.FRESH and said.intake is not None:
+        return Reason("room", Verdict.DOES_NOT_FIT, "room_none")
+    if said.declined:
+        # it may have been for another size of family: ask
+        return Reason("room", Verdict.ASK, "room_declined", 4)
+    if said.intake is None or said.available is None:
+        return Reason("room", Verdict.ASK, "room_not_stated", 2)
+    if said.available == 0:
+        return Reason("room", Verdict.ASK, "room_none", 4)  # "none" of long ago rules nobody out
+    if said.beds and said.available < 1 + (dependants or 0):
+        return Reason("room", Verdict.ASK, "room_not_for_all", 1)
+    return Reason("room", Verdict.FITS, "room_free")
+
+
+def _freshness(said: tuple[FigureAge, bool]) -> Reason:
+    age, confirmed = said
+    if age is FigureAge.NONE:
+        return Reason("freshness", Verdict.ASK, "figure_none", 2)
+    if age is FigureAge.OLD:
+        return Reason("freshness", Verdict.ASK, "figure_old", 1)
+    if not confirmed:
+        return Reason("freshness", Verdict.ASK, "entry_not_confirmed")
+    return Reason("freshness", Verdict.FITS, "figure_fresh")
+
+
+def _tongue(tag: str) -> str:
+    """The language itself: es of es-NI. A private tag (x-lsn) is one whole."""
+    return tag.lower() if tag.startswith("x-") else tag.lower().split("-")[0]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A criterion: what of a candidate it looks at, and what follows for a question.
+
+    Two candidates that state the same are judged the same.
+    """
+
+    stated: Callable[[Candidate, datetime], Hashable]
+    judge: Callable[[Question, Any], Reason]
+
+
+CRITERIA = {
+    "need": Rule(
+        lambda one, now: tuple(sorted(one.need_codes)),
+        lambda asked, stated: _need(asked.need_code, stated),
+    ),
+    "age": Rule(
+        lambda one, now: (one.eligibility.minimum_age, one.eligibility.maximum_age),
+        lambda asked, stated: _age(asked.age, stated),
+    ),
+    "gender": Rule(
+        lambda one, now: tuple(sorted(one.eligibility.genders)),
+        lambda asked, stated: _gender(asked.gender, stated),
+    ),
+    "dependants": Rule(
+        lambda one, now: (one.eligibility.takes_dependants, one.eligibility.maximum_dependants),
+        lambda asked, stated: _dependants(asked.dependants, stated),
+    ),
+    "language": Rule(
+        lambda one, now: tuple(sorted({_tongue(tag) for tag in one.languages})),
+        lambda asked, stated: _language(asked.language, stated),
+    ),
+    "pregnancy": Rule(
+        lambda one, now: one.eligibility.takes_pregnant,
+        lambda asked, stated: _stated("pregnancy", stated),
+    ),
+    "addiction": Rule(
+        lambda one, now: one.eligibility.takes_with_addiction,
+        lambda asked, stated: _stated("addiction", stated),
+    ),
+    "papers": Rule(
+        lambda one, now: one.eligibility.takes_without_papers,
+        lambda asked, stated: _stated("papers", stated),
+    ),
+    "boys": Rule(
+        lambda one, now: one.eligibility.maximum_age_of_boys,
+        lambda asked, stated: _boys(asked.oldest_boy_age, stated),
+    ),
+    "accessibility": Rule(
+        lambda one, now: tuple(sorted(one.accessibility)),
+        lambda asked, stated: _accessibility(asked.accessibility, stated),
+    ),
+    "area": Rule(
+        lambda one, now: (
+            one.department,
+            tuple(sorted({code.partition(".")[0] for code in one.area_codes})),
+        ),
+        lambda asked, stated: _area(asked.department, stated),
+    ),
+    "room": Rule(
+        lambda one, now: Room.of(one.capacity, one.times.age(now)),
+        lambda asked, stated: _room(asked.dependants, stated),
+    ),
+    "freshness": Rule(
+        lambda one, now: one.times.freshness(now), lambda asked, stated: _freshness(stated)
+    ),
+    "truth": Rule(
+        lambda one, now: rank(one.kept, one.broken), lambda asked, stated: _truth(stated)
+    ),
+}

@@ -1,0 +1,321 @@
+"""All services of a directory by what a match looks at: thousands are put in order in a
+millisecond, exactly as if each were judged by itself.
+
+Services that state the same are judged the same (matching.CRITERIA). So for each thing stated there
+is one long number whose bits say which services state it; each thing is judged once, and the order
+comes about by `and` and `or`. Limit: it knows no more than it was told.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import compress
+from typing import Any
+
+from services.partners.directory.domain.matching import (
+    CRITERIA,
+    IMPORTANT,
+    UNSAID,
+    Candidate,
+    Question,
+    Times,
+    Verdict,
+    criteria,
+)
+
+Stated = tuple[str, Hashable]
+Flips = defaultdict[str, defaultdict[int, list[int]]]
+_TO_BYTES = bytes.maketrans(b"01", b"\0\1")
+_FEW = 50  # are looked for one by one
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A service as it was told last: what it states, as numbers: on all shelves, and on each; and
+    its slot on each of them.
+    """
+
+    name: tuple[str, str]
+    organization_id: str
+    stated: tuple[int, ...]
+    needs: dict[str, tuple[int, ...]]
+    slots: tuple[int, ...]
+    times: Times
+    until: datetime | None
+
+    @property
+    def on(self) -> dict[str, int]:
+        """Its slots by shelf."""
+        return dict(zip(self.needs, self.slots, strict=True))
+
+
+class _Shelf:
+    """The services that meet a need of one group."""
+
+    def __init__(self) -> None:
+        self.names: list[tuple[str, str]] = []
+        self.stated: defaultdict[str, dict[Hashable, int]] = defaultdict(dict)
+        self._free: list[int] = []
+
+    def put(self, name: tuple[str, str], slot: int | None) -> int:
+        """Puts the name in its slot, or in a free or a new one."""
+        if slot is None and self._free:
+            slot = self._free.pop()
+        if slot is None:
+            self.names.append(name)
+            return len(self.names) - 1
+        self.names[slot] = name
+        return slot
+
+    def clear(self, slot: int) -> None:
+        """Free for another."""
+        self._free.append(slot)
+
+    def flip(self, stated: Stated, slots: list[int]) -> None:
+        """Sets what these state, or takes it back; twice is not at all."""
+        criterion, what = stated
+        self.stated[criterion][what] = self.stated[criterion].get(what, 0) ^ number(slots)
+        if not self.stated[criterion][what]:
+            del self.stated[criterion][what]
+
+    def those(self, criterion: str, *what: Hashable) -> int:
+        """Who states one of these."""
+        bits = 0
+        for one in what:
+            bits |= self.stated[criterion].get(one, 0)
+        return bits
+
+    def judged(self, criterion: str, question: Question) -> dict[tuple[Verdict, int], int]:
+        """Who comes out how."""
+        outcomes: dict[tuple[Verdict, int], int] = {}
+        for what, bits in self.stated[criterion].items():
+            reason = CRITERIA[criterion].judge(question, what)
+            outcomes[reason.verdict, reason.rank] = (
+                outcomes.get((reason.verdict, reason.rank), 0) | bits
+            )
+        return outcomes
+
+    def first(self, bits: int, size: int) -> list[str]:
+        """The first of these by name."""
+        if bits.bit_count() <= _FEW:
+            return [id for _, id in sorted(self.names[slot] for slot in _slots(bits))[:size]]
+        return [
+            id
+            for _, id in heapq.nsmallest(
+                size, compress(self.names, f"{bits:b}"[::-1].encode().translate(_TO_BYTES))
+            )
+        ]
+
+
+class Ranking:
+    """Keeps and orders. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
+        self._known: dict[str, _Known] = {}
+        self._of: defaultdict[str, set[str]] = defaultdict(set)
+        self._numbers: dict[Stated, int] = {}
+        self._stated: list[Stated] = []
+        self._same: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._needs: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}
+        self._ends: list[tuple[datetime, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def put(self, candidates: Iterable[Candidate], now: datetime) -> None:
+        """Takes these as they are now; who was known is no longer what it was."""
+        flips: Flips = defaultdict(lambda: defaultdict(list))
+        for candidate in candidates:
+            self._take(candidate.service_id, self._told(candidate, now), flips)
+        self._flip(flips)
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """These are no longer offered."""
+        flips: Flips = defaultdict(lambda: defaultdict(list))
+        for id in ids:
+            self._take(id, None, flips)
+        self._flip(flips)
+
+    def advance(self, now: datetime) -> None:
+        """What has grown old by now is old."""
+        flips: Flips = defaultdict(lambda: defaultdict(list))
+        while self._ends and self._ends[0][0] < now:
+            end, id = heapq.heappop(self._ends)
+            known = self._known.get(id)
+            if known is not None and known.until == end:
+                older = replace(known, stated=self._older(known, now), until=known.times.until(now))
+                for group, slot in known.on.items():
+                    for one in {*known.stated} ^ {*older.stated}:
+                        flips[group][one].append(slot)
+                self._keep(id, older)
+        self._flip(flips)
+
+    def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
+        """The ids of the first of all candidates, in the order of matching.match."""
+        group = question.need_code.partition(".")[0]
+        shelf = self._shelves[group]
+        # A group is met by whatever is in it; a kind of help only by itself, or by a service that
+        # names the group alone.
+        pool = (
+            shelf.those("group", group)
+            if question.need_code == group
+            else shelf.those("code", question.need_code, group)
+        )
+        if question.country:
+            pool &= shelf.those("country", question.country)
+        if not sees_shelters:
+            pool &= shelf.those("shelter", False)
+        pool &= ~shelf.those("department", *filter(None, question.excluded_areas))
+        pool &= ~number(
+            self._known[id].on.get(group)
+            for one in set(question.excluded_organization_ids)
+            for id in self._of.get(one, ())
+        )
+        judged = {name: shelf.judged(name, question) for name in (*criteria(question), *UNSAID)}
+        no = _together(
+            bits
+            for how in judged.values()
+            for (verdict, _), bits in how.items()
+            if verdict is Verdict.DOES_NOT_FIT
+        )
+        ask = _together(
+            bits
+            for how in judged.values()
+            for (verdict, _), bits in how.items()
+            if verdict is Verdict.ASK
+        )
+        levels = [
+            [judged[name][how] for how in sorted(judged[name])]
+            for name in IMPORTANT
+            if name in judged
+        ]
+        ids: list[str] = []
+        for part in (pool & ~no & ~ask, pool & ask & ~no, pool & no):
+            for equal in _in_order(part, levels):
+                ids += shelf.first(equal, size - len(ids))
+                if len(ids) >= size:
+                    return ids
+        return ids
+
+    def _told(self, candidate: Candidate, now: datetime) -> _Known:
+        groups: dict[str, list[str]] = {}
+        for code in sorted(candidate.need_codes):
+            groups.setdefault(code.partition(".")[0], []).append(code)
+        stated = [
+            (name, rule.stated(candidate, now)) for name, rule in CRITERIA.items() if name != "need"
+        ]
+        stated += [
+            ("country", candidate.country),
+            ("shelter", candidate.shelter),
+            ("department", candidate.department),
+        ]
+        if candidate.need_codes not in self._needs:
+            self._needs[candidate.need_codes] = {
+                group: tuple(
+                    map(
+                        self._number,
+                        [
+                            ("need", tuple(codes)),
+                            ("group", group),
+                            *(("code", code) for code in codes),
+                        ],
+                    )
+                )
+                for group, codes in groups.items()
+            }
+        numbers = tuple(map(self._number, stated))
+        return _Known(
+            (candidate.name_key, candidate.service_id),
+            candidate.organization_id,
+            self._same.setdefault(numbers, numbers),
+            self._needs[candidate.need_codes],
+            (),
+            candidate.times,
+            candidate.times.until(now),
+        )
+
+    def _older(self, known: _Known, now: datetime) -> tuple[int, ...]:
+        stated: dict[str, Any] = dict(self._stated[number] for number in known.stated)
+        stated |= {
+            "room": stated["room"]._replace(age=known.times.age(now)),
+            "freshness": known.times.freshness(now),
+        }
+        return tuple(map(self._number, stated.items()))
+
+    def _take(self, id: str, known: _Known | None, flips: Flips) -> None:
+        before = self._known.pop(id, None)
+        if before is not None:
+            self._of[before.organization_id].discard(id)
+            for group, slot in before.on.items():
+                for one in (*before.stated, *before.needs[group]):
+                    flips[group][one].append(slot)
+                if known is None or group not in known.needs:
+                    self._shelves[group].clear(slot)
+        if known is None:
+            return
+        held = before.on if before else {}
+        known = replace(
+            known,
+            slots=tuple(
+                self._shelves[group].put(known.name, held.get(group)) for group in known.needs
+            ),
+        )
+        for group, slot in known.on.items():
+            for one in (*known.stated, *known.needs[group]):
+                flips[group][one].append(slot)
+        self._of[known.organization_id].add(id)
+        self._keep(id, known)
+
+    def _keep(self, id: str, known: _Known) -> None:
+        self._known[id] = known
+        if known.until is not None:
+            heapq.heappush(self._ends, (known.until, id))
+
+    def _number(self, stated: Stated) -> int:
+        """Thousands of services state the same few things, which stand here once."""
+        if stated not in self._numbers:
+            self._numbers[stated] = len(self._stated)
+            self._stated.append(stated)
+        return self._numbers[stated]
+
+    def _flip(self, flips: Flips) -> None:
+        for shelf, those in flips.items():
+            for stated, slots in those.items():
+                self._shelves[shelf].flip(self._stated[stated], slots)
+
+
+def _slots(bits: int) -> Iterator[int]:
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+def number(slots: Iterable[int | None]) -> int:
+    """One with these bits."""
+    known = [slot for slot in slots if slot is not None]
+    bits = bytearray(max(known, default=0) // 8 + 1)
+    for slot in known:
+        bits[slot >> 3] ^= 1 << (slot & 7)
+    return int.from_bytes(bits, "little")
+
+
+def _together(numbers: Iterable[int]) -> int:
+    union = 0
+    for bits in numbers:
+        union |= bits
+    return union
+
+
+def _in_order(bits: int, levels: list[list[int]]) -> Iterator[int]:
+    """Those of equal rank together, the best first."""
+    if not bits:
+        return
+    if not levels:
+        yield bits
+        return
+    for level in levels[0]:
+        yield from _in_order(bits & level, levels[1:])

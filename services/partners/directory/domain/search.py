@@ -1,0 +1,64 @@
+"""What is looked for in the directory: words and attributes, none of which has to be said."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.partners.directory.domain.service import Gender
+from services.partners.directory.domain.taxonomy import Taxonomy
+from services.partners.network.domain.check import Check
+
+
+@dataclass(frozen=True)
+class Near:
+    """Around a point: degrees (WGS 84), and kilometres."""
+
+    latitude: float
+    longitude: float
+    radius_km: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Empty and None are "any"."""
+
+    words: str = ""
+    need_code: str = ""
+    country: str = ""
+    department: str = ""
+    language: str = ""
+    age: int | None = None
+    gender: Gender | None = None
+    dependants: int | None = None
+    has_room: bool = False
+    organization_id: str = ""
+    open_at: datetime | None = None
+    near: Near | None = None
+    excluded_organization_ids: tuple[str, ...] = ()
+    excluded_areas: tuple[str, ...] = ()
+    count_country: str = ""
+    """In which country all that is found is counted by department; empty: nothing is counted."""
+
+    def check(self, taxonomy: Taxonomy) -> None:
+        """Refuses what can't be looked for."""
+        check = Check()
+        if self.need_code and not taxonomy.knows(self.need_code):
+            check.say("need_code", "unknown_code")
+        check.department("department", self.department, self.country)
+        check.done()
+
+
+@dataclass(frozen=True)
+class PublicWanted:
+    """What anybody may look for: a page, from 1, and how it is narrowed.
+
+    Empty and None are "any"; `id`: of a service at a place.
+    """
+
+    number: int
+    size: int
+    words: str = ""
+    need: str = ""
+    organization: str = ""
+    after: datetime | None = None
+    id: str = ""
+    department: str = ""

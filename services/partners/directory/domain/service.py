@@ -1,0 +1,372 @@
+"""Something a member offers: to whom, where, in which languages, and how much room there is now.
+
+What is not stated means "ask", never "yes".
+
+Where a confidential place is is not known here at all: its department is as close as the directory
+comes, and it has no phone of its own. What others see of a shelter's room changes in steps of time
+(`for_others`): a bed that is taken would tell them that somebody came, and when.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from services.partners.directory.domain.area import Areas
+from services.partners.directory.domain.location import Accessibility
+from services.partners.directory.domain.schedule import Schedule, check_schedules
+from services.partners.directory.domain.taxonomy import Taxonomy
+from services.partners.members.domain.organization import OrganizationType, changed
+from services.partners.network.domain.check import Check
+from services.partners.network.domain.subject import Subject
+from services.partners.network.domain.time_step import time_step_of
+from services.partners.network.domain.visibility import Tier, Viewer
+
+SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
+USUAL_UNIT = "places"  # if nothing is said
+COUNTED_BY_PEOPLE = ("beds", "places")  # an appointment is over and gives nothing back
+NARROWED = ("phone", "description")
+"""What a member may show to fewer than usual: nothing by which a service is found, or it would be
+told by being found.
+"""
+ANY_AGE = 99  # a service up to this age means everybody
+
+
+class Gender(StrEnum):
+    """HTCDS prs_Gender."""
+
+    FEMININE = "FEMININE"
+    MASCULINE = "MASCULINE"
+    TRANSGENDER_FEMININE = "TRANSGENDER_FEMININE"
+    TRANSGENDER_MASCULINE = "TRANSGENDER_MASCULINE"
+    NON_CONFORMING = "NON_CONFORMING"
+
+
+class Intake(StrEnum):
+    """Whether people are taken now."""
+
+    OPEN = "OPEN"
+    WAITLIST = "WAITLIST"
+    CLOSED = "CLOSED"
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    """Whom a service takes; None and empty are "not stated"."""
+
+    minimum_age: int | None = None
+    maximum_age: int | None = None
+    genders: tuple[Gender, ...] = ()
+    takes_dependants: bool | None = None
+    maximum_dependants: int | None = None
+    takes_pregnant: bool | None = None
+    takes_with_addiction: bool | None = None
+    takes_without_papers: bool | None = None
+    maximum_age_of_boys: int | None = None
+
+    def check(self, check: Check) -> None:
+        """Notes what is wrong."""
+        if (
+            self.minimum_age is not None
+            and self.maximum_age is not None
+            and self.minimum_age > self.maximum_age
+        ):
+            check.say("eligibility.maximum_age", "out_of_range")
+        check.listed("eligibility.genders", self.genders)
+        if self.takes_dependants is False and self.maximum_dependants:
+            check.say("eligibility.maximum_dependants", "out_of_range")
+        if self.takes_dependants is False and self.maximum_age_of_boys:
+            check.say("eligibility.maximum_age_of_boys", "out_of_range")
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """A figure and when it was said; a figure without its time is a rumour."""
+
+    intake: Intake | None = None
+    available: int | None = None
+    maximum: int | None = None
+    unit: str = ""
+    update_time: datetime | None = None
+    declined_time: datetime | None = None
+    """When somebody was last declined for lack of room after this was said: whoever relies on the
+    figure asks first.
+    """
+
+    def check(self, check: Check) -> None:
+        """Notes what is wrong."""
+        if (
+            self.available is not None
+            and self.maximum is not None
+            and self.available > self.maximum
+        ):
+            check.say("capacity.available", "out_of_range")
+
+
+NOT_STATED = Capacity()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is known of a service's room: what it said, and how often there was room when it had
+    said so.
+    """
+
+    capacity: Capacity = NOT_STATED
+    kept: int = 0
+    broken: int = 0
+    step: datetime | None = None
+    """Of a figure of before: the beginning of the step of time at which it was so.
+
+    Others see it until that step ends.
+    """
+
+
+def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
+    """Returns the figure of a shelter that others see: as it was when this step of time began, with
+    times no finer than a step.
+    """
+    seen = before if before is not None and before.step == time_step_of(now) else live
+    said, declined = seen.capacity.update_time, seen.capacity.declined_time
+    coarse = replace(
+        seen.capacity,
+        update_time=said and time_step_of(said),
+        declined_time=declined and time_step_of(declined),
+    )
+    return replace(seen, capacity=coarse, step=None)
+
+
+FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight
+FRESH = timedelta(days=7)
+
+
+def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
+    """From when on one asks before one relies on the figure; None: there is none."""
+    return capacity.update_time + lasts(need_codes) if capacity.update_time else None
+
+
+def lasts(need_codes: Sequence[str]) -> timedelta:
+    """So long a figure is to be relied on."""
+    return FRESH if SHELTER_NEEDS.isdisjoint(need_codes) else FRESH_SHELTER
+
+
+@dataclass(frozen=True)
+class ServiceEntry:
+    """What a member says of a service."""
+
+    name: str
+    need_codes: tuple[str, ...]
+    description: str = ""
+    country: str = ""
+    department: str = ""  # empty: the whole country
+    languages: tuple[str, ...] = ()
+    eligibility: Eligibility = field(default_factory=Eligibility)
+    confidential: bool = False
+    phone: str = ""
+    active: bool = True
+    schedules: tuple[Schedule, ...] = ()
+    area_codes: tuple[str, ...] = ()
+    accessibility: tuple[Accessibility, ...] = ()
+    public: bool = False
+    tiers: tuple[tuple[str, Tier], ...] = ()
+
+    @property
+    def decides_by(self) -> tuple[str, ...]:
+        """By which criteria of a match it has said that it takes some and not others."""
+        stated = self.eligibility
+        limits = {
+            "age": bool(stated.minimum_age)
+            or (stated.maximum_age is not None and stated.maximum_age < ANY_AGE),
+            "gender": bool(stated.genders) and set(stated.genders) != set(Gender),
+            "dependants": stated.takes_dependants is False or stated.maximum_dependants is not None,
+            "language": bool(self.languages),
+            "area": bool(self.department),
+        }
+        return tuple(name for name, limited in limits.items() if limited)
+
+    @property
+    def is_shelter(self) -> bool:
+        """What members on probation neither see nor offer."""
+        return self.confidential or not SHELTER_NEEDS.isdisjoint(self.need_codes)
+
+    def check(self, taxonomy: Taxonomy, areas: Areas) -> None:
+        """Refuses an entry that is wrong."""
+        check = Check("service")
+        check.listed("need_codes", self.need_codes)
+        for number, code in enumerate(self.need_codes):
+            if not taxonomy.knows(code):
+                check.say(f"need_codes.{number}", "unknown_code")
+        check.department("department", self.department, self.country)
+        check.listed("languages", self.languages)
+        self.eligibility.check(check)
+        check.phone("phone", self.phone)
+        check_schedules(self.schedules, check, "schedules")
+        check.listed("area_codes", self.area_codes)
+        for number, code in enumerate(self.area_codes):
+            if not areas.knows(code):
+                check.say(f"area_codes.{number}", "unknown_code")
+        check.listed("accessibility", self.accessibility)
+        if self.public and self.is_shelter:
+            check.say("public", "out_of_range")
+        check.listed("tiers", [name for name, _ in self.tiers])
+        for number, (name, tier) in enumerate(self.tiers):
+            if name not in NARROWED:
+                check.say(f"tiers.{number}.field", "unknown_code")
+            if tier not in (Tier.PARTNER, Tier.COORDINATOR):
+                check.say(f"tiers.{number}.tier", "out_of_range")
+        check.done()
+
+
+@dataclass
+class Service(Subject):
+    """A service; name and type of its organisation are the organisation's and only shown with
+    it.
+    """
+
+    organization_id: str
+    entry: ServiceEntry
+    capacity: Capacity = NOT_STATED
+    assured_time: datetime | None = None
+    organization_name: str = ""
+    organization_type: OrganizationType | None = None
+    kept: int = 0
+    broken: int = 0
+    figure_before: Figure | None = None
+    """Of the last step of time in which its figure changed: the figure with which that step
+    began.
+    """
+    entry_time: datetime | None = None
+    """When its entry last changed, whatever became of its room."""
+
+    @classmethod
+    def register(
+        cls,
+        id: str,
+        organization_id: str,
+        entry: ServiceEntry,
+        capacity: Capacity,
+        taxonomy: Taxonomy,
+        areas: Areas,
+        now: datetime,
+    ) -> "Service":
+        """A new service is confirmed by its registration."""
+        entry.check(taxonomy, areas)
+        service = cls(
+            id=id,
+            create_time=now,
+            update_time=now,
+            organization_id=organization_id,
+            entry=_discreet(entry),
+            assured_time=now,
+        )
+        if capacity != NOT_STATED:
+            service.capacity = service._stamped(capacity, now, at="service")
+        service.note("registered", now)
+        return service
+
+    def change(
+        self, changes: Mapping[str, Any], taxonomy: Taxonomy, areas: Areas, now: datetime
+    ) -> None:
+        """Changes these fields.
+
+        Naming `assured_time` confirms the entry as it then is, now; the time itself can't be
+        chosen.
+        """
+        rest = {path: value for path, value in changes.items() if path != "assured_time"}
+        assures = len(rest) < len(changes)
+        entry = (
+            self.entry if assures and not rest else _discreet(changed(self.entry, rest, "service"))
+        )
+        entry.check(taxonomy, areas)
+        if entry == self.entry and not assures:
+            return
+        self.entry = entry
+        if assures:
+            self.assured_time = now
+        self.entry_time = now
+        self.note("changed", now)
+
+    def set_capacity(self, capacity: Capacity, now: datetime) -> None:
+        """The figure of now; saying the same again is news too, for it makes the figure fresh."""
+        self.capacity = self._stamped(capacity, now)
+        self.note("capacity_changed", now)
+
+    def doubt_capacity(self, declined: datetime) -> bool:
+        """Somebody was declined for lack of room: the figure stays what was said, and is doubtful
+        until it is said anew. False: nothing to doubt, or no news.
+        """
+        known = self.capacity.declined_time or self.capacity.update_time
+        if known is None or declined <= known:
+            return False
+        self.capacity = replace(self.capacity, declined_time=declined)
+        return True
+
+    def move_room(self, free: int, at: datetime) -> bool:
+        """So many more, or fewer, are free since somebody came or left.
+
+        False: the figure was said after that, is none, or counts no places.
+        """
+        figure = self.capacity
+        if (
+            figure.available is None
+            or figure.update_time is None
+            or at <= figure.update_time
+            or figure.unit not in COUNTED_BY_PEOPLE
+        ):
+            return False
+        available = max(0, figure.available + free)
+        if figure.maximum is not None:
+            available = min(available, figure.maximum)
+        self.capacity = replace(figure, available=available)
+        return self.capacity != figure
+
+    @property
+    def is_shelter(self) -> bool:
+        """What members on probation do not see: also whatever else a shelter offers, unless anybody
+        may find it.
+        """
+        return self.entry.is_shelter or (
+            self.organization_type is OrganizationType.SHELTER and not self.entry.public
+        )
+
+    def figure_for(self, viewer: Viewer, now: datetime) -> Figure:
+        """Returns the figure of its room that a viewer sees: its own people the live one, others
+        that of the step of time if it is a shelter.
+        """
+        live = Figure(self.capacity, self.kept, self.broken)
+        return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
+
+    def is_live_for(self, viewer: Viewer) -> bool:
+        """Whether a viewer sees what becomes of its room at once."""
+        return not self.is_shelter or viewer.organization_id == self.organization_id
+
+    def seen_besides(self) -> tuple[str, ...]:
+        """Its organisation's name and type, that its figure is in doubt, and what is free: no
+        version of its own tells it.
+        """
+        declined, free = self.capacity.declined_time, self.capacity.available
+        return (
+            self.organization_name,
+            self.organization_type or "",
+            declined.isoformat() if declined else "",
+            "" if free is None else str(free),
+        )
+
+    def _stamped(self, capacity: Capacity, now: datetime, at: str = "") -> Capacity:
+        check = Check(at)
+        capacity.check(check)
+        check.done()
+        return replace(
+            capacity,
+            unit=capacity.unit or self.capacity.unit or USUAL_UNIT,
+            update_time=now,
+            declined_time=None,
+        )
+
+
+def _discreet(entry: ServiceEntry) -> ServiceEntry:
+    """A confidential place has no phone here, whatever was sent: what is not kept can't be shown by
+    mistake.
+    """
+    return replace(entry, phone="") if entry.confidential else entry

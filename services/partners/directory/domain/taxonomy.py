@@ -1,0 +1,52 @@
+"""The taxonomy: the kinds of help, in two levels; the one list of codes that this service knows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Term:
+    """A code of the taxonomy: a group (no parent) or a kind of help in it."""
+
+    code: str
+    parent: str
+    names: Mapping[str, str]
+    htcds_types: tuple[str, ...]
+    legal_basis: str
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By language what people say who mean it: everyday words and short phrases."""
+
+
+class Taxonomy:
+    """The kinds of help, in two levels."""
+
+    def __init__(self, terms: Iterable[Term]) -> None:
+        self.terms = {term.code: term for term in terms}
+
+    def knows(self, code: str) -> bool:
+        """Whether there is such a code."""
+        return code in self.terms
+
+    def with_parents(self, codes: Iterable[str]) -> list[str]:
+        """The codes and the groups they are in, each once."""
+        return list(dict.fromkeys(code for c in codes for code in (c, self.parent(c)) if code))
+
+    def parent(self, code: str) -> str:
+        """The group of a code; empty for a group, and for a code that is no longer known."""
+        return self.terms[code].parent if code in self.terms else ""
+
+    def words(self, codes: Iterable[str]) -> str:
+        """The names of the codes and their groups in all languages, for the search."""
+        return " ".join(name for term in self._known(codes) for name in term.names.values())
+
+    def synonyms(self, codes: Iterable[str]) -> str:
+        """What people say for the codes and their groups, in all languages, for the search."""
+        return " ".join(
+            word
+            for term in self._known(codes)
+            for words in term.synonyms.values()
+            for word in words
+        )
+
+    def _known(self, codes: Iterable[str]) -> list[Term]:
+        return [self.terms[code] for code in self.with_parents(codes) if code in self.terms]

@@ -1,0 +1,53 @@
+"""The services that may meet a person's need, best first: all are judged, and those that are shown
+are read and judged anew.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis.db import Row, Transaction
+from services.partners.directory.domain.matching import Match, Question
+from services.partners.directory.domain.matching import match as judged
+from services.partners.directory.domain.service import Service
+from services.partners.directory.store import services
+from services.partners.directory.store.directory_index import LOOKS, DirectoryIndex, candidate
+from services.partners.directory.store.services import FROM, SEEN
+
+
+def match(
+    tx: Transaction,
+    index: DirectoryIndex,
+    question: Question,
+    now: datetime,
+    size: int,
+    *,
+    sees_shelters: bool,
+) -> list[tuple[Match, Service]]:
+    """The first of all that may meet the need, best first, as they are now."""
+    for look in range(1, LOOKS + 1):
+        with index.current(tx, now, anew=look == LOOKS) as content:
+            content.ranking.advance(now)
+            ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
+        rows = _rows(tx, question, ids, sees_shelters=sees_shelters)
+        matches = judged(question, (candidate(row, now) for row in rows.values()), now)
+        if [one.candidate.service_id for one in matches] == ids:
+            break
+    return [(one, services.read(rows[one.candidate.service_id])) for one in matches]
+
+
+def _rows(
+    tx: Transaction, question: Question, ids: Sequence[str], *, sees_shelters: bool
+) -> dict[str, Row]:
+    """Those of these that are offered now, and may be shown."""
+    rows = tx.execute(
+        f"SELECT {SEEN}, s.shelter FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s"
+        " OR NOT s.shelter)"
+        " AND NOT s.organization_id = ANY(%s) AND NOT s.department = ANY(%s)",
+        (
+            list(ids),
+            sees_shelters,
+            list(question.excluded_organization_ids),
+            [area for area in question.excluded_areas if area],
+        ),
+    )
+    return {row["id"]: row for row in rows}

@@ -1,0 +1,233 @@
+"""Imports in the background: what is to be done, which process works on it, and what came of it.
+
+Files and reports are sealed.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from chassis.db import Row, Transaction, take_turn
+from chassis.tokens import Caller, Evidence
+from keys.sealing import Keyring
+from services.partners.directory.domain.import_job import (
+    FILE_KEPT,
+    REPORT_KEPT,
+    ImportJob,
+    ImportState,
+)
+from services.partners.directory.domain.imports import Encoding
+
+_LEASE = timedelta(seconds=30)
+"""So long a process that works on an import may be silent before another takes it over."""
+_ALL_BUT_BYTES = (
+    "id, importer_id, organization_id, dry_run, encoding, answers, state, rows_done, rows_total,"
+    " failure_code, create_time, end_time,"
+    " cancel_time, attempts"
+)
+
+
+def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file: bytes) -> None:
+    """Writes a new one."""
+    tx.execute(
+        "INSERT INTO imports (id, importer_id, caller, organization_id, dry_run, encoding, answers,"
+        " file, state, create_time)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            job.id,
+            job.importer_id,
+            json.dumps(
+                {
+                    "id": caller.id,
+                    "kind": caller.kind,
+                    "organization_id": caller.organization_id,
+                    "roles": sorted(caller.roles),
+                    "scopes": sorted(caller.scopes),
+                    "token": caller.token and [caller.token.hash, caller.token.end.isoformat()],
+                }
+            ),
+            job.organization_id,
+            job.dry_run,
+            job.encoding or "",
+            json.dumps([[file_name, row, id] for (file_name, row), id in job.answers.items()]),
+            keyring.seal_bytes(file, _file_context(job.id)),
+            job.state,
+            job.create_time,
+        ),
+    )
+
+
+def lock_queue(tx: Transaction) -> None:
+    """Waits until no other process looks for work or adds any."""
+    take_turn(tx, "imports")
+
+
+def count_waiting(tx: Transaction, importer_id: str) -> int:
+    """Counts the imports of an organisation that have not ended."""
+    row = tx.execute(
+        "SELECT count(*) AS n FROM imports WHERE importer_id = %s AND end_time IS NULL",
+        (importer_id,),
+    ).fetchone()
+    return row["n"] if row else 0
+
+
+def fetch(tx: Transaction, keyring: Keyring, id: str, *, hold: bool = False) -> ImportJob | None:
+    """Returns one with its report."""
+    row = tx.execute(
+        f"SELECT {_ALL_BUT_BYTES}, report FROM imports"
+        f" WHERE id = %s {'FOR UPDATE' if hold else ''}",
+        (id,),
+    ).fetchone()
+    if row is None:
+        return None
+    job = _read(row)
+    job.report = keyring.open_bytes(row["report"], _report_context(id)) if row["report"] else b""
+    return job
+
+
+def file_of(tx: Transaction, keyring: Keyring, id: str) -> bytes | None:
+    """Returns the file of an import, None if it is forgotten."""
+    row = tx.execute("SELECT file FROM imports WHERE id = %s", (id,)).fetchone()
+    return keyring.open_bytes(row["file"], _file_context(id)) if row and row["file"] else None
+
+
+def newest(tx: Transaction, importer_id: str, limit: int) -> list[ImportJob]:
+    """Returns the last imports of an organisation, newest first, without reports."""
+    rows = tx.execute(
+        f"SELECT {_ALL_BUT_BYTES} FROM imports WHERE importer_id = %s ORDER BY create_time DESC, id"
+        " LIMIT %s",
+        (importer_id, limit),
+    )
+    return [_read(row) for row in rows]
+
+
+def save(tx: Transaction, job: ImportJob) -> None:
+    """Writes what has become of one that is locked."""
+    tx.execute(
+        "UPDATE imports SET state = %s, cancel_time = %s, end_time = %s, failure_code = %s"
+        " WHERE id = %s",
+        (job.state, job.cancel_time, job.end_time, job.failure_code, job.id),
+    )
+
+
+def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller] | None:
+    """Takes the oldest import that has not ended, with its caller; None if there is none or a
+    process works on one. Whoever asks has the queue locked.
+    """
+    # a clock that was put right ends no lease a day late
+    live = "claim_time BETWEEN %(now)s - %(lease)s AND %(now)s + %(lease)s"
+    row = tx.execute(
+        "UPDATE imports SET claim = %(claim)s, claim_time = %(now)s, attempts = attempts + 1,"
+        " state = 'READING', rows_done = 0, rows_total = 0"
+        f" WHERE NOT EXISTS (SELECT FROM imports WHERE end_time IS NULL AND {live})"
+        " AND id = (SELECT id FROM imports WHERE end_time IS NULL ORDER BY create_time, id"
+        " LIMIT 1 FOR UPDATE)"
+        f" RETURNING {_ALL_BUT_BYTES}, caller",
+        {"claim": claim, "now": now, "lease": _LEASE},
+    ).fetchone()
+    if row is None:
+        return None
+    said = row["caller"]
+    token = (
+        Evidence(said["token"][0], datetime.fromisoformat(said["token"][1]))
+        if said.get("token")
+        else None
+    )
+    caller = Caller(
+        said["id"],
+        said["kind"],
+        said["organization_id"],
+        frozenset(said["roles"]),
+        frozenset(said["scopes"]),
+        token=token,
+    )
+    return _read(row), caller
+
+
+def renew(tx: Transaction, claim: str, job: ImportJob, now: datetime) -> bool | None:
+    """Keeps the claim and notes the progress.
+
+    Returns whether somebody asked for the end of the import; None if another process has it.
+    """
+    row = tx.execute(
+        "UPDATE imports SET claim_time = %s, state = %s, rows_done = %s, rows_total = %s"
+        " WHERE id = %s AND claim = %s AND end_time IS NULL"
+        " RETURNING cancel_time",
+        (now, job.state, job.rows_done, job.rows_total, job.id, claim),
+    ).fetchone()
+    return row["cancel_time"] is not None if row else None
+
+
+def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> None:
+    """Gives the import back, to be begun anew; `counts`: as an attempt."""
+    tx.execute(
+        "UPDATE imports SET claim = NULL, claim_time = NULL, state = 'PENDING', attempts = attempts"
+        " - %s WHERE id = %s AND claim = %s",
+        (0 if counts else 1, job.id, claim),
+    )
+
+
+def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> bool:
+    """Writes how the import ended.
+
+    Returns False if another process has it, or somebody asked for its end meanwhile: then nothing
+    may be written.
+    """
+    done = tx.execute(
+        "UPDATE imports SET state = %s, rows_done = %s, rows_total = %s, failure_code = %s,"
+        " end_time = %s, report = %s,"
+        " claim = NULL, claim_time = NULL WHERE id = %s AND claim = %s AND end_time IS NULL"
+        " AND (cancel_time IS NULL OR %s)",
+        (
+            job.state,
+            job.rows_done,
+            job.rows_total,
+            job.failure_code,
+            job.end_time,
+            keyring.seal_bytes(job.report, _report_context(job.id)) if job.report else None,
+            job.id,
+            claim,
+            job.state is not ImportState.DONE,
+        ),
+    )
+    return done.rowcount == 1
+
+
+def forget(tx: Transaction, now: datetime) -> int:
+    """Takes away the files and the reports whose time is over; returns how many."""
+    files = tx.execute(
+        "UPDATE imports SET file = NULL WHERE end_time <= %s AND file IS NOT NULL",
+        (now - FILE_KEPT,),
+    )
+    return (
+        files.rowcount
+        + tx.execute("DELETE FROM imports WHERE end_time <= %s", (now - REPORT_KEPT,)).rowcount
+    )
+
+
+def _read(row: Row) -> ImportJob:
+    answers: Sequence[tuple[str, int, str]] = row["answers"]
+    return ImportJob(
+        id=row["id"],
+        importer_id=row["importer_id"],
+        organization_id=row["organization_id"],
+        dry_run=row["dry_run"],
+        create_time=row["create_time"],
+        encoding=Encoding(row["encoding"]) if row["encoding"] else None,
+        answers={(file, number): id for file, number, id in answers},
+        state=ImportState(row["state"]),
+        rows_done=row["rows_done"],
+        rows_total=row["rows_total"],
+        failure_code=row["failure_code"],
+        end_time=row["end_time"],
+        cancel_time=row["cancel_time"],
+        attempts=row["attempts"],
+    )
+
+
+def _file_context(id: str) -> str:
+    return f"imports/{id}/file"
+
+
+def _report_context(id: str) -> str:
+    return f"imports/{id}/report"

@@ -1,0 +1,157 @@
+"""What anybody may read of the directory.
+
+Nothing here looks at what fewer may see: not the words of the search, which know narrowed
+descriptions and resemble words of hidden entries, not the organisation's or the service's
+update_time, and no count of hidden ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+from chassis.db import Row, Transaction
+from chassis.wire import Position
+from services.partners.directory.domain.location import Location, ServiceAtLocation
+from services.partners.directory.domain.search import PublicWanted
+from services.partners.directory.domain.service import Service
+from services.partners.directory.store import locations, services
+from services.partners.directory.store.words import without_asking
+from services.partners.members.domain.organization import Organization
+from services.partners.members.store import organizations
+
+_PUBLIC = "s.public AND s.active AND NOT s.confidential AND NOT s.shelter AND o.status = 'APPROVED'"
+_WORDS = "s.public_document @@ plainto_tsquery('enlace', %(words)s)"
+# Where housing is must not be told by being found: that of the country is found with each of its
+# departments, as what is for the whole country is.
+_THERE = (
+    "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' ||"
+    " left(%(department)s, 2)]"
+    " OR s.facets @> ARRAY['need:HOU', 'country:' || left(%(department)s, 2)])"
+)
+_WANTED = (
+    f"{_PUBLIC} AND (%(organization)s = '' OR s.organization_id = %(organization)s)"
+    " AND (%(need)s = '' OR s.facets @> ARRAY['need:' || %(need)s])"
+    " AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = ''"
+    f" OR {_WORDS}) AND {_THERE}"
+)
+_ORGANIZATIONS = (
+    f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC})"
+    " AND (%(organization)s = '' OR o.id = %(organization)s)"
+    " AND (%(words)s = '' OR to_tsvector('enlace', o.name || ' ' || o.description) @@"
+    " plainto_tsquery('enlace', %(words)s))"
+)
+MANY = 1000  # by name no more are counted: on a page for people that is enough
+
+
+@dataclass(frozen=True)
+class Open:
+    """A service with what anybody may read with it."""
+
+    service: Service
+    organization: Organization
+    places: list[tuple[ServiceAtLocation, Location]]
+    time: datetime
+
+
+def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
+    """A page by id, and how many there are."""
+    rows, total = _page(
+        tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted
+    )
+    return _with_places(tx, rows), total
+
+
+def page_by_name(
+    tx: Transaction, wanted: PublicWanted, after: Position | None
+) -> tuple[list[Open], Position | None, int]:
+    """A page by name, where the next one goes on, and how many there are (MANY means: or more)."""
+    values = asdict(wanted) | {
+        "words": without_asking(wanted.words),
+        "more": wanted.size + 1,
+        "many": MANY,
+    }
+    source = f"{services.FROM} WHERE {_WANTED}"
+    beyond = ""
+    if after:
+        beyond = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"
+        values |= dict(zip(("after_name", "after_id"), after, strict=True))
+    # The page's ids first, along the names: whole rows are read of no more than that.
+    ids = f"SELECT s.id FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s"
+    rows = tx.execute(
+        f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page"
+        f" JOIN ({services.FROM}) ON s.id = page.id ORDER BY s.name_key, s.id",
+        values,
+    ).fetchall()
+    shown = rows[: wanted.size]
+    more: Position | None = (
+        [shown[-1]["name_key"], shown[-1]["id"]] if len(rows) > wanted.size else None
+    )
+    return (
+        _with_places(tx, shown),
+        more,
+        _count(tx, f"(SELECT FROM {source} LIMIT %(many)s) AS counted", values),
+    )
+
+
+def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
+    """The same of services at open places, each with the one place."""
+    source = (
+        f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id"
+        " JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
+        f" WHERE {_WANTED} AND (%(id)s = '' OR a.id = %(id)s)"
+    )
+    rows, total = _page(
+        tx, f"{services.SEEN}, s.public_time, a.id AS at_id", source, "a.id", wanted
+    )
+    by_row = zip(rows, _with_places(tx, rows), strict=True)
+    return [
+        replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]])
+        for row, each in by_row
+    ], total
+
+
+def one(tx: Transaction, id: str) -> Open | None:
+    """One, if it is public."""
+    rows = tx.execute(
+        f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",
+        (id,),
+    ).fetchall()
+    return next(iter(_with_places(tx, rows)), None)
+
+
+def members(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], int]:
+    """A page of the members that offer something public, by id, and how many there are."""
+    rows, total = _page(tx, "o.*", f"organizations AS o WHERE {_ORGANIZATIONS}", "o.id", wanted)
+    return [organizations.read(row) for row in rows], total
+
+
+def _page(
+    tx: Transaction, columns: str, source: str, order: str, wanted: PublicWanted
+) -> tuple[list[Row], int]:
+    values: Row = asdict(wanted) | {"offset": (wanted.number - 1) * wanted.size}
+    rows = tx.execute(
+        f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT %(size)s OFFSET %(offset)s", values
+    ).fetchall()
+    return rows, _count(tx, source, values)
+
+
+def _count(tx: Transaction, source: str, values: Row) -> int:
+    count = tx.execute(f"SELECT count(*) AS n FROM {source}", values).fetchone()
+    return int(count["n"]) if count else 0
+
+
+def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:
+    places = locations.open_places(tx, [row["id"] for row in rows])
+    owners = {
+        each.id: each
+        for each in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
+    }
+    return [
+        Open(
+            services.read(row),
+            owners[row["organization_id"]],
+            places.get(row["id"], []),
+            row["public_time"],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,115 @@
+"""When people are received, as times: made from the schedules of a service and of its places for
+some weeks, so that "open now" is one question of the search.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from chassis.db import Transaction
+from chassis.local_time import is_public_holiday, zone_of
+from services.partners.directory.domain.schedule import Schedule, hours
+
+AHEAD, RENEWED = timedelta(days=35), timedelta(days=14)
+"""So far they are made; and made anew when less than that is left, so that a sweeper that was away
+for two weeks costs nothing.
+"""
+AT_ONCE = 200
+OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
+"""Whether it is open at a time, which is given twice; NULL where it does not say."""
+_SCHEDULES = (
+    "SELECT s.id, s.schedules, s.country, s.department, array_remove(array_agg(l.schedules), NULL)"
+    " AS there, array_agg(p.country) AS countries,"
+    " array_agg(p.department) AS departments FROM services AS s"
+    " LEFT JOIN service_at_locations AS l ON l.service_id = s.id AND l.schedules <> '[]' LEFT"
+    " JOIN locations AS p ON p.id = l.location_id"
+    " WHERE s.id = ANY(%s) GROUP BY s.id"
+)
+
+
+def refresh(tx: Transaction, service_id: str, now: datetime) -> None:
+    """Makes those of one service."""
+    refresh_many(tx, [service_id], now)
+
+
+def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> None:
+    """Makes those of many services; what several say alike is made once."""
+    memo: dict[str, list[tuple[datetime, datetime]]] = {}
+
+    def times(
+        schedules: Sequence[dict[str, Any]], country: str, department: str
+    ) -> list[tuple[datetime, datetime]]:
+        key = json.dumps([schedules, country, department])
+        if key not in memo:
+            memo[key] = _times(
+                [Schedule.kept(each) for each in schedules], country, department, now.date()
+            )
+        return memo[key]
+
+    alike: dict[str, list[str]] = {}  # services by what they say
+    for row in tx.execute(_SCHEDULES, (list(service_ids),)):
+        said = [
+            (row["schedules"], row["country"], row["department"]),
+            *zip(row["there"], row["countries"], row["departments"], strict=False),
+        ]
+        alike.setdefault(json.dumps([each for each in said if each[0]]), []).append(row["id"])
+    for told, ids in alike.items():
+        known = json.loads(told)
+        open_at = _literal([each for one in known for each in times(*one)]) if known else None
+        tx.execute(
+            "UPDATE services SET open_hours = %s::tstzmultirange, open_until = %s"
+            " WHERE id = ANY(%s)",
+            (open_at, now + AHEAD if known else None, ids),
+        )
+
+
+def made_of(
+    schedules: Sequence[Schedule], country: str, department: str, now: datetime
+) -> tuple[str | None, datetime | None]:
+    """The times of a service that is offered nowhere else yet, as they are written with it, and
+    until when they are made.
+    """
+    if not schedules:
+        return None, None
+    return _literal(_times(schedules, country, department, now.date())), now + AHEAD
+
+
+def refresh_ending(tx: Transaction, now: datetime) -> int:
+    """Makes those that end soon; returns of how many services, AT_ONCE at most."""
+    ending = tx.execute(
+        "SELECT id FROM services WHERE open_until < %s ORDER BY open_until"
+        " LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now + RENEWED, AT_ONCE),
+    ).fetchall()
+    refresh_many(tx, [row["id"] for row in ending], now)
+    return len(ending)
+
+
+def open_now(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, bool]:
+    """Of these services those that say when they receive people, and whether they do now."""
+    rows = tx.execute(
+        f"SELECT s.id, {OPEN} AS open FROM services AS s WHERE s.id = ANY(%s)",
+        (now, now, list(ids)),
+    )
+    return {row["id"]: row["open"] for row in rows if row["open"] is not None}
+
+
+def _times(
+    schedules: Sequence[Schedule], country: str, department: str, today: date
+) -> list[tuple[datetime, datetime]]:
+    last = today + AHEAD + timedelta(days=1)
+    return hours(
+        schedules,
+        today - timedelta(days=1),
+        last,
+        zone_of(country, department),
+        partial(is_public_holiday, country),
+    )
+
+
+def _literal(times: Sequence[tuple[datetime, datetime]]) -> str:
+    return (
+        "{" + ",".join(f"[{begins.isoformat()},{ends.isoformat()})" for begins, ends in times) + "}"
+    )

@@ -1,0 +1,90 @@
+"""Whether there was room when a service had said so."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.wire import Position
+from services.partners.directory.domain.service import Service
+from services.partners.directory.domain.truth import REMEMBERED
+from services.partners.directory.store.services import FIGURE_BEFORE, FROM, SEEN, read
+from services.partners.network.domain.time_step import time_step_of
+
+_COUNTED = (
+    "UPDATE services SET kept = p.kept, broken = p.broken"
+    " FROM (SELECT s.id, count(*) FILTER (WHERE p.kept) AS kept,"
+    " count(*) FILTER (WHERE NOT p.kept) AS broken FROM services AS s LEFT"
+    " JOIN promises AS p ON p.service_id = s.id"
+    " WHERE s.id = ANY(%s) GROUP BY s.id) AS p WHERE services.id = p.id"
+)
+AT_ONCE = 1000
+
+
+def keep(
+    tx: Transaction, subject_id: str, service_id: str, at: datetime, now: datetime, *, kept: bool
+) -> None:
+    """Counts what came of a promise; the same referral or enquiry counts once."""
+    added = tx.execute(
+        "INSERT INTO promises (subject_id, service_id, answer_time, kept) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (subject_id, service_id, at, kept),
+    ).rowcount
+    if added:
+        tx.execute(
+            f"UPDATE services SET {FIGURE_BEFORE} WHERE id = %(id)s",
+            {"id": service_id, "step": time_step_of(now)},
+        )
+        tx.execute(_COUNTED, ([service_id],))
+
+
+def yes_time(tx: Transaction, service_id: str) -> datetime | None:
+    """When it last said yes to somebody who asked."""
+    row = tx.execute("SELECT yes_time FROM services WHERE id = %s", (service_id,)).fetchone()
+    return row["yes_time"] if row else None
+
+
+def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
+    """It said yes to somebody who asked."""
+    tx.execute(
+        "UPDATE services SET yes_time = %s WHERE id = %s AND (yes_time IS NULL OR yes_time < %s)",
+        (at, service_id, at),
+    )
+
+
+def forget(tx: Transaction, now: datetime) -> int:
+    """Drops those of longer ago, and counts anew."""
+    gone = tx.execute(
+        "DELETE FROM promises WHERE ctid IN (SELECT ctid FROM promises WHERE answer_time < %s"
+        " LIMIT %s) RETURNING service_id",
+        (now - REMEMBERED, AT_ONCE),
+    ).fetchall()
+    if gone:
+        tx.execute(_COUNTED, (sorted({row["service_id"] for row in gone}),))
+    return len(gone)
+
+
+def listed(
+    tx: Transaction,
+    organization_id: str | None,
+    size: int,
+    after: Position | None,
+    *,
+    unconfirmed_since: datetime | None = None,
+) -> tuple[list[Service], Position | None]:
+    """A page of services that are offered, by name; of one organisation, or of all; only those not
+    confirmed since then, or that are doubted.
+    """
+    rows = tx.execute(
+        f"SELECT {SEEN}, s.name_key FROM {FROM} WHERE s.active"
+        " AND o.status IN ('PROBATION', 'APPROVED')"
+        " AND (%(owner)s::text IS NULL OR s.organization_id = %(owner)s)"
+        " AND (%(since)s::timestamptz IS NULL OR s.assured_time IS NULL"
+        " OR s.assured_time < %(since)s OR s.broken > s.kept)"
+        " AND (%(after)s::text[] IS NULL OR (s.name_key, s.id) > ((%(after)s::text[])[1],"
+        " (%(after)s::text[])[2]))"
+        " ORDER BY s.name_key, s.id LIMIT %(limit)s",
+        {"owner": organization_id, "since": unconfirmed_since, "after": after, "limit": size + 1},
+    ).fetchall()
+    return [read(row) for row in rows[:size]], [
+        rows[size - 1]["name_key"],
+        rows[size - 1]["id"],
+    ] if len(rows) > size else None

@@ -1,0 +1,188 @@
+"""Finding services: by words and facts in this process, and by distance in the database; in pages.
+
+Order: how many of the words stand in the name; then in the organisation's; then in the need's;
+equal ones by name. What the caller may not see takes part in no set from which order, page or total
+come.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from math import cos, radians
+
+from pyroaring import BitMap
+
+from chassis.db import Row, Transaction
+from chassis.wire import Position
+from services.partners.directory.domain.search import Near, Wanted
+from services.partners.directory.domain.service import Gender, Service
+from services.partners.directory.store.directory_index import LOOKS, Content, DirectoryIndex
+from services.partners.directory.store.open_hours import OPEN
+from services.partners.directory.store.search_index import Hit, SearchIndex
+from services.partners.directory.store.services import FROM, SEEN, read
+from services.partners.directory.store.words import Word, asked
+
+_KM_A_DEGREE = 111.2  # of a meridian, on a sphere of the Earth's mean radius, 6,371 km
+# In a square around the point, by the index; of those whoever is in the circle (haversine). What is
+# confidential is near nothing.
+_NEAR = (
+    "SELECT l.service_id AS id FROM service_at_locations AS l"
+    " JOIN locations AS p ON p.id = l.location_id JOIN services AS s ON s.id = l.service_id"
+    " WHERE NOT s.confidential AND NOT p.confidential"
+    " AND p.latitude BETWEEN %(latitude)s - %(north)s AND %(latitude)s + %(north)s"
+    " AND p.longitude BETWEEN %(longitude)s - %(east)s AND %(longitude)s + %(east)s"
+    " AND 12742 * asin(sqrt(power(sin(radians(p.latitude - %(latitude)s) / 2), 2)"
+    " + cos(radians(%(latitude)s)) * cos(radians(p.latitude)) * power(sin(radians(p.longitude -"
+    " %(longitude)s) / 2), 2))) <= %(km)s"
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A page, where the next page goes on, how many there are, and how many in each department of
+    the country that was asked for.
+    """
+
+    services: list[Service]
+    more: Position | None
+    total: int
+    departments: dict[str, int] = field(default_factory=dict)
+    open_now: dict[str, bool] = field(default_factory=dict)
+    """Of those that say when they receive people, whether they do."""
+
+
+def find(
+    tx: Transaction,
+    index: DirectoryIndex,
+    wanted: Wanted,
+    now: datetime,
+    size: int,
+    after: Position | None,
+    *,
+    sees_shelters: bool,
+    sees_others_shelters: bool,
+    sees_unlisted: bool,
+) -> Results:
+    """What fits.
+
+    The page itself is read anew: whoever is no longer offered, or has another name by now, has the
+    question asked again.
+    """
+    words = asked(tx, wanted.words, sees_shelters=sees_others_shelters)
+    near = _near(tx, wanted.near) if wanted.near else None
+    beyond = _hit(*after) if after else None
+    for look in range(1, LOOKS + 1):
+        with index.current(tx, now, anew=look == LOOKS) as content:
+            hits = _facts(content, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
+            if near is not None:
+                hits &= content.search.of(near)
+            hits, tests = _words(content.search, hits, words)
+            page = content.search.page(hits, tests, size + 1, beyond)
+            departments = _departments(content.search, hits, wanted.count_country)
+        rows = _rows(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
+        if all(id in rows and rows[id]["name_key"] == name for _, name, id in page):
+            break
+    more: Position | None = [*page[size - 1]] if len(page) > size else None
+    opened = {id: row["open_now"] for id, row in rows.items() if row["open_now"] is not None}
+    return Results(
+        [read(rows[id]) for _, _, id in page[:size] if id in rows],
+        more,
+        len(hits),
+        departments,
+        opened,
+    )
+
+
+def _facts(content: Content, wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> BitMap:
+    index = content.search
+    hits = index.having("listed", True, *([False] if sees_unlisted else []))
+    for kind, value in (
+        ("need", wanted.need_code),
+        ("country", wanted.country),
+        ("language", wanted.language.lower()),
+        ("organization", wanted.organization_id),
+    ):
+        if value:
+            hits &= index.having(kind, value)
+    if wanted.department:
+        hits &= index.having("area", wanted.department, wanted.department[:2])
+    if wanted.age is not None:
+        hits &= index.where("ages", partial(_takes_age, wanted.age))
+    if wanted.gender is not None:
+        hits &= index.where("genders", partial(_takes_gender, wanted.gender))
+    if wanted.dependants:
+        hits &= index.where("dependants", partial(_takes_dependants, wanted.dependants))
+    if wanted.has_room:
+        hits &= index.having("room", True)
+    if wanted.open_at is not None:
+        hits &= index.having("hours", *content.open_at(wanted.open_at))
+    hits -= index.having("organization", *wanted.excluded_organization_ids)
+    hits -= index.having("department", *filter(None, wanted.excluded_areas))
+    return hits if sees_shelters else hits - index.having("shelter", True)
+
+
+def _takes_age(age: int, said: tuple[int | None, int | None]) -> bool:
+    least, most = said
+    return (least is None or least <= age) and (most is None or age <= most)
+
+
+def _takes_gender(gender: Gender, said: tuple[Gender, ...]) -> bool:
+    return not said or gender in said
+
+
+def _takes_dependants(dependants: int, said: tuple[bool | None, int | None]) -> bool:
+    takes, most = said
+    return takes is not False and (most is None or dependants <= most)
+
+
+def _words(
+    index: SearchIndex, hits: BitMap, words: list[Word]
+) -> tuple[BitMap, list[list[BitMap]]]:
+    """Those that say all that must be said, and by what they are put in order."""
+    said = [index.saying(word) for word in words]
+    anywhere = [BitMap.union(*by_weight) for by_weight in said]
+    for word, matches in zip(words, anywhere, strict=True):
+        if word.must:
+            hits &= matches
+    wished = [matches for word, matches in zip(words, anywhere, strict=True) if not word.must]
+    return hits, [wished, *(list(by_word) for by_word in list(zip(*said, strict=True))[:-1])]
+
+
+def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, int]:
+    """All that is found, page or not: so nothing is counted that the caller may not see.
+
+    The most first.
+    """
+    counted = index.count("department", hits & index.having("country", country)) if country else {}
+    return {
+        str(department): number
+        for department, number in sorted(counted.items(), key=lambda each: (-each[1], str(each[0])))
+    }
+
+
+def _hit(rank: str | int, name_key: str | int, id: str | int) -> Hit:
+    return int(rank), str(name_key), str(id)
+
+
+def _near(tx: Transaction, near: Near) -> list[str]:
+    north = near.radius_km / _KM_A_DEGREE
+    values = {"north": north, "east": north / max(0.01, cos(radians(near.latitude)))}
+    return [
+        row["id"]
+        for row in tx.execute(
+            _NEAR,
+            values | {"latitude": near.latitude, "longitude": near.longitude, "km": near.radius_km},
+        )
+    ]
+
+
+def _rows(
+    tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool
+) -> dict[str, Row]:
+    """Those of these that are offered now, and may be shown."""
+    rows = tx.execute(
+        f"SELECT {SEEN}, {OPEN} AS open_now FROM {FROM} WHERE s.id = ANY(%s) AND (%s OR s.listed)"
+        " AND (%s OR NOT s.shelter)",
+        (now, now, [id for _, _, id in page], sees_unlisted, sees_shelters),
+    )
+    return {row["id"]: row for row in rows}

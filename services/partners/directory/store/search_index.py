@@ -1,0 +1,238 @@
+"""Which services have which words and facts, as sets of slots: an inverted index, in which sets of
+100,000 are combined in microseconds.
+
+Slots, the numbers of services, follow the names, but for what came later, which stands behind them.
+Limit: it knows no more than it was told.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import islice, takewhile
+from typing import Any
+
+from pyroaring import BitMap
+
+from services.partners.directory.store.words import Lexeme, Word
+
+Fact = tuple[str, Hashable]  # a kind and a value
+Hit = tuple[int, str, str]  # rank, name_key, id; those of a higher rank come first
+# where a word stands: in the name, the organisation's, the need's, the description
+WEIGHTS = "ABCD"
+_MANY_LATER = 2000  # whose names are compared one by one: 2 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A service as it is found. `document` is the text of a tsvector."""
+
+    id: str
+    name_key: str
+    facts: frozenset[Fact]
+    document: str
+
+
+class SearchIndex:
+    """Keeps and finds. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._names: list[tuple[str, str]] = []
+        self._in_order = 0  # so many slots follow the names
+        self._slots: dict[str, int] = {}
+        self._documents: list[int] = []
+        self._facts_of: list[frozenset[Fact]] = []
+        self._facts: defaultdict[str, defaultdict[Hashable, BitMap]] = defaultdict(
+            lambda: defaultdict(BitMap)
+        )
+        self._words: tuple[dict[str, BitMap], ...] = tuple({} for _ in WEIGHTS)
+        self._lexemes: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether so many stand behind the names that it is better made anew."""
+        return len(self._names) - self._in_order > max(_MANY_LATER, self._in_order // 8)
+
+    def fill(self, entries: Iterable[Entry]) -> None:
+        """Takes the first, in the order of their names."""
+        self.put(entries)
+        self._in_order = len(self._names)
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        """Takes these as they are now.
+
+        Who has another name or other words stands behind; where it stood nothing is found.
+        """
+        first, same = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
+        said: defaultdict[str, array[int]] = defaultdict(
+            lambda: array("I")
+        )  # by lexemes as documents have them: the same come again and again
+        for entry in entries:
+            facts, document = same.setdefault(entry.facts, entry.facts), hash(entry.document)
+            slot = self._slots.get(entry.id)
+            if (
+                slot is not None
+                and self._documents[slot] == document
+                and self._names[slot][0] == entry.name_key
+            ):
+                self._state(slot, facts, first)
+                continue
+            if slot is not None:
+                self._state(slot, frozenset(), first)
+            slot = self._slots[entry.id] = len(self._names)
+            self._names.append((entry.name_key, entry.id))
+            self._documents.append(document)
+            self._facts_of.append(facts)
+            for token in entry.document.split(" "):
+                said[token].append(slot)
+        stated: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
+        for slot in range(first, len(self._names)):
+            stated[self._facts_of[slot]].append(slot)
+        for facts, slots in stated.items():
+            for kind, value in facts:
+                self._facts[kind][value].update(slots)
+        self._learn(said)
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """These are no more."""
+        for id in ids:
+            slot = self._slots.pop(id, None)
+            if slot is not None:
+                self._state(slot, frozenset(), len(self._names))
+
+    def having(self, kind: str, *values: Hashable) -> BitMap:
+        """Those of which one of these is so. A set of its own, that may be changed."""
+        known = self._facts[kind]
+        return BitMap.union(BitMap(), *(known[value] for value in values if value in known))
+
+    def where(self, kind: str, fits: Callable[[Any], bool]) -> BitMap:
+        """Those of which something is so that fits; each thing is judged once."""
+        return self.having(kind, *filter(fits, self._facts[kind]))
+
+    def values(self, kind: str) -> list[Hashable]:
+        """All that is so of any."""
+        return list(self._facts[kind])
+
+    def of(self, ids: Iterable[str]) -> BitMap:
+        """The slots of these."""
+        return BitMap(self._slots[id] for id in ids if id in self._slots)
+
+    def count(self, kind: str, hits: BitMap) -> dict[Hashable, int]:
+        """Of how many of these what is so."""
+        counted = {
+            value: hits.intersection_cardinality(slots)
+            for value, slots in self._facts[kind].items()
+        }
+        return {value: number for value, number in counted.items() if number}
+
+    def saying(self, word: Word) -> list[BitMap]:
+        """Those that say it, by WEIGHTS."""
+        by_lexeme = [self._lexeme(one) for one in word.lexemes]
+        return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
+
+    def page(
+        self, hits: BitMap, tests: Sequence[Sequence[BitMap]], size: int, after: Hit | None
+    ) -> list[Hit]:
+        """The first of these behind a position: those before that are in more sets of the first
+        test, then of the next; equal ones by name.
+        """
+        page: list[Hit] = []
+        for rank, slots in _levels(hits, tests):
+            if after and rank > after[0]:
+                continue
+            beyond = (after[1], after[2]) if after and rank == after[0] else None
+            page += [(rank, *name) for name in self._by_name(slots, size - len(page), beyond)]
+            if len(page) >= size:
+                break
+        return page
+
+    def _learn(self, said: Mapping[str, Sequence[int]]) -> None:
+        new = set()
+        for token, slots in said.items():
+            weight, lexeme = _token(token)
+            if not any(lexeme in known for known in self._words):
+                new.add(lexeme)
+            self._words[weight].setdefault(lexeme, BitMap()).update(slots)
+        if len(new) > len(self._lexemes) // 8:
+            self._lexemes = sorted({*self._lexemes, *new})
+            return
+        for lexeme in new:
+            insort(self._lexemes, lexeme)
+
+    def _state(self, slot: int, facts: frozenset[Fact], first: int) -> None:
+        """From `first` on they are only noted: the sets of those are made when all are known."""
+        before, self._facts_of[slot] = self._facts_of[slot], facts
+        if slot >= first:
+            return
+        for kind, value in before - facts:
+            slots = self._facts[kind][value]
+            slots.discard(slot)
+            if not slots:
+                del self._facts[kind][value]
+        for kind, value in facts - before:
+            self._facts[kind][value].add(slot)
+
+    def _lexeme(self, lexeme: Lexeme) -> list[BitMap]:
+        if not lexeme.begins:
+            return [known.get(lexeme.text, BitMap()) for known in self._words]
+        first = bisect_left(self._lexemes, lexeme.text)
+        those = list(
+            takewhile(lambda one: one.startswith(lexeme.text), islice(self._lexemes, first, None))
+        )
+        return [
+            BitMap.union(BitMap(), *(known[one] for one in those if one in known))
+            for known in self._words
+        ]
+
+    def _by_name(
+        self, slots: BitMap, size: int, after: tuple[str, str] | None
+    ) -> list[tuple[str, str]]:
+        start = bisect_right(self._names, after, hi=self._in_order) if after else 0
+        first = takewhile(lambda slot: slot < self._in_order, slots.iter_equal_or_larger(start))
+        later = (self._names[slot] for slot in slots.iter_equal_or_larger(self._in_order))
+        ordered = [self._names[slot] for slot in islice(first, size)]
+        return nsmallest(
+            size, [*ordered, *(name for name in later if after is None or name > after)]
+        )
+
+
+def _levels(
+    hits: BitMap, tests: Sequence[Sequence[BitMap]], rank: int = 0
+) -> Iterator[tuple[int, BitMap]]:
+    if not hits:
+        return
+    if not tests:
+        yield rank, hits
+        return
+    at_least = [hits]  # in so many of the sets
+    for one in tests[0]:
+        at_least = [
+            hits,
+            *(
+                more | (fewer & one)
+                for fewer, more in zip(at_least, [*at_least[1:], BitMap()], strict=True)
+            ),
+        ]
+    for number in range(len(tests[0]), -1, -1):
+        exactly = (
+            at_least[number] - at_least[number + 1] if number < len(tests[0]) else at_least[number]
+        )
+        yield from _levels(exactly, tests[1:], rank * (len(tests[0]) + 1) + number)
+
+
+def _token(token: str) -> tuple[int, str]:
+    """The first of WEIGHTS with which it stands there, and the lexeme.
+
+    'albergu':1A,5 is albergu in the name (and the description, which is D and is not written).
+    Quotes and backslashes are doubled.
+    """
+    text, _, positions = token.rpartition("'")
+    weight = next(
+        (number for number, letter in enumerate(WEIGHTS) if letter in positions), WEIGHTS.index("D")
+    )
+    return weight, text[1:].replace("''", "'").replace("\\\\", "\\")

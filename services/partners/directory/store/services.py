@@ -1,0 +1,441 @@
+"""Services: kept with what the search needs to know of them, fetched, and held while they
+change.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from services.partners.directory.domain.location import Accessibility
+from services.partners.directory.domain.schedule import Schedule
+from services.partners.directory.domain.service import (
+    Capacity,
+    Eligibility,
+    Figure,
+    Gender,
+    Intake,
+    Service,
+    ServiceEntry,
+    for_others,
+)
+from services.partners.directory.store import open_hours
+from services.partners.directory.store.taxonomy import edition, taxonomy, type_synonyms
+from services.partners.directory.store.words import learn
+from services.partners.directory.wire import facts
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.network.domain.time_step import time_step_of
+from services.partners.network.domain.visibility import Tier
+from services.partners.network.store.sort_keys import sort_key
+
+_COLUMNS = (
+    "id version organization_id name name_key description need_codes country department languages"
+    " minimum_age maximum_age genders"
+    " takes_dependants maximum_dependants intake available maximum unit capacity_time declined_time"
+    " confidential phone assured_time active create_time"
+    " update_time takes_pregnant takes_with_addiction takes_without_papers maximum_age_of_boys"
+    " schedules area_codes accessibility public tiers"
+).split()
+_FIXED = ("id", "organization_id", "create_time", "public_time", "open_hours", "open_until")
+# The organisation is read in the statement that writes: as it is now, not as it was when the
+# service was fetched.
+_MADE = {
+    # What a shelter offers beside its beds is found by partners, or by anybody if it says so.
+    "shelter": "k.shelter OR (d.type = 'SHELTER' AND NOT k.public)",
+    "facets": "k.facets",
+    "listed": "k.active AND (d.status = 'APPROVED' OR (d.status = 'PROBATION' AND NOT k.shelter))",
+    "document": "setweight(to_tsvector('enlace', k.name), 'A') || d.document ||"
+    " setweight(to_tsvector('enlace', k.found_description), 'D')"
+    # Stripped, so that each word counts once, and no more than where a description has it.
+    " || strip(d.synonyms_document)",
+    # What anybody may find it by knows nothing of a description that fewer may read.
+    "public_document": "CASE WHEN k.public THEN to_tsvector('enlace', k.name) || d.document ||"
+    " strip(d.synonyms_document)"
+    " || to_tsvector('enlace', CASE WHEN k.tiers ? 'description' THEN ''"
+    " ELSE k.description END) END",
+    "edition": "k.edition",
+    "public_time": "k.update_time",
+    # Of new ones alone; open_hours.py keeps those of others.
+    "open_hours": "k.open_hours",
+    "open_until": "k.open_until",
+}
+# What anybody may read of a service, before (services) and after (excluded).
+_IN_PUBLIC = (
+    "{0}.public, {0}.name, CASE WHEN {0}.tiers ? 'description' THEN ''"
+    " ELSE {0}.description END, {0}.need_codes, {0}.country, {0}.department,"
+    " {0}.languages, {0}.minimum_age, {0}.maximum_age, {0}.genders, {0}.takes_dependants,"
+    " {0}.maximum_dependants, {0}.takes_pregnant,"
+    " {0}.takes_with_addiction, {0}.takes_without_papers, {0}.maximum_age_of_boys, CASE"
+    " WHEN {0}.tiers ? 'phone' THEN '' ELSE {0}.phone END,"
+    " {0}.assured_time, {0}.active, {0}.schedules, {0}.area_codes, {0}.accessibility"
+)
+_PUBLIC_TIME = (
+    f"public_time = CASE WHEN ({_IN_PUBLIC.format('services')}) IS DISTINCT"
+    f" FROM ({_IN_PUBLIC.format('excluded')})"
+    " THEN excluded.update_time ELSE services.public_time END"
+)
+# What services of one organisation with the same needs have alike is made once: stemming is most of
+# what a row costs.
+_KEEP = (
+    "WITH kept AS MATERIALIZED (SELECT row.*, said ->> 'found_description' AS found_description,"
+    " said ->> 'need_words' AS need_words,"
+    " said ->> 'synonyms' AS synonyms FROM jsonb_array_elements(%(services)s::jsonb) AS said"
+    " CROSS JOIN LATERAL jsonb_populate_record(NULL::services, said) AS row),"
+    " alike AS MATERIALIZED (SELECT o.id, o.status, o.type, a.need_words, a.synonyms,"
+    " setweight(to_tsvector('enlace', o.name), 'B') || setweight(to_tsvector('enlace',"
+    " a.need_words), 'C') AS document,"
+    " to_tsvector('enlace', a.synonyms || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, ''))"
+    " AS synonyms_document"
+    " FROM (SELECT DISTINCT organization_id, need_words, synonyms FROM kept) AS a"
+    " JOIN organizations AS o ON o.id = a.organization_id)"
+    f" INSERT INTO services ({', '.join([*_COLUMNS, *_MADE])})"
+    f" SELECT {', '.join([*(f'k.{name}' for name in _COLUMNS), *_MADE.values()])}"
+    " FROM kept AS k JOIN alike AS d ON d.id = k.organization_id AND d.need_words = k.need_words"
+    " AND d.synonyms = k.synonyms"
+    " ON CONFLICT (id) DO UPDATE SET"
+    f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)},"  # noqa: E501
+    f" {_PUBLIC_TIME}"
+)
+AT_ONCE = 500  # services whose words are made anew in one go: held for less than a second
+FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
+FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
+SEEN = (
+    ", ".join(f"s.{name}" for name in _COLUMNS)
+    + f", {FIGURE}, s.public_time, o.name AS organization_name, o.type AS organization_type"
+)
+# Set by each statement that changes a figure: how it was when this step of time began.
+FIGURE_BEFORE = (
+    "figure_before = CASE WHEN figure_step = %(step)s"
+    " AND figure_before IS NOT NULL THEN figure_before"
+    " ELSE jsonb_build_object('intake', intake, 'available', available, 'maximum', maximum, 'unit',"
+    " unit, 'capacity_time', capacity_time,"
+    " 'declined_time', declined_time, 'kept', kept, 'broken', broken) END, figure_step = %(step)s"
+)
+# A first figure takes the place of none, and tells of nobody.
+FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(
+    " ELSE", " WHEN capacity_time IS NULL THEN NULL ELSE"
+)
+
+
+def keep(tx: Transaction, service: Service) -> None:
+    """Writes the service with its facts, and what the search knows of it."""
+    _write(tx, [_values(service)])
+    _learn(tx, [service])
+    _tell(tx, service)
+
+
+def keep_many(
+    tx: Transaction, new: Sequence[Service], changed: Sequence[Service], now: datetime
+) -> None:
+    """Writes many at once: what takes a turn of its own for each is taken once for all; new ones
+    with their hours. Their organisations are held.
+    """
+    kept, hours = [*new, *changed], cache(open_hours.made_of)
+    if not kept:
+        return
+    said = [
+        (one, hours(one.entry.schedules, one.entry.country, one.entry.department, now))
+        for one in new
+    ]
+    made = [
+        _values(one) | {"open_hours": times, "open_until": until} for one, (times, until) in said
+    ]
+    _write(tx, made + [_values(one) for one in changed])
+    _learn(tx, kept)
+    outbox.keep(tx, [fact for service in kept for fact in facts.service_facts(service)])
+    for service in kept:
+        service.facts.clear()
+
+
+def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
+    """Writes a new figure with its fact; the words by which it is found know nothing of figures, so
+    they stay as they are.
+    """
+    figure = service.capacity
+    tx.execute(
+        "UPDATE services SET version = %(version)s, update_time = %(update_time)s, intake ="
+        " %(intake)s, available = %(available)s,"
+        " maximum = %(maximum)s, unit = %(unit)s, capacity_time = %(capacity_time)s, declined_time"
+        " = %(declined_time)s,"
+        f" {FIGURE_BEFORE_UNLESS_FIRST} WHERE id = %(id)s",
+        {
+            "id": service.id,
+            "version": service.version,
+            "update_time": service.update_time,
+            "intake": figure.intake,
+            "available": figure.available,
+            "maximum": figure.maximum,
+            "unit": figure.unit,
+            "capacity_time": figure.update_time,
+            "declined_time": figure.declined_time,
+            "step": time_step_of(now),
+        },
+    )
+    _tell(tx, service)
+
+
+def refresh_all_of(tx: Transaction, organization_id: str) -> None:
+    """After a change of the organisation: its services are found by its new name, or are no longer
+    found.
+    """
+    held = tx.execute(
+        f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
+        (organization_id,),
+    ).fetchall()
+    _refresh(tx, held)
+
+
+def refresh_outdated(tx: Transaction) -> int:
+    """Makes anew what the search knows of services, where it was made from an earlier taxonomy;
+    returns of how many, AT_ONCE at most.
+    """
+    held = tx.execute(
+        f"SELECT {SEEN} FROM {FROM} WHERE s.edition <> %s ORDER BY s.id"
+        " LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+        (edition(), AT_ONCE),
+    ).fetchall()
+    _refresh(tx, held)
+    return len(held)
+
+
+def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
+    """One service, held until the transaction ends if it is to be changed."""
+    row = tx.execute(
+        f"SELECT {SEEN} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if hold else ''}", (id,)
+    ).fetchone()
+    return read(row) if row else None
+
+
+def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
+    """Something that anybody may read with these services has changed: a place."""
+    tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
+
+
+def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
+    """Those of these ids that exist, held in the order of their ids if they are to be changed."""
+    held = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
+    return [
+        read(row)
+        for row in tx.execute(
+            f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) {held}", (list(ids),)
+        )
+    ]
+
+
+def read(row: Row) -> Service:
+    """A row as a service."""
+    return Service(
+        id=row["id"],
+        version=row["version"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        organization_id=row["organization_id"],
+        organization_name=row["organization_name"],
+        organization_type=OrganizationType(row["organization_type"]),
+        entry=ServiceEntry(
+            name=row["name"],
+            need_codes=tuple(row["need_codes"]),
+            description=row["description"],
+            country=row["country"],
+            department=row["department"],
+            languages=tuple(row["languages"]),
+            eligibility=eligibility(row),
+            confidential=row["confidential"],
+            phone=row["phone"],
+            active=row["active"],
+            schedules=tuple(Schedule.kept(each) for each in row["schedules"]),
+            area_codes=tuple(row["area_codes"]),
+            accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
+            public=row["public"],
+            tiers=tuple((field, Tier(tier)) for field, tier in row["tiers"].items()),
+        ),
+        capacity=capacity(row),
+        assured_time=row["assured_time"],
+        kept=row["kept"],
+        broken=row["broken"],
+        figure_before=_figure_before(row),
+        entry_time=row["public_time"],
+    )
+
+
+def eligibility(row: Row) -> Eligibility:
+    """Whom it takes."""
+    return Eligibility(
+        minimum_age=row["minimum_age"],
+        maximum_age=row["maximum_age"],
+        genders=tuple(Gender(word) for word in row["genders"]),
+        takes_dependants=row["takes_dependants"],
+        maximum_dependants=row["maximum_dependants"],
+        takes_pregnant=row["takes_pregnant"],
+        takes_with_addiction=row["takes_with_addiction"],
+        takes_without_papers=row["takes_without_papers"],
+        maximum_age_of_boys=row["maximum_age_of_boys"],
+    )
+
+
+def capacity(row: Row) -> Capacity:
+    """Its room."""
+    intake = Intake(row["intake"]) if row["intake"] else None
+    return Capacity(
+        intake,
+        row["available"],
+        row["maximum"],
+        row["unit"],
+        row["capacity_time"],
+        row["declined_time"],
+    )
+
+
+def _figure_before(row: Row) -> Figure | None:
+    before = row["figure_before"]
+    if before is None:
+        return None
+    times = {
+        name: datetime.fromisoformat(before[name]) if before[name] else None
+        for name in ("capacity_time", "declined_time")
+    }
+    return Figure(capacity(before | times), before["kept"], before["broken"], row["figure_step"])
+
+
+def others_figure(row: Row, now: datetime) -> Figure:
+    """Returns the figure of a row that others see; of the service's own people too, where services
+    are searched and matched.
+    """
+    live = Figure(capacity(row), row["kept"], row["broken"])
+    return for_others(live, _figure_before(row), now) if row["shelter"] else live
+
+
+def found_description(entry: ServiceEntry) -> str:
+    """By which it is found: what fewer than all partners may read is no word to find it by."""
+    return (
+        ""
+        if dict(entry.tiers).get("description", Tier.PARTNER) > Tier.PARTNER
+        else entry.description
+    )
+
+
+def facets(entry: ServiceEntry) -> list[str]:
+    """What is asked for by equality: `need` with the groups above, `exactly` without."""
+    spoken = {
+        part.lower() for tag in entry.languages for part in (tag, tag.split("-")[0]) if part != "x"
+    }
+    return [
+        *(f"need:{code}" for code in taxonomy().with_parents(entry.need_codes)),
+        *(f"exactly:{code}" for code in entry.need_codes),
+        f"country:{entry.country}",
+        *dict.fromkeys(
+            f"area:{area.partition('.')[0]}"
+            for area in (entry.department or entry.country, *entry.area_codes)
+        ),
+        *(f"language:{tag}" for tag in sorted(spoken)),
+    ]
+
+
+def _refresh(tx: Transaction, held: Sequence[Row]) -> None:
+    services = [read(row) for row in held]
+    _write(tx, [_values(service) for service in services])
+    _learn(tx, services)
+
+
+def _write(tx: Transaction, made: Sequence[Row]) -> None:
+    tx.execute(
+        _KEEP,
+        {
+            "services": json.dumps(made, default=datetime.isoformat),
+            "type_synonyms": _type_synonyms(),
+        },
+    )
+
+
+def _learn(tx: Transaction, services: Sequence[Service]) -> None:
+    """The words of what is offered: those of what nobody may find would show by how mistyped ones
+    are understood.
+    """
+    rows = tx.execute(
+        "SELECT id FROM services WHERE id = ANY(%s) AND listed",
+        ([service.id for service in services],),
+    )
+    listed = {row["id"] for row in rows}
+    for shelter in (False, True):
+        offered = [
+            service
+            for service in services
+            if service.id in listed and service.is_shelter is shelter
+        ]
+        learn(tx, [words for service in offered for words in _words_of(service)], shelter=shelter)
+
+
+def _words_of(service: Service) -> list[str]:
+    """What it is found by, also what it does not say itself."""
+    entry = service.entry
+    said = [
+        entry.name,
+        found_description(entry),
+        service.organization_name,
+        taxonomy().words(entry.need_codes),
+    ]
+    return [
+        *said,
+        taxonomy().synonyms(entry.need_codes),
+        type_synonyms().get(service.organization_type or "", ""),
+    ]
+
+
+def _values(service: Service) -> Row:
+    entry, takes, figure = service.entry, service.entry.eligibility, service.capacity
+    return {
+        "id": service.id,
+        "version": service.version,
+        "organization_id": service.organization_id,
+        "name": entry.name,
+        "name_key": sort_key(entry.name),
+        "description": entry.description,
+        "need_codes": list(entry.need_codes),
+        "country": entry.country,
+        "department": entry.department,
+        "languages": list(entry.languages),
+        "minimum_age": takes.minimum_age,
+        "maximum_age": takes.maximum_age,
+        "genders": list(takes.genders),
+        "takes_dependants": takes.takes_dependants,
+        "maximum_dependants": takes.maximum_dependants,
+        "takes_pregnant": takes.takes_pregnant,
+        "takes_with_addiction": takes.takes_with_addiction,
+        "takes_without_papers": takes.takes_without_papers,
+        "maximum_age_of_boys": takes.maximum_age_of_boys,
+        "schedules": [each.said() for each in entry.schedules],
+        "area_codes": list(entry.area_codes),
+        "accessibility": list(entry.accessibility),
+        "public": entry.public,
+        "tiers": dict(entry.tiers),
+        "intake": figure.intake,
+        "available": figure.available,
+        "maximum": figure.maximum,
+        "unit": figure.unit,
+        "capacity_time": figure.update_time,
+        "declined_time": figure.declined_time,
+        "confidential": entry.confidential,
+        "phone": entry.phone,
+        "assured_time": service.assured_time,
+        "active": entry.active,
+        "create_time": service.create_time,
+        "update_time": service.update_time,
+        "shelter": entry.is_shelter,
+        "found_description": found_description(entry),
+        "need_words": taxonomy().words(entry.need_codes),
+        "synonyms": taxonomy().synonyms(entry.need_codes),
+        "edition": edition(),
+        "facets": facets(entry),
+    }
+
+
+@cache
+def _type_synonyms() -> str:
+    return json.dumps(type_synonyms())
+
+
+def _tell(tx: Transaction, service: Service) -> None:
+    outbox.keep(tx, facts.service_facts(service))
+    service.facts.clear()

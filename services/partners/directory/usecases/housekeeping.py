@@ -1,0 +1,64 @@
+"""Housekeeping: deletes ended sessions, old guesses, and invitations and links that ran out, and
+ends agreements. chassis.sweeper deletes answered requests.
+
+It also refreshes the words by which services are found, after a new taxonomy; the hours in which
+they are open, as days pass; and this process's index of services, before anybody waits for it.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from chassis import guesses
+from chassis.clock import Clock
+from chassis.db import Database, Transaction
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
+from services.partners.directory.store import imports, open_hours, promises, services
+from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.members.store import invitations, provenance, workers
+from services.partners.members.usecases.membership import end_holds, watch_membership
+from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
+
+_EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps that little
+
+
+def sweep(tx: Transaction, now: datetime) -> int:
+    """Deletes or refreshes what is due; returns how many rows."""
+    gone = (
+        workers.forget_sessions(tx, now)
+        + second_factors.forget(tx, now)
+        + guesses.forget(tx, now)
+        + invitations.forget(tx, now)
+    )
+    gone += (
+        promises.forget(tx, now)
+        + sign_in_providers.forget(tx, now)
+        + password_resets.forget(tx, now)
+    )
+    gone += imports.forget(tx, now) + provenance.forget(tx, now)
+    return (
+        services.refresh_outdated(tx)
+        + open_hours.refresh_ending(tx, now)
+        + watch_membership(tx, now, services.refresh_all_of)
+        + gone
+    )
+
+
+def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
+    """Returns `sweep` together with the end of holds, which notifies managers by letters that
+    `mail` seals.
+    """
+    return lambda tx, now: end_holds(tx, mail, now, services.refresh_all_of) + sweep(tx, now)
+
+
+def keeping_up(database: Database, clock: Clock, index: DirectoryIndex) -> Loop:
+    """Returns the loop that reads the directory when the process starts, and its changes later."""
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            index.keep_up(partial(database.transaction, SYSTEM, timeout=30), clock.now())
+            loop.wait(_EVERY)
+
+    return Loop("directory-index", work)

@@ -1,0 +1,317 @@
+"""Imports as jobs: accepted by a call, done by a loop, one at a time in the network, also after the
+process that began one was killed.
+
+An import is written in one transaction together with its end. So it is begun anew after a crash,
+and never done twice or by half.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from chassis import audit, log
+from chassis.clock import Clock
+from chassis.db import Database, Transaction
+from chassis.errors import (
+    Exhausted,
+    Invalid,
+    Late,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    Stale,
+    Unavailable,
+)
+from chassis.ids import is_id, new_id
+from chassis.rpc import Call
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM, Caller
+from keys.sealing import Keyring
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners.directory.domain.import_job import (
+    MOST_ATTEMPTS,
+    MOST_WAITING,
+    ImportJob,
+    ImportState,
+)
+from services.partners.directory.domain.imports import Parsed, Report
+from services.partners.directory.store import imports
+from services.partners.directory.store.areas import areas
+from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.usecases.imports import import_directory, target_of
+from services.partners.directory.wire.imports import check_size, encoding_of, message, report
+from services.partners.directory.wire.imports.apart import Ended, TooMuchWork, read_apart
+from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.members.usecases.standing import check_standing, may_act_for
+
+_EVERY = 1.0  # seconds between two looks for work
+_BEAT = 1.0  # seconds between two signs of life
+_LONGEST = 600.0  # seconds for writing a file
+_LISTED = 50
+_RETRY = 30  # seconds after which an organisation with too many imports may ask again
+
+
+class Imports:
+    """The imports of the caller's organisation."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def CreateImport(self, request: pb.CreateImportRequest, call: Call) -> pb.Import:
+        """Accepts a file, or the file of an earlier import with its answers."""
+        tx, caller, content = call.tx, call.caller, request.content
+        answers = {(answer.file, answer.row): answer.subject_id for answer in request.answers}
+        encoding = encoding_of(request.encoding)
+        job = ImportJob(
+            new_id(),
+            caller.organization_id,
+            request.organization_id,
+            request.dry_run,
+            call.clock.now(),
+            encoding,
+            answers,
+        )
+        if request.source_import_id and not content:
+            source = _own(call, self._keyring, request.source_import_id)
+            content = imports.file_of(tx, self._keyring, source.id) or b""
+            if not content:
+                raise NotFound
+            job.organization_id = request.organization_id or source.organization_id
+            job.encoding = encoding or source.encoding
+            job.answers = {**source.answers, **answers}
+        check_size(content)
+        if not all(is_id(id) for id in job.answers.values() if id):
+            raise Invalid(("answers", "malformed"))
+        target_of(tx, caller, job.organization_id)
+        imports.lock_queue(tx)
+        if imports.count_waiting(tx, caller.organization_id) >= MOST_WAITING:
+            raise Exhausted("too_many_requests", _RETRY)
+        imports.add(tx, self._keyring, job, caller, content)
+        return message(job)
+
+    def GetImport(self, request: pb.GetImportRequest, call: Call) -> pb.Import:
+        """Returns an import. Raises NotFound."""
+        return message(_own(call, self._keyring, request.id))
+
+    def ListImports(self, request: pb.ListImportsRequest, call: Call) -> pb.ListImportsResponse:
+        """Lists the last imports, newest first, without reports."""
+        jobs = imports.newest(call.tx, call.caller.organization_id, _LISTED)
+        return pb.ListImportsResponse(imports=[message(job, with_report=False) for job in jobs])
+
+    def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
+        """Asks for the end of an import. Raises NotFound."""
+        job = _own(call, self._keyring, request.id, hold=True)
+        job.cancel(call.clock.now())
+        imports.save(call.tx, job)
+        return message(job)
+
+
+def _own(call: Call, keyring: Keyring, id: str, *, hold: bool = False) -> ImportJob:
+    job = imports.fetch(call.tx, keyring, id, hold=hold) if is_id(id) else None
+    if job is None or not may_act_for(call.caller, job.importer_id):
+        raise NotFound
+    return job
+
+
+def running_imports(database: Database, keyring: Keyring, clock: Clock) -> Loop:
+    """Works on imports, one after the other."""
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            if not run_import(database, keyring, clock, loop.turn):
+                loop.wait(_EVERY)
+
+    return Loop("imports", work, workers=2)
+
+
+def run_import(
+    database: Database, keyring: Keyring, clock: Clock, going_on: Callable[[], bool] = lambda: True
+) -> bool:
+    """Works on the oldest import that has not ended.
+
+    Returns False if none was brought to an end: there is none, or it has to be begun anew.
+
+    `going_on` is asked every second; once it says no the import is given back.
+    """
+    claim = new_id()
+    with database.transaction(SYSTEM) as tx:
+        imports.lock_queue(tx)
+        claimed = imports.claim(tx, claim, clock.now())
+    if claimed is None:
+        return False
+    job, caller = claimed
+    with _Watch(database, clock, claim, job, going_on) as watch:
+        try:
+            if job.attempts > MOST_ATTEMPTS:
+                raise _Failed("interrupted")
+            _do(database, keyring, clock, job, caller, claim, watch)
+            return True
+        except _Stopped:
+            pass
+        except (Unavailable, Exhausted):  # a part is away or full, which says nothing of the import
+            watch.why = watch.why or "waiting"
+        except (_Failed, Refusal, TooMuchWork, Ended) as error:
+            watch.failure = _failure(error)
+        except Exception as error:
+            log.get().error("import_failed", import_id=job.id, fault=log.fault(error))
+            watch.failure = "fault"
+    with database.transaction(SYSTEM) as tx:
+        if watch.why == "cancelled":
+            job.end(ImportState.CANCELLED, clock.now())
+        elif watch.failure:
+            job.end(ImportState.FAILED, clock.now(), watch.failure)
+        if job.has_ended:
+            imports.finish(tx, keyring, claim, job)
+        else:
+            imports.release(tx, claim, job, counts=watch.why not in ("stopping", "waiting"))
+    return job.has_ended
+
+
+class _Stopped(Exception):
+    """The import is to go no further: it was cancelled, another process has it, or this one
+    ends.
+    """
+
+
+class _Failed(Exception):
+    """The import can't be done. Its argument is the failure code."""
+
+
+def _failure(error: Exception) -> str:
+    """Returns the code of a failure that the same import would meet again; "" for one that it may
+    not.
+    """
+    match error:
+        case _Failed():
+            return str(error)
+        case Invalid():
+            return error.violations[0][1]
+        case TooMuchWork():
+            return "too_much_work"
+        case NotAllowed():
+            return "not_allowed"
+        case NotFound():
+            return "not_found"
+        case Late() | Stale() | Ended():
+            return ""
+    return "fault"
+
+
+def _do(
+    database: Database,
+    keyring: Keyring,
+    clock: Clock,
+    job: ImportJob,
+    caller: Caller,
+    claim: str,
+    watch: "_Watch",
+) -> None:
+    with database.transaction(SYSTEM) as tx:
+        owner = target_of(tx, caller, job.organization_id)
+        file = imports.file_of(tx, keyring, job.id) or b""
+    country = owner.entry.country if owner else ""
+    watch.check()
+    parsed = read_apart(file, Reading(taxonomy(), areas(), country), job.encoding, watch.check)
+    job.state, job.rows_total = ImportState.WRITING, len(parsed.services)
+    with database.transaction(caller, timeout=_LONGEST) as tx:
+        now = clock.now()
+        check_standing(tx, caller, now)
+        made = _written(tx, keyring, caller, now, parsed, job, watch)
+        done = replace(job, report=report(made).SerializeToString())
+        done.end(ImportState.DONE, now)
+        if not imports.finish(tx, keyring, claim, done):
+            raise _Stopped  # cancelled, or taken over: nothing of this transaction stays
+        # last: whoever writes to the trail holds up the others until the end of the transaction
+        if made.written:
+            audit.record(
+                tx,
+                caller,
+                now,
+                [audit.Entry("directory_import", job.organization_id or caller.organization_id)],
+            )
+
+
+def _written(
+    tx: Transaction,
+    keyring: Keyring,
+    caller: Caller,
+    now: datetime,
+    parsed: Parsed,
+    job: ImportJob,
+    watch: "_Watch",
+) -> Report:
+    def row_done() -> None:
+        job.rows_done += 1
+        watch.check()
+
+    return import_directory(
+        tx,
+        keyring,
+        caller,
+        now,
+        parsed,
+        job.organization_id,
+        dry_run=job.dry_run,
+        answers=job.answers,
+        row_done=row_done,
+    )
+
+
+class _Watch:
+    """Says every second, from a thread of its own, that this process works on an import and how far
+    it is; hears whether it is to go on.
+
+    `why`: "" while it is; else cancelled, lost (another process has the import), stopping, or
+    waiting (for a part that is away). A sign of life that can't be written changes nothing.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        claim: str,
+        job: ImportJob,
+        going_on: Callable[[], bool],
+    ) -> None:
+        self.why = ""
+        self.failure = ""
+        self._database = database
+        self._clock = clock
+        self._claim = claim
+        self._job = job
+        self._going_on = going_on
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="imports-watch", daemon=True)
+
+    def __enter__(self) -> "_Watch":
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises _Stopped if the import is to go no further."""
+        if self.why:
+            raise _Stopped
+
+    def _run(self) -> None:
+        while not self._over.wait(_BEAT):
+            self._beat()
+
+    def _beat(self) -> None:
+        if not self._going_on():
+            self.why = self.why or "stopping"
+        try:
+            with self._database.transaction(SYSTEM, timeout=5) as tx:
+                cancelled = imports.renew(tx, self._claim, self._job, self._clock.now())
+        except Exception as error:
+            log.get().info("import_beat_failed", import_id=self._job.id, error=type(error).__name__)
+            return
+        if cancelled is None:
+            self.why = self.why or "lost"
+        elif cancelled:
+            self.why = "cancelled"

@@ -1,0 +1,476 @@
+"""Takes over a directory that was kept elsewhere: all of a file or nothing, and the same file once
+more changes nothing.
+
+Each row goes through what a call would: the domain's own register and change. Organisations are not
+made: a member comes about by two people. A row with an id is the service that had this id in an
+earlier file of the same importer, or a new one. A row without an id is never written over a service
+that it differs from: somebody says first whether it is the same.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from chassis.db import Transaction
+from chassis.errors import Invalid, NotFound
+from chassis.ids import is_id, new_id
+from chassis.tokens import Caller
+from keys.sealing import Keyring
+from services.partners.directory.domain.imports import (
+    AtPlace,
+    Line,
+    Outcome,
+    Parsed,
+    PlaceDraft,
+    Report,
+    ServiceDraft,
+)
+from services.partners.directory.domain.location import (
+    MOST_PLACES,
+    SEALED,
+    Location,
+    ServiceAtLocation,
+)
+from services.partners.directory.domain.service import NOT_STATED, Service
+from services.partners.directory.store import imported_ids, locations, open_hours, services
+from services.partners.directory.store.areas import areas
+from services.partners.directory.store.imported_ids import Key, key_of
+from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.usecases.locations import change_location
+from services.partners.members.domain.organization import Organization
+from services.partners.members.store import organizations
+from services.partners.members.usecases.standing import may_act_for, worker_of
+from services.partners.network.domain.field_change import FieldChange, changes_of
+from services.partners.network.store import field_changes
+from services.partners.network.store.sort_keys import fold
+
+T = TypeVar("T", Service, Location)
+
+Answers = Mapping[tuple[str, int], str]
+"""By file and row: the id of the service that a row means, "" for a new one."""
+
+_LONGEST_ID = 200  # characters of an id in a file
+
+
+@dataclass
+class _Work:
+    """The services and places that the rows of a file mean, and what will be written of them."""
+
+    now: datetime
+    worker_id: str
+    members: dict[str, Organization]
+    answers: Answers
+    known: dict[Key, str]
+    named: dict[Key, list[str]]
+    services: dict[str, Service]
+    places: dict[str, Location]
+    at: dict[tuple[str, str], ServiceAtLocation]
+    places_of: dict[str, list[str]] = field(default_factory=dict)
+    ids: dict[Key, str] = field(default_factory=dict)
+    # services and places that a row of this file means already
+    taken: set[str] = field(default_factory=set)
+    lines: dict[Key, Line] = field(default_factory=dict)
+    new_services: list[Service] = field(default_factory=list)
+    changed_services: list[Service] = field(default_factory=list)
+    changes: list[tuple[str, str, list[FieldChange]]] = field(default_factory=list)
+    new_places: list[Location] = field(default_factory=list)
+    changed_places: dict[str, PlaceDraft] = field(default_factory=dict)
+    placed: dict[int, Location] = field(default_factory=dict)
+    new_at: dict[tuple[str, str], ServiceAtLocation] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for service_id, place_id in self.at:
+            self.places_of.setdefault(service_id, []).append(place_id)
+
+
+def import_directory(
+    tx: Transaction,
+    keyring: Keyring,
+    caller: Caller,
+    now: datetime,
+    parsed: Parsed,
+    organization_id: str,
+    *,
+    dry_run: bool,
+    answers: Answers | None = None,
+    row_done: Callable[[], None] = lambda: None,
+) -> Report:
+    """Makes or changes the services and places that a file names.
+
+    Writes nothing in a dry run, where one row is refused or asked about, and where the encoding of
+    the file is only guessed.
+    """
+    owner = target_of(tx, caller, organization_id, hold="UPDATE")
+    drafts = _assigned(tx, parsed.services, owner)
+    work = _work(tx, caller, now, drafts, answers or {})
+    # an id claims its service before a name can
+    for member, draft in sorted(drafts, key=lambda assigned: not assigned[1].source_id):
+        _settle(work, member, draft)
+        row_done()
+    unsettled = any(line.outcome in (Outcome.REFUSED, Outcome.ASKED) for line in parsed.lines)
+    written = not (dry_run or unsettled or (parsed.text and parsed.text.guessed))
+    if written:
+        _write(tx, keyring, caller, work)
+    else:
+        for line in parsed.lines:
+            line.subject_id = (
+                ""
+                if line.outcome in (Outcome.CREATED, Outcome.REFUSED, Outcome.ASKED)
+                else line.subject_id
+            )
+    return Report(parsed.lines, written, parsed.ignored_columns, parsed.text)
+
+
+def target_of(
+    tx: Transaction, caller: Caller, organization_id: str, *, hold: str = ""
+) -> Organization | None:
+    """Returns the organisation whose services a file holds; None: whichever each row names.
+
+    Raises NotFound for one that is not the caller's.
+    """
+    target = organization_id or ("" if caller.has("COORDINATOR") else caller.organization_id)
+    owner = (
+        organizations.fetch(tx, target, hold=hold)
+        if is_id(target) and may_act_for(caller, target)
+        else None
+    )
+    if target and owner is None:
+        raise NotFound
+    return owner
+
+
+def _assigned(
+    tx: Transaction, drafts: Sequence[ServiceDraft], owner: Organization | None
+) -> list[tuple[Organization, ServiceDraft]]:
+    """Each with its member.
+
+    A file of one organisation may call it as it likes; of several, each is one that is known here.
+    """
+    wanted = {
+        (draft.organization_id, draft.organization_name)
+        for draft in drafts
+        if draft.organization_id or draft.organization_name
+    }
+    if owner is not None:
+        alone = len(wanted) <= 1
+        members = {owner.id: owner}
+    else:
+        alone = False
+        members = {
+            each.id: each
+            for each in organizations.by_id_or_name(
+                tx, [id for id, _ in wanted if is_id(id)], [n for _, n in wanted if n]
+            )
+        }
+    by_name: dict[str, list[Organization]] = {}
+    for member in members.values():
+        by_name.setdefault(fold(member.entry.name), []).append(member)
+    assigned = []
+    for draft in drafts:
+        same = by_name.get(fold(draft.organization_name), []) if draft.organization_name else []
+        member_or_none = members.get(draft.organization_id) or (same[0] if len(same) == 1 else None)
+        if (
+            member_or_none is None
+            and owner is not None
+            and (alone or not (draft.organization_id or draft.organization_name))
+        ):
+            member_or_none = owner
+        if member_or_none is None:
+            draft.line.refuse("organization", "unknown_organization")
+        else:
+            assigned.append((member_or_none, draft))
+    return assigned
+
+
+def _work(
+    tx: Transaction,
+    caller: Caller,
+    now: datetime,
+    drafts: list[tuple[Organization, ServiceDraft]],
+    answers: Answers,
+) -> _Work:
+    """Fetches the services and places that the rows may mean, held."""
+    members = {member.id: member for member, _ in drafts}
+    sources = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
+    nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
+    known, named = (
+        imported_ids.fetch(tx, caller.organization_id, list(members), list(sources)),
+        imported_ids.named(tx, members),
+    )
+    ids = {*known.values(), *(id for id in sources if is_id(id))}
+    ids |= {id for (_, _, source), like in named.items() if source in nameless for id in like}
+    existing = {each.id: each for each in services.fetch_many(tx, sorted(ids), hold=True)}
+    at = locations.of_services(tx, list(existing))
+    ids |= {place_id for _, place_id in at}
+    return _Work(
+        now=now,
+        worker_id=worker_of(caller),
+        members=members,
+        answers=answers,
+        known=known,
+        named=named,
+        services=existing,
+        places={each.id: each for each in locations.fetch_many(tx, sorted(ids))},
+        at=at,
+    )
+
+
+def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
+    """Decides what becomes of a row."""
+    key = (member.id, "service", _key(draft))
+    if wrong := _wrong_id(draft.source_id):
+        draft.line.refuse("id", wrong)
+    elif key in work.lines:
+        draft.line.refuse("id" if draft.source_id else "name", "duplicate")
+    else:
+        work.lines[key] = draft.line
+        try:
+            _take(work, member, draft, key)
+        except Invalid as error:
+            for path, reason in error.violations:
+                draft.line.refuse(path.partition(".")[2] or path, reason)
+
+
+def _take(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> None:
+    if draft.source_id:
+        service = next(
+            _free(work, (work.known.get(key, ""), draft.source_id), work.services, member), None
+        )
+    else:
+        twins = list(
+            _free(work, (work.known.get(key, ""), *work.named.get(key, ())), work.services, member)
+        )
+        service = next((twin for twin in twins if not _differs(work, member, draft, twin)), None)
+        if service is None and twins:
+            answer = work.answers.get((draft.line.file, draft.line.row))
+            if answer is None:
+                draft.line.ask([twin.id for twin in twins])
+                return
+            service = next((twin for twin in twins if twin.id == answer), None)
+            if answer and service is None:
+                draft.line.refuse("id", "unknown_code")
+                return
+    service = (
+        _created(work, member, draft) if service is None else _changed(work, member, draft, service)
+    )
+    draft.line.subject_id = service.id
+    work.ids[key] = service.id
+    work.taken.add(service.id)
+    for at in draft.at:
+        _offer(work, member, draft, service, at)
+
+
+def _free(
+    work: _Work, ids: Iterable[str], among: Mapping[str, T], member: Organization
+) -> Iterator[T]:
+    """Yields those that are the member's and that no earlier row means."""
+    for id in dict.fromkeys(ids):
+        candidate = among.get(id)
+        if (
+            candidate is not None
+            and candidate.organization_id == member.id
+            and id not in work.taken
+        ):
+            yield candidate
+
+
+def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Service) -> bool:
+    """Whether a row says of a service or its places what is not there yet."""
+    if _trial(draft, service, work.now).facts:
+        return True
+    for at in draft.at:
+        place = _known_place(work, member, draft, service, at.place)
+        if (
+            place is None
+            or _place_trial(at.place, place, work.now).facts
+            or _said(work, service, place, at)[1]
+        ):
+            return True
+    return False
+
+
+def _trial(draft: ServiceDraft, service: Service, now: datetime) -> Service:
+    """Returns a copy of the service, changed as the row says; without facts if that changes
+    nothing.
+    """
+    trial = replace(service, facts=[])
+    if changes := draft.changes(service.entry):
+        trial.change(changes, taxonomy(), areas(), now)
+    return trial
+
+
+def _place_trial(draft: PlaceDraft, place: Location, now: datetime) -> Location:
+    trial = replace(place, facts=[])
+    if changes := place_changes(draft, place):
+        trial.change(changes, areas(), now)
+    return trial
+
+
+def _created(work: _Work, member: Organization, draft: ServiceDraft) -> Service:
+    if not draft.has_area:
+        raise Invalid(("service.department", "required"))
+    entry = replace(draft.entry, country=draft.entry.country or member.entry.country)
+    service = Service.register(
+        new_id(), member.id, entry, NOT_STATED, taxonomy(), areas(), work.now
+    )
+    work.new_services.append(service)
+    draft.line.done(Outcome.CREATED)
+    service.organization_name, service.organization_type = member.entry.name, member.entry.type
+    return service
+
+
+def _changed(work: _Work, member: Organization, draft: ServiceDraft, service: Service) -> Service:
+    after = _trial(draft, service, work.now)
+    if after.facts:
+        work.changed_services.append(after)
+        work.changes.append(
+            (
+                service.id,
+                member.id,
+                changes_of(service.entry, after.entry, work.worker_id, work.now),
+            )
+        )
+    draft.line.done(Outcome.CHANGED if after.facts else Outcome.UNCHANGED)
+    return after
+
+
+def _offer(
+    work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: AtPlace
+) -> None:
+    place = work.placed.get(id(at.place)) or _place(work, member, draft, service, at.place)
+    work.placed[id(at.place)] = place
+    said, is_new = _said(work, service, place, at)
+    both = (service.id, place.id)
+    if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MOST_PLACES:
+        raise Invalid(("service.service_at_locations", "too_long"))
+    said.check()
+    if service.entry.confidential and not place.entry.confidential:
+        # as in a call: an open place would lead to it
+        raise Invalid(("service.address", "out_of_range"))
+    if both not in work.at:
+        work.places_of[service.id].append(place.id)
+    if is_new:
+        work.new_at[both] = said
+        draft.line.done(Outcome.CHANGED)
+
+
+def _said(
+    work: _Work, service: Service, place: Location, at: AtPlace
+) -> tuple[ServiceAtLocation, bool]:
+    """Returns how the service is offered at the place by the row, and whether that is news."""
+    before = work.at.get((service.id, place.id))
+    said = before or ServiceAtLocation(new_id(), service.id, place.id)
+    said = replace(
+        said,
+        phones=said.phones if at.phones is None else at.phones,
+        schedules=said.schedules if at.schedules is None else at.schedules,
+        languages=said.languages if at.languages is None else at.languages,
+    )
+    said = said.discreet() if place.entry.confidential else said
+    return said, said != before
+
+
+def _place(
+    work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
+) -> Location:
+    if wrong := _wrong_id(at.source_id):
+        raise Invalid(("service.location_id", wrong))
+    place = _known_place(work, member, draft, service, at)
+    if place is None:
+        place = Location.register(
+            new_id(), member.id, at.entry.in_country(member.entry.country), areas(), work.now
+        )
+        work.new_places.append(place)
+        at.line.done(Outcome.CREATED if at.line.file else Outcome.CHANGED)
+    else:
+        changes = bool(_place_trial(at, place, work.now).facts)
+        if changes:
+            work.changed_places[place.id] = at
+        at.line.done(Outcome.CHANGED if changes else Outcome.UNCHANGED)
+    work.ids[(member.id, "location", _place_keys(draft, at)[0])] = place.id
+    work.taken.add(place.id)
+    work.places[place.id] = place
+    if at.line.file:
+        at.line.subject_id = place.id
+    return place
+
+
+def _known_place(
+    work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
+) -> Location | None:
+    """Returns the place that had the same id; without an id the place of this service that the row
+    named before, or that has this name.
+    """
+    key, *former = ((member.id, "location", key) for key in _place_keys(draft, at))
+    if at.source_id:
+        return next(_free(work, (work.known.get(key, ""), at.source_id), work.places, member), None)
+    own = work.places_of.get(service.id, [])
+    name = key_of(at.entry.name, at.entry.department)
+    ids = [work.known.get(key, ""), *(work.known.get(each, "") for each in former)]
+    ids += [
+        id
+        for id in own
+        if (entry := work.places[id].entry) and key_of(entry.name, entry.department) == name
+    ]
+    return next(_free(work, (id for id in ids if id in own), work.places, member), None)
+
+
+def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
+    """What a file says otherwise of a place.
+
+    Where a confidential one is no file changes: its own people do, one by one.
+    """
+    hidden = (*SEALED, "area_code", "latitude", "longitude") if place.entry.confidential else ()
+    return {
+        name: getattr(draft.entry, name)
+        for name in draft.said
+        if name not in hidden and getattr(draft.entry, name) != getattr(place.entry, name)
+    }
+
+
+def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> None:
+    services.keep_many(tx, work.new_services, work.changed_services, work.now)
+    field_changes.keep_many(tx, work.changes)
+    locations.keep_many(tx, keyring, work.new_places)
+    for id, draft in work.changed_places.items():
+        place = work.places[id]
+        change_location(tx, keyring, caller, work.now, place, place_changes(draft, place))
+    locations.keep_services(tx, list(work.new_at.values()))
+    imported_ids.keep(
+        tx,
+        caller.organization_id,
+        {key: id for key, id in work.ids.items() if work.known.get(key) != id},
+    )
+    touched = {service_id for service_id, _ in work.new_at}
+    services.touch_public(
+        tx, sorted(touched - {service.id for service in work.new_services}), work.now
+    )
+    hours = touched | {service.id for service in work.changed_services}
+    open_hours.refresh_many(tx, sorted(hours), work.now)
+
+
+def _wrong_id(source_id: str) -> str:
+    """Returns the reason why an id of a file can't be kept, "" if it can."""
+    return (
+        "too_long"
+        if len(source_id) > _LONGEST_ID
+        else ""
+        if source_id.isprintable()
+        else "malformed"
+    )
+
+
+def _key(draft: ServiceDraft) -> str:
+    return draft.source_id or key_of(draft.entry.name, draft.entry.department)
+
+
+def _place_keys(draft: ServiceDraft, *places: PlaceDraft) -> list[str]:
+    """The keys of places, of all that the row names if none is given: its id; without one its name
+    at this service, and the key of earlier versions.
+    """
+    keys = list[str]()
+    for place in places or (at.place for at in draft.at):
+        name = key_of(place.entry.name, place.entry.department)
+        keys += [place.source_id] if place.source_id else [f"of:{_key(draft)}/{name}", name]
+    return keys

@@ -1,0 +1,392 @@
+"""Locations: places of members, services at them, and the addresses of confidential ones."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
+from chassis.ids import is_id, new_id
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import PageTokens, check_etag, masked, page_size
+from keys.sealing import Keyring
+from protos.partners.v1 import locations_pb2 as pb
+from services.partners.directory.domain.location import (
+    MOST_PLACES,
+    SEALED,
+    Location,
+    LocationEntry,
+    ServiceAtLocation,
+)
+from services.partners.directory.domain.matching import ASSURED
+from services.partners.directory.store import (
+    address_grants,
+    locations,
+    open_hours,
+    promises,
+    services,
+)
+from services.partners.directory.store.areas import areas
+from services.partners.directory.usecases.services import held_service, visible_service
+from services.partners.directory.wire import locations as messages
+from services.partners.members.store import organizations
+from services.partners.members.usecases.organizations import owner_of
+from services.partners.members.usecases.standing import (
+    may_act_for,
+    sees_everything,
+    sees_shelters,
+    viewer,
+    worker_of,
+)
+from services.partners.network.domain.field_change import changes_of
+from services.partners.network.store import field_changes
+from services.partners.network.wire.messages import etag_of
+
+_LEADS_THERE = (*SEALED, "area_code", "latitude", "longitude", "name")
+
+
+class Locations:
+    """Places, services at them, how reliable entries are and how they changed."""
+
+    def __init__(self, keyring: Keyring, pages: PageTokens) -> None:
+        self._keyring = keyring
+        self._pages = pages
+
+    def ListAreas(self, request: pb.ListAreasRequest, call: Call) -> pb.ListAreasResponse:
+        """Lists the areas that an entry can name."""
+        return pb.ListAreasResponse(areas=map(messages.area, areas().areas.values()))
+
+    def CreateLocation(self, request: pb.CreateLocationRequest, call: Call) -> pb.Location:
+        """Adds a place to an organisation, the caller's own if none is named; in its country if
+        none is stated.
+        """
+        entry = messages.location_entry(request.location)
+        organization = owner_of(call.tx, call.caller, request.location.organization_id)
+        entry = entry.in_country(organization.entry.country)
+        location = Location.register(new_id(), organization.id, entry, areas(), call.clock.now())
+        locations.keep(call.tx, self._keyring, location)
+        call.trail.append(Entry("location_create", location.id))
+        return _message(_stored(call.tx, location.id), call.caller)
+
+    def GetLocation(self, request: pb.GetLocationRequest, call: Call) -> pb.Location:
+        """Returns a place."""
+        location = locations.fetch(call.tx, request.id) if is_id(request.id) else None
+        if location is None or not _is_visible(call, location):
+            raise NotFound
+        return _message(location, call.caller)
+
+    def ListLocations(
+        self, request: pb.ListLocationsRequest, call: Call
+    ) -> pb.ListLocationsResponse:
+        """Returns a page of an organisation's places.
+
+        Members on probation see none of a shelter, and no confidential ones but their own.
+        """
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        owner = request.organization_id or call.caller.organization_id
+        sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
+        if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
+            return pb.ListLocationsResponse()
+        page, more = locations.listed(call.tx, owner, size, after, confidential=sees_all)
+        return pb.ListLocationsResponse(
+            locations=[_message(each, call.caller) for each in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def UpdateLocation(self, request: pb.UpdateLocationRequest, call: Call) -> pb.Location:
+        """Changes a place. The address of a confidential one is changed by its own people alone."""
+        entry = messages.location_entry(request.location)
+        changes = {
+            path: getattr(entry, path, None)
+            for path in sorted(masked(request.update_mask, LocationEntry.__dataclass_fields__))
+        }
+        location = _held(call, request.location.id)
+        check_etag(request.location.etag, etag_of(location), "location.etag")
+        own = call.caller.organization_id == location.organization_id
+        if location.entry.confidential and not own and not set(SEALED).isdisjoint(changes):
+            raise Invalid(
+                *((f"location.{name}", "out_of_range") for name in SEALED if name in changes)
+            )
+        change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
+        call.trail.append(Entry("location_change", location.id, detail_codes=tuple(changes)))
+        return _message(_stored(call.tx, location.id), call.caller)
+
+    def DeleteLocation(
+        self, request: pb.DeleteLocationRequest, call: Call
+    ) -> pb.DeleteLocationResponse:
+        """Removes a place at which nothing is offered."""
+        location = _held(call, request.id)
+        check_etag(request.etag, etag_of(location))
+        if locations.is_used(call.tx, location.id):
+            raise Conflict("location_in_use")
+        locations.delete(call.tx, location.id)
+        call.trail.append(Entry("location_delete", location.id))
+        return pb.DeleteLocationResponse()
+
+    def SetServiceAtLocation(
+        self, request: pb.SetServiceAtLocationRequest, call: Call
+    ) -> pb.ServiceAtLocation:
+        """States that a service is offered at a place of the same organisation."""
+        offer = messages.service_at_location(request.service_at_location, new_id())
+        service, location = (
+            held_service(call.tx, call.caller, offer.service_id),
+            _held(call, offer.location_id),
+        )
+        if service.organization_id != location.organization_id:
+            raise NotFound
+        before = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
+        if before is None and len(locations.services_at(call.tx, service.id)) >= MOST_PLACES:
+            raise Invalid(("service_at_location.location_id", "too_long"))
+        offer.check()
+        if service.entry.confidential and not location.entry.confidential:
+            # its address would lead to what is to be hidden
+            raise Invalid(("service_at_location.location_id", "out_of_range"))
+        if location.entry.confidential:
+            offer = offer.discreet()
+        locations.keep_service(call.tx, offer)
+        open_hours.refresh(call.tx, service.id, call.clock.now())
+        if not location.entry.confidential and (
+            before is None or _in_public(before) != _in_public(offer)
+        ):
+            services.touch_public(call.tx, [service.id], call.clock.now())
+        stored = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
+        assert stored is not None, "it was kept"
+        call.trail.append(Entry("service_at_location_set", stored.id))
+        return _offer_message(stored, location, call.caller)
+
+    def ListServiceAtLocations(
+        self, request: pb.ListServiceAtLocationsRequest, call: Call
+    ) -> pb.ListServiceAtLocationsResponse:
+        """Lists the places at which a service is offered.
+
+        Raises NotFound for a service that does not exist for the caller.
+        """
+        service = visible_service(call.tx, call.caller, request.service_id)
+        # One that became confidential is offered at open places no more, as others see it.
+        hides = (
+            service.entry.confidential and service.organization_id != call.caller.organization_id
+        )
+        return pb.ListServiceAtLocationsResponse(
+            service_at_locations=[
+                _offer_message(offer, location, call.caller)
+                for offer, location in locations.services_at(call.tx, service.id)
+                if _is_visible(call, location) and (location.entry.confidential or not hides)
+            ]
+        )
+
+    def DeleteServiceAtLocation(
+        self, request: pb.DeleteServiceAtLocationRequest, call: Call
+    ) -> pb.DeleteServiceAtLocationResponse:
+        """States that a service is no longer offered at a place."""
+        offer = locations.fetch_service(call.tx, id=request.id) if is_id(request.id) else None
+        if offer is None:
+            raise NotFound
+        service, location = (
+            held_service(call.tx, call.caller, offer.service_id),
+            locations.fetch(call.tx, offer.location_id),
+        )
+        locations.delete_service(call.tx, offer.id)
+        open_hours.refresh(call.tx, service.id, call.clock.now())
+        if location is not None and not location.entry.confidential:
+            services.touch_public(call.tx, [service.id], call.clock.now())
+        call.trail.append(Entry("service_at_location_delete", offer.id))
+        return pb.DeleteServiceAtLocationResponse()
+
+    def OpenAddress(self, request: pb.OpenAddressRequest, call: Call) -> pb.OpenAddressResponse:
+        """Returns the address of each confidential place of the service that accepted the referral:
+        to one worker, once.
+        """
+        id = request.referral_id
+        grant = (
+            address_grants.fetch(call.tx, id, call.caller.organization_id) if is_id(id) else None
+        )
+        if grant is None:
+            raise NotFound
+        if not sees_shelters(call.tx, call.caller):
+            raise NotAllowed("member_on_probation")
+        hidden = [
+            location
+            for _, location in locations.services_at(call.tx, grant.service_id)
+            if location.entry.confidential
+        ]
+        if not hidden:
+            raise NotFound  # nothing to open; the one opening is not spent
+        grant.open(call.caller.id, call.clock.now())
+        address_grants.keep(call.tx, grant)
+        addresses = [self._address(call, location) for location in hidden]
+        call.trail.extend(
+            Entry("address_open", location.id, purpose_code=id) for location in hidden
+        )
+        return pb.OpenAddressResponse(addresses=addresses)
+
+    def OpenOwnAddress(self, request: pb.OpenOwnAddressRequest, call: Call) -> pb.OpenedAddress:
+        """Returns the address of a confidential place of the caller's own organisation."""
+        location = (
+            locations.fetch(call.tx, request.location_id) if is_id(request.location_id) else None
+        )
+        if (
+            location is None
+            or location.organization_id != call.caller.organization_id
+            or not location.entry.confidential
+        ):
+            raise NotFound
+        address = self._address(call, location)
+        call.trail.append(Entry("address_open", location.id))
+        return address
+
+    def ListTruthScores(
+        self, request: pb.ListTruthScoresRequest, call: Call
+    ) -> pb.ListTruthScoresResponse:
+        """Returns a page of scores: how reliable the stated room of the caller's services is; of
+        any member's for the coordination and auditors.
+        """
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        now, own, sees_all = (
+            call.clock.now(),
+            call.caller.organization_id,
+            sees_everything(call.caller),
+        )
+        if not sees_all and request.organization_id not in ("", own):
+            return pb.ListTruthScoresResponse()
+        owner = request.organization_id or None if sees_all else own
+        page, more = promises.listed(
+            call.tx,
+            owner,
+            size,
+            after,
+            unconfirmed_since=now - ASSURED if request.doubtful else None,
+        )
+        return pb.ListTruthScoresResponse(
+            scores=[messages.truth(service, viewer(call.caller), now) for service in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def ListFieldChanges(
+        self, request: pb.ListFieldChangesRequest, call: Call
+    ) -> pb.ListFieldChangesResponse:
+        """Returns a page of the changes of an own entry; of any entry for the coordination and
+        auditors.
+
+        Only a shelter's own people see how its room changed.
+        """
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, int),
+        )
+        owner, id = (
+            None if sees_everything(call.caller) else call.caller.organization_id,
+            request.subject_id,
+        )
+        service = services.fetch(call.tx, id) if owner is None and is_id(id) else None
+        hides_room = service is not None and not service.is_live_for(viewer(call.caller))
+        changes, more = field_changes.listed(
+            call.tx, id, owner, size, after, without="capacity." if hides_room else ""
+        )
+        return pb.ListFieldChangesResponse(
+            changes=map(messages.field_change, changes),
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def _address(self, call: Call, location: Location) -> pb.OpenedAddress:
+        secret = locations.address(call.tx, self._keyring, location.id)
+        return pb.OpenedAddress(location_id=location.id, name=location.entry.name, **secret)
+
+
+def change_location(
+    tx: Transaction,
+    keyring: Keyring,
+    caller: Caller,
+    now: datetime,
+    location: Location,
+    changes: Mapping[str, Any],
+) -> None:
+    """Changes a place that is locked, with its history."""
+    id, before = location.id, location.entry
+    location.change(changes, areas(), now)
+    after = location.entry
+    locations.keep(tx, keyring, location)
+    hidden = _LEADS_THERE if after.confidential else ()
+    field_changes.keep(
+        tx, id, location.organization_id, changes_of(before, after, worker_of(caller), now, hidden)
+    )
+    if after.confidential and not before.confidential:
+        field_changes.forget_values(tx, id, _LEADS_THERE)
+        locations.strip(tx, id)
+    # another clock, and other holidays
+    if (before.country, before.department) != (after.country, after.department):
+        open_hours.refresh_many(tx, locations.offered_at(tx, id), now)
+    if not (before.confidential and after.confidential) and before != after:
+        services.touch_public(tx, locations.offered_at(tx, id), now)
+
+
+def grant_address(
+    tx: Transaction,
+    referral_id: str,
+    service_id: str,
+    receiver_id: str,
+    sender_id: str,
+    at: datetime,
+) -> None:
+    """Lets one worker of the receiver open the service's address, if the receiver is the service's
+    own organisation.
+    """
+    service = services.fetch(tx, service_id)
+    if service is not None and service.organization_id == receiver_id:
+        address_grants.grant(tx, referral_id, service_id, sender_id, at)
+
+
+def end_address(tx: Transaction, referral_id: str, at: datetime) -> None:
+    """Ends the right to open the address: the person is there no more, or never came."""
+    address_grants.end(tx, referral_id, at)
+
+
+def _message(location: Location, caller: Caller) -> pb.Location:
+    return messages.location(
+        location, etag_of(location), viewer(caller).tier_of(location.organization_id)
+    )
+
+
+def _offer_message(
+    offer: ServiceAtLocation, location: Location, caller: Caller
+) -> pb.ServiceAtLocation:
+    return messages.said_at_location(
+        offer, _message(location, caller), viewer(caller).tier_of(location.organization_id)
+    )
+
+
+def _in_public(offer: ServiceAtLocation) -> tuple[object, ...]:
+    """Returns the parts that anybody may read if the place is open."""
+    return offer.phones, offer.schedules, offer.languages
+
+
+def _stored(tx: Transaction, id: str) -> Location:
+    """Returns the place as it is stored: without its sealed fields."""
+    location = locations.fetch(tx, id)
+    assert location is not None, "it was kept"
+    return location
+
+
+def _held(call: Call, id: str) -> Location:
+    """Returns a place, locked. Raises NotFound if the caller may not act for its organisation."""
+    location = locations.fetch(call.tx, id, hold=True) if is_id(id) else None
+    if location is None or not may_act_for(call.caller, location.organization_id):
+        raise NotFound
+    return location
+
+
+def _is_visible(call: Call, location: Location) -> bool:
+    if location.organization_id == call.caller.organization_id or sees_shelters(
+        call.tx, call.caller
+    ):
+        return True
+    return not location.entry.confidential and not organizations.shelters(
+        call.tx, [location.organization_id]
+    )

@@ -1,0 +1,84 @@
+"""OpenData: the part of the directory that anybody may read, without signing in."""
+
+from dataclasses import replace
+
+from chassis.errors import NotFound
+from chassis.ids import is_id
+from chassis.rpc import Call
+from chassis.wire import PageTokens
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners.directory.domain.search import PublicWanted
+from services.partners.directory.store import open_data
+from services.partners.directory.store.open_data import Open
+from services.partners.directory.wire.open_data import page_wanted, public_service, public_wanted
+from services.partners.members.wire.messages import organization as organization_message
+from services.partners.network.domain.visibility import ANYONE
+
+
+class OpenData:
+    """Public services, their open places and their organisations."""
+
+    def __init__(self, pages: PageTokens) -> None:
+        self._pages = pages
+
+    def ListPublicServices(
+        self, request: pb.ListPublicServicesRequest, call: Call
+    ) -> pb.ListPublicServicesResponse:
+        """Returns a page of the public services, by id or by name, and how many there are."""
+        wanted, token = replace(public_wanted(request), department=request.department), ""
+        if request.by_name:
+            after = self._pages.position(request, str, str)
+            services, more, total = (
+                open_data.page_by_name(call.tx, wanted, after)
+                if _may_exist(wanted)
+                else ([], None, 0)
+            )
+            token = self._pages.token(request, more)
+        else:
+            services, total = open_data.page(call.tx, wanted) if _may_exist(wanted) else ([], 0)
+        return pb.ListPublicServicesResponse(
+            services=map(_message, services), total_size=total, next_page_token=token
+        )
+
+    def GetPublicService(self, request: pb.GetPublicServiceRequest, call: Call) -> pb.PublicService:
+        """Returns a public service."""
+        service = open_data.one(call.tx, request.id) if is_id(request.id) else None
+        if service is None:
+            raise NotFound
+        return _message(service)
+
+    def ListPublicServiceAtLocations(
+        self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
+    ) -> pb.ListPublicServiceAtLocationsResponse:
+        """Returns a page of public services at their open places, each with the one place, and how
+        many there are.
+        """
+        wanted = replace(public_wanted(request), id=request.id)
+        services, total = (
+            open_data.page_of_places(call.tx, wanted) if _may_exist(wanted) else ([], 0)
+        )
+        return pb.ListPublicServiceAtLocationsResponse(
+            services=map(_message, services), total_size=total
+        )
+
+    def ListPublicOrganizations(
+        self, request: pb.ListPublicOrganizationsRequest, call: Call
+    ) -> pb.ListPublicOrganizationsResponse:
+        """Returns a page of the members that offer something public, and how many there are."""
+        wanted = PublicWanted(
+            *page_wanted(request), words=request.words, organization=request.organization_id
+        )
+        organizations, total = open_data.members(call.tx, wanted) if _may_exist(wanted) else ([], 0)
+        return pb.ListPublicOrganizationsResponse(
+            organizations=[organization_message(each, ANYONE.tier) for each in organizations],
+            total_size=total,
+        )
+
+
+def _may_exist(wanted: PublicWanted) -> bool:
+    """Whether all ids that are looked for have the shape of an id."""
+    return all(is_id(each) for each in (wanted.organization, wanted.id) if each)
+
+
+def _message(each: Open) -> pb.PublicService:
+    return public_service(each.service, each.organization, each.places, each.time)

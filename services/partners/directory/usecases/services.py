@@ -1,0 +1,356 @@
+"""Services of the directory: entered by their organisation, found by all, matched to a need."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Invalid, NotFound
+from chassis.ids import is_id, new_id
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import PageTokens, check_etag, page_size
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.directory.domain.service import Service, ServiceEntry
+from services.partners.directory.domain.truth import has_promised
+from services.partners.directory.store import (
+    candidates,
+    open_hours,
+    places,
+    promises,
+    search,
+    services,
+)
+from services.partners.directory.store.areas import areas
+from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.wire import messages
+from services.partners.members.store import organizations, workers
+from services.partners.members.usecases.organizations import may_see, owner_of
+from services.partners.members.usecases.standing import (
+    may_act_for,
+    sees_everything,
+    sees_shelters,
+    viewer,
+    worker_of,
+)
+from services.partners.members.wire.messages import organization as organization_message
+from services.partners.network.domain.field_change import changes_of
+from services.partners.network.store import field_changes
+from services.partners.network.wire.messages import etag_of, masked_fields
+
+MAX_BATCH = 200
+
+
+class Services:
+    """The services of all members, and the terms by which they are found."""
+
+    def __init__(self, pages: PageTokens, index: DirectoryIndex) -> None:
+        self._pages = pages
+        self._index = index
+
+    def ListTaxonomyTerms(
+        self, request: pb.ListTaxonomyTermsRequest, call: Call
+    ) -> pb.ListTaxonomyTermsResponse:
+        """Lists the terms of the taxonomy."""
+        return pb.ListTaxonomyTermsResponse(terms=map(messages.term, taxonomy().terms.values()))
+
+    def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
+        """Adds a service to an organisation, the caller's own if none is named; in its country if
+        none is stated.
+        """
+        given, now = request.service, call.clock.now()
+        # A caller can't say that a flag was left out; what is new is offered, and can be taken
+        # back.
+        entry = messages.service_entry(given, active=True)
+        room = messages.capacity(given.capacity, "service.capacity")
+        organization = owner_of(call.tx, call.caller, given.organization_id)
+        entry = replace(entry, country=entry.country or organization.entry.country)
+        service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
+        service.organization_name, service.organization_type = (
+            organization.entry.name,
+            organization.entry.type,
+        )
+        services.keep(call.tx, service)
+        if entry.schedules:
+            open_hours.refresh(call.tx, service.id, now)
+        call.trail.append(Entry("service_create", service.id))
+        return _message(service, call)
+
+    def GetService(self, request: pb.GetServiceRequest, call: Call) -> pb.Service:
+        """Returns a service."""
+        return _message(visible_service(call.tx, call.caller, request.id), call)
+
+    def BatchGet(self, request: pb.BatchGetRequest, call: Call) -> pb.BatchGetResponse:
+        """Returns those that exist for the caller; names of workers of the caller's own
+        organisation only.
+        """
+        tx, caller = call.tx, call.caller
+        if (
+            len(request.service_ids) + len(request.organization_ids) + len(request.worker_ids)
+            > MAX_BATCH
+        ):
+            raise Invalid(("service_ids", "too_long"))
+        service_ids, organization_ids, worker_ids = (
+            [id for id in ids if is_id(id)]
+            for ids in (request.service_ids, request.organization_ids, request.worker_ids)
+        )
+        batch = _visible(tx, caller, services.fetch_many(tx, service_ids)) if service_ids else []
+        members = (
+            may_see(tx, caller, organizations.fetch_many(tx, organization_ids))
+            if organization_ids
+            else []
+        )
+        names = workers.names(tx, worker_ids, caller.organization_id) if worker_ids else {}
+        return pb.BatchGetResponse(
+            services=_messages(batch, call),
+            organizations=[organization_message(each) for each in members],
+            worker_names=names,
+        )
+
+    def UpdateService(self, request: pb.UpdateServiceRequest, call: Call) -> pb.Service:
+        """Changes the fields of a service that the mask names."""
+        given, now = request.service, call.clock.now()
+        changes = masked_fields(
+            request.update_mask, messages.service_entry(given, active=given.active), "assured_time"
+        )
+        service = held_service(call.tx, call.caller, given.id)
+        check_etag(
+            given.etag, messages.service(service, viewer(call.caller), now).etag, "service.etag"
+        )
+        before = service.entry
+        service.change(changes, taxonomy(), areas(), now)
+        services.keep(call.tx, service)
+        changed = changes_of(before, service.entry, worker_of(call.caller), now)
+        field_changes.keep(call.tx, service.id, service.organization_id, changed)
+        if _hours_of(before) != _hours_of(service.entry):
+            open_hours.refresh(call.tx, service.id, now)
+        call.trail.append(Entry("service_change", service.id, detail_codes=tuple(changes)))
+        return _message(service, call)
+
+    def SetCapacity(self, request: pb.SetCapacityRequest, call: Call) -> pb.Service:
+        """States how much room there is now.
+
+        Only the service's own people know it: not even the coordinator states it for them.
+        """
+        room, now = messages.capacity(request.capacity, "capacity"), call.clock.now()
+        service = held_service(call.tx, call.caller, request.id)
+        if service.organization_id != call.caller.organization_id:
+            raise NotFound
+        check_etag(request.etag, etag_of(service), required=False)
+        before = service.capacity
+        service.set_capacity(room, now)
+        services.keep_capacity(call.tx, service, now)
+        changed = changes_of(
+            before, service.capacity, worker_of(call.caller), now, part="capacity."
+        )
+        field_changes.keep(call.tx, service.id, service.organization_id, changed)
+        return _message(service, call)
+
+    def SearchServices(
+        self, request: pb.SearchServicesRequest, call: Call
+    ) -> pb.SearchServicesResponse:
+        """Returns a page of hits and how many there are.
+
+        A language must be stated to be found; by age, gender and dependants only those are left out
+        that say no. Of one's own organisation, or for the coordinator of any one, also what is not
+        offered now is found.
+        """
+        size, after = (
+            page_size(request.page_size, default=25, most=100),
+            self._pages.position(request, int, str, str),
+        )
+        now, caller = call.clock.now(), call.caller
+        wanted = messages.wanted(request, now)
+        wanted.check(taxonomy())
+        if wanted.organization_id and not is_id(wanted.organization_id):
+            return pb.SearchServicesResponse()
+        own, others_shelters = (
+            wanted.organization_id == caller.organization_id,
+            sees_shelters(call.tx, caller),
+        )
+        page = search.find(
+            call.tx,
+            self._index,
+            wanted,
+            now,
+            size,
+            after,
+            sees_shelters=own or others_shelters,
+            sees_others_shelters=others_shelters,
+            sees_unlisted=bool(wanted.organization_id) and (own or sees_everything(caller)),
+        )
+        return pb.SearchServicesResponse(
+            services=[
+                messages.service(each, viewer(caller), now, open_now=page.open_now.get(each.id))
+                for each in page.services
+            ],
+            next_page_token=self._pages.token(request, page.more),
+            total_size=page.total,
+            departments=[
+                pb.DepartmentCount(department=department, count=count)
+                for department, count in page.departments.items()
+            ],
+        )
+
+    def MatchServices(
+        self, request: pb.MatchServicesRequest, call: Call
+    ) -> pb.MatchServicesResponse:
+        """Returns services for a need, each with its verdict and reasons, best first.
+
+        Stores nothing.
+        """
+        question, now = messages.question(request), call.clock.now()
+        question.check(taxonomy())
+        size = page_size(request.limit, default=20, most=100, path="limit")
+        sees_all = sees_shelters(call.tx, call.caller)
+        matches = candidates.match(
+            call.tx, self._index, question, now, size, sees_shelters=sees_all
+        )
+        is_open = open_hours.open_now(call.tx, [service.id for _, service in matches], now)
+        return pb.MatchServicesResponse(
+            matches=[
+                messages.match(match, each, viewer(call.caller), now, open_now=is_open.get(each.id))
+                for match, each in matches
+            ]
+        )
+
+
+def doubt_capacity(
+    tx: Transaction,
+    now: datetime,
+    id: str,
+    organization_id: str,
+    declined: datetime,
+    *,
+    subject_id: str,
+    asked_by: str,
+) -> None:
+    """Marks the stated room as doubtful: the service declined somebody for lack of room.
+
+    Changes nothing if another organisation declined, or if the figure is newer.
+    """
+    service = services.fetch(tx, id, hold=True)
+    if service is None or service.organization_id != organization_id:
+        return
+    _count_promise(tx, service, subject_id, asked_by, declined, now, kept=False)
+    if service.doubt_capacity(declined):
+        services.keep_capacity(tx, service, now)
+
+
+def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
+    """Records that the service's own organisation offered help to somebody who asked."""
+    service = services.fetch(tx, id, hold=True)
+    if service is not None and service.organization_id == organization_id:
+        promises.say_yes(tx, id, at)
+
+
+def take_places(
+    tx: Transaction,
+    now: datetime,
+    referral_id: str,
+    id: str,
+    organization_id: str,
+    people: int,
+    at: datetime,
+    *,
+    asked_by: str = "",
+) -> None:
+    """Takes places of a service whose own organisation accepted a referral, or took it on again."""
+    service = services.fetch(tx, id, hold=True)
+    if service is None or service.organization_id != organization_id:
+        return
+    _count_promise(tx, service, referral_id, asked_by, at, now, kept=True)
+    before = places.held(tx, referral_id)
+    if before and (before["leave_time"] is None or at <= before["leave_time"]):
+        return
+    people = before["places"] if before else max(1, people)
+    places.take(tx, referral_id, id, people, at)
+    if service.move_room(-people, at):
+        services.keep_capacity(tx, service, now)
+
+
+def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
+    """Frees the places that a referral took, if it took any: help ended, or never began."""
+    before = places.held(tx, referral_id)
+    if before is None or before["leave_time"] is not None or at < before["take_time"]:
+        return
+    places.leave(tx, referral_id, at)
+    service = services.fetch(tx, before["service_id"], hold=True)
+    if service is not None and service.move_room(before["places"], at):
+        services.keep_capacity(tx, service, now)
+
+
+def visible_service(tx: Transaction, caller: Caller, id: str) -> Service:
+    """Returns a service. Raises NotFound if it does not exist for the caller."""
+    service = services.fetch(tx, id) if is_id(id) else None
+    if service is None or not _visible(tx, caller, [service]):
+        raise NotFound
+    return service
+
+
+def held_service(tx: Transaction, caller: Caller, id: str) -> Service:
+    """Returns a service, locked.
+
+    Raises NotFound also if the caller may not act for its organisation.
+    """
+    service = services.fetch(tx, id, hold=True) if is_id(id) else None
+    if service is None or not may_act_for(caller, service.organization_id):
+        raise NotFound
+    return service
+
+
+def _message(service: Service, call: Call) -> pb.Service:
+    return _messages([service], call)[0]
+
+
+def _messages(shown: Sequence[Service], call: Call) -> list[pb.Service]:
+    """Returns the services as the caller sees them."""
+    now = call.clock.now()
+    is_open = open_hours.open_now(call.tx, [service.id for service in shown], now)
+    return [
+        messages.service(service, viewer(call.caller), now, open_now=is_open.get(service.id))
+        for service in shown
+    ]
+
+
+def _count_promise(
+    tx: Transaction,
+    service: Service,
+    subject_id: str,
+    asked_by: str,
+    at: datetime,
+    now: datetime,
+    *,
+    kept: bool,
+) -> None:
+    """Counts a promise as kept or broken, unless the service's own organisation asked: a member
+    does not make its own reputation.
+    """
+    yes = promises.yes_time(tx, service.id)
+    if asked_by != service.organization_id and has_promised(
+        service.capacity, service.entry.need_codes, yes, at
+    ):
+        promises.keep(tx, subject_id, service.id, at, now, kept=kept)
+
+
+def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:
+    """Returns the fields that opening hours depend on: also the place, for it has a clock and
+    holidays of its own.
+    """
+    return entry.schedules, entry.country, entry.department
+
+
+def _visible(tx: Transaction, caller: Caller, unfiltered: list[Service]) -> list[Service]:
+    """Returns the services without the shelters of others, if the caller's organisation is on
+    probation.
+    """
+    hidden = [
+        service
+        for service in unfiltered
+        if service.is_shelter and service.organization_id != caller.organization_id
+    ]
+    if not hidden or sees_shelters(tx, caller):
+        return unfiltered
+    return [service for service in unfiltered if service not in hidden]

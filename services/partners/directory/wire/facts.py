@@ -1,0 +1,26 @@
+"""What is told of services: the facts of protos/partners/v1/facts.proto, still to be told."""
+
+from chassis.outbox import Fact
+from protos.partners.v1 import facts_pb2
+from services.partners.directory.domain.service import Service
+from services.partners.network.wire.facts import facts_of
+
+
+def service_facts(service: Service) -> list[Fact]:
+    """The facts that are still to be told."""
+    entry = service.entry
+    body = facts_pb2.ServiceFact(
+        service_id=service.id,
+        organization_id=service.organization_id,
+        need_codes=entry.need_codes,
+        country_code=entry.country,
+        department_code=entry.department,
+        active=entry.active,
+        intake_code="" if service.is_shelter else service.capacity.intake or "",
+        shelter=service.is_shelter,
+        criterion_codes=entry.decides_by,
+        criteria_said=True,
+        minimum_age=entry.eligibility.minimum_age,
+        maximum_age=entry.eligibility.maximum_age,
+    )
+    return facts_of(service, "service", body.SerializeToString(deterministic=True))

@@ -1,0 +1,88 @@
+"""A file of services and places, in whichever of the formats it is, as drafts; and what was done
+with it as a message.
+"""
+
+from typing import Any
+
+from chassis.wire import EnumCodec, timestamp
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners.directory.domain.import_job import ImportJob, ImportState
+from services.partners.directory.domain.imports import Encoding, Line, Outcome, Parsed, Report
+from services.partners.directory.wire.imports import hsds, spreadsheet
+from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.files import Table, check_size, read
+
+__all__ = ["check_size", "encoding_of", "message", "parse", "report"]
+
+_OUTCOMES = EnumCodec(pb.ImportOutcome, Outcome)
+_ENCODINGS = EnumCodec(pb.ImportEncoding, Encoding)
+_STATES = EnumCodec(pb.ImportState, ImportState)
+_MOST_PROBLEMS = 5  # of a row
+
+
+def parse(content: bytes, reading: Reading, encoding: Encoding | None = None) -> Parsed:
+    """The drafts of a file. Raises Invalid of `content`."""
+    file = read(content, encoding)
+    parsed = _parsed(file.content, reading)
+    parsed.text = file.text
+    return parsed
+
+
+def _parsed(content: Any, reading: Reading) -> Parsed:
+    if isinstance(content, Table):
+        return spreadsheet.parse(content, reading)
+    if isinstance(content, dict) and isinstance(content.get("services.csv"), Table):
+        return hsds.parse_tables(content, reading)
+    return hsds.parse(content, reading)
+
+
+def encoding_of(number: int) -> Encoding | None:
+    """Returns the encoding that a request names; None for none. Raises Invalid."""
+    return _ENCODINGS.member(number, "encoding")
+
+
+def message(job: ImportJob, *, with_report: bool = True) -> pb.Import:
+    """Returns an import as a message."""
+    return pb.Import(
+        id=job.id,
+        organization_id=job.organization_id,
+        dry_run=job.dry_run,
+        state=_STATES.number(job.state),
+        rows_done=job.rows_done,
+        rows_total=job.rows_total,
+        report=pb.ImportReport.FromString(job.report) if job.report and with_report else None,
+        failure_code=job.failure_code,
+        create_time=timestamp(job.create_time),
+        end_time=timestamp(job.end_time),
+    )
+
+
+def report(made: Report) -> pb.ImportReport:
+    """What was done with each row."""
+    return pb.ImportReport(
+        written=made.written,
+        created=made.count(Outcome.CREATED),
+        changed=made.count(Outcome.CHANGED),
+        unchanged=made.count(Outcome.UNCHANGED),
+        refused=made.count(Outcome.REFUSED),
+        asked=made.count(Outcome.ASKED),
+        lines=[_line(line) for line in made.lines],
+        ignored_columns=made.ignored_columns,
+        encoding=_ENCODINGS.number(made.text.encoding if made.text else None),
+        encoding_guessed=bool(made.text and made.text.guessed),
+        encoding_samples=made.text.samples if made.text else (),
+    )
+
+
+def _line(line: Line) -> pb.ImportLine:
+    return pb.ImportLine(
+        file=line.file,
+        row=line.row,
+        outcome=_OUTCOMES.number(line.outcome),
+        subject_id=line.subject_id,
+        candidate_ids=line.candidate_ids,
+        problems=[
+            pb.ImportProblem(column=each.column, field=each.field, reason_code=each.reason)
+            for each in line.problems[:_MOST_PROBLEMS]
+        ],
+    )

@@ -1,0 +1,120 @@
+"""Reads a file in a process of its own, which is ended when reading costs more than the largest
+honest file: a bomb costs no call a moment.
+
+The child has no settings, no keys and no database. It limits itself before it looks at the file.
+"""
+
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from chassis.errors import Invalid
+from services.partners.directory.domain.imports import Encoding, Parsed
+from services.partners.directory.wire.imports import parse
+from services.partners.directory.wire.imports.drafts import Reading
+
+_LIMITS = (30, 250_000_000)
+"""Seconds of processor, bytes of addresses.
+
+The largest honest spreadsheet takes three seconds, ten on a slow machine, and half of the memory.
+"""
+# seconds in all: on a machine with a load of forty a process gets a twentieth of a processor
+_LONGEST = 900.0
+_LOOK = 0.5  # seconds between two looks at whether the file is still wanted
+_ROOT = Path(__file__).resolve().parents[5]
+_NO_MEMORY = 3  # exit code
+
+
+class TooMuchWork(Exception):
+    """Reading the file takes more than a file of this size may."""
+
+
+class Ended(Exception):
+    """The process was ended from outside, or did not come to an end: nothing is known of the
+    file.
+    """
+
+
+def read_apart(
+    content: bytes, reading: Reading, encoding: Encoding | None, going_on: Callable[[], None]
+) -> Parsed:
+    """Parses a file elsewhere.
+
+    Asks `going_on` now and then, which may raise to end it. Raises Invalid of `content`,
+    TooMuchWork or Ended.
+    """
+    end = time.monotonic() + _LONGEST
+    question = pickle.dumps((_LIMITS, content, reading, encoding))
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=_ROOT,
+        env={},
+    ) as child:
+        try:
+            # A thread, for communicate() forgets what it has not yet sent when its time is up.
+            threading.Thread(target=_send, args=(child.stdin, question), daemon=True).start()
+            child.stdin = None
+            while True:
+                try:
+                    answer, _ = child.communicate(timeout=_LOOK)
+                    break
+                except subprocess.TimeoutExpired:
+                    going_on()
+                    if time.monotonic() > end:
+                        raise Ended from None
+        finally:
+            child.kill()
+    if child.returncode in (_NO_MEMORY, -signal.SIGXCPU):
+        raise TooMuchWork
+    if child.returncode != 0:
+        raise Ended
+    # from a child of ours
+    parsed: Parsed | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
+    if not isinstance(parsed, Parsed):
+        raise Invalid(*parsed)
+    return parsed
+
+
+def _send(pipe: IO[bytes], question: bytes) -> None:
+    with suppress(OSError), pipe:  # a child that has ended does not want it
+        pipe.write(question)
+
+
+def main() -> int:
+    """Answers the one question on standard input: a Parsed, or the violations of the file."""
+    os.nice(10)  # calls go first
+    # where memory gets short, this process goes and not the service; a system without /proc has no
+    # such choice
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    # from our parent
+    (seconds, memory), content, reading, encoding = pickle.load(sys.stdin.buffer)  # noqa: S301
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        try:
+            answer: Parsed | list[tuple[str, str]] = parse(content, reading, encoding)
+        except Invalid as error:
+            answer = error.violations
+        pickle.dump(answer, sys.stdout.buffer)
+    except MemoryError:
+        return _NO_MEMORY
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,377 @@
+"""What a row says as entries: by the contract's own checks of a service and a place, so that what
+no call could write no file can either.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from chassis.errors import Invalid
+from chassis.shape import violations
+from chassis.wire import numbers
+from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import locations_pb2
+from services.partners.directory.domain.area import Areas
+from services.partners.directory.domain.imports import Line
+from services.partners.directory.domain.location import LocationEntry
+from services.partners.directory.domain.service import SHELTER_NEEDS, ServiceEntry
+from services.partners.directory.domain.taxonomy import Taxonomy
+from services.partners.directory.wire import locations as places
+from services.partners.directory.wire import messages
+from services.partners.directory.wire.imports import hours
+from services.partners.directory.wire.imports.hours import fold
+from services.partners.network.wire.phones import phone
+
+# Two letters of UTF-8 read as Windows': "Ã³" where "ó" was written; or what stands for a letter
+# that was lost.
+_BROKEN = re.compile("\0|[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
+_YES, _NO = frozenset("si yes oui true 1 x s y".split()), frozenset("no non false 0 n".split())
+_COUNTRIES = {
+    "nicaragua": "NI",
+    "honduras": "HN",
+    "el salvador": "SV",
+    "guatemala": "GT",
+    "costa rica": "CR",
+    "panama": "PA",
+    "mexico": "MX",
+    "belice": "BZ",
+    "estados unidos": "US",
+    "espana": "ES",
+}
+_LANGUAGES = {
+    "es": "espanol castellano spanish espagnol",
+    "en": "ingles english anglais",
+    "fr": "frances french francais",
+    "miq": "miskito misquito",
+    "pt": "portugues portuguese portugais",
+    "ht": "creole criollo kreyol",
+    "zh": "chino chinese chinois",
+    "ar": "arabe arabic",
+}
+_LANGUAGE = {word: tag for tag, words in _LANGUAGES.items() for word in words.split()}
+_GENDERS = {
+    pb.GENDER_FEMININE: "mujer mujeres femenino feminine female women femmes f",
+    pb.GENDER_MASCULINE: "hombre hombres masculino masculine male men hommes",
+}
+_GENDER = {word: number for number, words in _GENDERS.items() for word in words.split()}
+_WHOLE_COUNTRY = frozenset(
+    ("todo el pais", "nacional", "whole country", "nationwide", "national", "tout le pays")
+)
+FLAGS = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_without_papers")
+_SEPARATED = re.compile(r"[,;/|\n]")
+
+
+class Wrong(Exception):
+    """Why a text says nothing."""
+
+
+@dataclass
+class Reading:
+    """Reads texts by what the directory knows. `country`: where no row says which."""
+
+    taxonomy: Taxonomy
+    areas: Areas
+    country: str = ""
+    _memo: dict[str, Any] = field(default_factory=dict)
+    _number: str = ""
+
+    @cached_property
+    def _needs(self) -> Mapping[str, str]:
+        names = {
+            fold(name): term.code
+            for term in self.taxonomy.terms.values()
+            for name in term.names.values()
+        }
+        return names | {fold(code): code for code in self.taxonomy.terms}
+
+    @cached_property
+    def _departments(self) -> Mapping[str, list[str]]:
+        codes: dict[str, list[str]] = {}
+        for area in self.areas.areas.values():
+            codes.setdefault(fold(area.name), []).append(area.code)
+        return codes
+
+    def service(
+        self, line: Line, texts: Mapping[str, str], more: Callable[[pb.Service], None] | None = None
+    ) -> tuple[ServiceEntry, frozenset[str]] | None:
+        """A service of texts by field, and which fields are said; None: something is wrong, and the
+        line says what. `more` adds what is no text.
+        """
+        message, said = pb.Service(), set[str]()
+        self._number = ""
+        country = self._country(line, texts)
+        for name, text in texts.items():
+            if name in _SERVICE and text.strip():
+                said |= set(self._take(line, message, name, text, country))
+        message.country = country if texts.get("country", "").strip() else ""
+        if more:
+            before = {field.name for field, _ in message.ListFields()}
+            more(message)
+            said |= {field.name for field, _ in message.ListFields()} - before - {"eligibility"}
+            said |= {f"eligibility.{field.name}" for field, _ in message.eligibility.ListFields()}
+        for path, reason in violations(pb.CreateServiceRequest(service=message)):
+            line.refuse(path.removeprefix("service."), reason)
+        if line.problems:
+            return None
+        try:
+            entry = messages.service_entry(
+                message, active=message.active if "active" in said else True
+            )
+            return replace(entry, phone=self._number), frozenset(said)
+        except Invalid as error:
+            for path, reason in error.violations:
+                line.refuse(path.removeprefix("service."), reason)
+            return None
+
+    def place(
+        self, line: Line, texts: Mapping[str, str], *, hidden: bool
+    ) -> tuple[LocationEntry, frozenset[str]] | None:
+        """A place of texts by field; `hidden`: of a shelter, so that nothing leads there, whatever
+        the file says.
+        """
+        message, said = locations_pb2.Location(), set[str]()
+        country = self._country(line, texts)
+        for name, text in texts.items():
+            if name in _PLACE and text.strip():
+                try:
+                    self._check_encoding(text)
+                    if name in ("latitude", "longitude"):
+                        setattr(message, name, _number(text, float))
+                        if not abs(getattr(message, name)) <= (90 if name == "latitude" else 180):
+                            raise Wrong("out_of_range")
+                    elif name == "department" and fold(text) in _WHOLE_COUNTRY:
+                        continue  # says it of the service: its address lies somewhere
+                    elif name in ("department", "area_code"):
+                        setattr(message, name, self.area(text, country, town=name == "area_code"))
+                    elif name == "country":
+                        message.country = country
+                    elif name == "confidential":
+                        message.confidential = _flag(text)
+                    else:
+                        setattr(message, name, " ".join(text.split()))
+                    said.add(name)
+                except Wrong as error:
+                    line.refuse(name, str(error))
+        if message.area_code and not message.department:
+            message.department = message.area_code.partition(".")[0]
+            said.add("department")
+        if message.address and not message.department:
+            line.refuse("department", "required")
+        if hidden or message.confidential:
+            message.confidential = True
+            said.add("confidential")
+        for path, reason in violations(locations_pb2.CreateLocationRequest(location=message)):
+            line.refuse(path.removeprefix("location."), reason)
+        return None if line.problems else (places.location_entry(message), frozenset(said))
+
+    def area(self, text: str, country: str, *, town: bool = False) -> str:
+        """The code of a department or, if wanted, of a municipality. Raises Wrong."""
+        text = text.strip()
+        if re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3}(\.[a-z0-9-]+)?)?", text):
+            return text
+        name = re.sub(r"^(departamento|depto\.?|provincia|municipio) (de |del )?", "", fold(text))
+        codes = [code for code in self._departments.get(name, []) if ("." in code) == town]
+        codes = [code for code in codes if code.startswith(country)] if country else codes
+        if not codes:
+            raise Wrong("unknown_code")
+        if len(codes) > 1:
+            raise Wrong("ambiguous")
+        return codes[0]
+
+    def department_of(self, text: str, line: Line, texts: Mapping[str, str]) -> str:
+        """The code of the department in which a municipality lies, "" if it is none."""
+        try:
+            return self.area(text, self._country(line, texts), town=True).partition(".")[0]
+        except Wrong as error:
+            line.refuse("area_code", str(error))
+            return ""
+
+    def needs(self, text: str) -> list[str]:
+        """The codes of needs by code or name. Raises Wrong."""
+        need = self._needs.get(fold(text))
+        if need:  # a name may have a comma
+            return [need]
+        codes = [self._needs.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
+        if None in codes:
+            raise Wrong("unknown_code")
+        return list(dict.fromkeys(code for code in codes if code))
+
+    def _country(self, line: Line, texts: Mapping[str, str]) -> str:
+        text = texts.get("country", "").strip()
+        code = text.upper() if len(text) == 2 else _COUNTRIES.get(fold(text), "")
+        if text and not code:
+            line.refuse("country", "unknown_code")
+        return code or self.country
+
+    def _take(
+        self, line: Line, message: pb.Service, name: str, text: str, country: str
+    ) -> list[str]:
+        """Puts what a cell says into the message; returns what it says."""
+        try:
+            self._check_encoding(text)
+            return _SERVICE[name](self, message, name, text, country)
+        except Wrong as error:
+            line.refuse(name, str(error))
+        except hours.Unclear as error:
+            line.refuse(name, str(error))
+        except Invalid as error:
+            for _, reason in error.violations:
+                line.refuse(name, reason)
+        return []
+
+    @staticmethod
+    def _check_encoding(text: str) -> None:
+        if _BROKEN.search(text):
+            raise Wrong("malformed")
+
+    # one method a kind of cell
+
+    def _text(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        setattr(message, name, " ".join(text.split()) if name == "name" else text.strip())
+        return [name]
+
+    def _said_country(
+        self, _message: pb.Service, name: str, _text: str, _country: str
+    ) -> list[str]:
+        return [name]
+
+    def _need_codes(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        message.need_codes.extend(self.needs(text))
+        return [name]
+
+    def _area(self, message: pb.Service, name: str, text: str, country: str) -> list[str]:
+        message.department = "" if fold(text) in _WHOLE_COUNTRY else self.area(text, country)
+        return [name]
+
+    def _areas(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        message.area_codes.extend(part.strip() for part in _SEPARATED.split(text) if part.strip())
+        return [name]
+
+    def _phone(self, message: pb.Service, name: str, text: str, country: str) -> list[str]:
+        # read once: with the rest it is only looked at as a text
+        self._number = phone(name, text, country)
+        return [name]
+
+    def _languages(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        parts = [
+            part.strip() for part in re.split(r"[,;/|\n]| y | and | et ", text) if part.strip()
+        ]
+        message.languages.extend(dict.fromkeys(_LANGUAGE.get(fold(part), part) for part in parts))
+        if any(
+            not re.fullmatch(r"([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*", tag)
+            for tag in message.languages
+        ):
+            raise Wrong("unknown_code")
+        return [name]
+
+    def _schedules(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        schedules = self._memo.get(text)
+        if schedules is None:
+            schedules = self._memo[text] = hours.schedules(text)
+        message.schedules.extend(schedules)
+        return [name]
+
+    def _age(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        setattr(
+            message.eligibility,
+            name,
+            _number(re.sub(r"\b(anos|years?|ans)\b", "", fold(text)), int),
+        )
+        return [f"eligibility.{name}"]
+
+    def _ages(self, message: pb.Service, _name: str, text: str, _country: str) -> list[str]:
+        said = re.sub(r"\b(de|anos|years?|old|ans)\b", " ", fold(text))
+        said = " ".join(said.split())
+        if match := re.fullmatch(r"(\d{1,3}) ?(?:-|a|to) ?(\d{1,3})", said):
+            message.eligibility.minimum_age, message.eligibility.maximum_age = (
+                int(match[1]),
+                int(match[2]),
+            )
+            return ["eligibility.minimum_age", "eligibility.maximum_age"]
+        if match := re.fullmatch(
+            r"(?:desde|from) (\d{1,3})|(\d{1,3}) ?(?:\+|y mas|o mas|and over)", said
+        ):
+            message.eligibility.minimum_age = int(match[1] or match[2])
+            return ["eligibility.minimum_age"]
+        if match := re.fullmatch(r"(?:hasta|up to) (\d{1,3})", said):
+            message.eligibility.maximum_age = int(match[1])
+            return ["eligibility.maximum_age"]
+        if re.match(r"(mayores|menores|over|under)", said):
+            raise Wrong("ambiguous")  # with those who are just as old, or without
+        raise Wrong("malformed")
+
+    def _genders(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        words = numbers(pb.Gender.DESCRIPTOR)
+        genders = [
+            _GENDER.get(fold(part)) or words.get(fold(part))
+            for part in _SEPARATED.split(text)
+            if part.strip()
+        ]
+        if None in genders:
+            raise Wrong("unknown_code")
+        message.eligibility.genders.extend(
+            pb.Gender.ValueType(each) for each in dict.fromkeys(genders) if each
+        )
+        return [f"eligibility.{name}"]
+
+    def _takes(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        setattr(message.eligibility, name, _flag(text))
+        return [f"eligibility.{name}"]
+
+    def _flag_of(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        setattr(message, name, _flag(text))
+        return [name]
+
+
+_SERVICE: dict[str, Callable[[Reading, pb.Service, str, str, str], list[str]]] = {
+    **dict.fromkeys(("name", "description"), Reading._text),
+    "country": Reading._said_country,
+    "need_codes": Reading._need_codes,
+    "department": Reading._area,
+    "area_codes": Reading._areas,
+    "phone": Reading._phone,
+    "languages": Reading._languages,
+    "schedules": Reading._schedules,
+    "ages": Reading._ages,
+    "genders": Reading._genders,
+    **dict.fromkeys(
+        ("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys"), Reading._age
+    ),
+    **dict.fromkeys(FLAGS, Reading._takes),
+    **dict.fromkeys(("confidential", "public", "active"), Reading._flag_of),
+}
+_PLACE = (
+    "name",
+    "country",
+    "department",
+    "area_code",
+    "address",
+    "latitude",
+    "longitude",
+    "transportation",
+    "confidential",
+)
+
+
+def is_hidden(entry: ServiceEntry) -> bool:
+    """Whether where it is is nobody's business."""
+    return entry.confidential or not SHELTER_NEEDS.isdisjoint(entry.need_codes)
+
+
+def _flag(text: str) -> bool:
+    said = fold(text)
+    if said not in _YES | _NO:
+        raise Wrong("malformed")
+    return said in _YES
+
+
+def _number(text: str, kind: Callable[[str], Any]) -> Any:
+    try:
+        value = float(text.strip().replace(",", "."))
+        if kind is int and (not value.is_integer() or abs(value) > 1000):
+            raise Wrong("out_of_range")
+        return kind(value)  # type: ignore[arg-type]
+    except (ValueError, OverflowError) as error:
+        raise Wrong("malformed") from error

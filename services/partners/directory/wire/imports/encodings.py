@@ -1,0 +1,102 @@
+"""How the text of a file is encoded: as its mark or its bytes show, as somebody says, or as
+charset-normalizer guesses, which a person then confirms.
+"""
+
+import re
+from collections.abc import Sequence
+
+from charset_normalizer import from_bytes
+
+from chassis.errors import Invalid
+from services.partners.directory.domain.imports import Decoded, Encoding
+
+_MARKS = (
+    (b"\xef\xbb\xbf", Encoding.UTF_8),
+    (b"\xff\xfe", Encoding.UTF_16),
+    (b"\xfe\xff", Encoding.UTF_16),
+)
+_CODECS = {
+    Encoding.UTF_8: "utf-8-sig",
+    Encoding.UTF_16: "utf-16",
+    Encoding.WINDOWS_1252: "cp1252",
+    Encoding.MACINTOSH: "mac_roman",
+    Encoding.IBM850: "cp850",
+}
+_ENCODINGS = {codec: encoding for encoding, codec in _CODECS.items()}
+_GUESSED = ("cp1252", "mac_roman", "cp850")
+# Of texts in Spanish, English and French. Letters count more than signs: a sign of one encoding is
+# a letter of another.
+_LETTERS, _SIGNS = (
+    frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
+    frozenset("¿¡ªº°–—“”‘’«»…·€"),
+)
+_SAMPLE = 20_000  # bytes of the lines that are looked at
+_WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
+_WORDS, _WORD_LENGTH = 8, 40  # shown to a person
+
+
+def of(texts: Sequence[bytes], encoding: Encoding | None) -> Decoded:
+    """Finds the encoding of the texts of one file; `encoding` is what somebody says of it.
+
+    Raises Invalid if no encoding fits.
+    """
+    for text in texts:
+        for mark, shown in _MARKS:
+            if text.startswith(mark):
+                return Decoded(shown)
+        head = text[:200]
+        if head.count(0) * 3 > len(head):
+            return Decoded(Encoding.UTF_16)
+    if encoding is not None:
+        return Decoded(encoding)
+    other = [text for text in texts if not _decodes(text, "utf-8")]
+    if not other:
+        return Decoded(Encoding.UTF_8)
+    lines = [line for text in other for line in re.split(rb"[\r\n]+", text) if not line.isascii()]
+    matches = from_bytes(
+        b"\n".join(lines)[:_SAMPLE], cp_isolation=list(_GUESSED), enable_fallback=False
+    )
+    fitting = [match for match in matches if all(_decodes(text, match.encoding) for text in other)]
+    ranked = sorted(
+        fitting,
+        key=lambda match: (
+            _unusual(str(match)),
+            match.chaos,
+            -match.coherence,
+            _GUESSED.index(match.encoding),
+        ),
+    )
+    if not ranked:
+        raise Invalid(("content", "malformed"))
+    guess = _ENCODINGS[ranked[0].encoding]
+    words = dict.fromkeys(
+        word[:_WORD_LENGTH]
+        for text in other
+        for word in _WORD.findall(decode(text, guess))
+        if re.search(r"\w", word)
+    )
+    return Decoded(guess, guessed=True, samples=tuple(words)[:_WORDS])
+
+
+def decode(text: bytes, encoding: Encoding) -> str:
+    """Decodes a text. Raises ValueError."""
+    if encoding is Encoding.UTF_16 and not text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        head = text[:200]
+        return text.decode("utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be")
+    return text.decode(_CODECS[encoding])
+
+
+def _decodes(text: bytes, codec: str) -> bool:
+    try:
+        text.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unusual(text: str) -> int:
+    return sum(
+        0 if letter in _LETTERS else 1 if letter in _SIGNS else 2
+        for letter in text
+        if not letter.isascii()
+    )

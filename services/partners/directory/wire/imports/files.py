@@ -1,0 +1,190 @@
+"""A file as tables of texts: which format it is, which separator.
+
+Bounded before it is unpacked; a file that is none of these is refused.
+"""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from chassis.errors import Invalid
+from services.partners.directory.domain.imports import MOST_ROWS, Decoded, Encoding
+from services.partners.directory.wire.imports import encodings
+
+MOST_BYTES = 700_000
+_UNPACKED = 30_000_000  # bytes; a spreadsheet packs ten to one, a bomb a thousand to one
+_PARTS, _COLUMNS, _CELL = 200, 60, 4000
+_ELEMENTS = 2_000_000  # tags of a workbook: 5,000 rows of 60 cells, each of which has four to six
+_SHEET = "[Content_Types].xml"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with their numbers, the headings first."""
+
+    rows: list[tuple[int, list[str]]]
+
+
+@dataclass(frozen=True)
+class File:
+    """A Table of a spreadsheet, Tables by name of a data package, or what JSON says; and how its
+    text was decoded, where the format does not say it.
+    """
+
+    content: Table | dict[str, Table] | Any
+    text: Decoded | None = None
+
+
+def read(content: bytes, encoding: Encoding | None = None) -> File:
+    """Reads a file of any format; `encoding` is that of its text, where somebody knows it.
+
+    Raises Invalid of `content`.
+    """
+    check_size(content)
+    try:
+        return (
+            _archive(content, encoding)
+            if content.startswith(b"PK\x03\x04")
+            else _text(content, encoding)
+        )
+    except (
+        csv.Error,
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        RecursionError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        TypeError,
+    ) as error:
+        raise Invalid(("content", "malformed")) from error
+
+
+def check_size(content: bytes) -> None:
+    """Refuses what is empty or too long."""
+    if not content.strip():
+        raise Invalid(("content", "required"))
+    if len(content) > MOST_BYTES:
+        raise Invalid(("content", "too_long"))
+
+
+def _text(content: bytes, encoding: Encoding | None) -> File:
+    decoded = encodings.of([content], encoding)
+    text = encodings.decode(content, decoded.encoding)
+    if text.lstrip()[:1] in ("{", "["):
+        return File(json.loads(text), decoded)
+    return File(_csv(text), decoded)
+
+
+def _csv(text: str) -> Table:
+    heading = text.lstrip().partition("\n")[0]
+    separator = max(";,\t", key=heading.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    return _bounded((number, list(cells)) for number, cells in enumerate(rows, 1))
+
+
+def _archive(content: bytes, encoding: Encoding | None) -> File:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = archive.infolist()
+        if len(parts) > _PARTS or sum(part.file_size for part in parts) > _UNPACKED:
+            raise Invalid(("content", "too_long"))
+        if any(part.filename == _SHEET for part in parts):
+            _check_elements(archive)
+            return File(_workbook(content))
+        texts = {
+            PurePosixPath(part.filename).name: archive.read(part)
+            for part in parts
+            if part.filename.endswith(".csv")
+            and not PurePosixPath(part.filename).name.startswith(".")
+        }
+    if "services.csv" not in texts:
+        raise Invalid(("content", "malformed"))
+    decoded = encodings.of(list(texts.values()), encoding)
+    return File(
+        {name: _csv(encodings.decode(text, decoded.encoding)) for name, text in texts.items()},
+        decoded,
+    )
+
+
+def _check_elements(archive: zipfile.ZipFile) -> None:
+    """Refuses a workbook of more elements than the largest table needs, before any is parsed: an
+    empty cell packs a thousand to one.
+    """
+    elements = 0
+    for part in archive.infolist():
+        with archive.open(part) as stream:
+            while chunk := stream.read(1 << 16):
+                elements += chunk.count(b"<")
+                if elements > _ELEMENTS:
+                    raise Invalid(("content", "too_long"))
+
+
+def _workbook(content: bytes) -> Table:
+    """The first sheet; what formulas gave when it was saved."""
+    # here, for it takes a sixth of a second, and few processes ever read a spreadsheet
+    import openpyxl
+
+    book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+    try:
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # what it says of its own size may be anything
+        rows = sheet.iter_rows(max_col=_COLUMNS, values_only=True)
+        return _bounded(
+            (number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, 1)
+        )
+    except IndexError as error:
+        raise ValueError from error
+    finally:
+        book.close()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime | date):
+        return value.isoformat()[:10]
+    return "" if value is None else str(value)
+
+
+def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
+    """Without empty rows; refuses more than can be taken in at once.
+
+    A sheet may claim a million empty rows.
+    """
+    kept = list(
+        islice(
+            (
+                (n, cells[:_COLUMNS])
+                for n, cells in islice(rows, 20 * MOST_ROWS)
+                if any(map(str.strip, cells))
+            ),
+            MOST_ROWS + 2,
+        )
+    )
+    if len(kept) > MOST_ROWS + 1:
+        raise Invalid(("content", "too_long"))
+    if not kept:
+        raise Invalid(("content", "required"))
+    if any(len(cell) > _CELL for _, cells in kept for cell in cells):
+        raise Invalid(("content", "too_long"))
+    return Table(kept)
+
+
+def letter(index: int) -> str:
+    """The letters of a column, from 0: A, …, Z, AA."""
+    text = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        text = chr(65 + rest) + text
+    return text

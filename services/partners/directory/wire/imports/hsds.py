@@ -1,0 +1,365 @@
+"""HSDS 3: services as JSON (one, a list, or a page with `contents`, as organisations too), and the
+tables of the data package, which are put together to the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chassis.errors import Invalid
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.directory.domain.imports import (
+    MOST_ROWS,
+    AtPlace,
+    Line,
+    Parsed,
+    PlaceDraft,
+    ServiceDraft,
+)
+from services.partners.directory.domain.location import Phone
+from services.partners.directory.domain.schedule import Schedule
+from services.partners.directory.domain.taxonomy import Taxonomy
+from services.partners.directory.wire.hsds_ids import plain, term_id
+from services.partners.directory.wire.imports.drafts import FLAGS, Reading, is_hidden
+from services.partners.directory.wire.imports.files import Table, letter
+from services.partners.directory.wire.imports.hours import DAYS
+from services.partners.directory.wire.schedules import schedules
+from services.partners.network.wire.phones import phone
+
+_ACTIVE = {"active": True, "inactive": False, "defunct": False, "temporarily closed": False}
+_EXTRAS = (
+    "country",
+    "need_codes",
+    "confidential",
+    "public",
+    *FLAGS,
+    "maximum_dependants",
+    "maximum_age_of_boys",
+    "genders",
+)
+# Of the tables: whose row stands in which list of another.
+_CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")
+_OWNERS = (
+    ("service_at_location_id", "service_at_locations"),
+    ("service_id", "services"),
+    ("location_id", "locations"),
+)
+
+
+class Node(dict[str, Any]):
+    """An object, and where it stands: a row of a table."""
+
+    def __init__(self, values: Mapping[str, Any], line: Line) -> None:
+        super().__init__(values)
+        self.line = line
+
+
+def parse(said: Any, reading: Reading) -> Parsed:
+    """What JSON says."""
+    objects = said.get("contents", said) if isinstance(said, dict) else said
+    objects = [objects] if isinstance(objects, dict) else objects
+    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
+        raise Invalid(("content", "malformed"))
+    services = [
+        each
+        for one in objects
+        for each in (
+            [{**s, "organization": one} for s in _list(one, "services")]
+            if "services" in one
+            else [one]
+        )
+    ]
+    if len(services) > MOST_ROWS:
+        raise Invalid(("content", "too_long"))
+    parsed = Parsed()
+    places: dict[str, PlaceDraft] = {}
+    for number, service in enumerate(services, 1):
+        line = Line("", number)
+        parsed.lines.append(line)
+        _add(parsed, places, Node(service, line), reading)
+    return parsed
+
+
+def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
+    """What the tables of a data package say.
+
+    A row of a table that belongs to no service or place here is left aside.
+    """
+    read = {name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()}
+    if sum(map(len, read.values())) > 4 * MOST_ROWS:
+        raise Invalid(("content", "too_long"))
+    by_id = {name: {node.get("id", ""): node for node in nodes} for name, nodes in read.items()}
+    terms = by_id.get("taxonomy_terms", {})
+    for attribute in read.get("attributes", []):
+        attribute["taxonomy_term"] = terms.get(
+            attribute.get("taxonomy_term_id", ""), {"id": attribute.get("taxonomy_term_id", "")}
+        )
+        attribute["service_id"] = attribute.get("service_id") or attribute.get("link_id", "")
+    for name in _CHILDREN:
+        for node in read.get(name, []):
+            owner = next(
+                (by_id.get(table, {}).get(node[key]) for key, table in _OWNERS if node.get(key)),
+                None,
+            )
+            if owner is not None:
+                owner.setdefault(name, []).append(node)
+    for node in read.get("service_at_locations", []):
+        owner = by_id["services"].get(node.get("service_id", ""))
+        node["location"] = by_id.get("locations", {}).get(node.get("location_id", ""))
+        if owner is None:
+            node.line.refuse("service_id", "unknown_code")
+        elif node["location"] is None:
+            node.line.refuse("location_id", "unknown_code")
+        else:
+            owner.setdefault("service_at_locations", []).append(node)
+    parsed, places = Parsed(), dict[str, PlaceDraft]()
+    for service in read["services"]:
+        service["organization"] = by_id.get("organizations", {}).get(
+            service.get("organization_id", ""), {"id": service.get("organization_id")}
+        )
+        parsed.lines.append(service.line)
+        _add(parsed, places, service, reading)
+    # A place has its own row; of the other tables only what is wrong is told.
+    parsed.lines += [draft.line for draft in places.values() if draft.line.file == "locations.csv"]
+    told = {id(line) for line in parsed.lines}
+    parsed.lines += [
+        node.line
+        for nodes in read.values()
+        for node in nodes
+        if node.line.problems and id(node.line) not in told
+    ]
+    return parsed
+
+
+def _nodes(name: str, table: Table) -> list[Node]:
+    headings = [heading.strip().lower() for heading in table.rows[0][1]]
+    columns = {heading: letter(index) for index, heading in reversed(list(enumerate(headings)))}
+    return [
+        Node(
+            {h: cell.strip() for h, cell in zip(headings, cells, strict=False) if cell.strip()},
+            Line(name, row, columns),
+        )
+        for row, cells in table.rows[1:]
+    ]
+
+
+def _add(parsed: Parsed, places: dict[str, PlaceDraft], node: Node, reading: Reading) -> None:
+    line = node.line
+    organization = _dict(node, "organization")
+    extras = {name: _text(node.get(f"x_{name}")) for name in _EXTRAS}
+    texts = {
+        name: _text(node.get(name))
+        for name in ("name", "description", "minimum_age", "maximum_age")
+    } | extras
+    texts["department"] = _text(node.get("x_department")) or _where(node)
+    texts["phone"] = next((_text(each.get("number")) for each in _list(node, "phones")), "")
+    texts["area_codes"] = ",".join(
+        filter(None, (_text(each.get("x_area_code")) for each in _list(node, "service_areas")))
+    )
+    texts["country"] = texts["country"] or _country(node)
+    if node.get("status"):
+        texts["active"] = {True: "yes", False: "no"}.get(
+            _ACTIVE.get(_text(node["status"]).lower()),  # type: ignore[arg-type]
+            _text(node["status"]),
+        )
+    texts["languages"] = ",".join(_languages(node))
+    texts["need_codes"] = texts["need_codes"] or _needs(node, reading.taxonomy)
+
+    def more(message: pb.Service) -> None:
+        message.schedules.extend(_schedules(line, node))
+
+    read = reading.service(line, {name: text for name, text in texts.items() if text}, more)
+    if read is None:
+        return
+    entry, said = read
+    draft = ServiceDraft(
+        line,
+        plain(_text(node.get("id"))),
+        plain(_text(organization.get("id"))),
+        _text(organization.get("name")),
+        entry,
+        said,
+        has_area=bool(texts["department"] or _departments(node)),
+    )
+    for at in _list(node, "service_at_locations"):
+        one = _at(at, places, line, reading, hidden=is_hidden(entry))
+        if one is not None:
+            draft.at.append(one)
+    parsed.services.append(draft)
+
+
+def _at(
+    at: Mapping[str, Any],
+    places: dict[str, PlaceDraft],
+    line: Line,
+    reading: Reading,
+    *,
+    hidden: bool,
+) -> AtPlace | None:
+    where = _dict(at, "location")
+    if not where:
+        return None
+    source = plain(_text(where.get("id")))
+    here = where.line if isinstance(where, Node) else line
+    own = at.line if isinstance(at, Node) else line
+    if source not in places or not source:
+        texts = _place_texts(where)
+        if texts["address"] and not (texts["department"] or texts["area_code"]):
+            address = _list(where, "addresses")[0]
+            if isinstance(address, Node):  # the cell where it is missing
+                address.line.refuse("state_province", "required")
+        read = reading.place(here, texts, hidden=hidden)
+        if read is None:
+            line.refuse("service_at_locations", "malformed")
+            return None
+        places[source] = PlaceDraft(here, source, *read)
+    try:
+        phones = tuple(
+            Phone(phone("phones", _text(each.get("number")), reading.country))
+            for each in _list(at, "phones")
+            if each.get("number")
+        )
+        hours = schedules(_schedules(own, at), "schedules")
+    except Invalid as error:
+        for path, reason in error.violations:
+            own.refuse(path, reason)
+        return None
+    return AtPlace(places[source], phones or None, _if_any(hours), tuple(_languages(at)) or None)
+
+
+def _if_any(said: tuple[Schedule, ...]) -> tuple[Schedule, ...] | None:
+    return said or None
+
+
+def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
+    address = next(iter(_list(where, "addresses")), {})
+    lines = [_text(address.get(name)) for name in ("address_1", "address_2")]
+    texts = {
+        name: _text(where.get(name)) for name in ("name", "latitude", "longitude", "transportation")
+    }
+    return {
+        **texts,
+        "address": ", ".join(filter(None, lines)),
+        "country": _text(address.get("country")) or _text(where.get("x_country")),
+        "department": _text(where.get("x_department")) or _text(address.get("state_province")),
+        "area_code": _text(where.get("x_area_code")),
+        "confidential": _text(where.get("x_confidential")),
+    }
+
+
+def _where(node: Mapping[str, Any]) -> str:
+    """In which department, if its places agree."""
+    departments = _departments(node)
+    return departments.pop() if len(departments) == 1 else ""
+
+
+def _departments(node: Mapping[str, Any]) -> set[str]:
+    return {
+        _place_texts(_dict(at, "location"))["department"]
+        for at in _list(node, "service_at_locations")
+    } - {""}
+
+
+def _country(node: Mapping[str, Any]) -> str:
+    countries = {
+        _place_texts(_dict(at, "location"))["country"] for at in _list(node, "service_at_locations")
+    } - {""}
+    return countries.pop() if len(countries) == 1 else ""
+
+
+def _needs(node: Mapping[str, Any], taxonomy: Taxonomy) -> str:
+    ours = {term_id(code): code for code in taxonomy.terms}
+    codes = []
+    for attribute in _list(node, "attributes"):
+        term = _dict(attribute, "taxonomy_term")
+        code = (
+            _text(term.get("code"))
+            or ours.get(plain(_text(term.get("id"))), "")
+            or _text(term.get("name"))
+            or _text(term.get("id"))
+        )
+        if code:
+            codes.append(code)
+    return "|".join(dict.fromkeys(codes))
+
+
+def _languages(node: Mapping[str, Any]) -> list[str]:
+    return list(
+        dict.fromkeys(
+            filter(
+                None,
+                (
+                    _text(each.get("code")) or _text(each.get("name"))
+                    for each in _list(node, "languages")
+                ),
+            )
+        )
+    )
+
+
+def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
+    messages = []
+    for each in _list(node, "schedules"):
+        here = each.line if isinstance(each, Node) else line
+        message = pb.Schedule(
+            byday=_days(each),
+            valid_from=_text(each.get("valid_from"))[:10],
+            valid_to=(_text(each.get("valid_to")) or _text(each.get("until")))[:10],
+            holidays=_text(each.get("x_holidays")).lower() == "true",
+        )
+        freq = _text(each.get("freq")).upper() or ("WEEKLY" if message.byday else "")
+        if freq not in ("WEEKLY", "MONTHLY"):
+            here.refuse(
+                "freq" if here is not line else "schedules", "unknown_code" if freq else "required"
+            )
+            continue
+        # What we can't keep changes when a door is open: it is refused and not left out.
+        beyond = [
+            name for name in ("bymonthday", "byweekno", "byyearday", "count") if each.get(name)
+        ]
+        if beyond or _text(each.get("interval")) not in ("", "1", "1.0"):
+            here.refuse(
+                (*beyond, "interval")[0] if here is not line else "schedules", "out_of_range"
+            )
+            continue
+        message.freq = pb.Frequency.Value(f"FREQUENCY_{freq}")
+        for name in ("opens_at", "closes_at"):
+            text = _text(each.get(name))[:5]
+            if (
+                len(text) == 5
+                and text[2] == ":"
+                and (text[:2] + text[3:]).isdigit()
+                and text < "24"
+                and text[3:] < "60"
+            ):
+                setattr(message, name, text)
+            else:
+                here.refuse(
+                    name if here is not line else "schedules", "malformed" if text else "required"
+                )
+        if message.opens_at and message.closes_at:
+            messages.append(message)
+    return messages
+
+
+def _days(schedule: Mapping[str, Any]) -> list[str]:
+    """Its days; all seven are said by none."""
+    days = [day.strip().upper() for day in _text(schedule.get("byday")).split(",") if day.strip()]
+    return [] if set(days) == set(DAYS) else days
+
+
+def _list(node: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    said = node.get(name)
+    return [each for each in said if isinstance(each, dict)] if isinstance(said, list) else []
+
+
+def _dict(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    said = node.get(name)
+    return said if isinstance(said, dict) else {}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "|".join(str(each) for each in value)
+    return "" if value is None or isinstance(value, dict) else str(value).strip()

@@ -1,0 +1,109 @@
+"""A partner's own spreadsheet: one service a row, headings in Spanish, English or French, in any
+order.
+"""
+
+from collections.abc import Mapping
+
+from services.partners.directory.domain.imports import (
+    AtPlace,
+    Line,
+    Parsed,
+    PlaceDraft,
+    ServiceDraft,
+)
+from services.partners.directory.wire.imports.drafts import Reading, is_hidden
+from services.partners.directory.wire.imports.files import Table, letter
+from services.partners.directory.wire.imports.hours import fold
+
+_HEADINGS = {
+    "id": "id|codigo|source id",
+    "organization": "organizacion|organization|organisation|miembro|institucion",
+    "name": "nombre|servicio|name|service|nom|nombre del servicio",
+    "description": "descripcion|description|que ofrece",
+    "need_codes": "necesidades|necesidad|tipo de ayuda|needs|need|besoins|need codes",
+    "country": "pais|country|pays",
+    "department": "departamento|department|departement|provincia",
+    "area_code": "municipio|municipality|municipalite",
+    "area_codes": "zonas|area codes",
+    "address": "direccion|address|adresse",
+    "place": "lugar|place|lieu|sede",
+    "latitude": "latitud|latitude",
+    "longitude": "longitud|longitude",
+    "phone": "telefono|phone|telephone|tel",
+    "languages": "idiomas|idioma|languages|langues",
+    "schedules": "horario|horarios|hours|schedule|horaires|opening hours",
+    "ages": "edades|edad|ages|age",
+    "minimum_age": "edad minima|minimum age",
+    "maximum_age": "edad maxima|maximum age",
+    "genders": "genero|generos|sexo|gender|genders|sexe",
+    "takes_dependants": "con hijos|hijos|dependants|takes dependants",
+    "maximum_dependants": "cuantos hijos|maximum dependants",
+    "takes_pregnant": "embarazadas|takes pregnant",
+    "takes_with_addiction": "con adicciones|takes with addiction",
+    "takes_without_papers": "sin papeles|takes without papers",
+    "confidential": "confidencial|confidential|confidentiel",
+    "public": "publico|public",
+    "active": "activo|active|actif",
+}
+_FIELD = {word: field for field, words in _HEADINGS.items() for word in words.split("|")}
+_OF_A_PLACE = ("address", "area_code", "latitude", "longitude")
+
+
+def parse(table: Table, reading: Reading) -> Parsed:
+    """Its rows. Without a heading for the name nothing can be told of any."""
+    parsed = Parsed()
+    number, headings = table.rows[0]
+    fields: dict[int, str] = {}
+    for index, heading in enumerate(headings):
+        field = _FIELD.get(fold(heading).replace("_", " ").strip(" *:?"))
+        if field and field not in fields.values():
+            fields[index] = field
+        elif heading.strip():
+            parsed.ignored_columns.append(letter(index))
+    columns = {field: letter(index) for index, field in fields.items()}
+    if "name" not in columns:
+        line = Line("", number)
+        line.refuse("name", "required")
+        parsed.lines.append(line)
+        return parsed
+    for row, cells in table.rows[1:]:
+        texts = {
+            field: cells[index].strip() if index < len(cells) else ""
+            for index, field in fields.items()
+        }
+        line = Line("", row, columns)
+        parsed.lines.append(line)
+        draft = _service(line, texts, reading)
+        if draft:
+            parsed.services.append(draft)
+    return parsed
+
+
+def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceDraft | None:
+    # An empty cell below a merged one looks like a place that nobody stated, and no place means the
+    # whole country.
+    for name in ("country", "department"):
+        if texts.get(name) == "" and not (name == "department" and texts.get("area_code")):
+            line.refuse(name, "required")
+    if texts.get("area_code") and not texts.get("department"):
+        texts = {**texts, "department": reading.department_of(texts["area_code"], line, texts)}
+    read = reading.service(line, texts)
+    if read is None:
+        return None
+    entry, said = read
+    draft = ServiceDraft(
+        line,
+        texts.get("id", ""),
+        "",
+        texts.get("organization", ""),
+        entry,
+        said,
+        has_area=bool(texts.get("department")),
+    )
+    if any(texts.get(name) for name in _OF_A_PLACE):
+        about = {**texts, "name": texts.get("place") or texts["name"], "confidential": ""}
+        place = reading.place(line, about, hidden=is_hidden(entry))
+        if place is None:
+            return None
+        draft.at.append(AtPlace(PlaceDraft(line, "", *place)))
+    return draft

@@ -1,0 +1,168 @@
+"""Places and services at them, between messages and the domain."""
+
+import json
+from datetime import datetime
+
+from chassis.wire import EnumCodec, timestamp
+from protos.partners.v1 import directory_pb2, locations_pb2
+from services.partners.directory.domain.area import Area
+from services.partners.directory.domain.location import (
+    Accessibility,
+    ContactPoint,
+    Location,
+    LocationEntry,
+    Phone,
+    ServiceAtLocation,
+)
+from services.partners.directory.domain.service import Service
+from services.partners.directory.domain.truth import Truth
+from services.partners.directory.wire.schedules import schedule, schedules
+from services.partners.network.domain.field_change import FieldChange
+from services.partners.network.domain.visibility import Tier, Viewer
+from services.partners.network.wire.phones import phone
+from services.partners.network.wire.visibility import shown
+
+ACCESSIBILITY = EnumCodec(directory_pb2.Accessibility, Accessibility)
+
+
+def location_entry(message: locations_pb2.Location) -> LocationEntry:
+    """What a caller says of a place."""
+    return LocationEntry(
+        name=message.name.strip(),
+        country=message.country,
+        department=message.department,
+        area_code=message.area_code,
+        address=message.address.strip(),
+        latitude=message.latitude if message.HasField("latitude") else None,
+        longitude=message.longitude if message.HasField("longitude") else None,
+        transportation=message.transportation.strip(),
+        accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "location.accessibility")),
+        confidential=message.confidential,
+    )
+
+
+def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location:
+    """A place, as somebody of this tier sees it; of a confidential one others than its organisation
+    see the department.
+    """
+    entry = location.entry
+    hidden = entry.confidential and tier < Tier.COORDINATOR
+    return shown(
+        locations_pb2.Location(
+            id=location.id,
+            etag=tag,
+            organization_id=location.organization_id,
+            name="" if hidden else entry.name,
+            country=entry.country,
+            department=entry.department,
+            area_code=entry.area_code,
+            address=entry.address,
+            latitude=entry.latitude,
+            longitude=entry.longitude,
+            transportation=entry.transportation,
+            accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
+            confidential=entry.confidential,
+            create_time=timestamp(location.create_time),
+            update_time=timestamp(location.update_time),
+        ),
+        tier,
+    )
+
+
+def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> ServiceAtLocation:
+    """What a caller says of a service at a place."""
+    at = "service_at_location"
+    return ServiceAtLocation(
+        id=id,
+        service_id=message.service_id,
+        location_id=message.location_id,
+        phones=tuple(
+            Phone(
+                phone(f"{at}.phones.{n}.number", p.number),
+                p.extension.strip(),
+                p.description.strip(),
+                tuple(p.languages),
+            )
+            for n, p in enumerate(message.phones)
+        ),
+        contacts=tuple(
+            ContactPoint(
+                c.name.strip(),
+                c.title.strip(),
+                c.email.strip(),
+                phone(f"{at}.contacts.{n}.phone", c.phone),
+            )
+            for n, c in enumerate(message.contacts)
+        ),
+        schedules=schedules(message.schedules, f"{at}.schedules"),
+        languages=tuple(message.languages),
+    )
+
+
+def said_at_location(
+    one: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
+) -> locations_pb2.ServiceAtLocation:
+    """A service at a place, as somebody of this tier sees it."""
+    return shown(
+        locations_pb2.ServiceAtLocation(
+            id=one.id,
+            service_id=one.service_id,
+            location_id=one.location_id,
+            phones=[
+                directory_pb2.Phone(
+                    number=p.number,
+                    extension=p.extension,
+                    description=p.description,
+                    languages=p.languages,
+                )
+                for p in one.phones
+            ],
+            contacts=[
+                directory_pb2.ContactPoint(name=c.name, title=c.title, email=c.email, phone=c.phone)
+                for c in one.contacts
+            ],
+            schedules=[schedule(each) for each in one.schedules],
+            languages=one.languages,
+            location=where,
+        ),
+        tier,
+    )
+
+
+def area(area: Area) -> locations_pb2.Area:
+    """An area as it is said."""
+    return locations_pb2.Area(code=area.code, parent_code=area.parent, name=area.name)
+
+
+def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
+    """How far one can rely on a service, with what it is made of, as this viewer sees its
+    figure.
+    """
+    figure = service.figure_for(viewer, now)
+    truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)
+    return locations_pb2.TruthScore(
+        service_id=service.id,
+        organization_id=service.organization_id,
+        score=truth.score(now),
+        reliability=truth.reliability,
+        freshness=truth.freshness(now),
+        kept=truth.kept,
+        broken=truth.broken,
+        update_time=timestamp(figure.capacity.update_time),
+        assured_time=timestamp(service.assured_time),
+    )
+
+
+def field_change(change: FieldChange) -> locations_pb2.FieldChange:
+    """What one field was and is; as JSON, for fields are of many types."""
+    old, new = (
+        "" if value is None else json.dumps(value, ensure_ascii=False)
+        for value in (change.old, change.new)
+    )
+    return locations_pb2.FieldChange(
+        field=change.field,
+        change_time=timestamp(change.time),
+        worker_id=change.worker_id,
+        old_value=old,
+        new_value=new,
+    )

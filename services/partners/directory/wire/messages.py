@@ -1,0 +1,261 @@
+"""Between services as they are here and what is said of them to others: the messages of
+protos/partners/v1, in both directions.
+
+Numbers of enums become the words of the domain; what a newer caller knows and we do not is an
+unknown code.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis.errors import Invalid
+from chassis.wire import EnumCodec, etag, number, timestamp, word
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.directory.domain.matching import Match, Question, Verdict
+from services.partners.directory.domain.search import Near, Wanted
+from services.partners.directory.domain.service import (
+    NOT_STATED,
+    Capacity,
+    Eligibility,
+    Gender,
+    Intake,
+    Service,
+    ServiceEntry,
+    stale_time,
+)
+from services.partners.directory.domain.taxonomy import Term
+from services.partners.directory.wire.locations import ACCESSIBILITY
+from services.partners.directory.wire.schedules import schedule, schedules
+from services.partners.members.domain.organization import (
+    shares_with,
+)
+from services.partners.members.wire.messages import (
+    SHARES,
+    TYPES,
+)
+from services.partners.network.domain.visibility import Tier, Viewer
+from services.partners.network.wire.messages import etag_of
+from services.partners.network.wire.phones import phone
+from services.partners.network.wire.visibility import shown
+
+_GENDERS = EnumCodec(pb.Gender, Gender)
+_INTAKES = EnumCodec(pb.Intake, Intake)
+_VERDICTS = EnumCodec(pb.Verdict, Verdict)
+
+
+def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
+    """What a caller says of a service."""
+    return ServiceEntry(
+        name=message.name.strip(),
+        need_codes=tuple(message.need_codes),
+        description=message.description.strip(),
+        country=message.country,
+        department=message.department,
+        languages=tuple(message.languages),
+        eligibility=_eligibility(message.eligibility),
+        confidential=message.confidential,
+        phone=phone("service.phone", message.phone),
+        active=active,
+        schedules=schedules(message.schedules, "service.schedules"),
+        area_codes=tuple(message.area_codes),
+        accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "service.accessibility")),
+        public=message.public,
+        tiers=tuple(
+            (each.field, Tier(each.tier))
+            for each in message.tiers
+            if each.tier in contract_pb2.Tier.values()
+        ),
+    )
+
+
+def capacity(message: pb.Capacity, at: str) -> Capacity:
+    """A figure; its time is ours to say."""
+    return Capacity(
+        intake=_INTAKES.member(message.intake, f"{at}.intake"),
+        available=message.available if message.HasField("available") else None,
+        maximum=message.maximum if message.HasField("maximum") else None,
+        unit=word(pb.CapacityUnit, message.unit, f"{at}.unit"),
+    )
+
+
+def question(message: pb.MatchServicesRequest) -> Question:
+    """What is to be matched."""
+    return Question(
+        need_code=message.need_code,
+        country=message.country,
+        department=message.department,
+        age=message.age if message.HasField("age") else None,
+        gender=_GENDERS.member(message.gender, "gender"),
+        dependants=message.dependants if message.HasField("dependants") else None,
+        language=message.language,
+        excluded_organization_ids=_excluded(message),
+        excluded_areas=tuple(message.excluded_areas),
+        pregnant=message.pregnant,
+        with_addiction=message.with_addiction,
+        without_papers=message.without_papers,
+        oldest_boy_age=message.oldest_boy_age if message.HasField("oldest_boy_age") else None,
+        accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "accessibility")),
+    )
+
+
+def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
+    """What is looked for."""
+    near = message.near
+    return Wanted(
+        words=message.words,
+        need_code=message.need_code,
+        country=message.country,
+        department=message.department,
+        language=message.language,
+        age=message.age if message.HasField("age") else None,
+        gender=_GENDERS.member(message.gender, "gender"),
+        dependants=message.dependants if message.HasField("dependants") else None,
+        has_room=message.has_room,
+        organization_id=message.organization_id,
+        open_at=now if message.open_now else None,
+        near=Near(near.latitude, near.longitude, near.radius_km)
+        if message.HasField("near")
+        else None,
+        excluded_organization_ids=_excluded(message),
+        excluded_areas=tuple(message.excluded_areas),
+        count_country=message.count_country,
+    )
+
+
+def _excluded(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> tuple[str, ...]:
+    """The organisations that are left out.
+
+    A worker is refused, whoever it is: by what is left out for her one would learn where she works.
+    """
+    if message.excluded_worker_ids:
+        raise Invalid(("excluded_worker_ids", "out_of_range"))
+    return tuple(message.excluded_organization_ids)
+
+
+def service(
+    service: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None
+) -> pb.Service:
+    """A service, as this viewer sees it.
+
+    Where that is not the live figure, the etag is of what is seen: a version would count what
+    becomes of the room.
+    """
+    entry, figure = service.entry, service.figure_for(viewer, now).capacity
+    said = pb.Service(
+        id=service.id,
+        organization_id=service.organization_id,
+        organization_name=service.organization_name,
+        organization_type=TYPES.number(service.organization_type),
+        shares_with=SHARES.number(shares_with(service.organization_type)),
+        name=entry.name,
+        description=entry.description,
+        need_codes=entry.need_codes,
+        country=entry.country,
+        department=entry.department,
+        languages=entry.languages,
+        eligibility=pb.Eligibility(
+            minimum_age=entry.eligibility.minimum_age,
+            maximum_age=entry.eligibility.maximum_age,
+            genders=[_GENDERS.number(gender) for gender in entry.eligibility.genders],
+            takes_dependants=entry.eligibility.takes_dependants,
+            maximum_dependants=entry.eligibility.maximum_dependants,
+            takes_pregnant=entry.eligibility.takes_pregnant,
+            takes_with_addiction=entry.eligibility.takes_with_addiction,
+            takes_without_papers=entry.eligibility.takes_without_papers,
+            maximum_age_of_boys=entry.eligibility.maximum_age_of_boys,
+        ),
+        capacity=_capacity(figure, entry.need_codes) if figure != NOT_STATED else None,
+        confidential=entry.confidential,
+        phone="" if entry.confidential else entry.phone,
+        assured_time=timestamp(service.assured_time),
+        active=entry.active,
+        create_time=timestamp(service.create_time),
+        schedules=[schedule(each) for each in entry.schedules],
+        area_codes=entry.area_codes,
+        accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
+        public=entry.public,
+        tiers=[
+            pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier))
+            for field, tier in entry.tiers
+        ],
+    )
+    said.etag = (
+        etag_of(service)
+        if service.is_live_for(viewer)
+        else etag(0, said.SerializeToString(deterministic=True).hex())
+    )
+    said.update_time.FromDatetime(
+        service.update_time
+        if service.is_live_for(viewer)
+        else service.entry_time or service.create_time
+    )
+    if open_now is not None:
+        said.open_now = open_now
+    return shown(said, viewer.tier_of(service.organization_id), dict(entry.tiers))
+
+
+def match(
+    match: Match, matched: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None
+) -> pb.Match:
+    """A verdict with its reasons."""
+    return pb.Match(
+        service=service(matched, viewer, now, open_now=open_now),
+        verdict=_VERDICTS.number(match.verdict),
+        reasons=[
+            pb.MatchReason(
+                criterion=number(pb.Criterion, r.criterion),
+                verdict=_VERDICTS.number(r.verdict),
+                reason_code=r.code,
+            )
+            for r in match.reasons
+        ],
+    )
+
+
+def term(term: Term) -> pb.TaxonomyTerm:
+    """A code of the taxonomy."""
+    return pb.TaxonomyTerm(
+        code=term.code,
+        parent_code=term.parent,
+        names=term.names,
+        htcds_spl_types=term.htcds_types,
+        legal_basis=term.legal_basis,
+        synonyms=[
+            pb.Synonyms(language=language, words=words) for language, words in term.synonyms.items()
+        ],
+    )
+
+
+def _eligibility(message: pb.Eligibility) -> Eligibility:
+    return Eligibility(
+        minimum_age=message.minimum_age if message.HasField("minimum_age") else None,
+        maximum_age=message.maximum_age if message.HasField("maximum_age") else None,
+        genders=tuple(_GENDERS.members(message.genders, "service.eligibility.genders")),
+        takes_dependants=message.takes_dependants if message.HasField("takes_dependants") else None,
+        maximum_dependants=message.maximum_dependants
+        if message.HasField("maximum_dependants")
+        else None,
+        takes_pregnant=message.takes_pregnant if message.HasField("takes_pregnant") else None,
+        takes_with_addiction=message.takes_with_addiction
+        if message.HasField("takes_with_addiction")
+        else None,
+        takes_without_papers=message.takes_without_papers
+        if message.HasField("takes_without_papers")
+        else None,
+        maximum_age_of_boys=message.maximum_age_of_boys
+        if message.HasField("maximum_age_of_boys")
+        else None,
+    )
+
+
+def _capacity(figure: Capacity, need_codes: Sequence[str]) -> pb.Capacity:
+    return pb.Capacity(
+        intake=_INTAKES.number(figure.intake),
+        available=figure.available,
+        maximum=figure.maximum,
+        unit=number(pb.CapacityUnit, figure.unit),
+        update_time=timestamp(figure.update_time),
+        declined_time=timestamp(figure.declined_time),
+        stale_time=timestamp(stale_time(figure, need_codes)),
+    )

@@ -1,0 +1,67 @@
+"""What anybody may read, in messages: by the same function that leaves out fields for everybody
+else, at the lowest tier.
+"""
+
+from datetime import UTC, datetime
+
+from chassis.wire import page_size, timestamp
+from protos.partners.v1 import locations_pb2
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners.directory.domain.location import Location, ServiceAtLocation
+from services.partners.directory.domain.search import PublicWanted
+from services.partners.directory.domain.service import Service
+from services.partners.directory.wire import locations as said
+from services.partners.directory.wire import messages
+from services.partners.members.domain.organization import Organization
+from services.partners.members.wire.messages import organization as organization_message
+from services.partners.network.domain.visibility import ANYONE
+
+
+def public_service(
+    service: Service,
+    organization: Organization,
+    places: list[tuple[ServiceAtLocation, Location]],
+    time: datetime,
+) -> pb.PublicService:
+    """A service with its organisation and its open places.
+
+    Whether it is open now is not said: hours of hidden places count in it.
+    """
+    shown = messages.service(service, ANYONE, time)
+    shown.ClearField("update_time")
+    return pb.PublicService(
+        service=shown,
+        organization=organization_message(organization, ANYONE.tier),
+        service_at_locations=[
+            said.said_at_location(one, _place(where), ANYONE.tier) for one, where in places
+        ],
+        modify_time=timestamp(time),
+    )
+
+
+def public_wanted(
+    request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest,
+) -> PublicWanted:
+    """Reads the services that a caller looks for."""
+    after = (
+        request.modified_after.ToDatetime(tzinfo=UTC)
+        if request.HasField("modified_after")
+        else None
+    )
+    return PublicWanted(
+        *page_wanted(request), request.words, request.need_code, request.organization_id, after
+    )
+
+
+def page_wanted(
+    request: pb.ListPublicServicesRequest
+    | pb.ListPublicServiceAtLocationsRequest
+    | pb.ListPublicOrganizationsRequest,
+) -> tuple[int, int]:
+    """Reads the number of the page, from 1, and its size."""
+    return max(1, request.page), page_size(request.page_size, default=50, most=200)
+
+
+def _place(where: Location) -> locations_pb2.Location:
+    assert not where.entry.confidential, "the store leaves them out"
+    return said.location(where, "", ANYONE.tier)

@@ -1,0 +1,381 @@
+"""Organisations: kept, fetched, listed."""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.wire import Position
+from services.partners.members.domain.evidence import WARNED_AT, Evidence, EvidenceKind
+from services.partners.members.domain.organization import (
+    ACTIVE,
+    Organization,
+    OrganizationEntry,
+    OrganizationStatus,
+    OrganizationType,
+    Proposal,
+    RejectionReason,
+)
+from services.partners.members.domain.suspension import First, Suspension, SuspensionReason
+from services.partners.members.wire import facts
+from services.partners.network.store.sort_keys import sort_key
+
+_IS_SHELTER = (
+    "(o.type = 'SHELTER' OR EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id"
+    " AND s.shelter))"
+    " AND NOT EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND s.listed"
+    " AND NOT s.shelter)"
+)
+
+
+def keep(tx: Transaction, organization: Organization) -> None:
+    """Writes the organisation with its facts."""
+    entry, wanted = organization.entry, organization.proposal
+    tx.execute(
+        "INSERT INTO organizations (id, version, status, name, name_key, type, country, department,"
+        " phone, url, languages, description,"
+        " hotline_number, registered_by_worker_id, proposed_type, proposed_country,"
+        " proposed_hotline_number, proposed_by_worker_id, propose_time,"
+        " evidence, agreement_expire_date, warned_days, approval_proposed_by_worker_id,"
+        " rejection_reason, suspension, suspension_expire_time,"
+        " asked_first, create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s,"
+        " %(name_key)s, %(type)s, %(country)s,"
+        " %(department)s, %(phone)s, %(url)s, %(languages)s, %(description)s, %(hotline_number)s,"
+        " %(registered_by_worker_id)s, %(proposed_type)s, %(proposed_country)s,"
+        " %(proposed_hotline_number)s, %(proposed_by_worker_id)s,"
+        " %(propose_time)s, %(evidence)s::jsonb, %(agreement_expire_date)s, %(warned_days)s,"
+        " %(approval_proposed_by_worker_id)s,"
+        " %(rejection_reason)s, %(suspension)s::jsonb, %(suspension_expire_time)s,"
+        " %(asked_first)s::jsonb, %(create_time)s, %(update_time)s)"
+        " ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, name"
+        " = excluded.name,"
+        " name_key = excluded.name_key, type = excluded.type, country = excluded.country,"
+        " department = excluded.department,"
+        " phone = excluded.phone, url = excluded.url, languages = excluded.languages, description ="
+        " excluded.description,"
+        " hotline_number = excluded.hotline_number, registered_by_worker_id ="
+        " excluded.registered_by_worker_id,"
+        " evidence = excluded.evidence, agreement_expire_date = excluded.agreement_expire_date,"
+        " warned_days = excluded.warned_days,"
+        " approval_proposed_by_worker_id = excluded.approval_proposed_by_worker_id,"
+        " rejection_reason = excluded.rejection_reason,"
+        " suspension = excluded.suspension, suspension_expire_time ="
+        " excluded.suspension_expire_time, asked_first = excluded.asked_first,"
+        " proposed_type = excluded.proposed_type, proposed_country = excluded.proposed_country,"
+        " proposed_hotline_number = excluded.proposed_hotline_number, proposed_by_worker_id ="
+        " excluded.proposed_by_worker_id,"
+        " propose_time = excluded.propose_time, update_time = excluded.update_time",
+        {
+            "id": organization.id,
+            "version": organization.version,
+            "status": organization.status,
+            "name": entry.name,
+            "name_key": sort_key(entry.name),
+            "type": entry.type,
+            "country": entry.country,
+            "department": entry.department,
+            "phone": entry.phone,
+            "url": entry.url,
+            "languages": list(entry.languages),
+            "description": entry.description,
+            "hotline_number": entry.hotline_number,
+            "registered_by_worker_id": organization.registered_by_worker_id,
+            "proposed_type": wanted.type if wanted else None,
+            "proposed_country": wanted.country if wanted else None,
+            "proposed_hotline_number": wanted.hotline_number if wanted else None,
+            "proposed_by_worker_id": wanted.worker_id if wanted else None,
+            "propose_time": wanted.time if wanted else None,
+            "evidence": json.dumps(
+                [vars(one) for one in organization.evidence], default=lambda time: time.isoformat()
+            ),
+            "agreement_expire_date": organization.agreement_expire_date,
+            "warned_days": organization.warned_days,
+            "approval_proposed_by_worker_id": organization.approval_proposed_by_worker_id,
+            "rejection_reason": organization.rejection_reason,
+            "suspension": _suspension_text(organization.suspension),
+            "suspension_expire_time": organization.suspension.expire_time
+            if organization.suspension
+            else None,
+            "asked_first": json.dumps(
+                {name: _plain(first) for name in _ASKED if (first := getattr(organization, name))}
+            ),
+            "create_time": organization.create_time,
+            "update_time": organization.update_time,
+        },
+    )
+    outbox.keep(tx, facts.organization_facts(organization))
+    organization.facts.clear()
+
+
+def fetch(tx: Transaction, id: str, *, hold: str = "") -> Organization | None:
+    """One organisation. `hold`: UPDATE to change it, SHARE so that nobody else does meanwhile."""
+    rows = tx.execute(f"SELECT * FROM organizations WHERE id = %s {_HOLDS[hold]}", (id,)).fetchall()
+    return read(rows[0]) if rows else None
+
+
+def status_of(tx: Transaction, id: str) -> OrganizationStatus | None:
+    """How one stands; None for one that is not there."""
+    row = tx.execute("SELECT status FROM organizations WHERE id = %s", (id,)).fetchone()
+    return OrganizationStatus(row["status"]) if row else None
+
+
+def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
+    """Those of these ids that exist."""
+    return [
+        read(row)
+        for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))
+    ]
+
+
+def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
+    """Those of these organisations that are shelters: by their type or by what they offer, and
+    offering nothing else.
+    """
+    rows = tx.execute(
+        f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),)
+    )
+    return {row["id"] for row in rows}
+
+
+def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[Organization]:
+    """Those of these ids or names that exist, held in the order of their ids."""
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE id = ANY(%s) OR name_key = ANY(%s)"
+        " ORDER BY id FOR UPDATE",
+        (list(ids), [sort_key(n) for n in names]),
+    )
+    return [read(row) for row in rows]
+
+
+def listed(
+    tx: Transaction,
+    size: int,
+    after: Position | None,
+    *,
+    country: str,
+    type: OrganizationType | None,
+    status: OrganizationStatus | None,
+    all_for: str | None,
+    agreement_before: date | None = None,
+    shelters_for: str | None = None,
+    waits_for_second: bool = False,
+) -> tuple[list[Organization], Position | None]:
+    """A page by name, and where the next page goes on.
+
+    Members that are not active are for those who may see all (`all_for` None) or their own.
+
+    `shelters_for`: shelters are left out, but for this one.
+    """
+    rows = tx.execute(
+        "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"
+        " OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
+        " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL"
+        " OR type = %(type)s)"
+        " AND (%(status)s::text IS NULL OR status = %(status)s)"
+        " AND (%(agreement_before)s::date IS NULL OR (status = 'APPROVED'"
+        " AND agreement_expire_date < %(agreement_before)s))"
+        " AND (NOT %(waits)s OR suspension_expire_time IS NOT NULL"
+        " OR asked_first ?| ARRAY['reinstatement', 'leaving'])"
+        " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s)"
+        f" AND (%(shelters_for)s::text IS NULL OR id = %(shelters_for)s OR NOT ({_IS_SHELTER}))"
+        " ORDER BY name_key, id LIMIT %(limit)s",
+        {
+            "shelters_for": shelters_for,
+            "after": after,
+            "country": country,
+            "type": type,
+            "status": status,
+            "all_for": all_for,
+            "agreement_before": agreement_before,
+            "waits": waits_for_second,
+            "active": [str(word) for word in ACTIVE],
+            "limit": size + 1,
+        },
+    ).fetchall()
+    more = len(rows) > size
+    return [read(row) for row in rows[:size]], [
+        rows[size - 1]["name_key"],
+        rows[size - 1]["id"],
+    ] if more else None
+
+
+def hotlines(tx: Transaction) -> list[Organization]:
+    """The line of each country: the approved hotline with a number that has been a member for
+    longest.
+    """
+    rows = tx.execute(
+        "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE'"
+        " AND status = 'APPROVED' AND hotline_number <> ''"
+        " ORDER BY country, create_time, id"
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Organization]:
+    """Members whose agreement is over or ends soon, the first to end first; held, and none that is
+    held already. Who was warned of all stays out.
+    """
+    days = ", ".join(f"({each})" for each in WARNED_AT)
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE status = 'APPROVED'"
+        " AND (agreement_expire_date < %(today)s OR agreement_expire_date - %(today)s <="
+        f" (SELECT max(days) FROM (VALUES {days}) AS due (days) WHERE warned_days IS NULL"
+        " OR days < warned_days))"
+        " ORDER BY agreement_expire_date, id LIMIT %(most)s FOR UPDATE SKIP LOCKED",
+        {"today": today, "most": at_most},
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
+    """Counts accounts, keys, services and invitations of an organisation that are in use, and the
+    places that its services held at `step`.
+
+    Places are at least one once there has been one, so that none looks like a few.
+    """
+    row = tx.execute(
+        "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s"
+        " AND status = 'ACTIVE') AS worker_count,"
+        " (SELECT count(*) FROM api_keys WHERE organization_id = %(id)s AND revoke_time IS NULL"
+        " AND expire_time > %(now)s)"
+        "   AS api_key_count,"
+        " (SELECT count(*) FROM services WHERE organization_id = %(id)s"
+        " AND active) AS service_count,"
+        " (SELECT count(*) FROM invitations WHERE organization_id = %(id)s AND status = 'OPEN'"
+        " AND expire_time > %(now)s) AS invitation_count,"
+        " (SELECT greatest(coalesce(sum(places) FILTER (WHERE leave_time IS NULL"
+        " OR leave_time >= %(step)s), 0), least(count(*), 1))::int"
+        "   FROM places_taken JOIN services ON services.id = service_id"
+        " WHERE organization_id = %(id)s AND take_time < %(step)s) AS most_people_inside",
+        {"id": id, "now": now, "step": step},
+    ).fetchone()
+    assert row is not None
+    return dict(row)
+
+
+def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
+    """Members whose hold or proposed suspension nobody agreed to in time; held, and none that is
+    held already.
+    """
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE suspension_expire_time <= %s"
+        " ORDER BY suspension_expire_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now, at_most),
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
+    """Applications that nobody has answered since then; held."""
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"
+        " ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
+        (since, at_most),
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def forget_rejected(tx: Transaction, before: datetime) -> int:
+    """Takes away who was turned away so long ago; nothing else is known of it."""
+    return tx.execute(
+        "DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)
+    ).rowcount
+
+
+def read(row: Row) -> Organization:
+    """A row as an organisation."""
+    return Organization(
+        id=row["id"],
+        version=row["version"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        status=OrganizationStatus(row["status"]),
+        registered_by_worker_id=row["registered_by_worker_id"],
+        proposal=Proposal(
+            OrganizationType(row["proposed_type"]),
+            row["proposed_country"],
+            row["proposed_hotline_number"],
+            row["proposed_by_worker_id"],
+            row["propose_time"],
+        )
+        if row["propose_time"]
+        else None,
+        evidence=tuple(_evidence(one) for one in row["evidence"]),
+        approval_proposed_by_worker_id=row["approval_proposed_by_worker_id"],
+        warned_days=row["warned_days"],
+        rejection_reason=RejectionReason(row["rejection_reason"])
+        if row["rejection_reason"]
+        else None,
+        suspension=_suspension(row),
+        last_hold=_first(row["asked_first"].get("last_hold")),
+        reinstatement=_first(row["asked_first"].get("reinstatement")),
+        leaving=_first(row["asked_first"].get("leaving")),
+        entry=OrganizationEntry(
+            name=row["name"],
+            type=OrganizationType(row["type"]),
+            country=row["country"],
+            department=row["department"],
+            phone=row["phone"],
+            url=row["url"],
+            languages=tuple(row["languages"]),
+            description=row["description"],
+            hotline_number=row["hotline_number"],
+        ),
+    )
+
+
+_ASKED = ("last_hold", "reinstatement", "leaving")
+_HOLDS = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
+
+
+def _evidence(kept: Row) -> Evidence:
+    return Evidence(
+        EvidenceKind(kept["kind"]),
+        kept["reference"],
+        date.fromisoformat(kept["seen_date"]),
+        date.fromisoformat(kept["expire_date"]) if kept["expire_date"] else None,
+        kept["worker_id"],
+        datetime.fromisoformat(kept["time"]),
+    )
+
+
+def _plain(first: First) -> dict[str, str]:
+    return {
+        "worker_id": first.worker_id,
+        "organization_id": first.organization_id,
+        "time": first.time.isoformat(),
+    }
+
+
+def _first(kept: Row | None) -> First | None:
+    return (
+        First(kept["worker_id"], kept["organization_id"], datetime.fromisoformat(kept["time"]))
+        if kept
+        else None
+    )
+
+
+def _suspension_text(suspension: Suspension | None) -> str | None:
+    if suspension is None:
+        return None
+    return json.dumps(
+        {
+            "reason": suspension.reason,
+            "first": _plain(suspension.first),
+            "second_worker_id": suspension.second_worker_id,
+        }
+    )
+
+
+def _suspension(row: Row) -> Suspension | None:
+    kept = row["suspension"]
+    first = _first(kept["first"]) if kept else None
+    if first is None:
+        return None
+    return Suspension(
+        SuspensionReason(kept["reason"]),
+        first,
+        row["suspension_expire_time"],
+        kept["second_worker_id"],
+    )

@@ -1,0 +1,86 @@
+"""How accounts came about, and from which devices they were entered: by this the accounts behind
+which one person may stand are found.
+"""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from services.partners.members.domain.independence import AFTER, DEVICE_KEPT, MOST
+
+# From one account to those that are kin at once; followed until there are no more. Both directions
+# of each, so that everybody in a family has the same kin. By a device an account is kin of those
+# who had used it when the account was first used there; a colleague who comes to the same desk
+# later is not.
+_KIN = """
+    WITH RECURSIVE kin (id) AS (
+        SELECT %(id)s
+        UNION
+        SELECT near.id FROM kin CROSS JOIN LATERAL (
+            SELECT inviter_id FROM account_origins WHERE worker_id = kin.id AND inviter_id <> ''
+                AND time > %(since)s
+            UNION ALL SELECT worker_id FROM account_origins WHERE inviter_id = kin.id
+                AND time > %(since)s
+            UNION ALL SELECT other.id FROM workers AS own JOIN workers AS other USING (mailbox_key)
+                WHERE own.id = kin.id
+            UNION ALL SELECT other.worker_id FROM account_devices AS own
+                JOIN account_devices AS other USING (device_mark)
+                WHERE own.worker_id = kin.id AND ((own.first AND other.since <= own.since)
+                    OR (other.first AND own.since <= other.since))
+            UNION ALL SELECT other.worker_id FROM provider_accounts AS own
+                JOIN provider_accounts AS other USING (issuer, subject_hash)
+                WHERE own.worker_id = kin.id
+        ) AS near (id)
+    ), keys AS (
+        SELECT api_keys.id FROM kin JOIN api_keys ON api_keys.worker_id = kin.id
+        UNION SELECT api_keys.id FROM kin JOIN api_keys ON api_keys.made_by_worker_id = kin.id
+    )
+    SELECT id FROM (SELECT id FROM kin UNION SELECT id FROM keys) AS related WHERE id <> %(id)s
+        LIMIT %(most)s
+"""
+
+
+def note_origin(tx: Transaction, worker_id: str, inviter_id: str, now: datetime) -> None:
+    """Notes who invited an account, or with an empty `inviter_id` that it came about when the
+    network was set up. What was noted before stays.
+    """
+    tx.execute(
+        "INSERT INTO account_origins (worker_id, inviter_id, time) VALUES (%s, %s, %s)",
+        (worker_id, inviter_id, now),
+    )
+
+
+def note_device(tx: Transaction, worker_id: str, device_mark: bytes, now: datetime) -> None:
+    """Notes a device from which an account was entered; the first one stays the first, and says
+    whom it was used by before.
+    """
+    tx.execute(
+        "INSERT INTO account_devices (worker_id, device_mark, first, since, time)"
+        " VALUES (%(id)s, %(mark)s, NOT EXISTS (SELECT FROM account_devices"
+        " WHERE worker_id = %(id)s), %(now)s, %(now)s)"
+        " ON CONFLICT (worker_id, device_mark) DO UPDATE SET time = excluded.time",
+        {"id": worker_id, "mark": device_mark, "now": now},
+    )
+
+
+def is_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
+    """Whether it is on record how an account came about, or that was long ago."""
+    row = tx.execute(
+        "SELECT FROM workers AS w WHERE id = %s AND (create_time <= %s OR EXISTS (SELECT"
+        " FROM account_origins WHERE worker_id = w.id))",
+        (worker_id, now - AFTER),
+    ).fetchone()
+    return row is not None
+
+
+def related(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
+    """The accounts and keys that are kin of an account, at most one more than are looked at."""
+    rows = tx.execute(_KIN, {"id": worker_id, "since": now - AFTER, "most": MOST + 1})
+    return [row["id"] for row in rows]
+
+
+def forget(tx: Transaction, now: datetime) -> int:
+    """Takes away devices from which nobody entered for long; returns how many rows.
+
+    Origins stay: they say how an account came about.
+    """
+    return tx.execute("DELETE FROM account_devices WHERE time <= %s", (now - DEVICE_KEPT,)).rowcount

@@ -1,0 +1,362 @@
+"""Workers and their sessions; of passwords and session secrets only hashes are here."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis import outbox
+from chassis.db import Row, Transaction, if_there_is_room
+from chassis.wire import Position
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import (
+    ABSOLUTE,
+    IDLE,
+    NETWORK_ROLES,
+    Role,
+    Worker,
+    WorkerEntry,
+    WorkerStatus,
+    same_email,
+)
+from services.partners.members.store import organizations, provenance
+from services.partners.members.wire import facts
+from services.partners.network.store.sort_keys import sort_key
+
+# Not FOR UPDATE, for which a session that is being opened would wait (it refers to its worker), and
+# whoever ends sign-ins for that one's challenge.
+_HELD = "FOR NO KEY UPDATE"
+
+
+def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "") -> bool:
+    """Writes a new worker with its facts, and who invited her (nobody: the network is being set
+    up); False, and nothing written, if the e-mail is taken.
+    """
+    entry = worker.entry
+    added = tx.execute(
+        "INSERT INTO workers (id, version, organization_id, status, name, name_key, email,"
+        " email_key, password_hash, roles, language,"
+        " create_time, update_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (email_key) DO NOTHING",
+        (
+            worker.id,
+            worker.version,
+            worker.organization_id,
+            worker.status,
+            entry.name,
+            sort_key(entry.name),
+            entry.email,
+            same_email(entry.email),
+            password_hash,
+            list(entry.roles),
+            entry.language,
+            worker.create_time,
+            worker.update_time,
+        ),
+    ).rowcount
+    if added:
+        provenance.note_origin(tx, worker.id, inviter_id, worker.create_time)
+        _tell(tx, worker)
+    return bool(added)
+
+
+def keep_status(tx: Transaction, worker: Worker) -> None:
+    """Writes a changed status, or that a change is proposed, with its facts."""
+    tx.execute(
+        "UPDATE workers SET version = %s, status = %s, update_time = %s,"
+        " suspension_proposed_by_worker_id = %s WHERE id = %s",
+        (
+            worker.version,
+            worker.status,
+            worker.update_time,
+            worker.suspension_proposed_by_worker_id,
+            worker.id,
+        ),
+    )
+    _tell(tx, worker)
+
+
+def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) -> None:
+    """Writes an account that begins anew, with its facts, and who invited her this time."""
+    entry = worker.entry
+    tx.execute(
+        "UPDATE workers SET version = %s, status = %s, name = %s, name_key = %s, password_hash ="
+        " %s, roles = %s, language = %s, update_time = %s,"
+        " suspension_proposed_by_worker_id = '' WHERE id = %s",
+        (
+            worker.version,
+            worker.status,
+            entry.name,
+            sort_key(entry.name),
+            password_hash,
+            list(entry.roles),
+            entry.language,
+            worker.update_time,
+            worker.id,
+        ),
+    )
+    provenance.note_origin(tx, worker.id, inviter_id, worker.update_time)
+    _tell(tx, worker)
+
+
+def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
+    """One worker, held until the transaction ends if it is to be changed."""
+    row = tx.execute(
+        f"SELECT * FROM workers WHERE id = %s {_HELD if hold else ''}", (id,)
+    ).fetchone()
+    return read(row) if row else None
+
+
+def by_email(tx: Transaction, email: str, *, hold: bool = False) -> tuple[Worker, str] | None:
+    """The worker with this e-mail and the hash of its password; held as in `fetch`."""
+    row = tx.execute(
+        f"SELECT * FROM workers WHERE email_key = %s {_HELD if hold else ''}", (same_email(email),)
+    ).fetchone()
+    return (read(row), row["password_hash"]) if row else None
+
+
+def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
+    """A worker, held, and the hash of her password."""
+    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {_HELD}", (id,)).fetchone()
+    return (read(row), row["password_hash"]) if row else None
+
+
+def has_still(tx: Transaction, id: str, password_hash: str) -> bool:
+    """Whether this is her password now; from here on it does not change before the transaction
+    ends, and what that opens ends with what changes it.
+    """
+    row = tx.execute("SELECT password_hash FROM workers WHERE id = %s FOR SHARE", (id,)).fetchone()
+    return row is not None and row["password_hash"] == password_hash
+
+
+def set_password(tx: Transaction, id: str, password_hash: str) -> None:
+    """Writes another password, of which no other service hears."""
+    tx.execute("UPDATE workers SET password_hash = %s WHERE id = %s", (password_hash, id))
+
+
+def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str, str]:
+    """The names of those of these workers who belong to the organisation."""
+    rows = tx.execute(
+        "SELECT id, name FROM workers WHERE id = ANY(%s) AND organization_id = %s",
+        (list(ids), organization_id),
+    )
+    return {row["id"]: row["name"] for row in rows}
+
+
+def listed(
+    tx: Transaction, organization_id: str, size: int, after: Position | None
+) -> tuple[list[Worker], Position | None]:
+    """A page of the organisation's workers by name, and where the next page goes on."""
+    rows = tx.execute(
+        "SELECT * FROM workers WHERE organization_id = %(of)s"
+        " AND (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1],"
+        " (%(after)s::text[])[2]))"
+        " ORDER BY name_key, id LIMIT %(limit)s",
+        {"of": organization_id, "after": after, "limit": size + 1},
+    ).fetchall()
+    more = len(rows) > size
+    return [read(row) for row in rows[:size]], [
+        rows[size - 1]["name_key"],
+        rows[size - 1]["id"],
+    ] if more else None
+
+
+def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -> bool:
+    """Whether a worker and its organisation may act."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM workers AS w JOIN organizations AS o ON o.id = w.organization_id"
+            " WHERE w.id = %s AND o.id = %s AND w.status = 'ACTIVE'"
+            " AND o.status IN ('PROBATION', 'APPROVED')",
+            (worker_id, organization_id),
+        ).fetchone()
+    )
+
+
+def has_manager(tx: Transaction, organization_id: str) -> bool:
+    """Whether an organisation has a manager whose account is in use."""
+    return bool(managers(tx, organization_id))
+
+
+def is_founded(tx: Transaction) -> bool:
+    """Whether the network has, or had, a coordinator."""
+    return (
+        tx.execute("SELECT FROM workers WHERE 'COORDINATOR' = ANY(roles) LIMIT 1").fetchone()
+        is not None
+    )
+
+
+def managers(tx: Transaction, organization_id: str) -> list[str]:
+    """Two of its managers whose accounts are in use, or as many as there are."""
+    rows = tx.execute(
+        "SELECT id FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles)"
+        " AND status = 'ACTIVE' LIMIT 2",
+        (organization_id,),
+    )
+    return [row["id"] for row in rows]
+
+
+def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
+    """All its managers whose accounts are in use."""
+    rows = tx.execute(
+        "SELECT * FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles)"
+        " AND status = 'ACTIVE' ORDER BY id",
+        (organization_id,),
+    )
+    return [read(row) for row in rows]
+
+
+def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[Worker, datetime]]:
+    """The accounts in use, but her own, that came about or began anew since then by her invitation,
+    or by that of an account that did so; and when they last did.
+    """
+    rows = tx.execute(
+        "WITH RECURSIVE made AS ("
+        " SELECT worker_id, time FROM account_origins WHERE inviter_id = %(id)s"
+        " AND time >= %(since)s"
+        " UNION SELECT o.worker_id, o.time FROM made JOIN workers AS w ON w.id = made.worker_id"
+        " AND w.create_time >= %(since)s"
+        " JOIN account_origins AS o ON o.inviter_id = w.id"
+        ") SELECT w.*, m.time AS origin_time FROM workers AS w"
+        " JOIN (SELECT worker_id, max(time) AS time FROM made GROUP BY worker_id) AS m"
+        " ON m.worker_id = w.id WHERE w.status = 'ACTIVE' AND w.id <> %(id)s",
+        {"id": worker_id, "since": since},
+    )
+    return [(read(row), row["origin_time"]) for row in rows]
+
+
+def of_the_network(tx: Transaction) -> list[Worker]:
+    """Whoever has a role of the network and an account that is in use, by organisation and name."""
+    rows = tx.execute(
+        "SELECT * FROM workers WHERE roles && %s AND status = 'ACTIVE'"
+        " ORDER BY organization_id, name_key, id",
+        (sorted(NETWORK_ROLES),),
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def coordinating_organizations(tx: Transaction) -> set[str]:
+    """The organisations of coordinators whose accounts are in use."""
+    return {
+        worker.organization_id
+        for worker in of_the_network(tx)
+        if Role.COORDINATOR in worker.entry.roles
+    }
+
+
+def has_network_role(tx: Transaction, organization_id: str) -> bool:
+    """Whether somebody of an organisation steers or checks the network."""
+    return any(worker.organization_id == organization_id for worker in of_the_network(tx))
+
+
+def has_coordinator(tx: Transaction, organization_id: str) -> bool:
+    """Whether somebody of an organisation steers the network."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM workers WHERE organization_id = %s AND 'COORDINATOR' = ANY(roles)"
+            " AND status = 'ACTIVE' LIMIT 1",
+            (organization_id,),
+        ).fetchone()
+    )
+
+
+def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
+    """Notes a new session: to open it, who holds it has proved who she is."""
+    tx.execute(
+        "INSERT INTO sessions (secret_hash, worker_id, create_time, last_use_time, prove_time)"
+        " VALUES (%s, %s, %s, %s, %s)",
+        (secret_hash, worker_id, now, now, now),
+    )
+
+
+def session(
+    tx: Transaction, secret_hash: bytes
+) -> tuple[datetime, datetime, datetime, Worker, Organization] | None:
+    """When a session began, was last used and last proved, whose it is and of which
+    organisation.
+    """
+    row = tx.execute(
+        "SELECT *, coalesce(prove_time, create_time) AS proved FROM sessions"
+        " WHERE secret_hash = %s",
+        (secret_hash,),
+    ).fetchone()
+    worker = fetch(tx, row["worker_id"]) if row else None
+    organization = organizations.fetch(tx, worker.organization_id) if worker else None
+    return (
+        (row["create_time"], row["last_use_time"], row["proved"], worker, organization)
+        if row and worker and organization
+        else None
+    )
+
+
+def prove_session(tx: Transaction, secret_hash: bytes, worker_id: str, time: datetime) -> None:
+    """Notes that who holds a session of this worker has proved then who she is."""
+    tx.execute(
+        "UPDATE sessions SET prove_time = %s WHERE secret_hash = %s AND worker_id = %s",
+        (time, secret_hash, worker_id),
+    )
+
+
+def touch_session(tx: Transaction, secret_hash: bytes, now: datetime) -> None:
+    """Notes that it was used."""
+    with if_there_is_room(tx):
+        tx.execute(
+            "UPDATE sessions SET last_use_time = %s WHERE secret_hash = %s", (now, secret_hash)
+        )
+
+
+def end_session(tx: Transaction, secret_hash: bytes) -> None:
+    """Ends one session, if there is one."""
+    tx.execute("DELETE FROM sessions WHERE secret_hash = %s", (secret_hash,))
+
+
+def sessions_of(tx: Transaction, worker_id: str) -> list[tuple[bytes, datetime, datetime]]:
+    """(hash of the secret, when it began, when it was last used) of each session of a worker, the
+    one that was used last first.
+    """
+    rows = tx.execute(
+        "SELECT * FROM sessions WHERE worker_id = %s"
+        " ORDER BY last_use_time DESC, create_time DESC, secret_hash",
+        (worker_id,),
+    )
+    return [(bytes(row["secret_hash"]), row["create_time"], row["last_use_time"]) for row in rows]
+
+
+def end_sessions_of(
+    tx: Transaction, *, worker_id: str = "", organization_id: str = "", but: bytes = b""
+) -> None:
+    """Ends all sessions of a worker, or of all workers of an organisation, but for that with this
+    hash.
+    """
+    tx.execute(
+        "DELETE FROM sessions USING workers AS w WHERE w.id = sessions.worker_id AND (w.id = %s"
+        " OR w.organization_id = %s) AND secret_hash <> %s",
+        (worker_id, organization_id, but),
+    )
+
+
+def forget_sessions(tx: Transaction, now: datetime) -> int:
+    """Takes away those that are over; returns how many."""
+    return tx.execute(
+        "DELETE FROM sessions WHERE create_time < %s OR last_use_time < %s",
+        (now - ABSOLUTE, now - IDLE),
+    ).rowcount
+
+
+def read(row: Row) -> Worker:
+    """A row as a worker."""
+    return Worker(
+        id=row["id"],
+        version=row["version"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        organization_id=row["organization_id"],
+        entry=WorkerEntry(
+            row["name"], row["email"], tuple(Role(role) for role in row["roles"]), row["language"]
+        ),
+        status=WorkerStatus(row["status"]),
+        suspension_proposed_by_worker_id=row["suspension_proposed_by_worker_id"],
+    )
+
+
+def _tell(tx: Transaction, worker: Worker) -> None:
+    outbox.keep(tx, facts.worker_facts(worker))
+    worker.facts.clear()

@@ -1,0 +1,127 @@
+"""API keys of an organisation's systems: made by its managers, who stand for them."""
+
+import secrets
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import NotFound
+from chassis.ids import is_id, new_id
+from chassis.rpc import Call
+from chassis.wire import moment, word_list
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2 as pb
+from services.partners.members.domain.api_key import (
+    USUAL_LIFE,
+    ApiKey,
+    ApiKeyEntry,
+    Manager,
+    full_key,
+)
+from services.partners.members.store import api_keys, organizations
+from services.partners.members.usecases import scopes as in_person
+from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.passwords import mark_of
+from services.partners.members.usecases.standing import may_act_for
+from services.partners.members.wire import messages
+
+
+class ApiKeys:
+    """The API keys of all organisations."""
+
+    def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
+        """Makes a key of the caller's own organisation; returns it with its secret, which no other
+        call returns.
+
+        Nobody makes a key of another organisation: it would open that organisation's inbox.
+        """
+        now, owner = call.clock.now(), request.organization_id or call.caller.organization_id
+        expire_time, scopes = (
+            moment(request, "expire_time"),
+            word_list(contract_pb2.Scope, request.scopes, "scopes"),
+        )
+        # Held, so that two keys made at the same moment are counted one after the other.
+        if (
+            owner != call.caller.organization_id
+            or organizations.fetch(call.tx, owner, hold="UPDATE") is None
+        ):
+            raise NotFound
+        secret, entry = (
+            secrets.token_hex(32),
+            ApiKeyEntry(request.label.strip(), scopes, expire_time or now + USUAL_LIFE),
+        )
+        key = ApiKey.create(
+            new_id(), owner, entry, api_keys.count_live(call.tx, owner, now), now, _manager(call)
+        )
+        api_keys.add(call.tx, key, mark_of(secret))
+        call.trail.append(Entry("api_key_create", key.id, detail_codes=key.entry.scopes))
+        return pb.CreateApiKeyResponse(
+            api_key=messages.api_key(key), secret=full_key(key.id, secret)
+        )
+
+    def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
+        """Lists the keys of the caller's organisation, also those that have ended."""
+        return pb.ListApiKeysResponse(
+            api_keys=map(messages.api_key, api_keys.listed(call.tx, call.caller.organization_id))
+        )
+
+    def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
+        """Agrees, as a second manager, to a key that may do more than the manager who made it."""
+        key, manager = _own(call, request.id)
+        key.confirm(manager, call.clock.now())
+        api_keys.keep(call.tx, key)
+        call.trail.append(Entry("api_key_confirm", key.id, detail_codes=key.entry.scopes))
+        return messages.api_key(key)
+
+    def TransferApiKey(self, request: pb.TransferApiKeyRequest, call: Call) -> pb.ApiKey:
+        """Takes a key over from another manager, so that it does not fall with her."""
+        key, manager = _own(call, request.id)
+        key.transfer(manager, call.clock.now())
+        api_keys.keep(call.tx, key)
+        call.trail.append(Entry("api_key_transfer", key.id))
+        return messages.api_key(key)
+
+    def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.ApiKey:
+        """Ends a key at once; a coordinator may do so too."""
+        key = _fetch(call.tx, request.id)
+        if not may_act_for(call.caller, key.organization_id):
+            raise NotFound
+        key.revoke(call.clock.now())
+        api_keys.keep(call.tx, key)
+        call.trail.append(Entry("api_key_revoke", key.id))
+        return messages.api_key(key)
+
+
+def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
+    """Ends the keys that stand with a manager who is out."""
+    for key in api_keys.standing_with(tx, worker_id):
+        key.revoke(now)
+        api_keys.keep(tx, key)
+
+
+def _own(call: Call, id: str) -> tuple[ApiKey, Manager]:
+    """Returns a key of the caller's organisation, locked, and the caller as its manager.
+
+    Raises NotFound.
+    """
+    key, manager = _fetch(call.tx, id), _manager(call)
+    if manager is None or call.caller.organization_id != key.organization_id:
+        raise NotFound
+    return key, manager
+
+
+def _fetch(tx: Transaction, id: str) -> ApiKey:
+    key_and_hash = api_keys.fetch(tx, id, hold=True) if is_id(id) else None
+    if key_and_hash is None:
+        raise NotFound
+    return key_and_hash[0]
+
+
+def _manager(call: Call) -> Manager | None:
+    """Returns the caller as somebody who can stand for a key; None if it is no person."""
+    caller = call.caller
+    if caller.kind != "worker":
+        return None
+    return Manager(
+        caller.id, second(call.tx, caller, call.clock.now()).kin, in_person.of(caller.roles)
+    )

@@ -1,0 +1,77 @@
+"""Founds a network: the coordinating organisation with two coordinators, who decide together from
+the first day; and a coordinator of another member.
+
+No rpc does this, only commands of the person who runs the service. Each account that is made is on
+the trail.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis import audit
+from chassis.audit import Entry
+from chassis.db import Transaction, take_turn
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM
+from services.partners.members.domain.organization import Organization, OrganizationEntry
+from services.partners.members.domain.worker import WorkerEntry
+from services.partners.members.store import organizations, workers
+from services.partners.members.usecases.workers import create_worker
+from services.partners.members.wire import messages
+
+
+def found_network(
+    tx: Transaction,
+    now: datetime,
+    organization: OrganizationEntry,
+    coordinators: Sequence[WorkerEntry],
+    passwords: Sequence[str],
+) -> bool:
+    """Registers the organisation and its coordinators with these first passwords.
+
+    Returns False, and changes nothing, where a coordinator exists.
+    """
+    take_turn(tx, "found_network")
+    if workers.is_founded(tx):
+        return False
+    _create(tx, now, organization, coordinators, passwords)
+    return True
+
+
+def found_elsewhere(
+    tx: Transaction,
+    now: datetime,
+    organization: OrganizationEntry,
+    coordinator: WorkerEntry,
+    password: str,
+) -> bool:
+    """Registers another member with a coordinator of its own, so that two of different
+    organisations can give and take roles of the network.
+
+    Returns False, and changes nothing, where there are coordinators of several organisations
+    already, or none at all.
+    """
+    take_turn(tx, "found_network")
+    if len(workers.coordinating_organizations(tx)) != 1:
+        return False
+    _create(tx, now, organization, [coordinator], [password])
+    return True
+
+
+def _create(
+    tx: Transaction,
+    now: datetime,
+    entry: OrganizationEntry,
+    coordinators: Sequence[WorkerEntry],
+    passwords: Sequence[str],
+) -> None:
+    """Registers and approves the organisation, and registers its coordinators."""
+    organization = Organization.register(new_id(), entry, now)
+    organizations.keep(tx, organization)
+    organization.approve(now, messages.today_at(organization, now))
+    organizations.keep(tx, organization)
+    made = [
+        create_worker(tx, now, organization.id, entry, password)
+        for entry, password in zip(coordinators, passwords, strict=True)
+    ]
+    audit.record(tx, SYSTEM, now, [Entry("coordinator_found", worker.id) for worker in made])

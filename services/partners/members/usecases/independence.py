@@ -1,0 +1,37 @@
+"""The kin of accounts: those beside whom an account is no second person at this moment."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.second import Kin
+from chassis.tokens import Caller
+from services.partners.members.domain import independence
+from services.partners.members.store import provenance
+from services.partners.members.usecases.passwords import mark_of
+
+
+def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool = True) -> Kin:
+    """Returns the kin of an account; one that must prove more than it does is nobody's second
+    person.
+    """
+    return independence.kin(
+        provenance.related(tx, worker_id, now),
+        known=provenance.is_known(tx, worker_id, now),
+        proves_more=proves_more,
+    )
+
+
+def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
+    """Returns the caller with the kin that she has in this transaction: an account may have come
+    about since her token was signed.
+    """
+    if caller.kin.alone:
+        return caller
+    return replace(caller, kin=kin_of(tx, caller.id, now))
+
+
+def note_entry(tx: Transaction, worker_id: str, device: str, now: datetime) -> None:
+    """Records the device from which a worker signs in, if it has a secret."""
+    if device:
+        provenance.note_device(tx, worker_id, mark_of(f"device {device}"), now)

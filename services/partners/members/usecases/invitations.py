@@ -1,0 +1,231 @@
+"""Invitations: an account comes about when somebody is invited, gets a link at her own address, and
+chooses her own password. Nobody else ever has either.
+"""
+
+import secrets
+from dataclasses import replace
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, NotFound, Unauthenticated
+from chassis.ids import is_id, new_id
+from chassis.rpc import Call
+from keys.sealing import Keyring
+from protos.partners.v1 import members_pb2 as pb
+from services.partners.members.domain.invitation import Invitation
+from services.partners.members.domain.network_roles import are_of_the_network
+from services.partners.members.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
+from services.partners.members.store import invitations, organizations, workers
+from services.partners.members.usecases.api_keys import revoke_keys_of
+from services.partners.members.usecases.credentials import Credentials
+from services.partners.members.usecases.independence import note_entry, second
+from services.partners.members.usecases.passwords import check_new, hashed, mark_of
+from services.partners.members.wire import messages
+
+
+class Invitations:
+    """The invitations of all organisations, and the roles of the network."""
+
+    def __init__(self, mail: Keyring, paper_url: str, credentials: Credentials) -> None:
+        """`mail` seals letters.
+
+        With `paper_url` the network sends none, and links on paper begin with it.
+        """
+        self._mail = mail
+        self._paper_url = paper_url
+        self._credentials = credentials
+
+    def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
+        """Invites somebody to the caller's organisation, or the first manager to another.
+
+        Does not look whether the address has an account.
+
+        Returns the invitation; with its link if it is on paper.
+        """
+        tx, caller, now, entry = (
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            messages.invitation_entry(request.invitation),
+        )
+        owner = request.invitation.organization_id or caller.organization_id
+        own = owner == caller.organization_id
+        # Held, so that of two invitations, or of an invitation and an account, at the same moment
+        # each sees the other.
+        organization = (
+            organizations.fetch(tx, owner, hold="UPDATE")
+            if is_id(owner) and (own or caller.has("COORDINATOR"))
+            else None
+        )
+        if organization is None:
+            raise NotFound
+        entry.check()
+        entry.check_given_by(caller.roles, own=own)
+        if not organization.is_active:
+            raise Conflict("illegal_transition")
+        entry.check_reaches_her(by_email=not self._paper_url)
+        if not own:
+            organization.check_invited_by(second(tx, caller, now))
+            if workers.has_manager(tx, owner):
+                raise Conflict("manager_exists")
+        recent = invitations.count_recent(tx, owner, now)
+        invitation = Invitation.create(
+            new_id(), owner, entry, now, first_manager=not own, worker_id=caller.id, recent=recent
+        )
+        for other in invitations.replaced_by(tx, invitation, now):
+            other.replace(now)
+            invitations.keep(tx, other)
+        waits, token = invitation.waits(now), secrets.token_urlsafe(32)
+        # The token of one that waits is nobody's: another one goes out.
+        invitations.add(
+            tx, invitation, mark_of(token), b"" if waits else self._letter(invitation, token)
+        )
+        on_paper = ("on_paper",) if self._paper_url and not waits else ()
+        call.trail.append(
+            Entry("invitation_create", invitation.id, detail_codes=(*entry.roles, *on_paper))
+        )
+        return messages.invitation(invitation) if waits else self._message(invitation, token)
+
+    def ConfirmInvitation(self, request: pb.ConfirmInvitationRequest, call: Call) -> pb.Invitation:
+        """Agrees, as a second coordinator, to an invitation with a role of the network.
+
+        Returns it; with its link if it is on paper.
+        """
+        tx, now, id = call.tx, call.clock.now(), request.id
+        unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
+        if unlocked_invitation is None or not are_of_the_network(unlocked_invitation.entry.roles):
+            raise NotFound
+        organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
+        invitation = invitations.fetch(tx, id) or unlocked_invitation
+        invitation.confirm(second(tx, call.caller, now), call.caller.organization_id, now)
+        token = secrets.token_urlsafe(32)
+        invitations.set_token(tx, id, mark_of(token))
+        invitations.keep(tx, invitation, self._letter(invitation, token))
+        call.trail.append(
+            Entry("invitation_confirm", invitation.id, detail_codes=invitation.entry.roles)
+        )
+        return self._message(invitation, token)
+
+    def ListNetworkRoles(
+        self, request: pb.ListNetworkRolesRequest, call: Call
+    ) -> pb.ListNetworkRolesResponse:
+        """Lists the active accounts that have a role of the network, and the invitations to one
+        that wait for a second coordinator.
+        """
+        return pb.ListNetworkRolesResponse(
+            workers=map(messages.worker, workers.of_the_network(call.tx)),
+            invitations=map(messages.invitation, invitations.waiting(call.tx, call.clock.now())),
+        )
+
+    def ListInvitations(
+        self, request: pb.ListInvitationsRequest, call: Call
+    ) -> pb.ListInvitationsResponse:
+        """Lists the invitations of the caller's organisation that can be accepted."""
+        opened = invitations.open_of(call.tx, call.caller.organization_id, call.clock.now())
+        return pb.ListInvitationsResponse(invitations=map(messages.invitation, opened))
+
+    def RevokeInvitation(self, request: pb.RevokeInvitationRequest, call: Call) -> pb.Invitation:
+        """Ends an invitation of the caller's organisation, whoever made it."""
+        organizations.fetch(call.tx, call.caller.organization_id, hold="UPDATE")
+        invitation = invitations.fetch(call.tx, request.id) if is_id(request.id) else None
+        if invitation is None or invitation.organization_id != call.caller.organization_id:
+            raise NotFound
+        invitation.revoke(call.clock.now())
+        invitations.keep(call.tx, invitation)
+        call.trail.append(Entry("invitation_revoke", invitation.id))
+        return messages.invitation(invitation)
+
+    def AcceptInvitation(
+        self, request: pb.AcceptInvitationRequest, call: Call
+    ) -> pb.AcceptInvitationResponse:
+        """Opens the account. Only the holder of the link learns more than that it is not valid."""
+        if not request.token:
+            raise Invalid(("token", "required"))
+        tx, now, name, mark = (
+            call.tx,
+            call.clock.now(),
+            request.name.strip(),
+            mark_of(request.token),
+        )
+        unlocked_invitation = invitations.by_token(tx, mark)
+        organization = (
+            organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
+            if unlocked_invitation
+            else None
+        )
+        # again, now that nobody else can accept or replace it
+        invitation = invitations.by_token(tx, mark)
+        if organization is None or invitation is None or not invitation.is_open(now):
+            raise Unauthenticated("invitation_invalid")
+        inviter = workers.fetch(tx, invitation.invited_by_worker_id)
+        if (
+            not organization.is_active
+            or inviter is None
+            or not workers.is_in_good_standing(tx, inviter.id, inviter.organization_id)
+        ):
+            raise Unauthenticated("invitation_invalid")
+        if invitation.first_manager and workers.has_manager(tx, organization.id):
+            raise Conflict("manager_exists")
+        check_new(request.password, (name, invitation.entry.email, organization.entry.name))
+        worker = _account(tx, now, self._credentials, invitation, name, request.password)
+        note_entry(tx, worker.id, call.origin.device, now)
+        invitation.accept(now)
+        invitations.keep(tx, invitation)
+        call.trail += [
+            Entry("invitation_accept", invitation.id),
+            Entry("worker_create", worker.id, detail_codes=worker.entry.roles),
+        ]
+        return pb.AcceptInvitationResponse()
+
+    def _letter(self, invitation: Invitation, token: str) -> bytes:
+        """Returns the sealed letter; empty if the network sends none."""
+        return (
+            b""
+            if self._paper_url
+            else self._mail.seal_bytes(
+                messages.letter(invitation, token), f"invitations/{invitation.id}/letter"
+            )
+        )
+
+    def _message(self, invitation: Invitation, token: str) -> pb.Invitation:
+        message = messages.invitation(invitation)
+        message.link = f"{self._paper_url}/invitation#{token}" if self._paper_url else ""
+        return message
+
+
+def _account(
+    tx: Transaction,
+    now: datetime,
+    credentials: Credentials,
+    invitation: Invitation,
+    name: str,
+    password: str,
+) -> Worker:
+    """Registers a new account, or renews her own in the same organisation: that is how somebody who
+    forgot her password, or was suspended, comes back.
+    """
+    asked = invitation.entry
+    entry = WorkerEntry(name, asked.email, asked.roles, asked.language)
+    known = workers.by_email(tx, asked.email, hold=True)
+    if known is None:
+        worker = Worker.register(new_id(), invitation.organization_id, entry, now)
+        if not workers.add(tx, worker, hashed(password), invitation.invited_by_worker_id):
+            raise Conflict("email_taken")
+        return worker
+    worker = known[0]
+    if worker.organization_id != invitation.organization_id:
+        raise Conflict("email_taken")
+    # nobody alone takes such a role away
+    if are_of_the_network(worker.entry.roles) and not are_of_the_network(asked.roles):
+        raise Unauthenticated("invitation_invalid")
+    if (
+        worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time
+    ):  # who suspended her did not mean to let her in again
+        raise Unauthenticated("invitation_invalid")
+    worker.renew(replace(entry, email=worker.entry.email), now)
+    workers.renew(tx, worker, hashed(password), invitation.invited_by_worker_id)
+    credentials.end_all(tx, worker.id, now)
+    if Role.MANAGER not in entry.roles:  # API keys stand with managers
+        revoke_keys_of(tx, now, worker.id)
+    return worker

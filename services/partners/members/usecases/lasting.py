@@ -1,0 +1,73 @@
+"""Notices of a step that outlasts a session: the managers of the worker who took it, and she
+herself, hear of it by letter and in their bells.
+
+`FACTS` has a row for each rpc that asks for a step-up. A test fails for one that has none.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from chassis.rpc import Call
+from keys.sealing import Keyring
+from protos.contract.v1 import contract_pb2
+from services.partners.members.domain.worker import Role
+from services.partners.members.store import workers
+from services.partners.members.usecases.notices import notify_worker
+
+ROLE_GIVEN = "role_given"
+FACTS = {
+    "CreateInvitation": "person_invited",
+    "ConfirmInvitation": ROLE_GIVEN,
+    "CreateApiKey": "key_made",
+    "ConfirmApiKey": "key_made",
+    "TransferApiKey": "key_made",
+    "ProposeSignInProvider": "provider_changed",
+    "ConfirmSignInProvider": "provider_changed",
+    "EndSignInProvider": "provider_changed",
+    "ResetSecondFactor": "sign_in_changed",
+    "ConfirmSecondFactor": "sign_in_changed",
+    "EndSecondFactor": "sign_in_changed",
+    "CreatePasskey": "sign_in_changed",
+    "EndPasskey": "sign_in_changed",
+}
+SILENT = frozenset({"BeginSecondFactor", "BeginPasskey", "EndMadeLately"})
+"""The first two change nothing yet; the third notifies by itself."""
+_NETWORK = {contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR}
+
+
+def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
+    """Returns the function that notifies of an rpc that was done; `mail` seals its letters."""
+
+    def notify(call: Call, rpc: str, request: Any) -> None:
+        if rpc in SILENT:
+            return
+        fact = FACTS[rpc]
+        if rpc == "CreateInvitation" and _NETWORK.intersection(request.invitation.roles):
+            fact = ROLE_GIVEN
+        # Its managers were told of the proposal, by a letter that says how to object.
+        concerned = (
+            request.organization_id if rpc in ("ConfirmSignInProvider", "EndSignInProvider") else ""
+        )
+        notify_of_lasting(call, mail, fact, concerned)
+
+    return notify
+
+
+def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str = "") -> None:
+    """Notifies the caller, the managers of her organisation and of `organization_id`, and of a role
+    of the network every coordinator.
+    """
+    own = workers.fetch(call.tx, call.caller.id)
+    recipients = [own] if own else []
+    for each in {call.caller.organization_id, organization_id} - {""}:
+        recipients += workers.all_managers(call.tx, each)
+    if fact == ROLE_GIVEN:
+        recipients += [
+            worker
+            for worker in workers.of_the_network(call.tx)
+            if Role.COORDINATOR in worker.entry.roles
+        ]
+    for worker in {each.id: each for each in recipients}.values():
+        notify_worker(call.tx, mail, worker, fact, call.clock.now())

@@ -1,0 +1,220 @@
+"""Membership: how an organisation applies, is admitted, stays and leaves, and what time does to
+it.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+
+from chassis import outbox
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, NotFound
+from chassis.guesses import Budget, Guesses
+from chassis.ids import new_id
+from chassis.local_time import latest_day
+from chassis.rpc import Call
+from keys.sealing import Keyring
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.members.domain.organization import (
+    Organization,
+    OrganizationStatus,
+    RejectionReason,
+)
+from services.partners.members.domain.worker import same_email
+from services.partners.members.store import applications, organizations, workers
+from services.partners.members.usecases.organizations import (
+    Refresh,
+    coordinator,
+    lock,
+    notify_managers,
+    organization_message,
+    save,
+)
+from services.partners.members.usecases.passwords import mark_of
+from services.partners.members.wire import facts, messages
+
+# A public form that writes, and sends a letter: few from one address, few to one mailbox, and no
+# number for all, which anybody could use up.
+OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
+OF_AN_ADDRESS = Budget(5, timedelta(hours=1), timedelta(0))
+LINK_LIFE = timedelta(days=3)
+ANSWERED_WITHIN = timedelta(days=14)
+_UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = (
+    timedelta(days=90),
+    timedelta(days=180),
+    timedelta(days=180),
+)
+_AT_ONCE = 200
+_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that is taken for another
+
+
+class Membership:
+    """Applications, evidence and the end of a membership."""
+
+    def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses, refresh: Refresh) -> None:
+        """`mail` seals letters to applicants; `guesses` counts their applications."""
+        self._keyring = keyring
+        self._mail = mail
+        self._guesses = guesses
+        self._refresh = refresh
+
+    def ApplyForMembership(
+        self, request: pb.ApplyForMembershipRequest, call: Call
+    ) -> pb.ApplyForMembershipResponse:
+        """Sends the applicant a letter with a link; returns the reference of the application.
+
+        Does not look whether the organisation is known.
+
+        Raises Exhausted too_many_attempts for the address or the mailbox.
+        """
+        now, recipient = call.clock.now(), request.contact_email.strip()
+        Organization.apply(new_id(), messages.applicant(request), now)  # refuses what is wrong
+        self._guesses.count(same_email(recipient), call.origin, now)
+        id, token = new_id(), secrets.token_urlsafe(32)
+        reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
+        applications.request(
+            call.tx,
+            self._keyring,
+            id,
+            mark_of(token),
+            reference,
+            request.SerializeToString(),
+            now + LINK_LIFE,
+            now,
+        )
+        letter = self._mail.seal_bytes(
+            messages.application_letter(recipient, token, request.language),
+            f"applications/{id}/letter",
+        )
+        outbox.keep(call.tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
+        return pb.ApplyForMembershipResponse(
+            reference=reference, answer_within_days=ANSWERED_WITHIN.days
+        )
+
+    def ConfirmApplication(
+        self, request: pb.ConfirmApplicationRequest, call: Call
+    ) -> pb.ConfirmApplicationResponse:
+        """Makes the application whose letter was read count; returns its reference.
+
+        Raises NotFound for a link that is not valid.
+        """
+        now = call.clock.now()
+        reference_and_request = applications.take_request(
+            call.tx, self._keyring, mark_of(request.token), now
+        )
+        if reference_and_request is None:
+            raise NotFound
+        reference, sent = reference_and_request
+        application = pb.ApplyForMembershipRequest.FromString(sent)
+        organization = Organization.apply(new_id(), messages.applicant(application), now)
+        organizations.keep(call.tx, organization)
+        applications.add(
+            call.tx, self._keyring, organization.id, messages.applied(application, reference, now)
+        )
+        return pb.ConfirmApplicationResponse(
+            reference=reference, answer_within_days=ANSWERED_WITHIN.days
+        )
+
+    def AdmitOrganization(
+        self, request: pb.AdmitOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Admits an applicant on probation."""
+        organization = lock(call, request.id, request.etag)
+        organization.admit(call.clock.now(), call.caller.id)
+        save(call, organization, self._refresh)
+        call.trail.append(Entry("organization_admit", organization.id))
+        return organization_message(organization, call)
+
+    def RejectApplication(
+        self, request: pb.RejectApplicationRequest, call: Call
+    ) -> pb.Organization:
+        """Rejects an applicant, and forgets the person whom the application named."""
+        reason = messages.REJECTIONS.member(request.reason, "reason")
+        if reason is None:
+            raise Invalid(("reason", "required"))
+        organization = lock(call, request.id, request.etag)
+        before = organization.entry
+        organization.reject(reason, call.clock.now())
+        save(call, organization, self._refresh, before)
+        applications.erase(call.tx, organization.id)
+        call.trail.append(Entry("organization_reject", organization.id, detail_codes=(reason,)))
+        return organization_message(organization, call)
+
+    def RecordEvidence(self, request: pb.RecordEvidenceRequest, call: Call) -> pb.Organization:
+        """Records evidence that the coordination has seen."""
+        now = call.clock.now()
+        seen = messages.evidence(request.evidence, call.caller.id, now)
+        organization = lock(call, request.id, request.etag)
+        organization.record(seen, now, messages.today_at(organization, now))
+        save(call, organization, self._refresh)
+        call.trail.append(
+            Entry("organization_evidence", organization.id, detail_codes=(seen.kind,))
+        )
+        return organization_message(organization, call)
+
+    def LeaveOrganization(
+        self, request: pb.LeaveOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Ends a membership: the member's own manager alone, the coordination by two coordinators,
+        of whom the first only proposes it.
+
+        Refuses for organisations with a coordinator: nobody would be left to answer for the
+        network.
+        """
+        now, id = call.clock.now(), request.id
+        by = None if call.caller.organization_id == id else coordinator(call.tx, call.caller, now)
+        organization = lock(call, id, request.etag)
+        organization.leave(now, by)
+        save(call, organization, self._refresh)
+        if workers.has_coordinator(call.tx, id):
+            raise Conflict("illegal_transition")
+        if organization.status is OrganizationStatus.LEFT:
+            workers.end_sessions_of(call.tx, organization_id=id)
+            applications.erase(call.tx, id)
+        call.trail.append(
+            Entry(
+                "organization_leave", id, detail_codes=("proposed",) if organization.leaving else ()
+            )
+        )
+        return organization_message(organization, call)
+
+
+def end_holds(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -> int:
+    """Ends holds and proposed suspensions to which no second coordinator agreed in time; notifies
+    managers whose access is back.
+    """
+    over = organizations.with_suspension_over(tx, now, _AT_ONCE)
+    for organization in over:
+        before = organization.stop
+        organization.watch_suspension(now, messages.today_at(organization, now))
+        organizations.keep(tx, organization)
+        if organization.stop != before:
+            refresh(tx, organization.id)
+        notify_managers(tx, mail, organization, before, now)
+    return len(over)
+
+
+def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
+    """Warns of and ends agreements, rejects applications that nobody answered, and forgets what
+    nobody needs; returns how many rows.
+    """
+    changed = 0
+    for organization in organizations.whose_agreement_ends(tx, latest_day(now), _AT_ONCE):
+        before, warned = organization.status, organization.warned_days
+        organization.watch_agreement(now, messages.today_at(organization, now))
+        if (organization.status, organization.warned_days) == (before, warned):
+            continue  # it is the day before yet, at its place
+        organizations.keep(tx, organization)
+        if organization.status is not before:
+            refresh(tx, organization.id)
+        changed += 1
+    for organization in organizations.unanswered(tx, now - _UNANSWERED, _AT_ONCE):
+        organization.reject(RejectionReason.UNANSWERED, now)
+        organizations.keep(tx, organization)
+        changed += 1
+    changed += applications.forget_requests(tx, now)
+    return (
+        changed
+        + applications.forget(tx, now - _CONTACT_KEPT)
+        + organizations.forget_rejected(tx, now - _REJECTED_KEPT)
+    )

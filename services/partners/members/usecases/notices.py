@@ -1,0 +1,24 @@
+"""Notices to a worker of her own account, each with a sealed letter."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.ids import new_id
+from keys.sealing import Keyring
+from services.partners.members.domain.account_notice import AccountNotice
+from services.partners.members.domain.worker import Worker
+from services.partners.members.store.account_notices import tell
+from services.partners.members.wire import messages
+
+
+def notify_worker(
+    tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = ""
+) -> None:
+    """Notifies a worker of a step that concerns her account, also by e-mail."""
+    notice = AccountNotice.of(new_id(), worker, fact, now, by_role=by_role)
+    tell(tx, notice, sealed_letter(mail, notice, worker))
+
+
+def sealed_letter(mail: Keyring, notice: AccountNotice, worker: Worker, token: str = "") -> bytes:
+    """Returns the letter of a notice, sealed; `token`: with the secret of a link."""
+    return mail.seal_bytes(messages.account_letter(worker, token), f"accounts/{notice.id}/letter")

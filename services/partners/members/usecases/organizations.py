@@ -1,0 +1,371 @@
+"""Organisations: their entries, and their standing as members."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Conflict, NotFound
+from chassis.ids import is_id, new_id
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import PageTokens, check_etag, page_size
+from keys.sealing import Keyring
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.members.domain.organization import Organization, OrganizationEntry
+from services.partners.members.domain.suspension import Coordinator
+from services.partners.members.store import applications, organizations, workers
+from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.notices import notify_worker
+from services.partners.members.usecases.standing import (
+    may_act_for,
+    sees_everything,
+    sees_shelters,
+    viewer,
+    worker_of,
+)
+from services.partners.members.wire import messages
+from services.partners.network.domain.field_change import changes_of
+from services.partners.network.domain.time_step import time_step_of
+from services.partners.network.store import field_changes
+from services.partners.network.wire.days import day
+from services.partners.network.wire.messages import etag_of, masked_fields
+
+_STEP = 5
+"""The number of persons at a member's services is rounded up to a multiple of this, so that it
+tells of nobody who comes or goes.
+"""
+Refresh = Callable[[Transaction, str], None]
+"""Refreshes how the services of the organisation with this id are found, after a step on which that
+depends. `directory` stands above this capability and keeps this promise.
+"""
+
+
+class Organizations:
+    """The organisations of the network."""
+
+    def __init__(
+        self, keyring: Keyring, mail: Keyring, pages: PageTokens, refresh: Refresh
+    ) -> None:
+        """`mail` seals letters to managers."""
+        self._keyring = keyring
+        self._mail = mail
+        self._pages = pages
+        self._refresh = refresh
+
+    def ListHotlines(self, request: pb.ListHotlinesRequest, call: Call) -> pb.ListHotlinesResponse:
+        """Lists the lines of the campaign."""
+        entries = [organization.entry for organization in organizations.hotlines(call.tx)]
+        return pb.ListHotlinesResponse(
+            hotlines=[
+                pb.Hotline(country=e.country, number=e.hotline_number, organization_name=e.name)
+                for e in entries
+            ]
+        )
+
+    def CreateOrganization(
+        self, request: pb.CreateOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Registers a member, on probation."""
+        entry = messages.organization_entry(request.organization)
+        organization = Organization.register(
+            new_id(), entry, call.clock.now(), worker_of(call.caller)
+        )
+        organizations.keep(call.tx, organization)
+        call.trail.append(Entry("organization_create", organization.id))
+        return organization_message(organization, call)
+
+    def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
+        """Returns an organisation, also one that left: history names it.
+
+        Only the coordination and auditors see one that was not admitted.
+        """
+        organization = _existing(
+            organizations.fetch(call.tx, request.id) if is_id(request.id) else None
+        )
+        if not may_see(call.tx, call.caller, [organization]):
+            raise NotFound
+        message = organization_message(organization, call)
+        if call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"):
+            managers = workers.managers(call.tx, organization.id)
+            message.has_manager, message.only_manager_worker_id = (
+                bool(managers),
+                managers[0] if len(managers) == 1 else "",
+            )
+        if call.caller.has("COORDINATOR") and (
+            application := applications.fetch(call.tx, self._keyring, organization.id)
+        ):
+            message.application.CopyFrom(messages.application(application))
+        return message
+
+    def ListOrganizations(
+        self, request: pb.ListOrganizationsRequest, call: Call
+    ) -> pb.ListOrganizationsResponse:
+        """Returns a page by name.
+
+        Only coordinator and auditor see members that are not active, when agreements end, and what
+        waits for a second.
+        """
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        type, status = (
+            messages.TYPES.member(request.type, "type"),
+            messages.STATUSES.member(request.status, "status"),
+        )
+        agreement_before = day("agreement_expire_before_date", request.agreement_expire_before_date)
+        own, sees_all = call.caller.organization_id, sees_everything(call.caller)
+        if (agreement_before or request.waits_for_second) and not sees_all:
+            return pb.ListOrganizationsResponse()
+        page, more = organizations.listed(
+            call.tx,
+            size,
+            after,
+            country=request.country,
+            type=type,
+            status=status,
+            all_for=None if sees_all else own,
+            agreement_before=agreement_before,
+            shelters_for=None if sees_all or sees_shelters(call.tx, call.caller) else own,
+            waits_for_second=request.waits_for_second,
+        )
+        return pb.ListOrganizationsResponse(
+            organizations=[organization_message(each, call) for each in page],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def UpdateOrganization(
+        self, request: pb.UpdateOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Changes the fields of an entry that the mask names."""
+        given, now = request.organization, call.clock.now()
+        changes = masked_fields(request.update_mask, messages.organization_entry(given))
+        organization = _held(call, given.id)
+        check_etag(given.etag, etag_of(organization), "organization.etag")
+        before = organization.entry
+        organization.change(changes, now)
+        organizations.keep(call.tx, organization)
+        _keep_changes(call, organization, before)
+        if organization.entry.name != before.name:
+            self._refresh(call.tx, organization.id)
+        call.trail.append(
+            Entry("organization_change", organization.id, detail_codes=tuple(changes))
+        )
+        return organization_message(organization, call)
+
+    def ProposeOrganizationChange(
+        self, request: pb.ProposeOrganizationChangeRequest, call: Call
+    ) -> pb.Organization:
+        """Proposes to change the network's fields of a member; its managers are notified at once by
+        letters.
+        """
+        given, now = request.organization, call.clock.now()
+        changes = masked_fields(request.update_mask, messages.organization_entry(given))
+        organization = _held(call, given.id)
+        check_etag(given.etag, etag_of(organization), "organization.etag")
+        organization.propose(changes, call.caller.id, now)
+        organizations.keep(call.tx, organization)
+        for manager in workers.all_managers(call.tx, organization.id):
+            notify_worker(call.tx, self._mail, manager, "entry_proposed", now)
+        call.trail.append(
+            Entry("organization_propose", organization.id, detail_codes=tuple(changes))
+        )
+        return organization_message(organization, call)
+
+    def ConfirmOrganizationChange(
+        self, request: pb.ConfirmOrganizationChangeRequest, call: Call
+    ) -> pb.Organization:
+        """Agrees to the proposal of another person."""
+        organization, now = lock(call, request.id, request.etag), call.clock.now()
+        before = organization.entry
+        organization.confirm_change(second(call.tx, call.caller, now), now)
+        save(call, organization, self._refresh, before)
+        call.trail.append(Entry("organization_confirm_change", organization.id))
+        return organization_message(organization, call)
+
+    def DropOrganizationChange(
+        self, request: pb.DropOrganizationChangeRequest, call: Call
+    ) -> pb.Organization:
+        """Drops the proposal."""
+        organization = lock(call, request.id, request.etag)
+        organization.drop_change(call.clock.now())
+        save(call, organization, self._refresh)
+        call.trail.append(Entry("organization_drop_change", organization.id))
+        return organization_message(organization, call)
+
+    def ApproveOrganization(
+        self, request: pb.ApproveOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Makes an organisation a full member: the first person proposes it, the second approves
+        it.
+        """
+        organization, now = lock(call, request.id, request.etag), call.clock.now()
+        organization.approve(
+            now, messages.today_at(organization, now), second(call.tx, call.caller, now)
+        )
+        save(call, organization, self._refresh)
+        call.trail.append(Entry("organization_approve", organization.id))
+        return organization_message(organization, call)
+
+    def SuspendOrganization(
+        self, request: pb.SuspendOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Proposes to end a member's access, agrees to it, or stops it for a day (`hold`).
+
+        Refuses the own organisation, for nobody would be left to take it back, and organisations of
+        coordinators or auditors: two coordinators end those accounts first.
+        """
+        now, reason = call.clock.now(), messages.SUSPENSIONS.member(request.reason, "reason")
+        if request.id == call.caller.organization_id or workers.has_network_role(
+            call.tx, request.id
+        ):
+            raise Conflict("illegal_transition")
+        by = coordinator(call.tx, call.caller, now)
+        organization = lock(call, request.id, request.etag)
+        before = organization.stop
+        organization.suspend(by, reason, now, hold=request.hold)
+        save(call, organization, self._refresh)
+        notify_managers(call.tx, self._mail, organization, before, now)
+        suspension, stop = organization.suspension, organization.stop
+        codes = (
+            (suspension.reason, *(() if stop == "suspended" else (stop or "proposed",)))
+            if suspension
+            else ()
+        )
+        call.trail.append(Entry("organization_suspend", organization.id, detail_codes=codes))
+        return organization_message(organization, call)
+
+    def ReinstateOrganization(
+        self, request: pb.ReinstateOrganizationRequest, call: Call
+    ) -> pb.Organization:
+        """Proposes to take a suspension back, or agrees to it."""
+        now = call.clock.now()
+        by = coordinator(call.tx, call.caller, now)
+        organization = lock(call, request.id, request.etag)
+        before = organization.stop
+        organization.reinstate(by, now, messages.today_at(organization, now))
+        save(call, organization, self._refresh)
+        notify_managers(call.tx, self._mail, organization, before, now)
+        call.trail.append(
+            Entry(
+                "organization_reinstate",
+                organization.id,
+                detail_codes=("proposed",) if organization.stop else (),
+            )
+        )
+        return organization_message(organization, call)
+
+    def CountMemberAccess(
+        self, request: pb.CountMemberAccessRequest, call: Call
+    ) -> pb.MemberAccess:
+        """Counts what ends with a member's access, and states whether a second coordinator could
+        agree to that.
+        """
+        now, id = call.clock.now(), request.organization_id
+        _existing(organizations.fetch(call.tx, id) if is_id(id) else None)
+        counts = organizations.access(call.tx, id, now, time_step_of(now))
+        counts["most_people_inside"] = -(-counts["most_people_inside"] // _STEP) * _STEP
+        return pb.MemberAccess(
+            **counts, has_second_coordinator=coordinator(call.tx, call.caller, now).has_second
+        )
+
+
+def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> list[Organization]:
+    """Returns those that exist for the caller: members, and for a member on probation no shelter
+    but itself.
+    """
+    if sees_everything(caller):
+        return [*every]
+    hidden = (
+        set()
+        if sees_shelters(tx, caller)
+        else organizations.shelters(tx, [each.id for each in every]) - {caller.organization_id}
+    )
+    return [each for each in every if each.is_member and each.id not in hidden]
+
+
+def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
+    """Returns the owner of a new entry, the caller's own organisation if none is named; locked so
+    that it does not change meanwhile.
+    """
+    id = organization_id or caller.organization_id
+    organization = _existing(
+        organizations.fetch(tx, id, hold="SHARE") if is_id(id) and may_act_for(caller, id) else None
+    )
+    if not organization.is_member:
+        raise NotFound
+    return organization
+
+
+def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
+    """Returns the coordinator who asks for a step that takes two."""
+    elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
+    return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
+
+
+def notify_managers(
+    tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime
+) -> None:
+    """Notifies the managers by e-mail when access ends or comes back, and ends the sessions when it
+    ends. `before`: the `stop` before the step.
+    """
+    if organization.stop == before:
+        return
+    if organization.stop:
+        workers.end_sessions_of(tx, organization_id=organization.id)
+    fact = {"": "member_reinstated", "held": "member_held", "suspended": "member_suspended"}[
+        organization.stop
+    ]
+    for manager in workers.all_managers(tx, organization.id):
+        notify_worker(tx, mail, manager, fact, now)
+
+
+def lock(call: Call, id: str, etag: str) -> Organization:
+    """Returns the organisation for a step in its life. Raises NotFound or Stale."""
+    organization = _held(call, id)
+    check_etag(etag, etag_of(organization))
+    return organization
+
+
+def save(
+    call: Call,
+    organization: Organization,
+    refresh: Refresh,
+    before: OrganizationEntry | None = None,
+) -> None:
+    """Stores a step in an organisation's life, on which it depends whether its services are found;
+    and what changed of its entry `before`.
+    """
+    organizations.keep(call.tx, organization)
+    if before:
+        _keep_changes(call, organization, before)
+    refresh(call.tx, organization.id)
+
+
+def organization_message(organization: Organization, call: Call) -> pb.Organization:
+    """Returns the organisation as the caller sees it."""
+    own = organization.id == call.caller.organization_id
+    return messages.organization(
+        organization, viewer(call.caller).tier, now=call.clock.now(), own=own
+    )
+
+
+def _keep_changes(call: Call, organization: Organization, before: OrganizationEntry) -> None:
+    changes = changes_of(before, organization.entry, worker_of(call.caller), call.clock.now())
+    field_changes.keep(call.tx, organization.id, organization.id, changes)
+
+
+def _held(call: Call, id: str) -> Organization:
+    """Returns an organisation, locked. Raises NotFound also if the caller may not act for it."""
+    return _existing(
+        organizations.fetch(call.tx, id, hold="UPDATE")
+        if is_id(id) and may_act_for(call.caller, id)
+        else None
+    )
+
+
+def _existing(organization: Organization | None) -> Organization:
+    if organization is None:
+        raise NotFound
+    return organization

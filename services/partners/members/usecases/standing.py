@@ -1,0 +1,62 @@
+"""Standing: who may act, and for which organisation, beyond what roles state."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.errors import NotAllowed
+from chassis.tokens import Caller
+from services.partners.members.domain.organization import OrganizationStatus
+from services.partners.members.store import api_keys, organizations, workers
+from services.partners.network.domain.visibility import Tier, Viewer
+
+
+def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
+    """Refuses a caller whose account or key has ended, or whose organisation is suspended or has
+    left: its token may still live a few seconds.
+    """
+    if caller.kind == "worker":
+        good = workers.is_in_good_standing(tx, caller.id, caller.organization_id)
+    elif caller.kind == "key":
+        good = api_keys.is_in_good_standing(tx, caller.id, caller.organization_id, now)
+    else:
+        good = caller.kind == "system"
+    if not good:
+        raise NotAllowed("organization_not_active")
+
+
+def may_act_for(caller: Caller, organization_id: str) -> bool:
+    """Returns whether the caller may change entries of this organisation: its own people and
+    systems may, and the coordinator.
+    """
+    return (
+        caller.kind == "system"
+        or caller.has("COORDINATOR")
+        or caller.organization_id == organization_id
+    )
+
+
+def sees_everything(caller: Caller) -> bool:
+    """Returns whether the caller is listed members that are no longer active."""
+    return caller.kind == "system" or caller.has("COORDINATOR") or caller.has("AUDITOR")
+
+
+def viewer(caller: Caller) -> Viewer:
+    """Returns the tier at which the caller sees entries."""
+    return Viewer(
+        Tier.COORDINATOR if sees_everything(caller) else Tier.PARTNER, caller.organization_id
+    )
+
+
+def worker_of(caller: Caller) -> str:
+    """Returns the worker's id; "" if the caller is a key, or the network itself."""
+    return caller.id if caller.kind == "worker" else ""
+
+
+def sees_shelters(tx: Transaction, caller: Caller) -> bool:
+    """Returns whether the caller sees shelters of others.
+
+    To members on probation they do not exist.
+    """
+    if caller.kind == "system":
+        return True
+    return organizations.status_of(tx, caller.organization_id) is OrganizationStatus.APPROVED

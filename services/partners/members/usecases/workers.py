@@ -1,0 +1,153 @@
+"""Accounts of workers, as managers see them; and as the coordination does where no other manager is
+left.
+"""
+
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Conflict, NotAllowed, NotFound
+from chassis.ids import is_id, new_id
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import PageTokens, check_etag, page_size, word
+from keys.sealing import Keyring
+from protos.partners.v1 import members_pb2 as pb
+from services.partners.members.domain.network_roles import (
+    are_of_the_network,
+    check_second_coordinator,
+)
+from services.partners.members.domain.worker import (
+    NETWORK_ROLES,
+    Role,
+    Worker,
+    WorkerEntry,
+    WorkerStatus,
+    check_password,
+)
+from services.partners.members.store import workers
+from services.partners.members.usecases.api_keys import revoke_keys_of
+from services.partners.members.usecases.credentials import Credentials
+from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.notices import notify_worker
+from services.partners.members.usecases.passwords import hashed
+from services.partners.members.wire import messages
+from services.partners.network.wire.messages import etag_of
+
+
+class Workers:
+    """The workers of all organisations."""
+
+    def __init__(self, mail: Keyring, pages: PageTokens, credentials: Credentials) -> None:
+        """`mail` seals letters."""
+        self._mail = mail
+        self._credentials = credentials
+        self._pages = pages
+
+    def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
+        """Returns a page of the workers of the caller's organisation, by name."""
+        size, after = (
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
+        )
+        page, more = workers.listed(call.tx, call.caller.organization_id, size, after)
+        return pb.ListWorkersResponse(
+            workers=map(messages.worker, page), next_page_token=self._pages.token(request, more)
+        )
+
+    def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
+        """Ends the use of an account, or proposes it as the first of two coordinators."""
+        worker = suspend(call, self._credentials, request.id, request.etag)
+        reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
+        proposed = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
+        call.trail.append(
+            Entry(
+                "worker_suspend",
+                worker.id,
+                detail_codes=(*((reason,) if reason else ()), *proposed),
+            )
+        )
+        return messages.worker(worker)
+
+    def ResetSecondFactor(
+        self, request: pb.ResetSecondFactorRequest, call: Call
+    ) -> pb.ResetSecondFactorResponse:
+        """Removes a worker's second factors, and notifies her.
+
+        The response does not tell whether there were any.
+        """
+        tx, now, id = call.tx, call.clock.now(), request.id
+        call.trail.append(Entry("second_factor_reset", id if is_id(id) else ""))
+        worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
+        if worker is None:
+            raise NotFound
+        if worker.id == call.caller.id:
+            raise Conflict("own_account")
+        role = _role_that_helps(tx, call.caller, worker)
+        if worker.status is not WorkerStatus.ACTIVE:
+            raise Conflict("illegal_transition")
+        if self._credentials.end_second_factors(tx, id, now):
+            notify_worker(tx, self._mail, worker, "second_factor_removed", now, by_role=role)
+        return pb.ResetSecondFactorResponse()
+
+
+def create_worker(
+    tx: Transaction, now: datetime, organization_id: str, entry: WorkerEntry, password: str
+) -> Worker:
+    """Registers a worker with a first password, when a network is founded.
+
+    Everybody else is invited.
+    """
+    worker = Worker.register(new_id(), organization_id, entry, now)
+    check_password(password)
+    if not workers.add(tx, worker, hashed(password)):
+        raise Conflict("email_taken")
+    return worker
+
+
+def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Worker:
+    """Ends an account's use: its sessions are over, its tokens refused, and the keys that stand
+    with it are revoked.
+
+    If it has a role of the network, the first coordinator who asks only proposes it.
+    """
+    tx, caller, now = call.tx, call.caller, call.clock.now()
+    worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
+    of_the_network = worker is not None and are_of_the_network(worker.entry.roles)
+    # Nobody else's: a coordinator who could take a member's last manager away could invite one of
+    # his own.
+    if worker is None or (
+        worker.organization_id != caller.organization_id
+        and not (of_the_network and caller.has(Role.COORDINATOR))
+    ):
+        raise NotFound
+    if not caller.has(Role.COORDINATOR if of_the_network else Role.MANAGER):
+        raise NotAllowed("right_missing")
+    check_etag(etag, etag_of(worker), required=False)
+    if of_the_network:
+        first = workers.fetch(tx, worker.suspension_proposed_by_worker_id)
+        if first is None:
+            worker.propose_suspension(caller.id, now)
+            workers.keep_status(tx, worker)
+            return worker
+        check_second_coordinator(
+            second(tx, caller, now), caller.organization_id, first.id, first.organization_id
+        )
+    worker.suspend(now)
+    workers.keep_status(tx, worker)
+    workers.end_sessions_of(tx, worker_id=id)
+    credentials.end_link(tx, id, now)
+    revoke_keys_of(tx, now, id)
+    return worker
+
+
+def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
+    if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
+        # As with invitations: what the coordination alone gives, it alone may make easier to get
+        # into.
+        if not NETWORK_ROLES.isdisjoint(worker.entry.roles) and not caller.has(Role.COORDINATOR):
+            raise NotAllowed("right_missing")
+        return Role.MANAGER
+    if caller.has(Role.COORDINATOR) and workers.managers(tx, worker.organization_id) == [worker.id]:
+        return Role.COORDINATOR
+    raise NotFound

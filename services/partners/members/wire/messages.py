@@ -1,0 +1,326 @@
+"""Between members as they are here and what is said of them to others: the messages of
+protos/partners/v1, in both directions.
+
+Numbers of enums become the words of the domain; what a newer caller knows and we do not is an
+unknown code.
+"""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+from chassis.errors import Invalid
+from chassis.local_time import day_at
+from chassis.wire import EnumCodec, number, timestamp
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import letters_pb2, members_pb2
+from services.partners.members.domain.api_key import ApiKey
+from services.partners.members.domain.application import Application
+from services.partners.members.domain.evidence import Evidence, EvidenceKind
+from services.partners.members.domain.invitation import (
+    Invitation,
+    InvitationEntry,
+    InvitationStatus,
+)
+from services.partners.members.domain.organization import (
+    Organization,
+    OrganizationEntry,
+    OrganizationStatus,
+    OrganizationType,
+    RejectionReason,
+    SharesWith,
+    shares_with,
+)
+from services.partners.members.domain.suspension import Suspension, SuspensionReason
+from services.partners.members.domain.worker import Role, Worker, WorkerStatus
+from services.partners.network.domain.visibility import Tier
+from services.partners.network.wire.days import day
+from services.partners.network.wire.messages import etag_of
+from services.partners.network.wire.phones import phone
+from services.partners.network.wire.visibility import shown
+
+TYPES = EnumCodec(pb.OrganizationType, OrganizationType)
+
+
+STATUSES = EnumCodec(pb.OrganizationStatus, OrganizationStatus)
+
+
+_EVIDENCE = EnumCodec(pb.EvidenceKind, EvidenceKind)
+
+
+REJECTIONS = EnumCodec(pb.RejectionReason, RejectionReason)
+
+
+SHARES = EnumCodec(pb.SharesWith, SharesWith)
+
+
+SUSPENSIONS = EnumCodec(pb.SuspensionReason, SuspensionReason)
+
+
+_ROLES = EnumCodec(contract_pb2.Role, Role)
+
+
+_WORKER_STATUSES = EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
+
+
+def organization_entry(message: pb.Organization) -> OrganizationEntry:
+    """What a caller says of an organisation."""
+    return replace(_entry(message, "organization."), hotline_number=message.hotline_number.strip())
+
+
+def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
+    """What somebody says of an organisation that would be a member: no number of the public
+    page.
+    """
+    return _entry(message, "")
+
+
+def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime) -> Application:
+    """Returns the contact person and the reason of an application."""
+    return Application(
+        reference,
+        message.contact_name.strip(),
+        message.contact_email.strip(),
+        message.statement.strip(),
+        message.language or "es",
+        now,
+    )
+
+
+def application_letter(email: str, token: str, language: str) -> bytes:
+    """Builds the letter with which notifications brings the link to the applicant; to be sealed."""
+    return letters_pb2.ApplicationLetter(
+        email=email, token=token, language=language or "es"
+    ).SerializeToString()
+
+
+def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> OrganizationEntry:
+    return OrganizationEntry(
+        name=message.name.strip(),
+        type=TYPES.member(message.type, f"{at}type"),
+        country=message.country,
+        department=message.department,
+        phone=phone(f"{at}phone", message.phone),
+        url=message.url.strip(),
+        languages=tuple(message.languages),
+        description=message.description.strip(),
+    )
+
+
+def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
+    """What somebody says that she has seen."""
+    kind = _EVIDENCE.member(message.kind, "evidence.kind")
+    seen = day("evidence.seen_date", message.seen_date)
+    if kind is None or seen is None:
+        raise Invalid(
+            *(
+                (f"evidence.{path}", "required")
+                for path, value in (("kind", kind), ("seen_date", seen))
+                if value is None
+            )
+        )
+    return Evidence(
+        kind,
+        message.reference.strip(),
+        seen,
+        day("evidence.expire_date", message.expire_date),
+        worker_id,
+        now,
+    )
+
+
+def application(application: Application) -> pb.OrganizationApplication:
+    """How somebody applied."""
+    return pb.OrganizationApplication(
+        reference=application.reference,
+        contact_name=application.contact_name,
+        contact_email=application.contact_email,
+        statement=application.statement,
+        language=application.language,
+        create_time=timestamp(application.time),
+    )
+
+
+def kept_application(kept: bytes) -> Application:
+    """The same as it was kept."""
+    said = pb.OrganizationApplication.FromString(kept)
+    return Application(
+        said.reference,
+        said.contact_name,
+        said.contact_email,
+        said.statement,
+        said.language,
+        said.create_time.ToDatetime(tzinfo=UTC),
+    )
+
+
+def invitation_entry(message: members_pb2.Invitation) -> InvitationEntry:
+    """What a caller says of whom to invite."""
+    roles = _ROLES.members(message.roles, "invitation.roles")
+    return InvitationEntry(
+        message.email.strip(), tuple(roles), message.language or "es", message.on_paper
+    )
+
+
+def organization(
+    organization: Organization,
+    tier: Tier = Tier.PARTNER,
+    *,
+    now: datetime | None = None,
+    own: bool = False,
+) -> pb.Organization:
+    """An organisation, as somebody of this tier sees it; the end of its agreement its `own` people
+    see, too. `now`: with what is missing now.
+    """
+    entry, wanted = organization.entry, organization.proposal
+    proposal = None
+    if wanted is not None:
+        proposal = pb.OrganizationProposal(
+            type=TYPES.number(wanted.type),
+            country=wanted.country,
+            hotline_number=wanted.hotline_number,
+            worker_id=wanted.worker_id,
+            time=timestamp(wanted.time),
+        )
+    said = pb.Organization(
+        id=organization.id,
+        etag=etag_of(organization),
+        name=entry.name,
+        type=TYPES.number(entry.type),
+        status=STATUSES.number(organization.status),
+        country=entry.country,
+        department=entry.department,
+        phone=entry.phone,
+        url=entry.url,
+        languages=entry.languages,
+        description=entry.description,
+        hotline_number=entry.hotline_number,
+        create_time=timestamp(organization.create_time),
+        update_time=timestamp(organization.update_time),
+        registered_by_worker_id=organization.registered_by_worker_id,
+        proposal=proposal,
+        agreement_expire_date=str(organization.agreement_expire_date or ""),
+        shares_with=SHARES.number(shares_with(entry.type)),
+        suspension=_suspension(organization.suspension) if organization.suspension else None,
+        reinstatement_proposed_by_worker_id=organization.reinstatement.worker_id
+        if organization.reinstatement
+        else "",
+        leaving_proposed_by_worker_id=organization.leaving.worker_id
+        if organization.leaving
+        else "",
+        **(_vetting(organization, now) if now else {}),
+    )
+    shown(said, tier)
+    if own:
+        said.agreement_expire_date = str(organization.agreement_expire_date or "")
+    return said
+
+
+def _suspension(suspension: Suspension) -> pb.Suspension:
+    return pb.Suspension(
+        reason=SUSPENSIONS.number(suspension.reason),
+        worker_id=suspension.first.worker_id,
+        time=timestamp(suspension.first.time),
+        expire_time=timestamp(suspension.expire_time),
+        second_worker_id=suspension.second_worker_id,
+    )
+
+
+def today_at(organization: Organization, now: datetime) -> date:
+    """The day at its place: an agreement ends when its last day ends there."""
+    return day_at(now, organization.entry.country, organization.entry.department)
+
+
+def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
+    missing = (
+        organization.missing_evidence(today_at(organization, now)) if organization.is_member else []
+    )
+    return {
+        "evidence": [
+            pb.Evidence(
+                kind=_EVIDENCE.number(one.kind),
+                reference=one.reference,
+                seen_date=str(one.seen_date),
+                expire_date=str(one.expire_date or ""),
+                recorded_by_worker_id=one.worker_id,
+                record_time=timestamp(one.time),
+            )
+            for one in sorted(
+                organization.evidence, key=lambda one: list(EvidenceKind).index(one.kind)
+            )
+        ],
+        "missing_evidence": [_EVIDENCE.number(kind) for kind in missing],
+        "approval_proposed_by_worker_id": organization.approval_proposed_by_worker_id,
+        "rejection_reason": REJECTIONS.number(organization.rejection_reason),
+    }
+
+
+def worker(worker: Worker) -> members_pb2.Worker:
+    """A worker, as the own organisation sees one."""
+    return members_pb2.Worker(
+        id=worker.id,
+        etag=etag_of(worker),
+        organization_id=worker.organization_id,
+        name=worker.entry.name,
+        email=worker.entry.email,
+        roles=[_ROLES.number(role) for role in worker.entry.roles],
+        language=worker.entry.language,
+        status=_WORKER_STATUSES.number(worker.status),
+        suspension_proposed_by_worker_id=worker.suspension_proposed_by_worker_id,
+        create_time=timestamp(worker.create_time),
+        update_time=timestamp(worker.update_time),
+    )
+
+
+def invitation(invitation: Invitation) -> members_pb2.Invitation:
+    """An invitation as its maker sees it: what was said, and until when it is good."""
+    return members_pb2.Invitation(
+        id=invitation.id,
+        organization_id=invitation.organization_id,
+        email=invitation.entry.email,
+        roles=[_ROLES.number(role) for role in invitation.entry.roles],
+        language=invitation.entry.language,
+        create_time=timestamp(invitation.create_time),
+        expire_time=timestamp(invitation.expire_time),
+        unconfirmed=invitation.status is InvitationStatus.WAITING,
+    )
+
+
+def letter(invitation: Invitation, token: str) -> bytes:
+    """What the notifications service needs to bring the link to whom it is for; to be sealed."""
+    return letters_pb2.InvitationLetter(
+        email=invitation.entry.email, token=token, language=invitation.entry.language
+    ).SerializeToString()
+
+
+def account_letter(worker: Worker, token: str) -> bytes:
+    """What the notifications service needs to tell somebody of her own account; to be sealed."""
+    return letters_pb2.AccountLetter(
+        email=worker.entry.email, token=token, language=worker.entry.language
+    ).SerializeToString()
+
+
+def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
+    """A key, without its secret."""
+    return members_pb2.ApiKey(
+        id=api_key.id,
+        organization_id=api_key.organization_id,
+        label=api_key.entry.label,
+        scopes=[number(contract_pb2.Scope, scope) for scope in api_key.entry.scopes],
+        create_time=timestamp(api_key.create_time),
+        expire_time=timestamp(api_key.entry.expire_time),
+        last_use_time=timestamp(api_key.last_use_time),
+        revoke_time=timestamp(api_key.revoke_time),
+        worker_id=api_key.worker_id,
+        unconfirmed=api_key.unconfirmed,
+        confirmed_by_worker_id=api_key.confirmed_by_worker_id,
+    )
+
+
+def organization_ref(organization: Organization) -> members_pb2.OrganizationRef:
+    """What a page shows of the signed-in member."""
+    entry = organization.entry
+    return members_pb2.OrganizationRef(
+        id=organization.id, name=entry.name, country=entry.country, department=entry.department
+    )

@@ -1,0 +1,54 @@
+"""What of a message is shown to whom: the one place where fields are left out, for rpc, REST,
+pages, search and export alike.
+
+A field is of the tier that its (contract.v1.field) names, or of its message's; a message that names
+none is part of another and shown with it.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TypeVar
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from protos.contract.v1 import contract_pb2
+from services.partners.network.domain.visibility import NOTHING_NARROWED, Tier, sees
+
+M = TypeVar("M", bound=Message)
+
+
+def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
+    """The message without what its reader may not see.
+
+    `narrowed`: by field, what the member says itself.
+    """
+    for name in _hidden(message.DESCRIPTOR, tier):
+        message.ClearField(name)
+    known = tiers(message.DESCRIPTOR)
+    for name in narrowed.keys() & known.keys():
+        if not sees(tier, known[name], narrowed[name]):
+            message.ClearField(name)
+    return message
+
+
+@cache
+def _hidden(message: Descriptor, tier: Tier) -> list[str]:
+    return [name for name, said in tiers(message).items() if not sees(tier, said, None)]
+
+
+@cache
+def tiers(message: Descriptor) -> Mapping[str, Tier]:
+    """Each field with its tier.
+
+    Raises TypeError for a message that has none: whoever shows it says who may see it.
+    """
+    usual = message.GetOptions().Extensions[contract_pb2.tier]
+    if not usual:
+        raise TypeError(
+            f"{message.full_name} has no option (contract.v1.tier) that says who may see it"
+        )
+    return {
+        field.name: Tier(field.GetOptions().Extensions[contract_pb2.field].tier or usual)
+        for field in message.fields
+    }

@@ -1,0 +1,110 @@
+"""Links for another password, and who asks for one; of secrets only hashes are here, addresses are
+sealed.
+"""
+
+from datetime import datetime
+
+from chassis.db import Row, Transaction
+from chassis.ids import new_id
+from keys.sealing import CannotOpen, Keyring
+from services.partners.members.store.account_notices import tell
+from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
+
+
+def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> None:
+    """Notes that somebody asks; whether there is such an account is not looked at."""
+    id = new_id()
+    tx.execute(
+        "INSERT INTO password_reset_requests (id, email, create_time) VALUES (%s, %s, %s)",
+        (id, keyring.seal(email, _context(id)), now),
+    )
+
+
+def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[str, datetime]]:
+    """(address, when) of those who ask, which are looked at now and never again."""
+    rows = tx.execute(
+        "DELETE FROM password_reset_requests WHERE id IN"
+        " (SELECT id FROM password_reset_requests ORDER BY create_time, id"
+        " LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING *",
+        (limit,),
+    ).fetchall()
+    taken = []
+    for row in sorted(rows, key=lambda row: (row["create_time"], row["id"])):
+        try:
+            taken.append((keyring.open(row["email"], _context(row["id"])), row["create_time"]))
+        except CannotOpen as error:  # one that was damaged holds up nobody else's
+            error.alarm()
+    return taken
+
+
+def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter: bytes) -> None:
+    """Writes a new one with its fact, which carries the letter.
+
+    Whoever does holds the account, and has ended the one before.
+    """
+    tx.execute(
+        "INSERT INTO password_resets (id, version, worker_id, token_hash, expire_time, create_time)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (
+            reset.id,
+            reset.version,
+            reset.worker_id,
+            token_hash,
+            reset.expire_time,
+            reset.create_time,
+        ),
+    )
+    tell(tx, reset, sealed_letter)
+
+
+def by_token(tx: Transaction, token_hash: bytes) -> PasswordReset | None:
+    """The one whose secret has this hash."""
+    row = tx.execute(f"{_SELECT} WHERE r.token_hash = %s", (token_hash,)).fetchone()
+    return _read(row) if row else None
+
+
+def of(tx: Transaction, worker_id: str) -> PasswordReset | None:
+    """That of an account."""
+    row = tx.execute(f"{_SELECT} WHERE r.worker_id = %s", (worker_id,)).fetchone()
+    return _read(row) if row else None
+
+
+def end(tx: Transaction, reset: PasswordReset, sealed_letter: bytes = b"") -> None:
+    """Takes it away, and tells what has become of it."""
+    tx.execute("DELETE FROM password_resets WHERE id = %s", (reset.id,))
+    tell(tx, reset, sealed_letter)
+
+
+def forget(tx: Transaction, now: datetime) -> int:
+    """Takes away links whose time is over, and requests at which nobody looked for as long; returns
+    how many.
+    """
+    gone = tx.execute("DELETE FROM password_resets WHERE expire_time <= %s", (now,)).rowcount
+    return (
+        gone
+        + tx.execute(
+            "DELETE FROM password_reset_requests WHERE create_time <= %s", (now - LINK_LIFE,)
+        ).rowcount
+    )
+
+
+_SELECT = (
+    "SELECT r.*, w.organization_id FROM password_resets AS r"
+    " JOIN workers AS w ON w.id = r.worker_id"
+)
+
+
+def _read(row: Row) -> PasswordReset:
+    return PasswordReset(
+        id=row["id"],
+        version=row["version"],
+        create_time=row["create_time"],
+        update_time=row["create_time"],
+        worker_id=row["worker_id"],
+        organization_id=row["organization_id"],
+        expire_time=row["expire_time"],
+    )
+
+
+def _context(id: str) -> str:
+    return f"password_reset_requests/{id}/email"

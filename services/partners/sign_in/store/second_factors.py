@@ -1,0 +1,102 @@
+"""Second factors of accounts, and sign-ins that wait for a code; of challenges and recovery codes
+only hashes are here.
+"""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from keys.sealing import Keyring
+from services.partners.sign_in.domain.second_factor import CHALLENGE_LIFE, Purpose, SecondFactor
+
+
+def get(tx: Transaction, worker_id: str, *, hold: bool = False) -> SecondFactor | None:
+    """That of an account; held until the transaction ends if it is to be changed."""
+    row = tx.execute(
+        f"SELECT * FROM second_factors WHERE worker_id = %s {'FOR UPDATE' if hold else ''}",
+        (worker_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    return SecondFactor(
+        worker_id,
+        row["confirm_time"],
+        row["last_step"],
+        tuple(bytes(each) for each in row["recovery_hashes"]),
+    )
+
+
+def secret(tx: Transaction, keyring: Keyring, worker_id: str) -> bytes:
+    """By which codes are made."""
+    row = tx.execute(
+        "SELECT secret FROM second_factors WHERE worker_id = %s", (worker_id,)
+    ).fetchone()
+    assert row is not None, "it was read before"
+    return keyring.open_bytes(row["secret"], _context(worker_id))
+
+
+def begin(tx: Transaction, keyring: Keyring, worker_id: str, secret: bytes) -> None:
+    """Keeps another secret, not in use yet."""
+    tx.execute(
+        "INSERT INTO second_factors (worker_id, secret) VALUES (%s, %s)"
+        " ON CONFLICT (worker_id) DO UPDATE SET secret = excluded.secret, last_step = 0",
+        (worker_id, keyring.seal_bytes(secret, _context(worker_id))),
+    )
+
+
+def keep(tx: Transaction, factor: SecondFactor) -> None:
+    """Writes what changed."""
+    tx.execute(
+        "UPDATE second_factors SET confirm_time = %s, last_step = %s, recovery_hashes = %s"
+        " WHERE worker_id = %s",
+        (factor.confirm_time, factor.last_step, list(factor.recovery_hashes), factor.worker_id),
+    )
+
+
+def end(tx: Transaction, worker_id: str) -> None:
+    """Takes it away, with what waits for an answer."""
+    tx.execute("DELETE FROM second_factors WHERE worker_id = %s", (worker_id,))
+    drop_challenges(tx, worker_id)
+
+
+def drop_challenges(tx: Transaction, worker_id: str) -> None:
+    """Nothing that waits for an answer is answered any more: it began with what was good before."""
+    tx.execute("DELETE FROM challenges WHERE worker_id = %s", (worker_id,))
+
+
+def challenge(
+    tx: Transaction, secret_hash: bytes, worker_id: str | None, purpose: Purpose, now: datetime
+) -> None:
+    """Notes that an answer is waited for; without a worker, from anybody."""
+    tx.execute(
+        "INSERT INTO challenges (secret_hash, worker_id, purpose, create_time)"
+        " VALUES (%s, %s, %s, %s)",
+        (secret_hash, worker_id, purpose, now),
+    )
+
+
+def challenged(
+    tx: Transaction, secret_hash: bytes, now: datetime
+) -> tuple[str | None, Purpose] | None:
+    """Whose answer is waited for, and what for; held, so that it is answered once."""
+    row = tx.execute(
+        "SELECT worker_id, purpose FROM challenges WHERE secret_hash = %s AND create_time > %s"
+        " AND create_time < %s FOR UPDATE",
+        (secret_hash, now - CHALLENGE_LIFE, now + CHALLENGE_LIFE),
+    ).fetchone()
+    return (row["worker_id"], Purpose(row["purpose"])) if row else None
+
+
+def answered(tx: Transaction, secret_hash: bytes) -> None:
+    """The answer was right."""
+    tx.execute("DELETE FROM challenges WHERE secret_hash = %s", (secret_hash,))
+
+
+def forget(tx: Transaction, now: datetime) -> int:
+    """Takes away challenges that are over; returns how many."""
+    return tx.execute(
+        "DELETE FROM challenges WHERE create_time < %s", (now - CHALLENGE_LIFE,)
+    ).rowcount
+
+
+def _context(worker_id: str) -> str:
+    return f"second_factors/{worker_id}/secret"

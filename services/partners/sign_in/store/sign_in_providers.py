@@ -1,0 +1,189 @@
+"""Providers of organisations, whose account there is whose here, and who was sent there; secrets
+are sealed, of questions and accounts only hashes are here.
+"""
+
+from datetime import datetime
+
+from chassis.db import Row, Transaction
+from keys.sealing import Keyring
+from services.partners.sign_in.domain.sign_in_provider import (
+    QUESTION_LIFE,
+    ProposedProvider,
+    ProviderEntry,
+    SignInProvider,
+)
+
+
+def fetch(
+    tx: Transaction, *, id: str = "", organization_id: str = "", hold: bool = False
+) -> SignInProvider | None:
+    """One, by its id or by whose it is; held until the transaction ends if it is to be changed."""
+    row = tx.execute(
+        "SELECT * FROM sign_in_providers WHERE id = %s"
+        f" OR organization_id = %s {'FOR UPDATE' if hold else ''}",
+        (id, organization_id),
+    ).fetchone()
+    return _read(row) if row else None
+
+
+def proposed_by(tx: Transaction, worker_id: str, since: datetime) -> list[SignInProvider]:
+    """Those of which what is proposed was proposed by her since then."""
+    rows = tx.execute(
+        "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s AND propose_time >= %s",
+        (worker_id, since),
+    )
+    return [_read(row) for row in rows]
+
+
+def _read(row: Row) -> SignInProvider:
+    entry = ProviderEntry(row["issuer"], row["client_id"]) if row["issuer"] else None
+    proposal = None
+    if row["proposed_issuer"]:
+        wanted = ProviderEntry(row["proposed_issuer"], row["proposed_client_id"])
+        proposal = ProposedProvider(wanted, row["proposed_by_worker_id"], row["propose_time"])
+    return SignInProvider(
+        row["id"], row["organization_id"], row["version"], entry, row["confirm_time"], proposal
+    )
+
+
+def keep(tx: Transaction, provider: SignInProvider) -> None:
+    """Writes all but the secrets; the account that one has at an issuer that is no longer asked is
+    forgotten.
+    """
+    entry, proposal = provider.entry, provider.proposal
+    wanted = proposal.entry if proposal else None
+    tx.execute(
+        "INSERT INTO sign_in_providers AS old (id, organization_id, version, issuer, client_id,"
+        " confirm_time, proposed_issuer, proposed_client_id,"
+        " proposed_by_worker_id, propose_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (id) DO UPDATE SET"
+        " version = excluded.version, issuer = excluded.issuer, client_id = excluded.client_id,"
+        " confirm_time = excluded.confirm_time,"
+        " proposed_issuer = excluded.proposed_issuer, proposed_client_id ="
+        " excluded.proposed_client_id,"
+        " proposed_by_worker_id = excluded.proposed_by_worker_id, propose_time ="
+        " excluded.propose_time,"
+        " secret = CASE WHEN excluded.issuer IS NULL THEN NULL ELSE old.secret END,"
+        " proposed_secret = CASE WHEN excluded.proposed_issuer IS NULL THEN NULL"
+        " ELSE old.proposed_secret END",
+        (
+            provider.id,
+            provider.organization_id,
+            provider.version,
+            entry.issuer if entry else None,
+            entry.client_id if entry else None,
+            provider.confirm_time,
+            wanted.issuer if wanted else None,
+            wanted.client_id if wanted else None,
+            proposal.worker_id if proposal else None,
+            proposal.time if proposal else None,
+        ),
+    )
+    tx.execute(
+        "DELETE FROM provider_accounts WHERE organization_id = %s AND issuer IS DISTINCT FROM %s",
+        (provider.organization_id, entry.issuer if entry else None),
+    )
+
+
+def set_proposed_secret(
+    tx: Transaction, keyring: Keyring, provider: SignInProvider, secret: str
+) -> None:
+    """Keeps that of what was proposed."""
+    sealed = keyring.seal(secret, f"sign_in_providers/{provider.id}/proposed_secret")
+    tx.execute(
+        "UPDATE sign_in_providers SET proposed_secret = %s WHERE id = %s", (sealed, provider.id)
+    )
+
+
+def take_proposed_secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> None:
+    """Makes that of what was proposed the one in use; to be called before what was confirmed is
+    kept.
+    """
+    row = tx.execute(
+        "SELECT proposed_secret FROM sign_in_providers WHERE id = %s", (provider.id,)
+    ).fetchone()
+    assert row is not None, "it was read before"
+    secret = keyring.open(
+        row["proposed_secret"], f"sign_in_providers/{provider.id}/proposed_secret"
+    )
+    tx.execute(
+        "UPDATE sign_in_providers SET secret = %s, proposed_secret = NULL WHERE id = %s",
+        (keyring.seal(secret, f"sign_in_providers/{provider.id}/secret"), provider.id),
+    )
+
+
+def secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> str:
+    """By which the provider knows us."""
+    row = tx.execute(
+        "SELECT secret FROM sign_in_providers WHERE id = %s", (provider.id,)
+    ).fetchone()
+    assert row is not None, "it was read before"
+    return keyring.open(row["secret"], f"sign_in_providers/{provider.id}/secret")
+
+
+def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: datetime) -> None:
+    """Notes that somebody was sent there."""
+    tx.execute(
+        "INSERT INTO provider_questions (secret_hash, provider_id, confirm_time, create_time)"
+        " VALUES (%s, %s, %s, %s)",
+        (secret_hash, provider.id, provider.confirm_time, now),
+    )
+
+
+def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
+    """Where she was sent, and since when it was so confirmed; once."""
+    row = tx.execute(
+        "DELETE FROM provider_questions WHERE secret_hash = %s RETURNING *", (secret_hash,)
+    ).fetchone()
+    return (
+        (row["provider_id"], row["confirm_time"])
+        if row and abs(now - row["create_time"]) < QUESTION_LIFE
+        else None
+    )
+
+
+def account(tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes) -> str | None:
+    """Whose it is here."""
+    row = tx.execute(
+        "SELECT worker_id FROM provider_accounts WHERE organization_id = %s AND issuer = %s"
+        " AND subject_hash = %s",
+        (organization_id, issuer, subject_hash),
+    ).fetchone()
+    return row["worker_id"] if row else None
+
+
+def bind(
+    tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes, worker_id: str
+) -> None:
+    """Keeps whose it is from now on, unless she has another account there, or somebody has this
+    one.
+    """
+    tx.execute(
+        "INSERT INTO provider_accounts (organization_id, issuer, subject_hash, worker_id)"
+        " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (organization_id, issuer, subject_hash, worker_id),
+    )
+
+
+def has_account(tx: Transaction, worker_id: str) -> bool:
+    """Whether she signs in by the provider of her organisation: of one that is no longer asked
+    nothing is kept.
+    """
+    return (
+        tx.execute(
+            "SELECT FROM provider_accounts WHERE worker_id = %s LIMIT 1", (worker_id,)
+        ).fetchone()
+        is not None
+    )
+
+
+def forget_account(tx: Transaction, worker_id: str) -> None:
+    """An account that begins anew is bound anew."""
+    tx.execute("DELETE FROM provider_accounts WHERE worker_id = %s", (worker_id,))
+
+
+def forget(tx: Transaction, now: datetime) -> int:
+    """Takes away questions that are over; returns how many."""
+    return tx.execute(
+        "DELETE FROM provider_questions WHERE create_time < %s", (now - QUESTION_LIFE,)
+    ).rowcount

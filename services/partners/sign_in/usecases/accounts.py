@@ -1,0 +1,89 @@
+"""The caller's own account: its password, and the sessions that are signed in to it."""
+
+import hashlib
+
+from chassis.audit import Entry
+from chassis.guesses import Guesses
+from chassis.rpc import Call
+from chassis.wire import timestamp
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
+from services.partners.members.domain.worker import session_lives
+from services.partners.members.store import workers
+from services.partners.members.usecases.notices import notify_worker
+from services.partners.members.usecases.passwords import check_new, hashed, mark_of, own, prove
+from services.partners.sign_in.store import second_factors
+from services.partners.sign_in.usecases.password_resets import end_link
+from services.partners.sign_in.usecases.proofs import ways_of
+
+
+class Accounts:
+    """The password and the sessions of each account."""
+
+    def __init__(self, mail: Keyring, guesses: Guesses) -> None:
+        """`mail` seals letters; `guesses` counts wrong passwords."""
+        self._mail = mail
+        self._guesses = guesses
+
+    def ChangePassword(
+        self, request: pb.ChangePasswordRequest, call: Call
+    ) -> pb.ChangePasswordResponse:
+        """Changes the password and ends all sessions but the caller's: somebody at an open screen
+        has to know the password before.
+        """
+        tx, now = call.tx, call.clock.now()
+        call.trail.append(Entry("password_change", call.caller.id))
+        worker, password_hash = own(tx, call.caller)
+        check_new(request.new_password, (worker.entry.name, worker.entry.email), "new_password")
+        prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+        workers.set_password(tx, worker.id, hashed(request.new_password))
+        second_factors.drop_challenges(tx, worker.id)  # before sessions, as in ResetPassword
+        mark = mark_of(request.session_secret)
+        workers.end_sessions_of(tx, worker_id=worker.id, but=mark)
+        if ways_of(tx, call.caller).password:  # which she has just proved
+            workers.prove_session(tx, mark, worker.id, now)
+        end_link(tx, worker.id, now)
+        notify_worker(tx, self._mail, worker, "password_changed", now)
+        return pb.ChangePasswordResponse()
+
+    def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
+        """Lists the sessions that have not ended, the last used first; `current` is the session
+        that asks.
+        """
+        now, current = call.clock.now(), mark_of(request.session_secret)
+        return pb.ListSessionsResponse(
+            sessions=[
+                pb.Session(
+                    id=_id(mark),
+                    create_time=timestamp(created),
+                    last_use_time=timestamp(last_used),
+                    current=mark == current,
+                )
+                for mark, created, last_used in workers.sessions_of(call.tx, call.caller.id)
+                if session_lives(created, last_used, now)
+            ]
+        )
+
+    def EndSessions(self, request: pb.EndSessionsRequest, call: Call) -> pb.EndSessionsResponse:
+        """Ends one session, or all but the one that asks; returns how many."""
+        call.trail.append(Entry("sessions_end", call.caller.id))
+        current, sessions = (
+            mark_of(request.session_secret),
+            workers.sessions_of(call.tx, call.caller.id),
+        )
+        marks = [
+            mark
+            for mark, *_ in sessions
+            if (_id(mark) == request.id if request.id else mark != current)
+        ]
+        for mark in marks:
+            workers.end_session(call.tx, mark)
+        return pb.EndSessionsResponse(ended=len(marks))
+
+
+def _id(mark: bytes) -> str:
+    """Returns the public id of a session.
+
+    It opens nothing: it is made of the stored hash, not of the secret.
+    """
+    return hashlib.sha256(b"session " + mark).hexdigest()[:32]

@@ -1,0 +1,38 @@
+"""The end of the ways to sign in to an account, for the steps of members that ask for it."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from services.partners.members.store import workers
+from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
+from services.partners.sign_in.usecases.password_resets import end_link
+
+
+class KeptCredentials:
+    """Keeps the promise of services.partners.members.usecases.credentials."""
+
+    def end_all(self, tx: Transaction, worker_id: str, now: datetime) -> None:
+        """Ends all ways to sign in beside the password, and the sessions of the account."""
+        end_link(tx, worker_id, now)
+        second_factors.end(tx, worker_id)  # her phone may be what she lost
+        passkeys.end(tx, worker_id)
+        workers.end_sessions_of(tx, worker_id=worker_id)
+        sign_in_providers.forget_account(tx, worker_id)
+
+    def end_second_factors(self, tx: Transaction, worker_id: str, now: datetime) -> bool:
+        """Ends codes, passkeys, sessions and the link; returns whether there was a code or
+        passkey.
+        """
+        factor = second_factors.get(tx, worker_id, hold=True)
+        if not (passkeys.of(tx, worker_id) or (factor and factor.confirm_time)):
+            return False
+        second_factors.end(tx, worker_id)
+        passkeys.end(tx, worker_id)
+        workers.end_sessions_of(tx, worker_id=worker_id)
+        # a link that was requested while more was needed must not open the account now
+        end_link(tx, worker_id, now)
+        return True
+
+    def end_link(self, tx: Transaction, worker_id: str, now: datetime) -> None:
+        """Ends the link by which a worker would choose another password, if there is one."""
+        end_link(tx, worker_id, now)

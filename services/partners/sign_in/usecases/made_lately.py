@@ -1,0 +1,165 @@
+"""Things that an account made since a day and that outlast its sessions: listed and ended, for
+somebody who fears that another person used her account.
+"""
+
+from datetime import datetime, timedelta
+
+from chassis.audit import Entry
+from chassis.errors import Invalid
+from chassis.rpc import Call
+from chassis.tokens import Caller
+from chassis.wire import EnumCodec, moment, timestamp
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
+from services.partners.members.domain.network_roles import are_of_the_network
+from services.partners.members.domain.worker import Role, Worker
+from services.partners.members.store import api_keys, invitations, organizations, workers
+from services.partners.members.usecases.lasting import notify_of_lasting
+from services.partners.members.usecases.workers import suspend
+from services.partners.sign_in.domain.made_lately import Made, MadeKind
+from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
+from services.partners.sign_in.usecases.credentials import KeptCredentials
+
+LONGEST = timedelta(days=366)
+_KINDS = EnumCodec(pb.MadeKind, MadeKind)
+
+
+class MadeLately:
+    """The lasting things of each account."""
+
+    def __init__(self, mail: Keyring) -> None:
+        """`mail` seals letters."""
+        self._mail = mail
+
+    def ListMadeLately(
+        self, request: pb.ListMadeLatelyRequest, call: Call
+    ) -> pb.ListMadeLatelyResponse:
+        """Lists the things that the caller made since then, the newest first."""
+        return pb.ListMadeLatelyResponse(
+            made=[
+                pb.MadeLately(
+                    id=each.id,
+                    kind=_KINDS.number(each.kind),
+                    create_time=timestamp(each.create_time),
+                    label=each.label,
+                    can_end=each.can_end,
+                )
+                for each in _made(call, _since(request))
+            ]
+        )
+
+    def EndMadeLately(
+        self, request: pb.EndMadeLatelyRequest, call: Call
+    ) -> pb.EndMadeLatelyResponse:
+        """Ends the named things of those that `ListMadeLately` lists.
+
+        Her managers are notified if a code or passkey was removed.
+        """
+        if not request.ids:
+            raise Invalid(("ids", "required"))
+        ended = [
+            each for each in _made(call, _since(request)) if each.id in request.ids and each.can_end
+        ]
+        for made in ended:
+            _end(call, made)
+        if any(each.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for each in ended):
+            notify_of_lasting(call, self._mail, "sign_in_changed")
+        call.trail += [
+            Entry("made_lately_end", each.id, detail_codes=(each.kind,)) for each in ended
+        ] or [Entry("made_lately_end", call.caller.id)]
+        return pb.EndMadeLatelyResponse(ended=len(ended))
+
+
+def _since(request: pb.ListMadeLatelyRequest | pb.EndMadeLatelyRequest) -> datetime:
+    since = moment(request, "since_time")
+    if since is None:
+        raise Invalid(("since_time", "required"))
+    return since
+
+
+def _made(call: Call, since: datetime) -> list[Made]:
+    tx, caller, now = call.tx, call.caller, call.clock.now()
+    if since < now - LONGEST:
+        raise Invalid(("since_time", "out_of_range"))
+    made = [
+        Made(
+            key.id,
+            MadeKind.API_KEY,
+            key.create_time if key.create_time >= since else key.update_time,
+            key.entry.label,
+        )
+        for key in api_keys.decided_by(tx, caller.id, since, now)
+    ]
+    made += [
+        Made(each.id, MadeKind.INVITATION, each.create_time, each.entry.email)
+        for each in invitations.by_inviter(tx, caller.id, since, now)
+    ]
+    made += [
+        Made(
+            worker.id,
+            MadeKind.ACCOUNT,
+            time,
+            worker.entry.email,
+            _may_suspend(caller, worker, since),
+        )
+        for worker, time in workers.invited_by(tx, caller.id, since)
+    ]
+    made += [
+        Made(
+            provider.id,
+            MadeKind.SIGN_IN_PROVIDER,
+            provider.proposal.time,
+            provider.proposal.entry.issuer,
+        )
+        for provider in sign_in_providers.proposed_by(tx, caller.id, since)
+        if provider.proposal
+    ]
+    factor = second_factors.get(tx, caller.id)
+    if factor and factor.confirm_time and factor.confirm_time >= since:
+        made.append(Made(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
+    made += [
+        Made(each.id, MadeKind.PASSKEY, each.create_time, each.label)
+        for each in passkeys.of(tx, caller.id)
+        if each.create_time >= since
+    ]
+    return sorted(made, key=lambda each: (each.create_time, each.id), reverse=True)
+
+
+def _end(call: Call, made: Made) -> None:
+    tx, caller, now = call.tx, call.caller, call.clock.now()
+    match made.kind:
+        case MadeKind.API_KEY:
+            if key := api_keys.fetch(tx, made.id, hold=True):
+                key[0].revoke(now)
+                api_keys.keep(tx, key[0])
+        case MadeKind.INVITATION:
+            invitation = invitations.fetch(tx, made.id)
+            if invitation and organizations.fetch(tx, invitation.organization_id, hold="UPDATE"):
+                # again, now that nobody else can accept it
+                invitation = invitations.fetch(tx, made.id) or invitation
+                if invitation.is_open(now) or invitation.waits(now):
+                    invitation.revoke(now)
+                    invitations.keep(tx, invitation)
+        case MadeKind.ACCOUNT:
+            suspend(call, KeptCredentials(), made.id)
+        case MadeKind.SIGN_IN_PROVIDER:
+            provider = sign_in_providers.fetch(tx, id=made.id, hold=True)
+            if provider and provider.proposal and provider.proposal.worker_id == caller.id:
+                provider.object()
+                sign_in_providers.keep(tx, provider)
+        case MadeKind.SECOND_FACTOR:
+            second_factors.end(tx, caller.id)
+        case MadeKind.PASSKEY:
+            passkeys.end(tx, caller.id, made.id)
+
+
+def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
+    """Returns whether the caller may suspend the account.
+
+    One that is older than the day is somebody's, and its managers decide.
+    """
+    if worker.create_time < since:
+        return False
+    if are_of_the_network(worker.entry.roles):
+        return caller.has(Role.COORDINATOR) and not worker.suspension_proposed_by_worker_id
+    return caller.has(Role.MANAGER) and worker.organization_id == caller.organization_id

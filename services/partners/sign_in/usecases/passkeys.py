@@ -1,0 +1,156 @@
+"""Passkeys: made, asked for at the sign-in, ended.
+
+A passkey signs the stored hash of a challenge, so each signature is good once and not for long.
+"""
+
+import secrets
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, Unauthenticated
+from chassis.guesses import Guesses
+from chassis.ids import new_id
+from chassis.rpc import Call
+from chassis.wire import timestamp
+from protos.partners.v1 import accounts_pb2, members_pb2
+from services.partners.members.usecases.passwords import mark_of, own, prove
+from services.partners.sign_in.domain.passkey import Passkey, check_room
+from services.partners.sign_in.domain.second_factor import Purpose, SecondFactor
+from services.partners.sign_in.protocols.passkeys import Credential, Site, WrongPasskey, names
+from services.partners.sign_in.store import passkeys, second_factors
+
+
+class Passkeys:
+    """The passkeys of each account."""
+
+    def __init__(self, site: Site, guesses: Guesses) -> None:
+        """`guesses` counts wrong passwords."""
+        self._site = site
+        self._guesses = guesses
+
+    def BeginPasskey(
+        self, request: accounts_pb2.BeginPasskeyRequest, call: Call
+    ) -> accounts_pb2.BeginPasskeyResponse:
+        """Returns a challenge and the browser's options.
+
+        Asks for the password: else an open screen would be enough to make oneself a way in.
+        """
+        tx, now = call.tx, call.clock.now()
+        call.trail.append(Entry("passkey_begin", call.caller.id))
+        worker, password_hash = own(tx, call.caller)
+        prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+        if not self._site.can_have:
+            raise Conflict("passkeys_unavailable")
+        known = passkeys.of(tx, worker.id)
+        check_room(len(known))
+        secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
+        credential_ids = [each.credential_id for each in known]
+        options = self._site.ask_to_make(
+            mark, worker.id, worker.entry.email, worker.entry.name, credential_ids
+        )
+        return accounts_pb2.BeginPasskeyResponse(challenge=secret, options=options)
+
+    def CreatePasskey(
+        self, request: accounts_pb2.CreatePasskeyRequest, call: Call
+    ) -> accounts_pb2.SecondFactor:
+        """Stores the passkey that was made for the challenge."""
+        tx, now = call.tx, call.clock.now()
+        worker, _ = own(tx, call.caller)  # held, so that they are counted one after the other
+        mark = mark_of(request.challenge)
+        if second_factors.challenged(tx, mark, now) != (worker.id, Purpose.PASSKEY):
+            raise Invalid(("challenge", "wrong"))
+        check_room(len(passkeys.of(tx, worker.id)))
+        try:
+            made = self._site.made(mark, request.credential)
+        except WrongPasskey:
+            raise Invalid(("credential", "wrong")) from None
+        passkey = Passkey(
+            new_id(), worker.id, request.label, now, made.id, made.data, made.sign_count
+        )
+        if not passkeys.add(tx, passkey):
+            raise Invalid(("credential", "wrong"))
+        second_factors.answered(tx, mark)
+        call.trail.append(Entry("passkey_create", passkey.id))
+        return second_factor_message(call, self._site)
+
+    def EndPasskey(
+        self, request: accounts_pb2.EndPasskeyRequest, call: Call
+    ) -> accounts_pb2.SecondFactor:
+        """Removes a passkey: somebody at an open screen has to know the password."""
+        call.trail.append(Entry("passkey_end", call.caller.id))
+        prove(
+            self._guesses,
+            *own(call.tx, call.caller),
+            request.password,
+            call.clock.now(),
+            call.origin,
+        )
+        if request.id:
+            passkeys.end(call.tx, call.caller.id, request.id)
+        return second_factor_message(call, self._site)
+
+    def BeginPasskeySignIn(
+        self, request: members_pb2.BeginPasskeySignInRequest, call: Call
+    ) -> members_pb2.BeginPasskeySignInResponse:
+        """Returns a challenge and the browser's options for somebody who is not known yet."""
+        if not self._site.can_have:
+            raise Conflict("passkeys_unavailable")
+        secret, mark = challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
+        return members_pb2.BeginPasskeySignInResponse(
+            challenge=secret, passkey_options=self._site.ask_to_sign(mark, [])
+        )
+
+
+def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
+    """Returns the second factors of the caller's account."""
+    factor = second_factors.get(call.tx, call.caller.id) or SecondFactor(call.caller.id)
+    return accounts_pb2.SecondFactor(
+        confirm_time=timestamp(factor.confirm_time),
+        recovery_codes_left=len(factor.recovery_hashes),
+        passkeys=[
+            accounts_pb2.Passkey(
+                id=each.id,
+                label=each.label,
+                create_time=timestamp(each.create_time),
+                last_use_time=timestamp(each.last_use_time),
+            )
+            for each in passkeys.of(call.tx, call.caller.id)
+        ],
+        passkeys_available=site.can_have,
+    )
+
+
+def signer(
+    tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: str | None, said: str
+) -> str:
+    """Returns the id of the worker whose passkey signed the challenge with this mark.
+
+    `worker_id`: the worker who is known by her password; None accepts anybody's passkey that has
+    verified its user.
+    """
+    try:
+        credential_id, account_id = names(said)
+        passkey = passkeys.by_credential(tx, credential_id)
+        if (
+            passkey is None
+            or passkey.worker_id != (worker_id or passkey.worker_id)
+            or account_id not in ("", passkey.worker_id)
+        ):
+            raise WrongPasskey
+        credential = Credential(passkey.credential_id, passkey.credential, passkey.sign_count)
+        passkey.use(site.signs(mark, credential, said, verified=worker_id is None), now)
+    except WrongPasskey:
+        raise Unauthenticated("sign_in_failed") from None
+    passkeys.keep(tx, passkey)
+    return passkey.worker_id
+
+
+def challenge(
+    tx: Transaction, purpose: Purpose, now: datetime, worker_id: str | None = None
+) -> tuple[str, bytes]:
+    """Stores the hash of a new challenge; returns its secret and that hash."""
+    secret = secrets.token_urlsafe(32)
+    mark = mark_of(secret)
+    second_factors.challenge(tx, mark, worker_id, purpose, now)
+    return secret, mark

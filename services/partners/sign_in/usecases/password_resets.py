@@ -1,0 +1,157 @@
+"""Forgotten passwords: a link is requested, brought to the mailbox of the account, and used once.
+
+A request looks at no account: it is counted, and its sealed address is stored. A loop of this
+service looks, a moment later, whether there is such an account. So neither the response nor its
+duration tells anything of anybody.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+
+from chassis import audit
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import Database, Transaction
+from chassis.errors import Exhausted, Invalid, Unauthenticated
+from chassis.guesses import Budget, Guesses
+from chassis.ids import new_id
+from chassis.rpc import Call
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
+from services.partners.members.domain.worker import Worker, same_email
+from services.partners.members.store import organizations, workers
+from services.partners.members.usecases.notices import sealed_letter
+from services.partners.members.usecases.passwords import check_new, hashed, mark_of
+from services.partners.network.domain.check import MAX_EMAIL
+from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
+from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
+
+# Three letters at once, then one an hour: whoever has a stranger's mailbox filled fills it with 26
+# a day. Each ends the link before it, and she has the latest.
+OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
+# An office or a country's operator may stand behind one address.
+OF_AN_ADDRESS = Budget(30, timedelta(minutes=2), timedelta(0))
+_EVERY = 1.0  # seconds: who waits for a letter waits for the mail server anyway
+_AT_ONCE = 20
+
+
+class PasswordResets:
+    """The links of all accounts."""
+
+    def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses) -> None:
+        """`mail` seals letters; `guesses` counts requests for a link."""
+        self._keyring = keyring
+        self._mail = mail
+        self._guesses = guesses
+
+    def RequestPasswordReset(
+        self, request: pb.RequestPasswordResetRequest, call: Call
+    ) -> pb.RequestPasswordResetResponse:
+        """Stores the request.
+
+        Does nothing, with the same response, if there were too many for this mailbox or from this
+        address.
+        """
+        email, now = request.email.strip(), call.clock.now()
+        if not request.email:
+            raise Invalid(("email", "required"))
+        if len(request.email) > MAX_EMAIL:  # it is kept for a moment, whatever it is
+            raise Invalid(("email", "too_long"))
+        try:
+            self._guesses.count(same_email(email), call.origin, now)
+        except Exhausted:
+            return pb.RequestPasswordResetResponse()
+        password_resets.request(call.tx, self._keyring, email, now)
+        return pb.RequestPasswordResetResponse()
+
+    def ResetPassword(
+        self, request: pb.ResetPasswordRequest, call: Call
+    ) -> pb.ResetPasswordResponse:
+        """Changes the password of the link's account, and ends all its sessions, and sign-ins that
+        wait for a code.
+
+        Only the holder of a good link learns more than that it is not valid.
+        """
+        if not request.token:
+            raise Invalid(("token", "required"))
+        tx, now, mark = call.tx, call.clock.now(), mark_of(request.token)
+        unlocked_reset = password_resets.by_token(tx, mark)
+        account = workers.with_hash(tx, unlocked_reset.worker_id) if unlocked_reset else None
+        reset = password_resets.by_token(tx, mark)  # again, now that nobody else can use or end it
+        organization = organizations.fetch(tx, account[0].organization_id) if account else None
+        if (
+            account is None
+            or organization is None
+            or reset is None
+            or not reset.is_open(now)
+            or not _may_reset(tx, account[0])
+        ):
+            raise Unauthenticated("reset_not_valid")
+        worker = account[0]
+        check_new(
+            request.password, (worker.entry.name, worker.entry.email, organization.entry.name)
+        )
+        workers.set_password(tx, worker.id, hashed(request.password))
+        # First: this waits for a sign-in that is being finished, whose session then ends with the
+        # others.
+        second_factors.drop_challenges(tx, worker.id)
+        workers.end_sessions_of(tx, worker_id=worker.id)
+        reset.use(now)
+        password_resets.end(tx, reset, sealed_letter(self._mail, reset, worker))
+        call.trail.append(Entry("password_reset", worker.id))
+        return pb.ResetPasswordResponse()
+
+
+def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) -> int:
+    """Sends a link for each request whose account is in use and has a password as its way in;
+    returns the number of requests.
+    """
+    requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
+    # Held in one order, so that two processes don't wait for each other.
+    for email, create_time in sorted(requests, key=lambda each: same_email(each[0])):
+        account = (
+            workers.by_email(tx, email, hold=True)
+            if "\x00" not in email and now - create_time < LINK_LIFE
+            else None
+        )
+        if account is None or not _may_reset(tx, account[0]):
+            continue
+        worker = account[0]
+        end_link(tx, worker.id, now)
+        reset, token = PasswordReset.ask(new_id(), worker, now), secrets.token_urlsafe(32)
+        password_resets.add(tx, reset, mark_of(token), sealed_letter(mail, reset, worker, token))
+        trail.append(Entry("password_reset_ask", worker.id))
+    if trail:
+        audit.record(tx, SYSTEM, now, trail)
+    return len(requests)
+
+
+def sending_links(database: Database, keyring: Keyring, mail: Keyring, clock: Clock) -> Loop:
+    """Returns the loop that sends links."""
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            with database.transaction(SYSTEM, timeout=30) as tx:
+                asked = send_links(tx, keyring, mail, clock.now())
+            if not asked:
+                loop.wait(_EVERY)
+
+    return Loop("password-resets", work)
+
+
+def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
+    """Ends the link of an account, if there is one. The caller has locked the account."""
+    if reset := password_resets.of(tx, worker_id):
+        reset.end(now)
+        password_resets.end(tx, reset)
+
+
+def _may_reset(tx: Transaction, worker: Worker) -> bool:
+    """Whether a mailbox is a way in to this account: not while it is suspended, and not beside a
+    provider that answers for her.
+    """
+    return workers.is_in_good_standing(
+        tx, worker.id, worker.organization_id
+    ) and not sign_in_providers.has_account(tx, worker.id)

@@ -1,0 +1,145 @@
+"""The step-up: a signed-in worker proves again who she is, before her session does what outlasts
+it.
+
+She proves it by what her sign-in asks for beside the password; else by her organisation's provider,
+if she signs in by one; else by her password. Wrong answers have the sign-in's budget, counted
+apart: somebody who holds a stolen session does not keep her from signing in.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Invalid, Unauthenticated
+from chassis.guesses import Guesses, Origin
+from chassis.rpc import Call
+from chassis.tokens import PROOF_LIFE, Caller
+from chassis.wire import timestamp
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
+from services.partners.members.domain.worker import session_lives
+from services.partners.members.store import workers
+from services.partners.members.usecases.passwords import mark_of, own, prove
+from services.partners.sign_in.domain.passkey import Passkey
+from services.partners.sign_in.domain.second_factor import Purpose
+from services.partners.sign_in.protocols.passkeys import Site
+from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
+from services.partners.sign_in.usecases.passkeys import challenge, signer
+from services.partners.sign_in.usecases.second_factors import takes_code
+from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The ways in which an account proves who it is: a code or a passkey, or its provider, or its
+    password.
+    """
+
+    code: bool
+    passkeys: list[Passkey]
+    provider_id: str
+
+    @property
+    def password(self) -> bool:
+        """Whether there is nothing but the password."""
+        return not (self.code or self.passkeys or self.provider_id)
+
+
+class Proofs:
+    """The step-ups of all sessions."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        site: Site,
+        guesses: Guesses,
+        codes: Guesses,
+        providers: SignInProviders,
+    ) -> None:
+        """`guesses` counts wrong passwords, `codes` wrong codes."""
+        self._keyring = keyring
+        self._site = site
+        self._guesses = guesses
+        self._codes = codes
+        self._providers = providers
+
+    def BeginProof(self, request: pb.BeginProofRequest, call: Call) -> pb.BeginProofResponse:
+        """Returns what is asked for."""
+        ways, now = ways_of(call.tx, call.caller), call.clock.now()
+        if ways.provider_id:
+            secret, address = self._providers.begin(call.tx, now, ways.provider_id, again=True)
+            return pb.BeginProofResponse(challenge=secret, authorization_url=address)
+        if not ways.passkeys:
+            return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.password)
+        secret, mark = challenge(call.tx, Purpose.PROOF, now, call.caller.id)
+        options = self._site.ask_to_sign(mark, [each.credential_id for each in ways.passkeys])
+        return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
+
+    def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
+        """Proves a session of the caller by her answer; returns the end of the proof.
+
+        Raises Invalid, by field, for what is wrong.
+        """
+        call.trail.append(Entry("session_prove", call.caller.id))
+        tx, caller, now = call.tx, call.caller, call.clock.now()
+        worker, password_hash = own(tx, caller)
+        session = workers.session(tx, mark_of(request.session_secret))
+        if (
+            session is None
+            or session[3].id != caller.id
+            or not session_lives(session[0], session[1], now)
+        ):
+            raise Invalid(("session_secret", "wrong"))
+        ways, time = ways_of(tx, caller), now
+        if ways.provider_id:
+            time = self._came_back(request, call)
+        elif ways.password:
+            if not request.password:
+                raise Invalid(("password", "required"))
+            prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+        elif ways.passkeys and (request.passkey or not ways.code):
+            self._signed(request, call)
+        elif not request.code:
+            raise Invalid(("code", "required"))
+        else:
+            origin = Origin(organization_id=caller.organization_id)
+            if not takes_code(tx, self._keyring, self._codes, now, caller.id, request.code, origin):
+                raise Invalid(("code", "wrong"))
+        workers.prove_session(tx, mark_of(request.session_secret), caller.id, time)
+        return pb.ProveSessionResponse(expire_time=timestamp(time + PROOF_LIFE))
+
+    def _signed(self, request: pb.ProveSessionRequest, call: Call) -> None:
+        if not request.passkey:
+            raise Invalid(("passkey", "required"))
+        mark, now = mark_of(request.challenge), call.clock.now()
+        if second_factors.challenged(call.tx, mark, now) != (call.caller.id, Purpose.PROOF):
+            raise Invalid(("challenge", "wrong"))
+        try:
+            signer(call.tx, self._site, now, mark, call.caller.id, request.passkey)
+        except Unauthenticated:
+            raise Invalid(("passkey", "wrong")) from None
+        second_factors.answered(call.tx, mark)
+
+    def _came_back(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
+        """Returns when she proved to her organisation's provider who she is."""
+        came, now = request.provider, call.clock.now()
+        try:
+            arrived = self._providers.finish(
+                call.tx, now, request.challenge, came.state, came.code, came.issuer
+            )
+        except Unauthenticated:
+            raise Invalid(("challenge", "wrong")) from None
+        if arrived.worker.id != call.caller.id:
+            raise Invalid(("challenge", "wrong"))
+        return min(arrived.prove_time, now)
+
+
+def ways_of(tx: Transaction, caller: Caller) -> Ways:
+    """Returns the ways in which the caller's account proves who it is."""
+    factor, known = second_factors.get(tx, caller.id), passkeys.of(tx, caller.id)
+    code = factor is not None and factor.confirm_time is not None
+    provider = None
+    if not code and not known and sign_in_providers.has_account(tx, caller.id):
+        provider = sign_in_providers.fetch(tx, organization_id=caller.organization_id)
+    return Ways(code, known, provider.id if provider and provider.entry else "")

@@ -1,0 +1,253 @@
+"""Second factors: a code of an app is begun, confirmed and ended; and the code or passkey that the
+sign-in asks for beside the password.
+"""
+
+import hmac
+import secrets
+from datetime import datetime, timedelta
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, Unauthenticated
+from chassis.guesses import Budget, Guesses, Origin
+from chassis.rpc import Call
+from chassis.second import Kin
+from keys.sealing import Keyring
+from protos.partners.v1 import accounts_pb2, members_pb2
+from services.partners.members.domain.worker import Worker
+from services.partners.members.usecases.independence import kin_of
+from services.partners.members.usecases.passwords import mark_of, own, prove
+from services.partners.sign_in.domain.second_factor import RECOVERY_CODES, Purpose, SecondFactor
+from services.partners.sign_in.protocols import totp
+from services.partners.sign_in.protocols.passkeys import Site
+from services.partners.sign_in.store import passkeys, second_factors
+from services.partners.sign_in.usecases.passkeys import challenge, second_factor_message, signer
+
+OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
+"""A code has a million values, of which three are good: in a year 9,000 guesses.
+
+Whoever gets there knew the password, so no address is counted.
+"""
+_SECRET = 20  # bytes: RFC 4226 recommends 160 bits
+
+
+class SecondFactors:
+    """The app of each account."""
+
+    def __init__(self, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses) -> None:
+        """`guesses` counts wrong passwords, `codes` wrong codes."""
+        self._keyring = keyring
+        self._site = site
+        self._guesses = guesses
+        self._codes = codes
+
+    def GetSecondFactor(
+        self, request: accounts_pb2.GetSecondFactorRequest, call: Call
+    ) -> accounts_pb2.SecondFactor:
+        """Returns the second factors of the caller's account."""
+        return second_factor_message(call, self._site)
+
+    def BeginSecondFactor(
+        self, request: accounts_pb2.BeginSecondFactorRequest, call: Call
+    ) -> accounts_pb2.BeginSecondFactorResponse:
+        """Returns another secret, in base 32 and as an app reads it.
+
+        Asks for the password: else an open screen would be enough to lock its owner out.
+        """
+        call.trail.append(Entry("second_factor_begin", call.caller.id))
+        worker, password_hash = own(call.tx, call.caller)
+        prove(self._guesses, worker, password_hash, request.password, call.clock.now(), call.origin)
+        factor = second_factors.get(call.tx, worker.id, hold=True)
+        if factor is not None and factor.confirm_time is not None:
+            raise Conflict("illegal_transition")
+        secret, uri = _begun(call.tx, self._keyring, worker)
+        return accounts_pb2.BeginSecondFactorResponse(secret=secret, uri=uri)
+
+    def ConfirmSecondFactor(
+        self, request: accounts_pb2.ConfirmSecondFactorRequest, call: Call
+    ) -> accounts_pb2.ConfirmSecondFactorResponse:
+        """Takes an app into use by its first code; returns the recovery codes."""
+        call.trail.append(Entry("second_factor_confirm", call.caller.id))
+        factor = second_factors.get(call.tx, call.caller.id, hold=True)
+        if factor is None or factor.confirm_time is not None:
+            raise Conflict("illegal_transition")
+        codes = _confirmed(
+            call.tx, self._keyring, self._codes, factor, call.clock.now(), request.code
+        )
+        if codes is None:
+            raise Invalid(("code", "wrong"))
+        return accounts_pb2.ConfirmSecondFactorResponse(recovery_codes=codes)
+
+    def EndSecondFactor(
+        self, request: accounts_pb2.EndSecondFactorRequest, call: Call
+    ) -> accounts_pb2.SecondFactor:
+        """Ends the use of an app: somebody at an open screen has to know the password."""
+        call.trail.append(Entry("second_factor_end", call.caller.id))
+        prove(
+            self._guesses,
+            *own(call.tx, call.caller),
+            request.password,
+            call.clock.now(),
+            call.origin,
+        )
+        second_factors.end(call.tx, call.caller.id)
+        return second_factor_message(call, self._site)
+
+
+def ask(
+    tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool
+) -> members_pb2.SignInResponse | None:
+    """Returns what the sign-in asks for beside the password; None for an account without a second
+    factor.
+
+    `required`: such an account has to set up a code first.
+    """
+    factor, known = second_factors.get(tx, worker.id), passkeys.of(tx, worker.id)
+    code = factor is not None and factor.confirm_time is not None
+    if not (code or known or required):
+        return None
+    if not code and not known:
+        secret, _ = challenge(tx, Purpose.SET_UP, now, worker.id)
+        set_up_secret, uri = _begun(tx, keyring, worker)
+        return members_pb2.SignInResponse(
+            challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri
+        )
+    secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
+    options = site.ask_to_sign(mark, [each.credential_id for each in known]) if known else ""
+    return members_pb2.SignInResponse(challenge=secret, asks_code=code, passkey_options=options)
+
+
+def complete(
+    tx: Transaction,
+    keyring: Keyring,
+    site: Site,
+    guesses: Guesses,
+    now: datetime,
+    request: members_pb2.FinishSignInRequest,
+) -> tuple[str, list[str]]:
+    """Returns the id of the worker whose sign-in the request completes, and recovery codes if it
+    took an app into use.
+
+    Raises Unauthenticated sign_in_failed, whatever is wrong.
+    """
+    mark = mark_of(request.challenge)
+    worker_id, purpose = second_factors.challenged(tx, mark, now) or (None, None)
+    codes: list[str] = []
+    if request.passkey and purpose in (Purpose.SIGN_IN, Purpose.PASSKEY_SIGN_IN):
+        worker_id = signer(tx, site, now, mark, worker_id, request.passkey)
+    elif worker_id and purpose is Purpose.SIGN_IN:
+        if not takes_code(tx, keyring, guesses, now, worker_id, request.code):
+            raise Unauthenticated("sign_in_failed")
+    elif worker_id and purpose is Purpose.SET_UP:
+        codes = _first_code(tx, keyring, guesses, now, worker_id, request.code)
+    else:
+        raise Unauthenticated("sign_in_failed")
+    second_factors.answered(tx, mark)
+    return worker_id, codes
+
+
+def _begun(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]:
+    secret = secrets.token_bytes(_SECRET)
+    second_factors.begin(tx, keyring, worker.id, secret)
+    return totp.words(secret, worker.entry.email)
+
+
+def _confirmed(
+    tx: Transaction,
+    keyring: Keyring,
+    guesses: Guesses,
+    factor: SecondFactor,
+    now: datetime,
+    code: str,
+) -> list[str] | None:
+    """Takes the app into use by a first code; returns the recovery codes, None if the code is
+    wrong.
+    """
+    guess = guesses.begin(factor.worker_id, Origin(), now)
+    right = _takes(tx, keyring, factor, code, now)
+    guesses.settle(guess, right, now)
+    if not right:
+        return None
+    made = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
+    factor.confirm_time, factor.recovery_hashes = now, tuple(mark_of(each) for each in made)
+    second_factors.keep(tx, factor)
+    return [f"{each[:5]}-{each[5:]}" for each in made]
+
+
+def _first_code(
+    tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str
+) -> list[str]:
+    factor = second_factors.get(tx, worker_id, hold=True)
+    # In use already, or a passkey is there: then this question is out of date, and the other one is
+    # to be answered.
+    if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
+        raise Unauthenticated("sign_in_failed")
+    codes = _confirmed(tx, keyring, guesses, factor, now, code)
+    if codes is None:
+        raise Unauthenticated("sign_in_failed")
+    return codes
+
+
+def takes_code(
+    tx: Transaction,
+    keyring: Keyring,
+    guesses: Guesses,
+    now: datetime,
+    worker_id: str,
+    code: str,
+    origin: Origin | None = None,
+) -> bool:
+    """Returns whether it is a code of the worker's app, or a recovery code, and uses it up.
+
+    Counts as one guess.
+    """
+    factor = second_factors.get(tx, worker_id, hold=True)
+    if factor is None or factor.confirm_time is None:
+        return False
+    guess = guesses.begin(factor.worker_id, origin or Origin(), now)
+    right = _takes(tx, keyring, factor, code, now) or _takes_recovery(factor, code)
+    guesses.settle(guess, right, now)
+    if right:
+        second_factors.keep(tx, factor)
+    return right
+
+
+def token_kin(tx: Transaction, worker_id: str, now: datetime, *, strict: bool) -> Kin:
+    """Returns the kin of an account, for its token.
+
+    `strict`: nobody is a second person by a password alone.
+    """
+    return kin_of(tx, worker_id, now, proves_more=not strict or _proves_more(tx, worker_id))
+
+
+def _proves_more(tx: Transaction, worker_id: str) -> bool:
+    factor = second_factors.get(tx, worker_id)
+    return (factor is not None and factor.confirm_time is not None) or bool(
+        passkeys.of(tx, worker_id)
+    )
+
+
+def _takes(
+    tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime
+) -> bool:
+    """Returns whether it is a code of the app that is good now, and uses it up."""
+    secret, said = (
+        second_factors.secret(tx, keyring, factor.worker_id),
+        "".join(code.split()).encode(),
+    )
+    right = [
+        step
+        for step in factor.steps(int(now.timestamp()) // totp.STEP)
+        if hmac.compare_digest(totp.code(secret, step), said)
+    ]
+    if right:
+        factor.last_step = right[-1]
+    return bool(right)
+
+
+def _takes_recovery(factor: SecondFactor, code: str) -> bool:
+    mark = mark_of("".join(code.split()).replace("-", "").lower())
+    left = tuple(each for each in factor.recovery_hashes if not hmac.compare_digest(each, mark))
+    taken = len(left) < len(factor.recovery_hashes)
+    factor.recovery_hashes = left
+    return taken

@@ -1,0 +1,295 @@
+"""Sessions: e-mail and password open one; a session or an API key is good for caller tokens.
+
+These rpcs need no token, so a stranger learns nothing but yes or no: whatever goes wrong at the
+sign-in sounds the same and takes the same time. Of secrets only SHA-256 hashes are stored: they
+have 256 random bits.
+"""
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chassis.audit import Entry
+from chassis.db import Transaction
+from chassis.errors import Invalid, Unauthenticated
+from chassis.guesses import Budget, Guesses
+from chassis.rpc import Call
+from chassis.tokens import Caller, Issuer
+from chassis.wire import number, timestamp
+from keys.sealing import Keyring
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2 as pb
+from services.partners.members.domain import api_key
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import (
+    MUST_PROVE_MORE,
+    TOUCH,
+    Worker,
+    WorkerStatus,
+    same_email,
+    session_lives,
+)
+from services.partners.members.store import api_keys, organizations, workers
+from services.partners.members.usecases.independence import note_entry
+from services.partners.members.usecases.passwords import holds, mark_of
+from services.partners.members.wire import messages
+from services.partners.sign_in.protocols.passkeys import Site
+from services.partners.sign_in.usecases import second_factors
+from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
+
+AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
+# 100 wrong ones are what NIST SP 800-63B allows before an account is closed; here it goes on, with
+# 24 a day.
+OF_AN_ACCOUNT = Budget(
+    10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
+)
+# An office, a hospital or a country's operator may stand behind one address.
+OF_AN_ADDRESS = Budget(50, timedelta(minutes=1), timedelta(0))
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A caller who has proved who it is, with the organisation and the worker that pages show.
+
+    A key has no worker.
+    """
+
+    caller: Caller
+    organization: Organization
+    worker: Worker | None = None
+
+
+class Sessions:
+    """The sessions of all accounts, and the tokens for them and for API keys."""
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        keyring: Keyring,
+        site: Site,
+        guesses: Guesses,
+        codes: Guesses,
+        providers: SignInProviders,
+        *,
+        strict: bool,
+    ) -> None:
+        """`guesses` counts wrong passwords, `codes` wrong codes; `strict`: some roles must prove
+        more than a password.
+        """
+        self._issuer = issuer
+        self._keyring = keyring
+        self._site = site
+        self._guesses = guesses
+        self._codes = codes
+        self._providers = providers
+        self._strict = strict
+
+    def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
+        """Opens a session; for an account that asks for more than the password, returns what it
+        asks for.
+        """
+        missing = [
+            (name, "required") for name in ("email", "password") if not getattr(request, name)
+        ]
+        if missing:
+            raise Invalid(*missing)
+        tx, now, email = call.tx, call.clock.now(), request.email
+        guess = self._guesses.begin(same_email(email), call.origin, now)
+        worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
+        right = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
+        # it takes long to look at, and may have become another one meanwhile
+        if right and worker_and_hash:
+            right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
+        organization = (
+            organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
+        )
+        enters = (
+            worker_and_hash is not None
+            and organization is not None
+            and right
+            and _may_enter(worker_and_hash[0], organization)
+        )
+        self._guesses.settle(guess, enters, now)
+        if worker_and_hash is None or organization is None or not enters:
+            raise Unauthenticated("sign_in_failed")
+        return self._asked_or_opened(
+            worker_and_hash[0], organization, now, call, several_factors=False
+        )
+
+    def FinishProviderSignIn(
+        self, request: pb.FinishProviderSignInRequest, call: Call
+    ) -> pb.SignInResponse:
+        """Opens the session of a worker who came back from her organisation's provider; or returns
+        what it asks for beside that.
+        """
+        now = call.clock.now()
+        arrived = self._providers.finish(
+            call.tx, now, request.challenge, request.state, request.code, request.issuer
+        )
+        organization = organizations.fetch(call.tx, arrived.worker.organization_id)
+        if organization is None or not _may_enter(arrived.worker, organization):
+            raise Unauthenticated("sign_in_failed")
+        return self._asked_or_opened(
+            arrived.worker, organization, now, call, several_factors=arrived.several_factors
+        )
+
+    def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
+        """Opens the session of an account that asks for more than the password, or of a passkey
+        that signs in alone.
+
+        Returns it with recovery codes, if the request took an app into use.
+        """
+        now = call.clock.now()
+        worker_id, recovery_codes = second_factors.complete(
+            call.tx, self._keyring, self._site, self._codes, now, request
+        )
+        worker = workers.fetch(call.tx, worker_id)
+        organization = organizations.fetch(call.tx, worker.organization_id) if worker else None
+        if worker is None or organization is None or not _may_enter(worker, organization):
+            raise Unauthenticated("sign_in_failed")
+        if recovery_codes:
+            call.trail.append(Entry("second_factor_confirm", worker.id))
+        response = self._opened(worker, organization, now, call)
+        response.recovery_codes.extend(recovery_codes)
+        return response
+
+    def IssueToken(self, request: pb.IssueTokenRequest, call: Call) -> pb.IssueTokenResponse:
+        """Returns a token for each service, for a session or an API key."""
+        now = call.clock.now()
+        match request.WhichOneof("credential"):
+            case "session_secret":
+                proven = self._from_session(request, now, call)
+            case "api_key":
+                proven = _from_api_key(call.tx, now, request.api_key)
+            case _:
+                raise Invalid(("credential", "required"))
+        tokens, expire_time = self._issue(proven.caller, now)
+        return pb.IssueTokenResponse(
+            tokens=tokens,
+            expire_time=timestamp(expire_time),
+            worker=messages.worker(proven.worker) if proven.worker else None,
+            organization=messages.organization_ref(proven.organization),
+            scopes=[number(contract_pb2.Scope, scope) for scope in sorted(proven.caller.scopes)],
+        )
+
+    def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:
+        """Ends a session; one that has ended stays so."""
+        workers.end_session(call.tx, mark_of(request.session_secret))
+        return pb.EndSessionResponse()
+
+    def _asked_or_opened(
+        self,
+        worker: Worker,
+        organization: Organization,
+        now: datetime,
+        call: Call,
+        *,
+        several_factors: bool,
+    ) -> pb.SignInResponse:
+        """Returns what the account asks for beside the first proof, or its opened session.
+
+        `several_factors`: the first proof was by several.
+        """
+        required = (
+            self._strict
+            and not several_factors
+            and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
+        )
+        asked = second_factors.ask(
+            call.tx, self._keyring, self._site, worker, now, required=required
+        )
+        return self._opened(worker, organization, now, call) if asked is None else asked
+
+    def _opened(
+        self, worker: Worker, organization: Organization, now: datetime, call: Call
+    ) -> pb.SignInResponse:
+        secret = secrets.token_urlsafe(32)
+        workers.open_session(call.tx, mark_of(secret), worker.id, now)
+        note_entry(call.tx, worker.id, call.origin.device, now)
+        caller = _caller(call.tx, now, worker, now, strict=self._strict)
+        tokens, expire_time = self._issue(caller, now)
+        call.trail.append(Entry("sign_in", worker.id))
+        return pb.SignInResponse(
+            session_secret=secret,
+            tokens=tokens,
+            token_expire_time=timestamp(expire_time),
+            worker=messages.worker(worker),
+            organization_name=organization.entry.name,
+            organization=messages.organization_ref(organization),
+        )
+
+    def _from_session(self, request: pb.IssueTokenRequest, now: datetime, call: Call) -> Proven:
+        """Returns the worker of a session.
+
+        Its use keeps it from being idle, unless the request is `passive`: a page asked by itself.
+        """
+        mark = mark_of(request.session_secret)
+        session = workers.session(call.tx, mark)
+        if session is None:
+            raise Unauthenticated("session_ended")
+        create_time, last_use_time, prove_time, worker, organization = session
+        if not session_lives(create_time, last_use_time, now) or not _may_enter(
+            worker, organization
+        ):
+            raise Unauthenticated("session_ended")
+        if not request.passive and abs(now - last_use_time) >= TOUCH:
+            workers.touch_session(call.tx, mark, now)
+        return Proven(
+            _caller(call.tx, now, worker, prove_time, strict=self._strict), organization, worker
+        )
+
+    def _issue(self, caller: Caller, since: datetime) -> tuple[dict[str, str], datetime]:
+        """Returns a token for each service, and when the first of them ends."""
+        issued = {audience: self._issuer.issue(caller, audience, since) for audience in AUDIENCES}
+        return {audience: token for audience, (token, _) in issued.items()}, min(
+            end for _, end in issued.values()
+        )
+
+
+def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
+    """Returns the organisation of a key. Raises Unauthenticated key_invalid."""
+    parts = api_key.parts(presented_key)
+    key_and_hash = api_keys.fetch(tx, parts[0]) if parts else None
+    if (
+        parts is None
+        or key_and_hash is None
+        or not hmac.compare_digest(mark_of(parts[1]), key_and_hash[1])
+        or not key_and_hash[0].is_live(now)
+    ):
+        raise Unauthenticated("key_invalid")
+    key = key_and_hash[0]
+    organization = organizations.fetch(tx, key.organization_id)
+    if organization is None or not organization.is_active:
+        raise Unauthenticated("key_invalid")
+    if key.last_use_time is None or abs(now - key.last_use_time) >= api_key.TOUCH:
+        api_keys.touch(tx, key.id, now)
+    language = organization.entry.languages[0] if organization.entry.languages else "es"
+    return Proven(
+        Caller(
+            key.id,
+            "key",
+            key.organization_id,
+            scopes=frozenset(key.entry.scopes),
+            language=language,
+        ),
+        organization,
+    )
+
+
+def _may_enter(worker: Worker, organization: Organization) -> bool:
+    return worker.status is WorkerStatus.ACTIVE and organization.is_active
+
+
+def _caller(
+    tx: Transaction, now: datetime, worker: Worker, prove_time: datetime, *, strict: bool
+) -> Caller:
+    return Caller(
+        worker.id,
+        "worker",
+        worker.organization_id,
+        frozenset(worker.entry.roles),
+        language=worker.entry.language,
+        kin=second_factors.token_kin(tx, worker.id, now, strict=strict),
+        prove_time=prove_time,
+    )

@@ -1,0 +1,286 @@
+"""Signing in by an organisation's own provider: set up by two people of the coordination, and
+believed of that organisation's workers alone.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from hmac import compare_digest
+from secrets import token_urlsafe
+
+from chassis import log
+from chassis.audit import Entry
+from chassis.db import Database, Transaction
+from chassis.errors import NotFound, Unauthenticated, Unavailable
+from chassis.ids import is_id, new_id
+from chassis.rpc import Call
+from chassis.tokens import SYSTEM
+from chassis.wire import check_etag, etag
+from keys.sealing import Keyring
+from protos.partners.v1 import members_pb2 as pb
+from services.partners.members.domain.worker import Worker, WorkerStatus
+from services.partners.members.store import organizations, workers
+from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.notices import notify_worker
+from services.partners.members.usecases.passwords import mark_of
+from services.partners.network.domain.field_change import FieldChange
+from services.partners.network.store import field_changes
+from services.partners.sign_in.domain.sign_in_provider import ProviderEntry, SignInProvider
+from services.partners.sign_in.protocols.oidc import Client, NotBelieved, RelyingParty
+from services.partners.sign_in.store import sign_in_providers
+from services.partners.sign_in.wire.sign_in_providers import sign_in_provider
+
+RETURN = "/sign-in/return"
+"""The path of our address to which a provider sends people back; it is never taken from a
+request.
+"""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The worker who came back from a provider, whether she proved there who she is by more than a
+    password, and when.
+    """
+
+    worker: Worker
+    several_factors: bool
+    prove_time: datetime
+
+
+class SignInProviders:
+    """The providers of all organisations, and the way to them and back.
+
+    Without `public_url` nobody could come back.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        mail: Keyring,
+        public_url: str,
+        *,
+        development: bool,
+    ) -> None:
+        """`mail` seals letters to managers."""
+        self._database = database
+        self._keyring = keyring
+        self._mail = mail
+        self._public_url = public_url
+        self._development = development
+        self._party = RelyingParty(development=development)
+
+    def GetSignInProvider(
+        self, request: pb.GetSignInProviderRequest, call: Call
+    ) -> pb.SignInProvider:
+        """Returns the provider of an organisation, an empty one if it has none."""
+        return self._message(_fetch(call.tx, request.organization_id))
+
+    def ProposeSignInProvider(
+        self, request: pb.ProposeSignInProviderRequest, call: Call
+    ) -> pb.SignInProvider:
+        """Proposes a provider, or another one.
+
+        The managers of the organisation are notified by e-mail.
+        """
+        tx, now, client_secret = call.tx, call.clock.now(), request.client_secret.strip()
+        entry = ProviderEntry(request.provider.issuer.strip(), request.provider.client_id.strip())
+        provider = _fetch(tx, request.organization_id, hold=True)
+        check_etag(request.etag, etag(provider.version))
+        entry.check(client_secret, development=self._development)
+        provider.id = provider.id or new_id()
+        provider.propose(entry, call.caller.id, now)
+        sign_in_providers.keep(tx, provider)
+        sign_in_providers.set_proposed_secret(tx, self._keyring, provider, client_secret)
+        for manager in workers.all_managers(tx, provider.organization_id):
+            notify_worker(tx, self._mail, manager, "provider_proposed", now)
+        call.trail.append(Entry("sign_in_provider_propose", provider.organization_id))
+        return self._message(provider)
+
+    def ConfirmSignInProvider(
+        self, request: pb.ConfirmSignInProviderRequest, call: Call
+    ) -> pb.SignInProvider:
+        """Agrees as a second person to a proposed provider."""
+        call.trail.append(Entry("sign_in_provider_confirm", request.organization_id))
+        now, provider = call.clock.now(), _fetch(call.tx, request.organization_id, hold=True)
+        check_etag(request.etag, etag(provider.version))
+        before = provider.entry
+        provider.confirm(second(call.tx, call.caller, now), now)
+        sign_in_providers.take_proposed_secret(call.tx, self._keyring, provider)
+        _keep(call, provider, before)
+        return self._message(provider)
+
+    def ObjectToSignInProvider(
+        self, request: pb.ObjectToSignInProviderRequest, call: Call
+    ) -> pb.ObjectToSignInProviderResponse:
+        """Drops the proposal for the caller's own organisation."""
+        call.trail.append(Entry("sign_in_provider_object", call.caller.organization_id))
+        provider = _fetch(call.tx, call.caller.organization_id, hold=True)
+        provider.object()
+        sign_in_providers.keep(call.tx, provider)
+        return pb.ObjectToSignInProviderResponse()
+
+    def EndSignInProvider(
+        self, request: pb.EndSignInProviderRequest, call: Call
+    ) -> pb.SignInProvider:
+        """Ends the use of a provider at once."""
+        call.trail.append(Entry("sign_in_provider_end", request.organization_id))
+        provider = _fetch(call.tx, request.organization_id, hold=True)
+        check_etag(request.etag, etag(provider.version))
+        before = provider.entry
+        provider.end()
+        _keep(call, provider, before)
+        return self._message(provider)
+
+    def BeginProviderSignIn(
+        self, request: pb.BeginProviderSignInRequest, call: Call
+    ) -> pb.BeginProviderSignInResponse:
+        """Returns the secret that stays in the browser, and the address to send the browser to."""
+        secret, address = self.begin(call.tx, call.clock.now(), request.provider_id)
+        return pb.BeginProviderSignInResponse(challenge=secret, authorization_url=address)
+
+    def begin(
+        self, tx: Transaction, now: datetime, id: str, *, again: bool = False
+    ) -> tuple[str, str]:
+        """Returns the secret that stays in the browser, and the address to send it to.
+
+        `again`: the provider is to ask also a person whom it knows.
+        """
+        provider = sign_in_providers.fetch(tx, id=id) if is_id(id) else None
+        organization = organizations.fetch(tx, provider.organization_id) if provider else None
+        client = self._client(tx, provider) if provider else None
+        if provider is None or client is None or organization is None or not organization.is_active:
+            raise NotFound
+        secret = token_urlsafe(32)
+        with _noting(provider):
+            address = self._party.question(
+                client, secret, _state(secret), **({"max_age": 0} if again else {})
+            )
+        sign_in_providers.ask(tx, mark_of(secret), provider, now)
+        return secret, address
+
+    def finish(
+        self, tx: Transaction, now: datetime, secret: str, state: str, code: str, issuer: str
+    ) -> Arrived:
+        """Returns the worker who came back.
+
+        Raises Unauthenticated sign_in_failed, whatever is wrong; also a wrong answer uses the
+        question up.
+        """
+        if not compare_digest(state.encode(), _state(secret).encode()):
+            raise Unauthenticated("sign_in_failed")
+        with self._database.transaction(SYSTEM) as own:  # stays, also when this call is refused
+            asked = sign_in_providers.take(own, mark_of(secret), now)
+        provider = sign_in_providers.fetch(tx, id=asked[0]) if asked else None
+        client = self._client(tx, provider) if provider else None
+        # Another one since: what this one answered is nothing to ask that one about.
+        if (
+            asked is None
+            or provider is None
+            or client is None
+            or provider.confirm_time != asked[1]
+            or not code
+        ):
+            raise Unauthenticated("sign_in_failed")
+        try:
+            with _noting(provider):
+                identity = self._party.answer(client, secret, code, issuer, now)
+        except NotBelieved:
+            raise Unauthenticated("sign_in_failed") from None
+        worker = _bound_worker(
+            tx, provider.organization_id, client.issuer, mark_of(identity.subject), identity.email
+        )
+        if worker is None:
+            raise Unauthenticated("sign_in_failed")
+        return Arrived(worker, identity.several_factors, identity.prove_time)
+
+    def _client(self, tx: Transaction, provider: SignInProvider) -> Client | None:
+        entry = provider.entry
+        if entry is None:
+            return None
+        secret = sign_in_providers.secret(tx, self._keyring, provider)
+        return Client(entry.issuer, entry.client_id, secret, self._redirect_uri)
+
+    @property
+    def _redirect_uri(self) -> str:
+        """The address to which a provider sends people back; it has to know it."""
+        return self._public_url + RETURN
+
+    def _message(self, provider: SignInProvider) -> pb.SignInProvider:
+        """Returns the provider with the address by which the organisation's people sign in, if they
+        can.
+        """
+        message = sign_in_provider(provider)
+        message.redirect_uri = self._redirect_uri
+        message.sign_in_url = (
+            f"{self._public_url}/sign-in/with/{provider.id}" if provider.entry else ""
+        )
+        return message
+
+
+def _fetch(tx: Transaction, organization_id: str, *, hold: bool = False) -> SignInProvider:
+    """Returns the provider of an organisation, an empty one if it has none; locked together with
+    its organisation if `hold`.
+    """
+    known = (
+        organizations.fetch(tx, organization_id, hold="UPDATE" if hold else "")
+        if is_id(organization_id)
+        else None
+    )
+    if known is None:
+        raise NotFound
+    return sign_in_providers.fetch(
+        tx, organization_id=organization_id, hold=hold
+    ) or SignInProvider("", organization_id)
+
+
+def _keep(call: Call, provider: SignInProvider, before: ProviderEntry | None) -> None:
+    sign_in_providers.keep(call.tx, provider)
+    old, new = (entry.issuer if entry else None for entry in (before, provider.entry))
+    change = FieldChange("sign_in_provider", call.clock.now(), call.caller.id, old, new)
+    field_changes.keep(call.tx, provider.organization_id, provider.organization_id, [change])
+
+
+def _bound_worker(
+    tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes, email: str
+) -> Worker | None:
+    """Returns the worker of the organisation whom the issuer names; the first time, the one whose
+    e-mail it has verified.
+    """
+    bound = sign_in_providers.account(tx, organization_id, issuer, subject_hash)
+    if bound is not None:
+        worker = workers.fetch(tx, bound)
+    else:
+        account = workers.by_email(tx, email, hold=True) if email else None
+        worker = account[0] if account else None
+    if (
+        worker is None
+        or worker.organization_id != organization_id
+        or worker.status is not WorkerStatus.ACTIVE
+    ):
+        return None
+    sign_in_providers.bind(tx, organization_id, issuer, subject_hash, worker.id)
+    # she has another one there
+    if sign_in_providers.account(tx, organization_id, issuer, subject_hash) != worker.id:
+        return None
+    return worker
+
+
+@contextmanager
+def _noting(provider: SignInProvider) -> Iterator[None]:
+    """Logs why a provider can't be used: its people are told only that it does not answer as it
+    must.
+    """
+    try:
+        yield
+    except Unavailable as refusal:
+        log.get().warning("sign_in_provider_unusable", provider_id=provider.id, reason=refusal.why)
+        raise
+
+
+def _state(secret: str) -> str:
+    """What goes with the browser to the provider and comes back: it tells nothing of the secret,
+    which stays.
+    """
+    return mark_of(secret).hex()

@@ -1,0 +1,27 @@
+"""What is said of an organisation's provider of sign-ins."""
+
+from chassis.wire import etag, timestamp
+from protos.partners.v1 import members_pb2 as pb
+from services.partners.sign_in.domain.sign_in_provider import SignInProvider
+
+
+def sign_in_provider(provider: SignInProvider) -> pb.SignInProvider:
+    """An organisation's provider; its secret is said to nobody."""
+    entry, wanted = provider.entry, provider.proposal
+    proposal = None
+    if wanted is not None:
+        proposal = pb.ProposedSignInProvider(
+            issuer=wanted.entry.issuer,
+            client_id=wanted.entry.client_id,
+            worker_id=wanted.worker_id,
+            time=timestamp(wanted.time),
+        )
+    return pb.SignInProvider(
+        provider_id=provider.id,
+        organization_id=provider.organization_id,
+        etag=etag(provider.version),
+        issuer=entry.issuer if entry else "",
+        client_id=entry.client_id if entry else "",
+        confirm_time=timestamp(provider.confirm_time),
+        proposal=proposal,
+    )

@@ -12,9 +12,13 @@ import pytest
 
 from chassis.errors import Conflict, Invalid, NotAllowed
 from chassis.second import NONE, Kin, mark_of
-from services.partners.domain.api_key import ApiKey, ApiKeyEntry, Manager, full_key, parts
-from services.partners.domain.invitation import Invitation, InvitationEntry, InvitationStatus
-from services.partners.domain.worker import (
+from services.partners.members.domain.api_key import ApiKey, ApiKeyEntry, Manager, full_key, parts
+from services.partners.members.domain.invitation import (
+    Invitation,
+    InvitationEntry,
+    InvitationStatus,
+)
+from services.partners.members.domain.worker import (
     Role,
     Worker,
     WorkerEntry,

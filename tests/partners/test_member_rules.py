@@ -12,8 +12,8 @@ import pytest
 
 from chassis.errors import Conflict, Invalid
 from chassis.second import NONE, Kin
-from services.partners.domain.evidence import Evidence, EvidenceKind, warning
-from services.partners.domain.organization import (
+from services.partners.members.domain.evidence import Evidence, EvidenceKind, warning
+from services.partners.members.domain.organization import (
     Organization,
     OrganizationEntry,
     OrganizationStatus,
@@ -21,7 +21,12 @@ from services.partners.domain.organization import (
     Proposal,
     RejectionReason,
 )
-from services.partners.domain.suspension import Coordinator, First, Suspension, SuspensionReason
+from services.partners.members.domain.suspension import (
+    Coordinator,
+    First,
+    Suspension,
+    SuspensionReason,
+)
 from tests.builders import NOON
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -10,17 +10,15 @@ from typing import Any
 import pytest
 
 from chassis.errors import Conflict, Invalid
-from services.partners.domain.area import Area, Areas
-from services.partners.domain.codes import Taxonomy, Term
-from services.partners.domain.location import (
+from services.partners.directory.domain.area import Area, Areas
+from services.partners.directory.domain.location import (
     Accessibility,
     AddressGrant,
     Location,
     LocationEntry,
     ServiceAtLocation,
 )
-from services.partners.domain.organization import OrganizationType
-from services.partners.domain.service import (
+from services.partners.directory.domain.service import (
     NOT_STATED,
     Capacity,
     Eligibility,
@@ -31,9 +29,11 @@ from services.partners.domain.service import (
     ServiceEntry,
     for_others,
     stale_time,
-    time_step_of,
 )
-from services.partners.domain.visibility import ANYONE, Tier, Viewer, sees
+from services.partners.directory.domain.taxonomy import Taxonomy, Term
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.network.domain.time_step import time_step_of
+from services.partners.network.domain.visibility import ANYONE, Tier, Viewer, sees
 from tests.builders import NOON
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

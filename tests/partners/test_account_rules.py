@@ -235,7 +235,7 @@ def test_an_account_is_active_suspended_and_renewed_and_each_is_told() -> None:
     it.renew(as_manager, LATER)
     assert (it.entry, it.status) == (as_manager, WorkerStatus.ACTIVE)
     assert it.suspension_proposed_by_worker_id == ""
-    assert it.facts == ["registered", "suspended", "renewed"]
+    assert (it.facts, it.update_time) == (["registered", "suspended", "renewed"], LATER)
     with pytest.raises(Invalid):
         it.renew(replace(ANA, email=""), LATER)
 
@@ -390,6 +390,7 @@ def test_a_manager_who_takes_a_key_over_needs_a_second_one_for_what_she_may_not_
     made.transfer(replace(LESSER, id="third"), LATER)
     assert (made.worker_id, made.unconfirmed) == ("third", True)
     assert made.facts == ["created", "transferred", "transferred"]
+    assert made.update_time == LATER
 
 
 @pytest.mark.parametrize(

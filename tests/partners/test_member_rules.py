@@ -20,6 +20,8 @@ from services.partners.members.domain.organization import (
     OrganizationType,
     Proposal,
     RejectionReason,
+    SharesWith,
+    shares_with,
 )
 from services.partners.members.domain.suspension import (
     Coordinator,
@@ -217,6 +219,18 @@ def test_a_department_stays_with_its_country() -> None:
     it.propose({"type": OrganizationType.NGO}, "first", LATER)
     it.confirm_change(Person("second"), LATER)
     assert it.entry == replace(ENTRY, type=OrganizationType.NGO)
+
+
+def test_a_proposal_that_changes_nothing_at_all_is_refused() -> None:
+    with pytest.raises(Invalid) as refused:
+        member().propose({}, "first", LATER)
+    assert refused.value.violations == [("update_mask", "required")]
+
+
+def test_what_a_member_shares_follows_from_its_kind() -> None:
+    assert shares_with(OrganizationType.PROSECUTION) is SharesWith.POLICE
+    assert shares_with(OrganizationType.CONSULATE) is SharesWith.MIGRATION
+    assert shares_with(OrganizationType.SHELTER) is shares_with(None) is None
 
 
 def test_only_what_others_depend_on_is_proposed() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import Conflict, Invalid
+from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.second import NONE
 from services.referrals.files.domain.consent import (
     BEST_INTEREST,
@@ -318,6 +318,13 @@ def test_a_second_person_confirms_once_what_needs_it_while_it_holds(
     assert given == replace(
         receipt, confirm_time=NOON + when, confirmed_by_worker_id="second", version=2
     )
+
+
+def test_whose_kin_were_looked_up_before_the_record_asks_for_a_fresh_token() -> None:
+    before = replace(SECOND, kin=replace(NONE, time=NOON - HOUR))
+    with pytest.raises(Unauthenticated, match=r"^token_expired$"):
+        replace(DECISION).confirm(before, NOON + HOUR)
+    replace(DECISION).confirm(replace(SECOND, kin=replace(NONE, time=NOON)), NOON + HOUR)
 
 
 def test_a_withdrawal_and_an_end_are_versions_of_the_record() -> None:

@@ -1,4 +1,7 @@
-"""The campaign of the line, with fixed codes; two callers named one of them."""
+"""The helpline's campaign, with fixed placement codes.
+
+Two of the demo's callers quote one of these codes.
+"""
 
 from datetime import datetime, timedelta
 
@@ -19,16 +22,16 @@ def code(medium: str) -> str:
 
 
 def begun(tx: Transaction) -> datetime | None:
-    """Returns the time at which the demo network was begun, or None.
+    """Returns the time at which the demo data was first written, or None if it was not.
 
-    The campaign is its first part.
+    The campaign is written first, so it dates the rest.
     """
     row = tx.execute("SELECT create_time FROM campaigns WHERE id = %s", (_ID,)).fetchone()
     return row["create_time"] + _AGO if row else None
 
 
 def fill(tx: Transaction, network: Network, now: datetime) -> None:
-    """Writes the campaign of Nicaragua, begun six weeks ago."""
+    """Writes the Nicaraguan campaign, with a start date six weeks ago."""
     campaign = Campaign(_ID, "Llama y Vive", "NI", now - _AGO)
     campaigns.add(tx, campaign, network.hand_of("coalicion"))
     for medium in CODES:

@@ -44,7 +44,7 @@ class Words:
         return self._keyring.fingerprint(organization.encode(), "demo/api_key").hex()
 
     def reference(self, contact_id: str) -> str:
-        """Returns the reference of a caller; its last character checks the others."""
+        """Returns the reference of a caller; its last character is a check character."""
         chance = self._chance("reference", contact_id)
         body = "".join(chance.choice(ALPHABET) for _ in range(7))
         return next(body + last for last in ALPHABET if _reads(body + last))

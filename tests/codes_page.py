@@ -17,18 +17,18 @@ HEAD = """\
 # Code lists
 
 Printed by `python -m tests.codes_page` from the `.proto` files and the words of the pages; a test
-refuses a stale page.
+fails when the page is out of date.
 
-A code travels as the word in the first column by REST, and as the enum value in the second by gRPC.
-What your system shows to people is yours to choose: the words here are those of Enlace's own pages,
-and free to use. A dash: no page has a word for it.
+In REST a code is the word in the first column, in gRPC the enum value in the second. You choose
+what your system shows to people: the words here are those of Enlace's own pages, and free to use. A
+dash means that no page has a word for the code.
 
-Lists may grow ([versions](versioning.md)): show a code that you do not know as it is, and do not
+Lists may grow ([versions](versioning.md)): show a code that you do not know unchanged, and do not
 refuse it.
 
-Not here: needs, which are the taxonomy's (`GET /api/v1/taxonomy`, with their names in the three
+Not listed here: needs, which are in the taxonomy (`GET /api/v1/taxonomy`, with names in three
 languages); the reasons of a refusal ([guide](api.md#when-the-answer-is-no)); countries, departments
-and languages, which are those of ISO 3166-1, ISO 3166-2 and BCP 47.
+and languages, which follow ISO 3166-1, ISO 3166-2 and BCP 47.
 """
 
 

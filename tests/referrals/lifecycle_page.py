@@ -35,61 +35,66 @@ from services.referrals.referrals.domain.lifecycle import (
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
 CARRIES = {
-    "send": "need code, urgency, service, a safe-contact plan, with whom or where she is not safe,"
-    " and a receipt that covers recipient and purpose now; or, by right, an override:"
-    " code and note",
+    "send": (
+        "need code, urgency, service, a safe-contact plan, with whom or where she is not safe, and"
+        " a receipt that currently covers recipient and purpose; or, with the right to override,"
+        " override code and note"
+    ),
     "acknowledge": "no content",
     "ask": "question code (`other` needs a note); once in a referral's life",
     "answer": "note with the answer",
-    "accept": "planned first contact; the responsible worker, or the desk answers for it",
+    "accept": (
+        "planned first contact; the responsible worker, otherwise the receiver's desk is"
+        " responsible"
+    ),
     "waitlist": "expected wait in days (1 to 365), review time in the future",
-    "decline": "decline code (`other` needs a note); perhaps an alternative service",
-    "expire": "nothing: nobody answered for twice the time to decide",
+    "decline": "decline code (`other` needs a note); optionally an alternative service",
+    "expire": "no content: nobody answered for twice the time to decide",
     "start": "time of the first contact",
     "schedule_appointment": (
-        "time of the appointment, from an hour ago to 90 days ahead;"
-        " one is open at a time, and another takes its place"
+        "time of the appointment, from an hour ago to 90 days ahead; only one appointment is open"
+        " at a time, and a new one replaces it"
     ),
-    "attend_appointment": "nothing; an open appointment, from an hour before its time on",
+    "attend_appointment": "no content; an open appointment, from one hour before its time",
     "miss_appointment": (
-        "miss code (`other` needs a note); an open appointment, from an hour before its time on"
+        "miss code (`other` needs a note); an open appointment, from one hour before its time"
     ),
     "cancel_appointment": "cancel code (`other` needs a note); an open appointment",
-    "add_note": "note; the other side is told of it",
+    "add_note": "note; the other side is notified",
     "complete": "outcome code, codes of the delivered needs",
     "not_deliver": "not-delivered code (`other` needs a note)",
     "close_need": (
-        "need-close code (`other` needs a note), while nobody follows it up;"
-        " the receiver does not see it"
+        "need-close code (`other` needs a note), if no referral follows it up; the receiver does"
+        " not see it"
     ),
     "close": "whether help came: `yes` or `could_not_reach`",
     "reopen": "whether help came: `no`",
     "confirm_override": (
-        "no content: a coordinator or a manager of the sender, not the person who sent it, while"
-        " `override_confirm` runs"
+        "no content: a coordinator or a manager of the sender, other than the person who sent it,"
+        " while `override_confirm` runs"
     ),
     "attach_consent": (
-        "a consent receipt that covers recipient and purpose now, in place of the former one"
+        "a consent receipt that currently covers recipient and purpose; it replaces the former one"
     ),
     "withdraw": "withdraw code (`other` needs a note)",
     "withdraw_consent": (
-        "the withdrawn receipt, through any partner that holds it;"
-        " or her reference, which ends everything"
+        "the withdrawn receipt, through any partner that holds it; or her reference, which ends"
+        " everything"
     ),
     "assign": (
-        "a worker of the receiver, or nobody: then the desk answers for it, as it does when its"
+        "a worker of the receiver, or nobody: then the desk is responsible, as it is when its"
         " worker is suspended"
     ),
-    "amend": "another urgency, or a file with new content; the fact names the changed fields",
+    "amend": "a different urgency, or a file with new content; the fact names the changed fields",
     "confirm_deletion": "no content: everything written about her elsewhere is destroyed",
     "reroute": (
-        "another service; a draft for it is opened, based on this one, and the need is open until"
-        " the draft is sent"
+        "a different service; a draft for that service is created, based on this referral, and the"
+        " need is open until the draft is sent"
     ),
-    "remind": "no content; the side whose turn it is has not been reminded for an hour",
+    "remind": "no content; the side whose turn it is has not been reminded within the last hour",
     "enter_in_error": (
-        "nothing; the sender within 24 hours of the draft, or while it is one;"
-        " a coordinator at any time"
+        "no content; the sender within 24 hours of creating the draft, or while it is a draft; a"
+        " coordinator at any time"
     ),
 }
 """The content that each step needs; the methods of Referral check it."""
@@ -124,27 +129,27 @@ def page() -> str:
             *_diagram(),
             "",
             (
-                "Live states, in which the receiver has access, and a clock runs or the sender is"
-                f" asked: {_names(LIVE)}."
+                "In a live state the receiver has access, and a deadline runs or the sender has to"
+                f" act: {_names(LIVE)}."
             ),
             (
-                "Every other state may become `entered_in_error`, which is in no count;"
-                " the picture leaves those arrows out."
+                "From every other state a referral can change to `entered_in_error`, which is never"
+                " counted; the diagram omits those arrows."
             ),
             "",
             "## Steps",
             "",
             *_steps(),
             "",
-            "† Never among the allowed verbs of a caller: it follows from another act"
+            "† Never one of a caller's allowed verbs: the step follows from another action"
             " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt,"
-            " `expire` from time).",
+            " `expire` from a deadline).",
             "",
             "## Whose turn it is",
             "",
             *_turns(),
             "",
-            "## Clocks",
+            "## Deadlines",
             "",
             *_clocks(),
             "",
@@ -192,7 +197,7 @@ def _diagram() -> list[str]:
 
 def _steps() -> list[str]:
     rows = [
-        "| verb | from | to | who | must carry | clocks | fact |",
+        "| verb | from | to | who | required content | deadlines | fact |",
         "|---|---|---|---|---|---|---|",
     ]
     for step in TRANSITIONS:
@@ -238,15 +243,15 @@ def _turns() -> list[str]:
     return [
         *rows,
         "",
-        "A referral states this for its reader: `turn`, `main_step`, `allowed_verbs`, `unanswered`;"
-        " the filters `waiting_for_me` and `waiting_for_other` go by the turn.",
+        "A referral shows its reader the fields `turn`, `main_step`, `allowed_verbs` and"
+        " `unanswered`; the filters `waiting_for_me` and `waiting_for_other` use the turn.",
         f"A referral that came back ({_names(CAME_BACK)}) is unanswered, an open need, until its"
-        " sender has sent another one based on it (not one entered in"
-        " error), or somebody closes the need by name (`close_need`). No time ends it."
-        " For its receiver it is over.",
+        " sender has sent another referral based on it (one entered in error does not count), or"
+        " somebody closes the need explicitly (`close_need`). No deadline ends it."
+        " For its receiver the referral is over.",
         (
-            f"`{REFER_AGAIN}` is no step of this referral: the sender opens a draft with"
-            " `based_on_id`. Until the draft is sent the need stays open."
+            f"`{REFER_AGAIN}` is not a step of this referral: the sender creates a draft with"
+            " `based_on_id`. Until the draft is sent, the need stays open."
         ),
         "In every other state it is nobody's turn.",
     ]
@@ -260,8 +265,8 @@ def _main_step(state: State, side: Side) -> str:
     ]
     if state is State.IN_PROGRESS and steps:
         return (
-            f"{steps[-1]}; {steps[0]} at the time of an appointment, else `add_note` after the end"
-            " of `silence`"
+            f"{steps[-1]}; {steps[0]} at the time of an appointment, otherwise `add_note` after"
+            " `silence` ended"
         )
     return next(iter(steps), "–")
 
@@ -277,19 +282,19 @@ def _effect(step: Step) -> str:
         summary = (
             "stops all"
             if not left
-            else "stops all but the health clocks"
+            else "stops all but the health deadlines"
             if left == set(HEALTH)
             else ""
         )
         words.append(summary or "stops " + ", ".join(kind.value for kind in step.stops))
     if step.verb == "send":
-        words.append("on an override starts override_confirm and override_end too")
+        words.append("with an override also starts override_confirm and override_end")
     if step.verb == "ask":
         words.append("pauses decide")
     if step.verb == "answer":
         words.append("resumes decide")
     if step.verb == "add_note":
-        words.append("the receiver's while help is given stops and starts silence")
+        words.append("a note of the receiver while help is given restarts silence")
     return "; ".join(words)
 
 
@@ -316,60 +321,57 @@ def _clocks() -> list[str]:
         f" {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, and"
         f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after"
         f" {_span(FIRST_POLICY.spans[None, DeadlineKind.CLOSE])}.",
-        "While an appointment is open, `silence` begins at its time."
-        " The result of an appointment starts `silence` again; the sender is told when an"
-        " appointment"
-        " is made, missed or cancelled.",
+        "While an appointment is open, `silence` starts at the appointment's time."
+        " The result of an appointment restarts `silence`; the sender is notified when an"
+        " appointment is made, missed or cancelled.",
         (
             "News is an attended appointment, or a note of the receiver (`add_note`), while no"
             " other appointment is open."
         ),
-        "`replace` begins when a referral comes back without help, and is its sender's alone:"
-        " it stops when another referral based on it is sent, continues"
-        " if that one is entered in error, and ends when the need is closed by name."
-        " Referrals that came back before this clock existed are open needs without it.",
+        "`replace` starts when a referral comes back without help, and concerns its sender alone."
+        " It stops when another referral based on it is sent, continues if that referral is"
+        " entered in error, and ends when the need is closed explicitly."
+        " Referrals that came back before this deadline existed are open needs without it.",
         (
-            "`draft` is the sender's alone: a reminder to send the draft, or to enter it in error,"
-            " which is possible at any time. Without an urgency it counts as normal."
+            "`draft` concerns the sender alone: a reminder to send the draft, or to enter it in"
+            " error, which is possible at any time. Without an urgency, a draft counts as normal."
         ),
-        "An open contact of the line has a clock too (`contact`):"
-        " as long as `draft` by the urgency of its answers, as an emergency while nothing is"
-        " known. The line is told at 50 and 100 per cent, the coordination as well at 150;"
-        " of an immediate contact at once.",
-        "Health clocks begin at an assault that is stated in the draft or its contact: "
-        + "; ".join(f"`{kind.value}` is over after {_span(span)}" for kind, span in HEALTH.items())
-        + " (WHO). While one could run, the referral is at least an emergency."
-        " They run until the first contact, also while another service is looked for"
-        " and in the draft that follows;"
-        " nobody is told of them, and a coordinator does not see them.",
+        "An open contact of the line has a deadline too (`contact`): as long as `draft` for the"
+        " urgency of its answers, or for an emergency while nothing is known. The line is notified"
+        " at 50 and 100 per cent, the coordination too at 150 per cent; for an immediate contact,"
+        " at once.",
+        "Health deadlines begin at the time of an assault stated in the draft or its contact: "
+        + "; ".join(f"`{kind.value}` ends after {_span(span)}" for kind, span in HEALTH.items())
+        + " (WHO). While either could run, the referral is at least an emergency."
+        " They run until the first contact, even while another service is being found and in the"
+        " draft that follows; they send no notifications, and a coordinator does not see them.",
         (
-            f"`deletion`: within {_span(DELETION)} after a withdrawal the receiver confirms that it"
-            " has deleted everything; it is its turn until then."
+            f"`deletion`: within {_span(DELETION)} of a withdrawal the receiver confirms that it"
+            " has deleted everything; until then it is the receiver's turn."
         ),
-        "When a member is suspended, leaves or comes back, the other side of each live referral is"
-        " told once (`side_out`, `side_back`); the referral itself"
-        " does not change.",
+        "When a member is suspended, leaves or is reinstated, the other side of each live referral"
+        " is notified once (`side_out`, `side_back`); the referral itself does not change.",
         "An override opens her first name and her safe-contact plan until a second person has"
-        " confirmed it, and then what is needed to act."
+        " confirmed it; after that, it opens what is needed to act."
         f" It opens nothing after {_span(OVERRIDE_CONFIRM)} without that confirmation"
         " (`override_confirm`), and nothing after"
-        f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",
+        f" {_span(OVERRIDE_END)} (`override_end`) unless a consent replaced it.",
         (
-            "The first contact for `immediate` is meant for the same day:"
-            " 12 hours, so that a call at 23:50 has a deadline that can be met."
+            "The first contact for `immediate` is meant for the same day: the deadline is 12 hours,"
+            " so that it can be met even after a call at 23:50."
         ),
         (
             "Working days are those of the person's country; Saturdays, Sundays and public holidays"
             " do not count."
         ),
-        f"Each clock fires once at {', '.join(str(level) for level in LEVELS[:-1])} and"
+        f"Each deadline fires once at {', '.join(str(level) for level in LEVELS[:-1])} and"
         f" {LEVELS[-1]} per cent:"
         " `clock_reminded`, `clock_breached`, `clock_escalated`."
-        " If several levels passed while nothing ran, only the highest fires.",
+        " If several levels passed while the service was down, only the highest fires.",
         (
             f"At {EXPIRE_PERCENT} per cent of `decide` the referral expires:"
-            " its receiver's access ends, both desks are told, and it is an open need of its"
-            " sender."
+            " its receiver's access ends, both desks are notified, and it becomes an open need of"
+            " its sender."
         ),
     ]
 
@@ -386,13 +388,13 @@ def _triage() -> list[str]:
     return [
         *rows,
         "",
-        "If several rules hold, the most urgent counts, and of their pathways the first of these:"
+        "If several rules match, the most urgent applies; of their pathways, the first of these:"
         f" {', '.join(f'`{pathway}`' for pathway in FIRST)}."
         " An unasked or unanswered question never lowers the urgency."
-        " If no rule holds, the contact is normal once each of these questions was answered or"
-        " declined, and at least one answered; before that it is not assessed.",
+        " If no rule matches, the contact is normal once each of these questions was answered or"
+        " declined, with at least one answered; before that, the contact is not assessed.",
         (
-            "A call that the line owes has a clock (`callback`) from the beginning of the agreed"
+            "A call that the line owes has a deadline (`callback`) from the beginning of the agreed"
             " hours to their end."
         ),
     ]

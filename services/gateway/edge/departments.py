@@ -15,9 +15,12 @@ MUNICIPALITIES: dict[str, dict[str, str]] = {
 }
 """Municipalities of each department, by code."""
 CAMPAIGN = ("NI", "CR", "SV", "EC", "PE")
-"""Countries of the line. A caller without a country chooses among the departments of all five."""
+"""The countries with a helpline.
 
-# Abbreviations that fit into a column, for names whose beginning would not be understood.
+A visitor whose country is unknown chooses among the departments of all five.
+"""
+
+# Abbreviations that fit into a column, for names that would be unclear if they were cut.
 SHORT: dict[str, str] = {
     "NI-AN": "C.Nte.",
     "NI-AS": "C.Sur",

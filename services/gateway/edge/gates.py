@@ -1,12 +1,14 @@
 """The gate before a service: bulkhead and circuit breaker in one.
 
-It decides which calls may go out now. Bulkhead: a limited number of calls is under way, and as many
-may wait. A service that is away or slow therefore holds only its own share of the threads. One
-caller has few calls under way, and its others wait, so that there is always room for another
-caller. Circuit breaker: when a call fails as calls to an absent service do, the gate checks the
-service's health in the background, and new calls wait a moment for the result. While the check
-fails, calls are refused at once. When it succeeds, or after several failures in a row that the
-health check does not show, one call goes alone, and all others follow when it is answered.
+Bulkhead: only a limited number of calls may be under way at once, and the same number may wait. A
+service that is away or slow therefore holds only its own share of the threads. Each caller may have
+only a few calls under way; its further calls wait, so that there is always room for other callers.
+
+Circuit breaker: when a call fails in a way that suggests that the service is down, the gate checks
+the service's health in the background, and new calls wait a moment for the result. While the check
+fails, calls are refused at once. When the check succeeds again, or after several calls in a row
+have failed although the check passes, calls go out one at a time until one succeeds; then the gate
+opens fully.
 """
 
 import threading
@@ -26,10 +28,12 @@ ROOMS = {"partners": 8, "referrals": 8, "notifications": 4}
 SPARE = 4  # threads that no gate can take
 THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # the calls under way and those waiting
 PATIENCE = 0.5  # seconds that a call waits at the gate
-# seconds for which a failure by the service's fault is remembered, unless the same method succeeds
+# seconds for which a failure caused by the service counts as recent, unless the same method
+# succeeds meanwhile
 LATELY = 300.0
-FAILURES = 3  # in a row, after which one call goes alone
-# seconds between two health checks: a return is noticed within two seconds, at the cost of no call
+FAILURES = 3  # failed calls in a row after which calls go out one at a time
+# seconds between two health checks: a recovered service is noticed within two seconds, without
+# sacrificing a real call
 PAUSE = 0.5
 AWAY_REASONS = frozenset({"service_unreachable", "store_unavailable", "deadline_exceeded"})
 BACKEND_AWAY = Gauge(
@@ -95,7 +99,7 @@ class Gate:
             self._remember(what, broken)
 
     def fails(self) -> bool:
-        """Returns whether a call failed lately by the service's fault.
+        """Returns whether a call failed recently through the service's fault.
 
         A method that has succeeded since does not count. The health check does not show such
         failures.
@@ -115,10 +119,10 @@ class Gate:
         self._closed.set()
 
     def _full(self, who: str) -> bool:
-        # While health is checked, new calls wait for the result, so that they don't all follow a
-        # failed call into the same wait.
         if who and self._inside_by[who] >= self._share:
             return True
+        # During a health check new calls wait for its result, so that they don't all run into the
+        # same timeout as the failed call.
         return self._watched or self._inside >= (1 if self._failures >= FAILURES else self._room)
 
     def _enter(self, who: str) -> None:
@@ -184,9 +188,7 @@ class Gate:
     def _answers(self) -> bool:
         try:
             return self._healthy()
-        except (
-            Exception
-        ) as error:  # any failure: new calls wait for a result, so there must always be one
+        except Exception as error:  # whatever fails, return a result: new calls wait for it
             if not self._closed.is_set():
                 log.get().error("health", where=self._name, fault=log.fault(error))
             return False

@@ -45,7 +45,7 @@ def drop_cookie(response: Response) -> None:
 
 
 def recognise(needed: bool) -> None:
-    """Identifies the reader, at the start of each request; she may be nobody.
+    """Identifies the reader at the start of each request; she may be anonymous.
 
     Sets g.me and the caller of every following call. A page that needs no session (`needed` false)
     opens even when the reader can't be identified.
@@ -68,9 +68,10 @@ def recognise(needed: bool) -> None:
 
 
 def asked_by_itself() -> bool:
-    """Returns whether the page asks by itself, to learn whether it is out of date.
+    """Returns whether the page's script sent this request, to check for updates, and not the user.
 
-    A false claim only ends the reader's own session sooner.
+    A client that sends this header falsely only harms itself: its requests don't extend its
+    session.
     """
     return request.headers.get("Passive") == "1" or (
         request.method == "GET" and "auto" in request.args
@@ -91,8 +92,8 @@ def me() -> SignedIn:
 def leave(wait: bool) -> None:
     """Ends the session everywhere.
 
-    Leaving never fails: if the partners service is away, the session ends by its idle limit. Quick
-    exit (`wait` false) does not wait for the service.
+    Leaving never fails: if the partners service is away, the session ends when it reaches its idle
+    limit. Quick exit (`wait` false) does not wait for the service.
     """
     secret, _ = read_cookie()
     if not secret:
@@ -110,7 +111,9 @@ def leave(wait: bool) -> None:
 
 
 def form_token() -> str:
-    """Returns the proof that a form was made here, for this session; one for all forms of a page.
+    """Returns the token that proves that this site made a form for this session.
+
+    All forms on a page share one token.
 
     On public pages it belongs to no session.
     """
@@ -139,7 +142,9 @@ def _mark(secret: str) -> str:
 
 
 def maker_of_form() -> tuple[str, str]:
-    """Returns the worker's id and the session mark for which the form was made, however long ago.
+    """Returns the id of the worker and the mark of the session that a form was made for.
+
+    An expired token is read, too.
 
     The mark of a form that belongs to no session is PUBLIC; both are empty for a form that is not
     ours.
@@ -152,7 +157,7 @@ def maker_of_form() -> tuple[str, str]:
 
 
 def mark_of_cookie() -> str:
-    """Returns the mark of forms of the cookie's session; "" without one."""
+    """Returns the mark that forms of the cookie's session carry; "" without a cookie."""
     secret, _ = read_cookie()
     return _mark(secret) if secret else ""
 
@@ -169,8 +174,8 @@ def check_form() -> None:
     """
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise NotAllowed("form_foreign")
-    # Our own pages send `Origin: null`, because they send no referrer. Only a named foreign origin
-    # is a sign.
+    # Our own pages send `Origin: null`, because they send no referrer. Only an
+    # Origin that names another site shows that the form is foreign.
     origin = request.headers.get("Origin", "null")
     if origin != "null" and urlsplit(origin).netloc not in (
         request.host,

@@ -600,6 +600,9 @@ def test_another_consent_takes_the_place_of_one_that_ends_and_the_same_does_not(
     for same_or_other in (again, replace(RECEIPT, id="other", recipient_organization_id="another")):
         with pytest.raises((Conflict, Invalid)):
             consented.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, same_or_other)
+    with pytest.raises(Invalid) as refused:
+        consented.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, again)
+    assert refused.value.violations == [("receipt_id", "repeated")]
     assert not consented.could_stand_on(again, NOON)
     assert consented.could_stand_on(replace(again, id="third"), NOON)
     over = in_state(State.CLOSED)

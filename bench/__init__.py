@@ -1,3 +1,4 @@
-"""Measures of the embedded stack, each beside its limit: `make bench`, or `python -m bench
-transition` for one part. Never part of the tests.
+"""Benchmarks of the local stack, each figure with its limit.
+
+`make bench` runs all, `python -m bench transition` one part. They are no part of the tests.
 """

@@ -1,5 +1,6 @@
-"""`python -m bench [PART]`: starts a stack of its own, measures, prints a table, and writes
-var/bench.json (one part leaves the others' figures there).
+"""`python -m bench [PART]`: starts a stack of its own, measures, and prints a table.
+
+The figures are written to var/bench.json; with one part, the figures of the others stay there.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bench.figures import BY_NAME, Measured, table
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
-# In this order: the last one fills the directory until it is no longer the demo network's.
+# The order matters: the last part fills the directory until it is no longer the demo network's.
 PARTS = {
     "ready": local_stack.measure,
     "transition": transitions.measure,
@@ -74,7 +75,7 @@ def main(part: str | None, file: Path) -> None:
 
 
 def write(file: Path, measured: list[Measured]) -> None:
-    """Figures of parts that were not measured now stay as they were."""
+    """Writes the figures to the file; figures of parts that were not measured now stay."""
     known = json.loads(file.read_text()) if file.exists() else {}
     for one in measured:
         known[one.name] = {

@@ -1,9 +1,8 @@
 """Counts, from the log of git, the cost of a change: `make cost`.
 
 Reads every commit whose message ends with a trailer `Cost: KIND` (step, resource, fact …), and
-prints its files and added lines in three groups: the code that runs and is written by hand, what is
-written by hand beside it (tests, docs, demo, measures), and what a program prints or a translator
-writes.
+prints its files and added lines in three groups: production code written by hand; tests, docs, demo
+and benchmarks written by hand; and files that a program prints or a translator writes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A gRPC server that answers what it was asked: what grpcio itself costs on this machine.
+"""A gRPC server that returns each request: measures the cost of grpcio itself on this machine.
 
-Says its address, ends with SIGTERM.
+Prints its address; SIGTERM ends it.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ class _Echo(grpc.GenericRpcHandler):
 
 
 def main() -> None:
-    """On a free port of this machine."""
+    """Serves on a free port of this machine."""
     server = grpc.server(ThreadPoolExecutor(16))
     server.add_generic_rpc_handlers((_Echo(),))
     print(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}", flush=True)

@@ -1,6 +1,4 @@
-"""The way of a fact: from its commit to a partner's system, and out of the outbox into the
-broker.
-"""
+"""The time of a fact from its commit to a partner's system, and from the outbox into the broker."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ FACTS = 20_000
 
 
 class Receiver:
-    """A partner's system: notes when each referral's webhook came."""
+    """A partner's system that records when the webhook of each referral arrived."""
 
     def __init__(self) -> None:
         self.came: dict[str, float] = {}
@@ -44,7 +42,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Says nothing."""
+                """Logs nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         Thread(
@@ -57,7 +55,7 @@ class Receiver:
 
 
 def measure_webhook(stack: LocalStack) -> list[Measured]:
-    """Acknowledgements at a steady pace; the sender's system hears of each."""
+    """Measures acknowledgements at a steady pace; the sender's system gets a webhook for each."""
     cast, receiver = Cast(stack), Receiver()
     webhook = notifications_pb2.Webhook(
         url=receiver.url, kinds=["referral_acknowledged"], enabled=True
@@ -96,7 +94,7 @@ def measure_webhook(stack: LocalStack) -> list[Measured]:
             (list(answered),),
         )
         noted = {row["subject"]: row["time"].timestamp() for row in rows}
-    counted = [referral.id for referral in sent[20:]]  # the first second warms
+    counted = [referral.id for referral in sent[20:]]  # the first second is the warm-up
     after = [(receiver.came[id] - answered[id]) * 1000 for id in counted]
     since_fact = [(receiver.came[id] - noted[id]) * 1000 for id in counted]
     how = (
@@ -114,7 +112,7 @@ def measure_webhook(stack: LocalStack) -> list[Measured]:
 
 
 def measure_relay(stack: LocalStack) -> list[Measured]:
-    """Twenty thousand facts that are in the outbox all at once."""
+    """Measures the publishing of twenty thousand facts that enter the outbox at once."""
     payload = b"x" * 150
     with stack.database("referrals") as database:
         settled(stack)
@@ -140,7 +138,10 @@ def measure_relay(stack: LocalStack) -> list[Measured]:
 
 
 def bare_producer(bootstrap: str, payload: bytes) -> float:
-    """Records a second, acknowledged by all, of the size that a fact has with its headers."""
+    """Returns the records per second of a bare producer, acknowledged by all.
+
+    Each record has the size of a fact with its headers.
+    """
     producer = KafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",
@@ -150,8 +151,8 @@ def bare_producer(bootstrap: str, payload: bytes) -> float:
     )
     try:
         begin = time.perf_counter()
-        # To the topic of requests to tell again: a key that is no topic's name is nobody's
-        # business.
+        # The topic is that of replay requests: every service ignores a key that is no topic's
+        # name.
         futures = [
             producer.send("enlace.replays.v1", key=b"bench-%d" % n, value=payload * 2)
             for n in range(FACTS)
@@ -164,7 +165,7 @@ def bare_producer(bootstrap: str, payload: bytes) -> float:
 
 
 def settled(stack: LocalStack) -> None:
-    """Until what was told before has been taken in."""
+    """Waits until all published facts have been applied."""
     with stack.database("referrals") as teller, stack.database("notifications") as hearer:
 
         def heard() -> bool:

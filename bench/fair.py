@@ -1,4 +1,4 @@
-"""Fairness: what one partner at twenty times its quota does to another's waiting."""
+"""Fairness: how a partner at 40 times its quota changes another partner's waiting time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from services.gateway.config import CALLER_RATE
 from tests.parts.local_stack import LocalStack, until
 
 TIMES = 40  # the quota
-TURNS = 4  # alone, beside, alone, …: a slow moment of the machine falls on both
-ASKED, EVERY = 250, 0.05  # requests of the other partner a turn, and seconds between them
+TURNS = 4  # alone, beside, alone, …: a slow moment of the machine affects both
+ASKED, EVERY = 250, 0.05  # requests of the other partner in each turn, and seconds between them
 CONNECTIONS = 8
 _PATH = "/api/v1/referrals?limit=5"
 
-# A process of its own, plain sockets: what it costs to ask must not be taken for what it does to
-# others.
+# A process of its own with plain sockets, so that the cost of asking is not measured as an effect
+# on others.
 _FLOOD = r"""
 import socket, sys, threading, time
 host, port, key, rate, connections, path = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), sys.argv[6]
@@ -53,8 +53,9 @@ print(sum(counts.values()), counts.get(b"429", 0), flush=True)
 
 
 def measure(_stack: LocalStack) -> list[Measured]:
-    """In a stack with the quota that a network has; the one for figures has none that anybody would
-    reach.
+    """Measures in a stack with the quota of a real network.
+
+    The stack of the other figures has a quota that nobody would reach.
     """
     stack = LocalStack(settings={"ENLACE_CALLER_RATE": str(CALLER_RATE)})
     try:
@@ -82,7 +83,7 @@ def measure(_stack: LocalStack) -> list[Measured]:
 
 
 def waits(stack: LocalStack) -> list[float]:
-    """Milliseconds that each request of the other partner took."""
+    """Returns the milliseconds that each request of the other partner took."""
     took = []
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {stack.api_key('Luna Nueva')}"
@@ -97,8 +98,9 @@ def waits(stack: LocalStack) -> list[float]:
 
 @contextmanager
 def flood(stack: LocalStack) -> Iterator[list[float]]:
-    """While it lasts one partner asks as fast as it may be refused; afterwards it says how often it
-    asked, how often in vain, and for how long.
+    """Floods the gateway from one partner, far above its quota, until the block ends.
+
+    The yielded list then holds the number of requests, the number of refused ones, and the seconds.
     """
     where = urlsplit(stack.gateway)
     words = [

@@ -1,5 +1,6 @@
-"""The figures by name: what each is, its unit, and the limit that the design sets. docs/figures.md
-says the same in sentences.
+"""The figures by name: the unit of each, and the limit that the design sets.
+
+docs/figures.md describes them in sentences.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """`limit` is the most that is accepted; None where the design only wants it compared with
-    `beside`.
+    """A figure.
+
+    `limit` is the highest accepted value; None if it is only compared with `beside`.
     """
 
     name: str
@@ -21,7 +23,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measured:
-    """One value. `beside` is what it is to be compared with, `conditions` how it came about."""
+    """A measured value.
+
+    `beside` is the value to compare it with, `conditions` describes how it was measured.
+    """
 
     name: str
     value: float
@@ -30,7 +35,7 @@ class Measured:
 
     @property
     def ratio(self) -> float | None:
-        """The value in parts of what stands beside it."""
+        """Returns the value divided by `beside`, or None without one."""
         return self.value / self.beside if self.beside else None
 
 
@@ -66,13 +71,13 @@ BY_NAME = {figure.name: figure for figure in FIGURES}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent of all do not exceed."""
+    """Returns the smallest value that `percent` percent of all values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
 
 
 def table(measured: Sequence[Measured]) -> str:
-    """For people."""
+    """Returns the figures as a table of text."""
     rows = [("figure", "value", "unit", "beside", "ratio", "limit", "")]
     for one in measured:
         figure = BY_NAME[one.name]
@@ -102,7 +107,7 @@ def table(measured: Sequence[Measured]) -> str:
 
 
 def short(value: float | None) -> str:
-    """Three digits that mean something."""
+    """Returns the value with three significant digits, or "" for None."""
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,6 +1,7 @@
-"""Growth: what a network's past does to its present.
+"""Growth: how the size of a network's history changes its speed.
 
-Ended referrals pile up, those that are live stay as many, and the same is asked at each size.
+Ended referrals are added, the number of live ones stays, and the same requests are made at each
+size.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from services.referrals.network.domain.deadline import Urgency
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast
 
-SIZES = (10_000, 100_000, 1_000_000)  # ended ones
+SIZES = (10_000, 100_000, 1_000_000)  # numbers of ended referrals
 LIVE, DUE = 2_000, 10_000
-# lives of nine transitions, and times that each page is asked for, at each size
+# lives of nine transitions, and requests of each page, at each size
 STORIES, ASKED = 60, 200
-KEPT = 4  # of the events and facts of each
-CLOCKS = 6  # of each: the one that runs is the last
+KEPT = 4  # the number of events and facts that are copied of each referral
+CLOCKS = 6  # the deadlines of each referral: the running one is the last
 Database = psycopg.Connection[dict[str, Any]]
 Took = dict[str, list[float]]
 
-# Copies of the demo network's own rows, so that organisations, needs and places are mixed as they
-# are there: of each table what is said anew.
+# The rows are copies of the demo network's, so that organisations, needs and places are mixed as
+# there. These columns of each table get another value.
 _ID = "md5(was.{} || copy)"
 _AGAIN = {
     "people": {"id": _ID.format("id")},
@@ -45,12 +46,12 @@ _AGAIN = {
         "send_time": "was.send_time + moved",
         "update_time": "was.update_time + moved",
     },
-    # Nothing fires while it is asked for.
+    # No deadline fires while the requests are made.
     "clocks": {
         "referral_id": _ID.format("referral_id"),
         "next_time": "was.next_time + interval '90 days'",
     },
-    # In nobody's stream: places are given to what happens now.
+    # The copies are in nobody's stream: only what happens now gets a place.
     "referral_events": {
         "referral_id": _ID.format("referral_id"),
         "time": "was.time + moved",
@@ -68,7 +69,7 @@ _OF = {
 
 
 def measure(_stack: LocalStack, sizes: Sequence[int] = SIZES, due: int = DUE) -> list[Measured]:
-    """In a stack of its own: nobody else's figures are to be those of an old network."""
+    """Measures in a stack of its own, so that no other figure is that of an old network."""
     stack, took = LocalStack(), dict[int, Took]()
     try:
         stack.start()
@@ -109,7 +110,7 @@ def _ratio(name: str, took: dict[int, Took]) -> Measured:
 
 
 class Asked:
-    """What is asked of a network at each size."""
+    """The requests that are made to a network at each size."""
 
     def __init__(self, stack: LocalStack) -> None:
         self._lives = Lives(Cast(stack))
@@ -119,7 +120,10 @@ class Asked:
         )
 
     def all(self, part: int = 1) -> Took:
-        """Milliseconds of each transition and each page; of as many as are asked for that part."""
+        """Returns the milliseconds of each transition and page.
+
+        With `part`, only that fraction of the requests is made.
+        """
         self._lives.milliseconds.clear()
         for _ in range(STORIES // part):
             self._lives.one()
@@ -129,14 +133,14 @@ class Asked:
         }
 
     def inbox(self) -> None:
-        """What a desk received: what is live, and that beside all that is over."""
+        """Lists a desk's received referrals: the live ones, then all including the ended ones."""
         for live in (True, False):
             self._desk.referrals.ListReferrals(
                 pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_INBOX, live=live))
             )
 
     def today(self) -> None:
-        """What the page of a desk asks of referrals."""
+        """Makes the requests of a desk's page to the referrals service."""
         ask, box = self._desk.referrals, pb.BOX_MINE
         ask.ListReferrals(
             pb.ListReferralsRequest(
@@ -154,7 +158,7 @@ class Asked:
         )
 
     def board(self) -> None:
-        """What the coordinator's page asks of this service."""
+        """Makes the requests of the coordinator's page to the referrals service."""
         ask, box, now = self._coordinator, pb.BOX_NETWORK, datetime.now(UTC).replace(tzinfo=None)
         upcoming = pb.ReferralFilter(box=box)
         upcoming.due_after.FromDatetime(now)
@@ -173,15 +177,16 @@ class Asked:
 
 
 def timed(page: Callable[[], None]) -> float:
-    """Milliseconds that one takes."""
+    """Returns the milliseconds that a page takes."""
     begin = time.perf_counter()
     page()
     return (time.perf_counter() - begin) * 1000
 
 
 def choose(database: Database) -> None:
-    """Notes the demo network's referrals: those that are over, those with which something is still
-    to be done, and of these those that were just sent.
+    """Marks the demo network's referrals as models: `over`, `live`, and `due`.
+
+    A live referral is a draft or has a running deadline; a due one was just sent.
     """
     database.execute(
         "CREATE TEMPORARY TABLE models AS SELECT id, kind, row_number() OVER (PARTITION BY kind"
@@ -194,8 +199,9 @@ def choose(database: Database) -> None:
 
 
 def copy(database: Database, kind: str, first: int, last: int) -> None:
-    """The first-th to last-th copy of a kind, with its history and what was told of it; what is
-    over ended in the three years before last month.
+    """Makes the first-th to last-th copy of a kind, with its history and its facts.
+
+    Ended referrals get an end in the three years before last month.
     """
     values = {"kind": kind, "first": first, "last": last}
     for table, again in _AGAIN.items():
@@ -208,9 +214,9 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
             )
         ]
         with database.transaction():
-            # Nothing is checked again that was right when it was copied.
+            # The rows were valid when they were copied: no constraint is checked again.
             database.execute("SET LOCAL session_replication_role = replica")
-            # in the order of their keys, a million rows take minutes
+            # sorting a million rows by their keys takes minutes
             database.execute("SET LOCAL work_mem = '256MB'")
             database.execute(
                 f"INSERT INTO {table} ({', '.join(columns)})"
@@ -229,8 +235,9 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
 
 
 def fire(database: Database, due: int) -> float:
-    """Seconds until so many clocks that are due at once have fired; fails unless they did so by
-    their urgency.
+    """Returns the seconds until `due` deadlines that are due at once have fired.
+
+    Fails unless they fired in the order of their urgency.
     """
     copy(database, "due", 1, due)
     before = audit.head(database).sequence

@@ -1,5 +1,6 @@
-"""Taking over a directory that was kept elsewhere: rows of a partner's spreadsheet, new ones, and
-the same again.
+"""The import of a directory that was kept elsewhere.
+
+Rows of a partner's spreadsheet are imported as new services, then the same rows again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ HEADINGS = "Nombre;Necesidades;Departamento;Teléfono;Horario;Edades;Idiomas"
 
 
 def sheet(run: int) -> bytes:
-    """Services that nobody has yet."""
+    """Returns a spreadsheet of services that nobody has yet."""
     rows = (
         f"Asesoría {run}-{n};LEG.INF;Chinandega;2341-{n:04};L-V 8am-5pm;18+;español, inglés"
         for n in range(ROWS)
@@ -33,7 +34,7 @@ def sheet(run: int) -> bytes:
 
 
 def heard(stack: LocalStack, service: str, consumer: str) -> bool:
-    """Whether a service has taken in all that partners tells."""
+    """Returns whether a service has applied all facts of partners."""
     with stack.database("partners") as partners, stack.database(service) as hearer:
         told = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
         taken = hearer.execute(
@@ -43,8 +44,9 @@ def heard(stack: LocalStack, service: str, consumer: str) -> bool:
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """On the stack's database: reading and checking in a process of its own, writing and committing
-    in this one.
+    """Measures imports into the stack's database.
+
+    A process of its own reads and checks the file; this process writes and commits.
     """
     database = Database(stack.database_url("partners"), max_size=2)
     database.open()
@@ -58,8 +60,8 @@ def measure(stack: LocalStack) -> list[Measured]:
         new, again = list[float](), list[float]()
         for run in range(TIMES):
             for took in (new, again):
-                # What the file before told is sent and heard by now: else this is measured beside
-                # that.
+                # Waits until the facts of the file before are published and applied: otherwise
+                # that work would be measured too.
                 until(lambda: all(heard(stack, *each) for each in HEARERS), 120)
                 began = time.perf_counter()
                 parsed = read_apart(

@@ -1,5 +1,6 @@
-"""Open pages: what 200 viewers of Today cost while nothing happens, and while one referral a second
-is sent.
+"""Open pages: the cost of 200 viewers of Today.
+
+Measured while nothing happens, and while one referral a second is sent.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ ORGANIZATIONS, EACH = 20, 10
 SECONDS = 60
 _TICK = os.sysconf("SC_CLK_TCK")
 
-# A process of its own, plain sockets: what it costs to be a viewer must not be taken for what it
-# costs to serve one. It asks as static/live.js does.
+# A process of its own with plain sockets, so that the cost of being a viewer is not measured as the
+# cost of serving one. It asks as static/live.js does.
 _VIEWERS = r"""
 import asyncio, json, random, sys, time
 host, port, cookies = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
@@ -84,7 +85,10 @@ asyncio.run(main())
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Each share of a core is what all processes took beside what they take without viewers."""
+    """Measures the share of a core that viewers cost.
+
+    It is the share of all processes with viewers, less the share without them.
+    """
     cookies = sessions(stack)
     senders = Senders(stack)
     idle, _ = share(stack, SECONDS / 3)
@@ -120,7 +124,10 @@ def measure(stack: LocalStack) -> list[Measured]:
 
 
 def sessions(stack: LocalStack) -> list[str]:
-    """Cookies: of a person each of so many organisations, some sessions each."""
+    """Returns the cookies of the sessions.
+
+    There are EACH sessions for one person in each of ORGANIZATIONS organisations.
+    """
     people: dict[str, str] = {}
     for account in stack.demo["accounts"]:
         people.setdefault(account["organization"], account["email"])
@@ -148,13 +155,13 @@ class Senders:
                     cast.sender.referrals.CreateReferral(cast.draft(person_id))
                     for _ in range(SECONDS // 5)
                 ]
-            except grpc.RpcError:  # on probation, or not one that sends
+            except grpc.RpcError:  # the organisation is on probation, or never sends
                 continue
             self._ready.append([(cast.sender, draft, receipt_id) for draft in drafts])
         self._next = itertools.chain.from_iterable(itertools.zip_longest(*self._ready))
 
     def send(self) -> None:
-        """The next one."""
+        """Sends the next draft."""
         client, draft, receipt_id = next(one for one in self._next if one)
         client.referrals.SendReferral(
             pb.SendReferralRequest(
@@ -166,7 +173,7 @@ class Senders:
 def share(
     stack: LocalStack, seconds: float, each_second: Callable[[], None] = lambda: None
 ) -> tuple[float, int]:
-    """Of a core, by all processes of the stack; and how many seconds there were."""
+    """Returns the share of a core that all processes of the stack take, and the number of turns."""
     begin, before, turns = time.monotonic(), spent(stack), 0
     while (left := begin + seconds - time.monotonic()) > 0:
         if left >= 1:
@@ -181,7 +188,7 @@ def share(
 
 
 def spent(stack: LocalStack) -> dict[int, float]:
-    """Seconds of processor time that each process has taken so far."""
+    """Returns the seconds of processor time that each process has taken so far."""
     seconds = {}
     for pid in family(int(stack.state["pid"])):
         try:
@@ -194,7 +201,7 @@ def spent(stack: LocalStack) -> dict[int, float]:
 
 @contextmanager
 def viewers(stack: LocalStack, cookies: list[str]) -> Iterator[Callable[[], dict[str, Any]]]:
-    """They look until what is yielded is called, which tells what they got."""
+    """Runs viewers until the yielded function is called, which returns their report."""
     where = urlsplit(stack.gateway)
     process = subprocess.Popen(
         [sys.executable, "-c", _VIEWERS, str(where.hostname), str(where.port), json.dumps(cookies)],

@@ -1,4 +1,4 @@
-"""The stack as a whole: how long until it answers, and how much memory it takes."""
+"""The stack as a whole: the time until it answers, and its memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tests.parts.stories import Cast
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Memory after a little work, so that what is loaded when first needed is there."""
+    """Measures memory after a little work.
+
+    Everything that is loaded on first use is there by then.
+    """
     lives = Lives(Cast(stack))
     for _ in range(10):
         lives.one()
@@ -40,7 +43,7 @@ def measure(stack: LocalStack) -> list[Measured]:
 
 
 def by_process(stack: LocalStack) -> dict[str, float]:
-    """MB of each part with all of its processes, for whoever looks for what is large."""
+    """Returns the MB of each part with all of its processes, to find the large ones."""
     pids = {name: part["pid"] for name, part in stack.state["parts"].items()}
     return {
         name: sum(memory(pid, "Pss:") for pid in family(pid)) / 1024 for name, pid in pids.items()
@@ -48,7 +51,7 @@ def by_process(stack: LocalStack) -> dict[str, float]:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Returns the ids of a process and all its descendants."""
     pids = [pid]
     for one in pids:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
@@ -57,7 +60,7 @@ def family(pid: int) -> list[int]:
 
 
 def memory(pid: int, what: str) -> int:
-    """kB; 0 for a process that is gone."""
+    """Returns kB of memory of a process; 0 if the process is gone."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

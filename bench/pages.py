@@ -1,4 +1,4 @@
-"""The pages that people see: how long the gateway takes for one, and how much must be sent."""
+"""The pages that people see: the time that the gateway takes for a page, and its size."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ROLES = (
     "gestion@puentes",
     "coordinacion@coalicion",
 )
-PAGES, TIMES = 25, 8  # of each person
+PAGES, TIMES = 25, 8  # for each person
 _LEAVES = re.compile(
     r"^/(api|static|sign-out|leave|exit|healthz|readyz|metrics|robots|favicon)|lang="
 )
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Every page that five people of different roles can reach by links, several times."""
+    """Measures every page that five people of different roles can reach by links, several times."""
     took: list[float] = []
     sizes: dict[str, float] = {}
     for person in ROLES:
@@ -57,7 +57,7 @@ def measure(stack: LocalStack) -> list[Measured]:
 
 
 def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
-    """As a browser does."""
+    """Signs the person in as a browser does."""
     account = stack.account(person)
     form = session.get(f"{stack.gateway}/sign-in", timeout=10)
     proof = re.search(r'name="form_token" value="([^"]+)"', form.text)
@@ -71,7 +71,7 @@ def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
 
 
 def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
-    """Pages reachable from the first, with their text; at most PAGES."""
+    """Returns the pages that links reach from the first page, with their text; at most PAGES."""
     waiting, pages = ["/"], dict[str, str]()
 
     def follow(href: str, base: str) -> None:
@@ -99,7 +99,7 @@ def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
 
 
 def weight(session: requests.Session, gateway: str, page: str) -> float:
-    """kB of a page with what it needs to look right."""
+    """Returns the kB of a page with its styles and scripts, each compressed."""
     parts = [page.encode()]
     for asset in set(re.findall(r'(?:src|href)="(/static/[^"]+\.(?:css|js))[^"]*"', page)):
         parts.append(session.get(gateway + asset, timeout=10).content)

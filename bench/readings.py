@@ -1,4 +1,4 @@
-"""Who looked at her: how soon the whole list is there, in a trail of a million rows."""
+"""The list of accesses to a person: the time until all of it is there, in a million rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 ROWS, HERS, ASKED = 1_000_000, 1_000, 50
-# Past the chain, for these rows are not to be verified: each of ROWS / HERS is a look at her, the
-# others at 10,000 other people.
+# The rows have no valid chain, for they are not verified. One row in ROWS / HERS is an access to
+# the person, the others are accesses to 10,000 other people.
 _FILL = (
     "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
     " purpose_code, detail_codes, allowed, reason, hash)"
@@ -25,7 +25,7 @@ _FILL = (
 
 
 def measure(_stack: LocalStack) -> list[Measured]:
-    """In a stack of its own: nobody else's trail is to be filled with rows that do not fit."""
+    """Measures in a stack of its own, because the added rows break the trail's chain."""
     stack = LocalStack()
     try:
         stack.start()
@@ -38,7 +38,7 @@ def measure(_stack: LocalStack) -> list[Measured]:
             database.execute("UPDATE audit_head SET sequence = (SELECT max(sequence) FROM audit)")
             database.execute(
                 "UPDATE anomalies_looked SET sequence = (SELECT max(sequence) FROM audit)"
-            )  # nobody is to look it through meanwhile
+            )  # so that the search for anomalies skips these rows
         with stack.database("referrals") as database:
             database.execute("ANALYZE audit")
         took = [_whole_list(cast, person) for _ in range(ASKED)]

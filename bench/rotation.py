@@ -1,5 +1,6 @@
-"""Key rotation: how long it takes to wrap the keys of ten thousand people by another key, beside a
-working service.
+"""Key rotation, beside a working service.
+
+The time is measured in which the keys of ten thousand people are wrapped again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PEOPLE = 10_000
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Makes the people, another key, and wraps all as `rotate-keys` does."""
+    """Adds the people and another sealing key, and wraps all keys as `rotate-keys` does."""
     folder = stack.var / "keys"
     keyring = key_folder.keyring(folder, "referrals")
     identifiers = [new_id() for _ in range(PEOPLE)]

@@ -1,5 +1,6 @@
-"""Finding help among 100,000 services: by words and filters, and by matching a person's
-situation.
+"""The search for help among 100,000 services.
+
+By words and filters, and by matching a person's situation.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ NEEDS = ("HOU.EMG", "HOU.SAFE", "PSS.CNS", "LEG.INF", "MED.PRI", "LIV.JOB", "DOC
 
 
 def fill(stack: LocalStack) -> int:
-    """Each service of the demo network again and again, with other names and places; returns how
-    many there are then.
+    """Copies each service of the demo network many times, with other names and places.
+
+    Returns the number of services after that.
     """
     with stack.database("partners") as database:
         columns = [
@@ -80,8 +82,9 @@ def fill(stack: LocalStack) -> int:
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """One caller, one question after another, and every question is another one; then eight at
-    once.
+    """Measures one caller, then eight callers at once.
+
+    The questions of one caller follow one another, and each is different.
     """
     count = fill(stack)
     asking = stack.client("Puentes").directory
@@ -102,7 +105,7 @@ def measure(stack: LocalStack) -> list[Measured]:
         )
         for need, department, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
     ]
-    # so many new ones at once are no everyday question: read before the clock runs
+    # so many new services at once are unusual: they are read before the measurement begins
     until(lambda: answered(asking, matches[0]), 120)
     measured = [
         Measured(name, *timed(rpc, asked, count))
@@ -123,7 +126,7 @@ def measure(stack: LocalStack) -> list[Measured]:
 
 
 def answered(asking: Any, question: pb.MatchServicesRequest) -> bool:
-    """Whether the service has read them."""
+    """Returns whether the service has read the new services."""
     try:
         asking.MatchServices(question)
     except grpc.RpcError:
@@ -132,7 +135,7 @@ def answered(asking: Any, question: pb.MatchServicesRequest) -> bool:
 
 
 def at_once(rpc: Any, requests: list[Any]) -> float:
-    """How many are answered a second."""
+    """Returns the number of answers per second."""
     end = time.perf_counter() + SECONDS
     answered, turn = 0, threading.Lock()
     questions = itertools.cycle(requests)
@@ -152,7 +155,7 @@ def at_once(rpc: Any, requests: list[Any]) -> float:
 
 
 def timed(rpc: Any, requests: list[Any], count: int) -> tuple[float, str, float]:
-    """p99, how, and the median beside it."""
+    """Returns the p99 in milliseconds, the conditions, and the median."""
     for request in requests[::20]:
         rpc(request)
     took = []

@@ -1,4 +1,4 @@
-"""The trail: how fast its chain is computed anew, and the marks of its rows are checked."""
+"""The trail: the speed at which its chain is computed again and the marks of its rows checked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from chassis.tokens import SYSTEM, Caller, Evidence
 from keys import key_folder
 from tests.parts.local_stack import LocalStack
 
-# a row of the head has so many versions until the end of its transaction, and each is passed over
+# the head's row has CHUNK versions until its transaction ends, and each update passes over them
 ROWS, CHUNK = 100_000, 500
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Fills the trail of referrals as its service does, and verifies all of it."""
+    """Fills the trail of referrals as the service does, and verifies all of it."""
     database = Database(
         stack.database_url("referrals"),
         max_size=1,

@@ -1,4 +1,4 @@
-"""Transitions of referrals: how many a second, and how long one takes, by gRPC and through REST."""
+"""Transitions of referrals: the number per second, and the time of each, by gRPC and REST."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ STORIES = 60
 
 
 class Lives:
-    """Lives of referrals, one after another or side by side; `milliseconds` of each transition."""
+    """Lives of referrals, one after another or side by side.
+
+    `milliseconds` holds the time of each transition.
+    """
 
     def __init__(self, cast: Cast) -> None:
         self.cast = cast
@@ -32,7 +35,7 @@ class Lives:
         self._people = itertools.cycle([cast.person() for _ in range(4)])
 
     def one(self, _: int = 0) -> None:
-        """From draft to closed: nine transitions."""
+        """Takes a referral from draft to closed: nine transitions."""
         referral = self.sent()
         for step in STEPS:
             referral = self.timed(
@@ -40,7 +43,7 @@ class Lives:
             )
 
     def sent(self) -> pb.Referral:
-        """The first two."""
+        """Makes the first two transitions of a referral."""
         person_id, receipt_id = next(self._people)
         draft = self.timed(self.cast.sender.referrals.CreateReferral, self.cast.draft(person_id))
         return self.timed(
@@ -49,7 +52,7 @@ class Lives:
         )
 
     def timed(self, rpc: Callable[..., Any], request: Any) -> pb.Referral:
-        """One transition."""
+        """Makes one transition and records its time."""
         begin = time.perf_counter()
         answer: pb.Referral = rpc(request)
         self.milliseconds.append((time.perf_counter() - begin) * 1000)
@@ -57,15 +60,15 @@ class Lives:
 
     @staticmethod
     def to(referral: pb.Referral) -> dict[str, Any]:
-        """What every transition names."""
+        """Returns the fields that every transition's request has."""
         return {"id": referral.id, "etag": referral.etag, "request_id": new_id()}
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """Rates with four callers at once, durations with one."""
+    """Measures rates with four callers at once, and times with one caller."""
     lives = Lives(Cast(stack))
     for _ in range(5):
-        lives.one()  # warm
+        lives.one()  # warm-up
     lives.milliseconds.clear()
     for _ in range(STORIES):
         lives.one()
@@ -97,7 +100,7 @@ def measure(stack: LocalStack) -> list[Measured]:
 
 
 def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
-    """The receiver's four steps, by the API key itself."""
+    """Makes the receiver's four steps by REST with an API key; returns milliseconds of each."""
     key = stack.api_key("Luna Nueva")
     took = []
     with requests.Session() as session:
@@ -125,12 +128,12 @@ def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
 
 
 def moment(seconds: float) -> str:
-    """RFC 3339, so many seconds from now."""
+    """Returns the time in `seconds` seconds from now in RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
 
 
 def echo_per_s(seconds: float = 2.0) -> float:
-    """Calls a second of a gRPC server that does nothing, asked by as many threads."""
+    """Returns the calls per second of a gRPC server that does nothing, with THREADS callers."""
     server = subprocess.Popen(
         [sys.executable, "-m", "bench.echo"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""Small builders of what tests talk about; synthetic people only."""
+"""Small builders of test data; all people are synthetic."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,15 +13,17 @@ from chassis.shape import TIME, shape
 from protos.referrals.v1 import referrals_pb2
 
 ASKED: dict[str, Any] = {"unsafe_code": referrals_pb2.UNSAFE_ANSWER_NOTHING}
-"""That she was asked with whom or where she is not safe, and named nothing: of each referral and
-enquiry of a test that is about something else.
+"""The answer of a person who named no organisation or place as unsafe.
+
+Referrals and enquiries of tests about something else carry it.
 """
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
 
 
 def with_what_is_required(request: Any) -> Any:
-    """The request with something in every field that its .proto calls REQUIRED and that was left
-    out: right in shape, whatever it means.
+    """Fills each missing field that its .proto calls REQUIRED, and returns the request.
+
+    The request is then right in shape, whatever it means.
     """
     for field in request.DESCRIPTOR.fields:
         if not shape(field).required or (getattr(request, field.name) and not field.message_type):
@@ -44,13 +46,13 @@ def with_what_is_required(request: Any) -> Any:
 
 
 def refusal(act: Callable[[], Any]) -> tuple[str, str]:
-    """(gRPC code, stable reason) of a call that is refused; fails when it is not."""
+    """Returns (gRPC code, stable reason) of a call that is refused; fails if it is not refused."""
     code, reason, _ = refusal_with_fields(act)
     return code, reason
 
 
 def refusal_with_fields(act: Callable[[], Any]) -> tuple[str, str, dict[str, str]]:
-    """The same with the fields that were wrong."""
+    """Returns (gRPC code, stable reason, wrong fields) of a call that is refused."""
     with pytest.raises(grpc.RpcError) as caught:
         act()
     error: Any = caught.value

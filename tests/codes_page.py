@@ -1,5 +1,7 @@
-"""The page of code lists (docs/codes.md): every enum that travels by REST, with its words in three
-languages, as .proto files and vocabulary give it.
+"""The page of code lists (docs/codes.md).
+
+It lists every enum that REST uses, with its words in three languages, from the .proto files and the
+vocabulary.
 """
 
 import sys
@@ -33,7 +35,7 @@ and languages, which follow ISO 3166-1, ISO 3166-2 and BCP 47.
 
 
 def text() -> str:
-    """All lists, by name."""
+    """Returns all lists, ordered by name."""
     used: dict[str, set[str]] = {}
     enums: dict[str, EnumDescriptor] = {}
     seen: set[str] = set()
@@ -87,7 +89,7 @@ def _list(enum: EnumDescriptor, fields: list[str]) -> Iterator[str]:
 
 
 def _kind(enum: EnumDescriptor) -> str:
-    """The table of its words; empty where there is none."""
+    """Returns the table of an enum's words; empty if there is none."""
     kind = words.kind_of(enum)
     return kind if kind in vocabulary.TABLES else ""
 

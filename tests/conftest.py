@@ -1,5 +1,6 @@
-"""The parts that tests share within a process, started when the first test asks for them, and the
-rule that CI skips nothing.
+"""The parts that tests share within a process, started when a test first needs them.
+
+Also the rule that CI skips no test.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ CHROMIUM = (
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's Chromium."""
-    # only where pages are looked at: it takes a third of a second
+    # imported only for tests of pages, because the import takes a third of a second
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -42,9 +43,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """One PostgreSQL; take a database of your own from it with `postgres.database(service,
-    [migrations])`.
-    """
+    """One PostgreSQL; `postgres.database(service, [migrations])` makes a database in it."""
     server = Server()
     yield server
     server.close()
@@ -63,8 +62,9 @@ def broker() -> Iterator[brokers.Broker]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """The whole stack with its demo network, for tests that add to it and leave what they found;
-    who breaks it starts one of his own.
+    """The whole stack with its demo network.
+
+    Tests may add data but leave what they found; a test that breaks a stack starts its own.
     """
     made = LocalStack()
     try:
@@ -74,8 +74,10 @@ def stack() -> Iterator[LocalStack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files that share a stack last: one for each process takes a fifth of a processor while
-    it has nothing to do. An order by measured times would save 35 s of 19 minutes.
+    """Moves the files that share a stack to the end.
+
+    A stack for each process takes a fifth of a processor while it has nothing to do. An order by
+    measured times would save 35 s of 19 minutes.
     """
     shared = {
         _file(item)
@@ -90,22 +92,22 @@ def _file(item: pytest.Item) -> str:
 
 
 def _scope(item: pytest.Item, fixture: str) -> str:
-    # pytest has no public way
+    # pytest has no public function for this
     definitions = item._fixtureinfo.name2fixturedefs.get(fixture)  # type: ignore[attr-defined]
     return str(definitions[-1].scope) if definitions else ""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A folder for what all processes of this run share."""
+    """Makes the folder that all processes of this run share."""
     if not hasattr(config, "workerinput") and RUN not in os.environ:
         made = tempfile.mkdtemp(prefix="enlace-test-run-")
-        Path(made).chmod(0o711)  # PostgreSQL, which is not root, works in what is copied from it
+        Path(made).chmod(0o711)  # PostgreSQL, which is not root, works in copies of it
         os.environ[RUN] = made
         config.add_cleanup(lambda: shutil.rmtree(made, ignore_errors=True))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A test that CI skips is a promise that nobody checks: the run fails."""
+    """Fails a CI run that skips a test: nobody would check that test's promise."""
     refusals.leave()
     if os.environ.get("CI") != "true" or hasattr(session.config, "workerinput"):
         return

@@ -1,9 +1,9 @@
-"""What of an OpenAPI document is gone or narrower than in another: what a client of the older one
-could not do, or read, any more.
+"""Compares OpenAPI documents: finds what is gone or narrower in the newer one.
 
-Wider is fine: a new operation or field, a longer text, a new word of an answer that is open. Limit:
-types, required, words, lengths, ranges, patterns and statuses of what is documented; whether the
-server does as it says others test.
+That is everything that a client of the older document could no longer send or read. A wider
+document is fine: a new operation or field, a longer text, a new word of an open answer. Limit:
+types, required fields, words, lengths, ranges, patterns and statuses of the documents; other tests
+check that the server does what its document says.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ class Document:
         }
 
     def resolved(self, schema: Schema) -> Schema:
-        """A schema, parameter or response without references on top."""
+        """Returns a schema, parameter or response without references at its top."""
         for part in schema.get("allOf", ()):
             schema = {
                 **self.resolved(part),
@@ -46,7 +46,7 @@ class Document:
         )
 
     def body(self, said: Schema) -> Schema | None:
-        """The schema of a request's or response's body."""
+        """Returns the schema of a request's or response's body."""
         content = self.resolved(said).get("content")
         return (
             None if not content else self.resolved(next(iter(content.values())).get("schema", {}))
@@ -54,7 +54,7 @@ class Document:
 
 
 def narrowed(old: Document, new: Document) -> list[str]:
-    """Everything that a client of the old document could not rely on any more."""
+    """Returns everything on which a client of the old document could not rely any more."""
     return sorted(_operations(old, new))
 
 
@@ -73,7 +73,7 @@ def _operations(old: Document, new: Document) -> Iterator[str]:
             yield from _taken(old, new, sent[0], sent[1], name)
         elif sent[0] is not None or after.get("requestBody", {}).get(
             "required"
-        ):  # one that may be left out is no more than was taken
+        ):  # an optional field asks for no more than before
             yield f"{name}: {'takes no body any more' if sent[0] else 'takes a body now'}"
         yield from _parameters(old, new, before, after, name)
         for status, response in before["responses"].items():
@@ -108,7 +108,7 @@ def _parameters(
 
 
 def _taken(old: Document, new: Document, was: Schema, now: Schema, at: str) -> Iterator[str]:
-    """What was taken and is not any more."""
+    """Yields what a request could hold before and can't any more."""
     was, now = old.resolved(was), new.resolved(now)
     fields = [
         {
@@ -144,7 +144,7 @@ def _taken(old: Document, new: Document, was: Schema, now: Schema, at: str) -> I
 
 
 def _answered(old: Document, new: Document, was: Schema, now: Schema, at: str) -> Iterator[str]:
-    """What was said and is not any more."""
+    """Yields what an answer held before and does not any more."""
     was, now = old.resolved(was), new.resolved(now)
     for name, part in was.get("properties", {}).items():
         if name not in now.get("properties", {}):

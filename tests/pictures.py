@@ -1,11 +1,11 @@
-"""Pictures of every page: `python -m tests.pictures` starts the stack with its demo network and
-photographs what each role sees, into build/pictures.
+"""Pictures of every page: `python -m tests.pictures`.
 
-A role opens the pages that need nothing else, and goes on by their links: the first referral,
+Starts the stack with its demo network and photographs what each role sees, into build/pictures. A
+role opens the pages that need nothing else, and goes on by their links: the first referral,
 contact, person, receipt … that it meets. Each page is taken once, by the first role that may open
 it; Hoy and a referral, which differ, by every role. `build/pictures/index.html` shows them all;
-`--docs` renews those of the README in docs/pictures instead. A page that no link leads to is named
-at the end, and the exit code is then 1.
+`--docs` renews the README's pictures in docs/pictures instead. A page that no link leads to is
+named at the end, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tests.parts.local_stack import ROOT, LocalStack
 
 OUT, DOCS = ROOT / "build" / "pictures", ROOT / "docs" / "pictures"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# The demo account of each role; whoever comes first takes the pages that all may open. Nobody signs
-# in for the public ones.
+# The demo account of each role; the first role takes the pages that all may open. The public pages
+# need no sign-in.
 ROLES = {
     "public": "",
     "operator": "operadora@llamayvive.demo",
@@ -56,7 +56,7 @@ PATIENCE = 60  # pages that a role opens at most
 
 
 class Size(NamedTuple):
-    """How a page is looked at."""
+    """The size and the way in which a page is photographed."""
 
     width: int
     scheme: Literal["light", "dark"] = "light"
@@ -69,7 +69,8 @@ SIZES = {
     "dark": Size(1280, "dark"),
     "print": Size(794, media="print"),
 }
-# name of the file: role, endpoint, size; the part of the page that one sees without scrolling
+# name of the file: role, endpoint, size; the picture is the part of the page that is visible
+# without scrolling
 IN_DOCS = {
     "today": ("shelter", "today.today", "desk"),
     "today-phone": ("shelter", "today.today", "phone"),
@@ -81,7 +82,7 @@ IN_DOCS = {
 
 
 class Walk:
-    """A role's way through the site, by links; it sees each page (by its endpoint) once."""
+    """A role's way through the site by links; it visits each page (by its endpoint) once."""
 
     def __init__(self, page: Page, site: str, app: Flask, role: str) -> None:
         self.page, self.site, self.role = page, site, role
@@ -97,7 +98,7 @@ class Walk:
         self.page.wait_for_url("**/today**")
 
     def endpoint(self, path: str) -> str:
-        """Which page an address is, if it is one."""
+        """Returns the endpoint of an address, or "" if it is no page."""
         try:
             return str(self._urls.match(path.split("?")[0].split("#")[0], method="GET")[0])
         except (HTTPException, RequestRedirect):
@@ -112,9 +113,9 @@ class Walk:
         )
 
     def pages(self, start: list[str]) -> Iterator[str]:
-        """Endpoint after endpoint, with the page open.
+        """Yields endpoint after endpoint, with the page open.
 
-        Where its first person, say, has no receipt, it looks for the link on the pages of the next
+        If, say, its first person has no receipt, it looks for the link on the pages of the next
         ones.
         """
         waiting, spare = [path for path in start if "<" not in path], list[str]()
@@ -149,8 +150,9 @@ class Walk:
 
 
 def drafts_a_referral(page: Page, site: str) -> str:
-    """Nobody of the demo network has left a draft, and the pages of a new referral are a
-    draft's.
+    """Drafts a referral; returns its address.
+
+    The pages of a new referral belong to a draft, and the demo network has none.
     """
     page.goto(f"{site}/referrals/new")
     page.select_option("main [name=need_code]", "HOU.EMG")
@@ -166,8 +168,9 @@ def drafts_a_referral(page: Page, site: str) -> str:
 
 
 def connects_a_system(page: Page, site: str) -> str:
-    """Nobody of the demo network has a webhook either; a test of it that nobody takes is a delivery
-    to look at.
+    """Adds a webhook and sends a test to it; returns its address.
+
+    The demo network has no webhook. Nobody takes the test, which makes a delivery to look at.
     """
     page.goto(f"{site}/webhooks")
     page.fill("main [name=url]", "http://127.0.0.1:9/hook")
@@ -184,7 +187,7 @@ PREPARED = {"operator": drafts_a_referral, "manager": connects_a_system}
 
 
 def answers(walk: Walk, stack: LocalStack) -> Iterator[str]:
-    """The pages that only a form leads to, by names of their own, with the page open."""
+    """Opens the pages that only a form leads to, and yields a name for each."""
     page = walk.page
     if walk.role == "public":
         known = stack.demo["references"][0]
@@ -211,7 +214,7 @@ def looks(page: Page, size: Size) -> None:
 
 
 def take_one(page: Page, size: Size, file: Path) -> None:
-    """In a window as high as the page: what sticks to its edges then stands where it belongs."""
+    """Takes a picture in a window as high as the page, so that sticky parts are at its edges."""
     looks(page, size)
     page.set_viewport_size(
         {
@@ -223,7 +226,7 @@ def take_one(page: Page, size: Size, file: Path) -> None:
 
 
 def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
-    """Every picture; returns the pages that could not be reached."""
+    """Takes every picture; returns the pages that could not be reached."""
     starts = [rule.rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
     taken: set[str] = set()
     shown: list[Path] = []
@@ -248,7 +251,7 @@ def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
 
 
 def index(files: list[Path]) -> str:
-    """One page with all of them, a row a page."""
+    """Returns one page with all pictures, a row for each page."""
     rows: dict[str, list[Path]] = {}
     for file in files:
         rows.setdefault(file.stem.rsplit("-", 1)[0], []).append(file)
@@ -268,10 +271,7 @@ def index(files: list[Path]) -> str:
 
 
 def take_for_docs(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
-    """The README's: small enough to be kept with the code.
-
-    Returns those that could not be taken.
-    """
+    """Takes the README's pictures, small enough to be committed; returns those that failed."""
     DOCS.mkdir(parents=True, exist_ok=True)
     missing = []
     for name, (role, endpoint, how) in IN_DOCS.items():
@@ -292,7 +292,7 @@ def take_for_docs(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
 
 
 def main() -> int:
-    """Exit code 1 and their names when pages were not reached."""
+    """Takes the pictures; returns 1 and prints the names if pages were not reached."""
     OUT.mkdir(parents=True, exist_ok=True)
     stack = LocalStack()
     try:

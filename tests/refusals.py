@@ -1,9 +1,9 @@
-"""What the rpcs refused with while the suite ran, against what their .proto files declare: `python
--m tests.refusals`, after the tests.
+"""Compares the refusals of the test run with those that the .proto files declare.
 
-Each process of pytest leaves what its servers counted; an rpc that refuses with a reason that it
-doesn't declare, or declares one that no test ever provoked, fails here. Its limit: only servers
-inside the tests' own processes are counted, not those of a local stack.
+`python -m tests.refusals`, after the tests. Each process of pytest leaves the counts of its
+servers; the comparison fails for an rpc that refuses with a reason that it does not declare, or
+that declares one that no test ever provoked. Limit: only servers inside the tests' own processes
+are counted, not those of a local stack.
 """
 
 import json
@@ -29,12 +29,12 @@ Provoked = set[tuple[str, str]]
 
 
 def forget() -> None:
-    """Before a run."""
+    """Deletes the counts before a run."""
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 def leave() -> None:
-    """At the end of a process: what was refused in it."""
+    """Writes the refusals of a process at its end."""
     counted = [
         sample.labels
         for metric in REGISTRY.collect()
@@ -48,7 +48,7 @@ def leave() -> None:
 
 
 def provoked() -> Provoked:
-    """What all processes left."""
+    """Returns the refusals of all processes."""
     return {
         (method, reason)
         for file in FOLDER.glob("*.json")
@@ -57,7 +57,7 @@ def provoked() -> Provoked:
 
 
 def undeclared(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
-    """Refusals that nobody could prepare for."""
+    """Yields the refusals for which no client could be prepared."""
     return sorted(
         f"{name}: {reason}"
         for name, reason in refused
@@ -66,7 +66,7 @@ def undeclared(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Itera
 
 
 def unprovoked(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
-    """Declared refusals that no test has seen."""
+    """Yields the declared refusals that no test has provoked."""
     declared = {
         (name, reason)
         for name, method in methods.items()
@@ -76,7 +76,7 @@ def unprovoked(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Itera
 
 
 def main() -> int:
-    """0 if both are empty."""
+    """Prints both lists; returns 0 if both are empty."""
     refused = provoked()
     wrong = [f"undeclared {line}" for line in undeclared(refused, METHODS)] + [
         f"never provoked {line}" for line in unprovoked(refused, METHODS)

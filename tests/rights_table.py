@@ -1,4 +1,7 @@
-"""The guide's page of rights as tests read it: who may call which rpc, and what exists for whom."""
+"""The guide's page of rights as tests read it.
+
+It lists the callers of each rpc, and what exists for whom.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _YES = {"yes": True, "–": False}
 
 @dataclass(frozen=True)
 class Row:
-    """One rpc."""
+    """The row of one rpc."""
 
     rpc: str
     roles: frozenset[str]
@@ -37,12 +40,12 @@ class Row:
     recorded: bool
 
     def lets_in(self, role: str = "", scope: str = "") -> bool:
-        """Whether this role, or a key with this scope alone, may call it."""
+        """Returns whether this role, or a key with this scope alone, may call the rpc."""
         return self.public or role in self.roles or bool(scope and scope == self.scope)
 
 
 def rows(service: str) -> list[Row]:
-    """The table of a service."""
+    """Returns the table of a service."""
     table = []
     for rpc, *cells in _table(rf"## {re.escape(service)}\n"):
         public = cells[0] == PUBLIC
@@ -59,7 +62,10 @@ def rows(service: str) -> list[Row]:
 
 
 def exists(thing: str) -> dict[tuple[str, str], bool]:
-    """(stage, side) → whether it exists there: `referral` or `file of a person`."""
+    """Returns (stage, side) → whether the thing exists there.
+
+    The thing is `referral` or `file of a person`.
+    """
     return {
         (stage, side): _YES[cell]
         for stage, *cells in _table(rf"(?=\| {thing} \|)")
@@ -86,11 +92,10 @@ def check(
     scopes: Any,
     database: Database,
 ) -> int:
-    """Calls every rpc as every role, with every scope alone and without a token, and fails where
-    the table, or the trail, says otherwise; returns how many cells.
+    """Calls every rpc as every role, with every scope alone and without a token.
 
-    `metadata(role, scope)` is that of a call in the name of such a caller; `database` is the
-    service's.
+    Fails if the table or the trail differs; returns the number of cells. `metadata(role, scope)`
+    returns the metadata of such a caller's calls; `database` is the service's.
     """
     table = {row.rpc: row for row in rows(descriptor.full_name)}
     assert table.keys() == {method.name for method in descriptor.methods}, descriptor.full_name

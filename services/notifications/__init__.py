@@ -1,7 +1,8 @@
-"""Notifications: who is told what, over which channel, and whether it arrived.
+"""Notifications: chooses recipients, sends over each channel, and records what arrived.
 
-Owns: the rules of telling, messages, desks' addresses (sealed), webhooks and their secrets
-(sealed), deliveries. Says: enlace.notifications.v1 (MessageFact). Hears: enlace.referrals.v1, to
-tell; enlace.partners.v1, to know who is in good standing. Limit: it knows ids, codes and constant
-texts, no name, no need of a person in words, no place; it calls no other service.
+Owns the rules for notices, messages, the addresses of desks (sealed), webhooks and their secrets
+(sealed), and deliveries. Publishes enlace.notifications.v1 (MessageFact). Consumes
+enlace.referrals.v1, to notify, and enlace.partners.v1, to know which members are in good standing.
+Limit: this service knows ids, codes and constant texts, but no name, no place and no description of
+a person's need; it calls no other service.
 """

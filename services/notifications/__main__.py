@@ -55,7 +55,7 @@ QUICK_THREADS, SLOW_THREADS = 8, 4
 
 @click.group(help="The notifications service.")
 def main() -> None:
-    """Sub-commands below."""
+    """Groups the sub-commands below."""
 
 
 @main.command(help="Answer calls, hear and tell facts, send webhooks and e-mails.")
@@ -77,7 +77,7 @@ def servicers(
     *,
     development: bool,
 ) -> list[Servicer]:
-    """The two proto services."""
+    """Returns the servicers of the two proto services."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
@@ -105,7 +105,7 @@ def servicers(
 
 
 def run(settings: NotificationsSettings) -> int:
-    """Makes and runs everything."""
+    """Makes every object and runs the service; returns the exit code."""
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
     parts = service.make(NAME, subscriptions.TOPIC, settings.service, hears=topics, view_of=view_of)
     database, clock, development = parts.database, parts.clock, settings.service.development
@@ -145,7 +145,7 @@ def run(settings: NotificationsSettings) -> int:
     loops = [
         *parts.loops(sweep),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
-        # One for each topic, so that a replay of members delays no message.
+        # One subscriber for each topic, so that a replay of members delays no message.
         *(
             Subscriber(
                 f"{NAME}-{source}",

@@ -12,7 +12,7 @@ OUTBOX = "outbox:"
 
 @dataclass(frozen=True)
 class NotificationsSettings:
-    """What it needs beside what every service needs.
+    """The settings beyond those of every service.
 
     E-mails go to the mail server, in development to a folder; without either none are made.
     """
@@ -25,14 +25,14 @@ class NotificationsSettings:
 
     @property
     def by_email(self) -> bool:
-        """Whether e-mails are made at all."""
+        """Returns whether e-mails are made at all."""
         return self.mail_server is not None or self.mail_folder is not None
 
 
 def load() -> NotificationsSettings:
-    """From the environment; raises WrongSettings with all that is wrong."""
+    """Returns the settings from the environment; raises WrongSettings with all that is wrong."""
     settings = Settings()
-    # A secret when it holds a password: ENLACE_SMTP_URL_FILE is better then.
+    # The URL is a secret if it holds a password: ENLACE_SMTP_URL_FILE is better then.
     smtp_url = settings.text("ENLACE_SMTP_URL", OUTBOX, optional_file=True) or OUTBOX
     mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost", optional_file=True)
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
@@ -44,7 +44,7 @@ def load() -> NotificationsSettings:
     try:
         mail_server = server_of(smtp_url) if folder is None else None
     except ValueError:
-        # Its value stays unsaid: it may hold a password.
+        # The message does not repeat the value, which may hold a password.
         raise WrongSettings(
             "wrong settings: ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://,"
             " smtps://"

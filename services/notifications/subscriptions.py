@@ -1,6 +1,6 @@
-"""What this service hears, and what it does about it.
+"""The topics that this service consumes, and the handler of each fact.
 
-Facts that tell nobody are taken in all the same; a kind that is newer than this service is held.
+A fact without a notice is accepted all the same; a kind that is newer than this service is held.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from services.notifications.usecases import hear
 REFERRALS = "enlace.referrals.v1"
 PARTNERS = "enlace.partners.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""Topic and type of facts that are witnessed: kept as referrals signed them."""
+"""The topic and type of the witnessed facts, stored as the referrals service signed them."""
 TOPIC = "enlace.notifications.v1"
 
 _OTHERS = tuple(
@@ -25,14 +25,16 @@ _OTHERS = tuple(
     for message in facts_pb2.DESCRIPTOR.message_types_by_name
     if (name := words_of(message).removesuffix("_fact")) not in ("referral", "enquiry")
 )
-"""Subjects of the facts of referrals whose notices all follow one rule."""
+"""The subjects of the facts of referrals whose notices all follow one rule."""
 
 Handler = Callable[[Transaction, Fact], None]
 
 
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
-    """Tells of referrals and enquiries, and of contacts, calls that are owed and receipts what has
-    a notice of its own.
+    """Returns the handler of the facts of the referrals service.
+
+    It writes the messages about referrals, enquiries and each subject of `_OTHERS` that has a
+    notice.
     """
 
     def handle(tx: Transaction, fact: Fact) -> None:
@@ -49,8 +51,11 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
 
 
 def partners(clock: Clock, *, by_email: bool) -> Handler:
-    """Remembers who is in good standing, and tells of invitations, of agreements that end, and of
-    somebody's own account; what members offer does not matter here.
+    """Returns the handler of the facts of the partners service.
+
+    It records which members are in good standing, and writes the messages about invitations,
+    agreements that end, and a worker's own account. The services that members offer do not matter
+    here.
     """
 
     def handle(tx: Transaction, fact: Fact) -> None:

@@ -1,8 +1,7 @@
-"""Between what a message, a delivery or a webhook is here and what is said of it to others: facts
-heard and told, protobuf answers, webhook bodies.
+"""Between this service's objects and messages: facts in and out, answers and webhook bodies.
 
-Limit: it copies from a fact only what is on its own short lists; a field that a fact gains later
-goes nowhere by itself.
+Limit: only the fields on the short lists of this module are copied from a fact; a field that a fact
+gains later goes nowhere by itself.
 """
 
 import json
@@ -28,22 +27,23 @@ from services.notifications.domain.webhook import TEST, Webhook
 UNDELIVERABLE = "enlace.message.undeliverable.v1"
 WEBHOOK_DISABLED = "enlace.webhook.disabled.v1"
 _STATUSES = EnumCodec(pb.DeliveryStatus, Status)
-# Of facts heard: a value that is newer than this service is nothing to it, and no reason to refuse
-# the fact.
+# The values of received facts: a value that is newer than this service is ignored, and is no reason
+# to refuse the fact.
 _STATES, _URGENCIES, _CLOCKS = (
     words(referrals_pb2.State.DESCRIPTOR),
     words(referrals_pb2.Urgency.DESCRIPTOR),
     words(referrals_pb2.ClockKind.DESCRIPTOR),
 )
-_URGENCY_NAMES = names(referrals_pb2.Urgency)  # as they are kept
+_URGENCY_NAMES = names(referrals_pb2.Urgency)  # as messages store them
 
 
 # --- facts heard
 
 
 def verb_of(fact: Fact, subject: str) -> str:
-    """The verb of `enlace.<subject>.<verb>.v1`; empty for a fact of something else, or of a version
-    that is not understood.
+    """Returns the verb of `enlace.<subject>.<verb>.v1`.
+
+    Returns "" for a fact about another subject, or of a version that is not understood.
     """
     parts = fact.type.split(".")
     return (
@@ -54,12 +54,12 @@ def verb_of(fact: Fact, subject: str) -> str:
 
 
 def referral_fact(fact: Fact) -> referrals_facts_pb2.ReferralFact:
-    """The body of a referral's fact; DecodeError when it is none."""
+    """Returns the body of a fact about a referral; raises DecodeError if it is none."""
     return referrals_facts_pb2.ReferralFact.FromString(fact.payload)
 
 
 def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
-    """What matters of it here."""
+    """Returns the part of the fact that matters here."""
     return Happening(
         verb_of(fact, "referral"),
         body.state == referrals_pb2.STATE_DRAFT,
@@ -81,18 +81,20 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
 
 
 def enquiry_fact(fact: Fact) -> referrals_facts_pb2.EnquiryFact:
-    """The body of an enquiry's fact."""
+    """Returns the body of a fact about an enquiry."""
     return referrals_facts_pb2.EnquiryFact.FromString(fact.payload)
 
 
 def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
-    """Its urgency, as it is kept."""
+    """Returns the urgency of an enquiry, as messages store it."""
     return _URGENCY_NAMES.get(said.urgency, "")
 
 
 def organization_of(fact: Fact, name: str) -> str:
-    """Whose a contact, a call that is owed, a receipt, an erasure or an anomaly is, or which
-    organisation; empty where the fact does not say it.
+    """Returns the id of the organisation that a fact is about or belongs to.
+
+    The fact is about an organisation, or about its contact, owed call, receipt, erasure or anomaly.
+    Returns "" if the fact does not name the organisation.
     """
     body: Any = getattr(
         partners_pb2 if name == "organization" else referrals_facts_pb2, f"{name.capitalize()}Fact"
@@ -101,74 +103,74 @@ def organization_of(fact: Fact, name: str) -> str:
 
 
 def worker_of(fact: Fact, name: str) -> str:
-    """Returns the worker who did what an export's fact says; empty where the fact names nobody."""
+    """Returns the worker who did what a fact about an export reports; "" if it names nobody."""
     body: Any = getattr(referrals_facts_pb2, f"{name.capitalize()}Fact")
     return getattr(body.FromString(fact.payload), "worker_id", "")
 
 
 def organization_fact(fact: Fact) -> partners_pb2.OrganizationFact:
-    """The body of an organisation's fact."""
+    """Returns the body of a fact about an organisation."""
     return partners_pb2.OrganizationFact.FromString(fact.payload)
 
 
 def worker_fact(fact: Fact) -> partners_pb2.WorkerFact:
-    """The body of a worker's fact."""
+    """Returns the body of a fact about a worker."""
     return partners_pb2.WorkerFact.FromString(fact.payload)
 
 
 def api_key_fact(fact: Fact) -> partners_pb2.ApiKeyFact:
-    """The body of a key's fact."""
+    """Returns the body of a fact about a key."""
     return partners_pb2.ApiKeyFact.FromString(fact.payload)
 
 
 def invitation_fact(fact: Fact) -> partners_pb2.InvitationFact:
-    """The body of an invitation's fact."""
+    """Returns the body of a fact about an invitation."""
     return partners_pb2.InvitationFact.FromString(fact.payload)
 
 
 def letter_of(body: partners_pb2.InvitationFact) -> Letter:
-    """Returns the letter to be sent."""
+    """Returns the letter to an invited person."""
     expire_time = moment(body, "expire_time")
     assert expire_time is not None, "every invitation ends"
     return Letter(body.invitation_id, body.organization_id, body.sealed_letter, expire_time)
 
 
 def application_fact(fact: Fact) -> partners_pb2.ApplicationFact:
-    """The body of an application's fact."""
+    """Returns the body of a fact about an application."""
     return partners_pb2.ApplicationFact.FromString(fact.payload)
 
 
 def application_letter_of(body: partners_pb2.ApplicationFact) -> Letter:
-    """Returns the letter to be sent."""
+    """Returns the letter to an applicant."""
     expire_time = moment(body, "expire_time")
     assert expire_time is not None, "every application ends"
     return Letter(body.application_id, "", body.sealed_letter, expire_time, APPLICATION)
 
 
 def application_letter(opened: bytes) -> letters_pb2.ApplicationLetter:
-    """A letter to whoever applied that was unsealed."""
+    """Returns the content of an unsealed letter to an applicant."""
     return letters_pb2.ApplicationLetter.FromString(opened)
 
 
 def account_fact(fact: Fact) -> partners_pb2.AccountFact:
-    """The body of what somebody is told of her own account."""
+    """Returns the body of a fact about a worker's own account."""
     return partners_pb2.AccountFact.FromString(fact.payload)
 
 
 def account_letter_of(body: partners_pb2.AccountFact, kind: str) -> Letter:
-    """Returns the letter to be sent."""
+    """Returns the letter to a worker about her own account."""
     expire_time = moment(body, "expire_time")
     assert expire_time is not None, "every one is told for a time"
     return Letter(body.notice_id, body.organization_id, body.sealed_letter, expire_time, kind)
 
 
 def account_letter(opened: bytes) -> letters_pb2.AccountLetter:
-    """A letter about an account that was unsealed."""
+    """Returns the content of an unsealed letter about an account."""
     return letters_pb2.AccountLetter.FromString(opened)
 
 
 def letter(opened: bytes) -> letters_pb2.InvitationLetter:
-    """A letter that was unsealed."""
+    """Returns the content of an unsealed letter about an invitation."""
     return letters_pb2.InvitationLetter.FromString(opened)
 
 
@@ -176,7 +178,7 @@ def letter(opened: bytes) -> letters_pb2.InvitationLetter:
 
 
 def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
-    """No channel reached whom this message is for."""
+    """Returns the fact that no channel reached the recipient of a message."""
     payload = told_pb2.MessageFact(
         message_id=message.id,
         referral_id=message.referral_id,
@@ -191,9 +193,9 @@ def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
 
 
 def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url: str) -> str:
-    """What partner systems get of a referral's fact: ids, codes, times, and where the detail is.
+    """Returns the body for partner systems of a fact about a referral.
 
-    The worker's id stays inside.
+    It holds ids, codes, times and the address of the details; the worker's id is left out.
     """
     data = {
         "referral_id": body.referral_id,
@@ -213,8 +215,9 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
 
 
 def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: str) -> str:
-    """What partner systems get of an enquiry's fact: nothing of whom it is about, or of who
-    asks.
+    """Returns the body for partner systems of a fact about an enquiry.
+
+    Nothing in it tells who asks, or about which person.
     """
     data = {
         "enquiry_id": body.enquiry_id,
@@ -228,19 +231,20 @@ def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: 
 
 
 def subject_body(fact: Fact, name: str) -> str:
-    """What an organisation's systems get of an invitation to it, or of what is its own: which
-    one.
+    """Returns the body for an organisation's systems of a fact about a subject: its id.
+
+    The subject is an invitation to the organisation, or a thing of its own.
     """
     return _body(fact.type, fact.time, {f"{name}_id": fact.subject})
 
 
 def test_body(webhook: Webhook, now: datetime) -> str:
-    """A sample that says it is one."""
+    """Returns the body of a sample, which says that it is one."""
     return _body(TEST, now, {"webhook_id": webhook.id})
 
 
 def disabled_body(webhook_id: str, now: datetime) -> str:
-    """To the other systems of the organisation whose endpoint was switched off."""
+    """Returns the body for the other systems of an organisation whose endpoint was disabled."""
     return _body(WEBHOOK_DISABLED, now, {"webhook_id": webhook_id})
 
 
@@ -254,7 +258,7 @@ def _body(type: str, time: datetime, data: dict[str, Any]) -> str:
 
 
 def message_answer(message: Message, language: str) -> pb.Message:
-    """A message with its text in the reader's language."""
+    """Returns the answer for a message, with its text in the reader's language."""
     return pb.Message(
         id=message.id,
         kind=message.kind,
@@ -269,7 +273,7 @@ def message_answer(message: Message, language: str) -> pb.Message:
 
 
 def notice_answer(notice: Notice) -> pb.Notice:
-    """A notice."""
+    """Returns the answer for a notice."""
     return pb.Notice(
         kind=notice.kind,
         organization_id=notice.organization_id,
@@ -282,7 +286,7 @@ def notice_answer(notice: Notice) -> pb.Notice:
 
 
 def desk_answer(desk: Desk) -> pb.Desk:
-    """A desk."""
+    """Returns the answer for a desk."""
     return pb.Desk(
         organization_id=desk.organization_id,
         language=desk.language,
@@ -292,7 +296,7 @@ def desk_answer(desk: Desk) -> pb.Desk:
 
 
 def webhook_answer(webhook: Webhook) -> pb.Webhook:
-    """An endpoint, without its secret."""
+    """Returns the answer for an endpoint, without its secret."""
     return pb.Webhook(
         id=webhook.id,
         etag=etag(webhook.version),
@@ -308,7 +312,7 @@ def webhook_answer(webhook: Webhook) -> pb.Webhook:
 
 
 def delivery_answer(delivery: Delivery) -> pb.Delivery:
-    """A delivery; the body itself is not repeated, only its hash."""
+    """Returns the answer for a delivery, with the hash of the body instead of the body."""
     return pb.Delivery(
         id=delivery.id,
         webhook_id=delivery.webhook_id,
@@ -328,8 +332,10 @@ def delivery_answer(delivery: Delivery) -> pb.Delivery:
 def whole_delivery_answer(
     delivery: Delivery, body: str, attempts: Sequence[Attempt]
 ) -> pb.Delivery:
-    """A delivery with all that was sent: bodies hold ids and codes, and a signature tells its owner
-    nothing that its own secret does not.
+    """Returns the answer for a delivery with everything that was sent.
+
+    Bodies hold ids and codes, and a signature tells the owner of the endpoint nothing that its own
+    secret does not.
     """
     answer = delivery_answer(delivery)
     answer.sent.body = body
@@ -345,7 +351,7 @@ def whole_delivery_answer(
 
 
 def hour_answer(hour: Hour) -> pb.DeliveryHour:
-    """The attempts of an hour."""
+    """Returns the answer for the attempts of an hour."""
     return pb.DeliveryHour(
         webhook_id=hour.webhook_id,
         start_time=timestamp(hour.start_time),
@@ -355,7 +361,7 @@ def hour_answer(hour: Hour) -> pb.DeliveryHour:
 
 
 def mail_answer(mail: Mail, create_time: datetime) -> pb.DevelopmentMail:
-    """An e-mail of the development outbox."""
+    """Returns the answer for an e-mail of the development outbox."""
     return pb.DevelopmentMail(
         id=mail.id,
         recipient=mail.recipient,

@@ -1,10 +1,9 @@
-"""Partners: which organisations are members, what they offer and whether there is room, who works
-for them, and how callers prove who they are.
+"""Partners: members, their services and room, their workers, and how callers prove who they are.
 
-Owns: organisations, services with their capacity, workers, sessions, API keys; it alone signs
-caller tokens. Says: enlace.partners.v1 (OrganizationFact, ServiceFact, WorkerFact, ApiKeyFact).
-Hears: enlace.referrals.v1, to doubt a figure of room when its own organisation declines for lack of
-room. Limit: it holds no address of a confidential place and nothing about the people who are
-helped. One coordinator approves a member; approval by two different people, with evidence, is still
-to come. Attempts to sign in are limited for each e-mail, not for each address they come from.
+Owns organisations, services with their capacity, workers, sessions and API keys; it alone signs
+caller tokens. Publishes enlace.partners.v1 (protos/partners/v1/facts.proto). Subscribes to
+enlace.referrals.v1, to doubt a figure of room when its own organisation declines for lack of room.
+Limits: it stores the address of a confidential place only sealed, and nothing about the people who
+are helped. Two people approve a member, with evidence. Attempts to sign in are limited for each
+e-mail address and for each address from which they come.
 """

@@ -81,18 +81,18 @@ KEYS = (
 
 @click.group(help="The partner directory and its members.")
 def main() -> None:
-    """Sub-commands below."""
+    """Groups the sub-commands below."""
 
 
 @main.command(help="Answer calls, tell and hear facts, until SIGTERM.")
 def serve() -> None:
-    """Runs until SIGTERM."""
+    """Runs the service until SIGTERM."""
     log.setup(NAME)
     sys.exit(run(config.load()))
 
 
 def run(settings: PartnersSettings) -> int:
-    """Makes and runs everything."""
+    """Creates all objects and runs them; returns the exit code."""
     folder = settings.service.keys
     parts = service.make(
         NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC, subscriptions.ERASURES]
@@ -145,7 +145,7 @@ def run(settings: PartnersSettings) -> int:
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
     ]
-    # Ready once the directory has been read, or that has failed: then everything else is there.
+    # Ready once the directory has been read, or its reading has failed: then all else works.
     return parts.run(server, loops, ready=lambda: index.loaded or reading.state not in WELL)
 
 
@@ -163,13 +163,11 @@ def servicers(
     paper_url: str = "",
     strict: bool = False,
 ) -> list[Servicer]:
-    """Makes the services of protos/partners/v1.
+    """Returns the services of protos/partners/v1.
 
-    `mail` seals what the notifications service brings to one mailbox; `site` is the site of the
-    passkeys.
-
-    `paper_url`: the beginning of links in a network that sends no e-mail, and hands them over on
-    paper; `strict`: some roles must prove more than a password.
+    `mail` seals letters that the notifications service brings to one mailbox; `site` is the site of
+    the passkeys. `paper_url`: the beginning of links in a network that sends no e-mail, and hands
+    them over on paper; `strict`: some roles must prove more than a password.
     """
     pages = PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", sessions.OF_AN_ACCOUNT, sessions.OF_AN_ADDRESS)
@@ -252,8 +250,9 @@ def servicers(
 def found_network(
     organization: str, country: str, emails: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
-    """Refuses to do it twice: who could make coordinators beside those there are would be one of
-    them.
+    """Founds the network, once.
+
+    A caller who could create coordinators beside the existing ones would be one of them.
     """
     if not len(emails) == len(names) == 2:
         raise click.UsageError("two coordinators: --email and --name twice each")
@@ -275,8 +274,9 @@ def found_network(
 @click.option("--email", required=True, help="Of the coordinator.")
 @click.option("--name", required=True, help="Of the coordinator.")
 def found_elsewhere(organization: str, country: str, email: str, name: str) -> None:
-    """Refuses where there are coordinators of several organisations: they give such roles
-    themselves.
+    """Registers a coordinator of another member.
+
+    Refused where several organisations have coordinators: they give such roles themselves.
     """
 
     def make(
@@ -303,8 +303,9 @@ Founding = Callable[
 def _create_coordinators(
     organization: str, country: str, emails: Sequence[str], names: Sequence[str], make: Founding
 ) -> bool:
-    """Registers an organisation and its coordinators, and prints their first passwords; returns
-    False if `make` refused.
+    """Registers an organisation and its coordinators, and prints their first passwords.
+
+    Returns False if `make` refused.
     """
     if not re.fullmatch("[A-Z]{2}", country):
         raise click.UsageError("--country is two capital letters, e.g. NI")
@@ -346,8 +347,10 @@ def _create_coordinators(
     ),
 )
 def rotate_token_keys() -> None:
-    """Two keys live at once: the old one signs until every service knows the new one, and goes when
-    its last token has ended.
+    """Replaces the key that signs tokens.
+
+    Two keys live at once: the old key signs until every service knows the new one, and goes when
+    its last token has expired.
     """
     folder = config.load().service.keys
     try:

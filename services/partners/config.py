@@ -10,7 +10,7 @@ NAME = "partners"
 
 @dataclass(frozen=True)
 class PartnersSettings:
-    """What it needs beside what every service needs."""
+    """The settings of partners beside those that every service needs."""
 
     service: ServiceSettings
     public_url: str
@@ -19,14 +19,14 @@ class PartnersSettings:
 
 
 def load() -> PartnersSettings:
-    """Reads the environment; raises WrongSettings naming all that is wrong."""
+    """Reads the environment. Raises WrongSettings that names all faults."""
     settings = Settings()
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
     # Off on one machine, where the demo network's accounts have a password alone; on in a cluster
     # (deploy/k8s/base).
     required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
-    # Partners sends none itself; by the sender it knows that notifications does. In development
-    # there is the outbox.
+    # Partners sends no e-mail itself; the sender shows that notifications does. In development the
+    # outbox serves.
     mail_from = settings.text("ENLACE_MAIL_FROM", "", optional_file=True)
     loaded = service_settings(settings)
     settings.done()

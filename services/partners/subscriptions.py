@@ -1,5 +1,7 @@
-"""What it hears from referrals: that a service said no for lack of room, took somebody or has her
-no more, so that the directory does not go on saying otherwise.
+"""Subscription to the facts of referrals.
+
+A service declined for lack of room, took somebody, or has her no more: the directory changes its
+figure of room accordingly.
 """
 
 import re
@@ -22,8 +24,8 @@ from services.partners.directory.usecases.services import (
 
 TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""Topic and type of facts that are witnessed: kept as referrals signed them."""
-# Whatever it is about: each has its message in the contract.
+"""Topic and type of facts that are witnessed: stored as referrals signed them."""
+# The subjects of facts: each has its message in the contract.
 _NOUNS = "|".join(
     words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name
 )
@@ -45,42 +47,40 @@ _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_R
 
 
 def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
-    """One fact of referrals.
+    """Handles one fact of referrals.
 
-    An unknown kind is held: something new is said that this version can't judge.
-
-    A figure of room changes now, whenever it was that somebody came: others see it from the next
-    step of time on.
+    A fact of an unknown kind is held: this version can't judge it. A figure of room changes now,
+    whenever the person came: others see it from the next step of time on.
     """
     now = clock.now()
     if fact.type == _DECLINED:
         declined = facts_pb2.ReferralFact.FromString(fact.payload)
         if declined.reason_code == _NO_ROOM:
-            _doubt(tx, now, fact, declined, declined.sender_organization_id)
+            _doubt_room(tx, now, fact, declined, declined.sender_organization_id)
     elif fact.type == _ANSWERED:
         answered = facts_pb2.EnquiryFact.FromString(fact.payload)
         if answered.reason_code == _NO_ROOM:
-            _doubt(tx, now, fact, answered, answered.organization_id)
+            _doubt_room(tx, now, fact, answered, answered.organization_id)
         elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
             say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
-        said = facts_pb2.ReferralFact.FromString(fact.payload)
+        referral = facts_pb2.ReferralFact.FromString(fact.payload)
         take_places(
             tx,
             now,
-            said.referral_id,
-            said.service_id,
-            said.receiver_organization_id,
-            said.people,
+            referral.referral_id,
+            referral.service_id,
+            referral.receiver_organization_id,
+            referral.people,
             fact.time,
-            asked_by=said.sender_organization_id,
+            asked_by=referral.sender_organization_id,
         )
         grant_address(
             tx,
-            said.referral_id,
-            said.service_id,
-            said.receiver_organization_id,
-            said.sender_organization_id,
+            referral.referral_id,
+            referral.service_id,
+            referral.receiver_organization_id,
+            referral.sender_organization_id,
             fact.time,
         )
     elif fact.type in _LEAVES:
@@ -91,18 +91,18 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
         raise NewerKind
 
 
-def _doubt(
+def _doubt_room(
     tx: Transaction,
     now: datetime,
     fact: Fact,
-    said: facts_pb2.ReferralFact | facts_pb2.EnquiryFact,
+    subject: facts_pb2.ReferralFact | facts_pb2.EnquiryFact,
     asked_by: str,
 ) -> None:
     doubt_capacity(
         tx,
         now,
-        said.service_id,
-        said.actor_organization_id,
+        subject.service_id,
+        subject.actor_organization_id,
         fact.time,
         subject_id=fact.subject,
         asked_by=asked_by,

@@ -10,6 +10,6 @@ from tests.parts.postgres import Server
 
 @pytest.fixture
 def world(broker: brokers.Broker, postgres: Server, tmp_path: Path) -> Iterator[World]:
-    """A teller and a hearer, running."""
+    """A publishing and a consuming service, running."""
     with running(broker, postgres, tmp_path) as made:
         yield made

@@ -1,8 +1,9 @@
-"""Random lives of facts against what must hold: orders, repeats, rubbish, failing handlers, crashes
-at each named point, two consumers, a broker that forgets, a store that is restored.
+"""Random lives of facts, checked against the rules that must hold.
 
-Outbox, inbox and topic are real; the relay's and the subscriber's turns are taken one by one, so
-that a run says which turn broke what.
+There are orders, repeats, rubbish, failing handlers, crashes at each named point, two consumers, a
+broker that loses everything, and a store that is restored. Outbox, inbox and topic are real; the
+turns of the relay and of the subscriber are taken one by one, so that a run shows which turn broke
+something.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Crash(BaseException):
 
 @dataclass
 class Parts:
-    """What all runs share."""
+    """The parts that all runs share."""
 
     broker: brokers.Broker
     postgres: Server
@@ -57,7 +58,7 @@ class Parts:
 
 
 class Facts(RuleBasedStateMachine):
-    """One run: a teller, two consumers of one name."""
+    """One run: a publishing service, and two consumers of one name."""
 
     parts: Parts
 
@@ -66,7 +67,7 @@ class Facts(RuleBasedStateMachine):
         parts = self.parts
         self.topic = f"enlace.model-{new_id()[:8]}.v1"
         self.watch = Broker(service_settings(parts.broker.bootstrap), [self.topic])
-        self.memories = 1  # of the broker: its cluster's id
+        self.memories = 1  # the number of the broker's cluster id
         self.clock = SettableClock(datetime.now(UTC))
         self.signer = Signer(key_folder.signing(parts.keys, "facts.teller"))
         self.place = parts.postgres.database("teller", MIGRATIONS)
@@ -115,10 +116,10 @@ class Facts(RuleBasedStateMachine):
             for place in self.made:
                 self.parts.postgres.drop(place)
 
-    # --- the teller
+    # --- the publishing service
 
     def connect(self) -> None:
-        """Opens what a relay has open, anew."""
+        """Opens new connections of the relay."""
         self.teller = Database(self.place.url, max_size=2)
         self.teller.open()
         self.connection = self.teller.dedicated()
@@ -138,7 +139,7 @@ class Facts(RuleBasedStateMachine):
         self.reader.assign([TopicPartition(self.topic, n) for n in range(PARTITIONS)])
 
     def disconnect(self) -> None:
-        """Closes it."""
+        """Closes the relay's connections."""
         self.producer.discard()
         self.reader.close()
         self.connection.close()
@@ -146,7 +147,7 @@ class Facts(RuleBasedStateMachine):
 
     @rule(subject=st.sampled_from(SUBJECTS), count=st.integers(1, 3), commits=st.booleans())
     def happen(self, subject: str, count: int, commits: bool) -> None:
-        """Something becomes true, or is rolled back."""
+        """Writes facts in a transaction that commits or is rolled back."""
         with self.teller.transaction(SYSTEM) as tx:
             row = tx.execute(
                 "SELECT coalesce(max(version), 0) AS n FROM outbox WHERE subject = %s", (subject,)
@@ -167,7 +168,7 @@ class Facts(RuleBasedStateMachine):
 
     @rule(crash=st.sampled_from(["", "", "before the send", "after the send", "after the mark"]))
     def tell(self, crash: str) -> None:
-        """One turn of the relay."""
+        """Takes one turn of the relay."""
         outbox.meet_cluster(self.connection, f"memory {self.memories}")
         if not self.looked_back:
             self.relay.look_back(self.connection, Loop("relay", lambda _: None))
@@ -180,7 +181,7 @@ class Facts(RuleBasedStateMachine):
             self.restart_teller()
 
     def restart_teller(self) -> None:
-        """Another process goes on where this one died."""
+        """Lets another process go on where the relay died."""
         self.connection.close()
         self.connection = self.teller.dedicated()
         self.looked_back = False
@@ -188,7 +189,7 @@ class Facts(RuleBasedStateMachine):
 
     @rule(subject=st.sampled_from([*SUBJECTS, ""]))
     def repeat(self, subject: str) -> None:
-        """Somebody wants it told again."""
+        """Requests a replay of a subject."""
         with self.teller.transaction(SYSTEM) as tx:
             if subject:
                 outbox.repeat_subject(tx, subject)
@@ -197,9 +198,7 @@ class Facts(RuleBasedStateMachine):
 
     @rule(seed=st.integers(0, 1000))
     def shuffle(self, seed: int) -> None:
-        """What was committed comes by the topic in any order, as after retries of a broken
-        connection.
-        """
+        """Publishes committed facts in any order, as after retries of a broken connection."""
         with self.teller.transaction(SYSTEM) as tx:
             facts = outbox.new_facts(tx, 100)[:8]
         random.Random(seed).shuffle(facts)
@@ -209,13 +208,13 @@ class Facts(RuleBasedStateMachine):
 
     @rule()
     def litter(self) -> None:
-        """Somebody writes rubbish to the topic."""
+        """Writes rubbish to the topic."""
         self.rubbish += 1
         self.producer.send_all(self.topic, [(b"rubbish", b"%d" % self.rubbish, [])])
 
     @rule()
     def back_up(self) -> None:
-        """A copy of the teller's store."""
+        """Copies the publishing service's store."""
         name = f"copy_{new_id()[:12]}"
         self.connection.close()
         self.teller.close()
@@ -227,7 +226,9 @@ class Facts(RuleBasedStateMachine):
     @precondition(lambda self: self.copy is not None)
     @rule(same_disk=st.booleans())
     def restore(self, same_disk: bool) -> None:
-        """The teller goes on from the copy: another database, as a restored one is, or the same as
+        """Lets the publishing service go on from the copy.
+
+        The copy is another database, as after a real restore, or with `same_disk` the same one as
         it was.
         """
         assert self.copy is not None
@@ -242,8 +243,9 @@ class Facts(RuleBasedStateMachine):
         self.reopen_teller(same_disk)
 
     def reopen_teller(self, same_disk: bool = False) -> None:
-        """Opens the store that is in its place now; on the same disk, as it was when the snapshot
-        was taken, nothing in it tells.
+        """Opens the store that is in place now.
+
+        On the same disk nothing in the store shows that it was put back.
         """
         self.teller = Database(self.place.url, max_size=2)
         self.teller.open()
@@ -261,7 +263,7 @@ class Facts(RuleBasedStateMachine):
 
     @rule()
     def wipe(self) -> None:
-        """The broker loses everything."""
+        """Makes the broker lose everything."""
         self.memories += 1
         self.disconnect()
         topics.delete(self.parts.broker.bootstrap, self.topic)
@@ -270,7 +272,7 @@ class Facts(RuleBasedStateMachine):
     # --- the consumers
 
     def hear(self, tx: Transaction, fact: Fact) -> None:
-        """The handler; it may refuse, not know the kind, or be cut off."""
+        """Applies a fact; the handler may refuse it, not know its kind, or be cut off."""
         if self.crash_in_handler == "before the effect":
             raise Crash
         if fact.subject in self.refused:
@@ -290,8 +292,9 @@ class Facts(RuleBasedStateMachine):
         ),
     )
     def listen(self, which: int, half: range, crash: str) -> None:
-        """One of the consumers reads what its partitions hold; both may have the same ones, as
-        around a rebalance.
+        """Lets one consumer read the records of its partitions.
+
+        Both consumers may have the same partitions, as around a rebalance.
         """
         records, ends = self.read(half)
         self.crash_in_handler = crash
@@ -305,7 +308,7 @@ class Facts(RuleBasedStateMachine):
             self.crash_in_handler = ""
 
     def read(self, half: range) -> tuple[list[Any], dict[int, int]]:
-        """All records from the committed offsets on, and the offsets after them."""
+        """Returns all records from the committed offsets on, and the offsets after them."""
         places = [TopicPartition(self.topic, n) for n in half]
         last = self.reader.end_offsets(places)
         waits = {place for place in places if last[place] > self.offsets[place.partition]}
@@ -322,24 +325,24 @@ class Facts(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), seconds=st.sampled_from([1, 3, 400]))
     def sweep(self, which: int, seconds: int) -> None:
-        """Time goes by, and what waits is tried."""
+        """Moves the time on, and retries what waits."""
         self.clock.advance(timedelta(seconds=seconds))
         self.hearers[which].sweep()
 
     @rule(subject=st.sampled_from(SUBJECTS))
     def break_handler(self, subject: str) -> None:
-        """From now on the handler fails for a subject."""
+        """Makes the handler fail for a subject from now on."""
         self.refused.add(subject)
 
     @rule()
     def mend_handler(self) -> None:
-        """The bug is mended."""
+        """Repairs the handler."""
         self.refused.clear()
 
-    # --- what must hold
+    # --- the rules that must hold
 
     def settle(self) -> None:
-        """All causes are mended, and everybody has time."""
+        """Removes all causes of trouble, and gives every part time."""
         self.refused.clear()
         for _ in range(3):
             for _ in range(20):
@@ -352,7 +355,7 @@ class Facts(RuleBasedStateMachine):
                 self.sweep(which, 400)
 
     def check(self) -> None:
-        """Nothing lost, nothing double, nothing out of order, nothing left."""
+        """Checks that no fact is lost, doubled, out of order or left waiting."""
         with self.teller.transaction(SYSTEM) as tx:
             history = tx.execute(
                 "SELECT subject, version, payload FROM outbox ORDER BY subject, version"

@@ -1,5 +1,6 @@
-"""A server whose one rpc fails in the way that it is asked to, with a name in its hands: its log
-and its answers are looked through. Not a test.
+"""A server whose one rpc fails as it is asked to, while it handles a name. Not a test.
+
+Its log and its answers are searched for the name.
 """
 
 import logging
@@ -114,7 +115,7 @@ KINDS: dict[str, Callable[[str, Call], None]] = {
 
 
 class Failing:
-    """The e-mail says how, the password is the name."""
+    """The rpc's servicer: the e-mail chooses the failure, the password is the name."""
 
     def __getattr__(self, rpc: str) -> Any:
         return print  # no other is called

@@ -1,7 +1,7 @@
-"""A process that does nothing but tell the facts of an outbox: `python -m tests.chassis.teller
-DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`.
+"""A process that only publishes the facts of an outbox.
 
-Its connections carry its process id in their names. Ends with its standard input.
+`python -m tests.chassis.teller DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`. Its connections
+carry its process id in their names. It ends with its standard input.
 """
 
 import os

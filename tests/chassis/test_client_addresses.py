@@ -1,5 +1,6 @@
-"""From where a client asks is what the gateway has signed for this service a moment ago, and
-nothing else that a caller sends.
+"""The address of a client is the one that the gateway has just signed for this service.
+
+Nothing else that a caller sends counts.
 """
 
 from __future__ import annotations

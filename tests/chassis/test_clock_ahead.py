@@ -1,5 +1,6 @@
-"""What a clock wrote that was ahead and is right again: nothing waits longer for it than it
-honestly could.
+"""Times that a clock wrote while it was ahead.
+
+Nothing waits longer for them than it can under a right clock.
 """
 
 from collections.abc import Iterator

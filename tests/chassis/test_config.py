@@ -1,5 +1,6 @@
-"""Settings that come as files: what lies in them counts, a missing one is said, and an optional one
-that is missing is a setting that was not made.
+"""Settings in files: the content counts, a missing file is reported.
+
+A missing optional file is a setting that was not made.
 """
 
 from pathlib import Path

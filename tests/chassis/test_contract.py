@@ -1,5 +1,6 @@
-"""Rights and refusals as the .proto files say them: an rpc that says nothing of who may call it
-does not start.
+"""Rights and refusals as the .proto files state them.
+
+A service does not start with an rpc whose .proto does not say who may call it.
 """
 
 from datetime import date
@@ -25,7 +26,7 @@ def rpc(file: Any, name: str) -> MethodDescriptor:
 
 
 def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
-    """An rpc of a file made now."""
+    """Returns an rpc of a file made for the test."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{name}.proto", package=name, dependency=["protos/contract/v1/contract.proto"]
     )

@@ -1,5 +1,6 @@
-"""Stores that are restored from older copies: nothing is lost, nobody is told twice, and the
-restored history is the truth for those who hear it.
+"""Stores that are restored from older copies.
+
+Nothing is lost, nothing takes effect twice, and consumers take the restored history for the truth.
 """
 
 from pathlib import Path
@@ -33,14 +34,15 @@ def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(
     world.stop("teller")
     world.restore("teller", tmp_path / "copy")
     world.start("teller")
-    # As many versions as the lost future had: the worst case for who only counts.
+    # As many versions as the lost future had: the worst case for a consumer that compares versions
+    # only.
     world.tell(busy, 3, start=3, payload=b"after")
     world.tell(behind, 1, start=2, payload=b"after")
 
     until(lambda: world.versions(busy)[-3:] == [3, 4, 5] and world.standing(busy) == b"after")
     until(lambda: world.versions(behind) == [1, 2])
-    # What is no longer true is taken back, by the last fact that both have in common; nothing
-    # before it is applied again.
+    # Effects that are no longer true are undone, back to the last fact that both histories share;
+    # nothing before it is applied again.
     until(lambda: world.standing(quiet) == b"before")
     assert world.versions(quiet) == [1, 2, 3, 2]
     assert world.versions(busy) == [1, 2, 3, 4, 5, 2, 3, 4, 5]
@@ -92,7 +94,7 @@ def test_what_waits_of_a_lost_future_is_forgotten(world: World, tmp_path: Path) 
     world.restore("teller", tmp_path / "copy")
     world.start("teller")
     until(lambda: world.parked(subject) == [])
-    world.refuse.clear()  # not before: what waits is tried again until it is forgotten
+    world.refuse.clear()  # not earlier: a waiting fact is retried until it is deleted
     world.tell(subject, 1, start=2, payload=b"after")
     until(lambda: world.standing(subject) == b"after")
     world.operate(dead_letters.redrive)
@@ -118,8 +120,9 @@ def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(
 def test_a_hearer_knows_its_store_before_it_takes_its_first_fact(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a copy made in that moment, once restored, would pass for a store that was never
-    anything else, and miss what came after it.
+    """Otherwise a restored copy of that moment would look like a new store.
+
+    It would then miss the facts after that moment.
     """
     world.stop("hearer")
     with psycopg.connect(world.places["hearer"].migration_url) as owner:

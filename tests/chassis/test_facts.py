@@ -1,5 +1,6 @@
-"""Facts from outbox to inbox: told if and only if committed, heard once and in order, whatever is
-killed in between.
+"""Facts from outbox to inbox, whatever is killed in between.
+
+They are published if and only if they are committed, and applied once and in order.
 """
 
 import math
@@ -121,8 +122,8 @@ def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(worl
 
 
 def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
-    """Looked at in the outbox, so that no batch under way decides it."""
-    # by subject alone the old ones would not come first; so the other way round too
+    """The order is read from the outbox, so that it does not depend on a batch under way."""
+    # in the order of subjects the old ones might not come first; so the reverse order is tested too
     old, new = "f" * 32, "0" * 32
     until(lambda: world.watch.cluster_id is not None)
     world.stop("teller")
@@ -137,7 +138,7 @@ def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
         world.tell(first, 1, start=3)
         with world.teller.transaction(SYSTEM) as tx:
             told = [(fact.subject, fact.version) for fact in outbox.new_facts(tx, 100)]
-            # Within a subject the order of versions stands: the new one brings those before it
+            # Within a subject the order of versions holds: a new fact brings the earlier ones
             # along.
             assert told == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
             outbox.mark_published(tx, outbox.new_facts(tx, 100), outbox.current_round(tx))
@@ -152,7 +153,7 @@ def test_a_replay_of_a_large_outbox_goes_in_chunks(
     until(lambda: len(world.effects()) == 500)
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.count(tx) == 500
-    # While the relay tells again what is already marked.
+    # While the relay publishes facts again that are marked already.
     assert list(outbox.repeat_since(world.teller, datetime(2000, 1, 1, tzinfo=UTC))) == [
         100,
         200,
@@ -211,8 +212,9 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
 def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
     broker: brokers.Broker, topic: str
 ) -> None:
-    """The broker came back under it: it still has its partitions of before, and is no member of
-    anything.
+    """The broker came back during the join.
+
+    The consumer still has its former partitions, and is no member of any group.
     """
     group = new_id()
     hasty = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]))
@@ -229,11 +231,10 @@ def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
 
 
 def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Consumer:
-    """A consumer that has its partitions; what it heard meanwhile is added to `heard`.
+    """Returns a consumer that has its partitions; records of the meantime are added to `heard`.
 
-    One that is given none for too long joins anew, as a subscriber does.
-
-    It polls without a pause: a join that ends between two polls is lost (chassis/kafka.py).
+    A consumer that is given no partition for too long joins again, as a subscriber does. It polls
+    without a pause: a join that ends between two polls is lost (chassis/kafka.py).
     """
     consumer = join()
     while not consumer.assigned:
@@ -265,7 +266,7 @@ def test_a_consumer_at_rest_asks_the_broker_once_in_two_seconds(
         assert consumer.poll(0.5) == []
     assert waits
     assert set(waits) == {2000}
-    assert len(waits) <= 4  # two and a half in five seconds, and the one that was under way
+    assert len(waits) <= 4  # two and a half in five seconds, and the one under way
     consumer.close()
 
 
@@ -278,7 +279,7 @@ def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(
     reading = kafka.read_from(settings(broker.bootstrap), topic, {})
     records = list(next(reading))
     with standing_still(broker.process.pid):
-        for _ in range(10):  # of half a second each
+        for _ in range(10):  # each takes half a second
             records += next(reading, [])
     for batch in reading:
         records += batch
@@ -307,7 +308,7 @@ def test_reading_back_begins_anew_in_a_topic_that_was_made_again(
     producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"key", b"value", [])])
     producer.discard()
-    # where the reading of the topic that was there before had ended
+    # the offset at which reading the former topic had ended
     begins = dict.fromkeys(range(kafka.PARTITIONS), 5)
     assert [
         record.value
@@ -324,8 +325,9 @@ BACKLOG = 36_000  # records, in twelve partitions
 def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(
     pause: float, broker: brokers.Broker, topic: str
 ) -> None:
-    """The handler is slow for half a minute: while kafka-python works through one partition, the
-    others stand still.
+    """The handler is slow for half a minute.
+
+    While kafka-python works through one partition, the others stand still.
     """
     producer = Producer(settings(broker.bootstrap))
     for begin in range(0, BACKLOG, 500):
@@ -392,7 +394,7 @@ def test_stacks_with_a_prefix_each_share_a_broker(broker: brokers.Broker) -> Non
 
 @pytest.fixture
 def topic(broker: brokers.Broker) -> str:
-    """A new one."""
+    """A new topic."""
     name = f"enlace.tests-{new_id()[:8]}.v1"
     with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
         kafka.create_topics(admin, settings(broker.bootstrap), [name])
@@ -416,8 +418,9 @@ def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_a
 def test_a_member_that_gets_no_partition_shows_and_joins_anew(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kafka-python's leader may share out nothing when it has not yet heard of the topic's
-    partitions.
+    """kafka-python's leader may assign no partitions.
+
+    It does so while it does not know the topic's partitions yet.
     """
     subject = new_id()
     world.tell(subject, 1)
@@ -458,7 +461,7 @@ def test_the_backlog_counts_all_that_waits_when_it_is_asked_for(world: World) ->
     assert "enlace_facts_told_total" in generate_latest().decode(), "and all else is"
     database = world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     database.open()
-    # that does not turn
+    # a loop that makes no turn
     Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()
     world.tell(new_id(), 700)  # more than a batch
     assert backlog() == 700

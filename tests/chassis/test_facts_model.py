@@ -1,6 +1,4 @@
-"""Random lives of facts hold what the model demands, and the model sees each bug that is
-planted.
-"""
+"""Random lives of facts hold the model's rules, and the model finds each planted bug."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ def folder() -> Iterator[Path]:
 
 
 def run(parts: Parts, examples: int, steps: int, **more: Any) -> None:
-    """So many random lives."""
+    """Runs `examples` random lives."""
     machine = type("Lives", (Facts,), {"parts": parts})
     options = {
         "database": None,
@@ -60,18 +58,18 @@ def test_facts_are_heard_once_and_in_order_whatever_happens(
 def give_up(
     tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime
 ) -> None:
-    """As it was once: what is refused is passed over."""
+    """Discards a refused fact, as an earlier version did."""
     if inbox.position(tx, consumer, waiting.fact) is inbox.Position.NEXT:
         inbox.advance(tx, consumer, waiting.fact)
 
 
 def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.Position:
-    """No inbox: every fact is new."""
+    """Treats every fact as new, as without an inbox."""
     return inbox.Position.NEXT
 
 
 def ignore_epochs(position: Callable[..., inbox.Position]) -> Callable[..., inbox.Position]:
-    """A consumer that only counts."""
+    """Returns the position of a consumer that compares versions only."""
     return lambda tx, consumer, fact: position(tx, consumer, replace(fact, epoch=0, base=0))
 
 
@@ -94,13 +92,13 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
 
 
 def marked(tx: Transaction, facts: list[Fact]) -> list[Fact]:
-    """Facts that the outbox calls told before they are."""
+    """Returns facts that the outbox marks as published before they are."""
     outbox.mark_published(tx, facts, outbox.current_round(tx))
     return facts
 
 
 def one_life(parts: Parts) -> None:
-    """A life in which every kind of trouble happens once, always the same."""
+    """Lives the same life each time, in which every kind of trouble happens once."""
     life = type("Life", (Facts,), {"parts": parts})()
     everything = range(PARTITIONS)
     a, b, c = SUBJECTS
@@ -124,7 +122,7 @@ def one_life(parts: Parts) -> None:
     life.listen(0, everything, "")
     life.happen(c, 1, True)
     life.tell("")
-    life.wipe()  # before anybody heard it
+    life.wipe()  # before any consumer has heard the facts
     life.break_handler(b)
     life.happen(b, 2, True)
     life.happen(a, 1, True)

@@ -1,5 +1,6 @@
-"""One caller that floods a service works on a share of its threads and waits behind itself:
-another's call is in work at once.
+"""One caller that floods a service uses only a share of its threads.
+
+Its calls wait behind each other, and another caller's call starts at once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.chassis.world import MIGRATIONS, until
 from tests.parts.postgres import Server as PostgresServer
 
 THREADS, SHARE = 8, 2
-# of one caller, in work and behind: three quarters of eight times as many as there are threads
+# calls of one caller, running and waiting: three quarters of eight times the number of threads
 WAITING = 48
 FLOODS, NEIGHBOUR = (
     Caller(letter * 32, "worker", "o" * 32, frozenset({"COORDINATOR"})) for letter in "ab"
@@ -34,7 +35,7 @@ FLOODS, NEIGHBOUR = (
 
 
 class Flooded:
-    """A service in which the calls of one caller stay until they are let go."""
+    """A service in which the calls of one caller stay until the test releases them."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.in_work, self.let_go, self._counting = (
@@ -83,7 +84,7 @@ class Flooded:
         )
 
     def flood(self, often: int) -> list[Any]:
-        """As many calls, of which a share is in work."""
+        """Starts `often` calls, of which a share runs at once."""
         calls = [self.ask(FLOODS) for _ in range(often)]
         until(lambda: self.in_work[FLOODS.id] == SHARE)
         return calls

@@ -1,5 +1,7 @@
-"""A database whose disk is full: writes are refused as that, nothing is half written, reads go on,
-and all is well as soon as there is room.
+"""A database whose disk is full.
+
+Writes are refused with that reason, nothing is half written, reads go on, and all is well as soon
+as there is room.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ pytestmark = pytest.mark.long
 OWNER, APP = Login("tests_owner", "owner-password"), Login("tests", "app-password")
 Store = tuple[Database, Callable[[], None], Callable[[], None]]
 
-# Where no file system may be mounted PostgreSQL itself says so at each write, in the same words.
+# Where no file system may be mounted, PostgreSQL itself raises the error at each write, in the same
+# words.
 FULL = """
 CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room'
     USING ERRCODE = 'disk_full'; END $$;
@@ -37,7 +40,7 @@ CREATE TRIGGER no_room BEFORE INSERT ON kept EXECUTE FUNCTION no_room();
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    """A database on a small disk, what fills the disk, and what makes room again."""
+    """A database on a small disk, with functions that fill the disk and make room again."""
     with ExitStack() as cleanup:
         home = Path(tempfile.mkdtemp(prefix="enlace-test-full-"))
         home.chmod(0o711)
@@ -61,7 +64,7 @@ def store() -> Iterator[Store]:
 
 @contextmanager
 def served(home: Path, *, durable: bool) -> Iterator[tuple[Postgres, Database]]:
-    """A server with its data in the folder, and a database that has a table."""
+    """Runs a server with its data in the folder; yields it and a database that has a table."""
     engine = Postgres(home / "postgres", durable=durable)
     try:
         engine.start()
@@ -79,7 +82,7 @@ def served(home: Path, *, durable: bool) -> Iterator[tuple[Postgres, Database]]:
 
 @contextmanager
 def mounted(folder: Path, size: int) -> Iterator[bool]:
-    """The folder as a disk of so many MB, where that is allowed; says whether it is."""
+    """Mounts the folder as a disk of `size` MB, if that is allowed; yields whether it is."""
     done = (
         os.geteuid() == 0
         and subprocess.run(
@@ -96,7 +99,7 @@ def mounted(folder: Path, size: int) -> Iterator[bool]:
 
 
 def fill(file: Path) -> None:
-    """Takes all the room that there is."""
+    """Fills the whole disk."""
     with suppress(OSError), file.open("wb", buffering=0) as out:
         while True:
             out.write(bytes(1 << 16))
@@ -204,7 +207,7 @@ def test_a_reserve_that_was_copied_without_its_zeros_is_set_aside_again(disk: Pa
 
 
 def write_ahead(engine: Postgres) -> None:
-    """Writes to the log alone, and more than the disk had room for."""
+    """Writes to the write-ahead log alone, and more than the disk had room for."""
     with psycopg.connect(
         engine.url("tests", engine.superuser, "?sslmode=disable"), autocommit=True
     ) as admin:

@@ -1,5 +1,6 @@
-"""What a budget of guesses allows in the long run; the counting itself is tested where it counts,
-with passwords and PINs.
+"""The number of guesses that a budget allows in the long run.
+
+The counting itself is tested with passwords and PINs.
 """
 
 from datetime import timedelta
@@ -16,7 +17,7 @@ DAY = timedelta(days=1)
 
 
 def wrong_ones(budget: Budget, time: timedelta) -> int:
-    """How many wrong guesses somebody gets in who never rests."""
+    """Returns the number of wrong guesses of somebody who never rests."""
     now, end = NOON, NOON + time
     row: dict[str, Any] = {"whole_time": now, "wrong": 0}
     while now <= end:

@@ -1,5 +1,6 @@
-"""Heads of trails: two services that witness each other over a broker, and the owner of one
-database who would like to have done nothing.
+"""Heads of trails: two services witness each other over a broker.
+
+The owner of one database tries to hide what happened.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ WORKER = Caller("w" * 32, "worker", "o" * 32)
 
 @dataclass
 class Pair:
-    """Two services; their names are of this test alone, for the topic is everybody's."""
+    """Two services; their names are used by this test alone, because the topic is shared."""
 
     broker: Broker
     folder: Path
@@ -72,7 +73,7 @@ class Pair:
         )
 
     def start(self, name: str) -> None:
-        """As after a restart: nothing in memory."""
+        """Starts a service with nothing in memory, as after a restart."""
         signer = Signer(key_folder.signing(self.folder, f"facts.{name}"))
         self.loops[name] = Heads(
             name,
@@ -96,7 +97,7 @@ class Pair:
         return [finding.reason for finding in self.loops[name].turn()]
 
     def own(self, name: str, statement: str) -> None:
-        """As the owner of its database."""
+        """Runs a statement as the owner of the service's database."""
         with psycopg.connect(self.places[name].migration_url) as owner:
             owner.execute(statement.encode())
 
@@ -105,7 +106,7 @@ class Pair:
             return [row["sequence"] for row in heads.witnessed(tx, of)]
 
     def say(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
-        """Straight to the topic."""
+        """Publishes a head to the topic directly."""
         fact = Fact(
             subject,
             sequence,
@@ -127,7 +128,7 @@ class Pair:
         producer.discard()
 
     def move_to_an_empty_topic(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As a new broker has it."""
+        """Moves to an empty topic, as with a new broker."""
         topic = f"enlace.tests-{new_id()[:8]}.v1"
         admin = KafkaAdminClient(bootstrap_servers=self.broker.settings.kafka_bootstrap_servers)
         create_topics(admin, self.broker.settings, [topic])
@@ -135,7 +136,7 @@ class Pair:
         monkeypatch.setattr(heads, "TOPIC", topic)
 
     def command(self, name: str, *words: str, given: str | None = None) -> tuple[int, str]:
-        """An operator's command; its exit code and what it said."""
+        """Runs an operator's command; returns its exit code and its output."""
         main = click.Group()
         commands.add_to(main, name, lambda: self.settings(name), (), MIGRATIONS)
         done = CliRunner().invoke(main, ["audit", *words], input=given)
@@ -164,7 +165,7 @@ def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iter
         database.close()
     watch.stop()
     watch.join(10)
-    structlog.reset_defaults()  # or what runs in this process after it would log past its capture
+    structlog.reset_defaults()  # otherwise later tests in this process would log past their capture
 
 
 COMPUTE_ANEW = """
@@ -212,11 +213,11 @@ def test_a_tail_that_was_cut_or_a_chain_computed_anew_shows_within_a_minute(
     pair.turn(one)
     pair.turn(two)
     pair.own(one, cheat)
-    if cheat is CUT:  # and goes on as if nothing had been
+    if cheat is CUT:  # and goes on as if nothing had happened
         pair.write(one, 1)
     assert pair.turn(one) == [reason]
     assert pair.turn(one) == [reason]
-    pair.start(one)  # a restart forgets nothing: the topic and the other remember
+    pair.start(one)  # a restart loses nothing: the topic and the other service have it
     assert pair.turn(one) == [reason]
 
 

@@ -1,5 +1,6 @@
-"""What a service says of itself, however busy it is: health has threads of its own, and a loop that
-dies or hangs shows.
+"""The health that a service reports, however busy it is.
+
+Health has threads of its own, and a loop that dies or hangs shows in it.
 """
 
 import contextlib
@@ -38,7 +39,7 @@ THREADS = 16
 
 
 class Waiting:
-    """A service whose EndSession, which needs no token and leaves no trail, waits for a row."""
+    """A service whose EndSession waits for a row; the rpc needs no token and leaves no trail."""
 
     def __getattr__(self, rpc: str) -> Any:
         return print  # no other is called
@@ -50,7 +51,7 @@ class Waiting:
 
 @dataclass
 class World:
-    """A service with one rpc, and what a test does to it."""
+    """A service with one rpc, and the actions of a test on it."""
 
     place: Place
     database: Database
@@ -75,7 +76,7 @@ class World:
         return int(stub.Check(HealthCheckRequest(service=name), timeout=5).status)
 
     def looks(self, reporter: HealthReporter) -> int:
-        """What readiness says after one look."""
+        """Returns the readiness after one look of the reporter."""
         reporter.look()
         return self.says("")
 
@@ -130,8 +131,9 @@ def waiting(world: World) -> int:
 
 
 def connected(world: World) -> None:
-    """Has a connection for every thread: on a busy machine a burst gets refused while they are
-    made, and then not all of it would wait.
+    """Opens a connection for every thread.
+
+    On a busy machine part of a burst is refused while connections are opened, and would not wait.
     """
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
@@ -153,7 +155,7 @@ def test_a_stop_does_not_wait_for_who_watches_its_health(world: World) -> None:
 
 
 def statuses(watch: Any) -> Iterator[HealthCheckResponse]:
-    """What a watch says until it ends, in whichever way."""
+    """Yields the statuses of a watch until it ends, in whichever way."""
     with contextlib.suppress(grpc.RpcError):
         yield from watch
 
@@ -169,7 +171,7 @@ def test_health_answers_while_all_threads_wait_for_a_row_and_all_other_calls_for
         assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):
             for name in ("live", "", "enlace.partners.v1.Tokens"):
-                assert world.says(name) == SERVING  # or it is an error
+                assert world.says(name) == SERVING  # otherwise the call is an error
     for call in calls:
         call.result(timeout=20)
     assert world.ask() == members_pb2.EndSessionResponse()
@@ -182,8 +184,7 @@ def test_health_answers_while_the_database_stands_still(world: World, postgres: 
         calls = world.ask_many(THREADS * 2, timeout=2)
         until(lambda: world.looks(reporter) == NOT_SERVING, 10)
         assert world.says("live") == SERVING
-        # One or two may come through: a process that is stopped stops at the end of what it is
-        # doing.
+        # One or two may succeed: a stopped process stops at the end of its present work.
         errors = [error for call in calls if (error := call.exception()) is not None]
         assert len(errors) > THREADS
         assert {error.code() for error in errors} <= {
@@ -201,7 +202,7 @@ def test_a_call_whose_time_is_over_says_so(world: World) -> None:
         with pytest.raises(grpc.RpcError) as error:
             world.ask(timeout=0.5)
         assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        until(lambda: waiting(world) == 0, 10)  # and nobody goes on working for it
+        until(lambda: waiting(world) == 0, 10)  # and no thread goes on working for the call
 
 
 def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(world: World) -> None:
@@ -278,7 +279,7 @@ def test_a_loop_that_fails_at_every_try_shows_and_the_process_lives(world: World
 
 
 def measured(name: str) -> float:
-    """A figure as a scrape sees it."""
+    """Returns a metric as a scrape reads it."""
     return next(
         float(line.rpartition(" ")[2])
         for line in generate_latest().decode().splitlines()

@@ -1,5 +1,6 @@
-"""Facts that a handler refuses: they hold their subject and nothing else, until the cause is mended
-or an operator decides.
+"""Facts that a handler refuses: each holds its subject and nothing else.
+
+It does so until the cause is repaired or an operator decides.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from tests.parts.postgres import Server
 def world(
     broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One for all tests here: each test has subjects of its own."""
+    """One world for all tests here: each test has subjects of its own."""
     with running(broker, postgres, tmp_path_factory.mktemp("world")) as made:
         yield made
 
@@ -101,14 +102,14 @@ def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers
 
 def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(world: World) -> None:
     subject = new_id()
-    # as if the key had not been given to this service yet
+    # as if this service did not have the key yet
     check = world.trusted_signers.pop("enlace/teller")
     world.tell(subject, 2)
     until(lambda: len(world.waiting("unreadable")) == 2)
     world.trusted_signers["enlace/teller"] = check
     world.operate(dead_letters.redrive)
     until(lambda: world.versions(subject) == [1, 2])
-    # the facts may also have been told again, and come first
+    # the facts may also have been published again, and come first
     until(lambda: world.waiting("unreadable") == [])
 
 
@@ -131,7 +132,7 @@ def test_a_signed_fact_that_can_not_be_stored_is_a_dead_letter_and_stops_nobody(
     subject, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
     fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
     world.send_raw(fact)
-    world.send_raw(replace(fact, version=2))  # nor where it would be parked
+    world.send_raw(replace(fact, version=2))  # nor if it would be parked
     world.tell(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == dead + 2)

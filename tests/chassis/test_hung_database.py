@@ -1,5 +1,6 @@
-"""A database that stands still, is killed, or comes back: whoever asks has an answer in time, and
-nobody waits for what is known to be away.
+"""A database that stands still, is killed, or comes back.
+
+Each caller has an answer in time, and nobody waits for a database that is known to be away.
 """
 
 import threading
@@ -57,7 +58,7 @@ def answers(database: Database) -> bool:
 
 @contextmanager
 def still(postgres: Server) -> Iterator[None]:
-    """Nothing of PostgreSQL moves."""
+    """Stops all of PostgreSQL until the block ends."""
     assert postgres.engine.process
     with standing_still(postgres.engine.process.pid):
         yield
@@ -72,7 +73,7 @@ def within(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def locked(place: Place) -> Iterator[str]:
-    """A row that somebody holds; the statement that waits for it."""
+    """Locks a row; yields the statement that waits for it."""
     with psycopg.connect(place.migration_url) as owner:
         owner.execute(
             "CREATE TABLE IF NOT EXISTS held (id int); GRANT ALL ON held TO PUBLIC; TRUNCATE held;"
@@ -106,7 +107,7 @@ def test_a_transaction_under_way_ends_in_its_time_when_the_database_stands_still
 def test_all_transactions_end_in_their_time_when_the_database_stands_still(
     database: Database, postgres: Server
 ) -> None:
-    """Also those that have to wait for a connection."""
+    """That includes transactions that have to wait for a connection."""
     said: list[Refusal] = []
 
     def one() -> None:
@@ -246,7 +247,7 @@ def test_who_waits_for_a_row_hears_late_at_its_own_end_and_busy_at_ours(
 
 
 def test_the_server_gives_up_too(database: Database, place: Place) -> None:
-    """A transaction whose owner is gone or asleep holds its locks no longer than it had time."""
+    """A transaction whose owner is gone or asleep holds its locks no longer than its time limit."""
 
     def forget() -> None:
         with database.transaction(SYSTEM, timeout=0.5) as tx:

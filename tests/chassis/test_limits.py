@@ -1,4 +1,4 @@
-"""The quota of a caller: counted down, refilled steadily, its own."""
+"""A caller's quota: it is counted down, refilled steadily, and shared with nobody."""
 
 from chassis.limits import WINDOW, Limiter
 

@@ -1,5 +1,7 @@
-"""A migration while calls are under way: a statement that was prepared before it costs nobody a
-call, in no version that runs beside another.
+"""A migration while calls are under way.
+
+A statement that was prepared before the migration fails no call, in either of two versions that run
+side by side.
 """
 
 from __future__ import annotations
@@ -25,14 +27,14 @@ THREADS = 8
 
 
 class Reading:
-    """A service whose EndSession, which needs no token, reads whole rows."""
+    """A service whose EndSession reads whole rows; the rpc needs no token."""
 
     def __getattr__(self, rpc: str) -> Any:
         return print  # no other is called
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         assert call.tx.execute("SELECT * FROM things").fetchall()
-        call.tx.execute("SELECT pg_sleep(0.01)")  # so that several connections are at it
+        call.tx.execute("SELECT pg_sleep(0.01)")  # so that several connections are busy with it
         return members_pb2.EndSessionResponse()
 
 

@@ -1,8 +1,8 @@
-"""A name that has one server more gives it calls soon: clients look it up again when a connection
-ends, and servers end each after a while.
+"""A name that has gained a server sends it calls soon.
 
-Limit: a server of names in this process stands for the cluster's. The half minute of production is
-a second here, of the same option of gRPC.
+Clients resolve the name again when a connection ends, and servers end each connection after a
+while. Limit: a name server in this process stands for the cluster's. The half minute of production
+is a second here, by the same option of gRPC.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ SOON = 35_000  # milliseconds: a connection's age in production, with the tenth 
 
 
 class Names:
-    """Answers every question for an IPv4 address with the addresses it has now, good for no time;
-    others with none.
+    """A name server that answers IPv4 questions with its present addresses, with no time to live.
+
+    Other questions get no address.
     """
 
     def __init__(self, *addresses: str) -> None:
@@ -66,7 +67,7 @@ def names() -> Iterator[Names]:
 
 
 def server(address: str) -> rpc.Server:
-    """One that is ready; it has nothing but its health."""
+    """Returns a ready server, which serves nothing but its health."""
     made = rpc.Server(address, [], threads=1, reflect=False)
     made.ready(True)
     made.start()
@@ -99,7 +100,7 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(
 
         assert not answered_by_the_second()
         second = server(f"127.0.0.2:{port}")
-        second.say("broker", True)  # by this they are told apart
+        second.say("broker", True)  # this distinguishes the two servers
         names.addresses.append("127.0.0.2")
         until(answered_by_the_second, 30)
     for one in (first, second):

@@ -1,5 +1,6 @@
-"""What is wrong with a request is found by its .proto alone, all of it at once, and nothing of what
-was sent is in what is said.
+"""The faults of a request are found by its .proto alone, all at once.
+
+Nothing that was sent is repeated in the refusal.
 """
 
 import re

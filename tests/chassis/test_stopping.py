@@ -1,5 +1,6 @@
-"""A service that is asked to stop has ended within ten seconds, in every state of what it needs;
-and it hears that it is asked.
+"""A service that is asked to stop has ended within ten seconds.
+
+That holds in every state of the parts that it needs, and it always receives the signal.
 """
 
 import os
@@ -67,14 +68,14 @@ class Service:
             return None
 
     def measures(self, name: str) -> float:
-        """A figure as Prometheus sees it."""
+        """Returns a metric as Prometheus reads it."""
         text = requests.get(f"http://{self.metrics}/metrics", timeout=10).text
         return next(
             float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)
         )
 
     def wait(self, *, broker: bool = True) -> None:
-        """Until it is ready."""
+        """Waits until the service is ready."""
         until(
             lambda: self.says() == SERVING and (not broker or self.says("broker") == SERVING),
             30,
@@ -82,7 +83,7 @@ class Service:
         )
 
     def stop(self) -> float:
-        """Asks it to stop; how many seconds it took to end."""
+        """Asks the service to stop; returns the seconds until it has ended."""
         began = time.monotonic()
         self.process.ask_to_stop()
         until(lambda: not self.process.alive, PROMISED, self.process.last_words)
@@ -135,8 +136,9 @@ def pid_of(part: Any) -> int:
 
 
 def test_its_end_costs_next_to_no_processor_time(notifications: Service) -> None:
-    """On a busy machine a stack's parts end one level after the other, and each second of a
-    processor takes ten.
+    """On a busy machine a second of processor time takes ten seconds.
+
+    The parts of a stack end one level after the other.
     """
     notifications.wait()
     pid = notifications.process.pid
@@ -147,7 +149,7 @@ def test_its_end_costs_next_to_no_processor_time(notifications: Service) -> None
 
 
 def processor_time(pid: int | None) -> tuple[str, float]:
-    """The state of a process, and the seconds that it has had a processor."""
+    """Returns the state of a process and the seconds of processor time that it has used."""
     state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return state, (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK")
 
@@ -243,7 +245,7 @@ def waiting(service: Service) -> int:
 
 
 def run_to_the_end(hang: str, folder: Path) -> Process:
-    """A process that has been asked to stop, and then hangs in this way."""
+    """Runs a process that was asked to stop and then hangs in this way; returns it ended."""
     script = (
         "import ctypes, threading; from chassis import service_runner, log;"
         " from chassis.supervisor import Loop; log.setup('test');"
@@ -258,7 +260,7 @@ def run_to_the_end(hang: str, folder: Path) -> Process:
 
 
 def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
-    """The last resort: what hangs in a library keeps the process no longer than nine seconds."""
+    """The last resort: a library call that hangs keeps the process no longer than nine seconds."""
     process = run_to_the_end(
         "threading.Thread(target=threading.Event().wait).start()", tmp_path
     )  # no daemon: the interpreter would wait for it
@@ -267,6 +269,6 @@ def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_a_process_in_which_nothing_moves_any_more_is_ended(tmp_path: Path) -> None:
-    # with Python's lock in its hand
+    # while it holds Python's lock
     process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)
     assert "Timeout" in process.last_words(40)

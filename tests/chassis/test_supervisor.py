@@ -1,4 +1,4 @@
-"""Background loops: they go on whatever a turn does, and what does not go on shows."""
+"""Background loops: they go on whatever a turn does, and a loop that stops shows."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from chassis.supervisor import Loop, State
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits for something that happens in another thread; fails after `seconds`."""
+    """Waits for an event in another thread; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -133,7 +133,7 @@ def test_a_loop_that_keeps_failing_stops_at_once() -> None:
     loop = Loop("test", work, waits_for=(OSError,))
     loop.start()
     until(lambda: loop.state is State.WAITING)
-    time.sleep(1)  # by now it pauses for seconds
+    time.sleep(1)  # by now its pause is some seconds long
     started = time.monotonic()
     loop.stop()
     assert loop.join(5)

@@ -1,6 +1,4 @@
-"""What breaks with a name in its hands says where it broke, and never the name: neither in the log
-nor in the answer.
-"""
+"""A fault that handles a name reports its place, and never the name, in log and answer."""
 
 import json
 import re
@@ -24,7 +22,7 @@ NAME = "XimenaMarcada"
 
 
 class Broken:
-    """The process, asked to fail in every way, and then to die by one; all that it said."""
+    """A process that was asked to fail in every way and then to die by one, with all its output."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.answers = dict[str, Any]()

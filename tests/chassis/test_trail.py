@@ -1,5 +1,6 @@
-"""The trail: a chain that its own service can't forge, whose owner can't change it unseen, and that
-is one chain however many write.
+"""The trail: a chain that its own service can't forge.
+
+Its owner can't change it unseen, and it is one chain however many processes write.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
 
 
 def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[audit.Finding]:
-    """All that is wrong with the whole trail, held against what was witnessed."""
+    """Returns all faults of the whole trail, compared with the witnessed heads."""
     seen = witnessed or {}
     end = audit.head(tx)
     last, findings = audit.verify(tx, START, end.sequence, seen)
@@ -141,7 +142,7 @@ def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
                 " VALUES (now(), 'worker', 'w', 'o', 'send', %s, '{a,b}', true)",
                 (str(turn),),
             )
-        # a number that a transaction took and did not use
+        # a sequence number that a transaction took and did not use
         owner.execute("DELETE FROM audit WHERE sequence = 3")
     migrate(place.migration_url, [MIGRATIONS])
     with psycopg.connect(place.url, row_factory=dict_row) as tx:
@@ -151,8 +152,10 @@ def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
 
 
 class Owner:
-    """Who owns the database and has read the source: changes the trail in one of the ways there
-    are, and may compute the chain anew behind it.
+    """An owner of the database who has read the source.
+
+    The owner changes the trail in each possible way, and may compute the chain again behind the
+    change.
     """
 
     def __init__(
@@ -190,7 +193,7 @@ class Owner:
         )
 
     def _rehash(self, where: int) -> None:
-        """A row that fits, with an edit: its own hash computed anew, and no other's."""
+        """Edits a row and computes its hash again, and no other row's."""
         self._connection.execute(
             "UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (where,)
         )
@@ -239,7 +242,7 @@ class Owner:
             )
 
     def _compute_anew(self) -> None:
-        """The whole chain and the head, so that the trail fits by itself."""
+        """Computes the whole chain and the head again, so that the trail fits by itself."""
         self._connection.execute(
             "DO $$ DECLARE entry audit; place bigint := 0; before bytea :="
             " sha256('enlace.audit.v1'); old bigint; BEGIN"
@@ -293,7 +296,7 @@ COPY = (
 
 @pytest.fixture
 def marking(place: parts.Database) -> Iterator[Database]:
-    """Its database as a service has it: with its key."""
+    """The trail's database as a service has it, with its key."""
     made = Database(place.url, max_size=4, marker=Marker(KEYRING))
     made.open()
     yield made
@@ -301,7 +304,7 @@ def marking(place: parts.Database) -> Iterator[Database]:
 
 
 def marks(database: Database) -> list[str]:
-    """What the service finds of its whole trail by its own key."""
+    """Returns the service's findings about its whole trail by its own key."""
     with database.transaction(SYSTEM) as tx:
         _, findings = audit.verify(tx, START, audit.head(tx).sequence, {}, audit.marked_since(tx))
         return [finding.reason for finding in (*findings, *audit.repeated(tx))]
@@ -337,7 +340,7 @@ def test_c14_the_services_role_adds_no_row_that_fits(
 ) -> None:
     with marking.transaction(SIGNED_IN) as tx:
         write(tx, 2, SIGNED_IN)
-    with psycopg.connect(place.url) as role:  # whoever has the database's password, and no key
+    with psycopg.connect(place.url) as role:  # an attacker with the database's password, but no key
         role.execute(COPY.format(actor=actor, mark=mark).encode())
     assert marks(marking) == reasons
 
@@ -375,7 +378,7 @@ def test_c14_rows_of_the_version_before_are_no_finding_for_an_hour(
     with database.transaction(SYSTEM) as tx:
         write(tx, 1)  # beside it
     assert marks(marking) == []
-    with owner_of(place) as owner:  # an hour goes by; the chain, which says when, is computed anew
+    with owner_of(place) as owner:  # an hour passes; the chain with its times is computed again
         owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
         Owner(owner, 5, random.Random(14))._compute_anew()
     with marking.transaction(SIGNED_IN) as tx:

@@ -1,5 +1,6 @@
-"""Two processes tell the facts of one outbox in turn: one that stands still loses its turn, and
-publishes and marks nothing when it wakes.
+"""Two processes publish the facts of one outbox in turn.
+
+A process that stands still loses its turn, and publishes and marks nothing when it wakes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ HOLDER = (
 
 @contextmanager
 def telling(world: World) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that tells the facts of this world."""
+    """Runs a process that publishes the facts of this world."""
     words = [world.places["teller"].url, world.part.bootstrap, world.topic, str(world.keys), SILENT]
     process = subprocess.Popen(
         [*HEARING, sys.executable, "-m", "tests.chassis.teller", *words],
@@ -45,7 +46,7 @@ def telling(world: World) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
-    """Whether this process is the one that tells."""
+    """Returns whether the process is the one that publishes."""
     with world.teller.transaction(SYSTEM) as tx:
         return [row["application_name"] for row in tx.execute(HOLDER)] == [
             f"enlace-listen-{process.pid}"
@@ -65,7 +66,7 @@ def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothin
             for stopped, other in ((first, second), (second, first), (first, second)):
                 versions += 20
                 for subject in subjects:
-                    # it may be stopped in the middle of these
+                    # it may be stopped in the middle of these facts
                     world.tell(subject, 20, start=versions - 19)
                 stopped.send_signal(signal.SIGSTOP)
                 versions += 20

@@ -1,5 +1,6 @@
-"""A call that waits for a thread: its token is judged as of when it came in, for the wait is the
-service's and not the caller's.
+"""A call that waits for a thread: its token is judged at the time of its arrival.
+
+The caller did not cause the wait: the service did.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ OUTLIVED = LIFETIME + timedelta(seconds=LEEWAY + 1)
 
 
 class Busy:
-    """A service of one thread, which one call holds until it is let go."""
+    """A service of one thread, which one call holds until the test releases it."""
 
     def __init__(self, database: Database, folder: Path, clock: SettableClock) -> None:
         self.held, self.let_go = threading.Event(), threading.Event()

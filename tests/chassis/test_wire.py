@@ -1,5 +1,6 @@
-"""What is the same in the messages of every service: times, enums, etags, page tokens and sizes,
-masks; and what of it is refused, and how.
+"""The parts that the messages of all services share, and how wrong ones are refused.
+
+They are times, enums, etags, page tokens and sizes, and masks.
 """
 
 import base64
@@ -206,8 +207,10 @@ def test_the_longest_position_fits() -> None:
 
 
 def no_tokens() -> list[str]:
-    """What is no token of ours for this list: made up, of another key, changed by one bit, cut,
-    lengthened, written in another way.
+    """Returns texts that are no valid page tokens of this list.
+
+    They are made up, of another key, changed by one bit, cut, lengthened, or written in another
+    way.
     """
     token = TOKENS.token(asked(), ["a", "b"])
     known = base64.urlsafe_b64decode(token + "==")
@@ -338,7 +341,7 @@ def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
     assert (
         wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
     )
-    # its name will do
+    # the enum's name is enough
     assert (
         wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS]
         == "notifications"

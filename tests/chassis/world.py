@@ -1,5 +1,6 @@
-"""One service that tells facts and one that hears them, with a database each, on one broker; and
-what an operator can do to either.
+"""A service that publishes facts and one that applies them, and an operator's actions.
+
+Each has a database; both use one broker.
 """
 
 import os
@@ -42,7 +43,7 @@ def settings(bootstrap: str) -> ServiceSettings:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for something that happens elsewhere; fails after `seconds`."""
+    """Waits for an event elsewhere; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -51,11 +52,11 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @dataclass
 class World:
-    """One teller and one hearer with a database each, on one broker.
+    """A publishing and a consuming service with a database each, on one broker.
 
-    `refuse` names subjects, or subject/version, that the handler refuses; `slow` those for which it
-    never ends; `parts` in how many parts it works on a subject, and `fail_after` how many of them
-    go well.
+    `refuse` names subjects, or subject/version, that the handler refuses; `slow` names subjects for
+    which it never ends; `parts` is the number of parts in which it works on a subject, and
+    `fail_after` the number of parts that succeed.
     """
 
     part: brokers.Broker
@@ -83,7 +84,7 @@ class World:
     # --- the two services
 
     def start(self, *names: str) -> None:
-        """Starts these services: teller, hearer."""
+        """Starts the named services: teller, hearer."""
         for name in names:
             database = self.databases[name] = Database(self.places[name].url, max_size=5)
             database.open()
@@ -92,7 +93,7 @@ class World:
                 loop.start()
 
     def stop(self, *names: str) -> None:
-        """Stops them, as SIGTERM does."""
+        """Stops the named services, as SIGTERM does."""
         for name in names:
             for loop in self.loops[name]:
                 loop.stop()
@@ -118,18 +119,18 @@ class World:
 
     @property
     def teller(self) -> Database:
-        """The database of who tells."""
+        """Returns the database of the publishing service."""
         return self.databases["teller"]
 
     @property
     def hearer(self) -> Database:
-        """The database of who hears."""
+        """Returns the database of the consuming service."""
         return self.databases["hearer"]
 
     # --- copies, as docs/operations.md makes them
 
     def back_up(self, name: str, file: Path) -> None:
-        """Copies a database."""
+        """Copies a database into a file."""
         self._run(
             "pg_dump",
             "--format=custom",
@@ -139,7 +140,7 @@ class World:
         )
 
     def restore(self, name: str, file: Path) -> None:
-        """Puts the copy in its place."""
+        """Replaces a database by its copy."""
         self._run(
             "pg_restore",
             "--clean",
@@ -158,10 +159,10 @@ class World:
         )
         assert done.returncode == 0, done.stderr
 
-    # --- telling
+    # --- publishing
 
     def tell(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
-        """Facts of a subject, in one transaction."""
+        """Writes facts of a subject in one transaction."""
         with self.teller.transaction(SYSTEM) as tx:
             outbox.keep(
                 tx,
@@ -174,16 +175,16 @@ class World:
     def send_raw(
         self, fact: Fact, *, source: str = "enlace/teller", body: bytes | None = None
     ) -> None:
-        """Straight to the topic, past the outbox."""
+        """Publishes a fact to the topic directly, past the outbox."""
         key, value, headers = pack(fact, source, self.signer)
         producer = Producer(settings(self.part.bootstrap))
         producer.send_all(self.topic, [(key, value if body is None else body, headers)])
         producer.discard()
 
-    # --- hearing
+    # --- consuming
 
     def hear(self, tx: Transaction, fact: Fact) -> bool:
-        """The handler: a row for each time it is applied, and the subject as it stands after it."""
+        """Applies a fact: adds a row for each application, and saves the subject's last state."""
         if {fact.subject, f"{fact.subject}/{fact.version}"} & self.refuse:
             raise Conflict("refused_for_the_test")
         if fact.subject in self.slow:
@@ -206,13 +207,11 @@ class World:
         return done < self.parts.get(fact.subject, 1)
 
     def versions(self, subject: str) -> list[int]:
-        """Versions of a subject in the order in which they were applied, those that did not commit
-        too.
-        """
+        """Returns the versions of a subject in the order of application, uncommitted ones too."""
         return [fact.version for fact in self.heard if fact.subject == subject]
 
     def effects(self) -> list[tuple[str, int]]:
-        """All that was applied."""
+        """Returns all applied facts."""
         with self.hearer.transaction(SYSTEM) as tx:
             return [
                 (row["subject"], row["version"])
@@ -220,7 +219,7 @@ class World:
             ]
 
     def standing(self, subject: str) -> bytes:
-        """How a subject stands for who hears."""
+        """Returns the state of a subject at the consuming service."""
         with self.hearer.transaction(SYSTEM) as tx:
             row = tx.execute(
                 "SELECT payload FROM standing WHERE subject = %s", (subject,)
@@ -228,12 +227,12 @@ class World:
         return bytes(row["payload"]) if row else b""
 
     def taken(self, subject: str) -> int:
-        """The version up to which this subject has been taken in."""
+        """Returns the version up to which the subject has been applied."""
         with self.hearer.transaction(SYSTEM) as tx:
             return inbox.seen(tx, self.name, [subject]).get(subject, (0, 0))[1]
 
     def parked(self, subject: str) -> list[int]:
-        """Versions of a subject that wait."""
+        """Returns the versions of a subject that wait."""
         with self.hearer.transaction(SYSTEM) as tx:
             return [
                 row["version"]
@@ -245,12 +244,12 @@ class World:
     # --- the operator
 
     def waiting(self, kind: str = "held") -> list[dead_letters.DeadLetter]:
-        """What waits for an operator."""
+        """Returns the dead letters that wait for an operator."""
         with self.hearer.transaction(SYSTEM) as tx:
             return [letter for letter in dead_letters.waiting(tx) if letter.kind == kind]
 
     def operate(self, do: Callable[..., None], **which: str) -> None:
-        """What an operator does about it."""
+        """Does an operator's action on them."""
         with self.hearer.transaction(SYSTEM) as tx:
             do(
                 tx,
@@ -262,14 +261,14 @@ class World:
 
 @contextmanager
 def running(broker: brokers.Broker, postgres: parts.Server, folder: Path) -> Iterator[World]:
-    """A world with both services running."""
+    """Yields a world with both services running."""
     key_folder.create(folder, ["teller", "hearer"])
     places = {name: postgres.database(name, MIGRATIONS) for name in ("teller", "hearer")}
     with psycopg.connect(places["hearer"].migration_url) as owner:
         # No unique key: an effect applied twice must show as two rows.
         owner.execute("CREATE TABLE effects (subject text, version bigint, payload bytea)")
         owner.execute("CREATE TABLE standing (subject text PRIMARY KEY, payload bytea)")
-    # A topic of its own: what earlier tests told was signed with other keys.
+    # A topic of its own: earlier tests signed their facts with other keys.
     world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", places, postgres.programs, folder)
     world.watch.start()
     world.start("teller", "hearer")

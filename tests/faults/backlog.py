@@ -1,5 +1,6 @@
-"""A backlog beside a broker that stands still: facts that were published while their consumer stood
-still are taken in, and none is asked for again.
+"""A backlog beside a broker that stands still.
+
+Facts that were published while their consumer stood still are applied, and no replay is requested.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.parts.local_stack import LocalStack, until
 from tests.parts.still import standing_still
 
 TOPIC, GROUP = "enlace.referrals.v1", "notifications-referrals"
-PAUSE = 20.0  # seconds; below those after which the stack starts a broker anew that does nothing
+PAUSE = 20.0  # seconds; less than the time after which the stack restarts an idle broker
 
 
 def lag(bootstrap: str) -> int:
@@ -33,8 +34,9 @@ def lag(bootstrap: str) -> int:
 
 
 def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
-    """Has all facts published again while notifications stands still, until `size` wait, and the
-    broker stand still, too; says what went wrong then.
+    """Publishes all facts again while notifications, and then the broker, stand still.
+
+    This goes on until `size` facts wait; returns the faults after it.
     """
     bootstrap = str(stack.state["kafka"])
     requests = len(topics.records(bootstrap, [REPLAYS]))
@@ -54,7 +56,7 @@ def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
 
 
 def _until_it_rests(bootstrap: str) -> None:
-    """Waits until everything that was requested has been published."""
+    """Waits until all requested facts have been published."""
     before = -1
     while (now := lag(bootstrap)) != before:
         before = now

@@ -1,9 +1,9 @@
-"""Marked values, and the search for them in whatever encoding they may have taken: what identifies
-a person must be nowhere but sealed in its store.
+"""Marked values, and the search for them in any encoding.
 
-Each mark has a core that is found nowhere by chance. The core is looked for plainly (which finds it
-also inside JSON, HTML, URL and quoted-printable escapes of what stands around it), as UTF-16, hex,
-base64 at each of its three alignments, and backwards.
+Text that identifies a person must be nowhere but sealed in its store. Each mark has a core that is
+found nowhere by chance. The search looks for the core plainly (which finds it also inside JSON,
+HTML, URL and quoted-printable escapes of the text around it), as UTF-16, hex, base64 at each of its
+three alignments, and backwards.
 """
 
 from __future__ import annotations
@@ -24,31 +24,32 @@ from tests.parts.stories import MARKED
 
 
 class Marks:
-    """Makes marked values and remembers them by what they stand for."""
+    """Makes marked values and remembers each with its meaning."""
 
     def __init__(self, cores: Mapping[str, str] | None = None) -> None:
         self.cores = dict(cores or {})
 
     def core(self, what: str) -> str:
-        """A word that nobody ever said."""
+        """Returns a word that occurs nowhere else."""
         core = "zq" + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(10))
         self.cores[what] = core
         return core
 
     def text(self, what: str) -> str:
-        """A text with accents and signs around its core, so that every escape has something to
-        do.
+        """Returns a text with its core among accents and signs.
+
+        Every escape changes some of them.
         """
         return f"Ñu & «{self.core(what)}» <é>"
 
     def phone(self, what: str) -> str:
-        """E.164."""
+        """Returns a marked phone number in E.164."""
         core = "5057" + "".join(secrets.choice("0123456789") for _ in range(7))
         self.cores[what] = core
         return f"+{core}"
 
     def found_in(self, hay: bytes) -> list[str]:
-        """What of it is there, and in which encoding."""
+        """Returns the marks found in the data, each with its encoding."""
         folded = hay.lower()
         return [
             f"{what} ({encoding})"
@@ -59,7 +60,7 @@ class Marks:
 
 
 def needles(core: str) -> Iterable[tuple[str, bytes, bool]]:
-    """(encoding, bytes to look for, whether capitals matter)."""
+    """Yields (encoding, bytes to look for, whether case matters)."""
     plain = core.encode()
     yield "plain", plain, False
     yield "backwards", plain[::-1], False
@@ -67,16 +68,16 @@ def needles(core: str) -> Iterable[tuple[str, bytes, bool]]:
     yield "hex", plain.hex().encode(), False
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + plain)
-        # Without the characters that also depend on what stands before and after.
+        # Without the characters that also depend on the text before and after.
         yield f"base64+{shift}", encoded[-(-shift * 8 // 6) : (shift + len(plain)) * 8 // 6], True
 
 
-Place = Mapping[str, bytes]  # what it is called → all its bytes
+Place = Mapping[str, bytes]  # name → all its bytes
 
 
 def in_topics(stack: LocalStack) -> Place:
-    """Every record, dead letters too: key, body and headers."""
-    # a fault run leaves a quarter of a million: joined once, not at each
+    """Yields every record, dead letters too: key, body and headers."""
+    # a fault run leaves a quarter of a million: they are joined once, not for each mark
     parts = defaultdict[str, list[bytes]](list)
     for record in topics.records(stack.state["kafka"]):
         headers = b"".join(key.encode() + b"\0" + value + b"\0" for key, value in record.headers)
@@ -85,12 +86,12 @@ def in_topics(stack: LocalStack) -> Place:
 
 
 def in_logs(stack: LocalStack) -> Place:
-    """Every file."""
+    """Yields every log file."""
     return {str(file.name): file.read_bytes() for file in stack.logs.glob("**/*") if file.is_file()}
 
 
 def in_databases(stack: LocalStack) -> Place:
-    """All columns of all tables of all services."""
+    """Yields all columns of all tables of all services."""
     tables: dict[str, bytes] = {}
     for name in SERVICES:
         with stack.database(name) as database:
@@ -99,7 +100,7 @@ def in_databases(stack: LocalStack) -> Place:
 
 
 def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
-    """A database as text, by table; bytes come as hex and as themselves."""
+    """Returns a database as text, by table; bytes are returned as hex and as they are."""
     tables = database.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
     ).fetchall()
@@ -111,7 +112,7 @@ def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
 
 
 def in_metrics(stack: LocalStack) -> Place:
-    """What Prometheus is told."""
+    """Yields the metrics that Prometheus scrapes."""
     return {
         name: requests.get(f"http://{part['metrics']}/metrics", timeout=10).content
         for name, part in stack.state["parts"].items()
@@ -120,7 +121,7 @@ def in_metrics(stack: LocalStack) -> Place:
 
 
 def in_folder(folder: Path) -> Place:
-    """Every file below a folder: its name and what is in it."""
+    """Yields every file below a folder: its name and its content."""
     return {
         str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes()
         for file in folder.rglob("*")
@@ -129,8 +130,9 @@ def in_folder(folder: Path) -> Place:
 
 
 def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
-    """Every mark found in what a stack wrote (topics, logs, databases, metrics): these, and those
-    of the usual stories.
+    """Returns every mark found in the output of a stack (topics, logs, databases, metrics).
+
+    The given marks and those of the usual stories are searched for.
     """
     sought = Marks(MARKED | (marks.cores if marks else {}))
     return [
@@ -141,5 +143,5 @@ def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
 
 
 def hits(marks: Marks, place: Place) -> list[str]:
-    """Every mark found, with where."""
+    """Returns every mark found, with its place."""
     return [f"{name}: {hit}" for name, hay in place.items() for hit in marks.found_in(hay)]

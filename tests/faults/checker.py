@@ -1,8 +1,8 @@
-"""What must hold after any fault, read from the databases, the broker and the clients' own notes:
-each invariant a function that returns its violations.
+"""The invariants after any fault.
 
-Limit: of referrals it looks at what happened since `Books.since`; what the demo network made up of
-the past is not its business.
+They are read from the databases, the broker and the clients' own notes; each is a function that
+returns its violations. Limit: of referrals, only events since `Books.since` are checked, not the
+past that the demo network made up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.parts.local_stack import SERVICES
 from tests.parts.topics import Record
 
 Database = psycopg.Connection[dict[str, Any]]
-# consumer → whose facts it takes in, and where it says so
+# consumer → the service whose facts it applies, and the place of its position
 CONSUMERS = (
     ("notifications-referrals", "referrals", "notifications"),
     ("notifications-partners", "partners", "notifications"),
@@ -37,10 +37,10 @@ CONSUMERS = (
 )
 IN_DRAFT = {"drafted", "amended"}
 BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
-# Created with fields, a referral has two events of one request.
+# A referral that is created with fields has two events of one request.
 CREATION = "amended"
-GRACE = 2.0  # seconds that a client on a busy machine may take to see that its time is over
-# Every service has these; others besides.
+GRACE = 2.0  # seconds that a client on a busy machine may take to notice its deadline
+# Every service has these; some have others, too.
 LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
 LEGAL = {
     (t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources
@@ -49,7 +49,7 @@ LEGAL = {
 
 @dataclass(frozen=True)
 class Books:
-    """All that a checker reads."""
+    """The data that a checker reads."""
 
     partners: Database
     referrals: Database
@@ -58,17 +58,17 @@ class Books:
     topics: Sequence[Record]
     since: datetime
     calls: Sequence[Call] = ()
-    topics_time: datetime | None = None  # when the topics were read: clocks go on firing
-    # SERVICE ABOUT → well, as health and metrics say it after the run
+    topics_time: datetime | None = None  # when the topics were read: deadlines go on firing
+    # SERVICE ABOUT → whether health and metrics report it as well after the run
     standing: Mapping[str, bool] = field(default_factory=dict)
 
     def of(self, service: str) -> Database:
-        """A service's database."""
+        """Returns a service's database."""
         database: Database = getattr(self, service)
         return database
 
     def history(self) -> list[dict[str, Any]]:
-        """All events of the referrals of this run, in order."""
+        """Returns all events of the referrals of this run, in order."""
         return self.referrals.execute(
             "SELECT e.* FROM referral_events e JOIN referrals r ON r.id = referral_id"
             " WHERE r.create_time >= %s ORDER BY referral_id, e.version",
@@ -76,7 +76,7 @@ class Books:
         ).fetchall()
 
     def requests(self) -> set[str]:
-        """As what every request is kept that had its effect."""
+        """Returns the stored ids of all requests that had their effect."""
         return {
             row["request_id"]
             for row in self.referrals.execute(
@@ -86,7 +86,7 @@ class Books:
 
 
 def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
-    """Each with the request that asked for it."""
+    """Each is there with the request that asked for it."""
     kept, problems = books.requests(), []
     history: dict[tuple[str, str, str], list[int]] = {}
     for event in books.history():
@@ -108,9 +108,9 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
 
 
 def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
-    """And happened if and only if their request is kept.
+    """A transition happened if and only if its request is stored.
 
-    Of a creation nobody knows the id: they are counted.
+    Nobody knows the id of an unanswered creation: creations are counted.
     """
     kept, history, problems = books.requests(), books.history(), []
     unknown = [o for o in books.operations if o.outcome != OK]
@@ -138,7 +138,7 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
 
 
 def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
-    """An event without its fact, a fact without its event, or one that says something else."""
+    """Every event has one fact that equals it, and every fact has its event."""
     rows = books.referrals.execute(
         "SELECT coalesce(e.referral_id, o.subject) AS id, coalesce(e.version, o.version) AS"
         " version, e.verb, o.type FROM referral_events e"
@@ -152,7 +152,7 @@ def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
 
 
 def versions_have_no_gap(books: Books) -> list[str]:
-    """In every outbox, and in the history."""
+    """This holds in every outbox and in the history."""
     problems = []
     for service, table, subject in (
         ("partners", "outbox", "subject"),
@@ -172,7 +172,7 @@ def versions_have_no_gap(books: Books) -> list[str]:
 
 
 def state_is_what_the_history_says(books: Books) -> list[str]:
-    """Each path is a legal one, and the referral stands where it ends."""
+    """Each path is a legal one, and the referral is in the state in which the path ends."""
     problems = []
     rows = books.referrals.execute(
         "SELECT id, state, version FROM referrals WHERE create_time >= %s", (books.since,)
@@ -196,7 +196,7 @@ def state_is_what_the_history_says(books: Books) -> list[str]:
 
 
 def every_fact_was_taken_in(books: Books) -> list[str]:
-    """Each consumer has come as far as the outbox of whom it hears, for each subject."""
+    """Each consumer is as far as the outbox that it consumes, for each subject."""
     problems = []
     for consumer, teller, hearer in CONSUMERS:
         told = (
@@ -226,9 +226,7 @@ def every_fact_was_taken_in(books: Books) -> list[str]:
 
 
 def each_fact_made_its_messages_once(books: Books) -> list[str]:
-    """Of every fact exactly one message for each recipient that the rules name, and none
-    besides.
-    """
+    """Every fact has exactly one message for each recipient that the rules name."""
     facts = books.referrals.execute(
         "SELECT subject, o.version, type, payload, time FROM outbox o"
         " JOIN referrals r ON r.id = subject WHERE r.create_time >= %s",
@@ -255,7 +253,7 @@ def each_fact_made_its_messages_once(books: Books) -> list[str]:
 
 
 def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
-    """One delivery for each message and address, whatever was heard twice."""
+    """There is one delivery for each message and address, whatever was heard twice."""
     rows = books.notifications.execute(
         "SELECT message_id, channel, count(*) AS n FROM deliveries WHERE message_id IS NOT NULL"
         " GROUP BY message_id, channel, organization_id, webhook_id HAVING count(*) > 1"
@@ -264,7 +262,7 @@ def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
 
 
 def nothing_waits(books: Books) -> list[str]:
-    """Every outbox is told, no fact waits for one before it."""
+    """Every outbox is published, and no fact waits for an earlier one."""
     problems = []
     for service in SERVICES:
         for table, waits in (
@@ -283,7 +281,7 @@ def nothing_waits(books: Books) -> list[str]:
 
 
 def every_sending_is_on_record(books: Books) -> list[str]:
-    """Identity may be opened from then on: one audit row for each referral that was sent."""
+    """There is one audit row for each sent referral, from which on the identity may be opened."""
     rows = books.referrals.execute(
         "SELECT e.referral_id, (SELECT count(*) FROM audit a"
         " WHERE a.action IN ('send', 'send_override') AND a.allowed"
@@ -300,9 +298,10 @@ def every_sending_is_on_record(books: Books) -> list[str]:
 
 
 def every_step_is_on_record(books: Books) -> list[str]:
-    """Each step that somebody took, and each level of a clock, has a row of the trail.
+    """Each step of a person, and each level of a deadline, has a row of the trail.
 
-    What ends by a consent has the consent's; a draft may have two events.
+    A step that follows from the end of a consent has the consent's row; a draft may have two
+    events.
     """
     rows = books.referrals.execute(
         "SELECT e.referral_id, count(*) AS steps, (SELECT count(*) FROM audit a WHERE a.allowed"
@@ -323,7 +322,7 @@ def every_step_is_on_record(books: Books) -> list[str]:
 
 
 def the_trails_fit(books: Books) -> list[str]:
-    """Each service's chain, computed anew, up to its head."""
+    """Each service's chain is computed again, up to its head."""
     problems: list[str] = []
     for service in SERVICES:
         database = books.of(service)
@@ -337,8 +336,10 @@ def the_trails_fit(books: Books) -> list[str]:
 
 
 def topics_tell_what_happened(books: Books) -> list[str]:
-    """Nothing in a topic that is not in an outbox, everything that was told before the topics were
-    read in them, once at least. What an earlier epoch told is over.
+    """Topics hold nothing that is not in an outbox.
+
+    They hold everything that was published before they were read, at least once. Facts of an
+    earlier epoch are ignored.
     """
     problems: list[str] = []
     for service in SERVICES:
@@ -374,8 +375,9 @@ def topics_tell_what_happened(books: Books) -> list[str]:
 
 
 def every_epoch_was_taken_in(books: Books) -> list[str]:
-    """After a restore its service tells all it has under a new epoch: no consumer may stay in an
-    older one with any subject.
+    """After a restore a service publishes everything under a new epoch.
+
+    No consumer may stay in an older epoch with any subject.
     """
     problems = []
     for consumer, teller, hearer in CONSUMERS:
@@ -398,8 +400,9 @@ def every_epoch_was_taken_in(books: Books) -> list[str]:
 
 
 def copies_say_what_partners_say(books: Books) -> list[str]:
-    """What the other services keep of members and services is as partners have it: a fact taken in
-    had its effect.
+    """The other services' copies of members and services equal those of partners.
+
+    Each applied fact had its effect.
     """
     ask = books.partners.execute
     good = ("PROBATION", "APPROVED")
@@ -457,7 +460,7 @@ def copies_say_what_partners_say(books: Books) -> list[str]:
 
 
 def every_call_came_back_in_time(books: Books) -> list[str]:
-    """With an answer, a refusal or the news that its time is over: nobody waits for ever."""
+    """Each call ended with an answer, a refusal or its deadline: nobody waits for ever."""
     took = [
         (call, call.ended - call.began if call.ended is not None else None) for call in books.calls
     ]
@@ -469,9 +472,7 @@ def every_call_came_back_in_time(books: Books) -> list[str]:
 
 
 def every_loop_is_well(books: Books) -> list[str]:
-    """Every service says so of each of its loops, in its health and in its metrics, and of
-    itself.
-    """
+    """Every service reports each of its loops and itself as well, in health and metrics."""
     named = {
         f"{service} {kind}/{loop}"
         for service in SERVICES
@@ -483,7 +484,7 @@ def every_loop_is_well(books: Books) -> list[str]:
 
 
 def no_clock_is_overdue(books: Books) -> list[str]:
-    """What came due while the watch was away was told when it was back."""
+    """Deadlines that came due while their loop was away fired when it was back."""
     rows = books.referrals.execute(
         "SELECT referral_id, kind, next_time FROM clocks"
         " WHERE next_time < now() - interval '5 seconds'"
@@ -495,7 +496,7 @@ def no_clock_is_overdue(books: Books) -> list[str]:
 
 
 def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
-    """Of this person, for this receiver, and neither over nor withdrawn when it was sent."""
+    """The receipt is for this person and this receiver, and was in force at the sending."""
     rows = books.referrals.execute(
         "SELECT r.id FROM referrals r LEFT JOIN receipts c ON c.id = r.receipt_id"
         " AND c.person_id = r.person_id"
@@ -509,7 +510,7 @@ def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
 
 
 def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
-    """Unless it says so: danger_after_withdrawal."""
+    """The exception is an override with the reason danger_after_withdrawal."""
     rows = books.referrals.execute(
         "SELECT o.id FROM receipts o WHERE o.reason_code NOT IN ('', 'danger_after_withdrawal')"
         " AND EXISTS (SELECT FROM receipts w"
@@ -521,8 +522,10 @@ def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
 
 
 def every_reading_was_covered(books: Books) -> list[str]:
-    """What another organisation than the file's opened, identity, notes or the safe-contact plan, a
-    receipt named at that moment.
+    """A receipt of that moment covers each access of another organisation.
+
+    That holds for identity, notes and the safe-contact plan of a file that the organisation does
+    not hold.
     """
     rows = books.referrals.execute(
         "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id"
@@ -540,8 +543,9 @@ def every_reading_was_covered(books: Books) -> list[str]:
 
 
 def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
-    """An organisation's type and country are those that were told last, and each change of them was
-    proposed by one and confirmed by another.
+    """An organisation's type and country are the last published ones.
+
+    Each change of them was proposed by one person and confirmed by another.
     """
     told: dict[str, list[tuple[str, str]]] = {}
     for row in books.partners.execute(
@@ -572,8 +576,9 @@ def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
 
 
 def no_nonce_was_used_twice(books: Books) -> list[str]:
-    """By any one key: two texts under one would tell each other, and let whoever sees them forge
-    more.
+    """No key used a nonce twice.
+
+    Two texts under one nonce would reveal each other, and let a reader forge more.
     """
     rows = books.referrals.execute(
         "WITH sealed AS (SELECT person_id AS whose, sealed FROM person_sealed"
@@ -583,7 +588,7 @@ def no_nonce_was_used_twice(books: Books) -> list[str]:
         " UNION ALL SELECT 'service', note_sealed FROM contacts WHERE note_sealed IS NOT NULL"
         " UNION ALL SELECT 'service', sealed FROM dead_letters UNION ALL SELECT 'service', value"
         " FROM sealing_checks)"
-        # Behind the format stands the number of the service's key, where it is not the first.
+        # The number of the service's key follows the format, unless it is the first key.
         " SELECT whose, count(*) AS n FROM sealed GROUP BY whose, substring(sealed"
         " FROM 1 FOR CASE get_byte(sealed, 0) WHEN 2 THEN 15 ELSE 13 END)"
         " HAVING count(*) > 1"
@@ -616,8 +621,8 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     what_is_the_networks_was_changed_by_two,
     no_nonce_was_used_twice,
 )
-# For those who want two numbers: which of them miss something, and which find something that is
-# there more than once.
+# For the two totals: the invariants that find something missing, and those that find something more
+# than once.
 LOST = (
     answered_transitions_are_in_the_history_once,
     every_fact_was_taken_in,
@@ -628,8 +633,9 @@ DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_
 
 
 def lost_and_double(books: Books) -> tuple[int, int]:
-    """How many of each, by the invariants above; of messages those that are missing and those that
-    are too many.
+    """Returns how many were lost and how many doubled, by the invariants above.
+
+    For messages these are the missing and the superfluous ones.
     """
     messages = each_fact_made_its_messages_once(books)
     missing = sum(message.startswith("missing") for message in messages)
@@ -639,11 +645,11 @@ def lost_and_double(books: Books) -> tuple[int, int]:
 
 
 def violations(books: Books) -> dict[str, list[str]]:
-    """All that is wrong, by invariant; empty when all is well."""
+    """Returns all violations by invariant; empty if all is well."""
     by_check = {check.__name__: check(books) for check in CHECKS}
     return {name: wrong[:10] for name, wrong in by_check.items() if wrong}
 
 
 def started() -> datetime:
-    """A moment to count from."""
+    """Returns a time to count from."""
     return datetime.now(UTC)

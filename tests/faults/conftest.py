@@ -1,4 +1,4 @@
-"""What fault tests share: a stack of their own, which they may break."""
+"""The fixtures that fault tests share: a stack of their own, which they may break."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tests.parts.stories import Cast
 
 @pytest.fixture(scope="package")
 def victim() -> Iterator[LocalStack]:
-    """A stack with its demo network that is killed at will, and well again after each test; at its
-    end no word of a person is anywhere but sealed.
+    """A stack with its demo network that tests break and that is well again after each test.
+
+    At its end no word about a person is anywhere but sealed.
     """
     stack = LocalStack()
     try:
@@ -27,12 +28,12 @@ def victim() -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="package")
 def cast(victim: LocalStack) -> Cast:
-    """Those who act in it."""
+    """The members who act in the stack."""
     return Cast(victim)
 
 
 @pytest.fixture
 def cleanup() -> Iterator[ExitStack]:
-    """For what must be undone whatever happens."""
+    """A stack of callbacks that undo a test's changes whatever happens."""
     with ExitStack() as opened:
         yield opened

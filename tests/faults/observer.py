@@ -1,8 +1,8 @@
-"""Looks at a stack under faults from outside, about once a second: facts heard, and heard again,
-and who is in the consumers' groups.
+"""Looks at a stack under faults from outside, about once a second.
 
-All are lower bounds. A counter that begins anew with its process loses what it counted since the
-last look; of two changes of a group between two looks one is seen.
+It counts facts heard, facts heard again, and changes of the consumers' groups. All counts are lower
+bounds: a counter that restarts with its process loses its counts since the last look, and two
+changes of a group between two looks count as one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ EVERY = 1.0
 
 
 class Observer:
-    """`begin`, then `end`; by consumer: facts `heard`, of these `seen` before, and `rebalances`,
+    """An observer: `begin`, then `end`.
+
+    It counts by consumer: facts `heard`, of these `seen` before, and `rebalances`, which are
     changes of its group's members.
     """
 
@@ -69,8 +71,9 @@ class Observer:
                     self._last[consumer, outcome] = sample.value
 
     def _look_at_groups(self) -> None:
-        """A rebalance: a group has other members than it had when it last had some, whoever forgot
-        or replaced them.
+        """Counts a rebalance if a group has other members than when it last had some.
+
+        It does not matter who forgot or replaced them.
         """
         with suppress(KafkaError, OSError, ValueError, RuntimeError, AssertionError):
             admin = KafkaAdminClient(
@@ -90,7 +93,7 @@ class Observer:
 
 
 def samples(stack: LocalStack, service: str, timeout: float) -> Iterator[Sample]:
-    """The service's metrics; none when it does not answer."""
+    """Yields the service's metrics; none if it does not answer."""
     try:
         told = requests.get(
             f"http://{stack.state['parts'][service]['metrics']}/metrics", timeout=timeout

@@ -1,5 +1,6 @@
-"""What bugs would leave behind, planted one at a time in what a fault run left, and who must see
-it. Each is taken back after the look.
+"""The traces of bugs, planted one at a time in the data that a fault run left.
+
+Each names the invariant that must find it, and is removed after the look.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class InDatabase:
 
     @contextmanager
     def in_books(self, books: Books) -> Iterator[Books]:
-        """The books with it; taken back at the end."""
+        """Yields the books with the trace, which is removed at the end."""
         database = books.of(self.service)
         with database.transaction(force_rollback=True):
             assert database.execute(self.statement).rowcount > 0, "nothing was planted"
@@ -34,14 +35,14 @@ class InDatabase:
 
 @dataclass(frozen=True)
 class InBooks:
-    """Other notes of clients, or another answer to how a service stands."""
+    """Changed notes of clients, or a changed answer about a service's standing."""
 
     plant: Callable[[Books], Books]
     seen_by: Check
 
     @contextmanager
     def in_books(self, books: Books) -> Iterator[Books]:
-        """The books with it."""
+        """Yields the books with the trace."""
         yield self.plant(books)
 
 
@@ -161,7 +162,7 @@ PLANTED: dict[str, Planted] = {
     ),
     "an inbox advanced although the handler failed": InDatabase(
         "notifications",
-        # All that one fact would have made; the inbox says that it was taken in.
+        # Everything that one fact would have made; the inbox has the fact as applied.
         "WITH fact AS (SELECT referral_id, kind FROM messages WHERE kind = 'referral_accepted'"
         " ORDER BY create_time DESC LIMIT 1),"
         " lost AS (SELECT id FROM messages JOIN fact USING (referral_id, kind)),"

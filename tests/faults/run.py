@@ -1,6 +1,4 @@
-"""One fault run from beginning to end: load, faults, rest, and the books for the checker with what
-was counted.
-"""
+"""One fault run: load, faults, rest, and the books for the checker with all counts."""
 
 from __future__ import annotations
 
@@ -28,19 +26,19 @@ from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
 STALL = (
-    # seconds after the last fault in which less must be left to tell and to take in than ever
-    # before: more than any pause of a loop
+    # seconds after the last fault within which the number of waiting facts must reach a new low:
+    # more than any pause of a loop
     120.0
 )
-# seconds for the transitions that are missing when all faults are done: thousands in a short list
-# of faults
+# seconds for the transitions that are missing when all faults are done: thousands if the list of
+# faults is short
 LONGEST = 900.0
 CALM = ("--calm", "0")  # a part that was up is started again at once, however often it is killed
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run did and saw, and what it left behind."""
+    """The actions and observations of a run, and the data that it left."""
 
     books: Books
     faults: Counter[tuple[str, str]]
@@ -57,7 +55,7 @@ class Run:
         return sum(o.outcome == OK for o in self.books.operations)
 
     def report(self) -> str:
-        """All that is counted, a line each."""
+        """Returns all counts, a line each."""
         lost, double = checker.lost_and_double(self.books)
         kinds: Counter[str] = Counter()
         for (kind, _), count in self.faults.items():
@@ -95,8 +93,10 @@ class Run:
 def fault_run(
     stack: LocalStack, cast: Cast, *, transitions: int, faults: int, seed: int
 ) -> Iterator[Run]:
-    """Ends with nothing wrong but what the checker finds: every refusal that no client expects
-    fails it here.
+    """Runs load and faults, and yields the run at rest.
+
+    Only the checker may find a fault after this: a refusal that no client expects fails the run
+    here.
     """
     people = [cast.person() for _ in range(16)]
     since, began = checker.started(), time.monotonic()
@@ -144,7 +144,7 @@ def fault_run(
 
 
 def come_to_rest(left: Callable[[], list[str]]) -> None:
-    """Waits as long as there is less and less left; tens of thousands of facts take their time."""
+    """Waits while the rest shrinks; tens of thousands of facts take their time."""
     least, since = math.inf, time.monotonic()
     while remaining := left():
         if len(remaining) < least:
@@ -157,7 +157,7 @@ def come_to_rest(left: Callable[[], list[str]]) -> None:
 
 
 def bit(run: Run) -> list[str]:
-    """Why a run proves nothing; empty when its faults bit."""
+    """Returns the reasons for which a run proves nothing; empty if its faults had an effect."""
     relay = run.books.partners.execute("SELECT epoch FROM relay").fetchone()
     wanted = {
         "kills hit nothing": run.kills_in_flight >= 0.8 * run.kills,
@@ -170,7 +170,7 @@ def bit(run: Run) -> list[str]:
 
 
 def standing(stack: LocalStack) -> dict[str, bool]:
-    """What every service says of itself and of each of its loops, by health and by metrics."""
+    """Returns what every service reports of itself and its loops, by health and metrics."""
     well: dict[str, bool] = {}
     for service in SERVICES:
         loops = [

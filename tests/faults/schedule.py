@@ -1,7 +1,7 @@
-"""What is done to a stack in a fault run, and how often: a list that follows from a seed.
+"""The list of faults of a fault run, which follows from a seed.
 
-The seed settles which faults there are, their order and how long each pause is. When each comes is
-a matter of progress, not of time (strikes.py).
+The seed settles the faults, their order and the length of each pause. The time of each fault
+depends on progress (strikes.py).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import random
 from dataclasses import dataclass
 
 KILL, PAUSE, REPLAY, DUPLICATES = "kill", "pause", "replay", "duplicates"
-COPY, RESTORE = "copy", "restore"  # of the partners' database: what a copy is of no use without
+COPY, RESTORE = "copy", "restore"  # of the partners' database; a copy needs its restore
 
-# Of 200. A kill of PostgreSQL, or of referrals, stops all transitions for four to ten seconds on
-# two busy cores; one of notifications or of the broker stops the hearing of facts for as long (a
-# new member of a group waits up to nine seconds for its partitions); one of any other part costs
-# two seconds of processor and nothing more. So most faults are pauses, and they cost what they
-# last.
+# Shares of 200 faults. A kill of PostgreSQL or referrals stops all transitions for four to ten
+# seconds on two busy cores; a kill of notifications or the broker stops consumers for as long (a
+# new member of a group waits up to nine seconds for its partitions); a kill of any other part costs
+# two seconds of processor time and nothing more. So most faults are pauses, which cost their own
+# length.
 MIX: dict[tuple[str, str], int] = {
     (KILL, "referrals"): 14,
     (KILL, "notifications"): 10,
@@ -35,14 +35,14 @@ MIX: dict[tuple[str, str], int] = {
     (DUPLICATES, "referrals"): 10,
     (DUPLICATES, "partners"): 8,
 }
-# (share, shortest, longest) in seconds: most are short, as a slow disk or a busy machine makes
-# them; 1.5 s is what the probe of a database bears, 6 s the session of a consumer.
+# (share, shortest, longest) in seconds. Most are short, as those of a slow disk or a busy machine;
+# the probe of a database tolerates 1.5 s, the session of a consumer 6 s.
 LENGTHS = ((0.80, 0.2, 1.0), (0.15, 1.0, 3.0), (0.05, 3.0, 8.0))
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is done to one part; `seconds` is how long a pause lasts."""
+    """A fault of one part; `seconds` is the length of a pause."""
 
     kind: str
     part: str
@@ -50,14 +50,15 @@ class Fault:
 
 
 def schedule(count: int, seed: int) -> list[Fault]:
-    """So many faults in an order of their own, and among them one restore of a copy made before: at
-    six and at three tenths of them.
+    """Returns `count` faults in an order of their own.
+
+    Among them is one copy, at three tenths of them, and its restore, at six tenths.
     """
     chance = random.Random(seed)
     kinds = [
         kind for kind, share in MIX.items() for _ in range(round(share * count / sum(MIX.values())))
     ]
-    # what rounding left out; one place is the restore's
+    # the faults that rounding left out; one place is for the restore
     kinds += [(PAUSE, "notifications")] * (count - 1 - len(kinds))
     kinds = kinds[: count - 1]
     chance.shuffle(kinds)

@@ -1,7 +1,7 @@
 """The long fault run: `make soak`.
 
-Prints what was done and seen; exit code 1 when anything is lost, double or otherwise wrong, or the
-faults bit nothing.
+Prints the faults and counts; the exit code is 1 if anything is lost, doubled or otherwise wrong, or
+if the faults had no effect.
 """
 
 from __future__ import annotations

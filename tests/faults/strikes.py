@@ -1,11 +1,11 @@
-"""Does what a schedule says to a stack under load: each fault comes when enough transitions were
-answered since the one before, on a part that is well.
+"""Does the faults of a schedule to a stack under load.
 
+Each fault comes when enough transitions were answered since the one before, on a part that is well.
 So nothing waits for a fixed time, and no kill hits a process that another has killed already. While
-nothing is answered, because referrals or PostgreSQL are down, the other parts are not safe either:
-then one of them is hit every second. What stops the hearing of facts comes only when they were
-heard again since it last did: else all would be heard after the run, in peace. A fault that must
-wait lets the next go before it.
+nothing is answered, because referrals or PostgreSQL are down, one of the other parts is hit every
+second. A fault that stops consumers comes only when facts were heard again since the last such
+fault: otherwise all facts would be heard after the run, in peace. A fault that must wait lets the
+next go before it.
 """
 
 from __future__ import annotations
@@ -30,50 +30,51 @@ from tests.parts import topics
 from tests.parts.local_stack import LocalStack
 from tests.parts.still import standing_still
 
-# Whose call is cut off when a part dies: a kill waits until one of these is under way. What
-# notifications and the broker do follows from transitions.
+# The calls that are cut off when a part dies: a kill waits until one of these is under way. The
+# work of notifications and the broker follows from transitions.
 WAYS = {
     "gateway": ("rest",),
     "partners": ("directory", "rest"),
 }
 TRANSITIONS = ("grpc", "rest")
-REPEATED = 30  # records a partition that are put on a topic once more
-# What notifications hear of referrals stops when one of these dies, for up to nine seconds: the
-# broker waits for the dead member of the group, then for others. Before that happens again so many
-# facts must have been heard.
+REPEATED = 30  # records of each partition that are published once more
+# Notifications hears no facts of referrals for up to nine seconds when one of these dies: the
+# broker waits for the dead member of the group, then for others. This many facts must have been
+# heard before that happens again.
 DEAFENS = ("notifications", "broker")
 LISTENER, ENOUGH = "notifications-referrals", 100
 STOPS = ("referrals", "postgres")
 STANDSTILL = 1.0  # seconds without enough transitions, after which other parts are hit
 LOOK = 0.1
-BACK = 120.0  # seconds in which there must be something that can be hit, or transitions
+BACK = 120.0  # seconds within which a part can be hit, or transitions were answered
 
 
 @dataclass(frozen=True)
 class Strike:
-    """A fault that was done, and when."""
+    """A fault that was done, and its time."""
 
     fault: Fault
     moment: float
 
 
 class Strikes:
-    """`run` does it all; `done` tells what was done."""
+    """Runs all faults by `run`; `done` lists those that were done."""
 
     def __init__(self, stack: LocalStack, work: Work, observer: Observer, seed: int) -> None:
         self.done: list[Strike] = []
         self._stack = stack
         self._work = work
         self._observer = observer
-        self._heard = 0  # when hearing was last stopped
+        self._heard = 0  # the count of heard facts when consumers were last stopped
         self._chance = random.Random(seed)
         self._killed: dict[str, int] = {}
         self._still: dict[str, threading.Thread] = {}
         self._copy = stack.var / "partners.dump"
 
     def run(self, faults: Sequence[Fault], pace: int) -> None:
-        """One after every `pace` transitions or second of standstill, until all are done and every
-        part is well.
+        """Does one fault after every `pace` transitions, or each second of standstill.
+
+        Returns when all are done and every part is well.
         """
         waiting, answered, since = list(faults), self._work.answered, time.monotonic()
         while waiting:
@@ -91,8 +92,9 @@ class Strikes:
         self._stack.wait_healthy(*self._killed.values())
 
     def _standstill(self, waiting: Sequence[Fault]) -> str:
-        """Why nothing can be hit: what is left, how the parts stand, and what those who hear say
-        last.
+        """Returns why nothing can be hit.
+
+        The text has the faults left, the state of the parts, and the consumers' last reports.
         """
         said = [
             line
@@ -109,8 +111,10 @@ class Strikes:
         return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *said])
 
     def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
-        """Of the kills: how many there were, with a call under way, and with one under way that got
-        no answer.
+        """Returns three numbers of kills.
+
+        They are all kills, those with a call under way, and those with a call under way that got no
+        answer.
         """
         kills = [strike for strike in self.done if strike.fault.kind == KILL]
         hit = [
@@ -128,8 +132,10 @@ class Strikes:
         )
 
     def _possible(self, fault: Fault, goes_on: bool) -> bool:
-        """Its part is well, and what it needs; a restore comes after its copy; what stops all
-        transitions comes when there are some.
+        """Returns whether a fault can be done now.
+
+        Its part and the parts that it needs are well; a restore comes after its copy; a fault that
+        stops all transitions comes when there are some.
         """
         if fault.part in STOPS and not goes_on and fault.kind in (KILL, PAUSE):
             return False
@@ -197,7 +203,7 @@ class Strikes:
             time.sleep(fault.seconds)
 
     def _repeat(self, topic: str) -> None:
-        """What lies at the end of a topic, once more and in another order."""
+        """Publishes the end of a topic once more, in another order."""
         records = topics.records(self._stack.state["kafka"], [topic], REPEATED)
         self._chance.shuffle(records)
         self._send(topic, records)
@@ -218,8 +224,9 @@ class Strikes:
             producer.close(timeout=1)
 
     def _restore(self) -> None:
-        """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would
-        start it again stands still meanwhile.
+        """Restores a copy as docs/operations.md describes.
+
+        The service is stopped by a kill and kept down: its supervisor stands still meanwhile.
         """
         with held(self._stack.state["pid"]):
             self._kill("partners")
@@ -248,7 +255,7 @@ class Strikes:
 
 @contextmanager
 def held(pid: int) -> Iterator[None]:
-    """Whoever would start what is killed stands still meanwhile."""
+    """Stops the supervisor of a part until the block ends, so that a killed part stays down."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

@@ -1,5 +1,6 @@
-"""Parts that are away: services start in any order and wait for what they lack; those that are
-there go on without those that are not.
+"""Parts that are away.
+
+Services start in any order and wait for missing parts; the others go on.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
     broker = Broker(folder / "kafka", folder / "broker.log")
     cleanup.callback(postgres.remove)
     cleanup.callback(broker.kill)
-    # Nobody else may take their ports while they are away; what is bound but does not listen
-    # refuses connections, as nothing would.
+    # No other process may take their ports while they are away. A bound port without a listener
+    # refuses connections, as an unused port does.
     kept = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
     for part, place in kept.items():
         place.bind(("127.0.0.1", part.port))
@@ -110,7 +111,7 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
         )
     )
     assert {says(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
-    # the gateway serves; the whole is on a page for people
+    # readiness is about the gateway; /status, a page for people, is about all parts
     until(lambda: asked("/readyz")[0] == 200)
     assert asked("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
@@ -139,8 +140,9 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
 
 @contextmanager
 def paused(stack: LocalStack, name: str) -> Iterator[None]:
-    """SIGSTOP: away without the courtesy of a closed connection, and the supervisor sees a living
-    process.
+    """Pauses a part by SIGSTOP.
+
+    No connection is closed, and the supervisor sees a living process.
     """
     pid = stack.pid(name)
     assert pid
@@ -223,7 +225,7 @@ def test_referrals_go_on_while_the_broker_is_away(victim: LocalStack, cast: Cast
 
 
 def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referral:
-    """A referral that is sent and takes these steps."""
+    """Sends a referral and takes these steps."""
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(
         id=draft.id, etag=draft.etag, request_id=new_id(), receipt_id=receipt_id
@@ -238,13 +240,14 @@ def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referr
 def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(
     victim: LocalStack, cast: Cast
 ) -> None:
-    """It lives, so nobody would notice by looking at the process: the services say that they can't
-    tell.
+    """The broker's process lives, so its supervisor sees no fault.
+
+    The services report that they can't publish.
     """
     person_id, receipt_id = cast.person()
     before = victim.pid("broker")
     assert before
-    os.kill(before, signal.SIGSTOP)  # and it is never woken
+    os.kill(before, signal.SIGSTOP)  # and it is never continued
     sent = live(cast, person_id, receipt_id)
     until(lambda: victim.pid("broker") not in (None, before), 90)
     victim.wait_healthy()

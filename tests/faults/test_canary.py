@@ -1,5 +1,6 @@
-"""Marked people go through the whole stack, rightly and wrongly; afterwards no trace of them is
-anywhere but sealed in the referrals service.
+"""Marked people go through the whole stack, rightly and wrongly.
+
+Afterwards no trace of them is anywhere but sealed in the referrals service.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ GROUPS = [
 
 @dataclass
 class Told:
-    """What the stack said and sent while it was told of marked people."""
+    """The output of the stack while it handled marked people."""
 
     stack: LocalStack
     marks: Marks
@@ -53,7 +54,7 @@ class Told:
     opened: str = ""
 
     def refused(self, what: str, call: Callable[[], Any]) -> None:
-        """A wrong call; everything in its answer is kept."""
+        """Makes a wrong call, and stores everything in its answer."""
         with pytest.raises(grpc.RpcError) as caught:
             call()
         error: Any = caught.value
@@ -66,7 +67,7 @@ class Told:
 def told(
     victim: LocalStack, cast: Cast, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Told]:
-    """The story, once."""
+    """The output of the whole story, run once."""
     told, profile = Told(victim, Marks()), tmp_path_factory.mktemp("profile")
     receiver = Receiver()
     try:
@@ -103,7 +104,7 @@ def told(
 
 
 def by_grpc(told: Told, cast: Cast) -> str:
-    """A file, a contact, and a referral with a note at every step."""
+    """Makes a file, a contact, and a referral with a note at every step."""
     text = told.marks.text
     identity = people_pb2.Identity(
         given_name=text("given name"),
@@ -175,7 +176,7 @@ def by_grpc(told: Told, cast: Cast) -> str:
 
 
 def by_wrong_grpc(told: Told, cast: Cast) -> None:
-    """Words where codes, dates, ids and tokens belong."""
+    """Sends words in place of codes, dates, ids and tokens."""
     text, people, referrals = told.marks.text, cast.sender.people, cast.sender.referrals
     identity = people_pb2.Identity(
         given_name=text("name in a refused file"),
@@ -226,7 +227,7 @@ def by_wrong_grpc(told: Told, cast: Cast) -> None:
 
 
 def by_rest(told: Told) -> None:
-    """A right file, and everything that one can write wrongly."""
+    """Sends a right file, and every kind of wrong one."""
     text = told.marks.text
     root = f"{told.stack.gateway}/api/v1"
     with requests.Session() as session:
@@ -304,9 +305,9 @@ def by_rest(told: Told) -> None:
 
 
 def by_pages(told: Told) -> None:
-    """What people type into pages: in addresses, in a wrong sign-in, in a form that is refused.
+    """Types into pages: in addresses, in a wrong sign-in, in a refused form.
 
-    A page may show it again to who typed it.
+    A page may show such text again to the person who typed it.
     """
     text, gateway = told.marks.text, told.stack.gateway
     with requests.Session() as session:
@@ -341,9 +342,7 @@ def by_pages(told: Told) -> None:
 
 
 def by_browser(told: Told, folder: Path) -> None:
-    """What workers type and read in a browser that keeps a profile, as one on a shared computer
-    does.
-    """
+    """Types and reads as workers do, in a browser that keeps a profile, as on a shared computer."""
     text, gateway = told.marks.text, told.stack.gateway
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
@@ -366,7 +365,7 @@ def by_browser(told: Told, folder: Path) -> None:
 def a_contact(
     page: Page, gateway: str, text: Callable[[str], str], _phone: Callable[[str], str]
 ) -> None:
-    """A call with a note, and a search."""
+    """Makes a contact with a note, and a search."""
     page.goto(f"{gateway}/line/new")
     page.fill("textarea[name=note]", text("typed note"))
     page.locator(".save button").click()
@@ -379,7 +378,7 @@ def a_contact(
 def a_file(
     page: Page, gateway: str, text: Callable[[str], str], phone: Callable[[str], str]
 ) -> None:
-    """A file with a name, which is opened and read."""
+    """Makes a file with a name, opens it and reads it."""
     page.goto(f"{gateway}/people/new")
     for name in ("given_name", "family_name", "hours", "code_word", "never_say"):
         page.fill(f"[name={name}]", text(f"typed {name}"))
@@ -390,7 +389,7 @@ def a_file(
 
 
 def settled(stack: LocalStack, referral_id: str) -> None:
-    """Until all is told and sent."""
+    """Waits until all facts are published and all messages are sent."""
     with stack.database("notifications") as database:
         closed = "SELECT 1 FROM messages WHERE referral_id = %s AND kind = 'referral_closed'"
         until(lambda: database.execute(closed, (referral_id,)).fetchone() is not None)
@@ -459,7 +458,7 @@ def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
     marks, stack = Marks(), told.stack
     (stack.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
     producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])
-    # A request to tell a topic again that is nobody's topic: nobody acts on it.
+    # A replay request for a topic that no service has: no service acts on it.
     header = [("note", ENCODINGS["base64"](marks.text("header")))]
     producer.send(
         "enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header

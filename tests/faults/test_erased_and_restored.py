@@ -1,8 +1,8 @@
-"""Two people erase a file in the browser, and a copy of the database from before it is put back:
-nobody opens her, and the figures are what they were.
+"""Two people erase a file in the browser, and an older copy of the database is put back.
 
-Its stack is its own, for afterwards others have heard what its outbox no longer knows; a journey
-like those of tests/journeys in all else.
+Nobody can open the person, and the figures are what they were. The test has a stack of its own,
+because the other services have then heard facts that the outbox no longer has; else it is a journey
+like those of tests/journeys.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def restored() -> Iterator[LocalStack]:
-    """A stack with its demo network; at its end no word of a person is anywhere but sealed."""
+    """A stack with its demo network; at its end no word about a person is anywhere but sealed."""
     stack = LocalStack()
     try:
         yield stack.start()
@@ -44,7 +44,7 @@ def restored() -> Iterator[LocalStack]:
 
 
 def postgres(stack: LocalStack, program: str, *words: str) -> None:
-    """One of PostgreSQL's own programs, as the owner of what the referrals service keeps."""
+    """Runs one of PostgreSQL's own programs, as the owner of the referrals database."""
     done = subprocess.run(
         [stack.programs / program, *words],
         capture_output=True,
@@ -60,8 +60,9 @@ def owner(stack: LocalStack) -> str:
 
 
 def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
-    """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would start
-    it again stands still meanwhile.
+    """Restores the copy as docs/operations.md describes.
+
+    The service is stopped by a kill and kept down: its supervisor stands still meanwhile.
     """
     with held(stack.state["pid"]):
         killed = stack.kill("referrals")
@@ -85,7 +86,7 @@ def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
 
 
 def name_of(client: Client, person_id: str) -> str:
-    """Opened for the need of the usual story."""
+    """Returns the person's name, opened for the need of the usual story."""
     asked = people_pb2.OpenPersonRequest(
         id=person_id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
@@ -93,7 +94,7 @@ def name_of(client: Client, person_id: str) -> str:
 
 
 def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list[dict[str, Any]]]:
-    """The figures as anybody reads them, and what is counted of her."""
+    """Returns the figures as anybody reads them, and the counts that include the person."""
     reader.goes_to("/figures")
     reader.sees("Cifras de la red")
     with stack.database("referrals") as database:
@@ -166,7 +167,10 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
     assert refusal(lambda: name_of(cast.sender, her)) == ("FAILED_PRECONDITION", "person_erased")
 
     def everybody_else_is_there() -> bool:
-        """Once all that remember have been heard; until then nobody is opened."""
+        """Returns whether other people can be opened.
+
+        Nobody can be until all erasures that the other services remember have been heard.
+        """
         with suppress(grpc.RpcError):
             return MARKED["her name"] in name_of(cast.sender, somebody)
         return False

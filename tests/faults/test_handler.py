@@ -1,5 +1,6 @@
-"""A handler that fails for a while in the running stack: facts are held and say so, and when the
-cause is mended each has had its effect once.
+"""A handler that fails for a while in the running stack.
+
+Facts are held and reported, and once the cause is repaired each has had its effect once.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
         lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries")
     )
     until(lambda: len(held(victim)) >= 5)
-    assert work.wait_for(work.answered + 20, 60)  # nobody who works notices
+    assert work.wait_for(work.answered + 20, 60)  # callers notice nothing
     until(lambda: facts_held(victim) >= 5)
     assert {letter["reason"] for letter in held(victim)} == {"fault"}
     assert not says_facts_are_well(victim)
@@ -57,8 +58,8 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
         )
     )
 
-    # As after a fault of an hour: the next try is minutes away. Else all could be well again before
-    # the command has begun, and nothing be left to redrive.
+    # As after a fault of an hour, the next try is minutes away. Otherwise all facts could be
+    # applied before the command has begun, and none be left to redrive.
     notifications.execute(
         "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE reason <> ''"
     )
@@ -90,13 +91,13 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
 
 
 def held(stack: LocalStack) -> list[dict[str, Any]]:
-    """What an operator sees."""
+    """Returns the held facts as an operator sees them."""
     letters: list[dict[str, Any]] = command(stack, "list")
     return [letter for letter in letters if letter["kind"] == "held"]
 
 
 def command(stack: LocalStack, *words: str) -> Any:
-    """`python -m services.notifications dead-letters …` beside the running service."""
+    """Runs `python -m services.notifications dead-letters …` beside the running service."""
     told = {
         **os.environ,
         "ENLACE_DATABASE_URL": stack.database_url("notifications"),
@@ -109,7 +110,7 @@ def command(stack: LocalStack, *words: str) -> Any:
 
 
 def facts_held(stack: LocalStack) -> float:
-    """What its metrics say."""
+    """Returns the number of held facts in the service's metrics."""
     return sum(
         sample.value
         for sample in samples(stack, "notifications", 5)
@@ -118,7 +119,7 @@ def facts_held(stack: LocalStack) -> float:
 
 
 def says_facts_are_well(stack: LocalStack) -> bool:
-    """What its health says."""
+    """Returns whether the service's health reports its facts as well."""
     stub = HealthStub(stack.channel("notifications"))
     return bool(
         stub.Check(HealthCheckRequest(service="facts"), timeout=5).status  # type: ignore[attr-defined]
@@ -127,7 +128,7 @@ def says_facts_are_well(stack: LocalStack) -> bool:
 
 
 def with_standing(books: Books, stack: LocalStack) -> Books:
-    """The books with how all stand now."""
+    """Returns the books with the present standing of all services."""
     return Books(
         books.partners,
         books.referrals,

@@ -1,5 +1,7 @@
-"""Whatever becomes of the facts that tell of it: a revoked key, a suspended worker and a suspended
-member have their last success within five seconds.
+"""Revocations, whatever happens to the facts about them.
+
+A revoked key, a suspended worker and a suspended member have their last success within five
+seconds.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ PASSWORD = "una clave bastante larga"
 
 @pytest.fixture(params=["broker", "none"])
 def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]:
-    """With the broker standing still no fact is heard; without, they are."""
+    """Runs the test with a broker that stands still, and with a working one.
+
+    While the broker stands still no fact is heard.
+    """
     with ExitStack() as cleanup:
         if request.param != "none":
             cleanup.enter_context(standing_still(victim.pid(request.param)))
@@ -113,7 +118,7 @@ def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: Loc
 def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(
     victim: LocalStack, cast: Cast
 ) -> None:
-    """Longer than a token lives; by gRPC and by REST."""
+    """The work by gRPC and by REST takes longer than a token lives."""
     person_id, receipt_id = cast.person()
     headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
     rounds = 0
@@ -153,14 +158,15 @@ def signed_in(stack: LocalStack, email: str) -> str:
 def ways_of(
     stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer: str
 ) -> dict[str, Callable[[], bool]]:
-    """How somebody may try: with the last token that was given, and by REST with what tokens are
-    given for. Each says whether it succeeded.
+    """Returns the ways in which a caller may try; each returns whether it succeeded.
+
+    They are gRPC with the last token, and REST with the credential for which tokens are issued.
     """
     nobody = stack.nobody()
     held = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
 
     def renewed() -> None:
-        """The freshest that can be had is the one that lives longest."""
+        """Returns whether a call with the freshest token succeeds, which lives longest."""
         with suppress(grpc.RpcError):
             held["tokens"] = dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)
 
@@ -174,8 +180,8 @@ def ways_of(
                 grpc.StatusCode.PERMISSION_DENIED,
                 grpc.StatusCode.UNAVAILABLE,
             ):
-                # of the last: a machine that is busy with other tests keeps somebody waiting, which
-                # is no success either
+                # of the last success: on a machine that is busy with other tests a call may wait,
+                # which is no success either
                 return False
             raise
         return True
@@ -196,7 +202,7 @@ def ways_of(
                 referrals_pb2.ListReferralsRequest(), **how
             ),
         ),
-        "what is watched": lambda: by_grpc(  # to its end, with the last message
+        "what is watched": lambda: by_grpc(  # up to the end of the stream, with its last message
             "referrals",
             lambda **how: list(
                 nobody.referrals.WatchReferrals(referrals_pb2.WatchReferralsRequest(), **how)
@@ -214,8 +220,9 @@ def ways_of(
 
 
 def ended(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
-    """Tries each way ten times a second, from before the revocation on, and fails for one that
-    succeeds later than promised after it was answered.
+    """Tries each way ten times a second, from before the revocation on.
+
+    Fails if one succeeds later after the answer to the revocation than is promised.
     """
     last = dict.fromkeys(ways, 0.0)
     wrong: list[BaseException] = []

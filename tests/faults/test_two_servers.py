@@ -1,8 +1,7 @@
-"""Two processes of partners behind one address, as pods are: one that is broken, stops, or comes
-back costs no call of the gateway's.
+"""Two processes of partners behind one address, as pods are.
 
-Limit: an address list stands for the name; what a name's answer changes is in
-tests/chassis/test_new_servers.py.
+A process that is broken, stops or comes back fails no call of the gateway. Limit: an address list
+stands for the name; tests/chassis/test_new_servers.py tests a name whose answer changes.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ OWNER, APP, STRANGER = (
 
 
 class Pods:
-    """A database, and processes of partners that are started before it."""
+    """A database, and processes of partners in front of it."""
 
     def __init__(self, folder: Path) -> None:
         if os.geteuid() == 0:
@@ -58,7 +57,7 @@ class Pods:
         self._channels = [grpc.insecure_channel(f"127.0.0.1:{port}") for port in self.ports]
 
     def start(self, number: int, login: Login = APP) -> Process:
-        """One process; nobody waits for it."""
+        """Starts one process without waiting for it."""
         environment = os.environ | {
             "ENLACE_DATABASE_URL": self.postgres.url("partners", login),
             "ENLACE_KEYS": str(self.folder / "keys"),
@@ -76,13 +75,13 @@ class Pods:
         return process
 
     def clients(self, *numbers: int) -> Clients:
-        """A gateway's, before these."""
+        """Returns the clients of a gateway in front of these processes."""
         return Clients(
             *["ipv4:" + ",".join(f"127.0.0.1:{self.ports[number]}" for number in numbers)] * 3
         )
 
     def ready(self, number: int) -> bool:
-        """Whether this one alone takes calls."""
+        """Returns whether this process alone takes calls."""
         try:
             asked = HealthStub(self._channels[number]).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]
         except grpc.RpcError:
@@ -90,8 +89,9 @@ class Pods:
         return bool(asked.status == HealthCheckResponse.SERVING)
 
     def has_its_share(self, number: int) -> bool:
-        """Whether a call has reached this one since it started: it may be ready for a second before
-        a gateway that lost it connects again.
+        """Returns whether a call has reached this process since it started.
+
+        It may be ready for a second before a gateway that lost it connects again.
         """
         return (
             'method="enlace.partners.v1.Directory/ListHotlines"'
@@ -121,13 +121,13 @@ def gateway(pods: Pods) -> Iterator[Clients]:
 
 
 def read_and_write(clients: Clients) -> None:
-    """Both need no token; a write is not tried again."""
+    """Makes a read and a write without a token; the write is not repeated."""
     clients.directory.ListHotlines(directory_pb2.ListHotlinesRequest())
     clients.tokens.EndSession(members_pb2.EndSessionRequest(session_secret="x" * 43))
 
 
 def answered(clients: Clients) -> bool:
-    """Whether a call goes through."""
+    """Returns whether a call succeeds."""
     try:
         read_and_write(clients)
     except errors.Unavailable:

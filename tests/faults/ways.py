@@ -1,8 +1,8 @@
-"""The ways by which a fault run asks: gRPC to a service, or REST through the gateway; each with a
-deadline and one way of hearing nothing.
+"""The ways in which a fault run calls: gRPC to a service, or REST through the gateway.
 
-`NoAnswer` is what a client may not conclude anything from and asks again after: lost, late, busy,
-or a token that ran out while partners were away. Every other refusal is raised as it came.
+Each has a deadline and one error for a missing answer. After `NoAnswer` a client concludes nothing
+and asks again: the call was lost, late or refused as busy, or a token expired while partners was
+away. Every other refusal is raised as it came.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_ANSWER = (401, 429, 502, 503, 504)
 
 
 class NoAnswer(Exception):
-    """Nobody knows whether it happened. Says the code."""
+    """Nobody knows whether the transition happened. Carries the code."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,10 @@ class Answer:
 
 
 class Way(Protocol):
-    """`prepare` sees to the caller's token, which is no part of the call; what it returns asks
-    once.
+    """A way to call.
+
+    `prepare` gets the caller's token, which is no part of the call; the function that it returns
+    calls once.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Way(Protocol):
 
 
 class ByGrpc:
-    """Straight to a service, with the caller's token."""
+    """Calls a service directly, with the caller's token."""
 
     name = "grpc"
     deadline = 3.0  # seconds; an honest answer takes 50 ms
@@ -66,7 +68,7 @@ class ByGrpc:
 
     @staticmethod
     def directory(way: Any) -> ByGrpc:
-        """The same to the directory of the partners service."""
+        """Returns the same way to the directory of the partners service."""
         made = ByGrpc(way._stack)
         made.name, made._service = "directory", "partners"
         made._stub = directory_pb2_grpc.DirectoryStub(way._stack.channel("partners"))
@@ -90,7 +92,7 @@ class ByGrpc:
 
 
 class ByRest:
-    """Through the gateway, with the API key itself."""
+    """Calls through the gateway, with the API key itself."""
 
     name = "rest"
     deadline = 10.0  # seconds: docs/api.md, "Give a request 10 s"

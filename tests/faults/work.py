@@ -1,11 +1,10 @@
-"""The load of a fault run: threads that live referrals from draft to closed, retry with the same
-request_id, and write down what they were told.
+"""The load of a fault run: threads that take referrals from draft to closed.
 
-Two stories in three go by gRPC, one by the gateway's REST; beside them a member says again and
-again how much room it has, so that partners have facts to tell. An outcome is unknown when no
-answer came (the process died, the time was over). Most such calls are made again; one story in five
-gives up there, so that the checker also has transitions of which nobody knows whether they
-happened.
+They retry with the same request_id, and write down the answers. Two stories in three go by gRPC,
+one by the gateway's REST; beside them a member sets its capacity again and again, so that partners
+has facts to publish. An outcome is unknown when no answer came (the process died, the deadline
+passed). Most such calls are made again; one story in five gives up there, so that the checker also
+has transitions of which nobody knows whether they happened.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ from tests.parts.stories import STEPS, Cast
 
 OK, LOST = "ok", "unknown"
 PATIENCE = (
-    # seconds for one transition, tries again included: longer than any series of faults on the
-    # parts it needs, on a busy machine
+    # seconds for one transition with its retries: longer than any series of faults of the parts
+    # that it needs, on a busy machine
     300.0
 )
-# between two tries: they must not take the processor from what is just starting again
+# between two tries, which must not take the processor from a part that is restarting
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8
-# before each transition, so that eight threads make about forty a second: what notifications can
-# hear at that time
+# before each transition, so that eight threads make about forty a second, which notifications can
+# hear meanwhile
 THINK = 0.15
-ROOM = 0.2  # between two words about room
+ROOM = 0.2  # between two changes of the capacity
 
 
 @dataclass
 class Operation:
     """One transition as its caller knows it.
 
-    `version` is that of the answer, 0 when there was none.
+    `version` is that of the answer, 0 without an answer.
     """
 
     request_id: str
@@ -60,8 +59,9 @@ class Operation:
 
 @dataclass
 class Call:
-    """One question to a server, by the monotonic clock; `ended` is None as long as nothing came
-    back, not even that the time was over.
+    """One call to a server, by the monotonic clock.
+
+    `ended` is None as long as nothing came back, not even a passed deadline.
     """
 
     way: str
@@ -71,17 +71,18 @@ class Call:
     outcome: str = ""
 
     def under_way(self, moment: float) -> bool:
-        """Whether it had been asked and not answered then."""
+        """Returns whether the call had begun and not ended at the moment."""
         return self.began < moment and (self.ended is None or moment < self.ended)
 
 
 class GaveUp(Exception):
-    """The story ends with an operation of which nothing is known."""
+    """The story ends with an operation of unknown outcome."""
 
 
 class Work:
-    """`begin`, then break what you like, then `end`; `operations`, `calls` and `refused` tell the
-    rest.
+    """The load: `begin`, then break parts, then `end`.
+
+    `operations`, `calls` and `refused` hold the results.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Work:
         self.refused: list[str] = []
         self.answered = 0
         self._cast = cast
-        self._neighbour = stack.worker("Luna Nueva")  # says how much room there is; no API key may
+        self._neighbour = stack.worker("Luna Nueva")  # sets the capacity; no API key may
         self._ways: tuple[Way, ...] = (ByGrpc(stack), ByGrpc(stack), ByRest(stack))
         self._people = itertools.cycle(people)
         self._turn = threading.Condition()
@@ -103,12 +104,12 @@ class Work:
         self._threads.append(threading.Thread(target=self._tell_room, daemon=True))
 
     def begin(self) -> None:
-        """All threads at once."""
+        """Starts all threads."""
         for thread in self._threads:
             thread.start()
 
     def end(self) -> None:
-        """No new stories; those under way are told to their end."""
+        """Starts no new stories, and waits until those under way have ended."""
         self._ending.set()
         end = time.monotonic() + PATIENCE
         for thread in self._threads:
@@ -116,9 +117,7 @@ class Work:
         assert not any(thread.is_alive() for thread in self._threads), "a story does not end"
 
     def strike(self, ways: Collection[str], act: Callable[[], None]) -> float:
-        """Does this at a moment when a call by one of these ways is under way; returns the
-        moment.
-        """
+        """Does an act while a call by one of these ways is under way; returns the moment."""
         with self._turn:
             self._turn.wait_for(lambda: any(self._under_way[way] for way in ways), 10)
             moment = time.monotonic()
@@ -126,8 +125,9 @@ class Work:
             return moment
 
     def wait_for(self, answered: int, seconds: float) -> bool:
-        """Until so many transitions were answered, at most so many seconds; says whether they
-        were.
+        """Waits for this many answered transitions, at most `seconds`.
+
+        Returns whether they came.
         """
         with self._turn:
             return self._turn.wait_for(lambda: self.answered >= answered, seconds)
@@ -141,7 +141,7 @@ class Work:
                 continue
             except (
                 Exception
-            ) as error:  # an answer that no client expects; whatever it is, the run fails of it
+            ) as error:  # an answer that no client expects: whatever it is, the run fails
                 self.refused.append(f"story {number}: {error}"[:300])
 
     def _story(self, way: Way, *, gives_up: bool) -> None:
@@ -169,7 +169,7 @@ class Work:
         referral_id: str,
         gives_up: bool,
     ) -> Any:
-        """One transition, made again with the same request_id until an answer comes."""
+        """Makes one transition, repeated with the same request_id until an answer comes."""
         operation = Operation(request.request_id, client.key_id, fact, referral_id, LOST, calls=0)
         time.sleep(THINK)
         self.operations.append(operation)
@@ -203,7 +203,7 @@ class Work:
 
     @contextmanager
     def _noted(self, way: str, deadline: float) -> Iterator[None]:
-        """Writes down when a call began and ended, and what became of it."""
+        """Records the begin, the end and the result of a call."""
         with self._turn:
             self._under_way[way] += 1
             self._turn.notify_all()
@@ -221,7 +221,10 @@ class Work:
                 self._under_way[way] -= 1
 
     def _tell_room(self) -> None:
-        """What is lost here is nobody's loss: the next word on room replaces it."""
+        """Sets the member's capacity.
+
+        A lost call does no harm, because the next one replaces it.
+        """
         cast, way = self._cast, ByGrpc.directory(self._ways[0])
         for intake in itertools.cycle((directory_pb2.INTAKE_WAITLIST, directory_pb2.INTAKE_OPEN)):
             if self._ending.wait(ROOM):

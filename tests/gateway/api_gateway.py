@@ -1,5 +1,6 @@
-"""A gateway whose services are played: every rpc of the contracts answers what a test laid out for
-it, or an empty message.
+"""A gateway with fake services.
+
+Every rpc of the contracts returns the answer that a test set for it, or an empty message.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ ID = "5f0c9a4e1b7d42b38c6de0f1a2b3c4d5"
 
 @dataclass
 class Played:
-    """The services as a test wants them, and what they were asked."""
+    """The fake services: the answers that a test sets, and the requests that they received."""
 
     answers: dict[str, Message | Exception | Callable[[Any], Message]] = field(default_factory=dict)
     asked: list[tuple[str, Any, Caller]] = field(default_factory=list)
@@ -55,12 +56,12 @@ class Played:
             setattr(self, stub, Stub(self))
 
     def last(self, rpc: str) -> Any:
-        """The last request to an rpc."""
+        """Returns the last request to an rpc."""
         return next(request for name, request, _ in reversed(self.asked) if name == rpc)
 
 
 class Stub:
-    """One of the stubs: each attribute is an rpc of the contracts."""
+    """A stub whose attributes are the rpcs of the contracts."""
 
     def __init__(self, played: Played) -> None:
         self._played = played
@@ -69,7 +70,7 @@ class Stub:
         output = OUTPUTS[rpc]
 
         def call(request: Message) -> Message:
-            request.SerializeToString()  # what can't be sent is a fault of the gateway
+            request.SerializeToString()  # an unserialisable request is the gateway's fault
             self._played.asked.append((rpc, request, calling.get()))
             answer = self._played.answers.get(rpc, GetMessageClass(output)())
             if isinstance(answer, Exception):
@@ -80,7 +81,7 @@ class Stub:
 
 
 def app_with(played: Played) -> Flask:
-    """The API before these services."""
+    """Returns the API in front of these services."""
     app = made_once()
     app.extensions.update(clients=played, exchange=Exchange(), limits=Limits(1_000_000))
     return app
@@ -88,8 +89,9 @@ def app_with(played: Played) -> Flask:
 
 @cache
 def made_once() -> Flask:
-    """The API alone, in an app that gives it what services.gateway.edge.app gives: a request id,
-    clients, the exchange of keys.
+    """Returns the API alone, in an app that provides what services.gateway.edge.app provides.
+
+    That is a request id, clients and the exchange of keys.
     """
     app = Flask("services.gateway")
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
@@ -103,7 +105,7 @@ def made_once() -> Flask:
 
 
 def filled(kind: type[Message]) -> Message:
-    """A message with every field set (the last of a oneof)."""
+    """Returns a message with every field set (of a oneof, the last one)."""
     message = kind()
     for part in kind.DESCRIPTOR.fields:
         here: Any = getattr(message, part.name)
@@ -148,9 +150,9 @@ class System:
         return self._client.open(f"/api/v1{path}", method=method, json=json, headers=sent)
 
     def get(self, path: str, **headers: str) -> Any:
-        """GET."""
+        """Sends a GET."""
         return self.call("GET", path, **headers)
 
     def post(self, path: str, json: Any = None, **headers: str) -> Any:
-        """POST."""
+        """Sends a POST with JSON."""
         return self.call("POST", path, json, **headers)

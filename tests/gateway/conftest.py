@@ -1,6 +1,6 @@
-"""What the tests of the gateway share: played services with the API before them.
+"""The fixtures that the tests of the gateway share: fake services behind the API.
 
-A running stack is in tests/conftest.py.
+The fixture of a running stack is in tests/conftest.py.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from tests.gateway.api_gateway import Played, System, app_with
 
 @pytest.fixture
 def played() -> Played:
-    """The services, as the test lays them out."""
+    """The fake services, whose answers the test sets."""
     return Played()
 
 
 @pytest.fixture
 def api(played: Played) -> Flask:
-    """The API before them."""
+    """The API in front of the fake services."""
     return app_with(played)
 
 

@@ -1,5 +1,6 @@
-"""What schemathesis loads into its own process (test_api_fuzz.py): its check that valid data are
-accepted, less what no document can say.
+"""The checks that schemathesis loads into its own process (test_api_fuzz.py).
+
+They are its check that valid data are accepted, except for refusals that no document can predict.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Any
 import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-# Refusals of a request that the document allows, by status and reason: another version is there
-# now, or another request with the same key.
+# Refusals of a request that the document allows, by status and reason: there is a newer version, or
+# another request with the same key.
 MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
 # The same of wrong fields: whether a time has come, two fields go together, an id or a page exists,
 # a birthday is in the calendar; how many ids are asked for in all; that an urgency is never taken
@@ -33,16 +34,16 @@ FIELDS = re.compile(
     r" (ids|unsafe_code|field|tier|day_code|hour_code|excluded_organization_ids|expire_date|latitude|longitude|byday)|"  # noqa: E501
     r"(required|out_of_range|not_in_order) of"
     r" (deadlines|acknowledge|decide|first_contact|silence|close)|"
-    # an advice card is said in three languages; of blanks nothing is left
+    # an advice card needs three languages; blanks are stripped
     r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"
-    # which is right nobody tells
+    # the refusal does not tell which one is right
     r"wrong of (code|password|challenge|session_secret)|too_easy of (new_)?password|"
     r"[a-z_]+ of text|required of (urgency|explained_codes|assent_code|note|credential|content)"
 )
 
 
 def is_about_the_meaning(status: int, problem: dict[str, Any]) -> bool:
-    """Whether a refusal is one that only somebody who knows the network could foresee."""
+    """Returns whether only a caller who knows the network could foresee the refusal."""
     if (status, problem.get("reason")) in MEANING:
         return True
     errors = problem.get("errors", [])
@@ -63,7 +64,7 @@ def _said(error: dict[str, str]) -> str:
 
 @schemathesis.check
 def valid_data_are_accepted(ctx: Any, response: Any, case: Any) -> bool | None:
-    """schemathesis' own check, but for refusals of the meaning."""
+    """Runs schemathesis' own check, except for refusals of the meaning."""
     if response.status_code in (400, 412, 422) and is_about_the_meaning(
         response.status_code, response.json()
     ):

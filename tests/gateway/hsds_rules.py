@@ -1,12 +1,12 @@
-"""What HSDS 3 asks of an object, as rules of our own: its schemas are published under CC BY-SA and
-are not part of this repository.
+"""The rules of HSDS 3 for an object, as rules of our own.
 
-Written from schema/*.json of github.com/openreferral/specification (3.0, read against 3.2 where a
-table had changed): by kind what is required, the type and format of each field, and the lists of
-words that are closed. (service_at_location.service is said by the compiled list's schema alone.)
-docs/decisions/0056 says when our answers were last held against the published schemas themselves.
-What begins with x_ is ours. A field that the schemas do not know is refused, which they would let
-pass.
+The schemas of HSDS are published under CC BY-SA and are not part of this repository. The rules are
+written from schema/*.json of github.com/openreferral/specification (3.0, compared with 3.2 where a
+table had changed): for each kind they give the required fields, the type and format of each field,
+and the closed lists of words. (Only the schema of the compiled list has
+service_at_location.service.) docs/decisions/0056 gives the date of the last comparison of our
+answers with the published schemas. Fields that begin with x_ are ours. A field that the schemas do
+not know is refused here, although the schemas would allow it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TEXT, NUMBER, UUID, URI, DATE = (
     {"type": "string"},
     {"type": "number"},
     {"type": "string", "format": "uuid"},
-    # Spelt out: a format that the checker has no library for it lets pass without a word.
+    # Spelt out, because the checker silently accepts a format for which it has no library.
     {
         "type": "string",
         "pattern": (
@@ -172,14 +172,14 @@ _DEFS = {
 
 
 def check(kind: str, said: Any) -> None:
-    """Raises what is wrong with an object."""
+    """Raises the faults of an object."""
     Draft202012Validator({"$defs": _DEFS, **ref(kind)}, format_checker=FormatChecker()).validate(
         said
     )
 
 
 def check_page(kind: str, said: Any) -> list[Any]:
-    """Raises what is wrong with a page; returns what stands on it."""
+    """Raises the faults of a page; returns the objects on it."""
     Draft202012Validator(PAGE).validate(said)
     for each in said["contents"]:
         check(kind, each)

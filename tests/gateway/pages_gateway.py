@@ -1,5 +1,6 @@
-"""The pages before played services: every rpc answers a message with every field set, so that a
-page shows all it can show.
+"""The pages in front of fake services.
+
+Every rpc answers a message with every field set, so that a page shows everything that it can show.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ ALL_ROLES = (
 SECRET = "a-secret-of-a-session-that-nobody-has"
 EXIT = "https://weather.example/today"
 FILLED = "ñ"
-"""As a filled message says a text."""
+"""The value of a text in a filled message."""
 
 
 class Patient(Stub):
@@ -56,14 +57,14 @@ class Patient(Stub):
 
         def answer(request: Message, timeout: float = 0.0) -> Message:
             answered = call(request)
-            # Every field is set, the token of a next page too: on that page there is nothing.
+            # Every field is set, the token of a next page too; that next page is empty.
             return answered if getattr(request, "page_token", "") != FILLED else type(answered)()
 
         return answer
 
 
 class PlayedServices(Played):
-    """All services, answering in full."""
+    """All fake services, which answer filled messages."""
 
     def __post_init__(self) -> None:
         for rpc, output in OUTPUTS.items():
@@ -86,16 +87,16 @@ class PlayedServices(Played):
         }
 
     def standing(self) -> dict[str, Standing]:
-        """How the services stand."""
+        """Returns the standing of each service."""
         return self.standings
 
     def end_session_later(self, secret: str) -> None:
-        """Is told at once here."""
+        """Ends the session at once here."""
         getattr(self, "tokens").EndSession(m.EndSessionRequest(session_secret=secret))  # noqa: B009
 
 
 def sound(message: Message) -> Message:
-    """A filled message with ids and codes that look like ids and codes."""
+    """Returns a filled message whose ids and codes look real."""
     for part, value in message.ListFields():
         if part.name == "allowed_verbs":
             value[:] = list(STEPS)
@@ -121,7 +122,7 @@ def sound(message: Message) -> Message:
 
 
 def taxonomy() -> d.ListTaxonomyTermsResponse:
-    """A group with one need."""
+    """Returns a taxonomy of a group with one need."""
     return d.ListTaxonomyTermsResponse(
         terms=[
             d.TaxonomyTerm(code="HOU", names={"es": "Vivienda", "en": "Housing", "fr": "Logement"}),
@@ -135,7 +136,7 @@ def taxonomy() -> d.ListTaxonomyTermsResponse:
 
 
 def signed_in(*roles: contract_pb2.Role.ValueType, language: str = "es") -> m.IssueTokenResponse:
-    """What the partners service says of a session."""
+    """Returns the partners service's answer for a session."""
     return m.IssueTokenResponse(
         tokens=dict.fromkeys(AUDIENCES, "t"),
         worker=m.Worker(id=ID, name="Rosa Méndez", roles=roles, language=language),
@@ -151,7 +152,7 @@ def pages(
     caller_rate: int = 1_000_000,
     lines: Mapping[str, str] | None = None,
 ) -> Flask:
-    """The gateway before these services."""
+    """Returns the gateway's app in front of these services."""
     names._taxonomy = names.Taxonomy()
     site = SiteSettings(EXIT, b"0" * 32, lines=tuple((lines or {}).items()))
     settings = Settings("", 0, "", "", "", "", development, "", 0, caller_rate, site=site)
@@ -164,14 +165,15 @@ def pages(
 
 @functools.cache
 def made_once(settings: Settings) -> Flask:
-    """An app with its routes and templates, which are the same for every test: to make them is what
-    a test would wait for most.
+    """Returns an app with its routes and templates, which are the same for every test.
+
+    Making them would be the longest part of a test.
     """
     return compose(settings, cast(Clients, object()))
 
 
 def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:
-    """Signs in, as a browser would."""
+    """Signs in as a browser does."""
     answer = client.post(
         "/sign-in",
         data={
@@ -185,14 +187,14 @@ def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:
 
 
 def token_of(page: str) -> str:
-    """The proof that a form is ours, as the page has it."""
+    """Returns the form token of the page, which proves that a form is the gateway's own."""
     field = re.search(r'name="form_token" value="([^"]+)"', page)
     assert field
     return field[1]
 
 
 class Form(HTMLParser):
-    """What a browser would send of the question on a page, but for the button."""
+    """The fields that a browser would send of the form on a page, but for the button."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -221,8 +223,9 @@ class Form(HTMLParser):
 
 
 def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
-    """Endpoint and an address for each route of the pages, with ids where the route wants them;
-    what only leads out, or in, is no page.
+    """Yields the endpoint and an address of each route of the pages, with ids where needed.
+
+    Static files and routes that only lead out of the site, or into it, are left out.
     """
     ways = (
         "static",
@@ -253,14 +256,14 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
 
 
 def page_at(client: FlaskClient, path: str) -> str:
-    """The page at an address; nothing where a file is."""
+    """Returns the page at an address; "" for a file."""
     answer = client.get(path)
     return answer.text if answer.mimetype == "text/html" else ""
 
 
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
-    """The app on a port, for a browser."""
+    """Serves the app on a port, for a browser."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -272,7 +275,7 @@ def served(app: Flask) -> Iterator[str]:
 
 
 def referral(**fields: Any) -> r.Referral:
-    """A referral as the services would answer it, with these fields."""
+    """Returns a referral as the services would answer it, with these fields."""
     made = sound(filled(r.Referral))
     assert isinstance(made, r.Referral)
     made.MergeFrom(r.Referral(**fields))

@@ -1,5 +1,6 @@
-"""The gateway as a process on a port, before services that are real gRPC servers and answer as a
-test wants them to.
+"""The gateway as a process on a port, in front of real gRPC servers.
+
+The servers answer as the test chooses.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ Answer = Callable[[str, grpc.ServicerContext], Message | None]
 
 
 class Service(grpc.GenericRpcHandler):
-    """One server that speaks every contract.
+    """One server of every contract.
 
-    `answer` may return a message, refuse on the context, or take its time; None: an empty message.
+    `answer` may return a message, refuse on the context, or take its time; None stands for an empty
+    message.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -53,7 +55,7 @@ class Service(grpc.GenericRpcHandler):
         self._server.start()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        """Called by grpc for each rpc that is not health."""
+        """Handles each rpc that is not health, called by grpc."""
         rpc = handler_call_details.method.rpartition("/")[2]
         if rpc not in OUTPUTS:
             return None
@@ -68,7 +70,7 @@ class Service(grpc.GenericRpcHandler):
         )
 
     def ready(self, yes: bool) -> None:
-        """What it says of its database."""
+        """Sets the reported state of its database."""
         self._health.set(
             "",
             health_pb2.HealthCheckResponse.SERVING
@@ -77,12 +79,12 @@ class Service(grpc.GenericRpcHandler):
         )
 
     def stop(self, grace: float | None = None) -> None:
-        """Ends; calls under way get `grace` seconds and are cancelled then."""
+        """Ends the server; calls under way get `grace` seconds and are then cancelled."""
         self._server.stop(grace).wait(10)
 
 
 def store_unavailable(rpc: str, context: grpc.ServicerContext) -> None:
-    """The answer of a service whose database is away."""
+    """Answers as a service whose database is away."""
     status = status_pb2.Status(code=code_pb2.UNAVAILABLE, message="store_unavailable")
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason="store_unavailable", domain="enlace")
@@ -91,7 +93,7 @@ def store_unavailable(rpc: str, context: grpc.ServicerContext) -> None:
 
 
 def refusing(reason: str, code: str, *, only: str) -> Answer:
-    """The answer of a service that refuses one rpc."""
+    """Returns the answer of a service that refuses one rpc."""
 
     def refuse(rpc: str, context: grpc.ServicerContext) -> None:
         if rpc == only:
@@ -103,7 +105,7 @@ def refusing(reason: str, code: str, *, only: str) -> Answer:
 
 
 def hanging(over: threading.Event) -> Answer:
-    """The answer of a service that takes calls and does nothing, until it is over."""
+    """Returns the answer of a service that takes calls and does nothing until `over` is set."""
 
     def wait(rpc: str, context: grpc.ServicerContext) -> None:
         over.wait(20)
@@ -112,7 +114,7 @@ def hanging(over: threading.Event) -> Answer:
 
 
 class Gateway:
-    """A gateway process before these addresses."""
+    """A gateway process in front of these addresses."""
 
     def __init__(
         self,
@@ -130,7 +132,7 @@ class Gateway:
             "ENLACE_HTTP_LISTEN": f"127.0.0.1:{self.port}",
             "ENLACE_KEYS": str(folder),
             "ENLACE_DEVELOPMENT": "1",
-            "ENLACE_CALLER_RATE": "100000",  # a crowd has one key here
+            "ENLACE_CALLER_RATE": "100000",  # all clients of a crowd have one key here
             "ENLACE_EXIT_URL": EXIT,
             **(settings or {}),
         }
@@ -139,15 +141,17 @@ class Gateway:
         self.process.wait_until(lambda: self.answers(), 30)
 
     def answers(self) -> bool:
-        """Whether it takes requests."""
+        """Returns whether the gateway takes requests."""
         try:
             return requests.get(f"{self.url}/healthz", timeout=1).ok
         except requests.RequestException:
             return False
 
     def api(self, path: str = "people", **options: Any) -> requests.Response:
-        """A system asks: partners for its token (unless that is remembered), then the service whose
-        noun this is.
+        """Sends a request of a partner system.
+
+        The gateway asks partners for a token (unless it remembers one), then the service whose noun
+        this is.
         """
         headers = {"Authorization": f"Bearer {options.pop('key', KEY)}"}
         return requests.request(
@@ -159,18 +163,18 @@ class Gateway:
         )
 
     def socket(self, sent: bytes = b"", **options: Any) -> socket.socket:
-        """A connection on which something was sent."""
+        """Returns a connection on which these bytes were sent."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=15)
         connection.sendall(sent)
         return connection
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends it a signal."""
+        """Sends the gateway a signal."""
         os.kill(self.process.pid or 0, number)
 
 
 def dead_address() -> tuple[socket.socket, str]:
-    """An address that nobody else gets and where nobody listens."""
+    """Returns an address that nobody else gets and where nobody listens."""
     kept = socket.socket()
     kept.bind(("127.0.0.1", 0))
     return kept, f"127.0.0.1:{kept.getsockname()[1]}"
@@ -178,9 +182,7 @@ def dead_address() -> tuple[socket.socket, str]:
 
 @contextmanager
 def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
-    """So many clients that do it again and again, each in a thread; yields the seconds that each
-    turn took.
-    """
+    """Runs clients that repeat an act, each in a thread; yields the seconds of each turn."""
     over, took = threading.Event(), list[float]()
 
     def go_on() -> None:
@@ -199,7 +201,7 @@ def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
 
 
 def timed(act: Callable[[], object]) -> float:
-    """Seconds that it takes."""
+    """Returns the seconds that the act takes."""
     begin = time.monotonic()
     act()
     return time.monotonic() - begin

@@ -1,4 +1,4 @@
-"""The pages of advice cards before played services, and the cards beside the form of a contact."""
+"""The pages of advice cards, with fake services, and the cards beside the form of a contact."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -47,7 +47,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def form(page: str, **changes: object) -> dict[str, object]:
-    """What a browser would send of the form of CARD, with changes."""
+    """Returns the fields that a browser would send of CARD's form, with changes."""
     said = {
         "form_token": token_of(page),
         "request_id": "one",
@@ -176,6 +176,6 @@ def test_beside_a_contact_what_was_answered_opens_its_card_and_nothing_answered_
 
 
 def opened(page: str) -> list[str]:
-    """The cards that stand open."""
+    """Returns the keys of the open cards."""
     tags = [part.split(">")[0] for part in page.split('data-card="')[1:]]
     return [each.split('"')[0] for each in tags if each.endswith(" open")]

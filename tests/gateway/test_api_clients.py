@@ -1,7 +1,7 @@
-"""The OpenAPI document as its readers' tools see it: two linters find no error, and a TypeScript
-and a Python client that are generated from it work.
+"""The OpenAPI document as its readers' tools see it.
 
-The npm packages are those of tests/clients/package-lock.json, installed below build/ once for each
+Two linters find no error, and a TypeScript and a Python client that are generated from it work. The
+npm packages are those of tests/clients/package-lock.json, installed below build/ once for each
 state of that file.
 """
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.long
 
 HERE = ROOT / "tests" / "clients"
 DOCUMENT = ROOT / "docs" / "openapi.json"
-# Nobody is told that we lint, and nothing is asked of anybody while we do.
+# The linters send no telemetry and make no request while they run.
 QUIET = {
     **os.environ,
     "REDOCLY_TELEMETRY": "off",
@@ -34,7 +34,7 @@ QUIET = {
 
 @pytest.fixture(scope="module")
 def clients() -> Path:
-    """The folder of the npm packages, with what is in tests/clients."""
+    """The folder of the npm packages, with the files of tests/clients."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("no Node: on Debian `make test` installs it as root")
     folder = ROOT / "build" / "clients"
@@ -50,7 +50,7 @@ def clients() -> Path:
 
 
 def run(folder: Path, *command: str) -> str:
-    """What a program says; fails with it when the program does."""
+    """Returns the output of a program; fails with the output if the program fails."""
     ended = subprocess.run(
         command, cwd=folder, env=QUIET, capture_output=True, text=True, timeout=110, check=False
     )
@@ -59,7 +59,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def tool(name: str) -> str:
-    """A program of an npm package."""
+    """Returns the path of a program of an npm package."""
     return f"node_modules/.bin/{name}"
 
 
@@ -137,8 +137,9 @@ print(found.items[0].organization_name)
 
 
 def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
-    """Everybody has the packages from the registry that her own npm is set to; what they must be,
-    the hashes say.
+    """npm fetches the packages from its configured registry.
+
+    The hashes say what they must be.
     """
     said = (HERE / "package-lock.json").read_text()
     assert '"resolved"' not in said

@@ -1,4 +1,4 @@
-"""REST goes on as it was released: nothing that a client could send or read is gone or narrower."""
+"""REST stays as it was released: nothing that a client could send or read is gone or narrower."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Messages and JSON: what is set comes over, what is not set stays away, and the way back is the
-same.
-"""
+"""Messages and JSON: set fields are converted, unset fields are left out, both ways."""
 
 from __future__ import annotations
 
@@ -75,7 +73,7 @@ def test_every_message_of_the_contracts_goes_there_and_back(kind: type[Message])
 
 
 def with_times(said: dict[str, Any], message: Message) -> dict[str, Any]:
-    """The same JSON with its times read, as a schema does."""
+    """Returns the JSON with its times parsed, as a schema does."""
     return {
         name: with_time(value, message.DESCRIPTOR.fields_by_name[name])
         for name, value in said.items()
@@ -83,7 +81,7 @@ def with_times(said: dict[str, Any], message: Message) -> dict[str, Any]:
 
 
 def with_time(value: Any, field: Any) -> Any:
-    """A value as a schema hands it on."""
+    """Returns a value as a schema passes it on."""
     if isinstance(value, list):
         return [with_time(item, field) for item in value]
     if field.message_type and field.message_type.full_name == "google.protobuf.Timestamp":

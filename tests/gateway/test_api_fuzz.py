@@ -1,11 +1,12 @@
-"""schemathesis against a running stack: whatever the document allows is answered as the document
-says, whatever it forbids is refused, for everybody.
+"""schemathesis against a running stack.
 
-Its checks and what is said of them are in fuzz.toml. The examples are the same each time. Nobody
-and the auditor try every operation, with one example of each kind, since the right is looked at
-first; the others try those that their rights open, for the rest is a 403 that the auditor has seen.
-All the edges of each schema ("coverage") are tried once, by the first who may: by nobody where
-anybody may, else by one of those who together may do everything.
+Everybody gets for each allowed request an answer that the document describes, and for each
+forbidden one a refusal. The checks are configured and explained in fuzz.toml. The examples are the
+same each time. A caller without credentials and the auditor try every operation, with one example
+of each kind, because the right is checked first; the others try the operations that their rights
+open, because the rest is a 403 that the auditor has seen. All the edges of each schema ("coverage")
+are tried once, by the first caller with the right: without credentials for public operations, else
+by one of the callers that together may do everything.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ ROLES = {
 AUDITOR = "auditoria@coalicion"
 EDGES = ("operator", "manager", "coordinator", "auditor")
 HOTLINE = ["contacts.write", "directory.write", "directory.read"]
-# Whoever ends her own sessions is nobody from then on; test_api_tokens.py and tests/partners end
-# some.
+# A caller who ends her own sessions has no credential from then on; test_api_tokens.py and
+# tests/partners test it.
 LEFT_OUT = {"end_session", "end_sessions", "change_password"}
 EXAMPLES = 3
 
 
 @pytest.fixture(scope="module")
 def own_stack() -> Iterator[LocalStack]:
-    """One that may be left in any state."""
+    """A stack that may be left in any state."""
     made = LocalStack()
     try:
         yield made.start()
@@ -55,7 +56,7 @@ def own_stack() -> Iterator[LocalStack]:
 
 
 def session_of(stack: LocalStack, words: str) -> str:
-    """The secret of a session."""
+    """Returns the secret of a session."""
     account = stack.account(words)
     said = {"email": account["email"], "password": account["password"]}
     return str(
@@ -66,7 +67,7 @@ def session_of(stack: LocalStack, words: str) -> str:
 
 
 def key_with(stack: LocalStack, manager: str, scopes: list[str]) -> str:
-    """A key that a manager makes."""
+    """Returns an API key with these scopes, made by a manager."""
     headers = {"Authorization": f"Bearer {session_of(stack, manager)}"}
     answer = requests.post(
         f"{stack.gateway}/api/v1/api-keys",
@@ -78,13 +79,13 @@ def key_with(stack: LocalStack, manager: str, scopes: list[str]) -> str:
 
 
 def operations(may: Callable[[contract.Rules], bool] = lambda rules: True) -> set[str]:
-    """Those that are tried, of the rpcs whose rules are such."""
+    """Returns the tried operations whose rpcs have rules that `may` accepts."""
     rpcs = [rpc for service in SERVICES for rpc in service.methods if may(contract.rules(rpc))]
     return {binding.operation_id for rpc in rpcs for binding in bindings(rpc)} - LEFT_OUT
 
 
 def opened_by(*, role: str = "", scopes: Sequence[str] = ()) -> set[str]:
-    """The operations that a role or a key with these scopes may ask."""
+    """Returns the operations that a role, or a key with these scopes, may call."""
     return operations(
         lambda rules: role in rules.roles or (bool(rules.scope) and rules.scope in scopes)
     )
@@ -113,7 +114,7 @@ def test_schemathesis_finds_nothing_whoever_asks(own_stack: LocalStack, tmp_path
     for name in EDGES:
         edges[name] = opened_by(role=name.upper()) - set().union(*edges.values())
     assert set().union(*edges.values()) == operations()
-    # first, for one takes long
+    # first, because one of them takes long
     works = {
         f"edges by {name}": (callers[name][0], tried, "coverage") for name, tried in edges.items()
     }
@@ -138,7 +139,7 @@ def test_schemathesis_finds_nothing_whoever_asks(own_stack: LocalStack, tmp_path
 def fuzz(
     stack: LocalStack, folder: Path, credential: str, tried: set[str], phases: str
 ) -> tuple[int, str]:
-    """Its exit code and what it said. All operations for none that are named."""
+    """Runs schemathesis on the named operations, or on all; returns its exit code and output."""
     command = [
         str(Path(sys.executable).parent / "st"),
         "--no-color",

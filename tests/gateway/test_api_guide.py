@@ -1,5 +1,6 @@
-"""The guide as the gateway serves it: every page is there, every link leads somewhere, nothing
-runs. And the reference: every field that may be sent.
+"""The guide as the gateway serves it: every page is there, every link works, no script runs.
+
+The reference lists every field that may be sent.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ TAKES: dict[str, dict[str, Row]] = {
 
 
 class Read(HTMLParser):
-    """What a browser would find: names of places, links, and whether anything is loaded or run."""
+    """A page as a browser reads it.
+
+    It has the anchors, the links, and whether anything is loaded or run.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()

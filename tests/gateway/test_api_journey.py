@@ -1,6 +1,6 @@
-"""Stories of partner systems that speak REST to a running stack.
+"""Journeys of partner systems that call a running stack by REST.
 
-Every answer is held against the OpenAPI document.
+Every answer is checked against the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GUIDE = (Path(__file__).resolve().parent.parent.parent / "docs" / "api.md").read
 
 
 class Partner:
-    """A system of a partner: a credential, and the conviction that the document tells the truth."""
+    """A partner's system with a credential; it relies on the document."""
 
     def __init__(self, gateway: str, credential: str = "") -> None:
         self._root = f"{gateway}/api/v1"
@@ -51,8 +51,9 @@ class Partner:
     def call(
         self, method: str, path: str, json: Any = None, status: int | None = 200, **headers: str
     ) -> Any:
-        """Sends a request, expects a status, and gives the body; header names are written with
-        underscores.
+        """Sends a request, expects a status, and returns the body.
+
+        Header names are written with underscores.
         """
         answer = self.raw(method, path, json, **headers)
         assert status is None or answer.status_code == status, (
@@ -61,7 +62,7 @@ class Partner:
         return answer.json() if answer.content else None
 
     def raw(self, method: str, path: str, json: Any = None, **headers: str) -> requests.Response:
-        """The same, and gives the whole answer."""
+        """Sends a request and returns the whole answer."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = self._session.request(
             method, self._root + path, json=json, headers=sent, timeout=20
@@ -70,22 +71,22 @@ class Partner:
         return answer
 
     def get(self, path: str, **options: Any) -> Any:
-        """GET."""
+        """Sends a GET."""
         return self.call("GET", path, **options)
 
     def post(self, path: str, json: Any = None, **options: Any) -> Any:
-        """POST."""
+        """Sends a POST with JSON."""
         return self.call("POST", path, json, **options)
 
     def act(self, referral: Any, verb: str, **fields: Any) -> Any:
-        """A verb on a referral as it was last seen."""
+        """Takes a step of a referral in the version that was last read."""
         return self.post(
             f"/referrals/{referral['id']}/{verb}", fields, If_Match=f'"{referral["etag"]}"'
         )
 
 
 def check(method: str, path: str, answer: requests.Response) -> None:
-    """Holds an answer against the document."""
+    """Checks an answer against the document."""
     bare = "/api/v1" + path.split("?")[0]
     template = next((said for pattern, said in TEMPLATES.items() if pattern.match(bare)), None)
     if template is None or method.lower() not in DOCUMENT["paths"][template]:
@@ -106,14 +107,14 @@ def check(method: str, path: str, answer: requests.Response) -> None:
 
 
 def key_of(stack: Any, organization: str) -> str:
-    """The demo key of an organisation."""
+    """Returns the demo key of an organisation."""
     return next(
         str(key["key"]) for key in stack.demo["api_keys"] if key["organization"] == organization
     )
 
 
 def session_of(stack: Any, role: str, organization: str = "", email: str = "") -> Partner:
-    """A worker's session, as her own system would have it."""
+    """Returns a partner with a worker's session, as her own system would have it."""
     account = next(
         a
         for a in stack.demo["accounts"]
@@ -128,23 +129,23 @@ def session_of(stack: Any, role: str, organization: str = "", email: str = "") -
 
 @pytest.fixture
 def puentes(stack: Any) -> Partner:
-    """Asociación Puentes: refers."""
+    """Asociación Puentes, which refers."""
     return Partner(stack.gateway, key_of(stack, "Asociación Puentes"))
 
 
 @pytest.fixture
 def luna(stack: Any) -> Partner:
-    """Albergue Luna Nueva: a shelter."""
+    """Albergue Luna Nueva, a shelter."""
     return Partner(stack.gateway, key_of(stack, "Albergue Luna Nueva"))
 
 
 def soon(**span: float) -> str:
-    """A moment from now."""
+    """Returns a time in the near future."""
     return (datetime.now(UTC) + timedelta(**span)).isoformat()
 
 
 def a_person(partner: Partner) -> Any:
-    """A made-up file with a plan."""
+    """Makes a file of a made-up person, with a plan."""
     coarse = {
         "age_band": "18-24",
         "gender_code": "Feminine",
@@ -164,7 +165,7 @@ def a_person(partner: Partner) -> Any:
 
 
 def a_sent_referral(sender: Partner, receiver: Partner) -> Any:
-    """A referral for a made-up person to a service of the receiver, with her consent."""
+    """Sends a referral for a made-up person to the receiver's service, with her consent."""
     own = next(
         one
         for one in receiver.get("/referrals?box=inbox&limit=200")["items"]
@@ -554,7 +555,7 @@ def test_a_service_keeps_what_a_patch_does_not_name(stack: Any) -> None:
 
 
 class Listening:
-    """An endpoint of a partner on this machine."""
+    """A partner's endpoint on this machine."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[dict[str, str], bytes]] = []
@@ -568,7 +569,7 @@ class Listening:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Says nothing."""
+                """Logs nothing."""
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/enlace"

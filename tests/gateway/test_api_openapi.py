@@ -1,6 +1,4 @@
-"""The OpenAPI document is what is committed, what is served, and what is true: every route, every
-field, every right.
-"""
+"""The OpenAPI document is committed, served and true: every route, every field, every right."""
 
 from __future__ import annotations
 
@@ -115,7 +113,7 @@ def test_every_rpc_of_the_contracts_can_be_reached() -> None:
     played = Played()
     for place in METHODS:
         request_all(System(app_with(played).test_client()), *place)
-    # of these the words are another standard's
+    # the words of these come from another standard
     for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):
         app_with(played).test_client().get(f"/hsds/{path}")
     assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.asked} == set()
@@ -247,8 +245,9 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
 
 
 def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
-    """The service keeps the list; what is for the inbox of the coordination, the auditors or one
-    worker alone no system is told of.
+    """The service has the list.
+
+    Kinds for the inbox of the coordination, the auditors or one worker alone are sent to no system.
     """
     coordination = {
         kind
@@ -325,13 +324,14 @@ def test_what_a_webhook_is_told_is_documented_to_the_last_field() -> None:
 
 
 def data_of(kind: str) -> dict[str, Any]:
-    """The schema of a webhook's body."""
+    """Returns the schema of a webhook's body."""
     return body_of(DOCUMENT["webhooks"][kind]["post"]["requestBody"])
 
 
 def test_answers_have_the_headers_that_the_document_says(system: System, played: Played) -> None:
-    """schemathesis holds all answers of a stack against it (test_api_fuzz.py); here is that they
-    are said at all, where they belong.
+    """This checks that the headers are documented at all.
+
+    schemathesis checks all answers of a stack against the document (test_api_fuzz.py).
     """
     headers = {
         place: operation["responses"][min(operation["responses"])].get("headers", {})
@@ -383,7 +383,7 @@ def test_an_empty_change_is_refused_and_the_document_says_so(
 
 
 def request_all(system: System, path: str, method: str) -> Any:
-    """A request with every field and parameter that the document offers."""
+    """Sends a request with every field and parameter that the document offers."""
     operation = METHODS[path, method]
     body = example(body_of(operation["requestBody"])) if "requestBody" in operation else None
     query = "&".join(f"{name}={value}" for name, value in parameters(operation).items())
@@ -393,21 +393,21 @@ def request_all(system: System, path: str, method: str) -> Any:
 
 
 def path_of(path: str) -> str:
-    """A path with an id in each place."""
+    """Returns a path with an id in each place."""
     return "/".join(
         ID if part.startswith("{") else part for part in path.removeprefix("/api/v1").split("/")
     )
 
 
 def body_of(said: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a body."""
+    """Returns the schema of a body."""
     (content,) = said["content"].values()
     schema: dict[str, Any] = content["schema"]
     return schema
 
 
 def parameters(operation: dict[str, Any]) -> dict[str, str]:
-    """The query parameters with an example each."""
+    """Returns the query parameters, each with an example."""
     examples = {}
     for said in operation.get("parameters", []):
         if said.get("in") == "query":
@@ -422,7 +422,7 @@ def parameters(operation: dict[str, Any]) -> dict[str, str]:
 
 
 def resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without references on top."""
+    """Returns a schema without references at its top."""
     for part in schema.get("allOf", []):
         schema = {**schema, **part}
     if "$ref" in schema:
@@ -432,10 +432,10 @@ def resolve(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def example(schema: dict[str, Any]) -> Any:
-    """A value that a schema allows, with every field that may be sent."""
+    """Returns a value that a schema allows, with every field that may be sent."""
     schema = resolve(schema)
     if "properties" in schema:
-        # Of those of which one is sent, the last.
+        # Of alternatives, the last one.
         offered = {
             field.get("x-one-of", name): name
             for name, field in schema["properties"].items()
@@ -460,7 +460,7 @@ def example(schema: dict[str, Any]) -> Any:
 
 
 def garble(body: Any, values: list[Any] = NASTY) -> Iterator[Any]:
-    """The body with each field, also inside, replaced by each nasty value."""
+    """Yields the body with each field, also nested, replaced by each bad value."""
     yield from values
     for name, value in body.items():
         yield from ({**body, name: nasty} for nasty in values)
@@ -471,8 +471,9 @@ def garble(body: Any, values: list[Any] = NASTY) -> Iterator[Any]:
 
 
 def loose(schema: Any) -> Any:
-    """A schema that is closed (no undocumented field) and asks for types only: the played values
-    are no real ones.
+    """Returns a schema that is closed (no undocumented field) and checks types only.
+
+    The values of the fake services are not real ones.
     """
     if isinstance(schema, list):
         return [loose(part) for part in schema]

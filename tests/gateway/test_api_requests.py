@@ -1,4 +1,4 @@
-"""What a request must bring, and how its refusals sound."""
+"""The parts that a request must have, and the texts of the refusals."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_a_wrong_field_is_named_with_its_reason(
 
 
 def test_a_whole_number_may_have_a_point(system: System, played: Played) -> None:
-    """In JSON 24.0 is one; some languages write every number so."""
+    """In JSON 24.0 is a whole number; some languages write every number so."""
     assert system.post("/services/search", {"age": 24.0}).status_code == 200
     assert played.last("SearchServices").age == 24
 
@@ -327,9 +327,9 @@ def test_a_services_field_path_becomes_a_place_in_the_request(
 def test_no_body_where_one_is_required_is_refused_and_nothing_is_asked(
     system: System, played: Played
 ) -> None:
-    """An empty one is an answer: a file without a name yet.
+    """An empty body is valid: a file without a name yet.
 
-    None at all is a broken client, and was taken for an empty one.
+    A missing body comes from a broken client, and was once taken for an empty one.
     """
     required = [
         (method.upper(), rule)
@@ -465,8 +465,10 @@ def test_what_the_reader_has_is_not_sent_again(system: System, played: Played) -
 def test_what_may_change_without_a_new_version_is_always_sent_whole(
     system: System, played: Played
 ) -> None:
-    """What may be done with a referral changes by time and by what follows it; a member gets its
-    first manager without a change of its entry.
+    """Some data change without a new version.
+
+    A referral's allowed steps depend on the time and on later objects; a member gets its first
+    manager without a change of its entry.
     """
     played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", live=True)
     assert system.get(f"/referrals/{ID}", If_None_Match='"7"').json["live"]

@@ -1,8 +1,7 @@
-"""Each resource of REST that can be written is read from a running stack and sent back as it was
-read: that is taken, and changes nothing.
+"""Each writable resource of REST is read from a running stack and sent back unchanged.
 
-`ROUND_TRIPS` says how each binding that takes a resource is asked; one that is missing there fails
-by name.
+The service accepts it, and nothing changes. `ROUND_TRIPS` gives the request of each binding that
+takes a resource; a missing binding fails by name.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from protos.stubs import FILES
 from services.gateway.api.binding import Binding, bindings
 from tests.gateway.test_api_journey import Partner, a_person, key_of, session_of
 
-# Written at other moments than it is read, or a moment later by itself.
+# Fields that differ between write and read, or that change by themselves a moment later.
 _MOVES = {
     "etag",
     "update_time",
@@ -32,8 +31,9 @@ _MOVES = {
 
 @dataclass(frozen=True)
 class Trip:
-    """Whom the stack lets do it, what is read, and what of it is sent; `before` changes it to what
-    has to be another one each time.
+    """A round trip: the caller, the resource to read, and the part to send.
+
+    `before` changes the fields that have to differ each time.
     """
 
     who: Callable[[Any], Partner]
@@ -60,7 +60,7 @@ def operator(stack: Any) -> Partner:
 
 
 def first(path: str) -> Callable[[Partner], Any]:
-    """The first of a list, as it is read alone."""
+    """Returns a function that reads the first resource of a list alone."""
 
     def read(partner: Partner) -> Any:
         listed = partner.get(path)["items"][0]
@@ -183,7 +183,7 @@ ROUND_TRIPS = {
 
 
 def taking_a_resource() -> dict[str, Binding]:
-    """Every rpc that REST can ask to write a resource that is there, by its name."""
+    """Returns every rpc by which REST writes an existing resource, by its name."""
     return {
         rpc.name: bindings(rpc)[0]
         for file in FILES
@@ -224,7 +224,7 @@ def test_what_was_read_is_taken_back_and_changes_nothing(stack: Any, rpc: str) -
 
 
 def still(thing: Any) -> Any:
-    """What has to be the same afterwards."""
+    """Returns the part of a resource that has to be the same afterwards."""
     return {
         name: still(value) if isinstance(value, dict) else value
         for name, value in thing.items()

@@ -1,5 +1,6 @@
-"""Caller tokens and sessions by REST: what is sent reaches the service and nothing else, no cookie
-is involved, and guesses are counted.
+"""Caller tokens and sessions by REST.
+
+The request reaches only the service, no cookie is involved, and guesses are counted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SIGN_IN = {"email": "trabajadora@casa-esperanza.example", "password": "una frase
 
 @pytest.fixture
 def stranger(api: Flask) -> System:
-    """Somebody whose Authorization is worth nothing: these routes need none."""
+    """A caller with an invalid Authorization: these routes need none."""
     return System(api.test_client(), "nothing")
 
 
@@ -104,6 +105,6 @@ def test_nothing_is_taken_from_an_address_or_a_cookie(
     client = api.test_client()
     client.set_cookie("s", SESSION)
     answer = client.post(f"/api/v1{path}?api_key={KEY}&session_secret={SESSION}", json={})
-    # /tokens: that neither was sent is the service's to say
+    # /tokens: the service refuses a request with neither credential
     assert answer.status_code in (200, 400)
     assert all(request == type(request)() for _, request, _ in played.asked)

@@ -1,4 +1,4 @@
-"""The auditor's pages before played services."""
+"""The auditor's pages, with fake services."""
 
 from __future__ import annotations
 

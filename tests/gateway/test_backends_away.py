@@ -1,5 +1,7 @@
-"""Services that are away, slow or stopping: known absence is refused at once, and one of them takes
-nothing from the others or from the way out.
+"""Services that are away, slow or stopping.
+
+A known absence is refused at once, and a service that is away takes nothing from the others or from
+quick exit.
 """
 
 from __future__ import annotations
@@ -53,14 +55,14 @@ def clients(service: Service) -> Iterator[Clients]:
 
 
 def reason(act: object) -> str:
-    """Why it is refused."""
+    """Returns the reason for which the act is refused."""
     with pytest.raises(errors.Refusal) as caught:
         act()  # type: ignore[operator]
     return caught.value.reason
 
 
 def reason_or_none(act: object) -> str | None:
-    """Why it is refused; None when it is not."""
+    """Returns the reason for which the act is refused, or None."""
     try:
         act()  # type: ignore[operator]
     except errors.Refusal as refusal:
@@ -69,7 +71,7 @@ def reason_or_none(act: object) -> str | None:
 
 
 class Health:
-    """What a service says of itself, and who asks."""
+    """The health that a service reports, and its callers."""
 
     def __init__(self) -> None:
         self.here = False
@@ -81,13 +83,13 @@ class Health:
 
 
 def fail(gate: Gate, why: str = "service_unreachable") -> None:
-    """A call that ends so."""
+    """Makes a call that ends with this error."""
     with gate.passage():
         raise errors.Unavailable(why)
 
 
 def passes(gate: Gate) -> bool:
-    """Whether a call is let in."""
+    """Returns whether the gate lets a call in."""
     try:
         with gate.passage():
             return True
@@ -344,7 +346,7 @@ def test_a_session_is_ended_later_when_it_can_not_be_ended_now(
 ) -> None:
     port = service.port
     service.stop()
-    # who waited for the service would take a minute
+    # a call that waited for the service would take a minute
     assert timed(lambda: clients.end_session_later(SECRET)) < 5
     back = Service(port)
     try:
@@ -367,8 +369,10 @@ def test_leaving_costs_nothing_however_many_leave_a_service_that_is_away(
 
 @pytest.fixture(scope="module")
 def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with nothing behind it: nobody listens at partners, referrals take no calls up,
-    notifications say their database is away.
+    """A gateway whose services do not work.
+
+    Nobody listens at partners, referrals accepts no calls, and notifications reports its database
+    as away.
     """
     kept, dead = dead_address()
     silent, away = Service(), Service()
@@ -419,7 +423,7 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead
     def ask() -> None:
         path = ("people", "notifications", "organizations", "people")[next(turns) % 4]
         assert before_the_dead.api(path, key=jwt).status_code in (503, 504)
-        # a client, not a flood: what is measured is the wait for the dead, not for this machine's
+        # a client, not a flood: the wait for dead services is measured, not that for this machine's
         # two processors
         time.sleep(0.2)
 
@@ -437,7 +441,7 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead
         "healthz",
         [round(seconds * 1000) for seconds in probes],
     )
-    # who waited for the dead would take five; on a machine with nothing else to do it is 6 to 10 ms
+    # a call that waited for a dead service would take five; on an idle machine it takes 6 to 10 ms
     assert took[10] < 3
     assert probes[-1] < 3
 
@@ -495,7 +499,7 @@ def test_a_service_is_asked_again_within_two_seconds_of_its_return(tmp_path: Pat
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
         service.stop()
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
-        time.sleep(3)  # as long as its reconnecting can be put off
+        time.sleep(3)  # as long as its reconnecting can be delayed
         service = Service(port)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
     finally:

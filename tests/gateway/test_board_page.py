@@ -1,5 +1,6 @@
-"""The coordinator's board: where help is missing, what is due, who answers how soon, what can't
-wait, and whom to call about it.
+"""The coordinator's board.
+
+It shows missing help, due referrals, response times, urgent cases, and whom to call about them.
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ def test_who_answers_slowly_is_seen_with_what_it_left_without_an_answer_and_nobo
         (r.TURN_RECEIVER, False, "+50520000001", "+50520000001"),
         (r.TURN_RECEIVER, False, "", "+50520000003"),
         (r.TURN_RECEIVER, True, "", None),
-        (r.TURN_RECEIVER, True, "+50520000001", None),  # which no directory should say
+        (r.TURN_RECEIVER, True, "+50520000001", None),  # a number that no directory should give
         (r.TURN_SENDER, True, "", "+50520000002"),
         (r.TURN_UNSPECIFIED, False, "+50520000001", None),
     ],

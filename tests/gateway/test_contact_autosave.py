@@ -1,5 +1,7 @@
-"""A call that breaks off loses nothing: in a real browser, a contact is saved at each answer, and
-the reference is there from the first one.
+"""A call that breaks off loses nothing.
+
+In a real browser, a contact is saved at each answer, and the reference is there from the first
+answer on.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ ID = "ab" * 16
 
 
 class Line(PlayedServices):
-    """Services that keep one contact as the page saved it last."""
+    """Services that hold one contact as the page last saved it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,7 +115,7 @@ def test_each_further_answer_and_what_is_typed_is_saved_on_the_version_before(
         c.ANSWER_NO,
     )
     assert line.contact.note == "llama desde la terminal"
-    # what is said once stays while the call goes on
+    # the PIN, which is shown once, stays while the call goes on
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     assert asked(line, "CreateContact") == 1
 
@@ -134,7 +136,7 @@ def test_an_ended_session_is_said_and_what_was_written_comes_back_after_signing_
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     line.answers["IssueToken"] = ended
-    # so long the gateway remembers a session: its clock is the process's own
+    # the gateway remembers a session for this time, by the clock of its process
     page.wait_for_timeout(1300)
     page.locator("[name=note]").fill("vuelvo a las seis")
     expect(page.locator("#saved")).to_contain_text("Su sesión terminó")
@@ -229,7 +231,7 @@ def test_what_was_typed_a_moment_before_the_page_is_left_is_saved(page: Page, li
 
     line.answers["UpdateContact"] = noted
     page.locator("[name=note]").fill("llama desde la terminal")
-    # as by the key that goes back: no field loses the focus before
+    # as with the key that goes back: no field loses the focus before
     page.evaluate("location.assign('/today')")
     assert saved.wait(30)
     assert line.contact.note == "llama desde la terminal"

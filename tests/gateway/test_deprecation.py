@@ -1,5 +1,6 @@
-"""What ends is told: by headers on every answer, in the OpenAPI document, and never with less than
-a year's notice.
+"""Deprecations are announced at least a year before the end.
+
+Headers on every answer and the OpenAPI document give the end.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SINCE, UNTIL = "2027-01-01", "2028-01-01"
 
 
 def service(package: str, since: str = SINCE, until: str = UNTIL) -> ServiceDescriptor:
-    """A service made now, with one rpc that ends."""
+    """Returns a service made for the test, with one deprecated rpc."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{package}.proto",
         package=package,
@@ -60,7 +61,7 @@ def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() ->
     api = DocumentedApi(app)
     root = install(app, [old])
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
-    answer = app.test_client().get("/api/v1/old")  # 401: told all the same
+    answer = app.test_client().get("/api/v1/old")  # 401: announced all the same
     assert answer.status_code == 401
     assert answer.headers["Deprecation"] == "@1798761600"
     assert answer.headers["Sunset"] == "Sat, 01 Jan 2028 00:00:00 GMT"
@@ -86,7 +87,7 @@ def test_with_less_than_a_years_notice_it_does_not_start(
 
 
 def test_nothing_is_deprecated_today() -> None:
-    """As docs/versioning.md says. Whoever deprecates something changes that sentence."""
+    """docs/versioning.md says so. A commit that deprecates something changes that sentence."""
     assert not [
         path
         for path, item in openapi()["paths"].items()

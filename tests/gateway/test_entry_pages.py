@@ -1,5 +1,6 @@
-"""One's own entry: what a form says reaches the service as it was meant, and two managers at once
-learn of each other.
+"""An organisation's own entry.
+
+The form's values reach the service unchanged, and two managers at once learn of each other.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def hidden(page: str, name: str) -> str:
 
 
 def save(client: FlaskClient, path: str, **fields: object) -> tuple[int, str]:
-    """Sends the form of a page with these fields in the place of its own."""
+    """Sends the form of a page with these fields in place of its own."""
     page = client.get(path).text
     kept = {name: hidden(page, name) for name in ("shown", "seen") if f'name="{name}"' in page}
     data = MultiDict({"form_token": token_of(page), "request_id": "r1", "etag": "v1", **kept})
@@ -242,7 +243,7 @@ def test_the_manager_reads_how_far_others_rely_on_it(
     assert "De 10 veces que dijo que hay lugar y llegó alguien, lo hubo 8." in page
 
 
-# --- where to take her
+# --- where to take the person
 
 
 def accepted(played: PlayedServices) -> None:

@@ -1,5 +1,7 @@
-"""Figures: what is too little to say has neither number nor length, the file says the same as the
-page, and anybody may read those of the network.
+"""The page of figures.
+
+A count that is too small to publish has neither number nor bar, the file says the same as the page,
+and anybody may read the figures of the network.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def pilot(**tables: list[tuple[str, int]]) -> PilotFigures:
 
 
 def drawn(page: str) -> list[str]:
-    """The pictures of a page without their words."""
+    """Returns the pictures of a page without their words."""
     return re.findall(r"<svg(?: class=\"few\")? (?:width|height).*?</svg>", page)
 
 

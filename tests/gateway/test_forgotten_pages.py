@@ -1,4 +1,4 @@
-"""The pages of a forgotten password and of a lost second factor, before played services."""
+"""The pages of a forgotten password and of a lost second factor, with fake services."""
 
 from __future__ import annotations
 

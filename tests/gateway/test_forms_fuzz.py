@@ -1,5 +1,7 @@
-"""Whatever a form brings is answered by a page: times of the year 9999, numbers, emoji, right to
-left, 100 kB; never an error of ours.
+"""Every form value is answered by a page.
+
+The values are times of the year 9999, numbers, emoji, right-to-left text and 100 kB; none causes a
+server error.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ READ = re.compile(
 
 
 class Forms(HTMLParser):
-    """The forms of a page: where each goes, and what a browser would send with it."""
+    """The forms of a page: the target of each, and the fields that a browser would send."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class Forms(HTMLParser):
 
 @cache
 def read_in_code() -> frozenset[str]:
-    """Every field that some page asks a form or an address for."""
+    """Returns every field that some page reads from a form or an address."""
     return frozenset(
         name
         for file in Path(ROOT / "services" / "gateway").rglob("*.py")
@@ -98,7 +100,7 @@ def client() -> FlaskClient:
 
 @pytest.fixture(scope="module")
 def forms(client: FlaskClient) -> dict[str, dict[str, str]]:
-    """By where it goes: what each form of any page brings."""
+    """The fields of each form of any page, by the form's target."""
     brought: dict[str, dict[str, str]] = {}
     for _, path in routes(client.application):
         if path == "/sign-out":
@@ -116,7 +118,10 @@ GETS = sorted({path for _, path in routes(pages(PlayedServices()))})
 
 
 def fields_of(forms: dict[str, dict[str, str]], path: str) -> dict[str, str]:
-    """What the form brings that goes there; all that is read anywhere, where no page shows one."""
+    """Returns the fields of the form with this target.
+
+    Without such a form, returns all fields that are read anywhere.
+    """
     return forms.get(path) or dict.fromkeys(read_in_code(), "")
 
 

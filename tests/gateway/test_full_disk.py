@@ -1,4 +1,4 @@
-"""A gateway whose log can't be written: it answers as ever, and ends as cleanly."""
+"""A gateway whose log can't be written answers as ever, and ends as cleanly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
-    """One whose standard output and error are full."""
+    """A gateway whose standard output and error are full."""
     made = Gateway(
         tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=["sh", "-c", UNHEARD]
     )
@@ -61,7 +61,7 @@ def test_a_database_without_room_is_a_503_of_reads_that_go_on(
 
 
 def test_a_file_is_taken_in_where_no_file_can_be_written(tmp_path: Path, service: Service) -> None:
-    # nor a line of its log
+    # also without a line of its log
     command = ["sh", "-c", f"ulimit -f 0; exec {sys.executable} -m services.gateway serve"]
     made = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=command)
     try:

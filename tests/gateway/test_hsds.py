@@ -1,4 +1,4 @@
-"""The public directory in the words of HSDS, for anybody."""
+"""The public directory in HSDS, for anybody."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEX = "0123456789abcdef0123456789abcdef"
 
 
 def one() -> o.PublicService:
-    """A service with all that a public one can have."""
+    """Returns a service with every field that a public one can have."""
     said = o.PublicService(
         service=d.Service(
             id=HEX,

@@ -1,4 +1,4 @@
-"""The pages on which a file of services is handed over, watched, answered for and taken over."""
+"""The pages of an import: a file of services is sent, watched, confirmed and written."""
 
 from __future__ import annotations
 

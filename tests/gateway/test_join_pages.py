@@ -1,4 +1,4 @@
-"""The pages by which an organisation applies, before played services."""
+"""The pages by which an organisation applies, with fake services."""
 
 from __future__ import annotations
 

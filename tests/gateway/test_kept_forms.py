@@ -1,5 +1,6 @@
-"""A session that ends while somebody writes loses nothing of it, and shows nothing of it to anybody
-else.
+"""A session that ends while somebody writes loses none of the text.
+
+It shows none of the text to anybody else.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def written(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> TestResponse:
-    """What is answered to a contact that is sent after the session has ended."""
+    """Returns the answer to a contact that is sent after the session has ended."""
     token = token_of(client.get("/line/new").text)
     played.answers["IssueToken"] = ended
     client.application.extensions["exchange"].forget(SECRET)
@@ -57,7 +58,7 @@ def written(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> Te
 
 
 def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
-    """The first session has ended, another has not."""
+    """Answers that the first session has ended; another session is valid."""
     if request.session_secret == SECRET:
         raise errors.Unauthenticated("session_ended")
     return signed_in(contract_pb2.ROLE_OPERATOR)
@@ -66,7 +67,7 @@ def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
 def sign_in(
     client: FlaskClient, played: PlayedServices, page: str, worker_id: str = ""
 ) -> TestResponse:
-    """Signs in on that page again."""
+    """Signs in again on that page."""
     issued = signed_in(contract_pb2.ROLE_OPERATOR)
     played.answers["SignIn"] = m.SignInResponse(
         session_secret="fresh", worker=m.Worker(id=worker_id or issued.worker.id)

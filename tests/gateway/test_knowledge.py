@@ -1,4 +1,4 @@
-"""Who knows what of a person: the sheet that is hers."""
+"""The sheet for a person that tells who knows what of her."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -77,8 +77,8 @@ def test_it_says_who_knows_what_for_what_and_until_when(played: PlayedServices) 
     assert "Luna Nueva" in page
     assert "Casa Puentes" in page
     assert "Termina pronto" not in page
-    # Opened twice since she allowed it: what came before, and what was refused, is not this
-    # organisation's knowledge by this consent.
+    # Opened twice since her consent: earlier and refused accesses are no knowledge of this
+    # organisation by this consent.
     assert "2 veces" in page
 
 

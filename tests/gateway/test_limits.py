@@ -1,5 +1,6 @@
-"""One caller's share of the gateway: headers that count down, a 429 that says when, and never a
-word to who wants to leave.
+"""A caller's share of the gateway.
+
+Headers count down, a 429 names the time to wait, and quick exit is never refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ OTHER = KEY.replace("enl_00", "enl_11")
 
 @pytest.fixture
 def app() -> Iterator[Flask]:
-    """Two requests a caller, in this test's second, however long it takes."""
+    """An app with two requests for each caller.
+
+    The test's second lasts however long the test takes.
+    """
     made = pages(PlayedServices(), caller_rate=1)
     for limiter in made.extensions["limits"]._limiters.values():
         limiter._now = lambda: 0.0

@@ -1,5 +1,6 @@
-"""The number to call: it stands on every public, status and error page, with everything behind the
-gateway away and after a restart.
+"""The number to call is on every public, status and error page.
+
+That holds with everything behind the gateway away, and after a restart.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def test_d17_the_code_of_a_poster_that_nobody_knows_leads_to_a_number(
 
 
 class Directory:
-    """What the lines are asked of: answers, or is away."""
+    """The directory that is asked for the lines: it answers, or is away."""
 
     def __init__(self, *numbers: tuple[str, str]) -> None:
         self.numbers: tuple[tuple[str, str], ...] | None = numbers

@@ -1,5 +1,6 @@
-"""Lists are shown whole, however long they are, and names are asked for in as many questions as it
-takes.
+"""Lists are shown whole, however long they are.
+
+Names are requested in as many calls as needed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def ids(first: int = 0, count: int = MANY) -> list[str]:
 
 
 def paged(field: str, kind: type[Message], rows: list[Message]) -> Callable[[Any], Message]:
-    """Answers as the services do: at most 200 rows a page."""
+    """Returns an answer in pages of at most 200 rows, as the services do."""
 
     def answer(request: Any) -> Message:
         start, size = int(request.page_token or 0), min(request.page_size or 50, ANSWERS_MOST)

@@ -1,5 +1,6 @@
-"""Open pages ask whether they are behind: from memory, by a ticket of one's own session, and
-without keeping anybody signed in.
+"""Open pages ask whether they are out of date.
+
+The answer comes from memory, by a ticket of the own session, and keeps nobody signed in.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ ROSA = SignedIn({}, organization_id="a" * 32, secret="rosa", roles=frozenset({"w
 
 
 class Time:
-    """A clock that the test turns."""
+    """A clock that the test sets."""
 
     now = 1000.0
 
@@ -71,7 +72,7 @@ def nobody_asks(*_: object) -> NoReturn:
 def heard(
     live: Live, version: str = "1", who: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")
 ) -> str:
-    """Has a version fetched in her own name; returns a ticket."""
+    """Has a version fetched in the worker's own name; returns a ticket."""
     assert live.version(who, lambda: answer(version, tokens), nobody_asks) == f"{version}."
     return live.ticket(who)
 
@@ -148,7 +149,7 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_before_they_end(
 ) -> None:
     rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
     time.now += RENEW_SECONDS + 0.1
-    # others asked for all just now
+    # other requests just asked for all
     live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now
     assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), "she is sent once"
     assert live.known("ana", ana) is None, "and of the others one as well"
@@ -187,7 +188,7 @@ def test_a_ticket_ends_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatc
 
 
 def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) -> None:
-    """A gateway whose every worker waits for a service still answers whoever has a ticket."""
+    """A gateway whose every thread waits for a service still answers a caller with a ticket."""
     service = Service()
     gateway, answers = (
         Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")),
@@ -199,12 +200,13 @@ def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) 
         viewer = cleanup.enter_context(requests.Session())
         viewer.cookies.set("s", SECRET)
         ending = ExitStack()
-        # They work before all hangs, for as many threads take a while to start on a busy machine.
+        # The threads work before everything hangs, because they take a while to start on a busy
+        # machine.
         cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people")))
         cleanup.callback(ending.close)
         fresh = False
-        # what is known grows old, and then somebody has to ask: on a busy machine it is tried once
-        # more
+        # the remembered version expires, and then a request has to ask: on a busy machine it is
+        # tried once more
         while not fresh:
             ending.close()
             service.answer, began = answers, monotonic()
@@ -246,7 +248,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 def said(client: FlaskClient) -> dict[str, str]:
-    """What the app answers a page."""
+    """Returns the app's answer to a page."""
     reply: dict[str, str] = json.loads(client.get("/live").data)
     return reply
 

@@ -1,5 +1,6 @@
-"""In a real browser: an open page takes over what changed and says so once, leaves alone what is
-being written, and says when it is no longer live.
+"""In a real browser, an open page takes over changes and announces them once.
+
+It leaves text alone that is being written, and says when it is no longer live.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SOON = 8_000  # ms: a page asks every 2.5 s, a version is remembered for 2
 
 
 class Desk(PlayedServices):
-    """Services with a list that grows, and a version that says so."""
+    """Services with a growing list, and a version that changes with it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,7 +62,7 @@ class Desk(PlayedServices):
         urgency: r.Urgency.ValueType = r.URGENCY_IMMEDIATE,
         due: timedelta = timedelta(minutes=15),
     ) -> r.Referral:
-        """One more on top."""
+        """Adds a referral at the top."""
         number = len(self.rows) + 1
         until = Timestamp()
         until.FromDatetime(datetime.now(UTC) + due)
@@ -94,7 +95,7 @@ def today(desk: Desk, context: BrowserContext) -> Iterator[Page]:
         page = open_pages(context, site, signed=True)
         with page.expect_response("**/live"):
             page.reload()
-        # now the gateway knows a version: the page asks for itself only when there is another one
+        # now the gateway knows a version: the page is loaded again only for another one
         page.reload()
         expect(page.locator(".row")).to_have_count(1)
         expect(page.locator("#live")).not_to_have_attribute("data-version", "")
@@ -126,7 +127,10 @@ def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
 def test_what_is_being_written_stays_and_what_is_new_comes_when_it_is_done(
     today: Page, desk: Desk
 ) -> None:
-    """Today has no field; one is put into its list, as a page to come may have it."""
+    """Today has no field.
+
+    The test puts one into its list, as a later page may have it.
+    """
     today.evaluate(
         "document.getElementById('work').insertAdjacentHTML('beforeend', '<input id=note"
         " aria-label=nota>')"

@@ -1,4 +1,4 @@
-"""A service of police or prosecution is never listed without the mark that says so."""
+"""A service of police or prosecution is never listed without its mark."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ POLICE = d.Service(
 ITEM = re.compile(
     r"(?=<(?:li|dd|option|label|section|h1|h2)\b|<p class=\"(?:sub|note)|<textarea|<input)"
 )
-"""Where something else begins: what stands before is about another service."""
+"""The start of the next item: the text before it is about another service."""
 NOT_LISTED = {
-    "directory.capacity",  # its own people say how much room there is
-    "entry.show",  # and change its entry
+    "directory.capacity",  # the service's own people set its capacity
+    "entry.show",  # the service's own people change its entry
 }
 
 
@@ -67,7 +67,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def unmarked(page: str) -> list[str]:
-    """What names the service and does not say with whom it shares."""
+    """Returns the places that name the service without saying with whom it shares."""
     main = page.partition('<main id="main"')[2].partition("</main>")[0]
     seen = re.sub(r'<span class="unseen">.*?</span>', "", main)
     return [part for part in ITEM.split(seen) if NAME in part and MARK not in part]

@@ -1,5 +1,6 @@
-"""The page on which two coordinators of different members give and take the network's roles, before
-played services.
+"""The page of the network's roles, with fake services.
+
+Two coordinators of different members give and take the roles there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def played() -> PlayedServices:
 
 
 def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResponse:
-    """One coordinator, these others, and an invitation that waits."""
+    """Returns one coordinator, these others, and a waiting invitation."""
     roles = [c.ROLE_COORDINATOR, c.ROLE_MANAGER]
     hers = m.Worker(
         id=HERS,

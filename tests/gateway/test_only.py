@@ -1,5 +1,6 @@
-"""One process for both, or one for the pages and one for the API: which paths each answers, and
-what it never says.
+"""One process for pages and API, or one for each.
+
+The tests check which paths each answers, and what it never reveals.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _started(
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[Gateway]:
-    # What only pages need may even be wrong: it is not read.
+    # Settings that only pages need may even be wrong: they are not read.
     yield from _started(
         "api",
         tmp_path_factory,

@@ -1,5 +1,6 @@
-"""The public directory: what anybody reads there and what never, how she asks, and what she reads
-when there is nothing to show.
+"""The public directory: what anybody reads there, and what never.
+
+Also how a visitor asks, and what she reads when there is nothing to show.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def service(**said: object) -> o.PublicService:
-    """A public one with an open place."""
+    """Returns a public service with a free place."""
     made = o.PublicService(
         service=d.Service(
             id=ID,
@@ -83,7 +84,7 @@ def ask(
     more: str = "",
     **asked: str,
 ) -> TestResponse:
-    """The answer to the form, where these are found."""
+    """Returns the answer to the form when these services are found."""
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=services, total_size=len(services), next_page_token=more
     )
@@ -93,7 +94,7 @@ def ask(
 
 
 def main(text: str) -> str:
-    """What stands between the frame that all pages have."""
+    """Returns the content of a page without the frame that all pages have."""
     return text[text.index('<main id="main"') : text.index("</main>")]
 
 
@@ -185,7 +186,7 @@ def test_what_is_asked_stands_in_no_address_and_only_open_data_is_asked(
     assert 'method="get"' not in page
     assert "abogada" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
     played.asked.clear()
-    again = enter(client)  # who is signed in reads the same, and no more
+    again = enter(client)  # a signed-in reader sees the same, and no more
     ask(again, played, service(), words="abogada")
     assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS | {
         "IssueToken",
@@ -292,7 +293,7 @@ def test_while_the_directory_is_away_the_page_says_what_to_do(
     token = token_of(client.get("/services").text)
     played.answers |= dict.fromkeys(PUBLIC_RPCS, hurt)
     fresh = pages(played).test_client()
-    # by a process that never heard the numbers, and by one that did
+    # by a process that never received the numbers, and by one that did
     unknown, kept = "llame a la policía si corre peligro", "tel:133"
     for number, answer in (
         (unknown, fresh.get("/services")),

@@ -1,5 +1,6 @@
-"""A page is put together from the frame and the components of parts.html: none has markup of its
-own for what stands there, or hides what the frame says.
+"""A page is made of the frame and the components of parts.html.
+
+No page has markup of its own for what a component shows, or hides a value of the frame.
 """
 
 import ast
@@ -32,8 +33,9 @@ def test_no_page_has_markup_of_its_own_for_a_component(template: Path) -> None:
 
 
 def test_no_page_names_a_value_of_its_own_as_the_frame_names_one() -> None:
-    """The board once said `live` for how many referrals run: its clocks had no time of the server
-    any more, and what was late stood there as calm.
+    """The board once passed `live` as its number of live referrals.
+
+    Its deadlines then had no server time any more, and late referrals were shown as calm.
     """
     with pages(PlayedServices()).test_request_context("/"):
         framed = frame.context().keys()

@@ -1,5 +1,6 @@
-"""A consent, one page after the other: nothing is answered before she answers, and a receipt is
-made of what she said alone.
+"""A consent, one page after the other.
+
+Nothing is answered before the person answers, and the receipt holds only what she said.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ CONSENT = f"/referrals/{ID}/consent"
 
 
 def hidden_fields(page: str) -> MultiDict[str, str]:
-    """What travels in the one form of a page of the consent."""
+    """Returns the hidden fields of the one form of a page of the consent."""
     form = next(
         form
         for form in re.findall(r'<form method="post".*?</form>', page, re.DOTALL)
@@ -289,7 +290,7 @@ def draft_of(age: r.AgeBand.ValueType) -> r.Referral:
 
 
 def last_page(client: FlaskClient, **first: object) -> TestResponse:
-    """The page that asks how it was given."""
+    """Returns the page that asks how the consent was given."""
     second = go_on(client, client.get(CONSENT), **(first or {"explained_codes": SEVEN}))
     return go_on(client, second, purpose_codes="HOU", **ANSWERS)
 

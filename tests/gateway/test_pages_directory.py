@@ -1,5 +1,6 @@
-"""The directory's pages: what they ask of the services, and what they show of room, places,
-languages and people.
+"""The directory's pages: their calls to the services, and their content.
+
+The content is capacity, places, languages and people.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 class Fields(HTMLParser):
-    """What a browser would send of each form of a page that posts to the directory, but for the
-    button.
+    """The fields that a browser would send of each form that posts to the directory.
+
+    The button's field is left out.
     """
 
     def __init__(self, page: str) -> None:
@@ -60,7 +62,10 @@ class Fields(HTMLParser):
 
 
 def room(**said: object) -> d.Capacity:
-    """Open with two beds since this morning; declined two hours ago where that is said."""
+    """Returns a capacity: open with two beds since this morning.
+
+    With `declined`, a request was declined two hours ago.
+    """
     made = d.Capacity(intake=d.INTAKE_OPEN, available=2, unit=d.CAPACITY_UNIT_BEDS)
     made.update_time.FromDatetime(i18n.now() - timedelta(hours=5))
     if said.pop("declined", False):
@@ -70,7 +75,7 @@ def room(**said: object) -> d.Capacity:
 
 
 def results_page(client: FlaskClient, played: PlayedServices, **service: object) -> str:
-    """The page of results with this one service."""
+    """Returns the page of results with this one service."""
     said = d.Service(
         id=ID, organization_id=ID, name="Albergue", country="NI", need_codes=["HOU.EMG"]
     )
@@ -357,8 +362,9 @@ def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(
 
 
 def asked_all(client: FlaskClient, page: str) -> TestResponse:
-    """The answer to the last question before that for a service; what it gives is not asked where
-    that is one help alone.
+    """Answers all questions up to the last one before the form of a service.
+
+    The kind of help is not asked if there is only one.
     """
     answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
     while (said := Form(page).said)["page"] in answers:

@@ -1,5 +1,7 @@
-"""The pages of an enquiry: few questions, a look at what would be told, the answers, and the way to
-the referral. Nothing is asked twice.
+"""The pages of an enquiry.
+
+There are few questions, a preview of what is sent, the answers, and the way to the referral.
+Nothing is asked twice.
 """
 
 from __future__ import annotations
@@ -258,7 +260,7 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
         id=ID, organization_id="f" * 32, organization_name="Clínica San José", department="NI-LE"
     )
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[clinic])
-    # a name that was not looked for is looked for first
+    # a typed name is searched for first
     for pressed in ({"unsafe_look": "1"}, {"sure": "1"}):
         status, page, _ = post(client, **ASKED, **pressed, unsafe_search="san josé")
         assert (status, played.last("SearchServices").words) == (200, "san josé")

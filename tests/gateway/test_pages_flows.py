@@ -1,6 +1,4 @@
-"""What the pages ask of the services when a person fills them in, and what they show when a service
-says no.
-"""
+"""The pages' calls to the services when a person fills them in, and what a refusal shows."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 @pytest.fixture
 def worker(played: PlayedServices) -> FlaskClient:
-    """Who works with people, and has no other task."""
+    """A worker who works with people, and has no other role."""
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     return enter(pages(played).test_client(), "a-worker")
 
@@ -588,7 +586,7 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(
     send(client, "/webhooks", url="https://sistema.example/enlace")
     assert list(played.last("CreateWebhook").webhook.kinds) == []
     page = client.get("/webhooks").text
-    # No system is told of these.
+    # Systems get no webhook for these.
     each = {notices.Party.COORDINATION_ALONE, notices.Party.COORDINATION_EACH}
     people_alone = {
         "message_undeliverable",
@@ -1067,7 +1065,7 @@ def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: Fl
 
 
 def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
-    """It came back, with so many hours left to find another service."""
+    """Returns a referral that came back, with `hours` left to find another service."""
     came_back = r.Referral(
         id=identifier,
         state=r.STATE_DECLINED,

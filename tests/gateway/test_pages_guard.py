@@ -1,4 +1,4 @@
-"""Who may open what, which forms are believed, and what every page carries."""
+"""The rights to open pages, the checks of forms, and the content of every page."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_without_a_session_only_the_allow_list_opens(client: FlaskClient) -> Non
         answer = client.get(path)
         if endpoint in PUBLIC:
             assert answer.status_code == 200, endpoint
-        elif endpoint == "live.version":  # asked by a script
+        elif endpoint == "live.version":  # requested by a script
             assert (answer.status_code, answer.data) == (401, b"")
         else:
             assert answer.status_code == 302, endpoint
@@ -191,7 +191,7 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
         "/my-referral",
         "/directory",
         "/services#found",
-    )  # they change nothing, or nothing that twice would harm
+    )  # they change nothing, or a repeat does no harm
     for endpoint, path in routes(client.application):
         for method, action, hidden in Forms(page_at(client, path)).forms:
             if method == "get":
@@ -207,7 +207,7 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
 
 
 class Fields(HTMLParser):
-    """The fields of a page into which somebody types."""
+    """The fields of a page for typing."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -225,7 +225,7 @@ class Fields(HTMLParser):
 
 def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) -> None:
     enter(client)
-    own = {"username", "name", "current-password", "new-password"}  # of the worker herself
+    own = {"username", "name", "current-password", "new-password"}  # the worker's own
     seen = 0
     for endpoint, path in routes(client.application):
         for field in Fields(page_at(client, path)).fields:

@@ -1,5 +1,7 @@
-"""The pages in a real browser: they are valid HTML, axe finds nothing at all, a narrow phone
-scrolls in one direction only, and one can leave at once.
+"""The pages in a real browser.
+
+They are valid HTML, axe finds nothing at all, a narrow phone scrolls in one direction only, and
+quick exit works.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from tests.parts import html
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 WIDTHS = (320, 390, 1280)
-# Of the dark scheme only the colours are its own.
+# The dark scheme differs only in its colours.
 _SCHEMES: dict[Literal["light", "dark"], dict[str, Any]] = {
     "light": {"resultTypes": ["violations"]},
     "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast", "link-in-text-block"]},
@@ -56,7 +58,7 @@ _WHERE = re.compile(
 )
 _NEW_EACH_TIME = ("form_token", "request_id")
 _looked_at: set[str] = set()
-ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # nobody first
+ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # without a sign-in first
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
 
 @functools.cache
 def all_pages() -> tuple[tuple[str, access.Access], ...]:
-    """Address and access of every route that is a page."""
+    """Returns the address and the access of every route that is a page."""
     skipped = {
         "live.version",
         "home.icon",
@@ -98,7 +100,10 @@ def all_pages() -> tuple[tuple[str, access.Access], ...]:
 
 
 def paths(signed: bool, role: str = "") -> list[str]:
-    """The addresses of the public part or of the rest; of a role only its own."""
+    """Returns the addresses of the public part or of the rest.
+
+    With `role`, only the addresses of the role are returned.
+    """
     return [
         path
         for path, page in all_pages()
@@ -107,7 +112,7 @@ def paths(signed: bool, role: str = "") -> list[str]:
 
 
 def site_of(role: str) -> Flask:
-    """The site as it is for somebody who has this role alone."""
+    """Returns the site as a person with this role alone sees it."""
     played = PlayedServices()
     if role:
         played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
@@ -132,15 +137,15 @@ def test_axe_finds_nothing_on_the_question_about_her_that_no_address_leads_to(
 
 
 def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -> list[str]:
-    """What is wrong with these pages."""
-    # bypass_csp: axe is injected by the test, which our own policy would rightly refuse
+    """Returns the faults of these pages."""
+    # bypass_csp: the test injects axe, which the site's own policy rightly refuses
     context = browser.new_context(locale="es-NI", bypass_csp=True)
     page = open_pages(context, site, signed)
     faults: list[str] = []
     for path in addresses:
         page.goto(site + path)
         content, frame = parts_of(page.content())
-        # what one role sees as another does is looked at once
+        # a page that two roles see alike is checked once
         if content not in _looked_at or frame not in _looked_at:
             faults += [f"{path}: {fault}" for fault in faults_shown(page)]
         _looked_at.update((content, frame))
@@ -149,8 +154,9 @@ def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -
 
 
 def parts_of(text: str) -> tuple[str, str]:
-    """What stands on a page, and what is around it and tells only where one is; both without what
-    is another each time.
+    """Returns the content of a page and the frame around it.
+
+    Both are returned without the parts that differ each time.
     """
     text = _EACH_TIME.sub("", text)
     before, content, after = re.split(r"(<main.*</main>)", text, flags=re.S)
@@ -158,9 +164,10 @@ def parts_of(text: str) -> tuple[str, str]:
 
 
 def faults_shown(page: Page) -> list[str]:
-    """What axe says of the page that is open with everything on it unfolded, whatever its impact,
-    and of its contrast in the dark; and where it is wider than its window. The narrowest window is
-    what 200 % of zoom leaves of 640 px, too.
+    """Returns what axe finds on the open page with everything on it unfolded.
+
+    Findings of any impact count, and also the contrast in the dark, and places wider than the
+    window. The narrowest window is the width that 200 % of zoom leaves of 640 px, too.
     """
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     page.evaluate(AXE)
@@ -193,13 +200,14 @@ def test_every_page_is_valid_html() -> None:
 
 @functools.cache
 def answers_to_forms() -> dict[str, str]:
-    """What is shown in answer to every form of every page, where that is a page and not the way to
-    one: filled in, sent empty, and refused; and in answer to the forms of that, as far as they go
-    on asking.
+    """Returns the pages that answer every form of every page.
+
+    Each form is sent filled in, empty, and so that it is refused; the forms of the answers follow,
+    as far as they go on asking. Redirects are left out.
     """
     works, refuses = pages(PlayedServices()), pages(Refusing())
     answers: dict[str, str] = {}
-    # what stands on every page, like the way out, is sent from one of them
+    # forms that are on every page, like the sign-out, are sent from one page
     sent = set[tuple[object, ...]]()
     for path, page in all_pages():
         signed = not page.is_public
@@ -250,8 +258,10 @@ def answers_to_forms() -> dict[str, str]:
 
 
 def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
-    """What a browser would send: every box ticked, the first answer of each question, the last of
-    each list, and the texts as they stand.
+    """Returns the fields that a browser would send of the form.
+
+    Every box is ticked, of each question the first answer is chosen, of each list the last entry,
+    and texts stay as they are.
     """
     sent: MultiDict[str, str] = MultiDict()
     for said in _INPUT.findall(form):
@@ -268,7 +278,7 @@ def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
 
 
 class Refusing(PlayedServices):
-    """Services that tell everything and take nothing."""
+    """Services that answer every read and refuse every write."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -327,7 +337,7 @@ def test_the_exit_is_always_in_the_same_corner_and_big_enough(browser: Browser, 
         assert box["height"] == 40
         places.add((box["x"] + box["width"], round(box["y"] + box["height"] / 2)))
     page.context.clear_cookies()
-    for path in ["/", "/my-referral"]:  # whoever is not at work there finds it large
+    for path in ["/", "/my-referral"]:  # visitors who do not work there see it large
         page.goto(site + path)
         box = page.locator("#exit").bounding_box()
         assert box
@@ -377,7 +387,7 @@ def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    # what is in the main part comes next
+    # the controls of the main part come next
     assert page.evaluate("document.activeElement.getAttribute('href')") == "/line"
     page.keyboard.press("2")
     page.wait_for_selector(".readout")

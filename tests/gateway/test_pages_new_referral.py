@@ -1,5 +1,7 @@
-"""A new referral, one question a page: what is known is not asked, back loses nothing, and nothing
-is kept before a service is chosen.
+"""A new referral, one question a page.
+
+Known facts are not asked for, going back loses nothing, and nothing is stored before a service is
+chosen.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def draft(**said: object) -> r.Referral:
-    """She was asked where she is not safe, unless it says otherwise."""
+    """Returns a draft; unless told otherwise, the person was asked where she is not safe."""
     usual: dict[str, object] = {"unsafe_code": r.UNSAFE_ANSWER_NOTHING}
     return r.Referral(
         id=ID,
@@ -74,13 +76,13 @@ def answer(client: FlaskClient, page: TestResponse, **fields: object) -> TestRes
 
 
 def question(page: TestResponse) -> str:
-    """Which question is on a page, and its number."""
+    """Returns the question on a page, and its number."""
     number = re.search(r"Pregunta (\d) de (\d)", page.text)
     return f"{Form(page.text).said['page']} {number[1]}/{number[2]}" if number else ""
 
 
 def up_to_services(client: FlaskClient, begin: str = NEW) -> TestResponse:
-    """All questions answered but the last one."""
+    """Answers all questions but the last one."""
     page = answer(client, client.get(begin), need_code="HOU.EMG")
     page = answer(client, page, urgency="urgent")
     page = answer(client, page, age="19", gender_code="Feminine", department="NI-CI")
@@ -164,7 +166,7 @@ def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(
     contact = answer(client, answer(client, page, urgency="urgent"))
     refused = answer(client, contact)
     assert (refused.status_code, 'href="#channel_code"' in refused.text) == (422, True)
-    # the button is pressed last, and counts
+    # the button is pressed last, and decides
     unsafe = answer(client, contact, channel_code="phone", nobody_calls="1")
     services = answer(client, unsafe, unsafe_code="nothing")
     assert question(services) == "services 6/6"
@@ -317,7 +319,7 @@ def test_who_goes_back_in_the_browser_and_chooses_again_has_one_file_and_one_dra
 ) -> None:
     page = up_to_services(client)
     answer(client, page, service_id=ID)
-    # the page that stood there, asked for anew
+    # the same page, requested again
     again = client.post(NEW, data={**Form(page.text).said, "page": "contact"})
     answer(client, again, service_id=OTHER)
     for rpc in ("CreatePerson", "CreateReferral"):
@@ -775,7 +777,7 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     named.organizations.append(d.Organization(id=POLICE, name="Policía de Chinandega"))
     asked_it = answer(client, up_to_services(client), back="1")
     assert "Policía de Chinandega" not in asked_it.text
-    # with the button, or going on with a name that was not looked for
+    # with the button, or by going on with a typed name that was not searched for
     for pressed in ({"unsafe_look": "1"}, {}):
         looked = answer(client, asked_it, unsafe_search=" policía ", **pressed)
         assert (question(looked), looked.status_code) == ("unsafe 5/6", 200)

@@ -1,5 +1,6 @@
-"""The files of one's own organisation: who knows what of a person, and how that is ended on her
-word.
+"""The files of the own organisation.
+
+They show who knows what of a person, and how that is ended on her word.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def form(page: str, to: str) -> dict[str, str]:
-    """The fields of the form that goes there."""
+    """Returns the fields of the form with this target."""
     inside = page[page.index(f'action="{to}"') :]
     return dict(re.findall(r'name="(\w+)" value="([^"]*)"', inside[: inside.index("</form>")]))
 

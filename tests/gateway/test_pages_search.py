@@ -1,4 +1,6 @@
-"""The search: what is typed stands in no address, what is another's looks like what is not there,
+"""The search.
+
+The typed words are in no address, another organisation's object looks like one that does not exist,
 and a reference shows nothing before its PIN.
 """
 
@@ -30,7 +32,7 @@ def played() -> PlayedServices:
     return played
 
 
-# of each rendering: proofs of forms, and times from now on
+# these differ in each rendering: form tokens, and times relative to now
 CHANGING = re.compile(r'(value|data-due)="[^"]*"')
 
 

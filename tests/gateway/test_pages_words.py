@@ -1,6 +1,4 @@
-"""The pages speak three languages completely, every code has a word, and time is said as people say
-it.
-"""
+"""The pages are complete in three languages, every code has a word, and times read naturally."""
 
 from __future__ import annotations
 
@@ -30,13 +28,13 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
 SITE = Path(site.__file__).parent
-# as good as nothing said: the pages leave it out, and a form has its empty choice
+# means the same as no value: the pages leave it out, and a form has its empty choice
 UNSPOKEN = {"NonSpecifiedUnknown"}
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 
 def spoken() -> Iterator[str]:
-    """Every text of the source: templates, pages, tables."""
+    """Yields every text of the source: templates, pages, tables."""
     methods = [("**.py", "python"), ("templates/**.html", "jinja2")]
     keywords = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
     for _file, _line, message, _comments, _context in extract_from_dir(
@@ -105,7 +103,7 @@ def test_every_enum_value_has_a_word(kind: str) -> None:
     assert known - table.keys() <= UNSPOKEN
     if kind in words.OFFERED | {
         ask.table for form in step_forms.STEPS.values() for ask in form.asks
-    }:  # a form offers the table as it stands
+    }:  # a form offers the table as it is
         assert {code for code in table if code} <= known
 
 
@@ -183,8 +181,8 @@ def test_a_length_of_time_is_said_as_people_say_it(length: timedelta, said: str)
         assert i18n.span(length) == said
 
 
-# What stands on no page for those who work with it; the codes of the standard for a statement on
-# trafficking have words of their own.
+# Codes that are on no page for workers; the codes of the standard for a statement on trafficking
+# have words of their own.
 FORBIDDEN = {
     "es": r"\bv[íi]ctimas?\b|\bcasos?\b|tarde por|Confirmar que llegó|nadie (lo )?sabrá",
     "en": r"\bvictims?\b|\bcases?\b|late by|nobody will know",

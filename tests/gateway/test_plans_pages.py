@@ -1,5 +1,6 @@
-"""The pages of pathways and plans before played services: what a form asks for, and how a refusal
-is shown where it belongs.
+"""The pages of pathways and plans, with fake services.
+
+The tests check what a form asks for, and that a refusal is shown at its field.
 """
 
 from __future__ import annotations

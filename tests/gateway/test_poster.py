@@ -1,4 +1,4 @@
-"""The poster of a line, and who finds what on its public page."""
+"""The poster of a line, and what each visitor finds on its public page."""
 
 import re
 from itertools import pairwise

@@ -1,5 +1,6 @@
-"""Who asks, when proxies stand before the gateway: over a real socket, for the server reads the
-headers.
+"""The client's address when proxies stand in front of the gateway.
+
+The tests use a real socket, because the server reads the headers.
 """
 
 import threading

@@ -1,5 +1,6 @@
-"""What a caller who has nothing left costs the gateway, over a real socket: no thread, nobody's
-place, and an answer a moment later.
+"""The cost to the gateway of a caller without quota.
+
+Over a real socket the caller takes no thread and nobody's place, and is answered a moment later.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ PATH = "/api/v1/referrals"
 
 @dataclass
 class Gateway:
-    """A server whose app only counts, and lets a caller named "slow" wait until it is told."""
+    """A server whose app only counts.
+
+    It lets a caller named "slow" wait until the test releases the call.
+    """
 
     server: Server
     asked: list[str]
@@ -36,7 +40,7 @@ class Gateway:
         return f"http://127.0.0.1:{self.server.effective_port}{PATH}"
 
     def spend(self, who: str) -> None:
-        """All that a caller has."""
+        """Uses up a caller's quota."""
         while not self.limits.of_caller(who).wait:
             self.limits._limiters["caller"].take(who)
 

@@ -1,5 +1,7 @@
-"""Every form of every page, refused in every way that there is: what was typed comes back in it,
-with the reason, to whoever typed it and to nobody else.
+"""Every form of every page, refused in every possible way.
+
+The typed values come back in the form, with the reason, to the person who typed them and to nobody
+else.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ pytestmark = pytest.mark.long
 WORDS = 'vuelve a las seis, «con» su tía & 1 <b>"más"</b>'
 OTHER = "e" * 32
 LEADS_OUT = ("/sign-out", "/quick-exit")
-THE_PAGES_OWN = {"shown", "seen", "back"}  # what the page says of itself, not she
+THE_PAGES_OWN = {"shown", "seen", "back"}  # fields of the page itself, which nobody types
 TYPED = {
     "number": "7",
     "date": "2027-01-05",
@@ -59,8 +61,10 @@ TYPED = {
 
 @dataclass
 class Form:
-    """A form of a page: where it goes, what a browser would send, and what a person types or
-    chooses of that.
+    """A form of a page.
+
+    It has its target, the fields that a browser would send, and the fields that a person types or
+    chooses.
     """
 
     path: str
@@ -71,7 +75,10 @@ class Form:
     choices: dict[str, list[str]] = field(default_factory=dict)
 
     def filled(self) -> dict[str, Any]:
-        """What somebody sends who types into every field and takes the last of every choice."""
+        """Returns the fields of a person who types into every field.
+
+        Of every choice the last is taken.
+        """
         chosen = {
             name: values[-1]
             for name, values in self.choices.items()
@@ -81,9 +88,7 @@ class Form:
 
 
 class Forms(HTMLParser):
-    """The forms of a page that are posted, also by fields that stand outside and name one by its
-    id.
-    """
+    """The posted forms of a page; fields outside a form may name it by its id."""
 
     def __init__(self, page: str, here: str) -> None:
         super().__init__()
@@ -234,14 +239,15 @@ BUTTONS = {
     # of another organisation than the reader's: tests/gateway/test_suspension_page.py
     f"/directory/organizations/{ID}/suspension",
 }
-"""Where a button leads that carries nothing but what the page knows, and that no page of these
-services shows.
+"""The targets of buttons that no page of these services shows.
+
+Such a button sends only data that the page has.
 """
 
 
 @dataclass
 class Site:
-    """A browser before services of each kind, and every form that their pages have."""
+    """A browser in front of services of each kind, and every form of their pages."""
 
     forms: list[Form]
     played: list[PlayedServices] = field(default_factory=lambda: [kind() for kind in KINDS])
@@ -278,8 +284,9 @@ class Site:
 
 @pytest.fixture(scope="module")
 def forms_of_pages() -> list[Form]:
-    """Every form of every page, once, and of the pages that answer a form; those of public pages as
-    they are for who has signed in.
+    """Every form of every page, once, and of the pages that answer a form.
+
+    Forms of public pages are those of a reader who has signed in.
     """
     forms: dict[tuple[str, tuple[str, ...]], Form] = {}
     for number, kind in enumerate(KINDS):
@@ -324,8 +331,9 @@ def site(forms_of_pages: list[Form]) -> Site:
 
 
 def lost(data: dict[str, Any], answer: TestResponse, path: str) -> list[str]:
-    """The names of what was typed or chosen and does not stand in a form of the answer that goes to
-    the same place.
+    """Returns the names of the typed or chosen fields that are lost.
+
+    They are missing in the answer's form with the same target.
     """
     missing = []
     own = CARRIED | SECRETS | THE_PAGES_OWN
@@ -458,7 +466,7 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
         site.forget()
         data, answer = site.send(form)
         if answer.status_code not in (401, 403) or 'name="kept"' not in answer.text:
-            continue  # a public page, which takes it, or shows it again itself
+            continue  # a public page, which accepts the form or shows it again itself
         asked += 1
         if WORDS in html.unescape(answer.text):
             shown.append(form.path)
@@ -471,7 +479,7 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
 
 
 def signed_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) -> TestResponse:
-    """What comes after signing in on the page that keeps a form."""
+    """Returns the answer after signing in on the page that keeps a form."""
     kept = re.search(r'name="kept" value="([^"]*)"', page.text)
     site.answer("SignIn", m.SignInResponse(session_secret="fresh", worker=m.Worker(id=worker_id)))
     data = {

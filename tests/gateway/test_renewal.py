@@ -1,4 +1,4 @@
-"""A caller token that runs out on its way is replaced once, unseen by whoever asked."""
+"""A caller token that expires on its way is replaced once, without the caller noticing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clients(service: Service) -> Iterator[Clients]:
 
 
 def no_old_token(rpc: str, context: grpc.ServicerContext) -> None:
-    """What a service says to a token that has run out."""
+    """Refuses an expired token, as a service does."""
     if ("authorization", "Bearer old") in list(context.invocation_metadata() or ()):
         status = status_pb2.Status(code=code_pb2.UNAUTHENTICATED, message="token_expired")
         status.details.add().Pack(

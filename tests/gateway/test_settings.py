@@ -1,4 +1,4 @@
-"""With which settings the gateway starts, and what it says where it does not."""
+"""The settings with which the gateway starts, and its errors for the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.project.test_in_cluster import make_secrets
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Its keys, in production."""
+    """The gateway's key folder, in production."""
     monkeypatch.setenv("ENLACE_KEYS", str(tmp_path))
     monkeypatch.delenv("ENLACE_DEVELOPMENT", raising=False)
     return tmp_path

@@ -1,5 +1,7 @@
-"""Several referrals at once: each is asked for by itself, on the version that was seen; what became
-of each is said, and nothing twice.
+"""Steps of several referrals at once.
+
+Each is requested by itself, on the version that was seen; each result is shown, and nothing is done
+twice.
 """
 
 from __future__ import annotations

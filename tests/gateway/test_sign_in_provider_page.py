@@ -1,4 +1,4 @@
-"""To an organisation's own provider and back, and where it is set up, before played services."""
+"""The way to an organisation's own provider and back, and its settings, with fake services."""
 
 import pytest
 from flask.testing import FlaskClient

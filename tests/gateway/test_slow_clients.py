@@ -1,4 +1,7 @@
-"""Clients that are slow, silent or many: none of them holds a worker, a place or the stop."""
+"""Clients that are slow, silent or many.
+
+None of them holds a thread, a place or the stop.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
             cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
-        # a worker that they held would be free after ten
+        # a thread that they held would be free after ten
         assert requests.get(f"{gateway.url}/", timeout=5).status_code == 200
         assert gateway.api().status_code == 200
 
@@ -79,7 +82,7 @@ def test_a_crowd_beyond_the_number_of_connections_makes_room_for_newcomers(
 
 
 def gone(connection: socket.socket) -> bool:
-    """Whether the other side has hung up."""
+    """Returns whether the other side has closed the connection."""
     connection.settimeout(5)
     try:
         return connection.recv(100) == b""
@@ -112,7 +115,7 @@ def test_too_large_and_broken_requests_are_refused_before_they_are_read(gateway:
 
 
 class Clock:
-    """Time as a test wants it."""
+    """A clock that the test sets."""
 
     now = 1000.0
 
@@ -122,8 +125,9 @@ class Clock:
 
 @pytest.fixture
 def running() -> Iterator[tuple[http.Server, Clock]]:
-    """A server in this process whose clock the test turns; it looks for what is overdue each time
-    its trigger is pulled.
+    """A server in this process whose clock the test sets.
+
+    It looks for overdue connections each time its trigger is pulled.
     """
     clock = Clock()
     server = http.Server(pages(PlayedServices()), "127.0.0.1:0")
@@ -144,9 +148,9 @@ def connect(server: http.Server, sent: bytes = b"") -> socket.socket:
 
 
 def later(running: tuple[http.Server, Clock], seconds: float) -> None:
-    """Once all that was sent has been heard, time goes on, and the server looks."""
+    """Moves the time on once everything sent has been received, and has the server look."""
     server, clock = running
-    # the bytes are on their way through the kernel, which has no clock that a test could turn
+    # the bytes are on their way through the kernel, whose clock a test can't set
     time.sleep(0.1)
     clock.now += seconds
     server.pull_trigger()
@@ -203,8 +207,8 @@ def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", int(server.effective_port)))
-        # A few MB of answers that nobody takes, below the 16 MB from which on waitress lets the
-        # worker wait.
+        # A few MB of answers that nobody reads, below the 16 MB from which on waitress lets the
+        # thread wait.
         reader.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         until(
             lambda: any(channel.total_outbufs_len for channel in server.active_channels.values()),
@@ -269,7 +273,7 @@ def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_pat
     answers: list[int] = []
     asking = threading.Thread(target=lambda: answers.append(gateway.api().status_code))
     try:
-        # idle and slow ones must not hold it
+        # idle and slow connections must not delay the stop
         with gateway.socket(), gateway.socket(ONE_OF_A_THOUSAND):
             asking.start()
             assert held.wait(5)

@@ -1,5 +1,6 @@
-"""Where a service wants proof of who is at the page, a small page asks for it, and what was typed
-goes on and is in no address.
+"""A service may want fresh proof of the person at the page.
+
+A small page asks for the proof; the typed values are kept and are in no address.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def refused(client: FlaskClient) -> TestResponse:
-    """What is answered to an invitation."""
+    """Returns the answer to an invitation."""
     return client.post(
         "/members/workers", data={**TYPED, "form_token": token_of(client.get("/members").text)}
     )
 
 
 def carried(page: str) -> dict[str, str]:
-    """What the page's first form carries."""
+    """Returns the fields of the page's first form."""
     form = page[page.index('name="proof"') - 400 :]
     return {
         name: html.unescape(field[1])

@@ -1,5 +1,6 @@
-"""The page on which a coordinator ends a member's access: what happens to whom, the reason, the
-second coordinator.
+"""The page on which a coordinator ends a member's access.
+
+It shows the effects, the reason, and the second coordinator.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Systems: what came of the last day, a delivery as it was sent, a secret that is exchanged, and
-keys in words.
+"""The pages of systems.
+
+They show the results of the last day, a delivery as it was sent, a secret being replaced, and keys
+in words.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def hour(back: int, delivered: int, failed: int, webhook: str = ID) -> n.DeliveryHour:
-    """One that began so many hours before the present one."""
+    """Returns an hour that began `back` hours before the present one."""
     start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
     return n.DeliveryHour(
         webhook_id=webhook, start_time=timestamp(start), delivered=delivered, failed=failed
@@ -93,7 +95,7 @@ def test_the_list_asks_once_for_the_hours_of_all_endpoints(
     assert "Fallaron <b>2</b>" in page
     assert page.count("<rect") == 3
     assert page.count("Nada enviado en las últimas 24 horas.") == 1
-    assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same for those who read
+    assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same as text
 
 
 def test_a_delivery_shows_its_attempts_its_headers_and_its_body(

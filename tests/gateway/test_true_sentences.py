@@ -1,5 +1,6 @@
-"""Sentences of the pages that say how things stand: each is walked with data that make it true, and
-with data that make it false.
+"""Sentences of the pages that describe a state.
+
+Each is tested with data that make it true and with data that make it false.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Arrange = Callable[[PlayedServices], None]
 
 
 def stamp(minutes: float) -> Timestamp:
-    """So many minutes from now."""
+    """Returns the time in `minutes` minutes from now."""
     made = Timestamp()
     made.FromDatetime((datetime.now(UTC) + timedelta(minutes=minutes)).replace(tzinfo=None))
     return made
@@ -56,7 +57,7 @@ def clock(minutes: float) -> r.Clock:
 
 
 def contact(minutes: float) -> c.Contact:
-    """One that is open, and due in so many minutes."""
+    """Returns an open contact that is due in `minutes` minutes."""
     return c.Contact(
         id=ID, reference_hint="VWJF", outcome_code=c.CONTACT_OUTCOME_OPEN, clocks=[clock(minutes)]
     )
@@ -69,7 +70,7 @@ def referral(**fields: Any) -> r.Referral:
 
 
 def quiet(played: PlayedServices) -> None:
-    """Nothing waits anywhere."""
+    """Sets the services so that nothing waits anywhere."""
     played.answers |= {
         "ListReferrals": r.ListReferralsResponse(),
         "CountReferrals": r.CountReferralsResponse(),
@@ -82,7 +83,7 @@ def quiet(played: PlayedServices) -> None:
 
 
 def waiting(**answers: Any) -> Arrange:
-    """Nothing waits but this."""
+    """Arranges that only these things wait."""
 
     def arrange(played: PlayedServices) -> None:
         quiet(played)
@@ -99,7 +100,7 @@ def failing(name: str) -> Arrange:
 
 
 def standing(planned: float) -> Arrange:
-    """A referral whose first contact is planned for so many minutes from now."""
+    """Arranges a referral whose first contact is planned for `planned` minutes from now."""
     shown = referral(
         state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=stamp(planned)
     )
@@ -109,7 +110,7 @@ def standing(planned: float) -> Arrange:
 
 
 def opened_on(**receipt: Any) -> Arrange:
-    """A referral to us that stands on this receipt."""
+    """Arranges a referral to the reader's organisation that stands on this receipt."""
     shown = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID)
     named = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY], **receipt)
     return lambda played: played.answers.update(
@@ -118,7 +119,7 @@ def opened_on(**receipt: Any) -> Arrange:
 
 
 def sheet(*receipts: p.Receipt, enquiries: Sequence[e.Enquiry] = ()) -> Arrange:
-    """The file of a person with these receipts, about whom these enquiries were made."""
+    """Arranges the file of a person with these receipts and enquiries."""
     return lambda played: played.answers.update(
         GetPerson=p.Person(id=ID, organization_id=ID),
         ListReceipts=p.ListReceiptsResponse(receipts=receipts),
@@ -135,7 +136,10 @@ def receipt(until: float = 60, **fields: Any) -> p.Receipt:
 
 
 def enquiry(state: e.EnquiryState.ValueType, *holding: bool) -> e.Enquiry:
-    """One that was put to so many, of whom these still hold what it said."""
+    """Returns an enquiry with an offer for each of `holding`.
+
+    `holding` tells whether the offer's member still holds the content.
+    """
     offers = [e.Offer(service_id=ID, organization_id=ID, holds_content=holds) for holds in holding]
     return e.Enquiry(
         id=ID,
@@ -164,7 +168,7 @@ CAME_BACK = r.CountReferralsResponse(
     unanswered=[r.UnansweredNeed(need_group_code="HOU", department="NI-CI", count=1)]
 )
 
-# The sentence, its page, who reads it, data that make it true, and each kind of data that makes it
+# The sentence, its page, its reader, data that make it true, and each kind of data that makes it
 # false.
 SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
     (
@@ -399,7 +403,7 @@ def test_d25_what_nobody_could_help_with_stands_on_the_board_as_long_as_its_page
 
 
 KNOWN = {
-    # "a tiempo" is about what is to come.
+    # "a tiempo" is about the future.
     (
         "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro;"
         " si nadie confirma a tiempo, el acceso se cierra."
@@ -408,7 +412,7 @@ KNOWN = {
 
 
 def status_said(**fields: Any) -> str:
-    """The page that she reads with her reference."""
+    """Returns the page that the caller reads with her reference."""
     played = PlayedServices()
     played.answers["GetReferenceStatus"] = c.ReferenceStatus(**fields)
     client = pages(played).test_client()

@@ -1,5 +1,7 @@
-"""What endangers her is seen first and is never covered: on a phone of 360 px, in both schemes; and
-paper says no more than its reader may know.
+"""Dangers to the person are seen first and never covered.
+
+That holds on a phone of 360 px, in both colour schemes; and a printed page says no more than its
+reader may know.
 """
 
 from __future__ import annotations
@@ -98,7 +100,7 @@ def test_d20_that_nobody_may_contact_her_is_seen_first_and_in_whole(
 
 
 def printed(page: Page) -> str:
-    """The words that stand on paper."""
+    """Returns the words of the printed page."""
     page.goto(f"/referrals/{ID}")
     page.emulate_media(media="print")
     return " ".join(page.locator("body").inner_text().split())
@@ -120,7 +122,7 @@ def test_d19_how_she_arrives_is_read_before_everything_but_the_warning(
 
 
 def vars_of(arrival: r.Arrival) -> list[str]:
-    """The four answers."""
+    """Returns the four answers about the arrival."""
     return [arrival.expected, arrival.way, arrival.company, arrival.sign]
 
 

@@ -1,4 +1,4 @@
-"""What every journey finds, a shelter that has room, and what none may leave behind."""
+"""The fixtures of all journeys: a shelter with room, and the check that nothing was left behind."""
 
 from collections.abc import Iterator
 
@@ -13,8 +13,9 @@ from tests.parts.local_stack import LocalStack
 
 @pytest.fixture(scope="package")
 def sealed(stack: LocalStack) -> Iterator[None]:
-    """When all journeys are walked, nothing that was typed of a person is in a topic, a log, a
-    database or a metric, nor in an address or a title.
+    """Checks, after all journeys, that no typed word about a person is found unsealed.
+
+    Topics, logs, databases, metrics, addresses and titles are searched.
     """
     yield
     assert canary.hits(typed.MARKS, typed.pages()) + canary.left_in(stack, typed.MARKS) == []
@@ -22,13 +23,13 @@ def sealed(stack: LocalStack) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def room(request: pytest.FixtureRequest) -> None:
-    """Albergue Luna Nueva says anew how many beds are free: an accept takes one."""
+    """Resets the free beds of Albergue Luna Nueva, because an accept takes one."""
     if "stack" not in request.fixturenames:
         return
-    # the other Pythons, whose one life needs no browser, have none
+    # the other Pythons have no browser: their one test does not need it
     from playwright.sync_api import expect
 
-    # as an actor waits for a button: a second suite may run beside it
+    # as long as an actor waits for a button, because a second suite may run at the same time
     expect.set_options(timeout=60_000)
     request.getfixturevalue("sealed")
     shelter = request.getfixturevalue("stack").worker("albergue@lunanueva")

@@ -1,5 +1,7 @@
-"""A bed is taken and given back, and the way to it opens once: the shelter's manager, its worker,
-the operator who sends somebody, and her colleague.
+"""A bed is taken and given back, and the way to it is shown once.
+
+The actors are the shelter's manager, its worker, the operator who sends somebody, and her
+colleague.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from tests.journeys.typed import hers
 
 STREET = "Portón azul detrás del ingenio"
 SERVICE = "Albergue de emergencia y casa segura"
-HEARD_WITHIN = 30.0  # seconds: what one service says another hears
+HEARD_WITHIN = 30.0  # seconds within which one service applies another's fact
 
 
 class Manager(Actor):
-    """Keeps the shelter's entry."""
+    """The manager, who keeps the shelter's entry."""
 
     def says_where_the_house_is(self) -> None:
         self.goes_to("/entry/places/new")
@@ -50,7 +52,10 @@ class Manager(Actor):
 
 
 def opens_the_way(actor: Actor, referral: str) -> None:
-    """Of what the other service has not heard yet nothing opens."""
+    """Opens the way to the shelter, trying until the other service has heard of it.
+
+    Until then the page says that no address is stored.
+    """
     until = time.monotonic() + HEARD_WITHIN
     while True:
         actor.goes_to(referral)

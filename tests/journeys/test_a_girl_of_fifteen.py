@@ -1,8 +1,8 @@
-"""A girl of fifteen calls: what is decided for her is decided by two, her own word is heard, and
-nobody alone ends what was begun for her.
+"""A girl of fifteen calls.
 
-Everything is real: the browser, the pages, the services, the databases and the facts between them.
-No JavaScript is needed, so it is switched off.
+Two people decide what is decided for her, her own word is heard, and nobody alone ends what was
+begun for her. Everything is real: the browser, the pages, the services, the databases and the facts
+between them. No JavaScript is needed, so it is switched off.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Line(Operator):
     """An operator with a child on the phone."""
 
     def takes_her_call(self) -> None:
-        """A home for tonight."""
+        """Takes the call of the child, who needs a home for tonight."""
         self.goes_to("/line/new")
         self.chooses("danger_now", "no")
         self.chooses("safe_place_tonight", "no")
@@ -30,8 +30,9 @@ class Line(Operator):
         self.sees("Siempre se avisa a protección de niñez.")
 
     def opens_her_file(self) -> None:
-        """With her age, and a home that takes girls of fifteen; up to the question of her
-        consent.
+        """Opens a file with the child's age and finds a home for girls of fifteen.
+
+        Stops at the question of her consent.
         """
         self.presses("Empezar una remisión")
         self.page.fill("[name=age]", "15")
@@ -45,7 +46,7 @@ class Line(Operator):
         self.page.locator("li", has_text="Hogar El Jícaro").get_by_role("button").first.click()
 
     def asks_her_and_decides_in_her_interest(self) -> None:
-        """She can't allow it alone, and what she says is asked for."""
+        """Records the child's own word and a decision in her interest: she can't consent alone."""
         for box in self.page.locator("input[name=explained_codes]").all():
             box.check()
         self.presses("Ya le expliqué los siete puntos")
@@ -71,7 +72,7 @@ class Line(Operator):
         self.sees("Revise y envíe")
 
     def finds(self, code: str, decision: str) -> None:
-        """The file with this code in the list, and what is to be decided there."""
+        """Finds the file with this code in the list, and the open decision there."""
         self.goes_to("/people")
         self.page.get_by_role("main").get_by_role("link", name=code).first.click()
         self.page.get_by_role("main").get_by_role("link", name=decision).first.click()

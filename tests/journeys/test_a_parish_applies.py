@@ -1,5 +1,7 @@
-"""A parish becomes a member: it asks by the public page, one coordinator admits it and notes what
-she saw, two approve, and its manager signs in.
+"""A parish becomes a member.
+
+It applies by the public page, a coordinator admits it and notes what she saw, two approve, and its
+manager signs in.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ EVIDENCE = ("registration", "references", "references", "safeguarding_policy", "
 
 
 def applies(browser: Browser, stack: LocalStack, name: str, email: str) -> None:
-    """By the public page, which the first page leads to, and by the letter that it sends; all
-    without a script.
+    """Applies by the public page, which the first page links, and by the letter that follows.
+
+    All works without a script.
     """
     parish = Actor(browser, stack)
     parish.goes_to("/")

@@ -1,5 +1,6 @@
-"""A ministry has accounts of its own: two coordinators agree to its provider, and an official signs
-in by it, without a password of ours.
+"""A ministry has accounts of its own.
+
+Two coordinators agree to its provider, and an official signs in by it, without a password of ours.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def provider(stack: LocalStack) -> Iterator[Provider]:
 
 
 def says_who_she_is(page: Page, user: str) -> None:
-    """At the ministry."""
+    """Signs the official in at the ministry."""
     page.fill("[name=user]", user)
     page.fill("[name=password]", PASSWORD)
     page.get_by_role("button", name="Seguir").click()
@@ -57,7 +58,7 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     second.sees(provider.issuer)
     second.presses("Confirmar el cambio")
     second.sees("tres días para objetar")
-    with stack.database("partners") as database:  # which have passed
+    with stack.database("partners") as database:  # as if the days to object had passed
         database.execute(
             "UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'"
         )
@@ -82,7 +83,7 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     another = Actor(browser, stack)
     another.page.goto(link)
     says_who_she_is(another.page, "otra")
-    # the ministry says she is the coordinator, and has nothing to say of her
+    # the ministry claims that the official is the coordinator, for whom it may not speak
     another.sees("Su organización no la reconoció")
     assert "s" not in {cookie["name"] for cookie in another.page.context.cookies()}
     another.leaves()

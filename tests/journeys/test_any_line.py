@@ -1,8 +1,8 @@
-"""A slip of paper over a border: another line notes her call under the same reference, she says
-more by herself, and both lines have it before them.
+"""A caller takes her reference over a border.
 
-Everything is real: the browser, the pages, the services, the databases and the facts between them.
-No JavaScript is needed, so it is switched off.
+Another line notes her call under the same reference, she adds a note by herself, and both lines see
+it. Everything is real: the browser, the pages, the services, the databases and the facts between
+them. No JavaScript is needed, so it is switched off.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ from tests.journeys.typed import hers
 
 
 def opens(actor: Operator | Caller, words: str) -> None:
-    """What is folded."""
+    """Opens a folded part."""
     actor.page.get_by_role("main").locator("summary", has_text=words).first.click()
 
 
 def notes_the_call_of(operator: Operator, reference: str, pin: str) -> str:
-    """By what she tells on the phone; returns the address of the new contact."""
+    """Notes the caller's call by what she tells on the phone; returns the contact's address."""
     operator.goes_to("/search")
     operator.page.fill("main #q", reference)
     operator.page.press("main #q", "Enter")

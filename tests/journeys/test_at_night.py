@@ -1,5 +1,6 @@
-"""Somebody who has to open at night what no consent opens, and answers for it: told by those who
-work there, in real browsers on real parts.
+"""A worker at night has to open what no consent opens, and answers for it.
+
+The actors work in real browsers on real parts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tests.parts.stories import Cast
 
 
 class AtNight(ShelterWorker):
-    """In the shelter, with somebody at the door."""
+    """A worker in the shelter, with somebody at the door."""
 
     def opens_in_an_emergency(self, referral: str, note: str) -> None:
         self.goes_to(f"/referrals/{referral}")
@@ -31,7 +32,7 @@ class AtNight(ShelterWorker):
 
 
 def sent(stack: LocalStack) -> str:
-    """A referral to the shelter of a person with asthma, whose consent opens nothing by now."""
+    """Sends the shelter a referral of a person with asthma whose consent has ended by now."""
     cast = Cast(stack)
     person, receipt = cast.person(
         people_pb2.Identity(given_name=hers("Ada"), health_note=hers("asma"))
@@ -47,7 +48,7 @@ def sent(stack: LocalStack) -> str:
 
 
 def hears(actor: Actor, words: str) -> None:
-    """It stands in what she is told."""
+    """Checks that the words are in the actor's messages."""
 
     def told() -> bool:
         actor.goes_to("/inbox")
@@ -57,7 +58,7 @@ def hears(actor: Actor, words: str) -> None:
 
 
 def time_goes_by(stack: LocalStack, span: str) -> None:
-    """For every emergency access that there is."""
+    """Moves the time of every emergency access back by the span."""
     later = ", ".join(
         f"{time} = {time} - interval '{span}'"
         for time in ("create_time", "end_time", "review_due_time", "next_time")

@@ -1,7 +1,7 @@
-"""How much somebody has to do until it is done, counted in a real browser on real parts and printed
-(`-s`). The goals stand in docs/figures.md.
+"""The number of actions until a task is done, counted in a real browser on real parts.
 
-An action is a click, a key that chooses, or the filling of one field; signing in is not counted.
+The counts are printed (`-s`), and the goals are in docs/figures.md. An action is a click, a key
+that chooses, or the filling of one field; signing in is not counted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARISH_NEED = "MAT.FOD"
 
 
 class Hand:
-    """Somebody at a browser, whose every action is counted."""
+    """A user at a browser, whose every action is counted."""
 
     def __init__(self, context: BrowserContext, site: str) -> None:
         context.set_default_timeout(60_000)
@@ -58,7 +58,7 @@ class Hand:
         expect(self.page.get_by_role("main")).to_contain_text(words)
 
     def done(self, what: str, goal: int) -> int:
-        """Says how much it took, and counts anew."""
+        """Prints the count, and begins again at zero."""
         count, self.count = self.count, 0
         print(f"{what}: {count} (goal: at most {goal})")
         return count
@@ -66,7 +66,7 @@ class Hand:
 
 @pytest.fixture
 def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
-    """Makes one, signed in as a demo account if one is named."""
+    """Makes a user, signed in as a demo account if one is named."""
     contexts: list[BrowserContext] = []
 
     def make(email: str = "", viewport: Any = DESK, script: bool = True) -> Hand:
@@ -88,8 +88,9 @@ def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
 
 
 def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
-    """A referral of Asociación Puentes to the organisation whose name contains this: its id and its
-    code.
+    """Sends a referral from Asociación Puentes to the organisation whose name contains the text.
+
+    Returns its id and its code.
     """
     sender = stack.client("Puentes")
     asked = directory_pb2.SearchServicesRequest(need_code=need_code, page_size=50)
@@ -129,7 +130,7 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
 
 
 def told(stack: LocalStack, referral_id: str) -> None:
-    """Until the notice of a referral stands in an inbox."""
+    """Waits until the notice of a referral is in an inbox."""
     with stack.database("notifications") as database:
         until(
             lambda: (
@@ -146,7 +147,7 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
 ) -> None:
     operator = hand("operadora@llamayvive.demo")
     operator.page.goto(f"{operator.site}/line/new")
-    # to every question no: nothing is urgent
+    # every answer is no: nothing is urgent
     referenced, standing = 0, operator.page.locator("#standing .big")
     for question in [
         button.get_attribute("data-question") or ""
@@ -174,11 +175,11 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
         )
         <= 12
     )
-    # what she asks for is part of the contact
+    # her need is part of the contact
     operator.page.select_option("[name=need_code]", "HOU.EMG")
 
     operator.clicks(operator.page.get_by_role("link", name="Empezar una remisión"))
-    # what help and how soon the contact said, of the person nothing more is known
+    # the contact has the need and the urgency; nothing more is known of the person
     operator.clicks(operator.button("^Seguir$"))
     operator.clicks(operator.button("Nadie debe contactarla"))
     operator.clicks(operator.button("no nombró a nadie: seguir"))
@@ -196,7 +197,7 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_t
     operator.clicks("main input[name=adult_ground_code][value=her_word]")
     operator.clicks("main input[name=manner_code][value=spoken]")
     operator.clicks(operator.button("Guardar el consentimiento y seguir"))
-    # nobody may contact her: she is awaited
+    # nobody may contact her, so her arrival is described
     operator.fills("main [name=expected]", "hoy, entre las 19:30 y las 20:00")
     operator.fills("main [name=way]", "en bus, a la terminal")
     operator.fills("main [name=company]", "viene sola")

@@ -1,5 +1,7 @@
-"""An enquiry at midnight with one yes among twelve: from a contact on the line to a draft, with
-nothing typed again. On phones, without JavaScript.
+"""An enquiry at midnight with one yes among twelve.
+
+It leads from a contact on the line to a draft, with nothing typed again, on phones and without
+JavaScript.
 """
 
 from typing import Any
@@ -15,7 +17,7 @@ from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import LocalStack, until
 
 NEED = "HOU.RENT"
-# Who has how many of the twelve services, and with which account it answers.
+# The members with their number of the twelve services, and the accounts with which they answer.
 ASKED = {
     "albergue@lunanueva.demo": 1,
     "casa@amanecer.demo": 4,
@@ -26,7 +28,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def twelve(stack: LocalStack) -> dict[str, Any]:
-    """The members, each signed in, with twelve services between them that say whom they take."""
+    """The members, each signed in, with twelve services that state whom they accept."""
     coordinator = stack.worker("coordinacion@coalicion")
     staff = {email: stack.worker(email) for email in ASKED}
     made: list[str] = []
@@ -47,7 +49,7 @@ def twelve(stack: LocalStack) -> dict[str, Any]:
 
 
 def rest_says_no(staff: dict[str, Any], identifier: str) -> None:
-    """Eleven times, each by its own member."""
+    """Declines eleven times, each time as another member."""
     for email, client in staff.items():
         if email.startswith("albergue"):
             continue
@@ -80,8 +82,8 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     operator.presses("Guardar y dar referencia")
     operator.presses("Preguntar a varios")
 
-    # What the contact said is there; the preview says to how many, and that she could be
-    # recognised.
+    # The contact's data are filled in; the preview gives the number of recipients, and warns that
+    # she could be recognised.
     assert operator.page.input_value("[name=need_code]") == NEED
     assert operator.page.is_checked("[name=urgency][value=emergency]")
     assert operator.page.input_value("[name=department]") == "NI-LE"
@@ -92,13 +94,14 @@ def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[
     operator.page.get_by_label("Asociación Puentes").check()
     operator.presses("Mirar otra vez")
     operator.sees("Se preguntará a 12 servicios de 4 organizaciones.")
-    # no service decides by them
+    # no service uses them to decide
     operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")
     operator.presses("Preguntar ahora")
     operator.sees("12 sin respuesta todavía")
     identifier = operator.page.url.partition("?")[0].rpartition("/")[2]
 
-    # Who is asked finds it in Today and answers in two taps; nothing there says who asks.
+    # The asked member finds the enquiry in Today and answers in two taps; nothing there tells who
+    # asks.
     petrona.goes_to("/today")
     petrona.sees("Le preguntan: ¿puede recibirla?")
     petrona.page.locator(f"main a.button[href='/enquiries/{identifier}']").click()

@@ -1,5 +1,7 @@
-"""A new member gets its first manager: two people of the coordination decide, one invites, and only
-she whose mailbox it is opens the account.
+"""A new member gets its first manager.
+
+Two people of the coordination decide, one invites, and only the owner of the mailbox opens the
+account.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ LINK = re.compile(r"/invitation\?lang=\w+#[\w-]{43}")
 
 
 def registered(stack: LocalStack) -> tuple[str, str]:
-    """Name and page of a new member, by the one coordinator, who has seen what is to be seen and is
-    the first to approve it.
+    """Returns the name and the page of a new member.
+
+    One coordinator has registered and vetted it, and is the first to approve it.
     """
     coordinator = stack.worker("coordinacion@coalicion").directory
     name = f"Casa {new_id()[:8]}"
@@ -46,7 +49,7 @@ def registered(stack: LocalStack) -> tuple[str, str]:
 
 
 def invited(browser: Browser, stack: LocalStack, page: str, email: str) -> None:
-    """The other coordinator approves, and invites."""
+    """Approves and invites, as the other coordinator."""
     other = Actor(browser, stack)
     other.signs_in("segunda@coalicion.demo")
     other.goes_to(page)
@@ -60,7 +63,7 @@ def invited(browser: Browser, stack: LocalStack, page: str, email: str) -> None:
 
 
 def link_for(stack: LocalStack, email: str, pattern: re.Pattern[str] = LINK) -> str:
-    """What the mailbox got; in development it is looked at instead."""
+    """Returns the link in the e-mail to this address, read from the development outbox."""
     links: list[str] = []
 
     def arrived() -> bool:

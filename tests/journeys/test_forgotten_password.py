@@ -1,5 +1,7 @@
-"""A worker forgets her password and comes back by her mailbox; another loses her phone, too, and
-comes back by who directs her organisation.
+"""Two workers come back into their accounts.
+
+One forgets her password and comes back by her mailbox; the other loses her phone, too, and comes
+back by her organisation's manager.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ LINK = re.compile(r"/reset\?lang=\w+#[\w-]{43}")
 
 @pytest.fixture
 def email(browser: Browser, stack: LocalStack) -> str:
-    """A new worker of Luna Nueva, who opened her own account."""
+    """The e-mail of a new worker of Luna Nueva, who opened her own account."""
     address = f"nueva-{new_id()[:8]}@lunanueva.example"
     manager = Actor(browser, stack)
     manager.signs_in("gestion@lunanueva.demo")
@@ -63,7 +65,7 @@ def enters(actor: Actor, address: str, password: str) -> None:
 
 
 def asks(actor: Actor, address: str) -> str:
-    """By the way that she would find; returns what the page says."""
+    """Asks for a new password by the links of the site; returns the text of the page."""
     actor.goes_to("/sign-in")
     actor.page.get_by_role("link", name="¿Olvidó la contraseña?").click()
     actor.page.fill("#email", address)
@@ -110,7 +112,7 @@ def test_who_forgot_her_password_comes_back_by_her_mailbox(
     )
 
     elsewhere.goes_to("/today")
-    expect(elsewhere.page.locator("#password")).to_be_visible()  # whoever was in is out
+    expect(elsewhere.page.locator("#password")).to_be_visible()  # other sessions have ended
     elsewhere.leaves()
     enters(she, email, FIRST)
     she.sees("no son correctos")
@@ -168,7 +170,7 @@ def test_who_lost_her_phone_comes_back_by_who_directs_her_organisation(
     manager.leaves()
 
     she.goes_to("/today")
-    expect(she.page.locator("#password")).to_be_visible()  # whoever was in as her is out
+    expect(she.page.locator("#password")).to_be_visible()  # other sessions of hers have ended
     enters(lost, email, FIRST)
     expect(lost.page.locator(".account summary")).to_contain_text("Petrona Lacayo")
     until(

@@ -1,5 +1,6 @@
-"""The quick start and the gRPC guide do what they say: every block is run against a whole network,
-and what is printed is what stands behind `# →`.
+"""The quick start and the gRPC guide work as written.
+
+Every block is run against a whole network, and the output is compared with the text behind `# →`.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ EXPECTED = re.compile(r"# → (.+)$", re.MULTILINE)
 
 @pytest.fixture
 def beside(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that looks like the checkout of somebody who did `make run`."""
+    """A folder that looks like a checkout after `make run`."""
     (tmp_path / "var").symlink_to(stack.var)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def blocks(name: str, language: str) -> str:
-    """All blocks of one language as one text, each line at its place in the file, so that an error
-    names it.
+    """Returns all blocks of one language as one text.
+
+    Each line keeps its place in the file, so that an error names it.
     """
     kept, inside = [], False
     for line in (ROOT / "docs" / name).read_text().splitlines():
@@ -41,7 +43,7 @@ def blocks(name: str, language: str) -> str:
 
 
 def run_python(name: str) -> None:
-    """Each statement by itself; it must print what stands behind it."""
+    """Runs each statement by itself, and compares its output with the text behind it."""
     source = blocks(name, "python")
     lines = source.splitlines()
     given: dict[str, Any] = {"__name__": "__guide__"}
@@ -88,7 +90,7 @@ def test_the_quick_start_with_curl_does_what_it_says(beside: Path) -> None:
 
 
 def test_python_and_curl_walk_the_same_way() -> None:
-    """Each step that has one has the other, and ten minutes hold no more than ten steps."""
+    """A step with one has the other, and ten minutes have room for ten steps at most."""
     steps = (ROOT / "docs" / "quickstart.md").read_text().split("\n## ")[1:]
     assert len(steps) <= 10
     for step in steps:
@@ -96,8 +98,9 @@ def test_python_and_curl_walk_the_same_way() -> None:
 
 
 def test_the_webhook_check_of_the_guide_is_the_only_other_code() -> None:
-    """Every block that looks like a program is run by a test: here, and in
-    tests/gateway/test_api_openapi.py.
+    """A test runs every block that looks like a program.
+
+    It is here or in tests/gateway/test_api_openapi.py.
     """
     counts = {
         file.name: len(re.findall(r"^```(?:python|bash)$", file.read_text(), re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Somebody who opens too much, in a stack with a small quota."""
+"""A worker who opens too many files, in a stack with a small quota."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.parts.local_stack import LocalStack, until
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[LocalStack]:
-    """In which two persons an hour may be looked at."""
+    """A stack in which a worker may look at two people an hour."""
     made = LocalStack(settings={"ENLACE_OPENINGS_AN_HOUR": "2"})
     try:
         yield made.start()

@@ -1,6 +1,4 @@
-"""Nobody is sent into the void: every link of every page, walked as each role from its first page
-on, opens.
-"""
+"""Every link of every page works, for each role from its first page on."""
 
 import re
 from collections import Counter
@@ -21,14 +19,14 @@ WHO = {
     "auditor": "auditoria@coalicion.demo",
     "nobody": "",
 }
-# pages of one kind that are opened: a list of a hundred referrals is a hundred times the same
+# the most pages of one kind that are opened: a hundred referrals are a hundred times the same
 # template
 ALIKE = 4
 _ID = re.compile(r"/[0-9a-f]{32}|/NI-\w+")
 
 
 class Links(HTMLParser):
-    """Where a page leads."""
+    """The links of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
-"""Two who work at the same time: what one sends is on the other's open page within seconds, without
-a reload, while a third thing she writes stays.
+"""Two workers at the same time.
+
+What one sends is on the other's open page within seconds, without a reload, and what she is writing
+stays.
 """
 
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ WITHIN = 8_000  # ms; five seconds, and what a busy machine adds
 
 @pytest.fixture
 def shelter(browser: Browser, stack: LocalStack) -> Iterator[Page]:
-    """Petrona, signed in."""
+    """The page of Petrona, signed in."""
     context = browser.new_context(locale="es-NI")
     context.set_default_timeout(60_000)
     page, account = context.new_page(), stack.account("albergue@lunanueva")
@@ -38,7 +40,7 @@ def cast(stack: LocalStack) -> Cast:
 
 
 def send(cast: Cast) -> pb.Referral:
-    """What the other one does meanwhile."""
+    """Sends a referral, as the other one does meanwhile."""
     person_id, receipt_id = cast.person()
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sent: pb.Referral = cast.sender.referrals.SendReferral(

@@ -1,6 +1,4 @@
-"""An auditor is made by two coordinators of different members, on the pages, and by no two of
-one.
-"""
+"""Two coordinators of different members make an auditor on the pages; two of one member can't."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One call is followed by its id through every log: gateway, service, consumer, and what is
-delivered for it.
-"""
+"""The id of one call is in every log: gateway, service, consumer, and deliveries."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ PARTS = ("gateway", "partners", "referrals", "notifications")
 
 
 def lines(stack: LocalStack, trace_id: str) -> list[dict[str, Any]]:
-    """What the logs of all parts say under this id."""
+    """Returns the log lines of all parts with this id."""
     said = []
     for part in PARTS:
         for line in (stack.logs / f"{part}.log").read_text().splitlines():
@@ -70,7 +68,7 @@ def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Rece
     trace_id = answer.headers["X-Request-Id"]
 
     def steps() -> set[tuple[str, str, str]]:
-        """(service, event, what it is about)"""
+        """Returns (service, event, subject) of each log line."""
         return {
             (
                 line["service"],

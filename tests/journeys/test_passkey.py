@@ -1,5 +1,6 @@
-"""A worker makes a passkey on her phone, signs in with it alone, and beside her password; a real
-browser holds it.
+"""A worker makes a passkey on her phone.
+
+She signs in with it alone, and with it beside her password; a real browser holds it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from tests.parts.local_stack import LocalStack
 
 
 def device(page: Page, *, verified: bool = True) -> None:
-    """An authenticator in the browser, as a phone has one."""
+    """Adds an authenticator to the browser, as a phone has one."""
     tools = page.context.new_cdp_session(page)
     tools.send("WebAuthn.enable")
     options = {
@@ -72,7 +73,7 @@ def test_a_phone_holds_the_way_in(browser: Browser, stack: LocalStack) -> None:
     )
     page.get_by_role("button", name="Entrar con una llave de acceso").click()
     her.sees("no sirve para entrar aquí")
-    page.wait_for_load_state("networkidle")  # half a second in which nothing is sent
+    page.wait_for_load_state("networkidle")  # half a second without a request
     her.sees("no sirve para entrar aquí")
     assert [url.rpartition("/")[2] for url in sent] == ["passkey", "code"], (
         "a page that says no does not ask again by itself"

@@ -1,5 +1,6 @@
-"""An auditor has a code of her phone asked for, signs in with it, loses the phone, and comes in by
-a spare code.
+"""An auditor turns on a code of her phone and signs in with it.
+
+She then loses the phone, and signs in by a spare code.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def test_who_knows_the_password_alone_does_not_come_in(browser: Browser, stack: 
     screen.fill("#code", "123")
     again.presses("^Entrar$")
     again.sees("Ese código no sirve")
-    # the step after the one that was taken
+    # the time step after the used one
     screen.fill("#code", codes.generate(int(time.time()) + 30).decode())
     again.presses("^Entrar$")
     again.sees("Mi cuenta")

@@ -1,5 +1,7 @@
-"""A manager who signed in a while ago invites somebody: she says again who she is, and nothing that
-she typed is lost. Then she changes her password and ends what she did not make.
+"""A manager who signed in a while ago invites somebody.
+
+She proves again who she is, and nothing that she typed is lost. Then she changes her password and
+ends what she did not make.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from tests.parts.local_stack import LocalStack
 
 
 def a_while_later(stack: LocalStack, email: str) -> None:
-    """Eleven minutes have passed since she last proved who she is."""
+    """Moves the account's last proof back by eleven minutes."""
     with stack.database("partners") as database:
         database.execute(
             "UPDATE sessions SET prove_time = now() - interval '11 minutes'"
@@ -32,7 +34,7 @@ def test_a4_who_signed_in_a_while_ago_says_again_who_she_is_and_what_she_typed_g
     manager.goes_to("/members")
     a_while_later(stack, account["email"])
     page = manager.page
-    # her last token said that she had just proved it
+    # her last token still has the fresh proof
     page.wait_for_timeout((LIFETIME.total_seconds() + LEEWAY) * 1000)
     page.locator("summary", has_text="Invitar a alguien").click()
     page.fill("#email", "nueva@ejemplo.demo")

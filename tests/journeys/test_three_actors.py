@@ -1,6 +1,6 @@
-"""A night in the network, told by those who work in it: an operator of the line, a shelter worker,
-a coordinator, and the caller herself.
+"""A night in the network.
 
+The actors are an operator of the line, a shelter worker, a coordinator, and the caller herself.
 Everything is real: the browser, the pages, the services, the databases and the facts between them.
 No JavaScript is needed, so it is switched off.
 """
@@ -15,7 +15,7 @@ from tests.journeys.typed import hers
 
 
 class Actor:
-    """Somebody with a browser of her own."""
+    """A person with a browser of her own."""
 
     def __init__(self, browser: Browser, stack: Any, *, scripts: bool = False) -> None:
         self.context: BrowserContext = browser.new_context(
@@ -40,7 +40,7 @@ class Actor:
         expect(self.page.get_by_role("heading", level=1)).to_be_visible()
 
     def says_how_she_arrives(self) -> None:
-        """For a receiver who may not contact her."""
+        """Fills in the arrival, for a receiver who may not contact the person."""
         for name, said in (
             ("expected", "hoy a las siete"),
             ("way", "en bus, a la terminal"),
@@ -49,16 +49,16 @@ class Actor:
             self.page.fill(f"[name={name}]", hers(said))
 
     def presses(self, words: str) -> None:
-        """A button, or a link that looks like one."""
+        """Presses a button, or a link that looks like one."""
         main = self.page.get_by_role("main")
         named = re.compile(words)
         button, link = main.get_by_role("button", name=named), main.get_by_role("link", name=named)
-        # the page may still be on its way: no button yet is no word for a link
+        # the page may still be loading: a missing button does not mean a link
         button.or_(link).first.wait_for()
         (button if button.count() else link).first.click()
 
     def chooses(self, name: str, value: str) -> None:
-        """A radio button or a check box."""
+        """Chooses a radio button or ticks a check box."""
         self.page.check(f"main input[name={name}][value='{value}']")
 
     def sees(self, words: str) -> None:
@@ -66,7 +66,7 @@ class Actor:
         typed.look(self.page)
 
     def finds_it(self, state: str) -> None:
-        """The referral on the page stands there now, of the points of its way."""
+        """Checks that the page shows the referral at this point of its way."""
         expect(self.page.locator(".steps [aria-current]")).to_contain_text(state)
 
     def leaves(self) -> None:
@@ -74,10 +74,10 @@ class Actor:
 
 
 class Operator(Actor):
-    """Answers the line."""
+    """An operator, who answers the line."""
 
     def takes_a_contact_without_a_name(self) -> tuple[str, str]:
-        """Returns what she reads out: reference and PIN."""
+        """Takes a contact; returns the reference and the PIN that she reads out."""
         self.goes_to("/line/new")
         self.chooses("danger_now", "no")
         self.chooses("safe_place_tonight", "no")
@@ -91,7 +91,7 @@ class Operator(Actor):
         return said[0], said[1]
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
-        """Question after question; returns the address of the referral."""
+        """Answers question after question; returns the address of the referral."""
         self.drafts_a_referral_to(shelter_service)
         self.keeps_her_consent("identity", "contact", "notes")
         self.sees("Revise y envíe")
@@ -105,7 +105,10 @@ class Operator(Actor):
         return re.sub(r"^https?://[^/]+", "", self.page.url).split("?")[0]
 
     def keeps_her_consent(self, *groups: str) -> None:
-        """Read aloud, answered and given, a page each; nothing is ticked before she answers."""
+        """Records the person's consent: read aloud, answered and given, on a page each.
+
+        Nothing is ticked before she answers.
+        """
         self.finds_nothing_ticked()
         self.presses("Ya le expliqué los siete puntos")
         self.sees("Hay un problema")
@@ -128,9 +131,9 @@ class Operator(Actor):
         assert self.page.locator("main input:checked").count() == 0
 
     def drafts_a_referral_to(self, shelter_service: str) -> None:
-        """Up to the question of her consent."""
+        """Drafts a referral up to the question of the person's consent."""
         self.presses("Empezar una remisión")
-        self.sees("Pregunta 3 de 6")  # what help, and how soon, the contact said already
+        self.sees("Pregunta 3 de 6")  # the contact already has the need and the urgency
         self.page.fill("[name=age]", "191")
         self.presses("^Seguir$")
         self.sees("escriba los años con cifras")
@@ -154,7 +157,7 @@ class Operator(Actor):
         self.page.locator("li", has_text=shelter_service).get_by_role("button").first.click()
 
     def sends_in_an_emergency(self, note: str) -> str:
-        """Nobody could be asked."""
+        """Sends on an override, because nobody could be asked."""
         self.presses("Siga sin consentimiento")
         self.chooses("override_reason_code", "life_at_risk")
         self.page.fill("[name=note]", hers(note))
@@ -165,7 +168,7 @@ class Operator(Actor):
 
 
 class ShelterWorker(Actor):
-    """Receives at night."""
+    """A shelter worker, who receives people at night."""
 
     def finds_it_on_today(self, code: str) -> None:
         self.goes_to("/today")
@@ -178,7 +181,7 @@ class ShelterWorker(Actor):
         self.finds_it("Aceptada")
 
     def fills_in(self, step: str) -> None:
-        """Opens the form of a step where it stands, and sends it as it is."""
+        """Opens the form of a step where it is, and sends it as it is."""
         self.page.locator(f"#form-{step} > summary").click()
         self.page.locator(f"#{step} button").click()
 
@@ -186,7 +189,7 @@ class ShelterWorker(Actor):
         self.opens("Yolanda")
 
     def opens(self, name: str) -> None:
-        """What her consent opens; her name is there."""
+        """Opens what the person's consent opens, and checks that her name is there."""
         self.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
         self.presses("Abrir y dejar constancia")
         self.sees(name)
@@ -201,7 +204,7 @@ class ShelterWorker(Actor):
 
 
 class Caller(Actor):
-    """Has a reference and a PIN, and perhaps only a borrowed phone."""
+    """The caller: she has a reference and a PIN, and perhaps only a borrowed phone."""
 
     def hears(self, reference: str, pin: str, words: str) -> None:
         self.goes_to("/my-referral")
@@ -345,7 +348,7 @@ def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, s
         re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.fulfill(body="weather")
     )
     operator.page.get_by_text("Salir ya").first.click()
-    # away, before she tries to come back
+    # the page is gone before she tries to come back
     expect(operator.page).not_to_have_url(re.compile(r"^http://127\.0\.0\.1"))
     operator.goes_to("/today")
     expect(operator.page.locator("#password")).to_be_visible()
@@ -358,7 +361,7 @@ def test_anybody_reads_the_figures_of_the_network_and_narrows_them(
     reader = Actor(browser, stack)
     reader.goes_to("/")
     reader.presses("Cifras de la red")
-    reader.sees("las cifras, es inventado")  # those of the demo network are
+    reader.sees("las cifras, es inventado")  # the figures of the demo network are made up
     reader.sees("ayudas recibidas, al menos")
     reader.page.select_option("#country", "HN")
     reader.presses("Filtrar")

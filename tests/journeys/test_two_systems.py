@@ -1,5 +1,6 @@
-"""The same way as in the browser, walked by the systems of two partners: by REST with two API keys,
-and by gRPC with nothing but reflection.
+"""The same journey as in the browser, by the systems of two partners.
+
+They use REST with two API keys, and gRPC with nothing but reflection.
 """
 
 import http.server
@@ -33,7 +34,7 @@ ADULT, THROUGH_WORKER = (
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """The other partner's endpoint: notes when each call came and with what."""
+    """The other partner's endpoint, which records the time and the content of each call."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -41,7 +42,7 @@ class Receiver(http.server.ThreadingHTTPServer):
         self.came = threading.Condition()
 
     def wait_for(self, kind: str, referral_id: str) -> tuple[float, dict[str, str], bytes]:
-        """The call that tells of this; fails after ten seconds."""
+        """Returns the call of this kind about the referral; fails after ten seconds."""
 
         def matching_call() -> tuple[float, dict[str, str], bytes] | None:
             for call in self.calls:
@@ -74,7 +75,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(
 
 
 class WithToken(grpc.StreamStreamClientInterceptor):
-    """Has a stream asked with a fresh token."""
+    """Adds a fresh token to the call of a stream."""
 
     def __init__(self, token: Callable[[], str]) -> None:
         self._token = token
@@ -209,9 +210,9 @@ class WithToken(grpc.StreamStreamClientInterceptor):
 
 
 class ByReflection:
-    """A client that was given an address and a key, and nothing else: no stubs, no .proto.
+    """A client that was given an address and a key only.
 
-    Its first token is by REST.
+    It has no stubs and no .proto, and gets its first token by REST.
     """
 
     def __init__(self, stack: Any, name: str) -> None:

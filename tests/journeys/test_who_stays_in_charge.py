@@ -1,8 +1,8 @@
-"""She stays in charge of what is known of her: called in Costa Rica, received in Chinandega, taken
-back at the line of another country.
+"""A person stays in charge of what is known of her.
 
-Everything is real: the browser, the pages, the services, the databases and the facts between them.
-No JavaScript is needed, so it is switched off.
+She calls in Costa Rica, is received in Chinandega, and takes her consent back at the line of
+another country. Everything is real: the browser, the pages, the services, the databases and the
+facts between them. No JavaScript is needed, so it is switched off.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from tests.parts.local_stack import LocalStack
 
 
 def asks_for_a_bed_in_chinandega(line: Operator) -> str:
-    """From the contact on the page, in a country that is not the line's; returns the address of the
-    enquiry.
+    """Asks from the open contact; returns the address of the enquiry.
+
+    The country is not that of the line.
     """
     line.presses("Preguntar a varios")
     line.page.select_option("[name=country]", "NI")
@@ -37,7 +38,7 @@ def asks_for_a_bed_in_chinandega(line: Operator) -> str:
 
 
 def says_who_she_is(line: Operator) -> None:
-    """The one question that an enquiry never asks."""
+    """Gives the person's name, the one thing that an enquiry never asks."""
     line.presses("Empezar la remisión")
     line.page.locator("summary", has_text="Quién es").click()
     line.page.fill("[name=given_name]", hers("Marlene"))
@@ -49,7 +50,7 @@ def says_who_she_is(line: Operator) -> None:
 
 
 def takes_it_back(line: Operator, reference: str, pin: str) -> None:
-    """In her name, by what she tells on the phone."""
+    """Withdraws the consent in the person's name, by what she tells on the phone."""
     line.goes_to("/search")
     line.page.fill("main #q", reference)
     line.page.press("main #q", "Enter")
@@ -64,7 +65,7 @@ def takes_it_back(line: Operator, reference: str, pin: str) -> None:
 
 
 def opens_nothing(shelter: ShelterWorker, referral: str, stale: Actor) -> None:
-    """Neither on the page as it is now, nor from one that was left open before."""
+    """Checks that neither the present page nor one that was left open opens anything."""
     stale.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
     stale.presses("Abrir y dejar constancia")
     stale.sees("Aquí no hay nada")
@@ -120,7 +121,7 @@ def test_she_takes_back_at_another_line_what_she_allowed_and_reads_that_it_is_de
     shelter.sees("Baja del bus")
     shelter.accepts()
     shelter.opens("Marlene")
-    shelter.fills_in("start")  # she is there
+    shelter.fills_in("start")  # the person has arrived
     shelter.finds_it("En curso")
     herself.hears(reference, pin, "Ahora 1 organización puede abrir")
     herself.presses("Ver la lista")

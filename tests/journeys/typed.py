@@ -1,8 +1,8 @@
-"""What journeys type of a person and read of hers: each value has a mark in it, and when all are
-walked no mark may be anywhere but sealed (conftest.py).
+"""The texts that journeys type about a person and read.
 
-Addresses and titles of the pages on the way are kept here too: a browser's history is read by
-whoever has her phone.
+Each value has a mark in it, and after all journeys no mark may be anywhere but sealed
+(conftest.py). Addresses and titles of the pages on the way are recorded here too: whoever has the
+person's phone reads the browser's history.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ _pages: set[str] = set()
 
 
 def hers(words: str) -> str:
-    """Words of hers with their mark: the same whenever they are said."""
+    """Returns the person's words with their mark, the same for each call."""
     return f"{words} {MARKS.cores.get(words) or MARKS.core(words)}"
 
 
 def phone() -> str:
-    """A number of hers."""
+    """Returns a phone number of the person."""
     return MARKS.phone("phone")
 
 
 def reads_out(reference: str) -> None:
-    """What an operator reads out to her; as it is read and as it is kept."""
+    """Records what an operator reads out to the person, as it is read and as it is stored."""
     MARKS.cores |= {name: name for name in (reference, reference.replace("-", ""))}
 
 
 def watch(context: BrowserContext) -> None:
-    """Keeps every address that a browser asks for."""
+    """Records every address that a browser requests."""
     context.on("request", lambda request: _pages.add(request.url))
 
 
 def look(page: Page) -> None:
-    """Keeps what the page is called."""
+    """Records the title of the page."""
     _pages.add(page.title())
 
 
 def pages() -> Place:
-    """All of them."""
+    """Returns all recorded addresses and titles."""
     return {"addresses and titles": "\n".join(_pages).encode()}

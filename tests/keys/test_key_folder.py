@@ -1,4 +1,4 @@
-"""Keys as files: made once, whoever makes them."""
+"""Keys as files: made once, by whichever process comes first."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""The sealing keys of a service in a PKCS#11 token, which does not give them away: what it does
-with them, and what is done when it is away.
+"""The sealing keys of a service in a PKCS#11 token, which never reveals them.
+
+The tests check the operations, and the behaviour while the token is away.
 """
 
 import os
@@ -39,7 +40,7 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
 
 @pytest.fixture
 def token(softhsm: SoftHsm, request: pytest.FixtureRequest) -> KeyServiceSettings:
-    """One for this test alone."""
+    """A token for this test alone."""
     return softhsm.token(f"{abs(hash(request.node.name)):x}"[:16])
 
 
@@ -50,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
-    """A service whose keys were never anywhere else."""
+    """Returns the keys of a service whose keys were never anywhere else."""
     made = SealingKeys(folder, "tests", KeyService(token))
     assert made.begin(os.urandom(32), NOW)
     return made
@@ -58,7 +59,7 @@ def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried again at once."""
+    """Makes the token be tried again at once."""
     monkeypatch.setattr("keys.service._AGAIN", 0.0)
 
 

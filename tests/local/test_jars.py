@@ -1,5 +1,6 @@
-"""Jars of Java programs: fetched once and checked; what keeps them from coming is a sentence that
-says what to do.
+"""Jars of Java programs: fetched once and checked.
+
+A failure to fetch them is a sentence that says what to do.
 """
 
 from __future__ import annotations

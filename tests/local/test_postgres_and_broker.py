@@ -1,5 +1,6 @@
-"""The embedded PostgreSQL and broker: they start, they heal, they leave nothing behind, and
-passwords are asked for.
+"""The embedded PostgreSQL and broker.
+
+They start, recover, leave nothing behind, and require passwords.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
 
 @pytest.fixture
 def engine() -> Iterator[Postgres]:
-    """In a folder that is closed to others, as mkdtemp makes them: the hard case for a root-started
-    stack.
+    """A PostgreSQL in a folder that is closed to others, as mkdtemp makes it.
+
+    That is the hard case for a stack that root starts.
     """
     made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
     made.start()
@@ -158,7 +160,7 @@ class TestProcess:
         drawn = iter([7, 7, 8])
         monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
         monkeypatch.setattr("local.process.is_free", lambda *_: True)
-        # whatever other tests of this process were given
+        # whatever other tests of this process have used
         monkeypatch.setattr("local.process._given", set())
         assert (free_port(), free_port()) == (20_007, 20_008)
 

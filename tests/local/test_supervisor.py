@@ -1,5 +1,7 @@
-"""The supervisor of child processes: what dies comes back, what never comes up is given up, the
-last level is stopped first.
+"""The supervisor of child processes.
+
+A process that dies is restarted, one that never comes up is given up, and the last level is stopped
+first.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ SLEEP = "import time; time.sleep(60)"
 
 
 class Lines(list[str]):
-    """What the supervisor said."""
+    """The supervisor's output."""
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_f
 
 
 def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path) -> None:
-    """However long it takes: a part that runs may be on a slow machine."""
+    """There is no limit to the wait: a part that runs may be on a slow machine."""
     supervisor = Supervisor(said.append, remind=0.01)
     part = _part("late", SLEEP, tmp_path, ready=lambda: len(said) >= 3)
     supervisor.begin([part])
@@ -131,7 +133,7 @@ def test_a_part_is_not_killed_for_one_failure_because_nobody_looked_for_long(
     supervisor.wait()
     first = part.process
     for _ in range(5):
-        time.sleep(0.2)  # this process had no turn
+        time.sleep(0.2)  # this process did not run meanwhile
         supervisor.tick()
     supervisor.stop(timeout=0.1)
     assert (part.process, said) == (first, [])

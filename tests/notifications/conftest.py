@@ -1,5 +1,6 @@
-"""A notifications service on a real database and a real gRPC port, in this process, with a clock
-that the test sets and senders that it drives.
+"""A notifications service on a real database and a real gRPC port, in this process.
+
+The test sets its clock and drives its senders.
 """
 
 import shutil
@@ -44,7 +45,7 @@ STATES = {"sent": "STATE_SENT", "accepted": "STATE_ACCEPTED"}
 
 
 class Client:
-    """One caller; an rpc of either service is a method that takes the request's fields."""
+    """A caller; an rpc of either service is a method that takes the request's fields."""
 
     def __init__(self, caller: Caller, channel: grpc.Channel, issuer: Issuer) -> None:
         self.caller = caller
@@ -58,7 +59,7 @@ class Client:
         return lambda **values: method(request(**values), metadata=self.metadata(), timeout=10)
 
     def metadata(self) -> list[tuple[str, str]]:
-        """What a call in this caller's name carries."""
+        """Returns the metadata of this caller's calls."""
         if self.caller.kind == "public":
             return []
         return [
@@ -74,7 +75,7 @@ class Client:
 
 @dataclass
 class Service:
-    """The service and what a test does with it."""
+    """The service, and the actions of a test on it."""
 
     clock: SettableClock
     database: Database
@@ -96,7 +97,7 @@ class Service:
         id: str = "",
         language: str = "es",
     ) -> Client:
-        """A worker with roles, or a key with scopes."""
+        """Returns a client for a worker with roles, or a key with scopes."""
         kind = "key" if scopes else "worker"
         return Client(
             Caller(
@@ -107,13 +108,13 @@ class Service:
         )
 
     def public(self) -> Client:
-        """Nobody in particular."""
+        """Returns a client for the public, without a token."""
         return Client(Caller("public", "public", ""), self.channel, self.issuer)
 
     def fact(
         self, verb: str, referral: str = "", *, time: datetime | None = None, **values: Any
     ) -> Fact:
-        """A fact of the referrals service, next version of its referral."""
+        """Returns a fact of the referrals service, with the next version of its referral."""
         referral = referral or new_id()
         self.versions[referral] = version = self.versions.get(referral, 0) + 1
         usual: dict[str, Any] = {
@@ -135,18 +136,18 @@ class Service:
         )
 
     def hear(self, verb: str, referral: str = "", **values: Any) -> Fact:
-        """The fact, taken in."""
+        """Makes a fact of the referrals service and applies it."""
         fact = self.fact(verb, referral, **values)
         self.take_in(fact)
         return fact
 
     def take_in(self, fact: Fact) -> None:
-        """As the subscriber does it, without the inbox."""
+        """Applies a fact as the subscriber does, but without the inbox."""
         with self.database.transaction(SYSTEM) as tx:
             subscriptions.referrals(self.clock, public_url=PUBLIC_URL, by_email=True)(tx, fact)
 
     def hear_of_member(self, kind: str, body: Any) -> None:
-        """A fact of the partners service."""
+        """Applies a fact of the partners service."""
         fact = Fact(
             new_id(), 1, f"enlace.{kind}.changed.v1", body.SerializeToString(), self.clock.now()
         )
@@ -160,7 +161,7 @@ class Service:
         )
 
     def coordinator_desk(self, organization: str, email: str) -> None:
-        """An organisation with an active coordinator and an e-mail address."""
+        """Adds an organisation with an active coordinator and an e-mail address."""
         worker = partners_pb2.WorkerFact(
             worker_id=new_id(),
             organization_id=organization,
@@ -171,17 +172,17 @@ class Service:
         self.desk(organization, email)
 
     def desk(self, organization: str, email: str, language: str = "es") -> None:
-        """Has the manager set it."""
+        """Sets a desk in the name of the organisation's manager."""
         manager = self.as_(organization, "MANAGER")
         manager.SetDesk(desk=pb.Desk(language=language, email=email, etag=manager.GetDesk().etag))
 
     def receiver(self, **values: Any) -> Receiver:
-        """A partner's system, closed after the test."""
+        """Returns a partner's system, which is closed after the test."""
         self.receivers.append(Receiver(**values))
         return self.receivers[-1]
 
     def webhook(self, organization: str, url: str, *kinds: str) -> pb.CreateWebhookResponse:
-        """Has a manager add it."""
+        """Adds a webhook in the name of the organisation's manager."""
         made: pb.CreateWebhookResponse = self.as_(organization, "MANAGER").CreateWebhook(
             webhook=pb.Webhook(url=url, kinds=kinds)
         )
@@ -206,7 +207,7 @@ class Service:
         )
 
     def send_webhooks(self, rounds: int = 20) -> int:
-        """Sends what is due now, in this thread; returns how many attempts that were."""
+        """Sends the webhooks that are due now, in this thread; returns the number of attempts."""
         sender, sent = self.web_sender(), 0
         with self.database.dedicated() as connection:
             for _ in range(rounds):
@@ -225,7 +226,7 @@ class Service:
         return sent
 
     def send_mails(self, mailbox: Mailbox | None = None, loop: Loop | None = None) -> int:
-        """Hands in what is due now, until the loop is stopped."""
+        """Sends the e-mails that are due now, until the loop is stopped; returns their number."""
         sender = MailSender(
             self.database,
             self.sending,
@@ -239,13 +240,13 @@ class Service:
         self.clock.advance(timedelta(**step))
 
     def rows(self, statement: str, *values: object) -> list[Row]:
-        """A look into the database."""
+        """Returns rows of the database."""
         with self.database.transaction(SYSTEM) as tx:
             return tx.execute(statement, values).fetchall()
 
     def clear(self) -> None:
-        """As if nothing had been told yet."""
-        # the service's own role takes back nothing that it told
+        """Deletes all data, as if no fact had arrived yet."""
+        # the service's own role can't delete published facts
         with psycopg.connect(self.migration_url) as owner:
             for table in (
                 "letters",
@@ -264,7 +265,7 @@ class Service:
 
 @contextmanager
 def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iterator[Service]:
-    """The service on a port."""
+    """Runs the service on a port until the block ends."""
     place = postgres.database("notifications", MIGRATIONS)
     key_folder.create(folder, ["notifications"])
     clock = SettableClock(datetime.now(UTC))
@@ -309,22 +310,23 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
 def running(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """For a module; `service` gives it to a test."""
+    """The service for a module; `service` gives it to a test."""
     with served(postgres, tmp_path_factory.mktemp("keys"), development=True) as made:
         yield made
 
 
 @pytest.fixture
 def production(postgres: PostgresServer, tmp_path: Path) -> Iterator[Service]:
-    """As it is not on one machine but in a cluster."""
+    """The service as it runs in a cluster instead of on one machine."""
     with served(postgres, tmp_path, development=False) as made:
         yield made
 
 
 @pytest.fixture
 def service(running: Service) -> Iterator[Service]:
-    """One service for a module; every test begins with an empty one, now (verifying a signature
-    needs the present).
+    """The module's service, emptied before every test and set to the present time.
+
+    Verifying a signature needs the present time.
     """
     running.clear()
     running.clock.set(datetime.now(UTC))

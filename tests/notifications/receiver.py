@@ -1,6 +1,4 @@
-"""A partner's system: an HTTP server that writes down what it gets and answers what a test
-wants.
-"""
+"""A partner's system: an HTTP server that records its requests and gives the test's answers."""
 
 import json
 import threading
@@ -26,18 +24,19 @@ class Got:
         return self.headers["webhook-id"]
 
     def type_(self) -> str:
-        """Of what it tells."""
+        """Returns the type of the reported fact."""
         return str(json.loads(self.body)["type"])
 
     def verified(self, secret: str) -> Any:
-        """The body, if the signature is right; by the library that a partner would use."""
+        """Returns the body if its signature is right, by the library that a partner would use."""
         return Webhook(secret).verify(self.body, self.headers)
 
 
 @dataclass
 class Receiver:
-    """`answers` are taken one by one, then 204 for ever; `hold` keeps every answer back until it is
-    set.
+    """The server.
+
+    It gives `answers` one by one, then 204 for ever; `hold` delays every answer until it is set.
     """
 
     answers: list[int] = field(default_factory=list)
@@ -94,7 +93,7 @@ class Receiver:
         return f"http://127.0.0.1:{self._server.server_port}/enlace"
 
     def wait_for(self, count: int, seconds: float = 10) -> None:
-        """Until so many requests have come."""
+        """Waits until this many requests have come."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.got) >= count, seconds), (
                 f"{len(self.got)} of {count} came"

@@ -1,5 +1,6 @@
-"""What somebody is told of her own account: by a letter to her mailbox and in her bell, and nobody
-else hears of it.
+"""Notices to a worker about her own account.
+
+They come by a letter to her mailbox and in her inbox, and nobody else gets them.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def fact(
     email: str = EMAIL,
     **more: Any,
 ) -> Fact:
-    """What partners says, with the letter as partners seals it."""
+    """Returns a fact of partners, with the letter as partners seals it."""
     id = notice or new_id()
     body = facts_pb2.AccountFact(notice_id=id, worker_id=SHE, organization_id=RECEIVER, **more)
     body.expire_time.FromDatetime(
@@ -221,7 +222,7 @@ def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(
 def test_d24_whose_organisation_is_out_is_told_so_all_the_same(
     verb: str, first: str, service: Service, post: Post
 ) -> None:
-    """Whichever of the two facts is heard first."""
+    """The order in which the two facts are heard does not matter."""
     other = fact(service)
     for step in (first, "suspension" if first == "letter" else "letter"):
         if step == "letter":

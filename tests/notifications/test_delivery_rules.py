@@ -1,4 +1,4 @@
-"""How long to wait, when to give up, and where never to call; without parts."""
+"""The rules of waiting, giving up and forbidden addresses, without parts."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,7 +38,7 @@ OUTSIDE = Reach(False, partial(may_call, development=False))
 
 
 def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
-    """How many attempts a hopeless delivery gets, and over which time."""
+    """Returns the number of attempts of a hopeless delivery, and the time that they take."""
     now, tries = NOW, 0
     while True:
         tries += 1

@@ -1,4 +1,4 @@
-"""A draft is its sender's alone: no desk hears of it."""
+"""A draft belongs to its sender alone: no desk is notified."""
 
 from datetime import UTC, datetime
 

@@ -1,5 +1,7 @@
-"""Who is told of an enquiry: who is asked, whose offer was taken, who asks, and the coordination of
-what nobody could help with.
+"""The recipients of messages about an enquiry.
+
+They are the asked organisations, the one whose offer was taken, the asker, and the coordination if
+nobody could help.
 """
 
 from __future__ import annotations

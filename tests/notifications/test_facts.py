@@ -1,5 +1,6 @@
-"""Facts heard over a broker: once, in order, from the right signer; and the fact that this service
-tells.
+"""Facts heard over a broker: once, in order, from the right signer.
+
+Also the fact that this service publishes.
 """
 
 import time
@@ -44,7 +45,7 @@ def settings(bootstrap: str) -> ServiceSettings:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for what another thread does."""
+    """Waits for an event in another thread; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -53,7 +54,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @dataclass
 class World:
-    """The service with its ears open, and the other services' trusted_signers."""
+    """The service with its subscribers running, and the other services' signing keys."""
 
     service: Service
     bootstrap: str
@@ -98,7 +99,7 @@ class World:
             dead_letters.discard(
                 tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now()
             )
-        # what waits behind them is looked at once a second
+        # facts that wait for others are looked at once a second
         self.service.clock.advance(timedelta(seconds=2))
         until(lambda: not self.service.rows("SELECT FROM inbox_parked"))
 
@@ -114,8 +115,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def own_broker() -> Iterator[brokers.Broker]:
-    """Of this module alone: on the shared one lie facts of other tests' services under the same
-    topics, signed with keys that nobody here trusts.
+    """A broker of this module alone.
+
+    On the shared one are facts of other tests' services under the same topics, signed with keys
+    that nobody here trusts.
     """
     made = brokers.Broker()
     try:
@@ -129,7 +132,7 @@ def own_broker() -> Iterator[brokers.Broker]:
 def ears(
     running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One for the module: each service has a topic and a group on it."""
+    """One world for the module: each service has a topic, and a group on it."""
     folder = tmp_path_factory.mktemp("trusted_signers")
     key_folder.create(folder, ["referrals", "partners", "notifications"])
     signers = {
@@ -222,7 +225,7 @@ def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World
 
 
 def receipt(service: Service, id: str, version: int, verb: str, **values: Any) -> Fact:
-    """A fact of a receipt for a child whose file the receiver's organisation holds."""
+    """Returns a fact of a receipt for a child whose file the receiver's organisation holds."""
     body = referrals_pb2.ReceiptFact(
         **{"receipt_id": id, "organization_id": RECEIVER, "recipient_organization_id": OTHER}
         | values
@@ -241,7 +244,7 @@ def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that
         receipt(world.service, id, 1, "proposed"),
         receipt(world.service, id, 2, "confirmed"),
     )
-    world.say(confirmed)  # ahead of what it follows
+    world.say(confirmed)  # before the fact that it follows
     until(lambda: len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", id)) == 1)
     assert world.kinds() == []
     world.say(proposed, proposed)
@@ -460,7 +463,7 @@ def test_d24_the_coordination_hears_of_a_member_that_waits_for_a_second_coordina
 
 def test_of_other_receipts_nobody_is_told(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
-    # of a teller that does not say whose it is
+    # by a process that does not name its service
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))
     old = receipt(world.service, new_id(), 1, "proposed")
     facts.append(replace(old, time=old.time - HISTORY - timedelta(seconds=1)))

@@ -1,6 +1,4 @@
-"""The inbox: what was told to a desk, to a worker, to the coordination, seen by those and by nobody
-else.
-"""
+"""The inbox: messages to a desk, a worker or the coordination, seen by these and nobody else."""
 
 from datetime import timedelta
 from functools import partial
@@ -53,7 +51,7 @@ def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service:
     [hers], [theirs] = own.ListMessages().messages, colleague.ListMessages().messages
     assert hers.id != theirs.id
     colleague.MarkMessageRead(id=theirs.id)
-    # a colleague's look is not hers
+    # a colleague's reading does not count as hers
     assert (own.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)
     assert refusal(lambda: colleague.MarkMessageRead(id=hers.id)) == ("NOT_FOUND", "not_found")
     own.MarkMessageRead(id=hers.id)
@@ -252,7 +250,7 @@ def test_after_the_database_was_lost_the_same_fact_has_the_same_ids(service: Ser
     assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [
         before.id
     ]
-    assert system.got[0].id == system.got[1].id  # the partner knows the repeat
+    assert system.got[0].id == system.got[1].id  # the partner recognises the repeat
 
 
 def test_history_makes_no_message(service: Service) -> None:
@@ -431,7 +429,7 @@ def test_whoever_is_suspended_or_revoked_is_refused_as_soon_as_it_is_heard(
     worker, key = service.as_(RECEIVER, "WORKER"), service.as_(RECEIVER, scopes=("notifications",))
     manager = service.as_(OTHER, "MANAGER")
     for client in (worker, key, manager):
-        client.CountUnread()  # not known yet: passes
+        client.CountUnread()  # not known yet, so she is let through
     service.hear_of_member(
         "worker",
         partners_pb2.WorkerFact(

@@ -1,5 +1,7 @@
-"""Invitations: the organisation's desk hears of each, without a name; the link goes sealed to one
-mailbox, once, and is nowhere afterwards.
+"""Invitations.
+
+The organisation's desk is notified of each, without a name; the link goes sealed to one mailbox,
+once, and is nowhere afterwards.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def fact(
     email: str = EMAIL,
     **more: Any,
 ) -> Fact:
-    """What partners says, with the letter as partners seals it."""
+    """Returns a fact of partners, with the letter as partners seals it."""
     id = invitation or new_id()
     body = facts_pb2.InvitationFact(
         invitation_id=id, organization_id=RECEIVER, first_manager=True, **more
@@ -138,8 +140,7 @@ def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: P
     told = hear(service, fact(service))
     hear(service, told)
     assert service.send_mails(smtp(service, post)) == 1
-    # the broker lost everything, or the inbox did: beside the inbox, the ids are derived from what
-    # is told
+    # the broker or the inbox lost everything: then the derived ids prevent a second message
     for _ in range(2):
         hear(service, told)
         service.advance(hours=1)

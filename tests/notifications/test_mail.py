@@ -1,5 +1,6 @@
-"""E-mails: neutral, handed to a real SMTP server in this process, tried again when that makes
-sense, and told of when nobody was reached.
+"""E-mails: neutral, and handed to a real SMTP server in this process.
+
+They are tried again if that makes sense, and the coordination is notified if nobody was reached.
 """
 
 import ssl
@@ -35,7 +36,7 @@ FROM = "enlace@coalicion.example"
 
 @dataclass
 class Post:
-    """The mail server's side: answers for RCPT and DATA are taken one by one, then it accepts."""
+    """The mail server's side: it gives answers for RCPT and DATA one by one, then accepts."""
 
     rcpt: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
@@ -190,8 +191,8 @@ def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(
     service.desk(RECEIVER, "nadie@ong.example")
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     fact = service.hear("sent")
-    # The e-mail about it reaches nobody either, and there it ends: no message about a message about
-    # a message.
+    # The e-mail about it reaches nobody either, and that is the end: there is no message about a
+    # message about a message.
     post.rcpt += ["550 no such mailbox"] * 2
     assert service.send_mails(smtp(service, post)) == 2
     assert service.send_mails(smtp(service, post)) == 0
@@ -316,7 +317,7 @@ def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_a
     )
     assert bad["id"] in capsys.readouterr().out
     assert service.send_mails(smtp(service, post)) == 0  # not in a tight loop
-    service.rows(spoil, desk["email"], OTHER)  # mended
+    service.rows(spoil, desk["email"], OTHER)  # repaired
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
     assert post.got[-1].rcpt_tos == ["otra@ong.example"]
@@ -335,7 +336,7 @@ def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed one for 127.0.0.1: key and certificate in one file."""
+    """A self-signed certificate for 127.0.0.1: key and certificate in one file."""
     folder = tmp_path_factory.mktemp("tls")
     command = [
         "openssl",
@@ -372,7 +373,7 @@ def check_password(
 
 @pytest.fixture
 def secure_post(certificate: Path) -> Iterator[Post]:
-    """Takes mail over STARTTLS and after a sign-in only."""
+    """A mail server that accepts mail over STARTTLS and after a sign-in only."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     made = Post(port=free_port("127.0.0.1"))

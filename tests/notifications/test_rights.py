@@ -1,4 +1,4 @@
-"""Who may call what: every cell of docs/rights.md that is about this service."""
+"""The rights to call each rpc: every cell of docs/rights.md about this service."""
 
 from typing import Any
 

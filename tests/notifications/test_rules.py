@@ -1,4 +1,4 @@
-"""Who is told of what, and when nobody is."""
+"""The recipients of each fact, and the facts without any."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ def happening(
 
 
 def who(told: list[Told]) -> set[str]:
-    """The recipients in words; fails when one is named twice."""
+    """Returns the recipients in words; fails if one is named twice."""
     names = {
         (Audience.DESK, RECEIVER): TO_RECEIVER,
         (Audience.DESK, SENDER): TO_SENDER,
@@ -55,7 +55,7 @@ def test_what_the_sender_does_the_receivers_desk_hears(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["withdrawn", "consent_withdrawn", "closed", "reopened"])
 def test_what_another_did_to_the_senders_referral_the_sender_hears_too(verb: str) -> None:
-    # the coordination, the receiver on her word, the person by her reference
+    # the coordination, the receiver on the person's word, the person by her reference
     for other in (COORDINATOR, RECEIVER, ""):
         assert who(told_of(happening(verb, actor=other), NOW)) == {
             TO_RECEIVER,

@@ -1,5 +1,6 @@
-"""Where an organisation's notices go is changed by somebody who has lately proved who she is, and
-its managers hear of it.
+"""Only a user with a fresh proof changes where an organisation's notices go.
+
+Its managers are notified.
 """
 
 from __future__ import annotations

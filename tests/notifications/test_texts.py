@@ -1,5 +1,6 @@
-"""Texts are complete, constant, and say nothing: whoever reads a mailbox learns that there is a
-task, no more.
+"""Texts are complete and constant, and reveal nothing.
+
+A reader of a mailbox learns only that there is a task.
 """
 
 import re
@@ -24,7 +25,7 @@ from services.notifications.domain.texts import (
 from tests.parts.clocks import SettableClock
 
 CLOCK = SettableClock(datetime(2026, 3, 4, 18, 0, tzinfo=UTC))
-# Nothing outside may say what this is about.
+# No text outside may reveal the subject.
 TELLING = re.compile(
     r"trata|traffick|traite|v[ií]ctim|sobrevivient|survivor|albergue|shelter|refugi|remisi|referral|orientation|person",
     re.IGNORECASE,

@@ -1,4 +1,4 @@
-"""Two change the same deliveries at once: one waits for the other, and neither is ended for it."""
+"""Two transactions change the same deliveries: one waits for the other, and both succeed."""
 
 import threading
 import time

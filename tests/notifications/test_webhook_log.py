@@ -1,5 +1,6 @@
-"""What the owner of an endpoint finds out afterwards: each attempt with exactly what was sent,
-counts by the hour; and nobody else does.
+"""The log of an endpoint for its owner: each attempt as it was sent, and counts by the hour.
+
+Nobody else sees it.
 """
 
 import json
@@ -16,12 +17,12 @@ from services.notifications.usecases.webhooks import SHOWN
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Service
 
-BY_TRANSPORT = {"host", "content-length"}  # they follow from where it goes and how long it is
+BY_TRANSPORT = {"host", "content-length"}  # they follow from the address and the length
 NOT_FOUND = ("NOT_FOUND", "not_found")
 
 
 def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER) -> pb.Delivery:
-    """The newest one to this endpoint, whole."""
+    """Returns the newest delivery to this endpoint, whole."""
     [newest, *_] = service.deliveries(webhook_id, organization)
     assert not newest.HasField("sent")  # lists stay short
     delivery: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(
@@ -128,7 +129,7 @@ def test_not_yours_and_not_there_look_the_same(service: Service) -> None:
         assert refusal(lambda asked=asked: manager.GetDelivery(**asked)) == NOT_FOUND  # type: ignore[misc]
     assert manager.GetDelivery(id=my_delivery.id).id == my_delivery.id
     manager.DeleteWebhook(id=mine.id)
-    assert refusal(lambda: manager.GetDelivery(id=my_delivery.id)) == NOT_FOUND  # as its list is
+    assert refusal(lambda: manager.GetDelivery(id=my_delivery.id)) == NOT_FOUND  # like its list
 
 
 def test_the_database_itself_keeps_attempts_apart(service: Service) -> None:
@@ -169,7 +170,7 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
             for each in hours
         ]
 
-    # Of three that waited for the failing endpoint each was tried once more
+    # Each of three deliveries to the failing endpoint was tried once more
     expected = [
         (failing.id, 0, 0, 2),
         (failing.id, 2, 0, 3),

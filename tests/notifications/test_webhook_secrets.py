@@ -1,5 +1,6 @@
-"""A secret is exchanged without a delivery that its owner can't check: two sign for a day, never
-three, and what leaked ends at once.
+"""A secret is replaced without a delivery that the owner can't check.
+
+Two secrets sign for a day, never three, and a leaked one ends at once.
 """
 
 import base64
@@ -30,8 +31,10 @@ _WAITING = (
 
 
 def signers(got: Got, **secrets: str) -> list[str]:
-    """Which of these secrets signed it, in the order of the header; each signature must be
-    somebody's. Calculated here: its library would be asked what it said.
+    """Returns which of these secrets signed the request, in the order of the header.
+
+    Fails if a signature is nobody's. The signatures are calculated here, because the library would
+    only confirm itself.
     """
     signed = f"{got.id}.{got.headers['webhook-timestamp']}.{got.body}".encode()
     by_signature = {}
@@ -66,7 +69,7 @@ def test_for_a_day_both_secrets_sign_and_then_the_new_one_alone(service: Service
         ["new", "old"],
         ["new"],
     ]
-    system.got[0].verified(made.secret)  # the library of a partner takes either
+    system.got[0].verified(made.secret)  # a partner's library accepts either secret
     system.got[0].verified(rotated.secret)
     with pytest.raises(WebhookVerificationError):
         system.got[0].verified("whsec_" + base64.b64encode(b"x" * 32).decode())
@@ -87,7 +90,7 @@ def test_the_former_secret_is_sealed_like_the_other_and_forgotten_when_its_day_i
         assert (row["former_secret"] is not None) is kept
         assert rotated.secret.encode() not in bytes(row["secret"])
         assert not kept or made.secret.encode() not in bytes(row["former_secret"])
-    # what was said under this etag is still said
+    # the data of this etag are still the same
     assert manager.GetWebhook(id=made.webhook.id) == rotated.webhook
 
 
@@ -143,7 +146,7 @@ def test_of_two_who_rotate_at_once_one_does_and_the_other_hears_it(service: Serv
         return ask
 
     both = [threading.Thread(target=rotate(service.as_(RECEIVER, "MANAGER"))) for _ in range(2)]
-    # so that both have begun when the first may go on
+    # so that both have begun before the first goes on
     with service.database.transaction(SYSTEM) as tx:
         webhooks.fetch(tx, RECEIVER, made.webhook.id, to_change=True)
         for thread in both:
@@ -160,7 +163,7 @@ def test_of_two_who_rotate_at_once_one_does_and_the_other_hears_it(service: Serv
 
 
 def refused(error: grpc.RpcError) -> tuple[str, str]:
-    """Code and reason of what was caught."""
+    """Returns the code and the reason of a caught error."""
 
     def again() -> None:
         raise error
@@ -182,7 +185,7 @@ def test_a_rotation_while_a_delivery_is_under_way_loses_nothing(
     rotated = service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(
         id=made.webhook.id, at_once=at_once
     )
-    service.web_sender().send(claim)  # what was taken before goes out as it was
+    service.web_sender().send(claim)  # a delivery that was claimed before is sent unchanged
     service.advance(seconds=7)
     assert service.send_webhooks() == 1
     known = {"old": made.secret, "new": rotated.secret}

@@ -1,5 +1,7 @@
-"""A partner's system is told: signed, again after a failure under the same id, never by a detour
-into our own network, and never at others' cost.
+"""Webhooks to a partner's system.
+
+They are signed, and sent again after a failure under the same id; they never go into our own
+network by a detour, and never at others' cost.
 """
 
 import hashlib
@@ -136,7 +138,7 @@ def test_a_sender_that_dies_after_the_post_sends_again_under_the_same_id(service
     service.clock.advance(WEBHOOK_LEASE)
     assert service.send_webhooks() == 1
     assert [got.id for got in system.got] == [claim.id] * 2
-    service.web_sender().send(claim)  # it only slept: what it notes now changes nothing
+    service.web_sender().send(claim)  # it only slept: its late record changes nothing
     [done] = service.deliveries(made.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 1)
 
@@ -171,7 +173,7 @@ def test_a_connection_is_used_again_and_a_closed_one_is_no_failure(service: Serv
 
 
 def answer_and_hang_up(server: socket.socket, times: int) -> None:
-    """Promises to keep the connection, and closes it."""
+    """Promises to keep the connection open, and closes it."""
     for _ in range(times):
         connection, _ = server.accept()
         connection.recv(65536)
@@ -199,7 +201,7 @@ def test_who_drips_is_cut_off_when_the_time_is_up() -> None:
 
 
 def drip(server: socket.socket) -> None:
-    """A header a byte at a time, for ever: no read ever waits long."""
+    """Sends a header a byte at a time, for ever: no single read waits long."""
     connection, _ = server.accept()
     with connection:
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
@@ -213,7 +215,7 @@ def drip(server: socket.socket) -> None:
 
 @contextmanager
 def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str]]:
-    """Every name means these addresses; yields which were looked up."""
+    """Makes every name resolve to these addresses; yields the names that were looked up."""
     asked: list[str] = []
 
     def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
@@ -272,7 +274,7 @@ def test_nobody_listening_is_a_connection_error(service: Service) -> None:
 
 @contextmanager
 def running(*senders: WebhookSender) -> Iterator[None]:
-    """The senders' own threads, woken by the database."""
+    """Runs the senders' own threads, woken by the database."""
     loops = [sender.loop() for sender in senders]
     for loop in loops:
         loop.start()
@@ -316,7 +318,7 @@ def test_a_secret_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_aft
         assert (other.got, put_aside.get()) == ([], before + 1)
         [delivery] = service.deliveries(bad.id, OTHER)
         assert delivery.id in capsys.readouterr().out
-        service.rows(spoil, kept["secret"], bad.id)  # mended
+        service.rows(spoil, kept["secret"], bad.id)  # repaired
         service.clock.advance(WEBHOOK_LEASE)
         other.wait_for(1)
 
@@ -594,7 +596,7 @@ def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(
     with running(service.web_sender()):
         for count in range(1, 201):
             service.hear("sent")
-            # … and the next fact commits while this delivery is still being noted
+            # … and the next fact commits while this delivery is still being recorded
             system.wait_for(count)
 
 
@@ -603,7 +605,7 @@ def test_a_clock_that_was_ahead_silences_no_endpoint_once_it_is_right(service: S
     made = service.webhook(RECEIVER, system.url)
     service.advance(days=1)
     service.hear("sent")
-    assert service.send_webhooks() == 1  # it fails, and is to be tried again in seconds
+    assert service.send_webhooks() == 1  # it fails, and the next attempt is seconds away
     service.hear("accepted")
     service.advance(days=-1)
     service.send_webhooks()

@@ -1,4 +1,4 @@
-"""One partners service for the tests of a process; each test finds it as if it were new."""
+"""One partners service for the tests of a process; each test finds it empty."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def running(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def scene(running: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    # Passwords are slow on purpose; the tests that are not about that need not wait for it.
+    # Hashing a password is slow on purpose; tests of other things need not wait for it.
     monkeypatch.setattr(
         passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     )

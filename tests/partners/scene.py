@@ -1,5 +1,6 @@
-"""A partners service in this process: its real database, a real gRPC server on a free port, and a
-clock that tests turn.
+"""A partners service in this process.
+
+It has a real database, a real gRPC server on a free port, and a clock that tests set.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, ma
 
 @dataclass
 class Refused:
-    """How a call was refused, filled in when it was."""
+    """The refusal of a call, filled in when the call was refused."""
 
     violations: list[tuple[str, str]] = field(default_factory=list)
     retry_after: float = 0.0
@@ -102,8 +103,10 @@ def refused(code: str, reason: str) -> Iterator[Refused]:
 
 
 class Stubs:
-    """The three services, called in one name; `token` gives what is good at the time of the call,
-    `origin` what the gateway says of its client.
+    """The three services, called in one name.
+
+    `token` returns a token that is valid at the time of the call, `origin` the gateway's statement
+    about its client.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class Stubs:
 def register(
     tx: Transaction, entry: OrganizationEntry, now: datetime, *, approved: bool = True
 ) -> Organization:
-    """Registers an organisation, and approves it, as when a network is founded."""
+    """Registers an organisation and approves it, as when a network is founded."""
     organization = Organization.register(new_id(), entry, now)
     organizations.keep(tx, organization)
     if approved:
@@ -143,7 +146,7 @@ def register(
 def offer(
     tx: Transaction, organization: Organization, entry: ServiceEntry, room: Capacity, now: datetime
 ) -> Service:
-    """Enters a service of an organisation."""
+    """Adds a service of an organisation."""
     entry = replace(entry, country=entry.country or organization.entry.country)
     service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
     service.organization_name, service.organization_type = (
@@ -157,8 +160,9 @@ def offer(
 
 
 class Scene:
-    """What tests stand on, one after the other: each begins with an empty database, at noon, and
-    with the network's coordinator.
+    """The service that tests use one after the other.
+
+    Each test begins with an empty database, at noon, and with the network's coordinator.
     """
 
     def __init__(self, postgres: Postgres, folder: Path) -> None:
@@ -206,25 +210,23 @@ class Scene:
 
     @property
     def url(self) -> str:
-        """Of the database, as the service enters it."""
+        """Returns the URL of the database, as the service uses it."""
         return self._place.url
 
     @property
     def channel(self) -> grpc.Channel:
-        """To the service, for whoever brings his own stubs."""
+        """Returns a channel to the service, for callers with stubs of their own."""
         return self._channel
 
     def origin(self, address: str = "", device: str = "") -> tuple[tuple[str, str], ...]:
-        """What the gateway says of its client: from where, if that is known, and by which
-        device.
-        """
+        """Returns the gateway's statement about its client: address, if known, and device."""
         return ("client-address", self.gateway.sign(address, "enlace.partners")), (
             "client-device",
             device,
         )
 
     def begin(self) -> None:
-        """Emptied as the owner: the service's own role can't take back what it has recorded."""
+        """Empties the database, as its owner: the service's own role can't delete its records."""
         with self.owner.transaction(SYSTEM) as tx:
             tables = tx.execute(
                 "SELECT string_agg(quote_ident(tablename), ', ') AS t FROM pg_tables"
@@ -261,9 +263,7 @@ class Scene:
             return register(tx, said, self.clock.now(), approved=approved)
 
     def vet(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> Organization:
-        """All that has to be seen before it can be approved was seen; its agreement holds until
-        then.
-        """
+        """Records that an organisation was vetted; its agreement holds until the given time."""
         with self.database.transaction(SYSTEM) as tx:
             for kind, number in [
                 (each, number) for each in EvidenceKind for number in range(each.needed)
@@ -284,14 +284,14 @@ class Scene:
         return self.stored(organization_id)
 
     def stored(self, organization_id: str) -> Organization:
-        """An organisation as it stands, with its version."""
+        """Returns the stored organisation, with its version."""
         with self.database.transaction(SYSTEM) as tx:
             organization = organizations.fetch(tx, organization_id)
         assert organization
         return organization
 
     def approve(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> pb.Organization:
-        """Vetted, and approved by two people."""
+        """Vets an organisation, and has two people approve it."""
         etag = etag_of(self.vet(organization_id, until=until))
         for _ in range(2):
             approved = self.by(self.coalition, Role.COORDINATOR).ApproveOrganization(
@@ -302,13 +302,13 @@ class Scene:
 
     @property
     def neighbour(self) -> Stubs:
-        """A coordinator of another member than the coalition: the second of two."""
+        """Returns the stubs of a coordinator of another member: the second of two."""
         if self._neighbour is None:
             self._neighbour = self.by(self.organization(NEIGHBOUR), Role.COORDINATOR)
         return self._neighbour
 
     def suspend(self, organization_id: str) -> pb.Organization:
-        """Suspended by two coordinators of different members."""
+        """Suspends a member by two coordinators of different members."""
         for by in (self.coordinator, self.neighbour):
             request = pb.SuspendOrganizationRequest(
                 id=organization_id,
@@ -319,7 +319,7 @@ class Scene:
         return suspended  # type: ignore[no-any-return]
 
     def reinstate(self, organization_id: str) -> pb.Organization:
-        """Given its access back by two coordinators of different members."""
+        """Gives a member its access back by two coordinators of different members."""
         for by in (self.coordinator, self.neighbour):
             back = by.ReinstateOrganization(
                 pb.ReinstateOrganizationRequest(id=organization_id, etag=self.etag(organization_id))
@@ -327,7 +327,7 @@ class Scene:
         return back  # type: ignore[no-any-return]
 
     def etag(self, organization_id: str) -> str:
-        """Of an organisation as it stands."""
+        """Returns the present etag of an organisation."""
         return str(
             self.coordinator.GetOrganization(pb.GetOrganizationRequest(id=organization_id)).etag
         )
@@ -368,14 +368,14 @@ class Scene:
             return create_worker(tx, self.clock.now(), organization.id, entry, PASSWORD)
 
     def by(self, organization: Organization, *roles: Role) -> Stubs:
-        """Calls in the name of a new worker."""
+        """Returns stubs that call in the name of a new worker."""
         return self.as_worker(self.worker(organization, *roles))
 
     def as_worker(self, worker: Worker) -> Stubs:
         return self.with_kin(worker, NONE)
 
     def with_kin(self, worker: Worker, kin: Kin) -> Stubs:
-        """Calls with a token that says so of her kin."""
+        """Returns stubs whose token states this kin of the worker."""
         return self.with_token(
             Caller(
                 worker.id, "worker", worker.organization_id, frozenset(worker.entry.roles), kin=kin
@@ -383,7 +383,7 @@ class Scene:
         )
 
     def by_key(self, organization: Organization, *scopes: str) -> Stubs:
-        """Calls in the name of a new key."""
+        """Returns stubs that call in the name of a new key."""
         with self.database.transaction(SYSTEM) as tx:
             now = self.clock.now()
             key = ApiKey.create(
@@ -398,8 +398,9 @@ class Scene:
         return self.with_token(Caller(key.id, "key", organization.id, scopes=frozenset(scopes)))
 
     def with_token(self, caller: Caller | str) -> Stubs:
-        """Calls in the name of this caller, who has just proved who she is unless it is said when
-        she did.
+        """Returns stubs that call in the name of this caller.
+
+        The caller has just proved who she is, unless the caller holds another time of proof.
         """
         if isinstance(caller, str):
             return Stubs(self._channel, lambda: caller, self.origin)
@@ -410,13 +411,11 @@ class Scene:
         )
 
     def with_token_of(self, token: Callable[[], str]) -> Stubs:
-        """Calls with what this gives at the time of each call."""
+        """Returns stubs that call with the token that this function returns at each call."""
         return Stubs(self._channel, token, self.origin)
 
     def entered(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
-        """Signs in as everybody does, from this device, and calls with the tokens of that
-        session.
-        """
+        """Signs in from this device; returns stubs with the tokens of that session."""
         signed = PartnersStubs(self._channel).tokens.SignIn(
             pb2.SignInRequest(email=email, password=password), metadata=self.origin(device=device)
         )
@@ -428,13 +427,13 @@ class Scene:
         )
 
     def take_over(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.ImportReport:
-        """What an import reports, once it is done."""
+        """Imports a file; returns the report once the import is done."""
         done = self.imported(by, content, **said)
         assert done.state == open_data_pb2.IMPORT_STATE_DONE, done
         return done.report
 
     def imported(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.Import:
-        """An import that has ended."""
+        """Imports a file; returns the import once it has ended."""
         made = by.CreateImport(open_data_pb2.CreateImportRequest(content=content, **said))
         while run_import(self.database, self.keyring, self.clock):
             pass
@@ -445,7 +444,7 @@ class Scene:
             return tx.execute(sql.encode(), values).fetchall()
 
     def facts(self, subject: str) -> list[tuple[int, str]]:
-        """Version and type of each fact of a subject."""
+        """Returns version and type of each fact of a subject."""
         rows = self.rows(
             "SELECT version, type FROM outbox WHERE subject = %s ORDER BY version", subject
         )

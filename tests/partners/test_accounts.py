@@ -1,4 +1,4 @@
-"""One's own account: another password, and where it is signed in."""
+"""The own account: changing its password, and the list of its sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def member(scene: Scene) -> Scene:
 
 
 def entered(scene: Scene) -> tuple[Stubs, str]:
-    """Her stubs, and the secret of the session behind them."""
+    """Returns a worker's stubs, and the secret of the session behind them."""
     signed_in = sign_in(scene)
     return scene.with_token(signed_in.tokens["enlace.partners"]), signed_in.session_secret
 
@@ -97,7 +97,7 @@ def test_a_password_that_is_none_is_refused_and_the_one_before_stays(
 def test_no_password_and_no_secret_is_kept_or_told(member: Scene) -> None:
     me, secret = entered(member)
     change(me, secret, request_id="one")
-    # a repeated request has its one effect, though the password is another one by now
+    # a repeated request has its one effect, although the password has changed by now
     change(me, secret, request_id="one")
     kept = str(
         [

@@ -1,5 +1,6 @@
-"""A key may do no more than who stands for it: else two managers do, and it falls with its
-maker.
+"""A key may do no more than its maker.
+
+Otherwise two managers are needed, and the key ends with its maker.
 """
 
 import pytest

@@ -1,5 +1,6 @@
-"""The public form by which organisations apply: nobody closes it for others, and an application
-counts once its mailbox has answered.
+"""The public form by which organisations apply.
+
+Nobody can block it for others, and an application counts once its mailbox has answered.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tests.partners.test_membership import APPLIED, application, apply, confirm,
 
 
 def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembershipResponse:
-    """As the gateway asks for a stranger there."""
+    """Applies as the gateway does for a stranger at this address."""
     answer: pb.ApplyForMembershipResponse = DirectoryStub(scene.channel).ApplyForMembership(
         application(**other), metadata=scene.origin(address), timeout=10
     )
@@ -22,7 +23,7 @@ def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembers
 
 
 def listed(scene: Scene) -> list[str]:
-    """The names of those who wait for the coordination."""
+    """Returns the names of the organisations that wait for the coordination."""
     return [
         one.name
         for one in scene.coordinator.ListOrganizations(
@@ -56,7 +57,7 @@ def test_a_link_that_nobody_opens_is_good_for_three_days_and_then_forgotten(scen
 
 
 def test_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
-    # and beyond the hundred that were one budget for all
+    # and beyond a hundred, which was once one budget for all
     for number in range(25 * OF_AN_ADDRESS.burst):
         from_address(
             scene,

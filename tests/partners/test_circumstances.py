@@ -1,5 +1,7 @@
-"""What of her circumstances decides where she is taken: said by a service it counts, not said it is
-to be asked, and not asked it says nothing.
+"""The circumstances of a person that decide which services accept her.
+
+What a service states counts, what it does not state has to be asked, and a circumstance that is not
+given changes nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Budgets by address count what the gateway says of its clients; of a caller that asks the service
-itself they count its own address.
+"""Budgets by address count the addresses that the gateway states for its clients.
+
+For a caller that calls the service itself, they count the caller's own address.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tests.partners.scene import Scene
 
 WRONG = ("UNAUTHENTICATED", "sign_in_failed")
 WAIT = ("RESOURCE_EXHAUSTED", "too_many_attempts")
-AT_ONCE = 50  # wrong passwords of one address
+AT_ONCE = 50  # wrong passwords from one address
 
 
 def sign_in(

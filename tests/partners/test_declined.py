@@ -1,5 +1,6 @@
-"""Who declines for lack of room puts her own figure in doubt, until she says it anew; nobody else
-can, and no fact of before.
+"""A service that declines for lack of room puts its own figure in doubt until it states it again.
+
+Nobody else can do so, and no earlier fact can.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ TOLD = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)
 
 
 class Shelter:
-    """An organisation with one service that said at noon that there is room; it is two o'clock."""
+    """An organisation with one service that reported room at noon; it is two o'clock."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.organization: Organization = scene.organization("Casa Puentes")
-        # of a shelter others do not see it at once
+        # other members do not see a shelter's change at once
         self.service: Service = scene.service(self.organization, "Albergue", "HOU.TRANS")
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
         scene.later(hours=2)
@@ -66,7 +67,7 @@ class Shelter:
     def hear_answer(
         self, reason: str = "no_capacity", *, by: str = "", at: datetime | None = None
     ) -> None:
-        """To an enquiry."""
+        """Applies the fact of an answer to an enquiry."""
         answer = enquiries_pb2.OFFER_ANSWER_NO if reason else enquiries_pb2.OFFER_ANSWER_YES
         said = facts_pb2.EnquiryFact(
             enquiry_id=new_id(),
@@ -91,7 +92,7 @@ class Shelter:
 
     @property
     def declined(self) -> timedelta | None:
-        """How long after noon, as everybody sees it."""
+        """Returns how long after noon the last refusal was, as everybody sees it."""
         room = self.seen().capacity
         return (
             room.declined_time.ToDatetime(NOON.tzinfo) - NOON
@@ -100,7 +101,7 @@ class Shelter:
         )
 
     def room(self) -> tuple[str, str]:
-        """Name of the first that matches, and what is said of its room."""
+        """Returns the name of the first match, and what is shown of its room."""
         first = self.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches[0]  # type: ignore[arg-type]
         return first.service.name, next(
             reason.reason_code for reason in first.reasons if reason.criterion == pb.CRITERION_ROOM
@@ -123,7 +124,7 @@ def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_cha
     assert (after.capacity.intake, after.capacity.available) == (pb.INTAKE_OPEN, 3)
     assert after.capacity.update_time == before.capacity.update_time
     assert after.active
-    assert after.etag != before.etag  # a reader sees something else
+    assert after.etag != before.etag  # a reader sees other content
     assert [kind for _, kind in shelter.scene.facts(shelter.service.id)] == [
         "enlace.service.registered.v1"
     ]
@@ -166,7 +167,7 @@ def test_until_she_says_anew_whether_there_is_room(shelter: Shelter) -> None:
         )
     )
     assert shelter.declined is None
-    shelter.hear(at=NOON + timedelta(hours=2))  # told late, or again
+    shelter.hear(at=NOON + timedelta(hours=2))  # published late, or again
     assert shelter.declined is None
     assert shelter.room() == ("Albergue", "room_free")
 

@@ -1,5 +1,7 @@
-"""The directory as a process keeps it: a question knows whatever was committed before it, in search
-and matching alike, and nothing is lost while it is read.
+"""The directory as a process holds it in memory.
+
+Each search and each match knows everything that was committed before it, and nothing is lost while
+it is read.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 
 def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
-    """The names of what meets it, by match and by search."""
+    """Returns the names of the services that meet the need; fails if match and search differ."""
     matched = scene.coordinator.MatchServices(
         pb.MatchServicesRequest(need_code=need, country="NI")
     ).matches
@@ -38,7 +40,7 @@ def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
 
 
 def meets(need: str) -> str:
-    """As SQL sets it."""
+    """Returns the SQL that sets this need."""
     return f"need_codes = '{{{need}}}', facets = '{{need:MED,need:{need},country:NI,area:NI-CI}}'"
 
 
@@ -137,7 +139,7 @@ def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhil
 
     def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
         rows = real(tx, name_key, id)
-        if not rows:  # all was read, and a service comes about
+        if not rows:  # everything was read, and a service is added
             read.set()
             assert go_on.wait(20)
         return rows
@@ -239,7 +241,7 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
             tx.execute("UPDATE services SET name_key = %s WHERE id = %s", (name, made[0].id))
 
     known.keep_up(begin, NOW)
-    # one for each part, so that no size of the directory is too much for one
+    # one transaction for each part, so that no directory is too large for one
     assert len(transactions) == 3
     for number in range(4):
         rename(f"aa {number}")
@@ -248,7 +250,7 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
 
     def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
         rows = real(tx, name_key, id)
-        if not rows:  # all is read: somebody changes one, and somebody else asks
+        if not rows:  # everything was read: a service is changed, and another caller searches
             rename("ab")
             seen.append(first_name())
         return rows
@@ -259,7 +261,7 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
     assert [*seen, first_name()] == ["ab", "ab"]
     transactions.clear()
     known.keep_up(begin, NOW)
-    assert len(transactions) == 1  # it is not outgrown any more
+    assert len(transactions) == 1  # one transaction is enough again
 
 
 def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(

@@ -1,5 +1,6 @@
-"""By what a service decides whom it takes is told with each of its facts: that it states a limit,
-and never which.
+"""Each fact of a service names the kinds of limits by which the service accepts people.
+
+It never names the limits themselves.
 """
 
 from __future__ import annotations

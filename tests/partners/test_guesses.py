@@ -1,4 +1,4 @@
-"""Wrong passwords: how many are heard, from where, and whom they keep out."""
+"""Wrong passwords: how many are accepted, from which address, and whom they lock out."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(
     sign_in(member, PASSWORD, device=PHONE)
     guesses(member, 10, device=PHONE)
     assert waits(member, device=PHONE)
-    sign_in(member, PASSWORD)  # at any other device
+    sign_in(member, PASSWORD)  # on any other device
     guesses(member, 10, email="otra@ejemplo.org", device=PHONE)
     assert waits(member, email="otra@ejemplo.org")
 
@@ -194,11 +194,11 @@ def test_what_is_over_counts_no_more_before_it_is_swept(member: Scene) -> None:
 def test_a_right_password_whose_call_ran_out_of_time_is_no_guess(member: Scene) -> None:
     for _ in range(2):
         with member.owner.transaction(SYSTEM) as tx:
-            tx.execute("LOCK TABLE workers")  # nobody's password can be looked at
+            tx.execute("LOCK TABLE workers")  # no password can be checked
             for _ in range(8):
                 with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
                     sign_in(member, PASSWORD, timeout=0.2)
-        member.later(seconds=20)  # since it began no call can be under way any more
+        member.later(seconds=20)  # a call that began before must have ended by now
     sign_in(member, PASSWORD)
     guesses(member, 10)
     assert waits(member) == 300
@@ -241,5 +241,5 @@ def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(member: Scene)
 
 
 def other(member: Scene) -> str:
-    """A colleague at the same address."""
+    """Returns the e-mail of a colleague who signs in from the same address."""
     return member.worker(member.coalition, email="otra@ejemplo.org").entry.email

@@ -1,5 +1,7 @@
-"""What a file may be: its encoding is shown before anything is written, a place that is missing is
-an error, and a bomb costs nobody anything.
+"""The files that can be imported.
+
+The encoding is shown before anything is written, a missing place is an error, and a decompression
+bomb costs nobody anything.
 """
 
 from __future__ import annotations
@@ -164,7 +166,7 @@ def test_an_address_without_a_department_is_an_error_at_its_cell(scene: Scene) -
 
 
 def workbook(cells: bytes) -> bytes:
-    """A workbook whose sheet has these cells beside its own."""
+    """Returns a workbook whose sheet has these cells beside its own."""
     plain, packed = io.BytesIO(), io.BytesIO()
     book = openpyxl.Workbook()
     book.active.append(["Nombre"])

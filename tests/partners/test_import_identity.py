@@ -1,4 +1,4 @@
-"""Which service a row of a file means: by the id that it has there, and never by a name alone."""
+"""A row of a file means a service by the id that it has there, and never by a name alone."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""An import as a job: accepted at once, done once whatever is killed meanwhile, cancelled cleanly,
-and only its own organisation's.
+"""An import as a job.
+
+It is accepted at once, done once whatever is killed meanwhile, cancelled cleanly, and visible only
+to its own organisation.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from services.partners.members.domain.worker import Role
 from tests.partners.scene import ROOT, Scene, Stubs, refused
 from tests.partners.test_imports import GOOD, sheet
 
-# Works on an import as a service does, and is killed when all is written and nothing is committed.
+# Works on an import as a service does, and is killed when everything is written and nothing
+# committed.
 KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
@@ -181,7 +184,7 @@ def test_a_process_that_is_killed_before_the_commit_leaves_nothing_and_another_d
         check=False,
     )
     assert (killed.returncode, services(scene)) == (-9, 0), killed.stderr
-    assert not run(scene)  # it may still live
+    assert not run(scene)  # the worker of the job may still live
     scene.later(seconds=31)
     assert run(scene)
     assert (get(manager, job).report.created, services(scene)) == (2, 2)

@@ -1,5 +1,6 @@
-"""Directories that were kept elsewhere: all of a file or nothing, twice is once, and what is wrong
-is named at its cell.
+"""Imports of directories that were kept elsewhere.
+
+A file is imported whole or not at all, twice counts once, and each error names its cell.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def test_a_partners_spreadsheet_becomes_services_and_once_more_changes_nothing(
     assert [(list(s.byday), s.opens_at, s.closes_at) for s in service.schedules] == [
         (["MO", "TU", "WE", "TH", "FR"], "08:00", "17:00")
     ]
-    assert not service.public  # nobody becomes public by a file that does not say so
+    assert not service.public  # a file makes no service public without saying so
     facts = len(scene.rows("SELECT * FROM outbox"))
     again = scene.take_over(manager, sheet(*GOOD))
     assert (again.unchanged, outcomes(again), [line.subject_id for line in again.lines]) == (
@@ -346,7 +347,7 @@ def test_what_is_wrong_in_a_table_is_named_in_that_table(scene: Scene) -> None:
         ("schedules.csv", 2, "E", "opens_at", "malformed"),
         ("schedules.csv", 3, "G", "interval", "out_of_range"),
         ("service_at_locations.csv", 2, "C", "location_id", "unknown_code"),
-        ("services.csv", 2, "", "department", "required"),  # nothing else says where it is
+        ("services.csv", 2, "", "department", "required"),  # nothing else gives its place
     }
     assert not report.written
 
@@ -397,7 +398,7 @@ def test_a_manager_imports_for_her_own_and_a_coordinator_for_whom_the_rows_name(
         for row in scene.rows("SELECT name, organization_id FROM services")
     }
     assert owners == {"A": one.id, "B": other.id}
-    # What another member has under this id is not hers: it becomes one of her own.
+    # Another member's service under this id is not hers: the row becomes a service of her own.
     theirs = scene.rows("SELECT id FROM services WHERE name = 'B'")[0]["id"]
     scene.take_over(
         manager, sheet(f"{theirs};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento")

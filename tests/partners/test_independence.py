@@ -1,5 +1,7 @@
-"""Another account is not another person: whom one invited, or who shares a mailbox, a device or an
-account at a provider, is nobody's second person.
+"""Another account is not another person.
+
+An account that the first one invited, or that shares its mailbox, device or account at a provider,
+is nobody's second person.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ ISSUER = "https://login.ministry.example"
 def founder(
     scene: Scene, *roles: Role, email: str = "", device: str = "", of: Organization | None = None
 ) -> Stubs:
-    """An account from the network's set-up."""
+    """Makes an account of the network's set-up."""
     return scene.entered(
         scene.worker(
             of or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email
@@ -50,7 +52,7 @@ def founder(
 def invited(
     scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.ValueType, device: str = ""
 ) -> Stubs:
-    """An account that `by` invited, and that was accepted and entered from this device."""
+    """Makes an account that `by` invited, and that was accepted and used from this device."""
     made = invite(by, None, *roles, email=email)
     if made.unconfirmed:
         founder(scene, of=scene.organization("Otra sede")).ConfirmInvitation(
@@ -67,7 +69,7 @@ def invited(
 def of_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     shelter = scene.organization("Casa Luna")
     proposed = propose_provider(first, shelter, ISSUER)
-    with scene.owner.transaction(SYSTEM) as tx:  # so long ago that nobody objects any more
+    with scene.owner.transaction(SYSTEM) as tx:  # so long ago that the time to object is over
         tx.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
     return lambda second: confirm_provider(second, proposed)
 
@@ -139,7 +141,7 @@ def test_after_thirty_days_who_was_invited_is_a_second_person(scene: Scene) -> N
     scene.later(seconds=1)
     agree(scene.entered("otra@ejemplo.org", OWN_PASSWORD))
     with refused("UNAUTHENTICATED", "session_ended"):
-        of_change(scene, second)  # its session is long over
+        of_change(scene, second)  # its session has ended long ago
 
 
 def test_an_account_that_begins_anew_keeps_who_invited_it_before(scene: Scene) -> None:
@@ -186,7 +188,7 @@ def test_a3_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_i
     visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
     scene.entered(visitor, device="her own")
     scene.later(minutes=1)
-    # first used elsewhere: a colleague at the same desk
+    # first used on another device: a colleague at the same desk
     of_change(scene, first)(scene.entered(visitor, device="the office"))
 
 
@@ -291,6 +293,6 @@ def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None
 
 
 def token_of(scene: Scene, email: str) -> Kin:
-    """The kin in a token of a session that begins now."""
+    """Returns the kin in a token of a session that begins now."""
     signed = scene.nobody.SignIn(pb.SignInRequest(email=email, password="una clave larga"))
     return scene.verifier.verify(signed.tokens["enlace.partners"]).kin

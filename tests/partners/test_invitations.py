@@ -1,6 +1,6 @@
-"""How an account comes about: by invitation.
+"""Accounts are made by invitation.
 
-The coordination invites a first manager and nobody else, and only she who gets the e-mail can
+The coordination invites a first manager and nobody else, and only the receiver of the e-mail can
 accept.
 """
 
@@ -74,7 +74,7 @@ def invite(
 
 
 def letter(scene: Scene, made: pb.Invitation) -> letters_pb2.InvitationLetter:
-    """What the notifications service finds in the fact."""
+    """Returns the letter that the notifications service finds in the fact."""
     (row,) = scene.rows(
         "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'",
         made.id,
@@ -348,7 +348,7 @@ def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> Non
     for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", made.id, "\x00"):
         with refused("UNAUTHENTICATED", "invitation_invalid"):
             scene.nobody.AcceptInvitation(acceptance(wrong))
-        # what has no shape is refused before anybody looks at the token
+        # a malformed request is refused before the token is checked
         with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
             scene.nobody.AcceptInvitation(acceptance(wrong, password="", name=""))
         assert dict(refusal.violations) == {"name": "required", "password": "required"}
@@ -492,8 +492,9 @@ def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> Non
 
 
 def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
-    """As a stack may have them that made accounts in another way meanwhile: both ways are looked at
-    under the same lock.
+    """A stack may have accounts that were made in another way meanwhile.
+
+    Both ways are checked under the same lock.
     """
     new = scene.organization("Casa Nueva")
     made = invite(scene.coordinator, new)
@@ -530,8 +531,9 @@ def test_what_is_wrong_with_an_acceptance_is_said_and_the_link_stays_good(
 
 
 def test_whoever_can_be_invited_can_be_written_to() -> None:
-    """What partners takes for an address the notifications service does too: no letter is let rest
-    without a word.
+    """The notifications service accepts every address that partners accepts.
+
+    So no letter is dropped silently.
     """
     for email in (
         *NO_ADDRESS,

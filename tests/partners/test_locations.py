@@ -1,5 +1,6 @@
-"""Places: what is said of them, who sees how much, and the one door to where a confidential one
-is.
+"""Places: their entries, how much each caller sees, and how a confidential address is opened.
+
+One rpc alone opens it.
 """
 
 from __future__ import annotations
@@ -441,7 +442,7 @@ def open_address(by: Stubs, referral: str) -> list[pb.OpenedAddress]:
 
 
 class Road:
-    """A shelter that accepted somebody, and the organisation that brings her."""
+    """A shelter that accepted a person, and the organisation that brings her."""
 
     def __init__(self, scene: Scene, shelter: Organization, manager: Stubs) -> None:
         self.service = scene.service(shelter, confidential=True)

@@ -1,5 +1,7 @@
-"""Who lost her phone and her spare codes is let in again by somebody who knows her, who gets
-nothing by it: no password, no session.
+"""A worker who lost her phone and her spare codes gets in again.
+
+A colleague who knows her removes the second factor, and gains nothing by it: no password, no
+session.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def own(scene: Scene) -> Organization:
 
 
 def guarded(scene: Scene, organization: Organization, *roles: Role) -> Worker:
-    """Somebody with a code, spare codes and a passkey."""
+    """Makes a worker with a code, spare codes and a passkey."""
     worker = scene.worker(organization, *roles, email=EMAIL)
     me, phone = scene.as_worker(worker), Authenticator(SITE)
     begun = begin(me)
@@ -89,7 +91,7 @@ def test_who_directs_her_organisation_lets_her_in_by_her_password_again(
 
 
 def test_nobody_takes_off_her_own(scene: Scene, own: Organization) -> None:
-    """Or an open screen would be enough."""
+    """Otherwise an unlocked screen would be enough."""
     manager = scene.as_worker(guarded(scene, own, Role.MANAGER))
     with refused("FAILED_PRECONDITION", "own_account"):
         take_off(manager, scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)[0]["id"])
@@ -133,7 +135,7 @@ def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_the
     assert scene.as_worker(manager).GetOrganization(asked).only_manager_worker_id == "", (
         "which is said to the coordination alone"
     )
-    with refused("NOT_FOUND", "not_found"):  # she is no manager any more
+    with refused("NOT_FOUND", "not_found"):  # she is no longer a manager
         take_off(scene.coordinator, second)
     take_off(scene.coordinator, seen.only_manager_worker_id)
     assert sign_in(scene).session_secret
@@ -183,8 +185,9 @@ def test_of_two_at_once_one_tells_her(scene: Scene, own: Organization) -> None:
 def test_a_link_that_was_asked_for_before_does_not_open_the_account_now(
     scene: Scene, own: Organization
 ) -> None:
-    """Whoever reads her mailbox and talks her manager round has to ask anew, and she is told twice
-    before.
+    """A thief who reads her mailbox and persuades her manager has to ask again.
+
+    The worker is notified twice before.
     """
     worker = guarded(scene, own)
     token = link(scene)

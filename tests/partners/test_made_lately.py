@@ -1,5 +1,6 @@
-"""Who changes her password sees what her account made since a day, and ends what she did not make
-herself.
+"""A worker who changes her password sees what her account made within a day.
+
+She ends what she did not make herself.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def end(by: Stubs, since: datetime, *ids: str) -> int:
 
 
 def opened(scene: Scene, invitation: m.Invitation) -> str:
-    """Accepts it; returns the id of the account."""
+    """Accepts an invitation; returns the id of the account."""
     accept(scene, invitation)
     [row] = scene.rows("SELECT id FROM workers WHERE email = %s", invitation.email)
     return str(row["id"])

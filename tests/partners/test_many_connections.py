@@ -1,4 +1,4 @@
-"""Idle connections to a service's port take neither its file handles nor its callers' turn."""
+"""Idle connections to a service's port use up neither its file handles nor its callers' turns."""
 
 import os
 import resource
@@ -23,7 +23,7 @@ from tests.partners.scene import ROOT
 from tests.parts.postgres import Server
 
 NOWHERE = "127.0.0.1:9"  # nothing listens there: a service starts without its broker
-# with empty SETTINGS: all that a client must send
+# with empty SETTINGS, which is all that a client must send
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 
@@ -71,7 +71,7 @@ def serve(environment: dict[str, str]) -> Iterator[Serve]:
 
 @pytest.fixture
 def crowd() -> Iterator[Callable[[str, int, bytes], list[socket.socket]]]:
-    """Opens so many connections to an address, and says on each only what is given."""
+    """Opens connections to an address, and sends only the given bytes on each."""
     with ExitStack() as ending:
 
         def connect(address: str, count: int, words: bytes) -> list[socket.socket]:
@@ -86,13 +86,14 @@ def crowd() -> Iterator[Callable[[str, int, bytes], list[socket.socket]]]:
 
 
 def number_of(process: subprocess.Popen[bytes], kind: str) -> int:
-    """How many file handles (`fd`) or threads (`task`) a process has."""
+    """Returns the number of file handles (`fd`) or threads (`task`) of a process."""
     return len(list(Path(f"/proc/{process.pid}/{kind}").iterdir()))
 
 
 def answers(address: str, *, within: float = 60.0) -> bool:
-    """Whether a newcomer is answered, in its first try or a later one: by the health service and by
-    an rpc that needs the database.
+    """Returns whether a new caller is answered, in its first try or a later one.
+
+    The health service has to answer, and an rpc that needs the database.
     """
     end = time.monotonic() + within
     while time.monotonic() < end:

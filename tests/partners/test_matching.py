@@ -1,4 +1,4 @@
-"""Matching: one table, a line a rule; and what the service leaves out before it."""
+"""Matching: one table with a line for each rule, and what the service leaves out before it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_service_that_states_everything_and_takes_her_fits() -> None:
 
 
 AGES: list[tuple[int | None, int | None, int | None, Verdict, str]] = [
-    # her age, from, to
+    # the person's age, the service's minimum and maximum
     (18, 18, 60, FITS, "age_in_range"),
     (60, 18, 60, FITS, "age_in_range"),
     (17, 18, 60, NO, "age_too_low"),

@@ -71,8 +71,8 @@ def test_a_worker_is_suspended_by_the_own_manager_on_what_was_seen(scene: Scene)
         scene.by(scene.organization("Ajena"), Role.MANAGER),
         scene.as_worker(scene.worker(scene.coalition, Role.MANAGER)),
     )
-    # A coordinator who is a manager too takes no other organisation's people away: he could then
-    # invite a first manager of his own.
+    # A coordinator who is a manager too can't suspend another organisation's workers: otherwise the
+    # coordinator could invite a first manager of his own choice.
     both = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
     for caller in (stranger, manager, both):
         with refused("NOT_FOUND", "not_found"):
@@ -156,7 +156,7 @@ def test_two_live_keys_are_the_limit_and_a_revoked_one_makes_room(scene: Scene) 
     manager.CreateApiKey(request)
     assert len(manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys) == 3
     scene.later(days=366)
-    scene.by(own, Role.MANAGER).CreateApiKey(request)  # what has expired does not count
+    scene.by(own, Role.MANAGER).CreateApiKey(request)  # an expired key does not count
 
 
 def test_a_revoked_key_is_out_at_once(scene: Scene) -> None:

@@ -1,5 +1,7 @@
-"""How an organisation becomes a member: it applies, is admitted, vetted, and approved by two
-people; its agreement ends; it leaves.
+"""The life of a membership.
+
+An organisation applies, is admitted, vetted, and approved by two people; its agreement ends; it
+leaves.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +52,7 @@ def application(**other: Any) -> pb.ApplyForMembershipRequest:
 
 
 def letters(scene: Scene) -> list[letters_pb2.ApplicationLetter]:
-    """What the notifications service is to bring to those who applied, the oldest first."""
+    """Returns the letters to applicants for the notifications service, the oldest first."""
     rows = scene.rows(
         "SELECT payload FROM outbox WHERE type = 'enlace.application.asked.v1'"
         " ORDER BY time, published_at, ctid"
@@ -71,7 +73,7 @@ def confirm(scene: Scene, token: str) -> pb.ConfirmApplicationResponse:
 
 
 def apply(scene: Scene, **other: Any) -> pb.Organization:
-    """One that applied, as the coordination sees it."""
+    """Makes an application; returns the organisation as the coordination sees it."""
     scene.nobody.ApplyForMembership(application(**other))
     confirm(scene, letters(scene)[-1].token)
     listed = scene.coordinator.ListOrganizations(
@@ -106,7 +108,7 @@ def saw(
 
 
 def turn(scene: Scene) -> None:
-    """What the clock does."""
+    """Does what is due by the clock."""
     with scene.database.transaction(SYSTEM) as tx:
         sweep(tx, scene.clock.now())
 
@@ -511,7 +513,7 @@ def test_the_end_of_an_agreement_is_said_at_sixty_thirty_and_seven_days_and_then
 def test_an_agreement_holds_until_its_last_day_ends_at_its_place(scene: Scene) -> None:
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=date(2026, 3, 20))
-    last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # the 21st in UTC
+    last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
     scene.clock.set(last.astimezone(UTC))
     turn(scene)
     assert "agreement_expired" not in verbs(scene, one.id)

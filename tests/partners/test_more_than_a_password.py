@@ -1,5 +1,7 @@
-"""Where it is so set, an operator, a coordinator and an auditor do not come in by a password alone:
-they set up a code first, and get nothing before.
+"""A network may require a second factor.
+
+An operator, a coordinator and an auditor then do not get in by a password alone: they set up a code
+first, and get nothing before.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from tests.parts.provider import Person, Provider
 
 @pytest.fixture
 def strict(scene: Scene) -> Iterator[Stubs]:
-    """The same service as the scene's, set to ask for more."""
+    """The scene's service, set to require a second factor."""
     parts = (
         scene.database,
         scene.issuer,

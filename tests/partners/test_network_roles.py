@@ -1,5 +1,6 @@
-"""Roles of the network are given, suspended and given back by two coordinators of different member
-organisations, and by nobody alone.
+"""Two coordinators of different members give, suspend and restore roles of the network.
+
+Nobody does so alone.
 """
 
 from __future__ import annotations

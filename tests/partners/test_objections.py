@@ -1,4 +1,7 @@
-"""Whom a rule of two concerns hears of it at once, by another way, and has time to object."""
+"""The person or member whom a rule of two concerns is notified at once, by another channel.
+
+There is time to object.
+"""
 
 from __future__ import annotations
 

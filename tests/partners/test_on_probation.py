@@ -1,5 +1,6 @@
-"""To a member on probation no shelter exists, by whatever path it asks: neither its services nor
-its organisation nor its places.
+"""For a member on probation no shelter exists, in whatever way it asks.
+
+It finds neither the services of shelters nor their organisations nor their places.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, Stubs, refused
 
 SECRET = ("Luna", "+50588", "NI-JI")
-"""In the names, the phones and the departments of shelters, and in nothing else here."""
+"""A word in the names, the phones and the departments of shelters, and nowhere else here."""
 
 
 def by_type(scene: Scene) -> Organization:
@@ -47,7 +48,10 @@ def with_more(scene: Scene) -> Organization:
 
 
 def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
-    """Whatever the directory can be asked, of everything and of one organisation."""
+    """Returns the answers to every question to the directory.
+
+    The questions are about everything and about one organisation.
+    """
     id = hidden.id if hidden else "0" * 32
     asked: list[Callable[[], Any]] = [
         lambda: by.ListOrganizations(pb.ListOrganizationsRequest()),

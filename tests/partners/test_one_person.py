@@ -1,5 +1,6 @@
-"""One cheating person with any number of accounts, mailboxes and keys against all rules of two of
-partners: alone she reaches what one person may do.
+"""One cheating person with any number of accounts, mailboxes and keys.
+
+Against all rules of two of partners, alone she achieves only what one person may do.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ STEPS = 60
 
 @dataclass
 class Cheat:
-    """What she has, and what she tries. `tried` counts by name what was not refused."""
+    """A cheating person's accounts, and her attempts.
+
+    `tried` counts by name what was not refused.
+    """
 
     scene: Scene
     random: Random
@@ -42,8 +46,8 @@ class Cheat:
     keys: list[str] = field(default_factory=list)
     tried: Counter[str] = field(default_factory=Counter)
     steps: int = 0
-    suspended: str = ""  # a front that two suspended
-    held: str = ""  # one whom nobody has looked at yet
+    suspended: str = ""  # a dishonest member that two have suspended
+    held: str = ""  # a dishonest member that nobody has reviewed yet
     holds: int = 0
 
     def step(self) -> None:
@@ -98,7 +102,7 @@ class Cheat:
         )
 
     def accept(self, _: Stubs) -> None:
-        """She reads every mailbox that she invites to."""
+        """Accepts an invitation: she reads every mailbox that she invites to."""
         made = self.random.choice(
             [one for one in self.invitations if not one.unconfirmed] or [None]
         )
@@ -180,7 +184,7 @@ class Cheat:
         )
 
     def hold_member(self, by: Stubs) -> None:
-        """What one person may do: for a day, and once in thirty."""
+        """Suspends a member for a day, which one person may do once in thirty days."""
         request = d.SuspendOrganizationRequest(
             id=self.held,
             etag=self._etag(by, self.held),
@@ -204,7 +208,7 @@ class Cheat:
         return str(by.GetOrganization(d.GetOrganizationRequest(id=id)).etag)
 
     def wait(self, _: Stubs) -> None:
-        self.scene.later(hours=self.random.randint(1, 9))  # in all less than thirty days
+        self.scene.later(hours=self.random.randint(1, 9))  # less than thirty days in total
         with self.scene.database.transaction(SYSTEM) as tx:
             sweeping(self.scene.mail)(tx, self.scene.clock.now())
 
@@ -217,7 +221,7 @@ def test_alone_she_is_never_two(seed: int, scene: Scene) -> None:
         scene.worker(scene.organization("Otra sede"), Role.COORDINATOR),
     )
     own = scene.worker(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    # whom she invited when one coordinator was enough for that
+    # a person whom she invited when one coordinator was enough
     again = scene.worker(scene.coalition, Role.COORDINATOR)
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute(

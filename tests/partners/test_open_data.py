@@ -1,4 +1,4 @@
-"""What anybody may read: what members want to be found, and nothing that depends on the rest."""
+"""Open data: what members want to be found, and nothing that depends on the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def listed(scene: Scene, **asked: Any) -> pb.ListPublicServicesResponse:
 
 
 def said(scene: Scene) -> list[bytes]:
-    """Everything that anybody may read, byte by byte, by several questions."""
+    """Returns all answers that anybody may read, byte by byte, to several questions."""
     answers = [
         *(
             listed(scene, **asked)
@@ -64,7 +64,7 @@ def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene)
         "+50523410000",
         "Casa Abierta",
     )
-    # Fields of partners: not there.
+    # Fields for partners only are not there.
     assert not one.service.HasField("capacity")
     assert {field.name for field, _ in one.service.ListFields()}.isdisjoint(
         {"etag", "active", "public", "confidential", "tiers", "open_now"}
@@ -137,7 +137,7 @@ def room(scene: Scene, house: Organization, service: Service) -> None:
 
 
 def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
-    """A description for partners, changed to other words for partners: nobody else notices."""
+    """Changes a description for partners to other words for partners: nobody else notices."""
     manager = scene.by(house, Role.MANAGER)
     scene.later(days=1)
     kept = manager.GetService(d.GetServiceRequest(id=service.id))

@@ -1,5 +1,6 @@
-"""The public pages of the directory, before a real directory: two that differ only in what fewer
-may see have the same pages.
+"""The public pages, with a real directory.
+
+Two directories that differ only in what fewer may see have the same pages.
 """
 
 from __future__ import annotations
@@ -42,16 +43,19 @@ QUESTIONS: tuple[dict[str, str], ...] = (
 
 @pytest.fixture
 def client(scene: Scene) -> Iterator[FlaskClient]:
-    """Anybody's browser; referrals and notifications are away, which these pages do not notice."""
+    """A visitor's browser.
+
+    Referrals and notifications are away, which these pages do not notice.
+    """
     nowhere = "127.0.0.1:1"
-    scene._server.ready(True)  # the gateway calls no server that does not say so
+    scene._server.ready(True)  # the gateway calls no server that does not report itself ready
     clients = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere)
     yield pages(clients, development=False).test_client()
     clients.close()
 
 
 def told(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]:
-    """All that the pages say, but for the proofs in their forms, which differ each time."""
+    """Returns all pages, but for the form tokens, which differ each time."""
     first = client.get("/services")
     token = re.search(r'name="form_token" value="([^"]+)"', first.text)
     assert token

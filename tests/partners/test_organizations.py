@@ -1,4 +1,4 @@
-"""Organisations: their entry, their life, who may change them, and what is told of it."""
+"""Organisations: their entry, their life, who may change them, and their facts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def create(scene: Scene, **more: object) -> pb.Organization:
 
 
 def another(scene: Scene) -> Stubs:
-    """A second person of the coordination."""
+    """Returns the stubs of a second person of the coordination."""
     return scene.by(scene.coalition, Role.COORDINATOR)
 
 
@@ -39,7 +39,7 @@ def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
     assert made.status == pb.ORGANIZATION_STATUS_PROBATION
     assert len(made.id) == 32
     organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=made.id))
-    organization.ClearField("has_manager")  # which is said here only
+    organization.ClearField("has_manager")  # which only this answer has
     assert organization == made
 
 
@@ -101,7 +101,7 @@ def test_the_same_request_id_registers_once(scene: Scene) -> None:
     assert scene.coordinator.CreateOrganization(request) == scene.coordinator.CreateOrganization(
         request
     )
-    # and the coalition
+    # the coalition is listed, too
     assert (
         len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 2
     )
@@ -287,7 +287,7 @@ def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: 
     assert (
         len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 4
     )
-    # Its name still stands in old referrals.
+    # Old referrals still show its name.
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=gone.id)).name == "Suspendida"
 
 

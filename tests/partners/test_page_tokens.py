@@ -1,4 +1,4 @@
-"""Page tokens that nobody was given: refused, whatever is in them."""
+"""Page tokens that the service never issued are refused, whatever is in them."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ def test_what_a_database_can_not_compare_with_is_no_page_token(place: object, sc
 
 
 def test_the_longest_names_have_a_token_that_is_taken(scene: Scene) -> None:
-    """Folding makes eighteen letters of this one."""
+    """Folding makes eighteen letters of this one letter."""
     manager = scene.by(scene.organization("ﷺ" * 200), Role.MANAGER)
     scene.organization("ﷺ" * 199)
     first = manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_size=1))

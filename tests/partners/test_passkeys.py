@@ -1,5 +1,6 @@
-"""Passkeys: made by who knows the password, for this site, and each thing that one signs is good
-once.
+"""Passkeys.
+
+The owner of the password makes one, for this site, and each signature is valid once.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def create(
 
 
 def herself(scene: Scene) -> Stubs:
-    """Her stubs, whose tokens are fresh however late it is."""
+    """Returns a worker's stubs, whose tokens are fresh however late it is."""
     [row] = scene.rows("SELECT id, organization_id FROM workers WHERE email = %s", EMAIL)
     return scene.with_token(
         Caller(row["id"], "worker", row["organization_id"], frozenset({"WORKER"}))
@@ -51,7 +52,7 @@ def herself(scene: Scene) -> Stubs:
 
 
 def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authenticator]:
-    """Somebody signed in, and the device whose passkey her account has."""
+    """Returns a signed-in worker, and the device whose passkey her account has."""
     me = herself(scene)
     phone = Authenticator(SITE, counts=counts)
     begun = begin(me)

@@ -1,5 +1,7 @@
-"""A forgotten password: asked for without a word about whose address it is, brought to one mailbox,
-used once; and what it does not open.
+"""A forgotten password.
+
+The request reveals nothing about the address, its link goes to one mailbox and works once; and
+there are things that it does not open.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def ask(
 
 
 def look(scene: Scene) -> int:
-    """What the service's loop does a moment later."""
+    """Runs the service's loop a moment later; returns how much it did."""
     with scene.database.transaction(SYSTEM) as tx:
         return send_links(tx, Keyring(scene.sealing_key), scene.mail, scene.clock.now())
 
@@ -69,7 +71,7 @@ def look(scene: Scene) -> int:
 def told(
     scene: Scene, fact: str = "reset_asked"
 ) -> list[tuple[facts_pb2.AccountFact, letters_pb2.AccountLetter]]:
-    """What the notifications service finds in each fact of a kind, the oldest first."""
+    """Returns what the notifications service finds in each fact of a kind, the oldest first."""
     rows = scene.rows(
         "SELECT payload FROM outbox WHERE type = %s ORDER BY time, published_at, ctid",
         f"enlace.account.{fact}.v1",
@@ -84,7 +86,7 @@ def told(
 
 
 def link(scene: Scene, email: str = EMAIL) -> str:
-    """Asked for, and read in the mailbox."""
+    """Asks for a link, and reads it in the mailbox."""
     ask(scene, email)
     look(scene)
     return told(scene)[-1][1].token
@@ -174,7 +176,7 @@ def test_what_is_good_for_nothing_always_sounds_the_same(member: Scene) -> None:
     for wrong in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(member)):
         with refused(*INVALID):
             reset(member, wrong)
-        # what has no shape is refused before anybody looks at the token
+        # a malformed request is refused before the token is checked
         with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
             reset(member, wrong, "")
         assert refusal.violations == [("password", "required")]
@@ -193,7 +195,7 @@ def test_a_password_that_is_found_soon_is_refused_and_the_link_stays_good(
         reset(member, token, password)
     assert refusal.violations == [("password", "too_easy")]
     with refused(*INVALID):
-        reset(member, token + "x", password)  # only who has the link learns more
+        reset(member, token + "x", password)  # only the holder of the link learns more
     reset(member, token)
 
 
@@ -233,7 +235,10 @@ def test_what_her_sign_in_asks_for_besides_it_still_asks_for(member: Scene) -> N
 
 
 def test_a_sign_in_that_began_with_the_password_before_does_not_end_after_it(member: Scene) -> None:
-    """Whoever knew the old password and waits at the question for the code is out with it."""
+    """A thief with the old password may wait at the question for the code.
+
+    The change ends that sign-in, too.
+    """
     app, _spare = in_use(member)
     waiting = sign_in(member).challenge
     reset(member, link(member))
@@ -244,7 +249,10 @@ def test_a_sign_in_that_began_with_the_password_before_does_not_end_after_it(mem
 def test_a_password_that_is_looked_at_while_it_changes_opens_nothing(
     member: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever knows the old one and signs in again and again has no session from between."""
+    """A thief with the old password may sign in again and again.
+
+    No session comes from the time of the change.
+    """
     token, real = link(member), passwords.holds
 
     def slow(password_hash: str | None, password: str) -> bool:
@@ -362,8 +370,9 @@ def test_who_is_invited_and_has_no_account_yet_gets_no_link(scene: Scene) -> Non
 
 
 def test_asking_does_the_same_whatever_the_address_is(scene: Scene) -> None:
-    """The same answer, the same rows of the same size, and no look at any account: so it takes the
-    same time.
+    """The answer and the rows are the same, with the same size, and no account is read.
+
+    So it takes the same time.
     """
     own = scene.organization("Puentes")
     scene.worker(own, Role.WORKER, email="una-de-aqui@ejemplo.org")
@@ -426,7 +435,7 @@ def test_a_mailbox_gets_three_letters_at_once_and_then_one_an_hour_and_the_answe
     ask(member)
     look(member)
     assert len(told(member)) == 4
-    reset(member, told(member)[-1][1].token)  # the latest is good, whoever asked for it
+    reset(member, told(member)[-1][1].token)  # the latest link is valid, whoever asked for it
 
 
 def test_from_one_address_thirty_are_asked_for_and_then_one_in_two_minutes(scene: Scene) -> None:

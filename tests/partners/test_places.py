@@ -1,7 +1,7 @@
-"""Who is accepted takes a place of the figure that was said before, and gives it back; what was
-said afterwards counted her already.
+"""Accepting a person takes a place off the figure that was stated before, and gives it back.
 
-Seen by the shelter's own people: what others see is in test_steps_of_time.py.
+A figure that was stated afterwards counts her already. This is what the shelter's own people see:
+test_steps_of_time.py has what others see.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ M = timedelta(minutes=1)
 
 
 class Shelter:
-    """An organisation that said at noon that three of its beds are free; it is two o'clock."""
+    """An organisation that stated at noon that three of its beds are free; it is two o'clock."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene

@@ -241,7 +241,7 @@ def wait_until_serving(health: Any, name: str) -> None:
 
 
 def told(consumer: Consumer, subject: str, count: int) -> list[str]:
-    """The types of the next facts of a subject, as the topic has them."""
+    """Returns the types of the next facts of a subject, in the topic's order."""
     types: list[str] = []
     end = time.monotonic() + 40
     while len(types) < count and time.monotonic() < end:

@@ -1,5 +1,6 @@
-"""What a provider says of itself: where it signs people in, exchanges codes and keeps its keys, on
-whichever hosts, and what of it is not believed.
+"""The discovery document of a provider: where it signs people in, exchanges codes and has its keys.
+
+These may be on any hosts; the tests also check what of the document is refused.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def test_a_provider_that_says_of_itself_what_can_not_be_is_not_asked(
 
 @pytest.fixture
 def spread(scene: Scene) -> Iterator[Provider]:
-    """A provider whose addresses lie on several hosts, as Google's do."""
+    """A provider whose addresses are on several hosts, as Google's are."""
     made = Provider(
         f"{SITE}/sign-in/return",
         {"ana": Person("ana-1", EMAIL)},
@@ -122,7 +123,7 @@ def test_an_address_of_a_provider_inside_our_network_is_never_asked(
 
 
 def unusable(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Why which providers could not be used, as the log says."""
+    """Returns which providers could not be used, with the reasons, from the log."""
     return [
         (line["reason"], line["provider_id"])
         for line in lines

@@ -1,5 +1,6 @@
-"""All candidates of a need are judged: the order of thousands is exactly that of judging each by
-itself.
+"""All candidates of a need are judged.
+
+The order of thousands is exactly that of judging each by itself.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PLACES = ["", "NI-CI", "NI-MN", "NI-LE", "NI-RI"]
 
 
 class Chance(random.Random):
-    """Directories and questions as they may be, from one seed."""
+    """Random directories and questions from one seed."""
 
     def time(self, days: float) -> datetime | None:
         return self.choice([None, *(NOW - timedelta(days=self.random() * days) for _ in range(4))])
@@ -96,7 +97,7 @@ class Chance(random.Random):
 def one_by_one(
     question: Question, candidates: list[Candidate], now: datetime, *, sees_shelters: bool
 ) -> list[str]:
-    """Each judged by itself, by the pure function."""
+    """Returns the order of candidates when the pure function judges each by itself."""
 
     def may(one: Candidate) -> bool:
         group = question.need_code.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Who may call what: every cell of docs/rights.md that is about this service."""
+"""The rights to call each rpc: every cell of docs/rights.md about this service."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, scene: Scene) -> 
     own = scene.organization()
     roles = {str(role): scene.by(own, role) for role in Role}
     keys = {}
-    for scope in SCOPES:  # two live keys are the limit of an organisation
+    for scope in SCOPES:  # an organisation may have two live keys at most
         keys[scope] = scene.by_key(scene.organization(f"Sistema {scope}"), scope)
 
     def metadata(role: str, scope: str) -> Any:

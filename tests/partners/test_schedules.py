@@ -1,6 +1,4 @@
-"""Hours as RFC 5545 says them: which days, over midnight, on holidays, and which two contradict
-each other.
-"""
+"""Opening hours by RFC 5545: days, hours over midnight, holidays, and contradictions."""
 
 from __future__ import annotations
 

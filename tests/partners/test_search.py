@@ -1,4 +1,4 @@
-"""Search: words as people type them, attributes, pages, and what must not be found."""
+"""Search: words as people type them, attributes, pages, and services that must not be found."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def names(scene: Scene, **wanted: object) -> list[str]:
         "atención psicológica",
         "psicologica atencion",
         "psico",  # the beginning of a word
-        "sicologia",  # as it is heard
+        "sicologia",  # as it sounds
         "psicolojia",
         "psciologia",
         "violensia",
         "mujeres que sufrieron violencia",
-        "segovias",  # of the organisation's name
+        "segovias",  # part of the organisation's name
         "segobias",
         "counselling",  # the need's name in another language
         "  psicología,  ¡violencia!  ",
@@ -182,7 +182,8 @@ def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str) 
         token = page.next_page_token
         if not token:
             break
-    # All offer shelter, which is "casa" too; those come first that have it in their name.
+    # All offer shelter, for which "casa" is a synonym; services with the word in their name come
+    # first.
     assert seen == ["Casa 0", "Casa 1", "Casa 2", "Techo 0", "Techo 0", "Techo 1", "Techo 2"]
 
 
@@ -227,7 +228,7 @@ def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(sc
     worker = scene.by(new)
     page = worker.SearchServices(pb.SearchServicesRequest(words="casa"))
     assert ([service.name for service in page.services], page.total_size) == (["Casa abierta"], 1)
-    # Nor are its own shelters offered to others before it is approved; it sees them itself.
+    # Its own shelters are not shown to others before it is approved; it sees them itself.
     assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
     assert [
         s.id

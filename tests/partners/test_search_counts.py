@@ -1,5 +1,6 @@
-"""How many of what is found are in which department: of all of it, narrowed as the search is, and
-of nothing that the caller may not see.
+"""The number of found services in each department.
+
+It counts all of them, narrowed as the search is, and none that the caller may not see.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ def counts(caller: Caller, of: str = "NI", **asked: Any) -> dict[str, int]:
 
 
 def directory(scene: Scene) -> None:
-    """Five in Chinandega, two in León, one for the whole country, one in Costa Rica."""
+    """Adds nine services.
+
+    Five are in Chinandega, two in León, one in Costa Rica, and one is for the whole country.
+    """
     house = scene.organization("Casa Luna")
     for number in range(5):
         scene.service(house, f"Escuela {number}", "EDU.SCH", department="NI-CI", room=number)

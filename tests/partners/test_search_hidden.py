@@ -1,5 +1,6 @@
-"""Two directories that differ only in what a caller may not see give that caller the same bytes;
-and pages, order and total are those of a plain count.
+"""Two directories that differ only in what a caller may not see give that caller the same bytes.
+
+Pages, order and total are those of a plain count.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ QUESTIONS: list[Question] = [
 
 
 def answers(caller: Caller, coalition: str) -> list[bytes]:
-    """All that is said to these questions, page for page; the first rows of matches too."""
+    """Returns all answers to these questions, page by page, with the first rows of matches."""
     said = []
     for question in QUESTIONS:
         token = ""
@@ -105,7 +106,7 @@ def test_what_is_hidden_changes_no_byte_of_an_answer(
 
 
 def everything(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
-    """Page for page: the names, and the totals that were said."""
+    """Returns the names page by page, and the stated totals."""
     names, totals, token = list[str](), list[int](), ""
     while True:
         page = scene.coordinator.SearchServices(
@@ -119,7 +120,7 @@ def everything(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
 
 
 def change(scene: Scene, chance: random.Random, one: Service) -> Service:
-    """Another name, other languages, a new figure, or another need: as its member says it."""
+    """Changes the name, the languages, the figure or the need of a service, as its member does."""
     entry = one.entry
     wanted: dict[str, Any] = chance.choice(
         [
@@ -169,7 +170,7 @@ def test_pages_order_and_total_are_those_of_looking_at_each_service(
     for _ in range(40):
         number = chance.randrange(len(made))
         made[number] = change(scene, chance, made[number])
-        scene.later(hours=6)  # of a shelter others see its room then
+        scene.later(hours=6)  # then other members see the shelter's room
         age, gender, dependants = (
             chance.choice([None, 15, 35]),
             chance.choice([None, Gender.FEMININE]),
@@ -216,7 +217,7 @@ def test_pages_order_and_total_are_those_of_looking_at_each_service(
             and (dependants is None or one.entry.eligibility.takes_dependants is not False)
         ]
         names, totals = everything(scene, wanted)
-        # their words stand in the same place, so that they are ranked alike
+        # their words are in the same place, so that they are ranked alike
         assert names == [one.entry.name for one in expected], wanted
         assert set(totals) == {len(expected)}
 

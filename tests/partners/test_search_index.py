@@ -1,5 +1,7 @@
-"""The sets of a search: whatever is put, changed and dropped, what is found, its order and its
-pages are those of looking at each service.
+"""The bitmaps of a search.
+
+After any additions, changes and deletions, hits, order and pages are those of looking at each
+service.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ WORDS = [
     "d'arc",
     "a\\b",
     "so\u00a0l",
-]  # a space that does not break a line is a letter to some databases
+]  # some databases treat a no-break space as a letter
 
 
 @dataclass(frozen=True)
 class Said:
-    """A service as it may be, written as the database writes it."""
+    """A possible service, written as the database writes it."""
 
     id: str
     name: str
@@ -43,7 +45,7 @@ class Said:
                 f"{position * 9 + number}{weight if weight != 'D' else ''}"
                 for number, weight in enumerate(weights, 1)
             )
-            # without a place: a synonym, which was stripped
+            # a stripped lexeme without a position: a synonym
             tokens.append(f"'{text}'" + (f":{places}" if places else ""))
         return Entry(
             self.id,
@@ -53,7 +55,7 @@ class Said:
         )
 
     def weight(self, word: Word) -> set[str]:
-        """Where it says that."""
+        """Returns the weights with which the service has the word."""
         return {
             min(weights or "D")
             for said, weights in self.words
@@ -112,12 +114,12 @@ def test_what_is_found_and_its_order_are_those_of_looking_at_each(
             index.drop([id, "never there"])
         elif (
             id in directory and chance.random() < 0.5
-        ):  # only what it states, so that it stays in its place
+        ):  # changes only its statements, so that it keeps its place
             directory[id] = replace(
                 directory[id], country=chance.choice(["NI", "CR"]), age=chance.randrange(4)
             )
             index.put([directory[id].entry()])
-        else:  # as it is, or as it was and is, in one go
+        else:  # its present state, or its former and its present state at once
             told = [chance.said(id) for _ in range(chance.randint(1, 2))]
             told += [
                 replace(told[-1], country=chance.choice(["NI", "CR"]))

@@ -1,5 +1,7 @@
-"""A code of an app beside the password: each good once, guessed ten times, and a way back when the
-phone is gone.
+"""A code of an app beside the password.
+
+Each code is valid once and may be guessed ten times, and there is a way back when the phone is
+gone.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def member(scene: Scene) -> Scene:
 
 
 class App:
-    """What her phone shows, by the scene's clock."""
+    """The code that the worker's phone shows, by the scene's clock."""
 
     def __init__(self, scene: Scene, secret: str) -> None:
         self._scene = scene
@@ -53,7 +55,7 @@ def begun(scene: Scene) -> tuple[Stubs, App]:
 
 
 def in_use(scene: Scene) -> tuple[App, list[str]]:
-    """Her phone, and the spare codes; from the next step on."""
+    """Turns the code on; returns the phone and the spare codes, valid from the next step on."""
     me, app = begun(scene)
     spare = me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code())).recovery_codes
     scene.later(seconds=60)

@@ -147,7 +147,7 @@ def test_a_confidential_service_never_has_a_phone(scene: Scene) -> None:
     change = pb.Service(id=made.id, etag=made.etag, phone="+50520000101")
     request = pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["phone"]))
     assert scene.coordinator.UpdateService(request).phone == ""
-    # What was public before is forgotten with the change, not only hidden.
+    # The former public data are deleted with the change, not only hidden.
     made = scene.coordinator.CreateService(
         pb.CreateServiceRequest(service=entry(phone="+50520000101"))
     )

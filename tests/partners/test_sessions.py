@@ -1,5 +1,6 @@
-"""Signing in, sessions and tokens: what is proven, for how long, and how little a stranger
-learns.
+"""Signing in, sessions and tokens.
+
+The tests cover what is proved, for how long, and how little a stranger learns.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def test_a_session_is_good_for_tokens_of_a_few_seconds(member: Scene) -> None:
         "Puentes",
         [],
     )
-    member.later(seconds=3.9)  # three, and less than clocks may differ by
+    member.later(seconds=3.9)  # three, and less than the difference that clocks may have
     member.verifier.verify(issued.tokens["enlace.partners"])
     member.later(seconds=0.2)
     with pytest.raises(Unauthenticated, match="token_expired"):

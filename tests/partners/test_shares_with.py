@@ -1,5 +1,6 @@
-"""Police, prosecution, migration and consulates are marked wherever one of their services is found,
-by one rule.
+"""Police, prosecution, migration and consulates are marked wherever one of their services is found.
+
+There is one rule for all of them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A ministry's official signs in by the ministry's own provider; what the provider says is believed
-of its own workers alone, and when it proves it.
+"""An official of a ministry signs in by the ministry's own provider.
+
+The provider is believed about its own workers only, and only with proof.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def provider(scene: Scene) -> Iterator[Provider]:
 
 @pytest.fixture
 def ministry(scene: Scene, provider: Provider) -> Organization:
-    """Has its own provider, which two coordinators agreed to, and one official."""
+    """A ministry with a provider to which two coordinators agreed, and with one official."""
     ministry = scene.organization(
         "Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT
     )
@@ -83,7 +84,7 @@ def confirm(by: Stubs, seen: m.SignInProvider) -> m.SignInProvider:
 
 
 def propose_before(scene: Scene, organization: Organization, *said: str) -> m.SignInProvider:
-    """Proposed so long ago that the organisation's time to object is over."""
+    """Proposes a provider so long ago that the organisation's time to object is over."""
     scene.later(days=-3)
     try:
         return propose(scene.coordinator, organization, *said)
@@ -157,7 +158,7 @@ def test_from_then_on_she_is_known_by_what_the_ministry_calls_her_whatever_her_a
     first = comes_in(scene, ministry, provider)
     provider.people["ana"] = Person("ana-1", "otra@ministerio.example", verified=False)
     assert comes_in(scene, ministry, provider).worker.id == first.worker.id
-    provider.people["nueva"] = Person("nueva-2", EMAIL)  # her address was given to somebody else
+    provider.people["nueva"] = Person("nueva-2", EMAIL)  # her address now belongs to somebody else
     with refused(*FAILED):
         comes_in(scene, ministry, provider, "nueva")
 
@@ -388,7 +389,7 @@ def test_a_provider_changes_its_key_and_is_believed_by_the_new_one(
 ) -> None:
     comes_in(scene, ministry, provider)
     provider.key = made_key("second")
-    # its keys were looked at a moment ago: strangers must not keep us asking
+    # its keys were read a moment ago: strangers must not make us read them again and again
     with refused(*FAILED):
         comes_in(scene, ministry, provider)
 
@@ -408,7 +409,7 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
         begin(scene, ministry)
     second = scene.by(scene.coalition, Role.COORDINATOR)
     again = propose_before(scene, ministry, provider.issuer, "otro", provider.client.secret)
-    with refused("ABORTED", "stale_etag"):  # she agrees to what she saw
+    with refused("ABORTED", "stale_etag"):  # she agrees to the version that she saw
         confirm(second, proposed)
     confirmed = confirm(second, again)
     assert (confirmed.client_id, confirmed.sign_in_url) == (
@@ -551,8 +552,9 @@ def test_what_came_back_twice_at_once_opens_one_session(
 def test_providers_that_hang_do_not_take_all_the_threads(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    """Of six threads four wait at most: the others go on answering, and who comes then is told at
-    once.
+    """Of six threads at most four wait.
+
+    The others go on answering, and further sign-ins are refused at once.
     """
     questions = [begin(scene, ministry) for _ in range(5)]
     came = [provider.signs_in(each.authorization_url, "ana") for each in questions]

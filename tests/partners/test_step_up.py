@@ -1,5 +1,6 @@
-"""What outlasts a session asks its holder again who she is, and whom it concerns hears of it: a
-stolen session makes nothing that stays.
+"""A change that outlasts a session asks for fresh proof, and the people concerned are notified.
+
+So a stolen session makes nothing that stays.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def manager(scene: Scene, own: Organization) -> Worker:
 
 
 def of_session(scene: Scene, secret: str) -> Stubs:
-    """Whoever holds this session."""
+    """Returns stubs with this session's tokens."""
     return scene.with_token_of(lambda: token_of(scene, secret).tokens["enlace.partners"])
 
 
@@ -86,7 +87,7 @@ def not_proved(by: Stubs, secret: str, path: str, reason: str = "wrong", **said:
 
 
 def with_app(scene: Scene, worker: Worker) -> App:
-    """Has a code of her phone asked for."""
+    """Turns on a code of the worker's phone."""
     me = scene.as_worker(worker)
     app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
@@ -98,7 +99,7 @@ def kinds_told(scene: Scene, fact: str) -> set[str]:
     return {each.worker_id for each, _ in told(scene, fact)}
 
 
-# --- who is asked, and for how long it is good
+# --- who has to prove herself, and how long the proof is valid
 
 
 def test_a4_these_rpcs_ask_for_it() -> None:
@@ -209,7 +210,7 @@ def test_a4_what_is_refused_has_no_effect_and_is_on_record(scene: Scene, manager
     ]
 
 
-# --- by what it is proved
+# --- the kinds of proof
 
 
 def test_a4_it_is_proved_by_what_her_sign_in_asks_for_besides_and_not_by_the_password(
@@ -330,7 +331,7 @@ def test_a4_where_her_ministry_does_not_answer_nothing_is_proved_and_it_is_said_
             prove(by, secret, challenge=question.challenge, provider=answer)
         with refused(*STEP_UP):
             make_key(by)
-        # nowhere that is asked
+        # nothing asks for a proof
         scene.rows("UPDATE sign_in_providers SET issuer = 'https://10.0.0.1' RETURNING id")
         with refused("UNAVAILABLE", "provider_unavailable"):
             by.BeginProof(pb.BeginProofRequest())
@@ -385,7 +386,7 @@ def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worke
     not_proved(scene.as_worker(manager), made, "session_secret", password=PASSWORD)
 
 
-# --- the story, and who hears of it
+# --- the story, and who is notified
 
 
 def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(

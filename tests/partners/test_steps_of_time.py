@@ -1,5 +1,6 @@
-"""What others see of a shelter's room changes with the clock, never with what happens there; its
-own people see it at once.
+"""Other members see a shelter's room change with the clock, never with what happens there.
+
+The shelter's own people see a change at once.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ HOUR = timedelta(hours=1)
 
 
 class Shelters:
-    """Two shelters that said at noon what is free, and a member that looks; it is an hour later.
+    """Two shelters that stated at noon what is free, and a member that looks.
 
-    A step of time began at noon.
+    It is an hour later. A step of time began at noon.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -94,7 +95,7 @@ class Shelters:
         return self.seen(by).capacity.available
 
     def answers(self, by: Stubs) -> list[bytes]:
-        """Whatever the directory says of them, byte for byte."""
+        """Returns all answers of the directory about the shelters, byte for byte."""
         both = [self.service.id, self.beside.id]
         said = [
             self.seen(by),
@@ -232,7 +233,7 @@ def test_c12_how_often_it_kept_its_word_changes_the_order_with_the_step_alone(
         ]
 
     assert order() == ["Albergue", "Otro albergue"]
-    for _ in range(3):  # it had promised room, says no, and says anew that there is some
+    for _ in range(3):  # the shelter had stated room, declines, and states again that there is room
         shelters.hear("declined")
         scene.later(minutes=1)
         shelters.say(1)

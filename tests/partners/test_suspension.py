@@ -1,5 +1,6 @@
-"""A member is suspended, given back and sent away by two coordinators of different members, with a
-reason; one alone stops it for a day.
+"""Two coordinators of different members suspend, reinstate and expel a member, with a reason.
+
+One alone can suspend it for a day.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ def leave(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
 
 
 def turn(scene: Scene) -> None:
-    """What time does, done now."""
+    """Does what is due by the clock, now."""
     with scene.database.transaction(SYSTEM) as tx:
         sweeping(scene.mail)(tx, scene.clock.now())
 
 
 def works(by: Stubs) -> bool:
-    """Whether somebody's calls are answered."""
+    """Returns whether these calls are answered."""
     try:
         by.ListOrganizations(pb.ListOrganizationsRequest())
     except Exception:

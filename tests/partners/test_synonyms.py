@@ -1,6 +1,6 @@
-"""Synonyms of needs: what a person says finds what she means.
+"""Synonyms of needs: a person's words find what she means.
 
-The data first, then the search on the real database.
+The data are tested first, then the search on the real database.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DATA = json.loads(
     (Path(directory.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8")
 )
 LANGUAGES = ("es", "en", "fr")
-# They mean more than one kind of help, and whoever says them has to see both.
+# These words mean more than one kind of help, and a search has to show both.
 ON_PURPOSE = {"violencia", "violence", "pasaje"}
 
 
 def names(scene: Scene, words: str) -> list[str]:
-    """Names, in their order."""
+    """Returns the names of the found services, in their order."""
     return [
         service.name
         for service in scene.coordinator.SearchServices(
@@ -41,7 +41,7 @@ def names(scene: Scene, words: str) -> list[str]:
 
 
 def met(scene: Scene, words: str) -> set[str]:
-    """The needs of what is found."""
+    """Returns the needs of the found services."""
     services = scene.coordinator.SearchServices(
         pb.SearchServicesRequest(words=words, page_size=100)
     ).services
@@ -75,12 +75,15 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
     twice = [
         word for word, codes in meant.items() for code in codes if taxonomy().parent(code) in codes
     ]
-    assert twice == []  # a group's words find what is in it already
+    assert twice == []  # the words of a group already find the needs in it
 
 
 @pytest.fixture
 def network(scene: Scene) -> Scene:
-    """A service for each need, with a name that says nothing; one of them of a convent."""
+    """A service for each need, with a name that says nothing about it.
+
+    One service is a convent's.
+    """
     nuns = scene.organization("Hermandad de la Luz", type=OrganizationType.RELIGIOUS)
     for number, code in enumerate(taxonomy().terms):
         scene.service(nuns if code == "HOU.TRANS" else scene.coalition, f"Servicio {number}", code)
@@ -162,7 +165,7 @@ def test_who_says_it_in_its_own_words_comes_first(scene: Scene) -> None:
         scene.coalition, "Brigada", "MED.DENT", description="Atiende una dentista los jueves"
     )
     scene.service(scene.coalition, "Consultorio del dentista", "MED.DENT")
-    # What is only written in a description counts no less than the need itself.
+    # A word that is only in a description counts no less than the need itself.
     scene.service(scene.coalition, "Alcaldía", "MED.PRI", description="También hay dentista")
     assert names(scene, "dentista") == [
         "Consultorio del dentista",
@@ -210,7 +213,7 @@ def test_after_an_update_of_the_words_services_are_found_by_the_new_ones(
     sweeper.sweep()
     assert names(scene, "jolgorio") == ["Jornada"]
     assert names(scene, "dentista") == []
-    assert scene.facts(made.id) == facts  # it says nothing new
+    assert scene.facts(made.id) == facts  # the change has no new content
     written = scene.rows("SELECT xmin::text FROM services")
     sweeper.sweep()
     assert scene.rows("SELECT xmin::text FROM services") == written

@@ -1,5 +1,6 @@
-"""Token keys that change: two live at once, nobody is restarted, and no token is refused
-meanwhile.
+"""Token keys that change.
+
+Two are valid at once, nothing is restarted, and no token is refused meanwhile.
 """
 
 import base64
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def pair(folder: Path) -> tuple[Issuer, Verifier]:
-    """As partners and another service have them, for the whole of their life."""
+    """Returns an issuer and a verifier, as partners and another service have them all along."""
     clock = SystemClock()
     signing = key_folder.Held(
         folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")
@@ -52,14 +53,14 @@ def kid(token: str) -> str:
 
 
 def older(folder: Path, name: str) -> None:
-    """As if it had been made a while ago."""
+    """Makes a key file look as if it had been made a while ago."""
     then = time.time() - key_folder.SETTLED
     os.utime(folder / f"{name}.pub.jwk", (then, then))
 
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """So many seconds pass."""
+    """Moves the time on by seconds."""
     now = time.monotonic()
     passed = [0.0]
     monkeypatch.setattr("chassis.tokens.time.monotonic", lambda: now + passed[0])
@@ -123,7 +124,7 @@ def test_a_change_that_was_killed_between_the_halves_of_a_pair_goes_on(
 
 
 def settle(folder: Path) -> None:
-    """As if all had been written an hour ago."""
+    """Makes all files look as if they had been written an hour ago."""
     then = time.time() - 3600
     for file in (*folder.iterdir(), folder):
         os.utime(file, (then, then))

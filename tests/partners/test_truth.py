@@ -1,5 +1,6 @@
-"""How far one can rely on what a service says of its room: what was promised and kept, and how old
-the figure is.
+"""How far a service's figure of its room can be relied on.
+
+That is what was promised and kept, and how old the figure is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ROOM = Capacity(Intake.OPEN, 3, 9, "beds", NOON)
 
 
 class Shelter:
-    """It said at noon that three beds are free; others send it people."""
+    """A shelter that stated at noon that three beds are free; others send it people."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -208,9 +209,9 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
 @pytest.mark.parametrize(
     ("kept", "broken", "hours", "score"),
     [
-        (0, 0, 1, 100),  # nobody was sent there yet: it is believed
+        (0, 0, 1, 100),  # nobody was sent there yet: the figure is trusted
         (0, 0, 24, 100),
-        (0, 0, 60, 75),  # half of it hangs on a fresh figure
+        (0, 0, 60, 75),  # half of it depends on a fresh figure
         (0, 0, 96, 50),
         (0, 0, 2000, 50),
         (8, 2, 1, 83),

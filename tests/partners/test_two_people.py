@@ -1,5 +1,6 @@
-"""What others depend on is changed by two people: who is a member, of what kind, in which country,
-and the number that a caller finds.
+"""Two people change what others depend on.
+
+That is who is a member, of what kind, in which country, and the number that a caller finds.
 """
 
 import pytest

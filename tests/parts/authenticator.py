@@ -1,5 +1,6 @@
-"""A device that makes passkeys and signs with them, as a browser and its authenticator do; it can
-also lie, which those can't.
+"""A device that makes passkeys and signs with them, as a browser and its authenticator do.
+
+Unlike them, it can also lie.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PRESENT, VERIFIED = AuthenticatorData.FLAG.UP, AuthenticatorData.FLAG.UV
 
 @dataclass
 class Authenticator:
-    """One key. `origin` is where its browser believes to be."""
+    """A passkey. `origin` is the origin that its browser reports."""
 
     origin: str
     verifies: bool = True
@@ -38,7 +39,7 @@ class Authenticator:
     account: bytes = b""
 
     def make(self, options: str, **lie: str) -> str:
-        """What navigator.credentials.create gives, as JSON."""
+        """Returns the result of navigator.credentials.create as JSON; `lie` replaces its fields."""
         asked = json.loads(options)
         self.account = websafe_decode(asked["user"]["id"])
         public = ES256.from_cryptography_key(self.key.public_key())  # type: ignore[no-untyped-call]
@@ -54,7 +55,7 @@ class Authenticator:
         )
 
     def sign(self, options: str, **lie: str) -> str:
-        """What navigator.credentials.get gives, as JSON."""
+        """Returns the result of navigator.credentials.get as JSON; `lie` replaces its fields."""
         asked = json.loads(options)
         data = self._data(asked["rpId"], self._flags())
         client = self._client(CollectedClientData.TYPE.GET, asked["challenge"], lie)

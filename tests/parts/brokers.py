@@ -1,4 +1,4 @@
-"""Apache Kafka for tests, as the stack on one machine runs it, in a folder of its own."""
+"""Apache Kafka for tests, as the local stack runs it, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local import broker
 
 
 class Broker(broker.Broker):
-    """One node on one port for life; `close` ends it and takes its folder away."""
+    """A broker of one node on one port; `close` ends it and deletes its folder."""
 
     def __init__(self) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="enlace-test-kafka-"))
@@ -22,7 +22,7 @@ class Broker(broker.Broker):
 
 
 def forget(made: broker.Broker) -> None:
-    """Starts the broker anew without its data: another cluster, as after the loss of its disk."""
+    """Restarts the broker without its data, as another cluster, as after the loss of its disk."""
     made.kill()
     shutil.rmtree(made.data)
     made.start()

@@ -6,9 +6,9 @@ from chassis.tokens import Caller, Issuer
 
 
 def just_proved(caller: Caller, issuer: Issuer) -> Caller:
-    """A worker who has just proved who she is, as at a sign-in, unless the test says when she did.
+    """Returns a worker as one who has just proved who she is, as at a sign-in.
 
-    Everybody else as she is.
+    Other callers, and workers whose proof the test has dated, are returned unchanged.
     """
     return (
         caller

@@ -10,13 +10,13 @@ class SettableClock:
         self._now = start
 
     def now(self) -> datetime:
-        """The time it was last set to."""
+        """Returns the time to which the clock was last set."""
         return self._now
 
     def set(self, moment: datetime) -> None:
-        """Jumps to a moment, forwards or back."""
+        """Sets the clock to a time, forwards or back."""
         self._now = moment
 
     def advance(self, step: timedelta) -> None:
-        """Moves on by a step."""
+        """Moves the clock by a step."""
         self._now += step

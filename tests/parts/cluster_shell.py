@@ -1,8 +1,8 @@
-"""A shell in which `kubectl` knows the Secrets of one cluster and the folders of keys of its pods,
-so that what docs/operations.md says is followed to the letter.
+"""A shell whose `kubectl` knows the Secrets of one cluster and the key folders of its pods.
 
-A change of a Secret is made by the real kubectl (`patch --local`). Limits: no API server is asked,
-a pod is a folder of keys, and `exec` runs on this machine.
+Tests use it to follow docs/operations.md to the letter. The real kubectl makes each change of a
+Secret (`patch --local`). Limits: there is no API server, a pod is a folder of keys, and `exec` runs
+on this machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONG_AGO = 3600.0
 
 
 class Cluster:
-    """The Secrets, and what each deployment's pods were started with."""
+    """The Secrets, and the keys with which each deployment's pods were started."""
 
     def __init__(self, state: Path, kubectl: str) -> None:
         self.state = state
@@ -42,13 +42,13 @@ class Cluster:
         return {file: base64.b64decode(value) for file, value in self._secret(name)["data"].items()}
 
     def keys(self, deployment: str) -> Path:
-        """The folder of keys of its pods."""
+        """Returns the folder of keys of a deployment's pods."""
         return self.state / "pods" / deployment
 
     def restart(self, deployment: str) -> None:
-        """New pods: they have what is in the Secret now.
+        """Starts new pods, which have the present contents of the Secret.
 
-        Their files are as old as they are after a while.
+        Their files look as old as they are after a while.
         """
         folder = self.keys(deployment)
         folder.mkdir(exist_ok=True)
@@ -59,7 +59,7 @@ class Cluster:
             os.utime(folder / name, (time.time() - _LONG_AGO,) * 2)
 
     def run(self, script: str, **environment: str) -> str:
-        """Runs a script in a shell that has this `kubectl`."""
+        """Runs a script in a shell that has this `kubectl`; returns its standard output."""
         program = self.state / "bin" / "kubectl"
         program.write_text(
             _KUBECTL.format(python=sys.executable, state=self.state, kubectl=self._kubectl)
@@ -83,7 +83,7 @@ class Cluster:
         return done.stdout
 
     def answer(self, words: list[str]) -> int:
-        """Does what `kubectl -n enlace …` asks."""
+        """Does what `kubectl -n enlace …` asks; returns the exit code."""
         assert words[:2] == ["-n", "enlace"], words
         match words[2:]:
             case ["patch", "secret", name, *patch]:

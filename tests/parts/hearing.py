@@ -1,11 +1,9 @@
-"""Begins a command that tests send signals to.
+"""The beginning of a command to which tests send signals.
 
-In front of it, `HEARING` gives back to it the signals that whoever started the tests has them
-ignore.
-
-A script's `&` makes its child deaf to SIGINT, nohup to SIGHUP; exec hands that on, and a stack that
-was started deaf rightly stays so. (`subprocess` restores other signals, not these; its `preexec_fn`
-is not safe beside the threads of gRPC.)
+A command that starts with `HEARING` receives the signals again that the parent of the tests has set
+to be ignored. A script's `&` makes its child ignore SIGINT, and nohup SIGHUP; exec inherits that,
+and a stack that was started so rightly goes on ignoring them. (`subprocess` restores other signals,
+not these; its `preexec_fn` is not safe beside the threads of gRPC.)
 """
 
 import sys

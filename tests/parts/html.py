@@ -1,4 +1,4 @@
-"""The Nu HTML checker, which says whether a page is valid HTML: the W3C's own, as a child process.
+"""The Nu HTML checker of the W3C, as a child process: finds invalid HTML.
 
 Its jars are those of tests/html/checker.txt.
 """
@@ -19,13 +19,13 @@ from local import jars
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCK = ROOT / "tests" / "html" / "checker.txt"
 
-# SVG 2 has it (https://www.w3.org/TR/SVG2/paths.html#PathLengthAttribute), every browser knows it,
-# the checker's schema is of SVG 1.1.
+# SVG 2 has this attribute (https://www.w3.org/TR/SVG2/paths.html#PathLengthAttribute) and every
+# browser knows it; the checker's schema is that of SVG 1.1.
 _NOT_WRONG = re.compile("Attribute “pathLength” not allowed on element “circle”")
 
 
 def faults(pages: dict[str, str]) -> list[str]:
-    """What is wrong with these pages, errors only, a line each: the page's name, what, where."""
+    """Returns the errors in these pages, a line each: page, error and excerpt."""
     with tempfile.TemporaryDirectory(prefix="enlace-test-html-") as folder:
         files = {}
         for number, (name, content) in enumerate(pages.items()):

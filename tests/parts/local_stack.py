@@ -1,11 +1,10 @@
-"""A whole stack for tests, as a person runs it: `python -m services` in a folder of its own, and
-clients that act in the name of its people.
+"""A whole stack for tests: `python -m services` in a folder of its own, with clients of its people.
 
-`LocalStack().start()` … `stop()`, or the session's fixture `stack`. Its ports are free ones, its
-folder is temporary and goes with it; it begins as a copy of the one stack of a run that was filled
-with the demo network, unless it is to be `fresh`: half of a start is filling it. `client(…)` speaks
-gRPC for an API key or a worker and renews its token by itself; `database(…)` reads what a service
-keeps, past its row-level security.
+Use `LocalStack().start()` … `stop()`, or the session's fixture `stack`. Its ports are free ones,
+and its temporary folder is deleted with it. It begins as a copy of the one stack of a run that was
+filled with the demo network, unless it is `fresh`: filling it is half of a start. `client(…)` calls
+gRPC for an API key or a worker and renews its token by itself; `database(…)` reads all data of a
+service, past its row-level security.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
 SERVICES = ("partners", "referrals", "notifications")
 RUN = "TESTS_OF_THIS_RUN"
-"""Names the folder that all processes of a run of the tests share (tests/conftest.py)."""
-BUSY = "10000"  # calls a second: two keys do the work of a whole network here
+"""The variable that names the folder that all processes of a test run share (tests/conftest.py)."""
+BUSY = "10000"  # calls per second: two keys do the work of a whole network here
 _RENEW = 1.5  # seconds before its end a token is renewed
 _PROVED = 300.0  # seconds; a proof is good for ten minutes
 
-# A killed service is found again quickly.
+# So that a killed service is found again quickly.
 _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -54,7 +53,7 @@ _OPTIONS = [
 
 
 class LocalStack:
-    """One stack. `start` returns it when everything answers; whoever starts one stops it."""
+    """One stack. `start` returns it once everything answers; the caller of `start` calls `stop`."""
 
     def __init__(
         self,
@@ -64,10 +63,10 @@ class LocalStack:
         settings: dict[str, str] | None = None,
         words: Sequence[str] = (),
     ) -> None:
-        """`words` are more options of `python -m services`."""
+        """Prepares a stack. `words` are more options of `python -m services`."""
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
-            # then PostgreSQL can work in place, as nobody, and leaves nothing in the system's
+            # then PostgreSQL works in place as the user nobody, and leaves nothing in the system's
             # folders
             self.var.chmod(0o711)
         run = os.environ.get(RUN, "")
@@ -79,7 +78,7 @@ class LocalStack:
         self._channels: dict[str, grpc.Channel] = {}
 
     def start(self) -> LocalStack:
-        """Fails with all that it said when it does not come up."""
+        """Starts the stack; if it does not come up, fails with all of its output."""
         if self._copied and not any(self.var.iterdir()):
             _fill(self._copied)
             subprocess.run(["cp", "-a", f"{self._copied}/.", str(self.var)], check=True)
@@ -120,15 +119,16 @@ class LocalStack:
         if self._copied:
             now = {"gateway": self.gateway, "grpc": {name: self.address(name) for name in SERVICES}}
             (self.var / "demo.json").write_text(json.dumps(self.demo | now))
-        # what it says later must not fill the pipe
+        # later output must not fill the pipe
         threading.Thread(target=self._process.stdout.read, daemon=True).start()
         for name in SERVICES:
             self._channels[name] = grpc.insecure_channel(self.address(name), options=_OPTIONS)
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, keep: bool = False) -> int:
-        """Ends it, takes its folder away unless it is to be started again, returns its exit
-        code.
+        """Ends the stack and returns its exit code.
+
+        Deletes its folder, unless the folder is to be used again.
         """
         for channel in self._channels.values():
             channel.close()
@@ -144,15 +144,17 @@ class LocalStack:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the stack writes of itself: gateway, kafka, ready_s, and of each part pid, up,
-        listen, metrics, log.
+        """Returns the state that the stack writes.
+
+        The keys are gateway, kafka, ready_s and parts; each part has pid, up, listen, metrics and
+        log.
         """
         state: dict[str, Any] = json.loads((self.var / "stack.json").read_text())
         return state
 
     @property
     def gateway(self) -> str:
-        """Where the pages and REST are."""
+        """Returns the address of the pages and of REST."""
         return str(self.state["gateway"])
 
     @property
@@ -161,22 +163,23 @@ class LocalStack:
 
     @property
     def programs(self) -> Path:
-        """PostgreSQL's own: psql, pg_dump, pg_restore."""
+        """Returns the folder of PostgreSQL's own programs: psql, pg_dump, pg_restore."""
         return Postgres(self.var / "postgres").programs()
 
     @property
     def demo(self) -> dict[str, Any]:
-        """How to join the demo network: accounts, api_keys, references."""
+        """Returns the ways into the demo network: accounts, api_keys, references."""
         demo: dict[str, Any] = json.loads((self.var / "demo.json").read_text())
         return demo
 
     def address(self, name: str) -> str:
-        """host:port of a part."""
+        """Returns the host:port of a part."""
         return str(self.state["parts"][name]["listen"])
 
     def channel(self, service: str) -> grpc.Channel:
-        """To a service, for whoever brings his own stubs; stays usable when the service is killed
-        and comes back.
+        """Returns the channel to a service, for callers with stubs of their own.
+
+        It stays usable when the service is killed and comes back.
         """
         return self._channels[service]
 
@@ -185,14 +188,14 @@ class LocalStack:
         return pid
 
     def kill(self, name: str) -> int:
-        """kill -9 of a part; the stack starts it again. Returns the pid it had."""
+        """Kills a part with SIGKILL; the stack starts it again. Returns the former pid."""
         pid = self.pid(name)
         assert pid is not None, f"{name} does not run"
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def wait_healthy(self, *killed: int, timeout: float = 60) -> None:
-        """Until every part is up, and none of them has a pid that was killed."""
+        """Waits until every part is up and none has a pid that was killed."""
         until(
             lambda: all(
                 part["up"] and part["pid"] not in killed for part in self.state["parts"].values()
@@ -203,7 +206,7 @@ class LocalStack:
 
     @contextmanager
     def database(self, service: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-        """What a service keeps, all of it: as superuser, in autocommit."""
+        """Yields a connection to a service's database, as superuser and in autocommit."""
         password = quote(
             (self.var / "postgres" / "superuser.password").read_text().strip(), safe=""
         )
@@ -214,11 +217,11 @@ class LocalStack:
             yield connection
 
     def database_url(self, service: str) -> str:
-        """As the service itself logs in."""
+        """Returns the database URL with which the service itself logs in."""
         return str(self.state["environment"][f"ENLACE_{service.upper()}_DATABASE_URL"])
 
     def api_key(self, organization: str = "") -> str:
-        """The demo network's key of the organisation whose name contains this."""
+        """Returns the demo API key of the organisation whose name contains the text."""
         return next(
             str(key["key"])
             for key in self.demo["api_keys"]
@@ -226,7 +229,7 @@ class LocalStack:
         )
 
     def account(self, words: str) -> dict[str, Any]:
-        """The first demo account whose e-mail, role or organisation contains this."""
+        """Returns the first demo account whose e-mail, role or organisation contains the text."""
         for account in self.demo["accounts"]:
             if any(
                 words.lower() in str(account[name]).lower()
@@ -236,15 +239,15 @@ class LocalStack:
         raise KeyError(words)
 
     def client(self, words: str = "") -> Client:
-        """For the API key of the organisation whose name contains this."""
+        """Returns a client with the API key of the organisation whose name contains the text."""
         return Client(self, members_pb2.IssueTokenRequest(api_key=self.api_key(words)))
 
     def client_of_key(self, api_key: str) -> Client:
-        """For any API key, whole."""
+        """Returns a client with any whole API key."""
         return Client(self, members_pb2.IssueTokenRequest(api_key=api_key))
 
     def worker(self, words: str) -> Client:
-        """Signed in as the demo account that contains this."""
+        """Returns a client that is signed in as the demo account that contains the text."""
         account = self.account(words)
 
         def sign_in() -> members_pb2.IssueTokenRequest:
@@ -258,13 +261,14 @@ class LocalStack:
         return Client(self, sign_in(), sign_in)
 
     def nobody(self) -> Client:
-        """Without a token: for what anybody may ask (references, tokens)."""
+        """Returns a client without a token, for public calls (references, tokens)."""
         return Client(self, None)
 
 
 def _fill(folder: Path) -> None:
-    """Makes what stacks of this run are copies of, once for all of its processes; stopped, so that
-    it is whole.
+    """Makes the stack of which the stacks of this run are copies, once for all processes.
+
+    It is stopped, so that its files are complete.
     """
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -279,7 +283,7 @@ def _fill(folder: Path) -> None:
 
 
 class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
-    """Every proto service as one caller.
+    """Every proto service, as one caller.
 
     Calls have a deadline of ten seconds if none is given. Safe for all threads.
     """
@@ -290,8 +294,10 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         credential: members_pb2.IssueTokenRequest | None,
         sign_in: Callable[[], members_pb2.IssueTokenRequest] | None = None,
     ) -> None:
-        """`sign_in`: how she signs in again when that was some minutes ago, so that she is always
-        somebody who has lately proved who she is.
+        """Prepares a client of a stack.
+
+        `sign_in` signs the worker in again some minutes after the last time, so that she has always
+        proved lately who she is.
         """
         self._credential = credential
         self._sign_in, self._signed_in_at = sign_in, time.monotonic()
@@ -314,8 +320,9 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
             self.token()
 
     def token(self, service: str = "referrals") -> str:
-        """A token for a service that is good for a while; the old one, as long as it lasts, while
-        the partners service is away.
+        """Returns a token for a service that is valid for a while.
+
+        While the partners service is away, the old token is returned as long as it lasts.
         """
         if self._credential is None:
             return ""
@@ -387,7 +394,7 @@ def until(
     otherwise: Callable[[], object] = lambda: "",
     every: float = 0.05,
 ) -> None:
-    """Waits until a condition holds; fails with what `otherwise` says when it does not in time."""
+    """Waits until a condition holds; fails with the text of `otherwise` if it does not in time."""
     end = time.monotonic() + timeout
     while not reached():
         if time.monotonic() > end:

@@ -1,8 +1,8 @@
-"""An operator who does what docs/operations.md says, to the letter: takes the commands out of the
-page, fills in its placeholders, and runs them with bash.
+"""An operator who follows docs/operations.md to the letter.
 
-Its limit: one machine. `make run` is the Makefile's own, but with the folder of a test's stack and
-without a look at what is installed.
+Commands are read from the page, their placeholders are filled in, and bash runs them. Limit: one
+machine. `make run` is the Makefile's own, but with the folder of a test's stack, and without the
+check of what is installed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ _CODE = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 
 
 def blocks(about: str) -> list[list[str]]:
-    """The command blocks of the section or entry that begins with these words, each as its
-    lines.
-    """
+    """Returns the command blocks of the section or entry that begins with these words, as lines."""
     text = PAGE.read_text(encoding="utf-8")
     start = re.search(rf"^(?:## |\*\*){re.escape(about)}", text, re.MULTILINE)
     assert start, f"{PAGE.name} has no entry {about!r}"
@@ -37,8 +35,9 @@ def blocks(about: str) -> list[list[str]]:
 
 
 class Operator:
-    """Somebody at the shell of one machine, in a folder that looks like a checkout and has the
-    `var/` of a stack.
+    """An operator at the shell of one machine.
+
+    The folder looks like a checkout and has the `var/` of a stack.
     """
 
     def __init__(self, folder: Path, var: Path) -> None:
@@ -49,8 +48,9 @@ class Operator:
         (folder / "var").symlink_to(var)
 
     def told(self, about: str, words: str, **placeholders: str) -> str:
-        """The documented command that contains these words, after the settings that its entry reads
-        first.
+        """Returns the documented command that contains these words.
+
+        The settings that its entry reads first stand before it.
         """
         lines = [line for block in blocks(about) for line in block]
         [command] = [line for line in lines if words in line]
@@ -61,7 +61,7 @@ class Operator:
         return "\n".join([*settings[:1], command])
 
     def run(self, script: str, code: int = 0) -> str:
-        """Runs it in a shell of its own; what it says on standard output."""
+        """Runs a script in a shell of its own; returns its standard output."""
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
@@ -78,12 +78,12 @@ class Operator:
     def does(
         self, about: str, words: str, code: int = 0, more: str = "", **placeholders: str
     ) -> str:
-        """Runs a documented command, with `more` words behind it."""
+        """Runs a documented command, with `more` words behind it; returns its standard output."""
         return self.run(self.told(about, words, **placeholders) + more, code)
 
     @contextmanager
     def stays_at(self, command: str) -> Iterator[None]:
-        """A documented `make run …` in a second shell, until its Ctrl-C."""
+        """Runs a documented `make run …` in a second shell, and ends it by Ctrl-C."""
         assert command.startswith("make run ")
         made = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace(
             'ARGS="', f'ARGS="--var {self.var} '
@@ -112,7 +112,8 @@ class Operator:
             shell.communicate(timeout=30)
 
     def _environment(self) -> dict[str, str]:
-        """A shell that knows nothing of this checkout's Python or of any PostgreSQL: the page has
-        to tell.
+        """Returns an environment without this checkout's Python and without PostgreSQL.
+
+        The page has to name them.
         """
         return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8"}

@@ -1,13 +1,13 @@
-"""A PostgreSQL for a test process (each xdist worker has its own: it is up in half a second), and
-databases in it by the dozen.
+"""A PostgreSQL for a test process, with many databases.
 
-A database is a copy of a template that was migrated once per process, so each module, or each test,
-can have an empty one of its own in a twentieth of a second. Its limit: not durable (fsync off);
-tests of what survives a power cut bring their own.
+Each xdist worker has its own, which starts in half a second. A database is a copy of a template
+that was migrated once per process, so each module, or each test, can have an empty database of its
+own in a twentieth of a second. Limit: it is not durable (fsync off); tests of what survives a power
+cut start a PostgreSQL of their own.
 
-Many short runs in a row may share one server: who starts them sets `LENT` to what `Server.lent`
-says. A run then takes away its databases, and leaves the templates to the next. `python -m
-tests.parts.postgres` starts one, prints that, and ends with its standard input.
+Many short runs in a row may share one server: `LENT` is set to the value of `Server.lent`. A run
+then removes its databases, and keeps the templates for the next run. `python -m
+tests.parts.postgres` starts such a server, prints that value, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ LENT = "ENLACE_TEST_POSTGRES"
 
 @dataclass(frozen=True)
 class Database:
-    """Where one database is: for the service's plain role, and for the role that owns and migrates
-    it.
+    """The addresses of one database.
+
+    `url` is for the service's plain role, `migration_url` for the role that owns and migrates it.
     """
 
     name: str
@@ -39,8 +40,10 @@ class Database:
 
 
 class Server:
-    """`database()` is all that most tests need; `engine` is for those that stop, kill or restart it
-    (start it again afterwards).
+    """A PostgreSQL for tests.
+
+    Most tests need only `database()`; `engine` is for tests that stop, kill or restart it, and
+    start it again afterwards.
     """
 
     def __init__(self) -> None:
@@ -52,7 +55,7 @@ class Server:
         else:
             self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
             if os.geteuid() == 0:
-                # then it can work in place, as nobody, and leaves nothing in the system's folders
+                # then it works in place as nobody, and leaves nothing in the system's folders
                 self._home.chmod(0o711)
             self.engine = Postgres(self._home, durable=False)
             self.engine.start()
@@ -64,9 +67,9 @@ class Server:
         return f"{self.engine.port} {self._home}"
 
     def database(self, service: str = "tests", migrations: Sequence[Path] = ()) -> Database:
-        """A new database of its own, with what the migrations in these folders make.
+        """Returns a new database, with the migrations in these folders applied.
 
-        Roles are `SERVICE_owner` and `SERVICE`.
+        The roles are `SERVICE_owner` and `SERVICE`.
         """
         folders = " ".join(str(folder) for folder in migrations)
         template = f"template_{service}_{zlib.crc32(folders.encode()):x}"
@@ -83,7 +86,7 @@ class Server:
 
     @property
     def programs(self) -> Path:
-        """PostgreSQL's own programs."""
+        """Returns the folder of PostgreSQL's own programs."""
         return self.engine.programs()
 
     def drop(self, database: Database) -> None:

@@ -1,8 +1,7 @@
-"""A ministry's own provider of sign-ins (OpenID Connect), real and on this machine: Authlib's
-server, with people, a login form, and ways to cheat.
+"""A ministry's own sign-in provider (OpenID Connect), real and on this machine.
 
-What it signs when nobody cheats is what Authlib makes. `Provider(…)` … `stop()`; `signs_in` does
-what a browser would.
+It is Authlib's server, with people, a login form, and ways to cheat. Unless a test cheats, Authlib
+makes what it signs. Use `Provider(…)` … `stop()`; `signs_in` does what a browser would.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ FORM = """<!doctype html><html lang="es"><title>Ministerio de Prueba</title><h1>
 
 @cache
 def made_key(kid: str) -> RSAKey:
-    """Takes a while to make."""
+    """Returns an RSA key by id, cached because making one is slow."""
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
 
 @dataclass
 class Person:
-    """Somebody who has an account at the ministry."""
+    """A person with an account at the ministry."""
 
     id: str
     email: str
@@ -84,7 +83,7 @@ class Client(ClientMixin):  # type: ignore[misc]
 
 @dataclass
 class Code(AuthorizationCodeMixin):  # type: ignore[misc]
-    """A code that was given out."""
+    """A code that the provider has issued."""
 
     code: str
     person: Person
@@ -119,11 +118,11 @@ Cheat = Callable[[dict[str, Any]], str]
 
 @dataclass
 class Provider:
-    """`now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` changes what it
-    says of itself.
+    """The provider.
 
-    `spread`: its authorization, token and keys have each a port of their own, as the large ones
-    have hosts.
+    `now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` replaces fields of
+    its discovery document. With `spread`, its authorization, tokens and keys each have a port of
+    their own, as large providers have hosts.
     """
 
     redirect_uri: str
@@ -136,11 +135,12 @@ class Provider:
     spread: bool = False
 
     def __post_init__(self) -> None:
-        os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # it is on this machine, without TLS
+        # the provider is on this machine, without TLS
+        os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
         self.key = made_key("first")
         self.codes: dict[str, Code] = {}
         self._ended = threading.Event()
-        # what is believed of one must not be said of the next at the same port
+        # what was cached of one provider must not apply to the next at the same port
         realm = secrets.token_hex(4)
         app = self._app(f"/realms/{realm}")
         self._servers = [
@@ -165,20 +165,18 @@ class Provider:
             server.server_close()
 
     def claims(self) -> dict[str, Any]:
-        """Those of every token."""
+        """Returns the claims that every token has."""
         now = int(self.now())
         return {"iss": self.issuer, "aud": [self.client.id], "iat": now, "exp": now + 300}
 
     def sign(
         self, claims: dict[str, Any], alg: str = "RS256", key: Any = None, kid: str = "first"
     ) -> str:
-        """For cheats."""
+        """Signs claims, for cheats."""
         return jwt.encode({"alg": alg, "kid": kid}, claims, key or self.key, algorithms=[alg])
 
     def signs_in(self, address: str, user: str, **changed: str) -> dict[str, str]:
-        """What a browser brings back when somebody has signed in at the address to which it was
-        sent.
-        """
+        """Signs a user in at an address; returns the parameters that a browser brings back."""
         answer = requests.post(
             address,
             params=changed,

@@ -1,5 +1,6 @@
-"""A referral step by step, and what the stack has of it: for tests that break something between two
-steps.
+"""A referral step by step, and the data that the stack has of it.
+
+For tests that break something between two steps.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ ACKNOWLEDGE, ASK, ANSWER, ACCEPT = STEPS[:4]
 
 
 class Scenes:
-    """What members do, and what the stack has of it."""
+    """The steps of members, and the data that the stack has of them."""
 
     def __init__(self, stack: LocalStack, cast: Cast) -> None:
         self.stack, self.cast = stack, cast
         self.person_id, self.receipt_id = cast.person()
 
     def send(self) -> Any:
-        """A referral that is sent: its second fact, and the first that tells somebody."""
+        """Sends a referral: its second fact, and the first that notifies somebody."""
         drafted = self.cast.sender.referrals.CreateReferral(self.cast.draft(self.person_id))
         request = pb.SendReferralRequest(
             id=drafted.id, etag=drafted.etag, request_id=new_id(), receipt_id=self.receipt_id
@@ -33,12 +34,12 @@ class Scenes:
         return self.cast.sender.referrals.SendReferral(request)
 
     def step(self, referral: Any, step: Any) -> Any:
-        """The next step of it."""
+        """Takes the next step of a referral."""
         rpc = getattr(self.cast.who(step).referrals, step.rpc)
         return rpc(step.request(id=referral.id, etag=referral.etag, request_id=new_id()))
 
     def kinds(self, id: str) -> list[str]:
-        """What was told of it, one word for each message."""
+        """Returns the kinds of the messages about a referral."""
         return [
             row["kind"]
             for row in self.rows(
@@ -47,7 +48,7 @@ class Scenes:
         ]
 
     def held(self, id: str) -> list[dict[str, Any]]:
-        """Its fact that notifications hold, if one is."""
+        """Returns the fact about a referral that notifications holds, if there is one."""
         return self.rows(
             "notifications",
             "SELECT version, attempts FROM inbox_parked WHERE subject = %s AND reason <> ''",

@@ -1,5 +1,6 @@
-"""A PKCS#11 token in software (SoftHSM 2) in a folder of its own, that can be taken away and put
-back.
+"""A PKCS#11 token in software (SoftHSM 2) in a folder of its own.
+
+It can be removed and put back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ PIN = "4711-token-pin"
 
 
 class SoftHsm:
-    """Tokens by label. Which folder has them a process learns from its environment."""
+    """Tokens by label. A process learns from its environment which folder has them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,7 +33,7 @@ class SoftHsm:
         self.environment = {"SOFTHSM2_CONF": str(folder / "softhsm2.conf")}
 
     def token(self, label: str) -> KeyServiceSettings:
-        """A new one."""
+        """Makes a new token; returns the settings that use it."""
         command = [
             "softhsm2-util",
             "--init-token",
@@ -48,7 +49,7 @@ class SoftHsm:
         return KeyServiceSettings(MODULE, label, self.pin_file)
 
     def told(self, label: str) -> dict[str, str]:
-        """What a process is told that uses it."""
+        """Returns the environment of a process that uses the token."""
         return self.environment | {
             "ENLACE_PKCS11_MODULE": MODULE, "ENLACE_PKCS11_TOKEN": label,
             "ENLACE_PKCS11_PIN_FILE": str(self.pin_file)
@@ -56,7 +57,7 @@ class SoftHsm:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Pulled out, for a while."""
+        """Takes the tokens away until the block ends."""
         self._tokens.rename(self._gone)
         self._tokens.mkdir()
         try:

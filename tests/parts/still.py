@@ -1,5 +1,6 @@
-"""Parts that stand still: a process that takes connections and acknowledges what it is sent,
-because the kernel does that for it, and never answers.
+"""Parts that stand still: a process that accepts connections and never answers.
+
+The kernel still accepts connections for a stopped process and acknowledges what is sent to it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from pathlib import Path
 
 @contextmanager
 def standing_still(pid: int | None) -> Iterator[None]:
-    """SIGSTOP for a process and all of its children (PostgreSQL has one a connection); they go on
-    afterwards.
+    """Stops a process and all of its children by SIGSTOP until the block ends.
+
+    PostgreSQL has one child for each connection.
     """
     assert pid
     stopped = [pid]
-    os.kill(pid, signal.SIGSTOP)  # first, so that it makes no more of them
+    os.kill(pid, signal.SIGSTOP)  # first, so that it makes no more children
     try:
         for child in _children(pid):
             with suppress(ProcessLookupError):

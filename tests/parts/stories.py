@@ -1,5 +1,6 @@
-"""The usual life of a referral between two members with an API key each: what fault runs and
-measures are driven with.
+"""The usual life of a referral between two members with an API key each.
+
+Fault runs and benchmarks are driven with it.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from tests.parts.local_stack import Client, LocalStack, until
 
 NEED = "HOU.EMG"
 MARKED = {"her name": "zqhbtrkwmdxv", "an answer": "zqlfnpkcvgxd"}
-"""Words that nobody ever said, in what is told of her: at the end none may be anywhere but sealed
-(tests/faults/canary.py).
+"""Words that occur nowhere else, in texts about the person.
+
+At the end none may be anywhere but sealed (tests/faults/canary.py).
 """
 
 
 @dataclass(frozen=True)
 class Step:
-    """One transition: its rpc, the word that it leaves in the history, whose it is, and its request
-    (of id, etag and request_id).
+    """A transition of a referral.
+
+    It has its rpc, its verb in the history, its side, and the function that makes its request from
+    id, etag and request_id.
     """
 
     rpc: str
@@ -81,12 +85,15 @@ STEPS = (
 
 
 def hence(seconds: float) -> Timestamp:
-    """A moment so many seconds from now."""
+    """Returns the time in `seconds` seconds from now."""
     return Timestamp(seconds=int(time.time() + seconds))
 
 
 class Cast:
-    """Asociación Puentes refers, the shelter Luna Nueva receives; both by their API keys."""
+    """The two members: Asociación Puentes refers, the shelter Luna Nueva receives.
+
+    Both use their API keys.
+    """
 
     def __init__(self, stack: LocalStack) -> None:
         self.sender, self.receiver = stack.client("Puentes"), stack.client("Luna Nueva")
@@ -98,12 +105,12 @@ class Cast:
             "SELECT FROM directory_services s JOIN members m ON m.id = s.organization_id"
             " WHERE s.id = %s"
         )
-        # a stack is ready before its services have heard all of each other
+        # a stack is ready before its services have applied all facts of each other
         with stack.database("referrals") as database:
             until(lambda: database.execute(heard, (self.service_id,)).fetchone() is not None)
 
     def who(self, step: Step) -> Client:
-        """Whose step it is."""
+        """Returns the client of the member that takes the step."""
         return self.sender if step.by_sender else self.receiver
 
     def person(
@@ -111,8 +118,9 @@ class Cast:
         identity: people_pb2.Identity | None = None,
         plan: people_pb2.SafeContact | None = None,
     ) -> tuple[str, str]:
-        """A file with a plan and a consent that names the receiver: the ids of person and
-        receipt.
+        """Adds a person with a plan and a consent that names the receiver.
+
+        Returns the ids of the person and of the receipt.
         """
         person = self.sender.people.CreatePerson(
             people_pb2.CreatePersonRequest(
@@ -152,7 +160,7 @@ class Cast:
         return person.id, given.id
 
     def draft(self, person_id: str, request_id: str = "") -> pb.CreateReferralRequest:
-        """The request for a draft that can be sent."""
+        """Returns the request for a draft that can be sent."""
         return pb.CreateReferralRequest(
             person_id=person_id,
             need_code=NEED,

@@ -1,5 +1,6 @@
-"""What lies in the broker: every record of every topic, read by nobody's group, so that no offset
-of the stack moves.
+"""The records in the broker: every record of every topic.
+
+They are read without a consumer group, so that no offset of the stack moves.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from kafka.admin import KafkaAdminClient
 
 @dataclass(frozen=True)
 class Record:
-    """One record as it is kept."""
+    """A record as the broker stores it."""
 
     topic: str
     key: bytes
@@ -21,13 +22,14 @@ class Record:
     headers: tuple[tuple[str, bytes], ...]
 
     def header(self, name: str) -> str:
-        """A header as text; empty when it is missing."""
+        """Returns a header as text; "" if it is missing."""
         return next((value.decode() for key, value in self.headers if key == name), "")
 
 
 def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[Record]:
-    """All of them up to now, in order within each partition; `only` these topics, or the `last` of
-    each partition.
+    """Returns all records up to now, in order within each partition.
+
+    `only` names the topics to read; with `last`, only the last records of each partition are read.
     """
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -69,8 +71,9 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
 
 
 def delete(bootstrap: str, topic: str) -> None:
-    """Takes a topic away with all that it held, as an operator may by mistake; returns when it is
-    gone.
+    """Deletes a topic with all its records, as an operator may by mistake.
+
+    Returns when it is gone.
     """
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     try:

@@ -1,6 +1,7 @@
-"""A contract of the import law: a module is imported by the modules at its door, and by no other.
+"""A contract of the import law: only the modules at a module's door import it.
 
-import-linter's own `protected` contract says the same of one door; this one is a table of them.
+import-linter's own `protected` contract says the same of one door; this contract is a table of
+doors.
 """
 
 import re

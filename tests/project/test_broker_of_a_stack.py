@@ -1,5 +1,6 @@
-"""The broker of a stack on one machine: what it holds outlives a stop, and a stack without it tells
-everything again once.
+"""The broker of a local stack.
+
+Its records outlive a stop, and a stack whose broker is empty publishes everything again once.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ AGAIN = "relay_tells_all_again"
 
 
 def told_again(stack: LocalStack) -> dict[str, int]:
-    """How often each service has begun to tell all facts again, by its log."""
+    """Returns how often each service has begun to publish all facts again, by its log."""
     return {name: (stack.logs / f"{name}.log").read_text().count(AGAIN) for name in SERVICES}
 
 
 def published(stack: LocalStack) -> Counter[str]:
-    """How often each fact of referrals lies in the broker.
+    """Returns how often each fact of referrals is in the broker.
 
-    The stack is alive, so there are more of them from look to look.
+    The stack is running, so the counts grow from look to look.
     """
     return Counter(
         record.header("ce_id")
@@ -33,7 +34,7 @@ def published(stack: LocalStack) -> Counter[str]:
 
 
 def all_told(stack: LocalStack) -> bool:
-    """Whether no fact waits for its first turn or for another."""
+    """Returns whether no fact waits to be published, for the first time or again."""
     waiting = (
         "SELECT count(*) AS n FROM outbox, relay WHERE first_round IS NULL"
         " OR last_round < relay.round"
@@ -59,9 +60,9 @@ def test_facts_outlive_a_stop_and_a_stack_of_an_older_version_publishes_again_on
             until(lambda: all_told(stack))
             assert told_again(stack) == before
             assert not facts - published(stack)
-            assert max(published(stack).values()) == 1  # each once
+            assert max(published(stack).values()) == 1  # each fact once
         stack.stop(keep=True)
-        # as a stack had none, when its broker kept everything in memory
+        # as with an older stack, whose broker had everything in memory only
         shutil.rmtree(stack.var / "kafka")
         for _ in range(2):
             stack.start()

@@ -1,4 +1,4 @@
-"""The tests of `make check`, and that the optional hooks can be put in and taken out."""
+"""The tests of `make check`, and the optional hooks, which can be installed and removed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def quick() -> list[str]:
-    """The files of tests that the Makefile names for `make check`."""
+    """Returns the test files that the Makefile names for `make check`."""
     made = subprocess.run(
-        # `make test` is a make around this one
+        # `make test` may be the parent of this make
         ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "quick"],
         cwd=ROOT,
         input="quick:\n\t@echo $(QUICK)\n",

@@ -1,5 +1,6 @@
-"""Keys are changed in a cluster as docs/operations.md says: its commands, run one after the other
-on the Secrets that the Job makes.
+"""Keys are changed in a cluster as docs/operations.md describes.
+
+Its commands run one after the other on the Secrets that the Job makes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ WHO = Caller("w" * 32, "worker", "o" * 32)
 
 
 def recipe(words: str) -> list[str]:
-    """The documented commands of the block that contains these words."""
+    """Returns the documented commands of the block that contains these words."""
     [block] = [block for block in blocks(ENTRY) if any(words in line for line in block)]
     return block
 
@@ -50,8 +51,10 @@ def make_cluster(tmp_path: Path) -> Callable[[bool], Cluster]:
 
 @pytest.fixture
 def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
-    """At the end the store of all keys and the Secrets cut from it say the same, so that a lost one
-    can be made again.
+    """A cluster.
+
+    At the end the Secret of all keys and the Secrets cut from it have the same content, so that a
+    lost one can be made again.
     """
     made = make_cluster(False)
     yield made
@@ -60,7 +63,7 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
 
 
 def token(cluster: Cluster) -> str:
-    """A caller's token, as partners' pods sign it."""
+    """Returns a caller's token, as partners' pods sign it."""
     return Issuer(
         lambda: key_folder.signing_at(
             key_folder.all_signing(cluster.keys("partners"), "tokens"), time.time()
@@ -83,8 +86,8 @@ def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhi
     before = token(cluster)
     script = ""
     for line in recipe("print-key tokens.1"):
-        # The shell's own variables and files go on from line to line; a restart takes one
-        # deployment after the other.
+        # The shell's variables and files last from line to line; a restart takes one deployment
+        # after the other.
         cluster.run(f"umask 077\n{line}")
         script += line
         for service in SERVICES:

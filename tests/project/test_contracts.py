@@ -1,5 +1,6 @@
-"""What the protos promise: facts without content, documented rpcs, registered topics, fresh
-generated code.
+"""The promises of the protos.
+
+Facts have no content, rpcs are documented, topics are registered, and generated code is fresh.
 """
 
 import subprocess
@@ -29,7 +30,7 @@ SEALED = {
     "InvitationFact.sealed_letter",
     "ApplicationFact.sealed_letter",
     "AccountFact.sealed_letter",
-}  # the only ones; docs/decisions/0018-nobody-makes-an-account-for-another.md says why
+}  # the only ones: docs/decisions/0018-nobody-makes-an-account-for-another.md has the reasons
 NUMBERS = {
     FieldDescriptor.TYPE_INT32,
     FieldDescriptor.TYPE_INT64,

@@ -1,4 +1,4 @@
-"""The cost of a change, counted from the log of a real little repository."""
+"""The cost of a change, counted from the log of a small real repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from bench.cost import Size
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Three steps, of which one is a resource too, and a commit without a trailer."""
+    """A repository with three steps and a commit without a trailer.
+
+    One step is a resource too.
+    """
     settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 

@@ -1,5 +1,6 @@
-"""The demo network: what it promises to show, that it is made up, and that a second start finds
-what the first one made.
+"""The demo network.
+
+It shows what it promises and is made up, and a second start finds the data of the first.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ def test_the_pilot_has_the_published_totals() -> None:
 
 
 def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
-    """The total is known: what is left of it, for those that are not told, could be no other way
-    only if each had one, or each nine, or there were one of them.
+    """The total is known, and so is the sum of the unpublished counts.
+
+    The sum would give a count away if there were only one, if each were one, or if each were nine.
     """
     files = [file.person for file, _ in pilot(network(), CALENDAR)]
     for table in (
@@ -254,7 +256,7 @@ def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
             time.sleep(chance.random() * 0.05)  # anywhere in the next part
             process.kill()
         reached.append(told[-1])
-        if told[-1].startswith("facts"):  # nobody tells it of them here
+        if told[-1].startswith("facts"):  # no service publishes these facts here
             break
     assert len(set(reached)) > 3
     broken.fill(SystemClock().now())
@@ -271,7 +273,7 @@ def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
 def test_a_part_that_is_refused_for_the_moment_is_written_with_all_that_belongs_to_it(
     stores: Callable[[], Stores],
 ) -> None:
-    """A try that fails at its commit has taken the facts out of what it wrote."""
+    """A try that fails at its commit has already taken the facts out of what it wrote."""
     complete, late = stores(), stores()
     complete.fill(NOW)
     with late.refusing_every(50):
@@ -325,7 +327,7 @@ class Stores:
         }
 
     def enter(self) -> None:
-        """From here on this process is told of these stores."""
+        """Sets the environment of this process to these stores."""
         for name, value in self.environment.items():
             self._patched.setenv(name, value)
 
@@ -334,14 +336,12 @@ class Stores:
         demo.fill(self.keys, network(), self.words, now)
 
     def rows(self) -> dict[str, dict[str, int]]:
-        """How many rows each table of each service has."""
+        """Returns the number of rows of each table of each service."""
         return {service: _rows(url) for service, url in self.urls.items()}
 
     @contextlib.contextmanager
     def refusing_every(self, number: int) -> Iterator[None]:
-        """Has the database refuse each so-many-th fact at its commit, as one does whose disk is
-        full.
-        """
+        """Makes the database refuse every n-th fact at its commit, as with a full disk."""
         for url in self._owned.values():
             with psycopg.connect(url) as connection:
                 connection.execute(
@@ -379,7 +379,7 @@ def _entered(url: str) -> Iterator[Database]:
 
 
 def _rows(url: str) -> dict[str, int]:
-    """How many rows each table has."""
+    """Returns the number of rows of each table."""
     with _entered(url) as database, database.transaction(SYSTEM) as tx:
         tables = [
             row["tablename"]

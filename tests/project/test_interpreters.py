@@ -1,11 +1,11 @@
-"""Every Python that is claimed: in an environment of its own, as make sets it up, the stack lives
-one life and its facts arrive.
+"""Every supported Python, in an environment of its own, as make sets it up.
 
-The Python that runs this file has the whole suite for proof; the others of this machine have these
-two tests, in what `make run` installs and the few tools of requirements/pythons.in. Their
-environments stay under build/, so only the first run pays for them (half a minute and 0.4 GB each).
-All of them run side by side, since they mostly wait. Limit: only what the machine has. In CI that
-must be the oldest and the newest that we claim.
+The stack lives one life there, and its facts arrive. The Python that runs this file has the whole
+suite for proof; the others of this machine have these two tests, with the packages that `make run`
+installs and the few tools of requirements/pythons.in. Their environments stay under build/, so only
+the first run pays for them (half a minute and 0.4 GB each). All of them run side by side, because
+they mostly wait. Limit: only the Pythons of the machine are tested. In CI these must be the oldest
+and the newest that we support.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ pytestmark = [pytest.mark.alone, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "pythons"
 TESTED = ("3.11", "3.12", "3.13")
-NEWER = ("3.14",)  # lives where there is one; what it would install is looked up everywhere
+NEWER = ("3.14",)  # tested on a machine that has one; its packages are looked up on every machine
 OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
 WORKS = {
     "life": ["tests/journeys/test_one_life.py"],
-    # What depends on a Python: records, threads and sockets of the client, and a broker that is
-    # killed. The rest of that file is the same by the suite's own Python. And the document of the
-    # REST interface, which once depended on the names that a Python has for statuses.
+    # The tests that depend on the Python: records, threads and sockets of the client, and a killed
+    # broker. The suite's own Python covers the rest of that file. Also the document of the REST
+    # interface, which once depended on a Python's names of statuses.
     "facts": [
         "tests/chassis/test_facts.py",
         "tests/gateway/test_api_openapi.py",
@@ -51,8 +51,9 @@ WORKS = {
 
 @functools.cache
 def interpreter(version: str) -> str | None:
-    """A Python of this version that works and can make environments: on the PATH, or one of pyenv's
-    that is not selected.
+    """Returns a Python of this version that works and can make environments; None if there is none.
+
+    It is on the PATH, or one of pyenv's that is not selected.
     """
     folders = [Path(folder) for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -63,7 +64,7 @@ def interpreter(version: str) -> str | None:
             done = subprocess.run(
                 [program, "-c", asked], capture_output=True, text=True, check=False
             )
-            if done.stdout.strip() == version:  # one of pyenv's shims is there also when it refuses
+            if done.stdout.strip() == version:  # a pyenv shim exists even if it refuses to run
                 return str(program)
     return None
 
@@ -76,7 +77,10 @@ OTHERS = [
 
 
 def environment(version: str) -> Path:
-    """Its Python, with all that these tests need: what `make VENV=… PYTHON=…` makes."""
+    """Returns the Python of an environment with everything that these tests need.
+
+    `make VENV=… PYTHON=…` makes the environment.
+    """
     program = interpreter(version)
     if not program:
         reason = f"Enlace claims Python {version}, and this machine has none"
@@ -84,7 +88,7 @@ def environment(version: str) -> Path:
     folder = KEPT / version
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / f"{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be at it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be making it
         made = make(
             f"VENV={folder.relative_to(ROOT)}",
             f"PYTHON={program}",
@@ -95,7 +99,7 @@ def environment(version: str) -> Path:
 
 
 def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """As a person types it, also inside of `make test`."""
+    """Runs make as a person types it, also inside `make test`."""
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -113,8 +117,9 @@ def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 class Works:
-    """The works under way, each a pytest of its own; begun for all interpreters when the first one
-    asks.
+    """The works under way, each a pytest of its own.
+
+    The first request starts those of all interpreters.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -127,7 +132,7 @@ class Works:
                 name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
             }
             if version == TESTED[-1]:
-                # what it says goes away is gone in the next, also from libraries
+                # deprecated features are gone in the next Python, also from libraries
                 told["PYTHONWARNINGS"] = "error::DeprecationWarning"
             if interpreter(version):
                 python = environment(version)
@@ -156,14 +161,14 @@ class Works:
 
     def result(self, version: str, work: str) -> tuple[int, str]:
         if not interpreter(version):
-            environment(version)  # says so
+            environment(version)  # fails with the reason
         code = self._running[version, work].wait()
         return code, self._file(version, work).read_text()
 
     def end(self) -> None:
         for running in self._running.values():
             if running.poll() is None:
-                running.send_signal(signal.SIGINT)  # then pytest takes down what it set up
+                running.send_signal(signal.SIGINT)  # then pytest stops what it started
         for running in self._running.values():
             try:
                 running.wait(60)
@@ -225,7 +230,7 @@ def test_what_is_claimed_is_what_is_tested() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_newer_python_has_a_wheel_of_every_requirement(version: str, tmp_path: Path) -> None:
-    """A new machine brings it.
+    """A new machine brings a newer Python.
 
     The package index is asked as that Python would ask it; nothing is installed.
     """
@@ -245,8 +250,9 @@ def test_a_requirement_that_a_newer_python_lacks_is_found(tmp_path: Path) -> Non
 
 
 def resolved(version: str, requirements: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What pip says to installing this list, as requirements/install does, in a Python of that
-    version.
+    """Returns pip's result of installing this list in a Python of that version.
+
+    The options are those of requirements/install.
     """
     command = [
         sys.executable,
@@ -274,7 +280,10 @@ def resolved(version: str, requirements: Path, folder: Path) -> subprocess.Compl
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """No more of one than what sets up an environment, with a requirement that has no wheel."""
+    """A checkout of only the files that set up an environment.
+
+    One of its requirements has no wheel.
+    """
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements").mkdir()
     for name in ("install", "kafka.txt"):
@@ -296,7 +305,7 @@ def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -
     assert installing.startswith("Installing")
     assert sentence.startswith(f"There is no wheel of nothing-such==1.0 for Python {OURS}.")
     assert f"tested on Python {TESTED[0]} to {TESTED[-1]}" in sentence
-    assert len(end) == 1  # make's own word that it failed
+    assert len(end) == 1  # make's own message that it failed
 
 
 def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(

@@ -1,4 +1,4 @@
-"""The broker of one machine and of the tests does what the stack relies on."""
+"""The broker of the local stack and of the tests does what the stack relies on."""
 
 from __future__ import annotations
 
@@ -54,15 +54,14 @@ def test_records_and_the_clusters_name_outlive_a_kill() -> None:
 
 
 class TestOnAVolumeOfTheCluster:
-    """What the pod of deploy/k8s/overlays/local does before it starts the broker: its own words,
-    Kafka's own storage tool.
+    """The start of the pod of deploy/k8s/overlays/local, up to the start of the broker.
+
+    The pod's own script runs, with Kafka's own storage tool.
     """
 
     @pytest.fixture
     def begin(self, tmp_path: Path) -> Callable[[Path], str]:
-        """Begins on a volume, without the broker itself; the cluster id that the volume has
-        then.
-        """
+        """Begins on a volume, without the broker itself; returns the volume's cluster id."""
         program = prepare()
         (container,) = [container for name, container in containers() if name == "kafka"]
         tools = tmp_path / "bin"

@@ -1,8 +1,7 @@
-"""The import law bites: each contract in pyproject.toml is broken once in a copy of the tree, and
-says so.
+"""The import law works: each contract in pyproject.toml is broken once in a copy of the tree.
 
-And what a contract can't say: a domain imports nothing but the standard library, `chassis.errors`,
-`chassis.second` and itself.
+The contract has to report it. One rule is beyond the contracts: a domain imports nothing but the
+standard library, `chassis.errors`, `chassis.second` and itself.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ LINTER = Path(sys.executable).parent / "lint-imports"
 ROLES = set(wire.names(contract_pb2.Role).values())
 SERVICES = ("partners", "referrals", "notifications", "gateway")
 
-# (contract, where the violation is planted, what it says)
+# (contract, place of the planted violation, its code)
 VIOLATIONS = [
     ("domain", "services/notifications/domain.py", "import chassis.db"),
     ("domain", "services/partners/sign_in/domain.py", "import chassis.db"),
@@ -110,8 +109,9 @@ VIOLATIONS = [
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the Python files; a service that does not exist yet is there as an empty
-    package.
+    """A copy of the Python files.
+
+    A service that does not exist yet is there as an empty package.
     """
     for folder in ("chassis", "demo", "keys", "local", "protos", "services"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=_all_but_python)
@@ -189,7 +189,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def _plant(tree: Path, where: str, what: str) -> None:
-    """Into the file, or, where the module has become a folder by now, into its __init__."""
+    """Adds a line to the file, or to its __init__ if the module has become a folder by now."""
     file = tree / where
     if file.with_suffix("").is_dir():
         file = file.with_suffix("") / "__init__.py"
@@ -227,7 +227,7 @@ def test_the_chassis_knows_no_role() -> None:
 
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
 def test_no_two_migrations_have_one_version(service: str) -> None:
-    # dbmate applies both and fails at the second: two branches that each added one meet like that
+    # dbmate applies both and fails at the second: this happens when two branches each added one
     versions = [
         path.name.partition("_")[0]
         for path in (ROOT / "services" / service / "migrations").glob("*.sql")

@@ -1,5 +1,6 @@
-"""The stack on one machine, as a person runs it: it comes up, whatever is killed heals, it stops
-cleanly and keeps what it has.
+"""The local stack, as a person runs it.
+
+It comes up, whatever is killed recovers, it stops cleanly and retains its data.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ class LocalStack:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, *, demo: bool = False, until: str = "Stop ") -> str:
-        """Returns all that it said up to the line that begins so: the last of its start."""
+        """Starts the stack; returns its output up to the last line of its start.
+
+        That line begins with `until`.
+        """
         command = [
             *HEARING,
             sys.executable,
@@ -67,7 +71,7 @@ class LocalStack:
         raise AssertionError("the stack did not come up:\n" + "".join(lines))
 
     def mute(self) -> None:
-        """From now on nothing that it says can be written."""
+        """Makes all further output fail."""
         assert self._process
         assert self._process.stdout
         self._process.stdout.close()
@@ -93,8 +97,8 @@ class LocalStack:
 
 @pytest.fixture
 def stack() -> Iterator[LocalStack]:
-    # Not tmp_path: each run of pytest closes the folder that all of them share, and started by root
-    # the database works as nobody.
+    # Not tmp_path: each run of pytest closes the folder that all tests share, and under root the
+    # database runs as the user nobody.
     folder = Path(tempfile.mkdtemp(prefix="enlace-test-machine-"))
     folder.chmod(0o711)
     made = LocalStack(folder / "var")
@@ -138,7 +142,7 @@ def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(
     stack.start()
     stack.mute()
     in_the_way = stack.var / "stack.new"
-    in_the_way.mkdir()  # nothing can be written where the state is written
+    in_the_way.mkdir()  # the state file can't be written
     killed, address = stack.pids()["gateway"], urlsplit(stack.state["gateway"])
     os.kill(killed, signal.SIGKILL)
     _until(lambda: not _runs(killed))
@@ -228,12 +232,12 @@ def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path, var: str) -> Non
 
 
 def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
-    """A limit on the size of files is as good as one: whatever is written is refused."""
+    """A limit on the size of files has the same effect: every write is refused."""
     assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")
 
 
 def refusal(var: Path, first: str = "") -> str:
-    """What the stack says, in one line, when it can't begin in a folder."""
+    """Returns the one line of output of a stack that can't start in a folder."""
     command = f"{first}exec {sys.executable} -m services --no-demo --var {var}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -246,7 +250,7 @@ def refusal(var: Path, first: str = "") -> str:
 
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """Beside so many processes that do nothing but take processor time."""
+    """Runs processes that only take processor time."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield
@@ -257,8 +261,9 @@ def busy(loops: int) -> Iterator[None]:
 
 
 def test_what_the_tests_start_hears_ctrl_c_though_they_were_started_deaf_to_it() -> None:
-    """A script that puts the suite in the background has it ignore SIGINT, and a child inherits
-    that.
+    """A script that puts the suite in the background has it ignore SIGINT.
+
+    A child inherits that.
     """
     deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

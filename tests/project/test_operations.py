@@ -1,5 +1,6 @@
-"""docs/operations.md, followed to the letter on a running stack: held facts, dead letters, replay;
-copies, a service that goes back, a stack that moves.
+"""docs/operations.md, followed to the letter on a running stack.
+
+Held facts, dead letters, replay; copies, a service that is restored, a stack that moves.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ REPLAY, COMMANDS, COPIES = (
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.long]  # a stack comes up within each of three
 
-# All that says who may do what in a database.
+# Everything that sets rights in a database.
 RIGHTS = (
     "SELECT relname, relkind, relacl::text, relowner::regrole::text, relrowsecurity,"
     " relforcerowsecurity FROM pg_class"
@@ -77,7 +78,7 @@ ALSO_AFTER_A_RESTORE = (
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    """One of its own: it is broken, stopped and restored here."""
+    """A stack of this module's own: it is broken, stopped and restored here."""
     made = LocalStack()
     try:
         yield made.start()
@@ -97,8 +98,9 @@ def cast(stack: LocalStack) -> Cast:
 
 @pytest.fixture(scope="module")
 def scenes(stack: LocalStack, cast: Cast) -> Scenes:
-    """When all that the demo network tells has been heard: it is much, and a stack is ready
-    before.
+    """The scenes, once all facts of the demo network have been heard.
+
+    There are many, and a stack is ready before.
     """
     with ExitStack() as cleanup:
         at_rest(stack, cleanup, checker.started(), set())
@@ -107,8 +109,9 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
 
 @pytest.fixture
 def broken(stack: LocalStack) -> Iterator[Any]:
-    """Notifications can't write the message about a referral that was sent; what is yielded mends
-    it.
+    """Makes notifications unable to write the message about a sent referral.
+
+    The yielded function repairs it.
     """
 
     def mend() -> None:
@@ -157,7 +160,7 @@ def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(
     )
     until(lambda: bool(scenes.rows("notifications", taken, other.id)), 90)
 
-    # As after an hour: by itself it is tried again in five minutes only.
+    # As after an hour: the next try by itself is five minutes away.
     until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
         "notifications",
@@ -223,7 +226,7 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
     assert "unreadable" in operator.does(UNREADABLE, "list")
     assert operator.does(UNREADABLE, "discard", ID=listed[1]) == "1 given up\n"
     assert operator.does(HELD, "list") == "0 in all\n"
-    # Partners hears the topic too, and has kept its own.
+    # Partners consumes the topic too, and has stored its own copy.
     until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)
     [kept] = scenes.rows("partners", "SELECT id FROM dead_letters")
     discard = operator.told(UNREADABLE, "discard", ID=kept["id"])
@@ -232,7 +235,7 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
 
 def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scenes: Scenes) -> None:
     def told() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        # Of what happened before.
+        # Events from before.
         messages = scenes.rows(
             "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", begun
         )
@@ -281,7 +284,7 @@ def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
 
 
 def copy(operator: Operator) -> None:
-    """The documented copies, of databases and of keys."""
+    """Makes the documented copies, of databases and of keys."""
     for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
         (operator.folder / name).unlink(missing_ok=True)
     assert operator.run("\n".join(blocks(COPIES)[0])) == ""
@@ -290,7 +293,7 @@ def copy(operator: Operator) -> None:
 
 
 def restore(operator: Operator, *services: str) -> None:
-    """The documented restore, with nothing of the stack but PostgreSQL running."""
+    """Makes the documented restore, while only PostgreSQL of the stack runs."""
     [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
     with operator.stays_at(operator.told(COPIES, "make run")):
         for service in services:
@@ -298,7 +301,7 @@ def restore(operator: Operator, *services: str) -> None:
 
 
 def trail_is_append_only(stack: LocalStack) -> None:
-    """Also after a restore: for the service's own role."""
+    """Checks that the service's own role can't change the trail, also after a restore."""
     for service in SERVICES:
         for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
             with (
@@ -309,15 +312,16 @@ def trail_is_append_only(stack: LocalStack) -> None:
 
 
 def nothing_is_seen_without_a_caller(stack: LocalStack) -> None:
-    """Row-level security: a statement that forgot whose it is."""
+    """Checks row-level security: a statement without a caller sees no row."""
     with psycopg.connect(stack.database_url("referrals")) as own:
         row = own.execute("SELECT count(*) FROM referrals").fetchone()
     assert row == (0,)
 
 
 def erase(stack: LocalStack, person_id: str) -> None:
-    """Two people of her organisation have her file erased; returns when every memory of it outside
-    of the database has it.
+    """Has two people of her organisation erase the person's file.
+
+    Returns once every place outside of the database that remembers erasures has it.
     """
     asked = {"person_id": person_id}
     stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(
@@ -343,13 +347,15 @@ def erase(stack: LocalStack, person_id: str) -> None:
 
 
 def bodies(packed: Iterable[bytes]) -> bytes:
-    """What kept records say."""
+    """Returns the bodies of packed records."""
     return b"".join(unpack(line)[1] or b"" for line in packed if line)
 
 
 def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
-    """In a store that was restored from a copy from before: from the first answer on nobody opens
-    her, and soon everybody else is opened again.
+    """Checks a store that was restored from an older copy.
+
+    From the first answer on nobody can open the erased person, and soon everybody else can be
+    opened again.
     """
     sender = stack.client("Puentes")
     refusals = {"hers": set[tuple[str, str]](), "another": set[tuple[str, str]]()}
@@ -384,8 +390,9 @@ def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
 
 
 def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
-    """The books of a stack that has told and heard all; `lost` are subjects that were told of and
-    are no more.
+    """Returns the books of a stack that has published and heard everything.
+
+    `lost` are subjects of published facts that no longer exist.
     """
     partners, referrals, notifications = (
         cleanup.enter_context(stack.database(name)) for name in SERVICES
@@ -468,8 +475,7 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     with ExitStack() as cleanup:
         books = at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
-        # What was told of the lost steps stays told; besides that, every fact made its messages
-        # once.
+        # Messages about the lost steps stay; otherwise every fact made its messages once.
         gone = [one for one in told if one["late"] and one["referral_id"] == goes_on.id]
         assert gone
         too_many = sorted(
@@ -495,7 +501,7 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
     older = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
     erase(stack, erased)
     copy(operator)
-    # the copies need not be of the same moment
+    # the copies may be of different moments
     shutil.move(older, operator.folder / "referrals.dump")
     stack.stop(keep=True)
     elsewhere = LocalStack(fresh=True)

@@ -1,5 +1,6 @@
-"""A rule of two asks `chassis.second`, and compares no ids itself: another id is not another
-person.
+"""A rule of two asks `chassis.second`, and compares no ids itself.
+
+Another id is not another person.
 """
 
 import ast
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRST = re.compile(
     r"(proposed|recorded|registered|approved|confirmed|made|override)_?(by_)?worker_id$|^(first_id|first_worker_id)$"
 )
-"""How the id of a first person is called."""
+"""The names of a first person's id."""
 
 
 def _comparisons(file: Path) -> list[str]:
@@ -48,8 +49,9 @@ def test_no_rule_of_two_compares_ids_by_itself(name: str) -> None:
 
 
 def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
-    """The word of the refusal stands in `chassis.second`, and beside it only where no person asks
-    or no other organisation.
+    """The reason of the refusal is in `chassis.second`.
+
+    It is elsewhere only where no person asks or no other organisation.
     """
     named = {
         str(file.relative_to(ROOT)): file.read_text().count('"second_person_required"')
@@ -59,7 +61,7 @@ def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
     assert named == {
         "chassis/second.py": 1,
         "services/referrals/files/domain/emergency.py": 1,  # of the organisation that opened
-        "services/referrals/plans/domain/plan.py": 1,  # a system
+        "services/referrals/plans/domain/plan.py": 1,  # a system, not a person
     }
 
 

@@ -1,4 +1,4 @@
-"""What docs/safety.md claims is shown by tests that are there."""
+"""The tests that docs/safety.md names for its claims exist."""
 
 import re
 

@@ -1,9 +1,9 @@
-"""What the .proto files say stands nowhere else: no code list, no scope and no route is written a
-second time in Python.
+"""The contents of the .proto files are nowhere else.
 
-Allowed are the tables of words that people read (test_pages_words compares their keys), the enums
-of the domains, which import nothing (wire.EnumCodec compares them when a service starts), and
-subsets: a rule about some codes names them.
+No code list, no scope and no route is written a second time in Python. Allowed are the tables of
+words that people read (test_pages_words compares their keys), the enums of the domains, which
+import nothing (wire.EnumCodec compares them when a service starts), and subsets, because a rule
+about some codes names them.
 """
 
 import ast
@@ -25,17 +25,17 @@ FILES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if "vocabulary" not in path.parts
 )
-# Rules of the business that have a word for nearly every code, and say another thing of each.
+# Rules of the business that name nearly every code, and treat each differently.
 RULES = (
-    # what each looks at, and what follows
+    # what each code checks, and its effect
     "services/partners/directory/domain/matching.py: enlace.partners.v1.Criterion",
-    # how many days from now
+    # the number of days from now
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.DayBand",
-    # from when until when
+    # the begin and the end
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.HourBand",
-    # whom an override reaches
+    # the recipients of an override
     "services/referrals/network/domain/codes.py: enlace.partners.v1.OrganizationType",
-    # what a caller hears of each state
+    # the caller's text for each state
     "services/referrals/line/domain/contact.py: enlace.referrals.v1.State",
     # the three answers, by name, in the rules of the triage
     "services/referrals/line/domain/triage.py: enlace.referrals.v1.Answer",
@@ -44,12 +44,13 @@ RULES = (
     # the condition of each box
     "services/referrals/referrals/store/boxes.py: enlace.referrals.v1.Box",
 )
-# of a list's words in one literal: that is the list, with what a rule leaves out forgotten
+# share of a list's words in one literal from which on it counts as the list, with some words
+# forgotten
 MOST = 0.75
 
 
 def enums() -> dict[str, frozenset[str]]:
-    """The words of every enum that a request or answer names, by its name."""
+    """Returns the words of every enum of a request or answer, by the enum's name."""
     words_by_enum: dict[str, frozenset[str]] = {}
     seen: set[str] = set()
 
@@ -72,7 +73,7 @@ def enums() -> dict[str, frozenset[str]]:
 
 
 def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
-    """The texts of each collection that is written out, also as a text that is split."""
+    """Yields the texts of each literal collection, also of a text that is split."""
     for node in ast.walk(tree):
         parts: list[ast.expr | None] = []
         if isinstance(node, ast.List | ast.Tuple | ast.Set):
@@ -140,8 +141,9 @@ def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
 
 
 def test_what_a_place_has_and_what_she_needs_of_it_are_the_same_codes() -> None:
-    """Two services say them, and neither may import the other's words: matching goes by their
-    numbers.
+    """Two services have these codes, and neither may import the other's words.
+
+    Matching compares their numbers.
     """
     there, needed = (
         dict(wire.words(each.DESCRIPTOR))

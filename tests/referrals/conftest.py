@@ -1,5 +1,6 @@
-"""A referrals service on a real database and a real gRPC port, in this process, with a clock that
-the test sets.
+"""A referrals service on a real database and a real gRPC port, in this process.
+
+The test sets its clock.
 """
 
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ ARRIVAL = referrals_pb2.Arrival(
     company="with her son",
     sign="she shows the tepezcuintle card",
 )
-"""Kept only of somebody whom nobody may contact."""
+"""An arrival, which is stored only if nobody may contact the person."""
 SEVEN_POINTS = [point for point in people_pb2.Explained.values() if point]
 SERVICE_OWNER = {
     "shelter_bed": "shelter",
@@ -62,12 +63,15 @@ SERVICE_OWNER = {
     "welcome": "border",
 }
 ABROAD = ("ngo", "mission")
-"""In Guatemala; the others are in Nicaragua."""
+"""The organisations in Guatemala; the others are in Nicaragua."""
 
 
 @dataclass
 class Client:
-    """One caller with its stubs, through the gateway, which does not know from where."""
+    """A caller with its stubs.
+
+    Calls come through a gateway that does not know the caller's address.
+    """
 
     caller: Caller
     stubs: dict[str, Any]
@@ -105,7 +109,7 @@ class Service:
     clients: dict[str, Client] = field(default_factory=dict)
 
     def as_(self, organization: str, *roles: str, scopes: tuple[str, ...] = ()) -> Client:
-        """A worker of an organisation with roles, or a key with scopes."""
+        """Returns a client for a worker of an organisation with roles, or a key with scopes."""
         name = f"{organization}/{roles}/{scopes}"
         if name not in self.clients:
             identifier = f"{abs(hash(name)):032x}"[-32:]
@@ -122,7 +126,7 @@ class Service:
         return self.clients[name]
 
     def public(self) -> Client:
-        """Nobody in particular."""
+        """Returns a client for the public, without a token."""
         return Client(Caller("public", "public", ""), self._stubs(), self.issuer, self.gateway)
 
     def _stubs(self) -> dict[str, Any]:
@@ -133,10 +137,10 @@ class Service:
 def service(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """One a module; tests use persons and referrals of their own."""
+    """One service for each module; tests use people and referrals of their own."""
     place = postgres.database("referrals", MIGRATIONS)
     folder = tmp_path_factory.mktemp("keys")
-    # PINs are slow on purpose; the tests that are not about that need not wait for it.
+    # Hashing a PIN is slow on purpose; tests of other things need not wait for it.
     slow, usecases.HASHER = (
         usecases.HASHER,
         PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
@@ -184,15 +188,16 @@ def service(
 
 @pytest.fixture(autouse=True)
 def at_noon(request: pytest.FixtureRequest) -> None:
-    """Every test starts at the same time."""
+    """Sets the clock to the same time before every test."""
     if "service" in request.fixturenames:
         request.getfixturevalue("service").clock.set(NOON)
 
 
 @dataclass
 class Story:
-    """The usual beginning of a test: a person of the NGO and a referral to the shelter, taken as
-    far as a test needs.
+    """The usual beginning of a test.
+
+    It has a person of the NGO and a referral to the shelter, taken as far as a test needs.
     """
 
     service: Service
@@ -205,8 +210,9 @@ class Story:
         return f"request-{next(self.numbers)}"
 
     def person(self, **identity: Any) -> people_pb2.Person:
-        """With a name and a number; she is contacted through a worker, unless another `plan` says
-        how.
+        """Adds a person with a name and a number.
+
+        She is contacted through a worker, unless `plan` names another way.
         """
         plan = identity.pop(
             "plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER)
@@ -244,12 +250,12 @@ class Story:
         return made
 
     def child(self, **identity: Any) -> people_pb2.Person:
-        """Fifteen years old."""
+        """Adds a person who is fifteen years old."""
         return self.person(birth_date="2011-01-01", **identity)
 
     @property
     def rescuer(self) -> Client:
-        """A worker of the NGO who may send on an override."""
+        """Returns a worker of the NGO who may send on an override."""
         return self.service.as_("ngo", "WORKER", "EMERGENCY")
 
     def overridden(
@@ -290,7 +296,7 @@ class Story:
         return made
 
     def sent(self, **values: Any) -> referrals_pb2.Referral:
-        """On a consent to identity and contact, unless other `field_groups` are named."""
+        """Sends a referral on a consent to identity and contact, or to other `field_groups`."""
         groups = {"field_groups": values.pop("field_groups")} if "field_groups" in values else {}
         draft = self.draft(**values)
         receipt = self.receipt(draft.person_id, **groups)
@@ -358,7 +364,7 @@ def story(service: Service) -> Story:
 
 @pytest.fixture
 def abroad(service: Service) -> None:
-    """The clinic has the line of Costa Rica."""
+    """Makes the clinic's country Costa Rica, so that it has the line there."""
     with service.database.transaction(SYSTEM) as tx:
         members.note_member(
             tx, "organization", ORG["clinic"], True, "APPROVED", "NGO", country="CR"
@@ -366,7 +372,7 @@ def abroad(service: Service) -> None:
 
 
 def read(client: Client, identifier: str) -> referrals_pb2.Referral:
-    """A referral as this client may see it now."""
+    """Returns a referral as this client may see it now."""
     referral: referrals_pb2.Referral = client.GetReferral(
         referrals_pb2.GetReferralRequest(id=identifier)
     )

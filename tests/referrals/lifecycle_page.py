@@ -1,5 +1,6 @@
-"""Renders docs/lifecycle.md from the table of transitions: `python -m
-tests.referrals.lifecycle_page`.
+"""Renders docs/lifecycle.md from the table of transitions.
+
+Run `python -m tests.referrals.lifecycle_page`.
 """
 
 from datetime import timedelta

@@ -1,5 +1,6 @@
-"""What is written of her is opened like her name, a record that was tampered with opens nothing,
-and a child never consents alone.
+"""Notes about a person are opened like her name.
+
+A record that was tampered with opens nothing, and a child never consents alone.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ NOTE = "she is at the bus station until six"
 
 
 def noted(story: Story, *groups: int) -> pb.Referral:
-    """Sent with a note, on a consent to these groups."""
+    """Sends a referral with a note, on a consent to these groups."""
     draft = story.draft()
     receipt = story.receipt(draft.person_id, field_groups=list(groups))
     sent: pb.Referral = story.ngo.SendReferral(
@@ -42,7 +43,7 @@ def noted(story: Story, *groups: int) -> pb.Referral:
 
 
 def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
-    """What is read, and how many notes are withheld."""
+    """Returns the notes that the client reads, and the number of withheld ones."""
     events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
     return [event.note for event in events if event.note], sum(
         event.note_withheld for event in events
@@ -176,7 +177,7 @@ def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, servic
         ).fetchone()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert old
-    # The row as it was, signature and all: it verifies by itself, but a newer one was told.
+    # The former row with its signature: it verifies by itself, but a newer version was published.
     as_owner(
         service,
         "UPDATE receipts SET withdraw_time = NULL, signature = %s, version = %s WHERE id = %s",
@@ -213,7 +214,7 @@ def test_another_persons_receipt_opens_nobody_though_it_is_genuine(
 
 
 def as_owner(service: Service, statement: str, *values: Any) -> None:
-    """Whoever has got hold of the database."""
+    """Runs a statement as an attacker with the database."""
     with psycopg.connect(service.migration_url) as owner:
         assert owner.execute(statement, values).rowcount == 1
 
@@ -301,7 +302,7 @@ def test_an_adults_consent_is_not_confirmed(story: Story, service: Service) -> N
     )
 
 
-# To whom, and how many.
+# Recipients, and their number.
 
 
 def test_nothing_is_sent_to_a_suspended_organisation(story: Story, service: Service) -> None:
@@ -325,8 +326,8 @@ def test_five_on_probation_are_five_however_many_are_sent_at_once(
     drafts = [
         (draft, story.receipt(draft.person_id)) for draft in (story.draft() for _ in range(12))
     ]
-    # Nobody else's referrals count: a fresh organisation would be as good, but drafts belong to
-    # this one.
+    # Other organisations' referrals don't count. A new organisation would do as well, but drafts
+    # belong to this one.
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
             "UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", (ORG["ngo"],)

@@ -1,5 +1,7 @@
-"""Advice cards: opened by what a caller answered, the same in three languages, published in
-versions by the coordination.
+"""Advice cards.
+
+A caller's answers open them, they are the same in three languages, and the coordination publishes
+them in versions.
 """
 
 from functools import partial

@@ -1,5 +1,6 @@
-"""A file's age band follows the birth date: by the day at her place, without anybody's doing, and
-no row holds the date.
+"""A file's age band follows the birth date.
+
+It changes on the day at the person's place, without anybody's action, and no row holds the date.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def band_of(story: Story, person_id: str) -> pb.AgeBand.ValueType:
 
 
 def girl_of_seventeen(story: Story, **values: str) -> p.Person:
-    """Made three weeks before her birthday."""
+    """Adds a girl three weeks before her birthday."""
     story.service.clock.set(EIGHTEEN - timedelta(days=21))
     return story.person(birth_date="2008-03-05", **values)
 
@@ -74,7 +75,7 @@ def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
-    # the day of Greenwich is hers already
+    # in Greenwich her birthday has begun
     service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))
     all_noted(service)
     assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_12_TO_17, 0)
@@ -168,7 +169,7 @@ def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> 
         Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock
     )
     with service.database.transaction(SYSTEM) as tx:
-        # the other one works on her
+        # the other process works on the same person
         tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,))
         assert other.note() >= 2
     assert all_noted(service) == 1

@@ -1,5 +1,6 @@
-"""Nobody is sent where her age is not taken, or begins a pathway for other ages, without somebody
-saying that it is known.
+"""A person is sent only to services for her age, and begins only pathways for her age.
+
+Otherwise the sender has to confirm that the age is known.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ KNOWN = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 @pytest.fixture
 def for_adults(service: Service) -> Iterator[None]:
-    """The shelter takes nobody under 18."""
+    """Makes the shelter accept nobody under 18."""
     for minimum in (18, None):
         with service.database.transaction(SYSTEM) as tx:
             members.note_service(
@@ -91,7 +92,7 @@ def test_b9_no_pathway_for_adults_is_begun_for_a_girl_of_fifteen_by_oversight(st
     [
         (18, None, "12-17", False),
         (18, None, "18-24", True),
-        (16, None, "12-17", True),  # some of them
+        (16, None, "12-17", True),  # some ages of the band are accepted
         (None, 17, "18-24", False),
         (None, 11, "12-17", False),
         (12, 17, "0-11", False),

@@ -1,6 +1,4 @@
-"""What was sent is corrected, as a fact that names the fields: how soon, and what may be said of
-her.
-"""
+"""A sent referral is corrected by a fact that names the fields: its urgency and its coarse data."""
 
 from datetime import timedelta
 

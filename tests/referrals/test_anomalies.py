@@ -1,6 +1,4 @@
-"""What is unusual in who looked at what: noticed from the trail, told once, and reviewed by an
-auditor.
-"""
+"""Unusual accesses are found in the trail, reported once, and reviewed by an auditor."""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ def looked(count: int, organization: Callable[[int], str], time: datetime = NOON
         (looked(20, lambda _: "other"), {}),
         (looked(21, lambda _: "other"), {AnomalyKind.OUTSIDE_FILES: 21}),
         (looked(200, lambda _: OWN), {}),
-        (looked(200, lambda _: ""), {}),  # contacts of one's own line
+        (looked(200, lambda _: ""), {}),  # contacts of the own line
         (looked(21, lambda _: "other")[:1] * 21, {}),  # one person, looked at often
         (looked(4, str), {}),
         (looked(5, str), {AnomalyKind.ACROSS_ORGANIZATIONS: 5}),
@@ -81,7 +79,7 @@ def test_who_is_on_duty_may_look_at_night() -> None:
 def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(
     country: str, hour: int, night: bool
 ) -> None:
-    time = NOON + timedelta(hours=hour - 12)  # as Managua counts
+    time = NOON + timedelta(hours=hour - 12)  # hours of Managua
     zone = zone_of(country)
     assert is_night(time, zone) is night
     start, end = span_of(day_of(time, zone), zone)
@@ -221,7 +219,7 @@ def test_an_auditor_says_what_it_was_and_nobody_else(
         id=anomaly.id, etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_EXPLAINED
     )
     for other in (story.coordinator, story.ngo, service.as_("ngo", "MANAGER")):
-        # – called at once
+        # called at once
         assert refusal(lambda: other.ReviewAnomaly(review)) == (  # noqa: B023
             "PERMISSION_DENIED",
             "right_missing",

@@ -1,5 +1,6 @@
-"""A caller is known by her reference on every line, and what she says with it reaches those that
-she called, and nobody else.
+"""A caller is known by her reference on every line.
+
+Her notes reach the lines that she called, and nobody else.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def line(story: Story, organization: str = "hotline") -> Client:
 def call_again(
     story: Story, made: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
 ) -> c.CreateContactResponse:
-    """She calls a line, and tells her reference."""
+    """Records a call to a line by the caller, who names her reference."""
     request = c.CreateContactRequest(
         contact=c.Contact(line_country=country(organization)),
         reference=made.reference,
@@ -319,7 +320,7 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(
         id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id
     )
     opening.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
-    for _ in range(2):  # twice within an hour is one reading
+    for _ in range(2):  # two accesses within an hour count as one
         story.shelter.OpenPerson(opening)
     service.clock.advance(timedelta(hours=1))
     story.shelter.OpenPerson(opening)

@@ -1,5 +1,6 @@
-"""Appointments while help is given: one is open at a time, its history is kept, and no referral is
-forgotten for it.
+"""Appointments while help is given.
+
+One is open at a time, its history is stored, and no referral is forgotten for it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ OF_AN_OPEN_ONE = {"attend_appointment", "miss_appointment", "cancel_appointment"
 
 
 def begun() -> Referral:
-    """Help is given since noon, and no appointment is open."""
+    """Returns a referral with help since noon and no open appointment."""
     referral = draft()
     referral.state = State.IN_PROGRESS
     referral.clocks = [Deadline(DeadlineKind.SILENCE, NOON, NOON + SILENCE)]
@@ -152,7 +153,7 @@ def test_it_ends_with_the_help_and_does_not_come_back() -> None:
     )
 
 
-# Through the rpc, the database and the watch.
+# By rpc, with the database and the watch.
 
 
 def schedule(client: Client, referral: pb.Referral, time: datetime, **values: Any) -> Any:

@@ -1,5 +1,7 @@
-"""Whom nobody may contact has to arrive: the referral says when, how, with whom and recognised by
-what, and its receiver reads that first.
+"""The arrival of a person whom nobody may contact.
+
+The referral says when and how she arrives, with whom, and by what she is recognised, and its
+receiver reads that first.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ REQUIRED = {f"arrival.{name}": "required" for name in ("expected", "way", "compa
 def request_for(
     story: Story, plan: people_pb2.SafeContact = NOBODY, arrival: pb.Arrival | None = None
 ) -> pb.SendReferralRequest:
-    """A draft for somebody with this plan, with a consent to identity and contact, to be sent."""
+    """Returns the request to send a draft for a person with this plan.
+
+    Her consent is to identity and contact.
+    """
     draft = story.draft(story.person(plan=plan))
     return pb.SendReferralRequest(
         id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id, arrival=arrival
@@ -27,7 +32,7 @@ def request_for(
 
 
 def read(client: Client, referral_id: str) -> list[pb.Arrival]:
-    """The arrivals in the history, as this client has it."""
+    """Returns the arrivals in the history, as this client reads it."""
     events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral_id)).events
     return [event.arrival for event in events if event.HasField("arrival")]
 

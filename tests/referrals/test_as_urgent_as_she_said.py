@@ -1,5 +1,6 @@
-"""A referral from a contact is as urgent as the answers there make it; less only with a coded
-reason.
+"""A referral from a contact is as urgent as the answers there make it.
+
+A lower urgency needs a coded reason.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Who answers for a referral at its receiver: named, changed, and never nobody when she has
-left.
+"""The worker who is responsible for a referral at its receiver.
+
+She is named and changed, and after she has left, her desk is responsible.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ def hear(service: Service) -> Hearing:
 
 @pytest.fixture
 def night(service: Service, hear: Hearing) -> Client:
-    """Another worker of the shelter, who is at work."""
+    """Another worker of the shelter, who is active."""
     other = service.as_("shelter", "WORKER", "OPERATOR")
     hear.worker(other, "ACTIVE")
     return other

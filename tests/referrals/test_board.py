@@ -1,5 +1,6 @@
-"""What a coordinator's board asks for: what can't wait in its order, open needs by where they are,
-and how soon each organisation answers.
+"""The data of the coordinator's board.
+
+They are urgent cases in their order, open needs by place, and each organisation's response time.
 """
 
 from datetime import timedelta
@@ -19,7 +20,7 @@ MOST_URGENT_FIRST = [
 
 
 def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
-    """All that a filter finds, by urgency, so many a page."""
+    """Returns all referrals that a filter finds, by urgency, in pages of `size`."""
     referrals, token = list[pb.Referral](), ""
     while True:
         page = client.ListReferrals(
@@ -160,7 +161,7 @@ def times(story: Story) -> dict[str, tuple[int, int, int]]:
 def test_the_time_to_answer_is_the_median_until_the_receiver_first_said_something(
     story: Story,
 ) -> None:
-    # what other tests sent is older than what counts
+    # referrals of other tests are too old to count
     story.service.clock.advance(timedelta(days=60))
     for minutes in (10, 20, 90):
         sent = story.sent()

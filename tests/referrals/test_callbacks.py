@@ -1,5 +1,7 @@
-"""Calls that a line owes: a time that is safe for her, watched like any deadline, and no call that
-her plan forbids.
+"""Calls that a line owes.
+
+They come at a time that is safe for the person, have a deadline like any other, and never go
+against her plan.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ def test_what_is_settled_is_settled_once() -> None:
 def file_of(
     story: Story, made: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None
 ) -> people_pb2.Person:
-    """Her file at the line, with this plan."""
+    """Makes the person's file at the line, with this plan."""
     operator = line(story)
     plan = people_pb2.SafeContact(channel_code=channel) if channel else None
     person: people_pb2.Person = operator.CreatePerson(
@@ -367,7 +369,7 @@ def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_al
     assert not line(story, "clinic").ListTakeOvers(c.ListTakeOversRequest()).take_overs
 
 
-# Her plan, wherever it stands.
+# The person's plan, wherever it is stored.
 
 
 def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(

@@ -19,7 +19,7 @@ PLACED = Placed("7QK2", "poster", "NI", "1" * 32)
 
 
 def named(story: Story, code: str, **said: Any) -> c.Contact:
-    """A contact whose caller named a code."""
+    """Returns a contact whose caller named a code."""
     operator = story.service.as_("hotline", "OPERATOR")
     contact = c.Contact(
         line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, placement_code=code, **said

@@ -1,5 +1,7 @@
-"""The legs of a hand-over across borders: how a pathway says them, the departure gate, a consent
-each, what falls away on the way, and who acts.
+"""The legs of a hand-over across borders.
+
+The tests cover how a pathway states them, the departure gate, a consent for each, the data that are
+dropped on the way, and the responsible side.
 """
 
 from __future__ import annotations
@@ -82,7 +84,7 @@ def test_the_return_is_handed_over_in_three_legs_and_no_other_pathway_is() -> No
 
 
 def asked(plan: Plan, key: str, state: State = State.SENT, **values: Any) -> Referral:
-    """A referral that stands for a leg, as the store would have read it."""
+    """Returns a referral for a leg, as the store would have read it."""
     values = {"receipt_id": f"receipt-{key}", "receiver_organization_id": WHO[key]} | values
     referral = Referral(
         f"for-{key}", "ngo", "w", "her", Coarse(), NOON, NOON, state=state, **values
@@ -100,7 +102,7 @@ def move(plan: Plan, referral: Referral, state: State, outcome: str = "") -> Non
 
 
 def begun() -> Plan:
-    """All that comes before the travel is done."""
+    """Returns a plan with everything done before the travel."""
     plan = Plan.begin("p", "her", "ngo", shipped()["return_and_reintegration"], "NI-CI", None, NOON)
     plan.take("risk_check", MET, NOON)
     plan.take("travel_papers", MET, NOON)
@@ -108,7 +110,7 @@ def begun() -> Plan:
 
 
 def ready(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
-    """Each leg is referred, and in this state."""
+    """Returns a plan whose legs are all referred, and in this state."""
     plan = begun()
     return plan, {key: asked(plan, key, state) for key in WHO}
 
@@ -205,7 +207,7 @@ def test_who_was_lost_on_the_way_and_came_all_the_same_is_received() -> None:
     )
     by["housing"].state = State.ACCEPTED
     move(plan, by["reception"], State.IN_PROGRESS)
-    # Another travel begins anew: when all are accepted.
+    # Another travel begins from the start: when all legs are accepted.
     by["housing"].state = State.NOT_DELIVERED
     again = Referral(
         "again", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.ACCEPTED, receipt_id="x"
@@ -236,7 +238,7 @@ def test_each_leg_stands_on_a_consent_of_its_own() -> None:
         state=State.SENT,
         receipt_id=by["housing"].receipt_id,
     )
-    plan.check_own_receipt(other)  # which is no leg
+    plan.check_own_receipt(other)  # a referral that is no leg
 
 
 def test_one_referral_stands_for_one_leg() -> None:

@@ -1,5 +1,7 @@
-"""A hand-over across borders by the rpcs: who sees what of the line, the departure gate, consents,
-and what falls away while she is on her way.
+"""A hand-over across borders by the rpcs.
+
+The tests cover who sees which leg, the departure gate, consents, and the data that are dropped
+while the person is on her way.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ WITHDRAWN = r.WITHDRAW_REASON_SAFETY_CHANGED
 
 @dataclass
 class HandOver:
-    """A plan of the return of which each leg is referred; what comes before the travel is done."""
+    """A plan of the return, with a referral for each leg and everything done before the travel."""
 
     story: Story
     plan: pb.Plan
@@ -65,7 +67,7 @@ class HandOver:
         return draft
 
     def do(self, key: str, request: Any, by: Client | None = None) -> r.Referral:
-        """A step of a leg, by who received it."""
+        """Takes a step of a leg as its receiver, or as `by`."""
         request.id, request.etag = self.legs[key].id, read(self.story.ngo, self.legs[key].id).etag
         name = request.DESCRIPTOR.name.removesuffix("Request")
         self.legs[key] = getattr(by or self.client(key), name)(request)
@@ -108,16 +110,16 @@ def prepared(story: Story) -> HandOver:
 
 @pytest.fixture
 def way(story: Story) -> HandOver:
-    """Each leg is asked."""
+    """A hand-over with each leg sent."""
     way = prepared(story)
-    for key in reversed(LEGS):  # whom she comes to first
+    for key in reversed(LEGS):  # in reverse: the organisation that she reaches first comes last
         way.ask(key)
     return way
 
 
 @pytest.fixture
 def travelling(way: HandOver) -> HandOver:
-    """She has left."""
+    """A hand-over after the person has left."""
     way.accept(*LEGS)
     way.start("travel")
     return way
@@ -153,7 +155,7 @@ def test_of_a_travel_that_began_elsewhere_nobody_says_later_that_it_is_this_one(
 def test_nobody_has_received_who_has_not_left(way: HandOver) -> None:
     way.accept(*LEGS)
     assert refusal(lambda: way.start("reception")) == ("FAILED_PRECONDITION", "step_waits")
-    # One that was begun before it became a leg is no reception, either.
+    # A referral that was begun before it became a leg is no reception, either.
     way.plan = update(way.story.ngo, now(way.story, way.plan), "reception", OPEN)
     way.start("reception")
     linking: dict[str, Any] = {"state": REFERRED, "referral_id": way.legs["reception"].id}
@@ -319,8 +321,8 @@ def test_who_may_not_open_her_data_does_not_hear_where_she_goes(
     way: HandOver, service: Service
 ) -> None:
     assert way.seen("travel")
-    # A manager, or a key that may not open anybody; nor a member on probation, nor on a consent
-    # that is over.
+    # Not a manager, nor a key without the right to open people, nor a member on probation, nor
+    # anybody on an ended consent.
     assert way.seen("travel", service.as_("mission", "MANAGER")) == {}
     assert way.seen("travel", service.as_("mission", scopes=("referrals.read",))) == {}
     assert way.seen("travel", service.as_("mission", scopes=("referrals.read", "people.open")))
@@ -370,7 +372,7 @@ def take_back(way: HandOver) -> None:
 
 
 def expire(way: HandOver) -> None:
-    """Another place is asked, and nobody there answers."""
+    """Sends the referral of another place, where nobody answers until its deadlines have passed."""
     not_deliver(way)
     way.ask("housing")
     clock = way.story.service.clock
@@ -391,7 +393,7 @@ def test_while_she_is_on_her_way_a_leg_that_falls_away_is_told_to_who_sent_her_a
     assert facts(travelling, "housing") == 1
     assert travelling.stands()["housing"] == OPEN
     assert travelling.seen("reception")["housing"].acting_organization_id == ORG["ngo"]
-    # Another place is found, and nothing is to be said of it.
+    # Another place is found, and there is nothing to report.
     travelling.ask("housing")
     travelling.accept("housing")
     assert travelling.seen("reception")["housing"].state == r.STATE_ACCEPTED
@@ -456,7 +458,7 @@ def test_she_leaves_while_a_leg_falls_away_and_either_she_stays_or_it_is_told(
                 threads.submit(outcome, lambda: way.start("travel")),  # noqa: B023
                 threads.submit(outcome, lambda: fall(way)),  # noqa: B023
             )
-            # both have come as far as the plan, and have written what they are about
+            # both have reached the plan's lock, and have written their own rows
             while waiting(tx) < 2:
                 assert {left.done(), fell.done()} == {False}
         assert (left.result(), fell.result()) in (("done", "done"), ("legs_not_accepted", "done"))
@@ -464,7 +466,7 @@ def test_she_leaves_while_a_leg_falls_away_and_either_she_stays_or_it_is_told(
 
 
 def waiting(tx: Transaction) -> int:
-    """How many wait for a lock in this database."""
+    """Returns how many transactions wait for a lock in this database."""
     row = tx.execute("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted").fetchone()
     assert row
     return int(row["n"])
@@ -514,7 +516,8 @@ def test_who_accepted_ahead_is_not_late_before_she_is_expected(way: HandOver) ->
         hours=24
     )
     assert way.legs["housing"].next_due_time == clock.due_time, "and the list says so"
-    # One that was accepted before it became a leg waits, too, and linking it again moves nothing.
+    # A referral that was accepted before it became a leg waits, too, and linking it again changes
+    # nothing.
     way.legs["housing"] = way.story.sent(person=person(way.plan))
     way.accept("housing")
     assert way.legs["housing"].next_due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=24)

@@ -1,6 +1,4 @@
-"""Deadlines, and the watch that tells when they are reached: also after it slept, and never
-twice.
-"""
+"""Deadlines, and the loop that fires them: also after a pause of the loop, and never twice."""
 
 import threading
 from collections import Counter
@@ -213,14 +211,14 @@ def decide(referral: pb.Referral) -> pb.Clock:
 
 @pytest.fixture
 def quiet(service: Service) -> None:
-    """What other tests left running is told before, so that only this test's clocks are heard."""
+    """Fires the deadlines of other tests before, so that only this test's deadlines are heard."""
     DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_clock_time, "clocks"
     ).fire()
 
 
 def told(service: Service, referral_id: str) -> list[str]:
-    """clock/verb of a referral's clock facts, as they stand in the outbox."""
+    """Returns clock/verb of a referral's deadline facts, as they are in the outbox."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT e.clock || '/' || e.verb AS said FROM referral_events e"
@@ -243,7 +241,7 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     story: Story, service: Service, quiet: None
 ) -> None:
     referral = story.sent()
-    service.clock.advance(61 * M)  # nobody ran: 50 per cent went by, 100 is reached
+    service.clock.advance(61 * M)  # no loop ran: 50 per cent has passed, 100 is reached
     first = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_clock_time, "clocks"
     ).loop()
@@ -299,7 +297,7 @@ def test_two_watches_at_once_tell_each_level_once(
     for thread in threads:
         thread.join(20)
     assert len(counts) == len(watches)
-    watches[0].fire()  # a row that was locked at that moment is left to the next look
+    watches[0].fire()  # a row that was locked at that moment waits for the next look
     said = Counter(level for referral in referrals for level in told(service, referral))
     assert said == {"acknowledge/clock_reminded": len(referrals)}
 
@@ -311,7 +309,7 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     urgency = {story.sent(urgency=each).id: each for each in chosen}
     then = NOON + timedelta(days=10)
     with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
-        # Of each two clocks are due.
+        # Two deadlines of each are due.
         first, second = (
             referrals.with_due_clocks(one, then, 4),
             referrals.with_due_clocks(other, then, 100),
@@ -419,12 +417,13 @@ def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralReque
     return request
 
 
-# A row that can't be worked on.
+# A row that can't be processed.
 
 
 def spoil(service: Service, referral_id: str, kind: str) -> None:
-    """As a bug or a hand in the database might: the clock's kind is one that the code does not
-    know.
+    """Damages a deadline as a bug or a hand in the database might.
+
+    Its kind is one that the code does not know.
     """
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -458,7 +457,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     service.clock.advance(PUT_ASIDE)
     watch.fire()
     assert put_aside() == before + 2
-    with service.database.transaction(SYSTEM) as tx:  # mended
+    with service.database.transaction(SYSTEM) as tx:  # repaired
         tx.execute(
             "UPDATE clocks SET kind = replace(kind, 'unknown_', '') WHERE referral_id = %s",
             (bad.id,),
@@ -471,7 +470,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
 def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     story: Story, service: Service, quiet: None
 ) -> None:
-    """Its version is taken: the outbox says Stale, today and for ever."""
+    """The version of its fact is taken: the outbox raises Stale, today and for ever."""
     bad, good = story.sent(), story.sent()
     version = int(bad.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
@@ -510,8 +509,9 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
 
 @pytest.fixture
 def slow(service: Service) -> Iterator[Callable[[str], None]]:
-    """Has the database stand still over every change of a referral, as behind a lock that nobody
-    gives back.
+    """Makes the database stand still at every change of a referral.
+
+    The effect is that of a lock that is never released.
     """
 
     def stand_still(referral_id: str) -> None:
@@ -556,7 +556,7 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
     assert bad.id in capsys.readouterr().out
 
 
-# A draft.
+# Drafts.
 
 
 def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(

@@ -1,5 +1,6 @@
-"""Consent as a record: what it must say, how long it holds, that it is signed, and what its
-withdrawal ends.
+"""Consent as a record.
+
+The tests cover its content, its duration, its signature, and what its withdrawal ends.
 """
 
 import base64

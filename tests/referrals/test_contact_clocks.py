@@ -1,5 +1,6 @@
-"""An open contact of the line has a clock; who waits on the phone is not forgotten between two
-shifts.
+"""An open contact of the line has a deadline.
+
+A caller who waits is not forgotten between two shifts.
 """
 
 from __future__ import annotations

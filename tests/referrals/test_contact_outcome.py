@@ -1,5 +1,6 @@
-"""A contact of the line stands as what was asked for in its name stands: open while there is
-something to do, referred when it is on its way.
+"""The state of a contact follows its referrals.
+
+It is open while there is something to do, and referred when help is on its way.
 """
 
 from typing import Any
@@ -70,7 +71,7 @@ def test_what_an_operator_wrote_stays(written: str) -> None:
         assert (call.outcome_code, call.version) == (written, 1)
 
 
-# Through the rpcs and the database: the receiver, who sees no contact, moves it too.
+# By rpc and with the database: the receiver, who sees no contact, changes its state too.
 
 
 def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
@@ -90,7 +91,7 @@ def no(story: Story, sent: pb.Referral) -> pb.Referral:
 
 
 def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
-    """A draft for the same person that follows what came back, of the same contact."""
+    """Drafts a referral after one that came back, for the same person and contact."""
     made: pb.Referral = operator.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED,

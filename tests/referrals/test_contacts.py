@@ -1,6 +1,4 @@
-"""The line: what the triage makes of answers, and what a caller hears and says with reference and
-PIN.
-"""
+"""The line: the triage of answers, and what a caller hears and adds with reference and PIN."""
 
 import itertools
 from dataclasses import fields, replace
@@ -203,7 +201,10 @@ def status(
 def referral_for(
     story: Story, made: contacts_pb2.CreateContactResponse
 ) -> tuple[pb.Referral, Client]:
-    """The line opens a file and sends a referral for the contact to the shelter, on a consent."""
+    """Opens a file at the line, and sends a referral for the contact to the shelter.
+
+    The referral stands on a consent.
+    """
     operator = story.service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(
@@ -419,7 +420,7 @@ def test_neither_reference_nor_pin_is_kept_readable(story: Story, service: Servi
         b"tepezcuintle".hex(),
     ):
         assert not [table for table, text in stored.items() if secret in text]
-    # Four digits are found in any id; what matters is where a PIN would stand.
+    # Any id may contain the four digits; only the places of a PIN matter.
     with psycopg.connect(service.migration_url) as connection:
         row = connection.execute(
             "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s",
@@ -466,7 +467,7 @@ def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Servic
     ]
     assert [item.status_code for item in public.ConfirmHelp(no).items] == [
         contacts_pb2.REFERENCE_STATE_IN_PROGRESS
-    ]  # said twice, done once
+    ]  # sent twice, done once
     again = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
     story.shelter.CompleteReferral(
         pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code=pb.OUTCOME_FULLY_MET)

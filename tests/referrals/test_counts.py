@@ -1,5 +1,6 @@
-"""What a list finds and a count says is what a plain look at every row finds, whatever the filter:
-rows of every state, at random.
+"""A list's hits and a count equal those of a plain look at every row.
+
+That holds for any filter and random rows of every state.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def open_need(row: dict[str, Any], wanted: Filter) -> bool:
 
 
 def side(row: dict[str, Any], wanted: Filter) -> str:
-    """Whose turn it is."""
+    """Returns the side whose turn it is."""
     deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
     if State(row["state"]) in WAITS_FOR_SENDER or open_need(row, wanted):
         return "sender"
@@ -60,7 +61,10 @@ def mine(row: dict[str, Any], wanted: Filter) -> bool:
 
 
 def theirs(row: dict[str, Any], wanted: Filter) -> bool:
-    """To a receiver neither a draft nor what came back is there to be waited for."""
+    """Returns whether the row waits for the other side.
+
+    A receiver is not shown as waited for in a draft, or in a referral that came back.
+    """
     other = {"sender": "receiver", "receiver": "sender", "": ""}[side(row, wanted)]
     hidden = other == "receiver" and (row["state"] == "draft" or open_need(row, wanted))
     return bool(other) and not hidden and row[f"{other}_organization_id"] == wanted.organization_id
@@ -95,7 +99,7 @@ IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
 
 @pytest.fixture(scope="module")
 def mixed(service: Service) -> list[dict[str, Any]]:
-    """Rows of every state between three organisations, one of which also asks itself."""
+    """Rows of every state between three organisations, one of which also sends to itself."""
     chance = random.Random(4)
     story = Story(
         service,

@@ -1,6 +1,6 @@
-"""What does not open: another key at the start, a row that was changed, rows that were swapped.
+"""Rows that can't be opened: another key at the start, a changed row, swapped rows.
 
-It is said, it is not served, and the others go on.
+The fault is reported, the row is not served, and the others go on.
 """
 
 import json
@@ -45,7 +45,7 @@ def change(service: Service, statement: str, *values: object) -> None:
 
 
 def fails(act: Callable[[], object]) -> str:
-    """The code of a call that ends in a fault; nothing else is in its answer but the request."""
+    """Returns the code of a call that ends in a fault; its answer holds only the request id."""
     with pytest.raises(grpc.RpcError) as caught:
         act()
     error: Any = caught.value
@@ -74,7 +74,7 @@ def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
     assert fails(lambda: opened(story.ngo, broken.id)) == "INTERNAL"
     with capsys.disabled():
         printed = capsys.readouterr().out
-        # or what runs in this process after it would log past its capture
+        # otherwise later tests in this process would log past their capture
         structlog.reset_defaults()
     said = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
     assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]
@@ -230,7 +230,7 @@ def test_a_process_with_another_key_says_so_and_does_not_run(
 
 
 def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
-    """With a note and a later one, of which a byte was changed."""
+    """Makes a contact with a note and a later note, one byte of which was changed."""
     operator = service.as_("hotline", "OPERATOR")
     contact = c.Contact(
         line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"

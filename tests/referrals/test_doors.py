@@ -1,5 +1,6 @@
-"""What comes in at the door of a service before any method sees it: bytes that are no request, ids
-that are none, strangers with the same key.
+"""Input that a service refuses before any method sees it.
+
+It is bytes that are no request, ids that are none, and strangers with the same key.
 """
 
 import random
@@ -41,8 +42,9 @@ EVERYBODY = ("WORKER", "OPERATOR", "MANAGER")
 
 
 def rubbish() -> list[bytes]:
-    """Bytes of every length up to sixty, and the ways in which a message is broken: cut, half a
-    number, no UTF-8, a field without an end.
+    """Returns bytes of every length up to sixty, and broken messages.
+
+    They are cut, have half a number, no UTF-8, or a field without an end.
     """
     chance = random.Random(7)
     return [
@@ -107,10 +109,10 @@ def test_an_id_that_a_partner_gave_is_kept_so_that_its_log_and_ours_meet(
 
 
 def logged(story: Story, request_id: str) -> list[Any]:
-    """What is written of a call that comes with this x-request-id and is refused."""
+    """Returns the log lines of a refused call with this x-request-id."""
     call: Any = story.service.channel.unary_unary("/enlace.referrals.v1.Referrals/GetReferral")
     metadata = [*story.ngo.metadata(), ("x-request-id", request_id)]
-    log.setup("tests")  # a command that ran in this process before may have made it silent
+    log.setup("tests")  # an earlier command in this process may have switched logging off
     with capture_logs() as entries:
         with pytest.raises(grpc.RpcError):
             call(
@@ -118,7 +120,7 @@ def logged(story: Story, request_id: str) -> list[Any]:
                 metadata=metadata,
                 timeout=10,
             )
-        # it is written after the answer
+        # the line is written after the answer
         until(lambda: any(entry["event"] == "rpc" for entry in entries))
     return [entry for entry in entries if entry["event"] == "rpc"]
 
@@ -131,7 +133,7 @@ def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, servic
         request = contacts_pb2.WithdrawConsentByReferenceRequest(
             reference=made.reference, pin=made.pin, request_id="1"
         )
-        for _ in range(2):  # each says it twice, and it is done once
+        for _ in range(2):  # each sends it twice, and it is done once
             withdrawn.append(
                 service.public().WithdrawConsentByReference(request).items[0].status_code
             )
@@ -162,8 +164,9 @@ def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(
 
 @pytest.fixture
 def counted(service: Service) -> Iterator[Service]:
-    """Two calls a caller, and forty from one address without a token; in this test's second,
-    however long it takes.
+    """A service that allows two calls a caller, and forty from one address without a token.
+
+    All are counted in this test's second, however long it takes.
     """
     limits = Limits(1, now=lambda: 0.0)
     for servicer in service.made.servicers:
@@ -178,7 +181,7 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted
     for _ in range(2):
         one.ListReferrals(pb.ListReferralsRequest())
     with pytest.raises(grpc.RpcError) as caught:
-        one.ListPeople(people_pb2.ListPeopleRequest())  # another rpc counts together with it
+        one.ListPeople(people_pb2.ListPeopleRequest())  # calls of another rpc count, too
     error: Any = caught.value
     status = rpc_status.from_call(error)
     assert status is not None

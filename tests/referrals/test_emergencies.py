@@ -1,5 +1,6 @@
-"""Emergency access: who may, what it opens, until when at every door, who hears of it, and what is
-owed for it.
+"""Emergency access.
+
+The tests cover the right to it, what it opens and until when, who is notified, and its review.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ PLAN = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_w
 
 @pytest.fixture
 def nurse(service: Service) -> Client:
-    """Of the shelter, who has opened nothing yet."""
+    """A worker of the shelter who has opened nothing yet."""
     return somebody(service, "shelter")
 
 
 @pytest.fixture(autouse=True)
 def nothing_owed(request: pytest.FixtureRequest) -> None:
-    """What other tests left unreviewed is theirs."""
+    """Deletes the emergency accesses that other tests left unreviewed."""
     with request.getfixturevalue("service").database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM emergencies")
 
 
 def expired(story: Story, service: Service, *, days: int = 90, **values: Any) -> r.Referral:
-    """A live referral on a consent that has run out."""
+    """Makes a live referral on a consent that has expired."""
     sent = story.sent(person=story.person(plan=PLAN, health_note="asma"), **values)
     service.clock.advance(timedelta(days=days))
     return sent
@@ -103,7 +104,10 @@ OPENINGS: dict[str, Callable[[Client, r.Referral], Any]] = {
 
 
 def shut(client: Client, referral: r.Referral) -> set[str]:
-    """What each of them says; the notes are withheld without a refusal."""
+    """Returns the reasons with which the openings are refused.
+
+    Notes are withheld without a refusal.
+    """
     # – called at once
     return {refusal(lambda: ask(client, referral))[1] for ask in OPENINGS.values()}  # noqa: B023
 
@@ -135,7 +139,7 @@ def test_notes_open_with_it_and_close_with_it(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = story.overridden()
-    service.clock.advance(timedelta(hours=13))  # nobody confirmed it
+    service.clock.advance(timedelta(hours=13))  # nobody has confirmed it
     history = r.ListReferralEventsRequest(referral_id=referral.id)
 
     def notes(client: Client) -> list[str]:

@@ -1,5 +1,7 @@
-"""Enquiries through rpc: who may see and do what, what is told of whom, and that one of two who
-take at once wins.
+"""Enquiries by rpc.
+
+The tests cover who may see and do what, what is sent about the person, and that one of two
+concurrent takers wins.
 """
 
 from __future__ import annotations
@@ -41,9 +43,7 @@ CONFLICT = "FAILED_PRECONDITION"
 
 
 class Asking:
-    """An enquiry of the NGO to shelter and clinic (the police is left out), and those who take
-    part.
-    """
+    """An enquiry of the NGO to shelter and clinic (the police is left out), with all its sides."""
 
     def __init__(self, service: Service, story: Story) -> None:
         self.service, self.story = service, story
@@ -131,7 +131,7 @@ def taking(enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes") -> e.
 def asking(service: Service, story: Story) -> Iterator[Asking]:
     asking = Asking(service, story)
     yield asking
-    # the limit of open ones is a member's, and all tests are of the same
+    # the limit of open enquiries is a member's, and all tests use the same member
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM enquiry_offers")
         tx.execute("DELETE FROM enquiries")
@@ -144,7 +144,7 @@ def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list
     ]
 
 
-# Who is asked, and what of it who sees.
+# The asked organisations, and what each side sees.
 
 
 def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_named_as_unsafe(
@@ -260,7 +260,7 @@ def test_contact_and_file_have_to_be_ones_own(asking: Asking) -> None:
     assert refusal(lambda: asking.shelter.CreateEnquiry(request)) == ("NOT_FOUND", "not_found")
 
 
-# What is refused.
+# Refusals.
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_opening_and_cancelling_is_no_way_round_it(asking: Asking) -> None:
             members.note_member(tx, "organization", ORG["ngo"], True, "APPROVED", "NGO")
 
 
-# Answers, and what is taken.
+# Answers, and taking an offer.
 
 
 def test_an_answer_may_be_changed_while_it_is_open_and_a_stale_one_is_refused(
@@ -480,7 +480,7 @@ def test_an_answer_to_what_is_closed_says_how_it_ended(asking: Asking) -> None:
         assert refusal(lambda cancel=cancel: asking.ngo.CancelEnquiry(cancel)) == (CONFLICT, reason)  # type: ignore[misc]
 
 
-# The clock.
+# The deadline.
 
 
 def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(
@@ -731,7 +731,7 @@ def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_re
 def asked_by_many(
     asking: Asking, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
 ) -> None:
-    """An open enquiry of each of so many other members."""
+    """Makes an open enquiry of each of so many other members."""
     for _ in range(members_):
         organization_id = new_id()
         with asking.service.database.transaction(SYSTEM) as tx:

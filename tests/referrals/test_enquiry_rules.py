@@ -1,5 +1,6 @@
-"""The rules of an enquiry, without parts: states as a table, what is left out and counted, and
-random lives against a small model.
+"""The rules of an enquiry, without parts.
+
+States as a table, omitted and counted services, and random lives against a small model.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ STEPS: dict[str, Callable[[Enquiry], None]] = {
     "cancel": lambda enquiry: enquiry.cancel("by_asker", NOON, "asker"),
     "refer": lambda enquiry: enquiry.refer("r", NOON),
 }
-# What each step makes of each state: a state, or why not.
+# The result of each step in each state: a state, or the reason of the refusal.
 TABLE = {
     ("open", "answer"): "open",
     ("open", "take"): "offer_gone",
@@ -164,7 +165,7 @@ def test_a_service_of_which_nothing_was_heard_may_decide_by_anything() -> None:
 
 
 def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
-    even = bytes.fromhex("ff00" * 2)  # without noise: all is two less, and rounded down
+    even = bytes.fromhex("ff00" * 2)  # without noise: every count is two less, and rounded down
     assert [told(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [
         0,
         0,

@@ -1,8 +1,7 @@
-"""A hundred enquiries to twenty services each, by rpc, with a clock that is handed over: how soon
-the first yes comes. `-s` prints it.
+"""A hundred enquiries to twenty services each, by rpc, with a settable clock.
 
-The desks are a model: how many look, how soon, and what they say. What is measured is what the
-network makes of that, not people.
+The time until the first yes is measured; `-s` prints it. The desks are a model: how many look, how
+soon, and how they answer. The measurement shows what the network makes of that, not how people act.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from tests.builders import ASKED, NOON
 from tests.referrals.conftest import Client, Service
 
 ENQUIRIES, SERVICES = 100, 20
-# What a desk says when it looks, of a hundred: most have no room. A fifth never look.
+# The answers of a hundred desks that look: most have no room. A fifth never look.
 SAYS = {
     e.OFFER_ANSWER_YES: 12,
     e.OFFER_ANSWER_MAYBE: 12,
@@ -35,7 +34,7 @@ SAYS = {
 
 
 def desks(service: Service) -> dict[str, Client]:
-    """Twenty members with a service each."""
+    """Adds twenty members with a service each; returns their clients."""
     made = {}
     base = service.as_("ngo", "WORKER")
     with service.database.transaction(SYSTEM) as tx:
@@ -54,7 +53,7 @@ def test_how_soon_the_first_yes_comes(service: Service) -> None:
     watch = DeadlineScheduler(
         service.made.enquiries, service.database, service.clock, store.next_time, "enquiries"
     )
-    # (minute, order, what): in the order of time; an operator asks every seven minutes.
+    # (minute, order, event) in the order of time; an operator asks every seven minutes.
     agenda: list[tuple[float, int, tuple[str, str]]] = [
         (7.0 * number, number, ("ask", "")) for number in range(ENQUIRIES)
     ]

@@ -1,6 +1,4 @@
-"""Erasure: two people, what it destroys and what it leaves, and a copy from before it that is put
-back.
-"""
+"""Erasure: two people, what it destroys and what it leaves, and an older copy that is put back."""
 
 import os
 import subprocess
@@ -88,8 +86,10 @@ def opened(client: Client, person_id: str) -> people_pb2.Identity:
 
 
 def known(story: Story) -> tuple[pb.Referral, str]:
-    """A person with everything: a live referral with a note, a draft, a call of the line with a
-    note and a reference; the referral and the contact.
+    """Makes a person with every kind of data; returns the referral and the contact.
+
+    She has a live referral with a note, a draft, and a call of the line with a note and a
+    reference.
     """
     heard = story.contact()
     operator = story.service.as_("hotline", "OPERATOR")
@@ -188,7 +188,7 @@ def test_nothing_that_was_proposed_is_confirmed_and_neither_is_what_was_proposed
 def test_another_organisation_has_no_part_in_it_and_hears_of_none(
     story: Story, service: Service, other: Client
 ) -> None:
-    referral = story.accepted()  # the shelter sees the file
+    referral = story.accepted()  # so that the shelter sees the file
     nothing = ("NOT_FOUND", "not_found")
     assert refusal(lambda: propose(story.shelter, referral.person_id)) == nothing
     propose(story.ngo, referral.person_id)
@@ -299,7 +299,7 @@ def test_nothing_that_the_service_keeps_opens_with_its_key_and_no_word_of_hers_i
         referral.id,
     )
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
-    for note in notes:  # the history can't be changed; what is in it can't be read
+    for note in notes:  # the history can't be changed, but its content can't be read any more
         with pytest.raises(CannotOpen):
             keyring.open_bytes(bytes(note["note_sealed"]), f"referral_events/{referral.id}/2")
     [person] = rows(service, "SELECT * FROM people WHERE id = %s", her)
@@ -378,8 +378,9 @@ def test_while_one_erases_another_opens_no_draft_that_keeps_what_is_known_of_her
 
 @dataclass
 class Memories:
-    """Everything outside of the database that remembers erasures: a topic, two witnesses with a
-    database each, a file beside the keys.
+    """The places outside of the database that remember erasures.
+
+    They are a topic, two witnesses with a database each, and a file beside the keys.
     """
 
     service: Service
@@ -390,7 +391,7 @@ class Memories:
     patch: pytest.MonkeyPatch
 
     def start(self) -> Erasures:
-        """The loop of referrals, as after a start of its process."""
+        """Returns the loop of referrals, as after a start of its process."""
         signer, trusted = (
             Signer(key_folder.signing(self.service.keys, "facts.referrals")),
             key_folder.trusted_signers(self.service.keys),
@@ -406,7 +407,7 @@ class Memories:
         )
 
     def witness(self, name: str) -> Witness:
-        """A witness, as after a start of its process."""
+        """Returns a witness, as after a start of its process."""
         signer, trusted = (
             Signer(key_folder.signing(self.service.keys, f"facts.{name}")),
             key_folder.trusted_signers(self.service.keys),
@@ -424,7 +425,7 @@ class Memories:
         )
 
     def lose_the_broker(self) -> None:
-        """From now on the topic is empty, as that of a new broker."""
+        """Empties the topic, as with a new broker."""
         lost, topic = erasures.TOPIC, f"enlace.tests-{new_id()[:8]}.v1"
         admin = KafkaAdminClient(bootstrap_servers=self.watch.settings.kafka_bootstrap_servers)
         create_topics(admin, self.watch.settings, [topic])
@@ -435,8 +436,9 @@ class Memories:
                 owner.execute("UPDATE kept_records SET topic = %s WHERE topic = %s", (topic, lost))
 
     def catch_up(self, loop: Erasures, *witnesses: str) -> int:
-        """Turns all of them until the loop has heard the answers of these witnesses; returns how
-        many files were erased again.
+        """Runs all of them until the loop has heard the answers of these witnesses.
+
+        Returns how many files were erased again.
         """
         again = loop.turn()
         for name in witnesses or self.places:
@@ -485,7 +487,7 @@ def back_up(postgres: parts.Server, service: Service, copy: Path) -> None:
 
 
 def restore(postgres: parts.Server, service: Service, copy: Path) -> None:
-    """As docs/operations.md says."""
+    """Restores a copy as docs/operations.md describes."""
     run(
         postgres,
         "pg_restore",
@@ -513,7 +515,7 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
     propose(story.ngo, her)
     copy = tmp_path / "copy"
     back_up(postgres, service, copy)
-    # of whom the copy has nothing
+    # a person of whom the copy has nothing
     done, late = confirm(other, her), story.person(given_name="Noelia").id
     erased(story, other, late)
     loop.turn()  # publishes it
@@ -533,7 +535,7 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET names_form = 0 WHERE organization_id = %s", (ORG["ngo"],))
     with pytest.raises(Unavailable):
-        service.made.names.note()  # and nobody is put aside for it
+        service.made.names.note()  # and no person is put aside for it
     assert memories.catch_up(memories.start()) == 1
     assert service.made.names.note() > 0
     assert somebody in [
@@ -601,7 +603,7 @@ def test_a_restored_store_stays_closed_until_every_witness_has_answered(
     assert opened(story.ngo, somebody).given_name == "Ximena", "the first store waits for nobody"
     back_up(postgres, service, tmp_path / "copy")
     restore(postgres, service, tmp_path / "copy")
-    # an empty topic proves nothing, and neither does one witness
+    # neither an empty topic nor a single witness proves anything
     assert memories.catch_up(loop, "partners") == 0
     assert refusal(lambda: opened(story.ngo, somebody)) == ("UNAVAILABLE", "store_unavailable")
     assert metrics.ERASURES_AWAITED._value.get() == 1
@@ -646,7 +648,7 @@ def test_an_erasure_is_in_the_file_while_the_broker_is_away_and_one_cut_line_spo
     file = memories.folder / erasures.FILE
     erased(story, other, first)
     memories.start().remember()
-    file.write_bytes(file.read_bytes().rstrip()[:-9])  # as a full disk leaves it
+    file.write_bytes(file.read_bytes().rstrip()[:-9])  # as after a full disk
     memories.start().remember()
     erased(story, other, second)
     memories.start().remember()
@@ -671,7 +673,7 @@ def test_a_broker_that_forgot_hears_it_again(
     loop = memories.start()
     loop.turn()
     memories.lose_the_broker()
-    loop._cluster = "another"  # what a new one is called
+    loop._cluster = "another"  # the cluster id of a new broker
     loop.turn()
     assert loop.turn() == 0
     assert proof(story.ngo, person.id).HasField("witness_time")
@@ -699,7 +701,7 @@ def test_nobody_else_can_have_somebody_erased(
             fact, f"enlace/{source}", Signer(key_folder.signing(service.keys, f"facts.{signer}"))
         )
         producer.send_all(erasures.TOPIC, [record])
-    # of one person alone, brought here from another topic
+    # a fact about one person, copied here from another topic
     proposal = replace(fact, type="enlace.erasure.proposed.v1")
     producer.send_all(
         erasures.TOPIC,

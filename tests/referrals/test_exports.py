@@ -1,5 +1,6 @@
-"""The sheet of a person leaves as a file by somebody who has lately proved who she is, and it is on
-record.
+"""A worker with a fresh proof exports the sheet of a person as a file.
+
+The export is on record.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Figures that anybody may read tell nobody a count of one to nine: the attacker of these tests
-asks all that can be asked, and knows the rule.
+"""Public figures reveal no count from one to nine.
+
+The attacker of these tests asks everything that can be asked, and knows the rule.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ PERIODS = ("", "2025", "2026", *QUARTERS)
 QUESTIONS = [Question(*parts) for parts in product(PERIODS, ("", *COUNTRIES), ("", *NEEDS))]
 Counts = dict[Cell, int]
 
-# Around the limit, where anything could be found out.
+# Around the limit, where something could be found out.
 counts = st.fixed_dictionaries(
     dict.fromkeys(CELLS, st.one_of(st.just(0), st.integers(0, 9), st.integers(9, 16)))
 )
-# People as they are: each has some helps, in one quarter or several.
+# Realistic people: each has some helps, in one quarter or several.
 people = st.lists(st.frozensets(st.sampled_from(CELLS[:8]), min_size=1, max_size=4), max_size=60)
 
 
 def all_that_is_told(of: Counts) -> list[Answer]:
-    """Every answer there is.
+    """Returns every answer that there is.
 
     The page, the file for a spreadsheet, the arcs and REST are made of these alone.
     """
@@ -74,8 +75,9 @@ def numbers(told: Answer) -> Iterable[int]:
 def possible(
     of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_that_is_told
 ) -> set[int]:
-    """Which counts this cell may have, to who reads everything, knows the rule and even every other
-    count.
+    """Returns the possible counts of a cell.
+
+    The reader reads everything, knows the rule and even every other count.
     """
     told = tell(of)
     return {count for count in range(20) if tell(of | {cell: count}) == told}
@@ -106,8 +108,9 @@ def test_all_small_counts_together_may_be_any(of: Counts, data: st.DataObject) -
 def test_people_may_come_and_go_in_a_small_cell_unseen(
     of: list[frozenset[Cell]], data: st.DataObject
 ) -> None:
-    """The same with people, who have several helps at once: the counts of one cell and of another
-    hang together by them, and that tells nothing either.
+    """The people may have several helps at once.
+
+    Then the counts of two cells depend on each other, and that reveals nothing either.
     """
     counted = Counter(cell for helps in of for cell in helps)
     told = all_that_is_told(counted)
@@ -149,7 +152,7 @@ def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people
 def test_members_who_put_together_what_they_know_do_not_find_how_many_the_others_have(
     of: Counts, data: st.DataObject
 ) -> None:
-    """A front among the members knows its own people, in every cell."""
+    """A dishonest member knows its own people in every cell."""
     own = {cell: data.draw(st.integers(0, count)) for cell, count in of.items()}
     rest = [cell for cell in CELLS if 0 < of[cell] - own[cell] < SMALLEST]
     for cell in data.draw(st.permutations(rest))[:2]:
@@ -177,8 +180,9 @@ def test_every_number_is_few_or_a_sum_of_fives_from_ten_on_and_never_too_much(of
 
 
 def test_the_attacker_finds_what_the_usual_way_tells() -> None:
-    """The same attacker before totals that hold everybody, with small cells left out of the tables:
-    one subtraction.
+    """The usual way publishes totals of everybody and leaves small cells out.
+
+    The same attacker needs one subtraction.
     """
     of = dict.fromkeys(CELLS, 0) | {CELLS[0]: 20, CELLS[1]: 7}
 

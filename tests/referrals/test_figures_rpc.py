@@ -1,5 +1,7 @@
-"""GetFigures on a real database: counted once, a week after a quarter has ended, from people and
-not from referrals, and never again.
+"""GetFigures on a real database.
+
+A quarter is counted once, a week after its end, from people and not from referrals, and never
+again.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ SPRING, SUMMER = datetime(2026, 5, 4, 12, tzinfo=UTC), datetime(2026, 7, 8, 12, 
 
 @pytest.fixture(autouse=True)
 def _nothing_counted(service: Service) -> None:
-    """As before the first quarter: the service itself may not take back what was published."""
+    """Restores the state before the first quarter.
+
+    The service itself may not delete published figures.
+    """
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("TRUNCATE published_figures, figure_counts")
         owner.execute("UPDATE people SET exploitation_country = ''")
@@ -30,7 +35,10 @@ def _nothing_counted(service: Service) -> None:
 
 
 def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> list[pb.Referral]:
-    """So many people who had been taken there and were helped now."""
+    """Returns the referrals of `number` people who were helped now.
+
+    They had been trafficked to `taken_to`.
+    """
     done = [completed(story, **values) for _ in range(number)]
     taken(story, taken_to, *(referral.person_id for referral in done))
     return done
@@ -79,7 +87,7 @@ def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_
     story: Story,
 ) -> None:
     sheltered = helped(story, 13)
-    for referral in sheltered[:9]:  # the same women, and nine of them saw a doctor
+    for referral in sheltered[:9]:  # of the same women, nine saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
     helped(story, 4, "GT")
     assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter is not over"
@@ -132,7 +140,7 @@ def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Sto
         pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test")
     )
     taken(story, "SV", *(referral.person_id for referral in hidden))
-    helped(story, 12)  # of the next quarter
+    helped(story, 12)  # people of the next quarter
     assert figures(story.service) == before
     story.service.clock.set(SUMMER + timedelta(days=92))
     after = figures(story.service)

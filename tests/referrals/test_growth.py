@@ -1,6 +1,7 @@
-"""A network grows old: what is over piles up, and what shows the present reads none of it.
+"""A network grows old.
 
-It says the same as a plain look at every row.
+Ended referrals pile up, and no list of the present reads them. The lists equal a plain look at
+every row.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def copy(
     often: int,
     **anew: str,
 ) -> None:
-    """So many copies of a referral's rows; `anew`: what is said of each anew."""
+    """Makes copies of a referral's rows; `anew` gives the values that differ."""
     rows = database.execute(
         "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
         " AND NOT attisdropped",
@@ -68,7 +69,7 @@ def copy(
 
 @pytest.fixture(scope="module")
 def old(service: Service) -> Service:
-    """Twenty thousand that are over between the same two, and a few of each other kind."""
+    """Twenty thousand ended referrals between the same two, and a few of each other kind."""
     numbers = iter(range(10_000, 20_000))
     story = Story(
         service,
@@ -102,7 +103,7 @@ def old(service: Service) -> Service:
 
 
 class Reader:
-    """A transaction that notes how many rows its statements look at."""
+    """A transaction that counts the rows that its statements read."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx

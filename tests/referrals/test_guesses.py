@@ -1,4 +1,7 @@
-"""Wrong PINs: how many are heard, from where, and that they do not keep her out."""
+"""Wrong PINs.
+
+The tests cover how many are accepted, from which address, and that they don't lock the caller out.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A caller is handed over live: to a member or to a number of the state, and nothing else is kept
-of it.
+"""A caller is handed over live, to a member or to a number of the state.
+
+Nothing else about it is stored.
 """
 
 from functools import partial

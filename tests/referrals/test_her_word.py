@@ -1,5 +1,7 @@
-"""Whose word a consent stands on: a child's no, an unknown age, an adult for whom somebody else
-speaks; each judged again when what it stands on changes.
+"""The word on which a consent stands.
+
+A child's no, an unknown age, an adult for whom somebody else speaks; each is judged again when its
+basis changes.
 """
 
 from datetime import UTC, timedelta
@@ -22,7 +24,7 @@ ALL_GROUPS = [group for group in p.FieldGroup.values() if group]
 
 
 def ageless(story: Story) -> p.Person:
-    """A file in which nobody has said how old she is."""
+    """Makes a file without an age."""
     made: p.Person = story.ngo.CreatePerson(
         p.CreatePersonRequest(
             identity=p.Identity(given_name="Ximena"),
@@ -159,8 +161,9 @@ def test_b6_nobody_is_of_unknown_age_to_be_given_to_the_police_against_her_no(st
 
 
 def instead(story: Story, person_id: str, /, by: str = "authority", **values: Any) -> p.Receipt:
-    """What an authority gives for an adult who can't be asked, recorded by somebody with the right
-    to override.
+    """Returns an authority's consent for an adult who can't be asked.
+
+    `by` has the right to override, and records it.
     """
     values = {"giver_ground_code": p.GIVER_GROUND_COURT_ORDER, "purposes": ["HOU.EMG"]} | values
     return Story(

@@ -1,5 +1,6 @@
-"""The list of what is kept of one person: no table is missing from it, and erasing and withdrawing
-go by it.
+"""The list of the stored data of a person.
+
+No table is missing from it, and erasure and withdrawal follow it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.referrals.test_contacts import status
 from tests.referrals.test_enquiries import CONTENT
 
 LINKS = {"person_id", "contact_id", "enquiry_id", "referral_id", "plan_id", "receipt_id"}
-"""Columns by which a row is tied to her."""
+"""The columns that tie a row to a person."""
 CANCELLED = ("FAILED_PRECONDITION", "enquiry_cancelled")
 ERASED = ("FAILED_PRECONDITION", "person_erased")
 
@@ -42,8 +43,9 @@ def columns(owner: psycopg.Connection[Any]) -> dict[str, set[str]]:
 
 
 def missing(owner: psycopg.Connection[Any]) -> set[str]:
-    """Tables that are tied to her, by a column's name or by a foreign key, and are not on the
-    list.
+    """Returns the tables with a tie to a person that are not on the list.
+
+    A tie is a column's name or a foreign key.
     """
     listed = {part.table for part in PARTS}
     keys = owner.execute(
@@ -87,8 +89,10 @@ def test_a_new_table_that_is_tied_to_her_and_is_not_on_the_list_is_found(
 
 @dataclass
 class Called:
-    """A caller of the line with a file, a call that is owed, a referral, and two enquiries: one
-    open, one whose offer was taken.
+    """A caller of the line with every kind of data.
+
+    She has a file, an owed call, a referral, and two enquiries: one open, one whose offer was
+    taken.
     """
 
     operator: Client
@@ -185,7 +189,7 @@ def running(tx: Transaction, her: Her) -> list[str]:
 
 
 def left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
-    """Rows of this part that an erasure should have changed, or deleted."""
+    """Returns the rows of this part that an erasure should have changed or deleted."""
     unlike = (
         " OR ".join(
             f"{name} IS DISTINCT FROM {value}" for name, value in (part.erased or {}).items()

@@ -1,6 +1,4 @@
-"""What is kept of a request that may be sent again: nothing that opens with the service's own
-key.
-"""
+"""Stored requests, for repeats: nothing in them opens with the service's own key."""
 
 from typing import Any
 
@@ -53,7 +51,7 @@ def test_a_reference_in_an_answer_comes_again_for_who_asked_and_opens_with_no_ke
     ):
         with pytest.raises(CannotOpen):
             keyring.open_bytes(row["response"], context)
-    # A PIN has 10,000 values: who could compute the fingerprint could try them all.
+    # A PIN has 10,000 values: anybody who can compute the fingerprint can try them all.
     assert row["fingerprint"] != keyring.fingerprint(
         request.SerializeToString(deterministic=True), "requests"
     )

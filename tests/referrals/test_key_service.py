@@ -1,5 +1,6 @@
-"""A service whose sealing keys are in a PKCS#11 token, as a process: it seals, is started again and
-opens; the token is away, another, or changed while it works.
+"""A service, as a process, whose sealing keys are in a PKCS#11 token.
+
+It seals, is restarted and opens; the token is away, another one, or changed while it works.
 """
 
 import json
@@ -48,7 +49,7 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 class Network:
-    """A database, a folder of keys and a token: what stays when a process ends."""
+    """A database, a folder of keys and a token, which outlive a process."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class Network:
             )
 
     def command(self, *words: str) -> tuple[int, dict[str, Any]]:
-        """A command of the service: its exit code and what it said."""
+        """Runs a command of the service; returns its exit code and output."""
         done = self.begin(*words, "--json")
         out, _ = done.communicate(timeout=120)
         return done.returncode, json.loads(out) if out else {}
@@ -108,7 +109,7 @@ class Network:
             made.process.kill()
 
     def crowd(self, count: int) -> None:
-        """So many persons more, whose keys the token wrapped."""
+        """Adds people, whose keys the token wrapped."""
         keyring, identifiers = self.keys.keyring(), [new_id() for _ in range(count)]
         with self.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
             cursor.executemany(
@@ -131,7 +132,7 @@ class Network:
 
 
 class Running:
-    """A process that serves."""
+    """A running process of the service."""
 
     def __init__(self, network: Network, told: dict[str, str]) -> None:
         self.network, listen = network, f"127.0.0.1:{free_port()}"
@@ -148,7 +149,7 @@ class Running:
         self.health: Any = HealthStub(self.channel)
 
     def says(self) -> int | None:
-        """What it answers to who asks whether it is ready, once it answers."""
+        """Returns the status of the readiness check; None before it answers."""
         try:
             return int(self.health.Check(HealthCheckRequest(), timeout=1).status)
         except grpc.RpcError:
@@ -213,7 +214,7 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
 
 @pytest.fixture
 def network(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> Iterator[Network]:
-    """Whose sealing keys were never in a file."""
+    """A network whose sealing keys were never in a file."""
     made = Network(postgres, softhsm, new_id()[:12], tmp_path)
     assert made.begin("make-keys").wait(60) == 0
     yield made

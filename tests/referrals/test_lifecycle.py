@@ -150,8 +150,9 @@ def draft() -> Referral:
 
 
 def in_state(state: State) -> Referral:
-    """A referral that stands there, with a running clock of every kind, and an appointment that is
-    now.
+    """Returns a referral in this state.
+
+    It has a running deadline of every kind, and an appointment at the present time.
     """
     referral = draft()
     referral.appointment_time = NOON
@@ -543,7 +544,7 @@ def test_another_recipient_needs_another_consent() -> None:
 
 
 def overridden() -> Referral:
-    """Sent on an override by the rescuer."""
+    """Returns a referral that the rescuer sent on an override."""
     referral = draft()
     referral.send(RESCUER, NOON, DAYS, OVERRIDE, safe_contact_known=True, note="in danger")
     return referral
@@ -618,7 +619,7 @@ def test_it_is_told_two_weeks_before_a_consent_ends_or_at_the_half_of_a_short_on
     assert receipt.until_time - receipt.notice_time == timedelta(days=before)
 
 
-# Random lives. The model is written a second time, from what was agreed with the partners and not
+# Random lives. The model is written a second time, from the agreements with the partners and not
 # from the table in the code.
 
 SENDING, CLOSING = {Side.SENDER, Side.COORDINATOR}, {Side.SENDER, Side.COORDINATOR, Side.PERSON}
@@ -656,13 +657,13 @@ TIMED = {
     "completed",
     "info_requested",
     "draft",
-}  # a clock must run here
+}  # a deadline must run here
 # the long way, so that lives get far
 FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]
 
 
 class Life(RuleBasedStateMachine):
-    """One referral; every step is told to the model too."""
+    """One referral; every step is also given to the model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -677,7 +678,7 @@ class Life(RuleBasedStateMachine):
         self.need_is_open = False
         self.silence = 7
         self.reminded: datetime | None = None
-        self.deleting = False  # somebody is to confirm that nothing is held
+        self.deleting = False  # a receiver has to confirm the deletion
 
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
     def step(self, verb: str, side: Side | None) -> None:
@@ -740,7 +741,7 @@ class Life(RuleBasedStateMachine):
     )
     def see_to_the_override(self, verb: str, side: Side | None) -> None:
         live = self.state in MODEL["withdraw"][0].split()
-        # the sender here is who sent it
+        # the sender in this model is the worker who sent it
         by = {"confirm_override": {Side.COORDINATOR}, "attach_consent": {Side.SENDER}}[verb]
         open_ = {
             "confirm_override": {"open"},
@@ -858,7 +859,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def consent_is_withdrawn(self) -> None:
-        if self.now > NOON + timedelta(days=4):  # or no life would get old
+        if self.now > NOON + timedelta(days=4):  # otherwise no life would get old
             live = self.state in MODEL["withdraw"][0].split()
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
             if live:
@@ -935,7 +936,7 @@ class Life(RuleBasedStateMachine):
         )
         assert len(running) == len(set(running))
         assert (self.referral.next_due_time is not None) == bool(every)
-        # a clock may begin anew
+        # a deadline may begin again
         amended = max(
             (event.version for event in self.referral.events if event.verb == "amended"), default=0
         )
@@ -949,7 +950,10 @@ class Life(RuleBasedStateMachine):
 
 
 def folded(events: list[Event]) -> State:
-    """The state that a history leads to; each event must begin where the one before it ended."""
+    """Returns the state to which a history leads.
+
+    Each event has to begin where the last one ended.
+    """
     state = State.DRAFT
     for event in events:
         assert event.from_state is state

@@ -1,6 +1,6 @@
-"""Random lives through the service itself: wrong actors, out-of-date ETags, repeated requests.
+"""Random lives through the service itself: wrong actors, old ETags, repeated requests.
 
-The model is that of test_lifecycle, told in rpcs.
+The model is that of test_lifecycle, applied to rpcs.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.referrals.test_lifecycle import SENDING
 pytestmark = pytest.mark.long
 
 LIVE = STEPS["withdraw"][0]
-IN_PLACE = {  # what leaves it where it is
+IN_PLACE = {  # steps that leave the state as it is
     "add_note": (LIVE, {Side.SENDER, Side.RECEIVER}),
     "amend": (LIVE.replace(" completed", ""), {Side.SENDER}),
     "assign": ("accepted in_progress completed", {Side.RECEIVER}),
@@ -39,8 +39,9 @@ ROLES_OF_COORDINATORS = {"close", "reopen", "withdraw", "close_need", "reroute"}
 
 
 def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
-    """The rpc of each step, and a request of it that carries what it must; id, etag and request_id
-    come on top.
+    """Returns the rpc of each step, and a request with the fields that it needs.
+
+    id, etag and request_id are added later.
     """
     now = story.service.clock.now
 
@@ -105,9 +106,7 @@ def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
 
 
 class LifeByRpc(RuleBasedStateMachine):
-    """One referral of two organisations, a coordinator, and a member that has nothing to do with
-    it.
-    """
+    """One referral of two organisations, a coordinator, and an uninvolved member."""
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -129,7 +128,7 @@ class LifeByRpc(RuleBasedStateMachine):
         self.shown = story.ngo.UpdateReferral(sending)
         self.state, self.asked, self.need_is_open, self.deleting = "draft", False, False, False
         self.etags = [draft.etag]
-        self.events = 3  # drafted and filled in, and the receipt
+        self.events = 3  # draft, filling in, and receipt
 
     @rule(
         verb=st.sampled_from([*MODEL, *FORWARD * 3]),
@@ -162,7 +161,7 @@ class LifeByRpc(RuleBasedStateMachine):
         self.read()
 
     def refused(self, verb: str, side: Side | None, late: bool) -> set[tuple[str, str]]:
-        """With what; nothing for what is done."""
+        """Returns the possible refusals of a step; empty if it is done."""
         sources, _target, by = MODEL[verb]
         if side is Side.COORDINATOR and verb not in ROLES_OF_COORDINATORS:
             return {("PERMISSION_DENIED", "right_missing")}
@@ -178,7 +177,7 @@ class LifeByRpc(RuleBasedStateMachine):
             and (verb != "close_need" or self.need_is_open)
             and (verb != "confirm_deletion" or self.deleting)
         )
-        # Who is to send reads her file first, which her receiver has no longer once it is over.
+        # A sender reads the person's file first, which a receiver no longer has after the end.
         unseen = {("NOT_FOUND", "not_found")} if verb == "send" and side is Side.RECEIVER else set()
         return set() if possible else {("FAILED_PRECONDITION", "illegal_transition")} | unseen
 
@@ -194,7 +193,7 @@ class LifeByRpc(RuleBasedStateMachine):
 
     @rule(often=st.integers(0, 9))
     def she_takes_her_consent_back(self, often: int) -> None:
-        # once in ten, or no life would get far; it ends the receipt, too
+        # once in ten, otherwise no life would get far; the step ends the receipt, too
         if often or self.state in ("draft", "consent_withdrawn"):
             return
         self.story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=self.receipt_id))
@@ -205,8 +204,9 @@ class LifeByRpc(RuleBasedStateMachine):
         self.read()
 
     def read(self) -> None:
-        """As it is now, for its sender: after each step that was taken, so that what was refused
-        before shows as well.
+        """Reads the referral as its sender after each step that was taken.
+
+        So an effect of an earlier refusal shows as well.
         """
         self.shown = self.story.ngo.GetReferral(pb.GetReferralRequest(id=self.shown.id))
         assert self.shown.state == pb.State.Value(f"STATE_{self.state.upper()}")
@@ -228,7 +228,7 @@ class LifeByRpc(RuleBasedStateMachine):
 
 @pytest.mark.timeout(400)
 def test_whatever_is_asked_by_whom_the_service_and_the_model_agree(story: Story) -> None:
-    run_state_machine_as_test(  # takes whatever makes a machine
+    run_state_machine_as_test(  # accepts any callable that makes a machine
         partial(LifeByRpc, story),  # type: ignore[arg-type]
         settings=settings(
             max_examples=300,

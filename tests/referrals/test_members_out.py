@@ -1,6 +1,4 @@
-"""What becomes of live referrals when a member is suspended or comes back, and what is counted of a
-member before.
-"""
+"""Live referrals when a member is suspended or comes back, and the counts shown before."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ def hear(service: Service) -> Iterator[Hearing]:
 
 
 def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
-    """(verb, whose standing) of what was told of it since it was sent."""
+    """Returns (verb, member with the new standing) of the facts since the sending."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (referral.id,)
@@ -69,7 +67,7 @@ def test_d24_what_befalls_the_other_side_says_nothing_of_the_one_that_is_out(
 ) -> None:
     live = story.sent()
     hear.organization("shelter", "SUSPENDED")
-    hear.organization("ngo", "APPROVED")  # it changed its number
+    hear.organization("ngo", "APPROVED")  # the member changed its phone number
     assert said(service, live) == [("side_out", ORG["shelter"])]
     hear.organization("ngo", "SUSPENDED")
     hear.organization("shelter", "APPROVED")

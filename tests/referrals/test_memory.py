@@ -1,5 +1,6 @@
-"""What a running process leaves for others to read: no core, no memory, and in its arguments and
-environment no key and nobody's name.
+"""A running process leaves nothing for others to read.
+
+There is no core and no readable memory, and no key and no name in its arguments and environment.
 """
 
 import base64

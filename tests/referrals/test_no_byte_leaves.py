@@ -1,5 +1,6 @@
-"""No protected byte leaves without a receipt, an override or an emergency access that is live at
-that moment: random lives against a model, at every door.
+"""No protected byte leaves without a receipt, an override or an emergency access in force.
+
+Random lives are compared with a model, at every rpc, page and REST answer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in,
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_openings import somebody
 
-# What is hers, by its group: marked, so that it is known again in whatever an answer holds.
+# The person's data by field group, marked so that they are recognised in any answer.
 MARKS = {
     FieldGroup.IDENTITY: "MARK-name",
     FieldGroup.CONTACT: "MARK-codeword",
@@ -66,7 +67,7 @@ ACTIONS = (
 
 @dataclass
 class World:
-    """A referral to the shelter, and what by the rules may be opened of its person just now."""
+    """A referral to the shelter, and the data of its person that the rules open at present."""
 
     story: Story
     nurse: Client
@@ -79,7 +80,7 @@ class World:
     emergencies: dict[str, datetime] = field(default_factory=dict)  # by worker: until when
 
     def may(self, client: Client) -> frozenset[FieldGroup]:
-        """The model, in three lines."""
+        """Returns the field groups that the client may open: the model, in three lines."""
         now = self.story.service.clock.now()
         by_receipt = self.granted if self.receipt_holds and now < self.until else frozenset()
         in_emergency = (
@@ -135,7 +136,7 @@ class World:
 
 
 def said(rpc: Any, request: Any) -> Any:
-    """The answer; None for a refusal."""
+    """Returns the answer; None for a refusal."""
     try:
         return rpc(request)
     except grpc.RpcError:
@@ -143,7 +144,7 @@ def said(rpc: Any, request: Any) -> Any:
 
 
 def leaves(client: Client, world: World) -> set[FieldGroup]:
-    """Whatever of hers any door tells this client."""
+    """Returns the field groups of the person that any rpc reveals to this client."""
     person, referral = world.referral.person_id, world.referral.id
     openings = [
         p.OpenPersonRequest(
@@ -184,7 +185,7 @@ def leaves(client: Client, world: World) -> set[FieldGroup]:
 def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> World:
     service.clock.set(NOON)
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("DELETE FROM emergencies")  # what another life owes is its own
+        tx.execute("DELETE FROM emergencies")  # another life's reviews do not count here
     plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, code_word=MARKS[FieldGroup.CONTACT])
     person = story.person(
         given_name=MARKS[FieldGroup.IDENTITY],
@@ -232,8 +233,9 @@ def test_whatever_happens_a_door_tells_what_is_granted_at_that_moment_and_nothin
 
 
 class Behind(PlayedServices):
-    """The gateway's services for one worker: what referrals answers is the real service's, asked in
-    her name.
+    """The gateway's services for one worker.
+
+    The real service answers for referrals, called in the worker's name.
     """
 
     def __post_init__(self) -> None:
@@ -251,7 +253,7 @@ class Behind(PlayedServices):
 
 @dataclass
 class Asked:
-    """A stub of the gateway's, with the refusals as the gateway has them."""
+    """A stub of the gateway, with the refusals as the gateway has them."""
 
     behind: Behind
 
@@ -268,7 +270,7 @@ class Asked:
 def told_by_pages_and_rest(
     app: Flask, behind: Behind, client: Client, world: World
 ) -> set[FieldGroup]:
-    """Whatever of hers a page or an answer of REST holds for this worker."""
+    """Returns the field groups that any page or REST answer reveals to this worker."""
     behind.sign_in(client)
     browser, rest = enter(app.test_client()), System(app.test_client())
     person, referral, receipt = (
@@ -375,13 +377,13 @@ def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(
 
 def test_a_stream_and_a_list_have_no_field_that_is_hers() -> None:
     for message in (r.WatchReferralsResponse, r.ListReferralsResponse, em.ListEmergenciesResponse):
-        # which ListEmergencies leaves empty: see above
+        # a field that ListEmergencies leaves empty: see above
         allowed = {"enlace.referrals.v1.Emergency.note"}
         assert set(sealed(message.DESCRIPTOR, set())) <= allowed, message.DESCRIPTOR.name
 
 
 def sealed(message: Descriptor, seen: set[str]) -> list[str]:
-    """The fields of a message, and of those in it, that are kept encrypted."""
+    """Returns the fields of a message, also nested ones, that are stored encrypted."""
     if message.full_name in seen:
         return []
     seen.add(message.full_name)

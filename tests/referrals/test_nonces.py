@@ -1,5 +1,6 @@
-"""No nonce is used twice with one key: what a crowd of files, notes and changes left, and a bug
-that is planted in it.
+"""No nonce is used twice with one key.
+
+The data are those of many files, notes and changes; a planted bug is found.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Notes between the two sides: a page that asks for news has a step that gives it."""
+"""Notes between the two sides: a page that asks for news offers a step that gives them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -73,7 +73,7 @@ def test_when_silence_has_run_out_news_is_the_next_thing_the_receiver_has_to_giv
     )
 
 
-# Through the rpc, the database and the watch.
+# By rpc, with the database and the watch.
 
 
 def write(client: Client, referral: pb.Referral, note: str = "she is well") -> pb.Referral:

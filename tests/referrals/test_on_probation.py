@@ -1,5 +1,6 @@
-"""A member on probation is asked nothing by an enquiry, and asks and is sent to no shelter: neither
-before nor by what it knows from before.
+"""A member on probation is asked by no enquiry, and neither asks nor sends to a shelter.
+
+That holds also with what it knows from before.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SHELTER, CLINIC = SERVICE["shelter_bed"], SERVICE["clinic_visit"]
 
 
 class Directory:
-    """What partners tells."""
+    """The facts of partners."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -61,7 +62,10 @@ class Directory:
 
 @pytest.fixture
 def directory(service: Service) -> Iterator[Directory]:
-    """All are approved afterwards, and what they offer is as unknown as before."""
+    """The facts of partners.
+
+    Afterwards all members are approved, and their services are as unknown as before.
+    """
     told = Directory(service)
     told.offers("shelter_bed", "shelter", shelter=True)
     told.offers("clinic_visit", "clinic", shelter=False)

@@ -1,5 +1,6 @@
-"""One cheating person with several accounts against all rules of two of referrals: alone she
-reaches what one person may do.
+"""One cheating person with several accounts.
+
+Against all rules of two of referrals, alone she achieves only what one person may do.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ROLES = [
 
 @dataclass
 class Cheat:
-    """Her accounts at one organisation, and what waits for a second person.
+    """Her accounts at one organisation, and the acts that wait for a second person.
 
     `tried` counts by name what was not refused.
     """

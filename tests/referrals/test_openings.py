@@ -1,5 +1,6 @@
-"""How many persons a worker may look at in an hour: counted on the trail, by whichever door and
-process, and what is one too many is on record.
+"""The number of people whom a worker may look at in an hour.
+
+The count is taken from the trail, across rpcs and processes, and one too many is on record.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ MOST = 3
 
 @pytest.fixture(autouse=True)
 def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three an hour, so that a test need not make forty."""
+    """Sets the limit to three an hour, so that a test need not make forty people."""
     if "service" in request.fixturenames:
         monkeypatch.setattr(request.getfixturevalue("service").made.openings, "most", MOST)
 
 
 def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") -> Client:
-    """A worker who has looked at nothing yet."""
+    """Returns a worker who has looked at nobody yet."""
     caller = Caller(new_id(), "worker", ORG[organization], frozenset({role}), kin=NONE)
     return Client(caller, service._stubs(), service.issuer, service.gateway)
 
@@ -92,7 +93,7 @@ def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_befor
 
 
 def system(service: Service, organization: str) -> Client:
-    """A key that has looked at nothing yet."""
+    """Returns a key that has looked at nobody yet."""
     scopes = frozenset(
         {
             "people.open",
@@ -153,7 +154,7 @@ def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, servic
             opens(worker, story.person().id)
         assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023
     worker = somebody(service)
-    # three persons
+    # three people
     openings[0](worker), openings[1](worker), openings[2](worker), openings[3](worker)
     assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
 
@@ -199,7 +200,7 @@ def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once
 
 
 def test_of_many_at_once_no_more_are_let_in(story: Story, service: Service) -> None:
-    """96 in a second were, once."""
+    """Once, 96 in a second were let in."""
     worker, people = somebody(service), [story.person().id for _ in range(16)]
 
     def attempt(person: str) -> bool:

@@ -1,5 +1,7 @@
-"""Sending without a consent: a right of its own, for one need, for three days, with a second
-person, and never to whoever may hold her.
+"""Sending without a consent.
+
+It takes a right of its own and a second person, is for one need and three days, and never to an
+organisation that may detain the person.
 """
 
 from datetime import timedelta
@@ -264,7 +266,7 @@ def test_a_consent_takes_its_place(story: Story, service: Service) -> None:
     assert (attached.receipt_id, attached.state) == (given.id, pb.STATE_SENT)
     service.clock.set(NOON + END)
     assert story.shelter.OpenPerson(opening(attached, purpose="HOU")).given_name
-    # From now on what she allowed counts, not what was taken while nobody could ask her.
+    # From now on her consent counts, not the override from before she could be asked.
     assert (
         refusal(lambda: story.shelter.OpenPerson(opening(attached, G.FIELD_GROUP_HEALTH)))[1]
         == "receipt_field_group_differs"
@@ -286,7 +288,8 @@ def test_to_whoever_may_hold_her_it_never_goes_nor_to_an_unknown_kind_of_member(
         members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", type_)
     try:
         assert refusal(story.overridden) == ("FAILED_PRECONDITION", "receipt_missing")
-        # Nor does one open what went there before it was known for what it is.
+        # An override also does not open what was sent there before the type of the organisation was
+        # known.
         assert refusal(lambda: story.shelter.OpenPerson(opening(sent))) == (
             "FAILED_PRECONDITION",
             "receipt_missing",

@@ -1,6 +1,4 @@
-"""Pathways as they are written: what is shipped, what is refused with its line, and what a
-coordinator publishes.
-"""
+"""Pathways as they are written: the shipped ones, refusals with their line, and publication."""
 
 from __future__ import annotations
 
@@ -253,7 +251,7 @@ def test_a_wrong_text_is_refused_by_line_and_nothing_is_published(story: Story) 
     )
     assert refused == ("INVALID_ARGUMENT", "invalid_fields", {"text.10": "unknown_code"})
     assert refusal(lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="wrong")))[0] == "NOT_FOUND"
-    # which is there in its first version already
+    # the first version of which exists already
     text = (SHIPPED / "return_and_reintegration.yaml").read_text()
     line = str(text.splitlines().index("version: 1") + 1)
     refused = refusal_with_fields(

@@ -1,4 +1,4 @@
-"""Who she is: sealed where it is kept, opened for a purpose, and every look on record."""
+"""A person's identity: sealed where it is stored, opened for a purpose, each access on record."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -62,8 +62,9 @@ def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]
 
 
 def everything_stored(url: str) -> dict[str, bytes]:
-    """All that stands in the database, as bytes by table and column; as the owner, whom no policy
-    narrows.
+    """Returns the whole database as bytes by table and column.
+
+    It is read as the owner, whom no policy limits.
     """
     contents: dict[str, bytes] = {}
     with psycopg.connect(url) as connection:
@@ -126,7 +127,7 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
     assert marked[11] in notes
 
     stored = everything_stored(service.migration_url)
-    assert person.id.encode() in stored["people.id"]  # it is really read
+    assert person.id.encode() in stored["people.id"]  # shows that the database was really read
     assert len(stored["person_sealed.sealed"]) > 200
     for value in marked:
         needles = {
@@ -324,7 +325,7 @@ def test_access_ends_with_the_referral_and_the_try_is_on_record(end: Any, story:
         (ORG["shelter"], [IDENTITY], False),
         (ORG["shelter"], [IDENTITY], True),
     ]
-    # What was written of it stays with the receiver, without her texts.
+    # The receiver keeps the record, without the person's texts.
     events = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)
     ).events
@@ -379,7 +380,7 @@ def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(
     story.ngo.OpenPerson(opening(sent.person_id, IDENTITY, HEALTH))
     story.shelter.OpenPerson(opening(sent.person_id, referral_id=sent.id))
     refusal(lambda: story.shelter.OpenPerson(opening(sent.person_id, HEALTH, referral_id=sent.id)))
-    # to which she does not even exist
+    # for which the person does not even exist
     refusal(lambda: clinic.OpenPerson(opening(sent.person_id, CONTACT)))
     assert readings(story.ngo, sent.person_id) == [
         (ORG["clinic"], [CONTACT], False),
@@ -446,7 +447,7 @@ def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> No
     changed = story.ngo.UpdateIdentity(
         people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer)
     )
-    assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the date
+    assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the birth date
     identity = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
     assert (identity.given_name, identity.family_name, identity.phone) == (
         "Ximena",
@@ -486,7 +487,7 @@ def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) ->
     acknowledged = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
     )
-    # the referral goes on to its end; it carries nothing of her
+    # the referral goes on to its end, without any data of the person
     assert acknowledged.state == pb.STATE_ACKNOWLEDGED
 
 

@@ -1,6 +1,7 @@
-"""Before the real service: the pilot's return from Guatemala to Chinandega, handed from one
-organisation to the next, over a year, by a clock that is handed over. Who sends her works in a real
-browser, the others by REST.
+"""The pilot's return from Guatemala to Chinandega, over a year, with the real service.
+
+The person is handed from one organisation to the next, by a settable clock. Her sender works in a
+real browser, the others by REST.
 """
 
 from __future__ import annotations
@@ -32,9 +33,7 @@ DAY = timedelta(days=1)
 
 
 class Real:
-    """A stub of the real service, in the name of one caller; a refusal is what the gateway would
-    make of it.
-    """
+    """A stub of the real service in the name of one caller, with the gateway's refusals."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -59,7 +58,7 @@ CALLED = {
 
 
 def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType) -> PlayedServices:
-    """The directory is played; people, referrals and plans are real."""
+    """Returns the site with a fake directory and real people, referrals and plans."""
     played = PlayedServices()
     for stub in ("people", "referrals", "plans"):
         setattr(played, stub, Real(client))
@@ -97,13 +96,13 @@ class Partner:
         self._service = service
 
     def get(self, identifier: str) -> dict[str, Any]:
-        """The referral, with its line."""
+        """Returns the referral with its line."""
         answer = self._system.get(f"/referrals/{identifier}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json)
 
     def act(self, identifier: str, verb: str, status: int = 200, **fields: Any) -> dict[str, Any]:
-        """Takes a step of a referral as it is now."""
+        """Takes a step of a referral in its present version."""
         etag = self._system.get(f"/referrals/{identifier}").headers["ETag"]
         fields = {
             name: value.isoformat() if isinstance(value, datetime) else value
@@ -130,7 +129,7 @@ def worker(browser: Browser, service: Service, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def escort(browser: Browser, service: Service) -> Iterator[Page]:
-    """Who takes her along."""
+    """The page of the worker who escorts the person."""
     with served(
         pages(site_of(service.as_("mission", "WORKER"), "mission", contract_pb2.ROLE_WORKER))
     ) as site:
@@ -168,7 +167,7 @@ def at(service: Service, page: Page, moment: datetime) -> None:
 
 
 def line(page: Page) -> list[str]:
-    """What the line of the journey says, leg by leg, after who sends her."""
+    """Returns the text of the journey's line, leg by leg, after the sender's."""
     first, *legs = [
         " ".join(leg.split())
         for leg in page.get_by_role("list", name="El viaje por etapas")
@@ -180,7 +179,7 @@ def line(page: Page) -> list[str]:
 
 
 def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
-    """From the step to a referral that was sent, on a consent for that place."""
+    """Goes from the plan's step to a sent referral, on a consent for that place; returns its id."""
     page.goto(f"{page.url.partition('/plans/')[0].partition('/referrals/')[0]}/plans/{plan_id}")
     row(page, step).get_by_role("button", name="Remitir").click()
     plan = story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan_id))
@@ -223,7 +222,7 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     expect(page.locator("main")).to_contain_text("0 de 14 pasos resueltos")
     plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
     assert all("Nadie la recibe todavía Le toca a su organización" in leg for leg in line(page))
-    # Before she leaves: what the travel waits for, and who is asked ahead.
+    # Before she leaves: the conditions of the travel, and the places that are asked ahead.
     expect(row(page, "3. Viaje acompañado")).to_contain_text(
         "Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado"
     )
@@ -238,7 +237,7 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     leaves, arrives = NOON + 20 * DAY, NOON + 21 * DAY
     shelter.act(housing, "accept", planned_first_contact_time=arrives)
     mission.act(travel, "accept", planned_first_contact_time=leaves)
-    # She does not leave before the border, too, has said yes.
+    # She does not leave before the border, too, has accepted.
     service.clock.set(leaves)
     refused = mission.act(travel, "start", 409, first_contact_time=leaves)
     assert (refused["reason"], refused["about"]) == ("legs_not_accepted", ["reception"])
@@ -277,7 +276,7 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     mission.act(travel, "complete", outcome_code="fully_met")
     page.reload()
     assert ["Le toca a Albergue Luna Nueva" in leg for leg in line(page)] == [False, False, True]
-    # Nobody was there in a day, and that is in Today, too.
+    # Nobody met her within a day, and that is in Today, too.
     arrived = arrives
     service.clock.set(arrived + 2 * DAY)
     page.goto(f"{origin}/today")
@@ -291,7 +290,7 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     page.goto(f"{origin}/plans/{plan.id}")
     expect(row(page, "5. Un lugar seguro").locator(".state").first).to_have_text("Cumplido")
     assert ["Cumplido" in leg and "Le toca" not in leg for leg in line(page)] == [True] * 3
-    # She wants no talk with her family; her right, and nothing else waits for it.
+    # She wants no talk with her family: that is her right, and nothing else waits for it.
     talk = row(page, "9. Mediación")
     talk.locator("summary").click()
     talk.get_by_label("Ella no lo quiere").check()

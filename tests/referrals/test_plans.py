@@ -1,6 +1,4 @@
-"""Plans: how a pathway is walked with a person, by hand and after the referrals that stand for its
-steps.
-"""
+"""Plans: a person's way along a pathway, by hand and after the referrals of its steps."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The rpcs of Plans: whose a plan is, what is refused, how it goes with referrals, and what is left
-of it when she takes back what she allowed.
+"""The rpcs of plans.
+
+The tests cover the owner of a plan, refusals, its referrals, and what is left when the person
+withdraws her consent.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def person(plan: pb.Plan) -> people_pb2.Person:
 
 
 def sheltered(story: Story, plan: pb.Plan) -> tuple[pb.Plan, r.Referral]:
-    """The safety plan is made, and a shelter was asked for."""
+    """Makes the safety plan, and sends a referral to a shelter."""
     plan = update(story.ngo, plan, "safety_plan", MET)
     referral = story.sent(person=person(plan))
     return update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), referral
@@ -121,7 +123,7 @@ def test_a_plan_may_have_begun_before_it_was_written_down(story: Story) -> None:
 
 def test_to_anybody_else_there_is_no_plan(story: Story, service: Service) -> None:
     plan = begun(story)
-    plan, _ = sheltered(story, plan)  # the shelter sees her file now
+    plan, _ = sheltered(story, plan)  # so that the shelter sees her file
     story.shelter.GetPerson(people_pb2.GetPersonRequest(id=plan.person_id))
     for other in (
         story.shelter,

@@ -1,5 +1,6 @@
-"""The network's deadlines: versions that a coordinator publishes, and clocks that keep the one
-under which they began.
+"""The network's deadlines.
+
+A coordinator publishes versions, and a running deadline keeps the version under which it began.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.referrals.conftest import Service, Story
 U, H, M = Urgency, timedelta(hours=1), timedelta(minutes=1)
 
 
-# What may be a policy.
+# Valid policies.
 
 
 def test_what_every_network_begins_with_is_one() -> None:
@@ -121,7 +122,7 @@ def test_what_follows_from_a_policy_or_is_fixed_is_nobodys_to_change(
 
 @pytest.fixture
 def alone(service: Service) -> Iterator[None]:
-    """What a test publishes is gone after it, and no clock of another fires into it."""
+    """Removes the test's versions after it, and prevents other deadlines from firing during it."""
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE clocks SET next_time = NULL")
     yield
@@ -129,7 +130,7 @@ def alone(service: Service) -> Iterator[None]:
 
 
 def _forget(service: Service) -> None:
-    """The table is append only to the service; its owner may do anything."""
+    """Deletes the test's versions as the table's owner: the service may only append."""
     with psycopg.connect(service.migration_url) as connection:
         connection.execute("DELETE FROM deadline_policies")
     _policies(service)._read = {1: FIRST_POLICY}
@@ -140,7 +141,7 @@ def _policies(service: Service) -> Policies:
 
 
 def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
-    """The newest again, as the next version."""
+    """Returns the newest policy as the next version."""
     newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
     free = {
         pb.CLOCK_KIND_ACKNOWLEDGE,
@@ -166,7 +167,7 @@ def with_(
 
 
 def slower(story: Story) -> pb.DeadlinePolicy:
-    """Two hours to acknowledge an emergency, in the place of one."""
+    """Returns a policy with two hours to acknowledge an emergency instead of one."""
     policy: pb.DeadlinePolicy = story.coordinator.PublishDeadlinePolicy(
         with_(next_policy(story), pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE, 2 * H)
     )
@@ -222,7 +223,7 @@ def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear
 ) -> None:
     slower(story)
     sent = story.sent(urgency=pb.URGENCY_URGENT)
-    _forget(service)  # as a restored older backup would
+    _forget(service)  # as after restoring an older copy
     missing = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
     before = missing.get()
     raised = story.ngo.AmendReferral(

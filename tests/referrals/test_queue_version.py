@@ -1,5 +1,6 @@
-"""The version of what one's lists show: another one whenever something in them changed, and blind
-for what is none of one's business.
+"""The version of an organisation's lists.
+
+It changes with every change in the lists, and never with what the organisation may not see.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
 
 
 def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: Story) -> None:
-    """Its time is older than the greatest one that was already seen."""
+    """Its time is older than the latest that was already seen."""
     early, late = story.sent(), story.sent()
     story.service.clock.advance(timedelta(seconds=2))
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=late.id, etag=late.etag))
@@ -106,7 +107,7 @@ def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: St
 
 
 def watched(service: Service, *tokens: str) -> list[str]:
-    """What anybody hears who has these tokens."""
+    """Returns the versions that anybody with these tokens gets."""
     answer: pb.BatchGetQueueVersionsResponse = service.public().BatchGetQueueVersions(
         pb.BatchGetQueueVersionsRequest(watch_tokens=tokens)
     )

@@ -212,7 +212,7 @@ def declined(story: Story, **values: Any) -> pb.Referral:
 
 
 def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
-    """All that a filter finds, a page of three at a time; the count says as many."""
+    """Returns all referrals that a filter finds, in pages of three; the count has to equal them."""
     chosen = pb.ReferralFilter(**wanted)
     referrals: dict[str, pb.Referral] = {}
     token = ""

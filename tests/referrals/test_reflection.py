@@ -1,4 +1,4 @@
-"""Which rpcs there are is told to callers with a token, on threads that calls do not need."""
+"""Reflection lists the rpcs for callers with a token, on threads that calls do not need."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The refusals that the .proto files declare and no other test provokes: every step in a wrong
-state, and consents that are over.
+"""The declared refusals that no other test provokes.
+
+They are every step in a wrong state, and consents that are over.
 """
 
 from collections.abc import Callable

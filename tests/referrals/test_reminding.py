@@ -1,5 +1,6 @@
-"""The coordination reminds whose turn it is: once an hour, and nobody's decision is out of date for
-it.
+"""The coordination reminds the side whose turn it is.
+
+It does so once an hour at most, and no etag becomes out of date by it.
 """
 
 from datetime import timedelta
@@ -21,7 +22,7 @@ def remind(story: Story, referral: pb.Referral) -> pb.Referral:
 
 
 def reminded(story: Story, referral: pb.Referral) -> list[str]:
-    """Whom the facts name."""
+    """Returns the organisations that the facts name."""
     with story.service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.referral.reminded.v1'"

@@ -1,5 +1,6 @@
-"""A consent ends, and she may be asked again before: who can ask her hears of it once, and help
-that goes on stands on what she says then.
+"""A consent ends, and the person may be asked again before.
+
+The side that can ask her is notified once, and help that goes on stands on her new answer.
 """
 
 from datetime import datetime, timedelta
@@ -54,7 +55,7 @@ def opened(story: Story, referral: pb.Referral) -> object:
 
 
 def again(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
-    """She is asked again and says yes; the referral stands on it."""
+    """Asks the person again, who says yes; the referral stands on that receipt."""
     receipt = story.receipt(referral.person_id, until_time=until(story.service, **later))
     current = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
     return attach(story, current, receipt.id)
@@ -93,7 +94,7 @@ def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(
     with service.database.transaction(SYSTEM) as tx:
         former = service.made.consents._receipts.get(tx, sent.receipt_id)
     assert former.until_time == service.clock.now()
-    service.clock.advance(timedelta(days=20))  # the first would be over now
+    service.clock.advance(timedelta(days=20))  # the first consent would have ended now
     opened(story, sent)
     service.clock.advance(timedelta(days=71))
     assert refusal(partial(opened, story, sent)) == ("FAILED_PRECONDITION", "receipt_expired")

@@ -1,6 +1,7 @@
-"""Requests that nobody honest sends: every field of every rpc with values it was not made for.
+"""Requests that no honest caller sends.
 
-Refused with a type and a reason, or done; never a fault.
+Every field of every rpc gets values for which it was not made. Each request is refused with a type
+and a reason, or done; there is never a fault.
 """
 
 import base64
@@ -80,8 +81,8 @@ NASTY_TIMES = [
     (0, 2**31 - 1),
 ]
 DEEP = 3
-# What is only ever answered in messages that are asked with too: reading none of it, no rpc can
-# stumble over it.
+# Fields that only answers use, in messages that requests use too: no rpc reads them, so none can
+# fail on them.
 _REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
 _CONTACT = {
     "organization_id",
@@ -123,9 +124,7 @@ ANSWERED |= {
 
 
 def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
-    """Each spoils one field of a request of this kind, found by its path; the rest stays as honest
-    as it was.
-    """
+    """Yields functions that each spoil one field, found by its path; the rest stays honest."""
     for field in request.DESCRIPTOR.fields:
         name = field.name
         if depth and f"{request.DESCRIPTOR.name}.{name}" in ANSWERED:
@@ -152,7 +151,7 @@ def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
 
 def _values(field: FieldDescriptor) -> list[Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
-        # request_id is read by the chassis for every service alike; see the last test.
+        # The chassis reads request_id for every service alike; see the last test.
         return (
             []
             if field.name == "request_id"
@@ -202,7 +201,7 @@ def started(story: Story) -> pb.Referral:
 
 
 def met(story: Story) -> pb.Referral:
-    """With an appointment that is now."""
+    """Returns a referral with an appointment at the present time."""
     referral = started(story)
     made: pb.Referral = story.shelter.ScheduleAppointment(
         at(
@@ -225,7 +224,7 @@ def back(story: Story) -> pb.Referral:
 
 
 def taken_back(story: Story) -> pb.Referral:
-    """Her consent; the request is the receiver's, which reads it as it is now."""
+    """Returns a referral whose consent was withdrawn, as its receiver reads it now."""
     sent = story.sent()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     made: pb.Referral = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
@@ -251,7 +250,7 @@ def asked(story: Story) -> pb.Referral:
 
 
 def referral_beginnings() -> dict[str, Beginning]:
-    """For each rpc: who asks, and a request that would be done if nothing were spoiled."""
+    """Returns, for each rpc, the caller and a request that is done if nothing is spoiled."""
 
     def one(
         side: str, begin: Callable[[Story], pb.Referral], make: Callable[[Story], Any]
@@ -732,7 +731,7 @@ def enquiry_beginnings() -> dict[str, Beginning]:
         return answer
 
     def looking(story: Story) -> tuple[Client, Any]:
-        """Each time somebody else, for one has sixty looks."""
+        """Returns another caller each time, because one caller has sixty looks."""
         caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}), kin=NONE)
         return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
 
@@ -784,7 +783,10 @@ BEGINNINGS = (
 
 
 def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
-    """("OK", "") or (code, reason); the reason is empty when the refusal was not one of ours."""
+    """Returns ("OK", "") or (code, reason).
+
+    The reason is empty if the refusal was not one of ours.
+    """
     try:
         getattr(client, rpc)(request)
     except grpc.RpcError as caught:

@@ -1,5 +1,7 @@
-"""Another service is asked instead: one step ends the wait, and leaves the sender the draft for the
-next place; the need is open until that is sent.
+"""Another service is asked instead.
+
+One step ends the wait and leaves the sender the draft for the next place; the need is open until
+that is sent.
 """
 
 import threading
@@ -161,7 +163,7 @@ def test_who_accepts_and_who_asks_another_at_the_same_moment_one_wins(
             try:
                 getattr(client, rpc)(request)
                 said.append("done")
-            except Exception as error:  # which of the two it meets does not matter
+            except Exception as error:  # either of the two refusals is fine
                 said.append(str(error.details()))  # type: ignore[attr-defined]
 
         asked = (

@@ -1,5 +1,6 @@
-"""Who may call what, and what exists for whom: every cell of docs/rights.md that is about this
-service.
+"""The rights to call each rpc, and what exists for whom: docs/rights.md about this service.
+
+Every cell is tested.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ HELD_ONLY = (
     "ListReadings",
     "CreateReceipt",
     "ExportPerson",
-)  # a receiver sees the file; these are its holder's
+)  # a receiver sees the file; these rpcs are for its holder
 UNKNOWN = "f" * 32
 
 
@@ -108,7 +109,7 @@ def staged(story: Story, stage: str) -> pb.Referral:
 
 
 def call(client: Client, rpc: str, request: Any) -> tuple[str, bytes]:
-    """The code, and all that is said with it."""
+    """Returns the code and all bytes of the answer."""
     try:
         getattr(client, rpc)(request)
     except grpc.RpcError as caught:
@@ -142,15 +143,16 @@ def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(
                 assert there[0] == "NOT_FOUND", rpc
             elif rpc == "UpdateReferral" and side != "sender":
                 assert there[0] in ("NOT_FOUND", "ABORTED"), rpc
-            elif rpc == "AddNote":  # which looks at no version, and at the state alone
+            elif rpc == "AddNote":  # which checks the state only, and no version
                 assert there[0] in ("OK", "FAILED_PRECONDITION"), (rpc, there)
             else:
                 assert there[0] in ("OK", "ABORTED"), (rpc, there)
 
 
 def asking(method: Any, identifier: str) -> Any:
-    """A request about this referral, based on a version that never was: it changes nothing, and
-    says whether it was found.
+    """Returns a request about this referral that changes nothing.
+
+    It names a version that never existed, and shows whether the referral was found.
     """
     request: Any = GetMessageClass(method.input_type)()
     if method.name == "UpdateReferral":
@@ -217,7 +219,7 @@ def pb_methods(name: str) -> dict[str, Any]:
 
 
 def about(method: Any, identifier: str) -> Any:
-    """A request about this file that changes nothing."""
+    """Returns a request about this file that changes nothing."""
     request: Any = GetMessageClass(method.input_type)()
     names = method.input_type.fields_by_name
     if method.name == "CreateReceipt":

@@ -1,5 +1,6 @@
-"""Sealing keys that change while the service works: killed in the middle, begun again, and the old
-one destroyed.
+"""Sealing keys that change while the service works.
+
+The change is killed in the middle and begun again, and the old key is destroyed.
 """
 
 import json
@@ -35,7 +36,7 @@ DAY = timedelta(days=1).total_seconds()
 
 
 def begin(service: Service, *words: str) -> "subprocess.Popen[str]":
-    """A command of the service, as an operator calls it."""
+    """Starts a command of the service, as an operator does."""
     environment = {
         "ENLACE_DATABASE_URL": service.database_url,
         "ENLACE_KEYS": str(service.keys),
@@ -49,7 +50,7 @@ def begin(service: Service, *words: str) -> "subprocess.Popen[str]":
 
 
 def command(service: Service, *words: str) -> tuple[int, dict[str, Any]]:
-    """Its exit code and what it said."""
+    """Runs a command of the service; returns its exit code and output."""
     process = begin(service, *words)
     out, _ = process.communicate(timeout=60)
     return process.returncode, json.loads(out) if out else {}
@@ -61,7 +62,7 @@ def left(service: Service, keyring: Keyring) -> int:
 
 
 def crowd(service: Service, count: int) -> None:
-    """So many more files, with a key each by the newest key there is."""
+    """Adds files, each with a key that the newest key wraps."""
     keyring, organization = key_folder.keyring(service.keys, "referrals"), new_id()
     identifiers = [new_id() for _ in range(count)]
     with service.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
@@ -94,7 +95,7 @@ def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(
     assert left(service, key_folder.keyring(service.keys, "referrals")) == 0
     assert opened(story.ngo, person.id).given_name == "Ximena"
     assert operator.GetContact(contacts_pb2.GetContactRequest(id=heard.id)).note == "she said it"
-    later = story.person(given_name="Abril")  # by the running service, without a restart
+    later = story.person(given_name="Abril")  # made by the running service, without a restart
     assert command(service, "rotate-keys", "--dry-run") == (0, {"waiting": 0, "newest": before + 1})
     assert opened(story.ngo, later.id).given_name == "Abril"
 
@@ -207,8 +208,9 @@ def test_a_row_that_does_not_open_is_said_and_the_others_go_on(
 def test_every_column_that_a_services_key_seals_is_wrapped_anew(
     service: Service, postgres: parts.Server
 ) -> None:
-    """What the migrations call sealed, but for what is sealed with her own key, and what a request
-    keeps for itself.
+    """The migrations mark the sealed columns.
+
+    Columns that are sealed with the person's own key are left out, and those of stored requests.
     """
     apart = {
         ("sealing_checks", "value"),
@@ -217,7 +219,7 @@ def test_every_column_that_a_services_key_seals_is_wrapped_anew(
         ("referral_events", "arrival_sealed"),
         ("requests", "response"),
         ("person_names", "mark"),
-        ("people", "band_end"),  # a keyed hash, as the marks of names
+        ("people", "band_end"),  # a keyed hash, like those of names
         ("emergencies", "note"),
     }
     with service.database.transaction(SYSTEM) as tx:

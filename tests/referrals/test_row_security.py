@@ -1,5 +1,6 @@
-"""The second wall: as the service's own plain role, with whatever SQL, one sees the rows of one's
-scope and no others.
+"""The second wall, row-level security.
+
+With the service's own plain role, any SQL sees the rows of its scope and no others.
 """
 
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ HERS = (
 def scoped(
     service: Service, organization: str = "", view: str = "member"
 ) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-    """A connection that may write any SQL it likes; what it changes is not kept."""
+    """Yields a connection for any SQL; its changes are rolled back."""
     with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
         connection.execute(
             "SELECT set_config('enlace.organization', %s, false), set_config('enlace.view', %s,"
@@ -73,14 +74,15 @@ def scoped(
 
 
 def seen(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
-    """How many rows of each walled table there are to this scope."""
+    """Returns the number of rows of each protected table in this scope."""
     return {table: len(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in WALLED}
 
 
 @pytest.fixture(scope="module")
 def full(service: Service) -> dict[str, int]:
-    """Rows of the NGO, the shelter and the line in every table, and an abandoned draft that names
-    no receiver; counted as the whole service.
+    """Fills every table with rows of the NGO, the shelter and the line.
+
+    Returns the counts of the whole service. An abandoned draft names no receiver.
     """
     story = Story(
         service,
@@ -182,7 +184,7 @@ def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]
             f"SELECT * FROM people WHERE organization_id = '{ORG['ngo']}'",
         ):
             assert connection.execute(sentence).fetchall() == []
-        for table in set(WALLED) - {"referral_events"}:  # from which nobody deletes at all
+        for table in set(WALLED) - {"referral_events"}:  # from this table nobody deletes at all
             assert connection.execute(f"DELETE FROM {table}").rowcount == 0
         assert (
             connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],)).rowcount

@@ -1,5 +1,7 @@
-"""How she may be contacted without harm: who hears it, what of it is sealed, that nobody calls her
-where nobody may, and that every look is on record.
+"""A person's safe-contact plan.
+
+The tests cover who learns it, what is sealed, that nobody calls a person whom nobody may call, and
+that each access is on record.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def opened(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
 
 
 def said(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
-    """How both are refused."""
+    """Returns the refusals of both rpcs."""
     return [refusal(partial(ask, client, referral)) for ask in (outline, opened)]
 
 
@@ -92,7 +94,7 @@ def test_whoever_holds_the_file_hears_it_too_and_that_is_on_record_as_well(
     story: Story, on_probation: Callable[..., None]
 ) -> None:
     referral = sent(story)
-    on_probation("ngo")  # it is its own file
+    on_probation("ngo")  # the file is the organisation's own
     assert outline(story.ngo, referral) == OUTLINE
     assert opened(story.ngo, referral) == PLAN
     assert readings(story, referral) == [(ORG["ngo"], "HOU.EMG", [CONTACT], True)]
@@ -127,7 +129,7 @@ def test_that_nobody_may_call_her_every_receiver_hears_and_no_more_than_that(
         "member_on_probation",
     )
     on_probation("shelter", "APPROVED")
-    # the consent is over, the referral is not, and she must still not be called
+    # the consent has ended, the referral has not, and she must still not be called
     service.clock.advance(timedelta(days=90))
     assert outline(story.shelter, referral) == NOBODY
     assert refusal(lambda: opened(story.shelter, referral)) == (

@@ -1,5 +1,6 @@
-"""Finding a file by a name, a referral by its code, a contact by its reference: one's own, on
-record, and nothing in the clear.
+"""Finding a file by name, a referral by code, a contact by reference.
+
+Only the own ones are found, each search is on record, and nothing is stored in the clear.
 """
 
 from datetime import timedelta

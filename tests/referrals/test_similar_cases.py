@@ -1,5 +1,6 @@
-"""A searcher with made-up persons learns nothing from the leak budget: what it counts comes from
-others, by distinct senders, with noise that stays.
+"""A searcher with made-up people learns nothing beyond the leak budget.
+
+The counts come from others, by distinct senders, with noise that stays.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ DEPARTMENTS, LANGUAGES, AGES, GENDERS = (
     ("Feminine", "Masculine"),
 )
 CHANCE = 0.5
-# Of a hundred guesses by a coin more than 65 are right in one run of a thousand.
+# Of a hundred random guesses, more than 65 are right in one run of a thousand.
 LEARNED = 0.65
 
 
@@ -67,7 +68,7 @@ def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(
 
 
 def made_up(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
-    """A referral of somebody who is not there, to an accomplice."""
+    """Sends a referral of a made-up person to an accomplice."""
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
     draft = story.draft(
         story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=attributes, safe_contact=plan))
@@ -115,8 +116,8 @@ def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_i
                 need_code="MED.CHK",
                 urgency=Urgency.IMMEDIATE,
                 accessibility_codes=("step_free",),
-            ),  # nothing is counted by these
-            replace(content, country=""),  # the department says it
+            ),  # these are not counted
+            replace(content, country=""),  # the department implies the country
             replace(content, languages=("es", "es")),
         ):
             assert asking.similar(tx, other, SEARCHER) == first
@@ -163,7 +164,7 @@ def subsets(content: Content) -> Iterable[Content]:
 
 
 def person(chance: random.Random, country: str) -> Content:
-    """Most are alike; a few are not."""
+    """Returns a random person: most are alike, a few are not."""
     department, language = (
         chance.choices(DEPARTMENTS, (2, 20, 2))[0],
         chance.choices(LANGUAGES, (20, 1))[0],
@@ -206,8 +207,10 @@ def open_case(tx: Transaction, sender: str, content: Content) -> None:
 
 
 def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
-    """How often somebody is right who has learned from one half of the networks which answer tells
-    most, and guesses of the other half.
+    """Returns how often an attacker guesses right.
+
+    The attacker has learned from one half of the networks which answer reveals most, and guesses
+    the other half.
     """
     half = len(answers) // 2
     learned, asked = answers[:half], answers[half:]
@@ -229,7 +232,7 @@ def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
 
 @pytest.fixture(scope="module")
 def senders(service: Service) -> list[str]:
-    """Members, and two that the searcher has made up, which are on probation."""
+    """The members, and two that the searcher has made up, which are on probation."""
     made = [new_id() for _ in range(SENDERS)]
     with service.database.transaction(SYSTEM) as tx:
         for sender in made:

@@ -1,5 +1,6 @@
-"""What is heard of partners, and what follows: who is suspended is refused, what is no longer
-offered is not known.
+"""The facts of partners and their effects.
+
+A suspended caller is refused, and a service that is no longer offered is not known.
 """
 
 import itertools
@@ -27,7 +28,7 @@ ASK = pb.CountReferralsRequest()
 
 @pytest.fixture
 def hear(service: Service) -> Iterator["Hearing"]:
-    """Says facts of partners to the service; afterwards all are in good standing again."""
+    """Applies facts of partners to the service; afterwards all are in good standing again."""
     hearing = Hearing(service)
     yield hearing
     for organization in ("ngo", "shelter"):
@@ -40,7 +41,10 @@ class Hearing:
         self._service = service
 
     def fact(self, type_: str, payload: bytes) -> int:
-        """As a subscriber: a transaction for each part. Returns how many parts."""
+        """Applies a fact as a subscriber does, with a transaction for each part.
+
+        Returns the number of parts.
+        """
         for part in itertools.count(1):
             with self._service.database.transaction(SYSTEM) as tx:
                 unfinished = subscriptions.hear(

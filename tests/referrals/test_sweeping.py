@@ -1,4 +1,4 @@
-"""What was answered is not kept for ever: a first answer may hold a PIN."""
+"""Stored answers are deleted after a while: a first answer may hold a PIN."""
 
 from datetime import timedelta
 

@@ -1,5 +1,7 @@
-"""The trail has no gap: what is read or changed of a person is on it, in the same transaction, and
-without it there is neither change nor answer.
+"""The trail has no gap.
+
+Each access to and change of a person's data is on it, in the same transaction, and without it there
+is neither change nor answer.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from tests.referrals.conftest import Service, Story
 
 
 def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
-    """Action, object and reason of each row since then."""
+    """Returns action, object and reason of each row since then."""
     with service.database.transaction(SYSTEM) as tx:
         records = tx.execute(
             "SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence",
@@ -170,7 +172,7 @@ def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(
 
 
 def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
-    """What each reading of a file opened, newest first."""
+    """Returns what each access to a file opened, newest first."""
     listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
     return [
         tuple(people_pb2.FieldGroup.Name(group) for group in reading.field_groups)

@@ -1,5 +1,6 @@
-"""The auditor searches the trail and has its chain computed anew; nobody else does, and what is
-searched for is on record.
+"""The auditor searches the trail and has its chain computed again.
+
+Nobody else can, and each search is on record.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(
         service.as_("ngo", "MANAGER"),
         service.as_("ngo", scopes=("people.open",)),
     ):
-        # – called at once
+        # called at once
         assert refusal(lambda: rows(other)) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023
         assert refusal(lambda: other.VerifyTrail(pb.VerifyTrailRequest())) == (  # noqa: B023
             "PERMISSION_DENIED",
@@ -102,7 +103,7 @@ def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(
 
 
 def verified(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
-    """Up to which row, in how many calls, and what is wrong."""
+    """Returns the last verified row, the number of calls, and the findings."""
     token, calls, findings = "", 0, list[tuple[int, int]]()
     while True:
         answer = auditor.VerifyTrail(pb.VerifyTrailRequest(page_token=token))
@@ -115,7 +116,7 @@ def verified(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
 
 @pytest.fixture
 def owner(service: Service) -> Iterator[psycopg.Connection]:
-    """Whoever owns the database changes what he wants; it is put back."""
+    """A connection of the database's owner, who may change anything; tests put the data back."""
     with psycopg.connect(service.migration_url) as connection:
         yield connection
 

@@ -1,6 +1,4 @@
-"""Each rule of two: an account that may be the first person's own agrees to nothing, whatever is
-asked of two.
-"""
+"""Each rule of two: an account that may be the first person's own agrees to nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from tests.referrals.test_plans_rpc import begun
 
 NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
 Rule = tuple[Client, Client, Callable[[Client], object]]
-"""Who was the first, who may be the second, and what the second agrees to."""
+"""The first person, the possible second person, and the act to which the second agrees."""
 
 
 def of_erasure(story: Story, service: Service) -> Rule:

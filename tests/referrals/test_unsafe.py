@@ -1,5 +1,6 @@
-"""With whom or where she is not safe: asked before each referral and enquiry, and obeyed by
-both.
+"""Organisations and places with which a person is not safe.
+
+She is asked before each referral and enquiry, and both respect the answer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CONTENT = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, co
 
 @pytest.fixture
 def in_leon(service: Service) -> Iterator[None]:
-    """The shelter's bed is known to be in León."""
+    """Places the shelter's bed in León."""
     with service.database.transaction(SYSTEM) as tx:
         members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True, department="NI-LE")
     yield

@@ -1,5 +1,6 @@
-"""In a real browser, before the real service, by a clock that is handed over: nobody is left
-without an answer.
+"""Nobody is left without an answer.
+
+The journeys use a real browser, the real service and a settable clock.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ROLES = {"WORKER": contract_pb2.ROLE_WORKER, "COORDINATOR": contract_pb2.ROLE_CO
 
 @dataclass
 class Actor:
-    """Somebody with a phone, at a page of hers."""
+    """A worker with a phone, at a page of hers."""
 
     page: Page
     site: str
@@ -47,8 +48,9 @@ class Actor:
 
 @dataclass
 class Network:
-    """The NGO that refers, the shelter and the clinic that are asked, and the coalition that sees
-    to it.
+    """The members of the journeys.
+
+    The NGO refers, the shelter and the clinic are asked, and the coalition coordinates.
     """
 
     story: Story
@@ -59,7 +61,7 @@ class Network:
     coordinator: Actor
 
     def later(self, span: timedelta) -> None:
-        """So much later, and the watch has looked."""
+        """Moves the time on, and fires the deadlines."""
         self.service.clock.advance(span)
         DeadlineScheduler(
             self.service.made.lives,
@@ -114,14 +116,14 @@ def network(
 
 
 def press(page: Page, name: str) -> None:
-    """A button, or a link that looks like one."""
+    """Presses a button, or a link that looks like one."""
     page.get_by_role("button", name=name, exact=True).or_(
         page.get_by_role("link", name=name, exact=True)
     ).first.click()
 
 
 def takes(page: Page, step: str, **answers: str) -> None:
-    """Opens the form of a step where it stands, fills it in, and sends it."""
+    """Opens the form of a step where it is, fills it in, and sends it."""
     page.locator(f"#form-{step} > summary").click()
     form = page.locator(f"form#{step}")
     for name, answer in answers.items():
@@ -138,8 +140,9 @@ def current(network: Network, referral: r.Referral) -> r.Referral:
 
 
 def elsewhere(network: Network, before: r.Referral) -> r.Referral:
-    """From what came back to what is asked of the clinic: one press, one choice, her consent for
-    that place, and it is sent.
+    """Sends a returned referral to the clinic.
+
+    That takes one press, one choice, and the consent for that place.
     """
     story, page = network.story, network.ngo.page
     network.ngo.reads(before)
@@ -171,7 +174,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another
 ) -> None:
     story, ngo = network.story, network.ngo
     sent = story.sent()
-    # An hour to say that they saw it, a day to decide; they do neither.
+    # They have an hour to acknowledge and a day to decide, and do neither.
     network.later(31 * M)
     expect(network.shelter.reads(sent)).to_contain_text("29 min")
     network.later(35 * M)
@@ -188,7 +191,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another
     expect(ngo.reads(sent)).to_contain_text("Venció sin respuesta")
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
-    # The other service is one press away, and nothing is typed again.
+    # The other service takes one press, and nothing is typed again.
     asked = elsewhere(network, sent)
     expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
     helped(network, asked)
@@ -201,7 +204,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another
 
 
 def helped(network: Network, asked: r.Referral) -> None:
-    """The clinic takes it on and helps."""
+    """Accepts and helps, as the clinic."""
     client, now = network.clinic.client, network.service.clock.now()
     accept = r.AcceptReferralRequest(id=asked.id, etag=asked.etag)
     accept.planned_first_contact_time.FromDatetime(now)
@@ -247,7 +250,7 @@ def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered
     expect(ngo.reads(sent)).to_contain_text("35 min de atraso")
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
-    network.later(60 * 24 * H)  # it never expires, and never leaves the list
+    network.later(60 * 24 * H)  # the need never expires, and never leaves the list
     assert current(network, sent).state == r.STATE_INFO_REQUESTED
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     ngo.reads(sent)

@@ -1,5 +1,7 @@
-"""A stream of what happens to referrals: nothing left out, nothing of what is not one's own, and no
-longer than its token, however slow its reader is.
+"""The stream of events of referrals.
+
+It leaves nothing out, holds nothing of others, and lasts no longer than its token, however slow its
+reader is.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ Told = pb.WatchReferralsResponse
 
 @pytest.fixture(scope="module", autouse=True)
 def places(service: Service) -> Iterator[None]:
-    """Events get their places."""
+    """Gives events their places in the stream."""
     loop = service.made.watch.loop()
     loop.start()
     yield
@@ -50,7 +52,7 @@ def places(service: Service) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def begun_anew(service: Service) -> None:
-    """What other tests did has its place."""
+    """Gives the events of other tests their places."""
     settled(service)
 
 
@@ -71,7 +73,7 @@ def watching(
 
 
 def begun(client: Client, **wanted: Any) -> str:
-    """The token of a stream that has just begun: it holds nothing else."""
+    """Returns the token of a stream that has just begun, and holds nothing else."""
     with watching(client, **wanted) as stream:
         first = next(stream)
     assert first == Told(resume_token=first.resume_token)
@@ -79,7 +81,7 @@ def begun(client: Client, **wanted: Any) -> str:
 
 
 def told(story: Story, client: Client, token: str, **wanted: Any) -> list[Told]:
-    """What a stream tells after a token, up to a referral that is sent now."""
+    """Returns the events of a stream after a token, up to a referral that is sent now."""
     settled(story.service)
     last, changes = story.sent(), list[Told]()
     with watching(client, token, **wanted) as stream:
@@ -90,7 +92,7 @@ def told(story: Story, client: Client, token: str, **wanted: Any) -> list[Told]:
 
 
 def settled(service: Service) -> None:
-    """What was committed has its place."""
+    """Gives all committed events their places."""
     with service.database.dedicated() as connection:
         service.made.watch.give(connection)
 
@@ -157,7 +159,7 @@ def test_one_that_began_first_and_is_committed_last_is_told(story: Story, servic
         next(stream)
         with psycopg.connect(service.database_url) as slow:
             slow.execute("SELECT set_config('enlace.view', 'system', false)")
-            # It has its time, its row and its transaction number, and is not committed.
+            # The event has its time, its row and its transaction number, but is not committed.
             slow.execute(
                 "INSERT INTO referral_events SELECT referral_id, version + 1, 'clock_reminded',"
                 " from_state, to_state, time, 'system', 'clock', '',"
@@ -369,7 +371,7 @@ def test_one_organisation_does_not_take_all_of_them(story: Story) -> None:
 
 
 def wait_until(true: Any, seconds: float = 5) -> None:
-    """What is refused meanwhile is asked again."""
+    """Waits until a condition holds; refusals meanwhile are retried."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(grpc.RpcError):

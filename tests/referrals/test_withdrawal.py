@@ -1,5 +1,6 @@
-"""She takes it back: everything of hers ends, whoever allowed it, and nothing slips through while
-it does.
+"""The person withdraws her consent.
+
+Everything about her ends, whoever allowed it, and nothing slips through meanwhile.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ LIVE = {
 
 
 def at_once(*acts: Callable[[], Any]) -> list[str]:
-    """Has all of them begin together; "OK" or the reason of each."""
+    """Runs all acts at the same time; returns "OK" or the reason of each."""
     barrier = Barrier(len(acts))
 
     def run(act: Callable[[], Any]) -> str:
@@ -112,8 +113,8 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(
         )
         assert withdrawn == "OK"
         if state_of(operator, draft) in LIVE:
-            # It was sent after she withdrew; nothing had gone to the clinic before, so that is an
-            # override as any other. She can take it back too.
+            # It was sent after her withdrawal. Nothing had gone to the clinic before, so it is an
+            # ordinary override, which she can withdraw, too.
             assert sent == "OK"
             public.WithdrawConsentByReference(withdrawing(made))
         assert state_of(operator, draft) not in LIVE
@@ -144,7 +145,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
         )
         return created
 
-    # Neither of these names the contact: one without a consent, one on a consent of its own.
+    # Neither of these referrals names the contact: one has no consent, one a consent of its own.
     drafted = draft("clinic_visit", "MED.CHK")
     overridden = rescuer.SendReferral(
         pb.SendReferralRequest(

@@ -1,3 +1,4 @@
-"""The ways out: webhooks by HTTP, e-mail by SMTP, or an outbox that keeps e-mails to be looked
-at.
+"""The outgoing channels: webhooks by HTTP and e-mail by SMTP.
+
+In development an outbox stores the e-mails for looking at them.
 """

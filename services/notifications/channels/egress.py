@@ -1,4 +1,4 @@
-"""Deliveries by HTTP, through the one client for HTTP going out."""
+"""Deliveries by HTTP, through the client for all outgoing HTTP."""
 
 from chassis import egress
 from services.notifications.domain.delivery import Outcome
@@ -7,12 +7,12 @@ TIMEOUT = egress.TIMEOUT
 
 
 class EgressClient(egress.EgressClient):
-    """A way to one endpoint, kept open between deliveries."""
+    """A client for one endpoint, kept open between deliveries."""
 
     def post(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
-        """One attempt.
+        """Makes one attempt and returns its result.
 
-        It arrived if the answer is 2xx; what is answered beside the status is thrown away.
+        The attempt arrived if the answer is 2xx; the answer is thrown away, but for its status.
         """
         answer = self.ask("POST", url, headers, body)
         return Outcome(answer.error, answer.code, answer.duration_ms)

@@ -1,8 +1,8 @@
 """Sends e-mails: by SMTP, or into a folder in development (store/mail_folder.py).
 
-At least once: the Message-ID is that of the delivery, so a mailbox can tell a repeat. What a server
-says about one e-mail decides about that one; what goes wrong before (connection, TLS, sign-in) says
-nothing about it and is tried again.
+E-mails are sent at least once: the Message-ID is the id of the delivery, so a mailbox can tell a
+repeat. A server's answer to one e-mail decides about that e-mail only; a failure before it
+(connection, TLS, sign-in) is no verdict on the e-mail, which is tried again.
 """
 
 import smtplib
@@ -24,25 +24,25 @@ from services.notifications.domain.texts import Mail
 from services.notifications.usecases.sending import EMAILS, Sending
 
 TIMEOUT = 15.0  # seconds, for each answer of the server
-_SLOW_POLL = 1.0  # seconds: what is due by the clock alone; also how long a stop may wait
-_BATCH = 20  # in one dialogue
+_SLOW_POLL = 1.0  # seconds; finds e-mails that are due by the clock alone; a stop may wait as long
+_BATCH = 20  # e-mails in one connection
 _LIMIT = 180.0  # seconds for one e-mail: a server may take its time for each of up to nine answers
 
 
 class Mailbox(Protocol):
-    """Where e-mails go in."""
+    """A place that accepts e-mails."""
 
     def put(self, mail: Mail) -> Outcome:
-        """One attempt."""
+        """Makes one attempt and returns its result."""
 
     def close(self) -> None:
-        """After a batch."""
+        """Ends a batch."""
 
 
 class Smtp:
-    """Hands e-mails to a server; one dialogue for a batch.
+    """Hands e-mails to a server, in one connection for each batch.
 
-    Certificates are checked unless `trust` says whom to trust instead.
+    Certificates are checked against the system's authorities, or against `trust` if that is given.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class Smtp:
         self._broken = False
 
     def put(self, mail: Mail) -> Outcome:
-        """One attempt.
+        """Makes one attempt and returns its result.
 
-        After a broken connection the rest of the batch is not tried: each would wait for the same
-        timeout.
+        After a broken connection the rest of the batch is not tried: each e-mail would wait for the
+        same timeout.
         """
         started = time.perf_counter()
         error, code, hopeless = self._try(mail)
         return Outcome(error, code, int((time.perf_counter() - started) * 1000), hopeless)
 
     def close(self) -> None:
-        """Ends the dialogue politely, if there is one."""
+        """Ends the connection with QUIT, if there is one."""
         dialogue, self._dialogue, self._broken = self._dialogue, None, False
         if dialogue is not None:
             try:
@@ -87,7 +87,7 @@ class Smtp:
         try:
             dialogue = self._dialogue or self._open()
         except smtplib.SMTPResponseException as refusal:
-            # a wrong password is the operator's to mend, not the e-mail's fault
+            # the operator has to correct a wrong password: the e-mail is not at fault
             self._broken = True
             return "smtp", refusal.smtp_code, False
         except (smtplib.SMTPException, OSError):
@@ -102,7 +102,7 @@ class Smtp:
             code = next(iter(refusal.recipients.values()))[0]
             return "smtp", code, code >= 500
         except smtplib.SMTPSenderRefused as refusal:
-            return "smtp", refusal.smtp_code, False  # our own address: again the operator's
+            return "smtp", refusal.smtp_code, False  # our own address, which the operator corrects
         except smtplib.SMTPResponseException as refusal:
             return "smtp", refusal.smtp_code, refusal.smtp_code >= 500
         except (smtplib.SMTPException, OSError):
@@ -137,8 +137,9 @@ class Smtp:
 
 
 def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
-    """The message as it travels: of all e-mails in a language, only ids of fixed length, date and
-    recipient differ.
+    """Returns the e-mail as it is transmitted.
+
+    Among all e-mails in a language, only ids of fixed length, date and recipient differ.
     """
     message = EmailMessage(policy=SMTP)
     message["From"] = f"Enlace <{sender}>"
@@ -148,12 +149,13 @@ def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
     message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.body)
-    message["Content-Language"] = mail.language  # only now: the line above takes all Content-… away
+    # last, because the line above removes all Content-… headers
+    message["Content-Language"] = mail.language
     return message
 
 
 class MailSender:
-    """Claims one e-mail after the other, hands it in, notes it."""
+    """Claims one e-mail after the other, hands it to the mailbox, and records the result."""
 
     def __init__(
         self, database: Database, sending: Sending, mailbox: Mailbox, clock: Clock
@@ -164,7 +166,10 @@ class MailSender:
         self._clock = clock
 
     def loop(self) -> Loop:
-        """Until stopped; a database that is away is waited for."""
+        """Returns the loop, which runs until it is stopped.
+
+        It waits for a database that is away.
+        """
         return Loop("mail", self._work, waits_for=LOST, limit=_LIMIT)
 
     def _work(self, loop: Loop) -> None:
@@ -175,9 +180,9 @@ class MailSender:
                     wait_for_notice(connection, _SLOW_POLL)
 
     def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
-        """Hands in what is due now, one after the other; returns how many.
+        """Sends the e-mails that are due now, one after the other; returns how many.
 
-        Each is a turn of the loop, which may be asked to stop in between.
+        Each e-mail is a turn of the loop, which may be asked to stop in between.
         """
         count = 0
         try:
@@ -203,7 +208,7 @@ class MailSender:
         except (*LOST, Unavailable, Exhausted, Late):
             raise
         except Exception as error:
-            # whatever is wrong with one e-mail, the others go on; this one comes again when its
+            # a fault in one e-mail does not stop the others; this e-mail is due again when its
             # lease is over
             metrics.ROWS_PUT_ASIDE.labels("mail").inc()
             log.get().error(

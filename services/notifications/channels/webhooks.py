@@ -1,9 +1,9 @@
-"""Sends webhooks by Standard Webhooks: a small pool of threads, woken by the commit that made a
-delivery, with a slow poll behind it.
+"""Sends webhooks by Standard Webhooks, in a small pool of threads.
 
-At least once: a process that dies between the POST and noting it leaves the delivery to be sent
-again, under the same webhook-id. Two lanes with threads of their own: endpoints that failed or were
-slow the last time can't keep the others waiting.
+The commit that makes a delivery wakes the sender; a slow poll finds the rest. Webhooks are sent at
+least once: if a process dies between the POST and recording it, the delivery is sent again under
+the same webhook-id. There are two lanes with threads of their own, so that endpoints that failed or
+were slow the last time can't delay the others.
 """
 
 import threading
@@ -20,13 +20,14 @@ from services.notifications.channels.egress import TIMEOUT, EgressClient
 from services.notifications.domain.delivery import Channel, Sent, WebhookClaim, headers
 from services.notifications.usecases.sending import WEBHOOKS, Sending
 
-_SLOW_POLL = 1.0  # seconds: what is due by the clock alone, and what a lost notification left
+# seconds; finds deliveries that are due by the clock alone or whose notification was lost
+_SLOW_POLL = 1.0
 _GRACE = 1.5  # seconds; the whole process has ten
 _KEPT_OPEN = 500  # connections kept open in one lane
 
 
 class WebhookSender:
-    """One lane: a loop that claims, and `threads` that send."""
+    """One lane: a loop that claims deliveries, and `threads` threads that send them."""
 
     def __init__(
         self,
@@ -53,7 +54,10 @@ class WebhookSender:
         self._in_use: set[EgressClient] = set()
 
     def loop(self) -> Loop:
-        """Until stopped; a database that is away is waited for."""
+        """Returns the loop, which runs until it is stopped.
+
+        It waits for a database that is away.
+        """
         return Loop(self.name, self._work, waits_for=LOST, workers=1 + self._threads)
 
     def _work(self, loop: Loop) -> None:
@@ -64,8 +68,9 @@ class WebhookSender:
                 self._finish()
 
     def _finish(self) -> None:
-        """Waits for the attempts under way; those that take longer than a moment are cut off and
-        made again by the next process.
+        """Waits for the attempts under way.
+
+        Attempts that take longer than a moment are cut off; the next process makes them again.
         """
         cutter = threading.Timer(_GRACE, self._cut_all)
         cutter.daemon = True
@@ -77,8 +82,8 @@ class WebhookSender:
         with self._database.dedicated() as connection:
             if not self._slow:
                 connection.execute(f"LISTEN {WEBHOOKS}")
-            # A claim that a crash of the database forgets is made again; waiting for the disk would
-            # cost each delivery a millisecond or more.
+            # Commits without waiting for the disk: a claim lost in a crash is simply repeated, and
+            # the flush would add a millisecond or more to each delivery.
             connection.execute("SET synchronous_commit = off")
             while loop.turn():
                 free = self._take_free()
@@ -97,7 +102,10 @@ class WebhookSender:
                     wait_for_notice(connection, _SLOW_POLL)
 
     def _take_free(self) -> int:
-        """All threads that have nothing to do; waits a moment for the first."""
+        """Takes all idle threads and returns their number.
+
+        Waits up to half a second for the first.
+        """
         if not self._free.acquire(timeout=0.5):
             return 0
         free = 1
@@ -123,7 +131,7 @@ class WebhookSender:
                 "attempt_not_noted", channel="webhook", delivery_id=claim.id, reason=refusal.reason
             )
         except Exception as error:
-            # whatever is wrong with one delivery, the others go on; this one comes again when its
+            # a fault in one delivery does not stop the others; this delivery is due again when its
             # lease is over
             metrics.ROWS_PUT_ASIDE.labels(self.name).inc()
             log.get().error(
@@ -136,15 +144,15 @@ class WebhookSender:
             self._free.release()
 
     def send(self, claim: WebhookClaim) -> None:
-        """One attempt, and the noting of it."""
+        """Makes one attempt and records it."""
         now = self._clock.now()
         signatures = (
             Signature(secret).sign(claim.id, now, claim.body)
             for secret in self._sending.secrets(claim)
         )
         sent = Sent(now, " ".join(signatures))
-        # One delivery at a time per endpoint is the claim's promise, so its client is this thread's
-        # alone.
+        # A claim gives at most one delivery per endpoint at a time, so no other thread uses this
+        # endpoint's client.
         client = self._kept.pop(claim.webhook_id, None) or EgressClient(
             development=self._development, timeout=self._timeout
         )

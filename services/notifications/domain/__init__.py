@@ -1,1 +1,1 @@
-"""What is told to whom, in which words, how it is delivered, and when it is given up."""
+"""The rules: recipients, words, attempts of a delivery, and when a delivery is given up."""

@@ -1,8 +1,7 @@
-"""One way of one message to one place outside: its attempts, what came of them, when the next one
-is due, and when it is given up.
+"""A delivery of one message to one place outside: its attempts, and when it is given up.
 
-At least once: a sender that dies between sending and noting it sends again, under the same id, by
-which the receiver knows the repeat.
+Deliveries are made at least once: a sender that dies between sending and recording sends again,
+under the same id, by which the receiver recognises the repeat.
 """
 
 from dataclasses import dataclass
@@ -11,17 +10,17 @@ from enum import Enum
 
 
 class Status(Enum):
-    """How far a delivery is."""
+    """The state of a delivery."""
 
     WAITING = "WAITING"
     DELIVERED = "DELIVERED"
     RETRYING = "RETRYING"
-    DEAD = "DEAD"  # gave up
+    DEAD = "DEAD"  # given up
     DISCARDED = "DISCARDED"  # nobody wants it any more
 
 
 class Channel(Enum):
-    """Over what it goes."""
+    """The channel of a delivery."""
 
     EMAIL = "email"
     WEBHOOK = "webhook"
@@ -29,7 +28,7 @@ class Channel(Enum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery to a webhook as its owner sees it."""
+    """A delivery to a webhook, as the owner of the endpoint sees it."""
 
     id: str
     webhook_id: str
@@ -47,7 +46,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt as its owner sees it."""
+    """An attempt, as the owner of the endpoint sees it."""
 
     attempt_time: datetime
     signature: str
@@ -58,7 +57,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Hour:
-    """How many attempts to one endpoint arrived in an hour, and how many did not."""
+    """The number of successful and of failed attempts to one endpoint in one hour."""
 
     webhook_id: str
     start_time: datetime
@@ -68,8 +67,9 @@ class Hour:
 
 @dataclass(frozen=True)
 class Claim:
-    """One delivery that this sender has taken for an attempt, until `lease`; a lease that ran out
-    is somebody else's.
+    """A delivery that this sender has claimed for one attempt, until `lease`.
+
+    After the lease another sender may claim the delivery.
     """
 
     id: str
@@ -77,12 +77,15 @@ class Claim:
     lease: datetime
     tries: int  # before this one
     first_try_time: datetime | None
-    trace: str  # the request that it goes back to
+    trace: str  # the trace of the request that caused the delivery
 
 
 @dataclass(frozen=True)
 class WebhookClaim(Claim):
-    """The secrets are still sealed; the former one only while it signs."""
+    """A claimed delivery to a webhook.
+
+    The secrets are still sealed; `former_secret` is None once it no longer signs.
+    """
 
     webhook_id: str
     url: str
@@ -93,9 +96,10 @@ class WebhookClaim(Claim):
 
 @dataclass(frozen=True)
 class EmailClaim(Claim):
-    """`email` is still sealed; None when the desk has taken it away since.
+    """A claimed e-mail.
 
-    So is `letter`, which goes to nobody's desk; None when it is too old.
+    `email` is still sealed; it is None if the desk has removed its address since. `letter`, an
+    e-mail that goes to no desk, is also still sealed; it is None once it is too old.
     """
 
     referral_id: str
@@ -109,8 +113,10 @@ class EmailClaim(Claim):
 
 @dataclass(frozen=True)
 class BackOff:
-    """How long to wait after the n-th failed attempt: `first`, then `factor` times more each time,
-    at most `longest`; given up after `patience`.
+    """The time to wait after the n-th failed attempt.
+
+    The wait is `first`, then grows by `factor` each time, up to `longest`. The delivery is given up
+    after `patience`.
     """
 
     first: timedelta
@@ -119,45 +125,47 @@ class BackOff:
     patience: timedelta
 
 
-# 5 s to 3 days: a receiver that restarts misses nothing, one that is broken over a weekend neither.
+# 5 s to 3 days: neither a receiver that restarts nor one that is broken over a weekend misses
+# anything.
 WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timedelta(days=3))
-# 1 min to 24 h: greylisting servers want some minutes, and a task older than a day has been seen in
-# the inbox or escalated.
+# 1 min to 24 h: greylisting servers want some minutes, and after a day a task has been seen in the
+# inbox or escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
-SPREAD = 0.2  # of a pause, each way
+SPREAD = 0.2  # share of a wait, each way
 BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one attempt.
+    """The result of one attempt.
 
-    `error` is empty when it arrived, else one of timeout, connection, http, refused_address, smtp.
+    `error` is empty if the attempt arrived, else one of timeout, connection, http, refused_address,
+    smtp.
     """
 
     error: str = ""
     code: int = 0  # HTTP status or SMTP reply
     duration_ms: int = 0
-    hopeless: bool = False  # another attempt would hear the same
+    hopeless: bool = False  # another attempt would get the same answer
 
     @property
     def arrived(self) -> bool:
-        """Whether the other side has it."""
+        """Returns whether the other side has the message."""
         return not self.error
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What an attempt said beside the body."""
+    """The time and the signature that an attempt sent beside the body."""
 
     time: datetime
     signature: str
 
 
 def headers(id: str, sent: Sent) -> dict[str, str]:
-    """All headers of a webhook but those that follow from where it goes and how long it is.
+    """Returns all headers of a webhook but those that follow from its address and length.
 
-    Also the usual ones, so that what its owner is shown is whole.
+    The usual headers are included, so that the owner of the endpoint is shown all of them.
     """
     return {
         "accept": "*/*",
@@ -173,7 +181,7 @@ def headers(id: str, sent: Sent) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What follows from an attempt."""
+    """The status that follows from an attempt, and the time of the next attempt."""
 
     status: Status
     next_attempt_time: datetime | None = None
@@ -188,9 +196,9 @@ def judge(
     now: datetime,
     chance: float,
 ) -> Verdict:
-    """Delivered, tried again later, or given up.
+    """Returns whether the delivery is delivered, tried again later, or given up.
 
-    `tries` counts this attempt; `chance` (0 to 1) spreads the waiting by a fifth each way.
+    `tries` counts this attempt; `chance` (0 to 1) spreads the wait by a fifth each way.
     """
     if outcome.arrived:
         return Verdict(Status.DELIVERED)
@@ -204,7 +212,7 @@ def judge(
 
 
 def wait(back_off: BackOff, tries: int, chance: float) -> timedelta:
-    """How long until the next attempt."""
+    """Returns the time until the next attempt."""
     grown = back_off.first.total_seconds() * back_off.factor ** min(tries - 1, 30)
     return timedelta(
         seconds=min(grown, back_off.longest.total_seconds()) * (1 - SPREAD + 2 * SPREAD * chance)

@@ -1,4 +1,4 @@
-"""Where e-mails are handed in: a mail server, named by one URL as settings do."""
+"""The mail server that takes e-mails, named in the settings by one URL."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True)
 class MailServer:
-    """`security` is plain, starttls or tls."""
+    """The address of a mail server. `security` is plain, starttls or tls."""
 
     host: str
     port: int
@@ -19,8 +19,10 @@ _SCHEMES = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": 
 
 
 def server_of(url: str) -> MailServer:
-    """smtp://host:port, smtp+starttls://user:password@host:587, smtps://user:password@host:465;
-    ValueError for anything else.
+    """Returns the mail server that the URL names; raises ValueError for anything else.
+
+    The forms are smtp://host:port, smtp+starttls://user:password@host:587 and
+    smtps://user:password@host:465.
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.hostname:

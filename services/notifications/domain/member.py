@@ -1,6 +1,6 @@
-"""Who is in good standing, by what has been heard.
+"""The standing of members, as far as facts about it have arrived.
 
-Facts may lag behind tokens: who is not known yet passes.
+Facts may arrive later than tokens, so a member that is not known yet is let through.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ OUT = frozenset({"SUSPENDED", "LEFT"})
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of a caller; None where nothing is."""
+    """The known standing of a caller; None for each part that is not known."""
 
     organization_status: str | None
     worker_status: str | None
@@ -20,7 +20,7 @@ class Standing:
 
 
 def check_standing(standing: Standing) -> None:
-    """Refuses a suspended organisation, a suspended worker, a revoked key."""
+    """Refuses a suspended organisation, a suspended worker and a revoked key."""
     if (
         standing.organization_status in OUT
         or standing.worker_status in OUT

@@ -1,5 +1,6 @@
-"""A message: one thing that one audience is told, kept in the inbox whatever becomes of e-mail and
-webhooks.
+"""A message: one notice to one audience.
+
+It stays in the inbox, whatever happens to the e-mails and webhooks.
 """
 
 import hashlib
@@ -19,8 +20,10 @@ INVITATION, APPLICATION = "invitation", "application"
 
 @dataclass(frozen=True)
 class Message:
-    """`besides_worker_id`: who of the desk has the same message in person, and need not see this
-    one.
+    """A message in an inbox.
+
+    `besides_worker_id` names the worker of the desk who has the same message in person and need not
+    see this one.
     """
 
     id: str
@@ -41,11 +44,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Letter:
-    """What brings a link to whoever is invited or applied, or tells somebody of her own account;
-    `sealed` is opened only when it is sent.
+    """An e-mail to one person instead of a desk, sealed until it is sent.
 
-    `about_id`: the invitation, the application or what it tells of; `kind`: which notice it brings,
-    INVITATION or APPLICATION.
+    It brings a link to an invited person or an applicant, or notifies a worker of her own account.
+    `about_id` is the id of the invitation, the application or the notice; `kind` is INVITATION,
+    APPLICATION or the kind of the notice.
     """
 
     about_id: str
@@ -57,7 +60,7 @@ class Letter:
 
 @dataclass(frozen=True)
 class Notice:
-    """How one message to an organisation went over one channel."""
+    """The delivery of one message to an organisation over one channel."""
 
     kind: str
     organization_id: str
@@ -69,11 +72,10 @@ class Notice:
 
 
 def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
-    """The messages of one happening, as they are kept; their time is when it happened, not when it
-    was heard.
+    """Returns the messages of one happening; their time is when it happened, not when it was heard.
 
-    The time is part of what they are derived from: a store that was restored from a copy uses a
-    version again, for something else.
+    The time is part of the text from which an id is derived: a store that was restored from a copy
+    uses a version again, for something else.
     """
     personal = {
         (one.kind, one.organization_id): one.worker_id
@@ -104,7 +106,7 @@ def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
 
 
 def about_unreached(message: Message, now: datetime) -> Message:
-    """To the coordination: nobody was reached, call by telephone."""
+    """Returns the message that nobody was reached, so that the coordination calls by telephone."""
     told = Told(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
     identity = derived_id(message.id, told)
     parties = (message.sender_organization_id, message.receiver_organization_id)
@@ -124,7 +126,7 @@ def about_unreached(message: Message, now: datetime) -> Message:
 
 
 def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Message:
-    """To the desk whose system has been switched off."""
+    """Returns the message to the desk whose endpoint was switched off."""
     told = Told(WEBHOOK_DISABLED, Audience.DESK, organization_id)
     return Message(
         derived_id(f"{webhook_id}/{now.isoformat()}", told),
@@ -142,8 +144,10 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
 
 
 def about_subject(told: Told, cause: str, time: datetime) -> Message:
-    """Of an invitation, somebody's own account, a contact, a receipt, an erasure, an anomaly, an
-    emergency access or an organisation: one for each `cause`.
+    """Returns a message that is not about a referral or an enquiry.
+
+    It is about an invitation, a worker's own account, a contact, a receipt, an erasure, an anomaly,
+    an emergency access or an organisation. The same `cause` gives the same message.
     """
     return Message(
         derived_id(cause, told),
@@ -169,9 +173,9 @@ def about_enquiry(
     need_code: str,
     time: datetime,
 ) -> list[Message]:
-    """To those whom an enquiry concerns.
+    """Returns the messages about an enquiry.
 
-    Who asks is in the message to the asker only, as the one whose it is.
+    Only a message to the asking organisation names that organisation.
     """
     personal = {
         one.organization_id: one.worker_id for one in told if one.audience is Audience.WORKER
@@ -197,15 +201,18 @@ def about_enquiry(
 
 
 def letter_id(message_id: str) -> str:
-    """The delivery's id of the letter that goes with a message: heard anew, it is the same, and so
-    is its Message-ID.
+    """Returns the id of the delivery of the letter that goes with a message.
+
+    A fact that is heard again gives the same id, and so the same Message-ID.
     """
     return hashlib.sha256(f"{message_id}/letter".encode()).hexdigest()[:32]
 
 
 def derived_id(cause: str, told: Told) -> str:
-    """An id that the same cause gives again: a message made twice is one, also after the database
-    was lost and everything is heard anew.
+    """Returns an id that the same cause gives again.
+
+    A message that is made twice is stored once, also after the database was lost and every fact is
+    heard again.
     """
     return hashlib.sha256(
         "/".join(

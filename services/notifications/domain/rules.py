@@ -1,7 +1,7 @@
-"""Who is told of what: fact → recipients, by the table of notices.
+"""Chooses the recipients of a fact by the table of notices.
 
-Limit: it chooses recipients, not channels; whether somebody has an e-mail address or a webhook is
-not known here.
+Limit: this module knows recipients, not channels; it cannot tell whether a recipient has an e-mail
+address or a webhook.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from services.notifications.domain.notices import (
     Party,
 )
 
-# What is older than this when it is heard (a new service, a replay, a demo's made-up past) is
-# history: nobody is woken for it.
+# A fact that is older than this when it is heard (a new service, a replay, the made-up past of the
+# demo) is history: nobody is notified.
 HISTORY = timedelta(days=7)
 
 
 class Audience(Enum):
-    """To whom one message is addressed."""
+    """The kind of recipient of a message."""
 
     DESK = "desk"
     WORKER = "worker"
@@ -34,7 +34,7 @@ class Audience(Enum):
 
 @dataclass(frozen=True)
 class Happening:
-    """What a fact of the referrals service says, as far as it matters here."""
+    """A fact of the referrals service, as far as it matters here."""
 
     verb: str
     draft: bool
@@ -47,7 +47,7 @@ class Happening:
     receiver_organization_id: str
     actor_organization_id: str
     override_used: bool
-    clock: str = ""  # override_confirm, decide …: of a clock event
+    clock: str = ""  # override_confirm, decide …: for a deadline event
     need_code: str = ""
     responsible_worker_id: str = ""
     actor_worker_id: str = ""
@@ -56,7 +56,7 @@ class Happening:
 
 @dataclass(frozen=True)
 class Told:
-    """One message to be written: to whom, and of which kind."""
+    """A recipient of a message, and the kind of the message."""
 
     kind: str
     audience: Audience
@@ -80,7 +80,8 @@ ENQUIRY_MATCHED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = (
     "enquiry_exhausted",
     "enquiry_cancelled",
 )
-# That the referral goes on from what was taken, its receiver hears by the referral itself.
+# The receiver learns by the referral itself that a referral follows from its offer: `referred` has
+# no notice.
 ENQUIRY_VERBS = frozenset(
     fact.removeprefix("enquiry.") for fact in BY_FACT if fact.startswith("enquiry.")
 ) | {"referred"}
@@ -95,9 +96,12 @@ SENDING_CHANGED = "sending_changed"
 LASTING_VERBS = frozenset(
     {"key_made", "person_invited", "role_given", "provider_changed", "sign_in_changed"}
 )
-"""What outlasts a session: told to whom it concerns, the managers and who did it."""
+"""Changes that outlast a session.
+
+The person concerned, the managers and the worker who made the change are notified.
+"""
 TOLD_WHILE_OUT = frozenset({"member_held", "member_suspended"})
-"""Letters that go to a manager whose organisation is out: they say so."""
+"""Letters to a manager that are sent although the organisation is out, because they say so."""
 ACCOUNT_VERBS = (
     LASTING_VERBS
     | TOLD_WHILE_OUT
@@ -114,24 +118,24 @@ ACCOUNT_VERBS = (
 
 
 def account_kind(verb: str, by_role: str) -> str | None:
-    """What somebody is told of her own account; None for what is no news to her."""
+    """Returns the kind of the notice to a worker about her own account; None if there is none."""
     if verb == "second_factor_removed" and by_role == "COORDINATOR":
         return "second_factor_removed_by_coordination"
     return {"reset_asked": "password_reset_asked", "reset_ended": None}.get(verb, verb)
 
 
 def invitation_kind(verb: str, first_manager: bool) -> str | None:
-    """What the desk is told of an invitation; None for what is no news to it."""
+    """Returns the kind of the notice to the desk about an invitation; None if there is none."""
     if verb == "created":
         return MANAGER_INVITED if first_manager else WORKER_INVITED
     return ACCOUNT_OPENED if verb == "accepted" else None
 
 
 def told_of(happening: Happening, now: datetime) -> list[Told]:
-    """The messages that a happening makes; nobody gets the same one twice."""
+    """Returns the recipients of a happening; none of them twice with the same kind."""
     if now - happening.time > HISTORY or happening.verb not in BY_VERB:
         return []
-    # amended before it was sent: nobody but its sender knows of it
+    # it was amended before it was sent: only its sender knows of it
     if happening.draft and happening.clock != "draft":
         return []
     notice = BY_VERB[happening.verb]
@@ -139,10 +143,10 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
     if happening.draft:
         return _of_parties(kind, SENDER, happening)
     if happening.clock.startswith("override_"):
-        parties = OVERSEEING  # the receiver can do nothing about it
+        parties = OVERSEEING  # the receiver can do nothing about an override
     elif happening.verb == "clock_reminded" and happening.clock in ("answer", "close"):
-        parties = SENDER  # whose turn it is
-    elif happening.clock == "replace":  # to its receiver it is over
+        parties = SENDER  # it is the sender's turn
+    elif happening.clock == "replace":  # for the receiver it is over
         parties = (
             OVERSEEING
             if happening.verb == "clock_escalated" or happening.urgency == "IMMEDIATE"
@@ -152,7 +156,7 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
         parties = ALL  # no time for a ladder
     told = _of_parties(kind, parties, happening)
     if happening.verb == "sent" and happening.override_used:
-        # who may confirm it
+        # both may confirm it
         told += [
             Told(OVERRIDE_USED, Audience.COORDINATION),
             *_desk(OVERRIDE_USED, happening.sender_organization_id),
@@ -177,10 +181,11 @@ def told_of_enquiry(
     first_offer: bool,
     by_clock: bool,
 ) -> list[Told]:
-    """Who is asked is told that it is asked, and whose offer was taken that it was; `asker` is
-    (organisation, worker), who hears the rest.
+    """Returns the recipients of a fact about an enquiry.
 
-    The coordination is told of what nobody could help with.
+    Each asked organisation is notified when the enquiry opens, and `taken` when its offer was
+    taken. `asker` is (organisation, worker) and gets the rest. The coordination is notified when
+    nobody could help.
     """
     organization_id, worker_id = asker
 

@@ -1,8 +1,6 @@
-"""A partner system that wants to be told: where it listens, for which kinds, and when it is no
-longer called.
+"""A partner system's endpoint: its address, the kinds it wants, and when it is switched off.
 
-What is refused here is refused again, by address, at each connection: a name may point elsewhere
-tomorrow.
+The address is checked here and again at each connection: a name may point elsewhere tomorrow.
 """
 
 from collections.abc import Callable, Collection
@@ -15,11 +13,11 @@ from chassis.errors import Conflict, Invalid, Stale
 from services.notifications.domain.notices import BY_KIND
 
 TEST = "enlace.webhook.test.v1"
-LIMIT = 20  # endpoints of one organisation: each multiplies what is sent
-# both secrets sign: long enough for whoever enters the new one by hand
+LIMIT = 20  # endpoints of one organisation: each multiplies the deliveries
+# both secrets sign for this time: long enough to enter the new one by hand
 ROTATION = timedelta(hours=24)
-PATIENCE = timedelta(days=3)  # of failing without one success, then it is switched off
-SLOW_MS = 2000  # whoever takes longer is served in the slow lane
+PATIENCE = timedelta(days=3)  # failing this long without a success switches an endpoint off
+SLOW_MS = 2000  # an endpoint that takes longer moves to the slow lane
 BY_OWNER, FAILING = "by_owner", "failing"
 
 Address = IPv4Address | IPv6Address
@@ -27,8 +25,10 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True)
 class Reach:
-    """How far out an endpoint may be, and how far in: whether an address may be called, and whether
-    this is a machine of somebody who develops.
+    """The addresses that an endpoint may have.
+
+    `may_call` returns whether an address may be called; `development` is set on a developer's
+    machine, where more is allowed.
     """
 
     development: bool
@@ -37,7 +37,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Webhook:
-    """One endpoint. `version` is its etag."""
+    """An endpoint of a partner system. `version` is its etag."""
 
     id: str
     organization_id: str
@@ -61,7 +61,11 @@ def open_webhook(
     there_are: int,
     reach: Reach,
 ) -> Webhook:
-    """A new endpoint, enabled."""
+    """Returns a new endpoint, enabled.
+
+    Raises Conflict if the organisation has LIMIT endpoints already, and Invalid for a URL or a kind
+    that is not allowed.
+    """
     if there_are >= LIMIT:
         raise Conflict("too_many_webhooks")
     check_url(url, reach)
@@ -79,7 +83,11 @@ def change(
     enabled: bool | None,
     reach: Reach,
 ) -> Webhook:
-    """The endpoint with what is not None changed; switching it on again forgets why it was off."""
+    """Returns the endpoint with each value that is not None changed.
+
+    Switching the endpoint on again removes the reason for which it was off. Raises Stale for
+    another version.
+    """
     if version != webhook.version:
         raise Stale
     if url is not None:
@@ -94,10 +102,11 @@ def change(
 
 
 def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
-    """The endpoint with another secret.
+    """Returns the endpoint with a new version, for which the caller makes a new secret.
 
-    Two at most sign: while a receiver may still know only the one before the last, there is no
-    third, or it would be cut off without a word; but what leaked ends at once.
+    At most two secrets sign. While a receiver may still know only the former secret, a further
+    rotation is refused, because it would cut the receiver off without a warning. With `at_once` the
+    former secret ends at once: it has leaked.
     """
     until = webhook.former_secret_expire_time
     if not at_once and until is not None and now < until <= now + ROTATION:
@@ -111,7 +120,7 @@ def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
 
 
 def check_kinds(kinds: Collection[str]) -> None:
-    """Refuses kinds that are never told."""
+    """Refuses kinds of which there is no notice."""
     unknown = [
         (f"webhook.kinds.{number}", "unknown_code")
         for number, kind in enumerate(kinds)
@@ -122,8 +131,10 @@ def check_kinds(kinds: Collection[str]) -> None:
 
 
 def check_url(url: str, reach: Reach) -> None:
-    """Refuses what we would not call: not https (but in development), with user info, or an address
-    inside our own network.
+    """Refuses a URL that this service would not call.
+
+    That is one that is not https (but in development), holds user info, or points into the network
+    of this service.
     """
     try:
         parts = urlsplit(url)

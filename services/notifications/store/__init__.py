@@ -1,4 +1,1 @@
-"""Where messages, deliveries, webhooks, desks and members are kept.
-
-The only SQL of this service.
-"""
+"""The stores of messages, deliveries, webhooks, desks and members: the only SQL of this service."""

@@ -1,5 +1,6 @@
-"""Attempts of webhook deliveries, noted by `deliveries.finish`: read by the owner of the endpoint,
-counted by the hour, and forgotten.
+"""Attempts of webhook deliveries, which `deliveries.finish` writes.
+
+The owner of the endpoint reads them; they are counted by the hour, and deleted when they are old.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from services.notifications.domain.delivery import Attempt, Hour
 
 
 def of_delivery(tx: Transaction, delivery_id: str, limit: int) -> list[Attempt]:
-    """Those of one delivery, newest first."""
+    """Returns the attempts of one delivery, newest first."""
     rows = tx.execute(
         "SELECT attempt_time, signature, code, error, duration_ms FROM attempts"
         " WHERE delivery_id = %s ORDER BY number DESC LIMIT %s",
@@ -20,8 +21,9 @@ def of_delivery(tx: Transaction, delivery_id: str, limit: int) -> list[Attempt]:
 
 
 def by_hour(tx: Transaction, webhook_ids: Sequence[str], since: datetime) -> list[Hour]:
-    """How many arrived and how many did not, for each endpoint and each hour in which something was
-    tried.
+    """Returns the counts of successful and failed attempts.
+
+    There is one for each endpoint and each hour in which an attempt was made.
     """
     rows = tx.execute(
         "SELECT webhook_id, date_trunc('hour', attempt_time, 'UTC') AS start_time,"
@@ -35,5 +37,5 @@ def by_hour(tx: Transaction, webhook_ids: Sequence[str], since: datetime) -> lis
 
 
 def forget(tx: Transaction, before: datetime) -> None:
-    """Takes old ones away."""
+    """Deletes the attempts from before a time."""
     tx.execute("DELETE FROM attempts WHERE attempt_time < %s", (before,))

@@ -1,10 +1,9 @@
-"""Deliveries: claimed by a sender for a lease, finished under the same lease, listed for their
-owner.
+"""Deliveries: claimed by a sender for a lease, finished under it, and listed for their owner.
 
-A claim moves `next_attempt_time` to the end of the lease: a sender that dies leaves a delivery that
-becomes due again by itself. A finish that comes after its lease changes nothing. Whoever changes
-both locks an endpoint before its deliveries: a manager who disables it and a sender who notes an
-attempt would otherwise wait for each other, and PostgreSQL ends one of the two.
+A claim moves `next_attempt_time` to the end of the lease, so the delivery of a sender that dies
+becomes due again by itself. A finish after the lease changes nothing. A transaction that changes
+both locks an endpoint before its deliveries: otherwise a manager who disables the endpoint and a
+sender who records an attempt would wait for each other, and PostgreSQL would end one of the two.
 """
 
 from datetime import datetime, timedelta
@@ -31,9 +30,9 @@ _SEEN = (
     " create_time, next_attempt_time, delivery_time"
 )
 
-# Whoever was served longest ago comes first, one delivery per endpoint at a time: an endpoint with
-# a thousand waiting deliveries, or one that takes its ten seconds, delays nobody else. The lane
-# keeps the troublesome from taking all threads.
+# The endpoint that was served longest ago comes first, with one delivery at a time: an endpoint
+# with a thousand waiting deliveries, or one that takes its ten seconds, delays no other. The lanes
+# keep troublesome endpoints from taking all threads.
 _CLAIM_WEBHOOKS = """
 WITH due AS (
     SELECT first.id, w.id AS webhook_id, w.url, w.secret, CASE
@@ -103,11 +102,11 @@ SELECT (SELECT count(*) FROM done) AS done,
 
 
 def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
-    """Makes due at once what waits longer than it honestly could: a clock wrote it that was ahead
-    and is right again.
+    """Makes due at once what waits longer than it can under a right clock.
 
-    A sender's lease is no longer than `lease`, a pause no longer than follows from the tries; a
-    second lease makes up for clocks that differ.
+    Such a time was written while the clock was ahead. A sender's lease is no longer than `lease`,
+    and a pause no longer than follows from the tries; a second lease makes up for clocks that
+    differ.
     """
     back_off = BACK_OFFS[channel]
     values = {
@@ -137,7 +136,7 @@ def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) ->
 def claim_webhooks(
     tx: Transaction, now: datetime, lease: datetime, *, slow: bool, limit: int
 ) -> list[WebhookClaim]:
-    """The next deliveries of one lane, at most one per endpoint."""
+    """Claims the next deliveries of one lane, at most one per endpoint."""
     rows = tx.execute(
         _CLAIM_WEBHOOKS, {"now": now, "lease": lease, "slow": slow, "limit": limit}
     ).fetchall()
@@ -145,7 +144,7 @@ def claim_webhooks(
 
 
 def claim_email(tx: Transaction, now: datetime, lease: datetime) -> EmailClaim | None:
-    """The next e-mail."""
+    """Claims the next e-mail; returns None if none is due."""
     row = tx.execute(_CLAIM_EMAIL, {"now": now, "lease": lease}).fetchone()
     return EmailClaim(**row, lease=lease) if row else None
 
@@ -161,8 +160,9 @@ def finish(
     webhook_id: str | None = None,
     sent: Sent | None = None,
 ) -> bool:
-    """Notes an attempt and what came of it, and lets the endpoint go; False when the lease was no
-    longer held. Wakes the senders.
+    """Records an attempt and its result, releases the endpoint, and wakes the senders.
+
+    Returns False if the lease was no longer held.
     """
     row = tx.execute(
         _FINISH,
@@ -186,7 +186,7 @@ def finish(
 
 
 def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
-    """Closes what is still open to an endpoint."""
+    """Closes the open deliveries to an endpoint."""
     tx.execute(
         "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE webhook_id = %s"
         " AND next_attempt_time IS NOT NULL",
@@ -195,7 +195,7 @@ def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
 
 
 def discard_of_organization(tx: Transaction, organization_id: str) -> None:
-    """Closes what is still open to an organisation, but for letters that say why."""
+    """Closes the open deliveries to an organisation, but for letters that say why it is out."""
     tx.execute(
         "SELECT FROM webhooks WHERE organization_id = %s ORDER BY id FOR UPDATE", (organization_id,)
     )
@@ -209,7 +209,7 @@ def discard_of_organization(tx: Transaction, organization_id: str) -> None:
 
 
 def discard(tx: Transaction, id: str, lease: datetime) -> None:
-    """Closes one that this sender holds and nobody wants any more."""
+    """Closes a delivery that this sender has claimed and nobody wants any more."""
     tx.execute(
         "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE id = %s"
         " AND next_attempt_time = %s",
@@ -218,7 +218,7 @@ def discard(tx: Transaction, id: str, lease: datetime) -> None:
 
 
 def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetime) -> Delivery:
-    """A sample in the ordinary queue."""
+    """Adds a sample to the ordinary queue."""
     row = tx.execute(
         "INSERT INTO deliveries (id, channel, organization_id, webhook_id, kind, body, status,"
         " next_attempt_time, create_time)"
@@ -231,8 +231,9 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
 
 
 def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
-    """Due at once, with fresh patience, under the same id; None when there is none, or its endpoint
-    is gone.
+    """Makes a delivery due at once under the same id, with all its attempts before it again.
+
+    Returns None if there is no such delivery, or its endpoint is gone.
     """
     row = tx.execute(
         "UPDATE deliveries SET status = 'WAITING', next_attempt_time = %s, tries = 0,"
@@ -245,7 +246,7 @@ def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Deli
 
 
 def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str] | None:
-    """One delivery to an endpoint that is still there, and its body."""
+    """Returns a delivery and its body; None if it or its endpoint is gone."""
     row = tx.execute(
         f"SELECT {_SEEN}, body FROM deliveries WHERE id = %s AND organization_id = %s"
         " AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id)",
@@ -260,7 +261,7 @@ def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str
 def of_webhook(
     tx: Transaction, webhook_id: str, *, after: Position | None, limit: int
 ) -> list[Delivery]:
-    """What was sent to an endpoint, newest first."""
+    """Returns the deliveries to an endpoint, newest first."""
     time, id = after or (None, "")
     rows: list[Row] = tx.execute(
         f"SELECT {_SEEN} FROM deliveries WHERE webhook_id = %(webhook)s"

@@ -1,6 +1,6 @@
-"""Desks: how an organisation is told.
+"""Desks: the language and e-mail address of each organisation.
 
-The address is sealed for its context: a row copied elsewhere does not open.
+The address is sealed for its context: a row that is copied elsewhere can't be opened.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from services.notifications.domain.texts import DEFAULT
 
 
 def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
-    """The desk; one that nobody has set is told by the inbox alone."""
+    """Returns the desk of an organisation; by default a desk has the inbox only."""
     row = tx.execute(
         "SELECT language, email, version FROM desks WHERE organization_id = %s", (organization_id,)
     ).fetchone()
@@ -28,7 +28,7 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
 
 
 def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
-    """The desk as it shall be, in the place of the version before."""
+    """Saves the desk in the place of the version before; raises Stale if another is stored."""
     sealed = keyring.seal(desk.email, _email_context(desk.organization_id)) if desk.email else None
     changed = tx.execute(
         "INSERT INTO desks (organization_id, language, email, update_time, version)"
@@ -44,7 +44,7 @@ def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
 
 
 def open_email(keyring: Keyring, organization_id: str, sealed: bytes) -> str:
-    """The address in a row."""
+    """Returns the address that a row holds sealed."""
     return keyring.open(sealed, _email_context(organization_id))
 
 

@@ -1,6 +1,6 @@
-"""Letters: e-mails to somebody who has no desk.
+"""Letters: e-mails to a person instead of a desk.
 
-They lie sealed as they were heard, and only until they are sent or too old.
+They stay sealed as they were received, and are deleted once they are sent or too old.
 """
 
 from datetime import datetime
@@ -14,8 +14,10 @@ LETTER = "letter"
 
 
 def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
-    """Due at once, unless it is there already or its organisation is out and it does not say so; it
-    hangs on the message that tells the desk, or her, of it.
+    """Adds the letter, due at once, as a delivery of the message that announces it.
+
+    Nothing is added if the letter is there already. An organisation that is out gets only the
+    letters that say so.
     """
     id = letter_id(message_id)
     added = tx.execute(
@@ -45,8 +47,10 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
 
 
 def discard(tx: Transaction, about_id: str) -> None:
-    """Nobody wants it any more: the invitation was accepted, replaced or revoked, the link used or
-    ended.
+    """Deletes the letters about a thing, and closes their deliveries.
+
+    Nobody wants them any more: the invitation was accepted, replaced or revoked, or the link was
+    used or has ended.
     """
     tx.execute(
         "WITH gone AS (DELETE FROM letters WHERE invitation_id = %s RETURNING delivery_id)"
@@ -57,7 +61,7 @@ def discard(tx: Transaction, about_id: str) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> None:
-    """Takes away what was sent, given up, or is too old to be sent."""
+    """Deletes letters that were sent, given up, or are too old to be sent."""
     tx.execute(
         "DELETE FROM letters USING deliveries WHERE id = delivery_id AND (next_attempt_time IS NULL"
         " OR expire_time <= %s)",

@@ -1,5 +1,6 @@
-"""What has been heard of members: a copy for checking callers and finding coordinators, never a
-source.
+"""The known state of members, taken from facts.
+
+It is a copy for checking callers and finding coordinators, never a source.
 """
 
 from collections.abc import Sequence
@@ -10,14 +11,16 @@ from services.notifications.domain.member import Standing
 
 
 def view_of(caller: Caller) -> str:
-    """How much a caller sees by row-level security: as `coordinator` codes of the whole network, as
-    `member` what is the own organisation's.
+    """Returns the caller's view by row-level security.
+
+    A `coordinator` sees the codes of the whole network, a `member` the rows of the own
+    organisation.
     """
     return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
 
 
 def keep_organization(tx: Transaction, id: str, status: str) -> None:
-    """How the organisation stands."""
+    """Saves the standing of an organisation."""
     tx.execute(
         "INSERT INTO organizations (id, status) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE"
         " SET status = excluded.status",
@@ -28,7 +31,7 @@ def keep_organization(tx: Transaction, id: str, status: str) -> None:
 def keep_worker(
     tx: Transaction, id: str, organization_id: str, roles: Sequence[str], status: str
 ) -> None:
-    """How the worker stands, and what she may do."""
+    """Saves the standing of a worker, and the worker's roles."""
     tx.execute(
         "INSERT INTO workers (id, organization_id, roles, status) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, roles ="
@@ -38,7 +41,7 @@ def keep_worker(
 
 
 def auditors(tx: Transaction) -> list[tuple[str, str]]:
-    """(organisation, worker) of each auditor who is at work."""
+    """Returns (organisation, worker) for each active auditor."""
     rows = tx.execute(
         "SELECT organization_id, id FROM workers WHERE 'AUDITOR' = ANY (roles)"
         " AND status = 'ACTIVE' ORDER BY id"
@@ -47,7 +50,7 @@ def auditors(tx: Transaction) -> list[tuple[str, str]]:
 
 
 def managers(tx: Transaction, organization_id: str) -> list[str]:
-    """The managers of an organisation who are at work."""
+    """Returns the ids of the active managers of an organisation."""
     rows = tx.execute(
         "SELECT id FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY (roles)"
         " AND status = 'ACTIVE' ORDER BY id",
@@ -57,7 +60,7 @@ def managers(tx: Transaction, organization_id: str) -> list[str]:
 
 
 def keep_api_key(tx: Transaction, id: str, live: bool) -> None:
-    """Whether the key still opens anything."""
+    """Saves whether a key is still valid."""
     tx.execute(
         "INSERT INTO api_keys (id, live) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE"
         " SET live = excluded.live",
@@ -66,7 +69,7 @@ def keep_api_key(tx: Transaction, id: str, live: bool) -> None:
 
 
 def standing(tx: Transaction, caller_id: str, organization_id: str) -> Standing:
-    """What is known of a caller, in one question."""
+    """Returns the known standing of a caller, in one query."""
     row = tx.execute(
         "SELECT (SELECT status FROM organizations WHERE id = %s) AS organization_status,"
         " (SELECT status FROM workers WHERE id = %s) AS worker_status, (SELECT live FROM api_keys"

@@ -1,5 +1,6 @@
-"""Messages: written together with their deliveries in one statement, and read as one inbox from
-three sides.
+"""Messages: written together with their deliveries in one statement.
+
+They are read as one inbox from three sides: the desk, the worker and the coordination.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from services.notifications.domain.message import Message, Notice
 from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, Audience
 
 WEBHOOKS, EMAILS = "webhooks", "emails"
-"""Who sends webhooks, and who sends e-mails, listens here; heard when the transaction that made
-some has committed.
+"""The channels on which the senders of webhooks and of e-mails listen.
+
+A notification arrives when the transaction that added deliveries has committed.
 """
 
 _COLUMNS = (
@@ -21,7 +23,7 @@ _COLUMNS = (
     " enquiry_id"
 )
 
-# One round trip: the path from a fact to a partner's system is counted in milliseconds. A
+# One round trip, because the path from a fact to a partner's system is measured in milliseconds. A
 # delivery's id is derived from its message and destination, so that a fact heard again after a
 # restored backup is sent under the same webhook-id or Message-ID.
 _KEEP = """
@@ -78,8 +80,10 @@ SELECT pg_notify(channel || 's', '') FROM (SELECT DISTINCT channel FROM sent) AS
 def keep(
     tx: Transaction, messages: Sequence[Message], body: str, now: datetime, *, by_email: bool
 ) -> None:
-    """Writes messages that are not there yet, a delivery to each webhook and e-mail address that
-    wants them, and wakes the senders at the commit.
+    """Writes the messages that are not there yet, with their deliveries.
+
+    There is a delivery to each webhook and e-mail address that wants the message. The senders are
+    woken at the commit.
     """
     if not messages:
         return
@@ -155,15 +159,17 @@ def inbox(
 
 
 def unread(tx: Transaction, who: dict[str, object]) -> int:
-    """How many of them nobody has read."""
+    """Returns how many messages that `who` sees are unread."""
     row = tx.execute(_COUNT, who).fetchone()
     assert row is not None
     return int(row["unread"])
 
 
 def unread_version(tx: Transaction, organization_id: str, *, coordination: bool) -> str:
-    """How many are unread in the whole organisation, whoever they are for, and a sum of their ids;
-    with `coordination`, those to it as well.
+    """Returns a text that changes with the unread messages of an organisation.
+
+    The text is their number, whoever they are for, and a sum of their ids; with `coordination`,
+    messages to the coordination are included.
     """
     row = tx.execute(
         "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages"
@@ -179,20 +185,23 @@ def unread_version(tx: Transaction, organization_id: str, *, coordination: bool)
 def mark_read(
     tx: Transaction, who: dict[str, object], message_id: str, now: datetime
 ) -> Message | None:
-    """The message, read now unless it was before; None when `who` does not see it."""
+    """Marks a message as read unless it was before, and returns it.
+
+    Returns None if `who` does not see the message.
+    """
     row = tx.execute(_READ, {**who, "message": message_id, "now": now}).fetchone()
     return _message(row) if row else None
 
 
 def mark_all_read(tx: Transaction, who: dict[str, object], until: datetime, now: datetime) -> None:
-    """Reads all that `who` sees and that is not newer than `until`."""
+    """Marks as read all messages that `who` sees and that are not newer than `until`."""
     tx.execute(_READ_ALL, {**who, "until": until, "now": now})
 
 
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
-    """How the messages about a referral went, for an organisation that is a side of it.
+    """Returns how the messages about a referral were delivered, for one of its sides.
 
-    Desk and worker of one organisation are one notice.
+    Messages to desk and worker of one organisation are one notice.
     """
     rows = tx.execute(
         "WITH about AS (SELECT id, kind, organization_id, create_time, read_time FROM messages"
@@ -212,10 +221,11 @@ def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Not
 
 
 def note_unreached(tx: Transaction, message_id: str) -> Message | None:
-    """The message, if now for the first time no delivery outside can reach anybody any more; a
-    message about that itself is let rest.
+    """Marks a message that no delivery outside can reach anybody with any more, and returns it.
+
+    Returns None if it was marked before, or is itself a message about such a message.
     """
-    # Two last deliveries may die at the same time: the lock lets the second see what became of the
+    # Two last deliveries may die at the same time: the lock lets the second see the result of the
     # first.
     tx.execute("SELECT FROM messages WHERE id = %s FOR UPDATE", (message_id,))
     row = tx.execute(
@@ -230,5 +240,5 @@ def note_unreached(tx: Transaction, message_id: str) -> Message | None:
 
 
 def _message(row: dict[str, object]) -> Message:
-    # the columns are the fields
+    # the columns have the names of the fields
     return Message(**{**row, "audience": Audience(row["audience"])})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Webhooks: the endpoints of partner systems. The secret is sealed for its context."""
+"""Webhooks: the endpoints of partner systems. Each secret is sealed for its context."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ _COLUMNS = (
 
 
 def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
-    """A new endpoint with its secret."""
+    """Adds an endpoint with its secret."""
     tx.execute(
         f"INSERT INTO webhooks ({_COLUMNS}, secret)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -34,8 +34,10 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
 
 
 def hold_organization(tx: Transaction, organization_id: str) -> int:
-    """How many endpoints it has; nobody else adds one to it until this transaction ends, so that a
-    limit holds.
+    """Locks the endpoints of an organisation and returns their number.
+
+    No other transaction adds an endpoint to the organisation until this one ends, so that the limit
+    holds.
     """
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (organization_id,))
     row = tx.execute(
@@ -46,7 +48,7 @@ def hold_organization(tx: Transaction, organization_id: str) -> int:
 
 
 def of_organization(tx: Transaction, organization_id: str) -> list[Webhook]:
-    """All its endpoints, oldest first."""
+    """Returns all endpoints of an organisation, oldest first."""
     rows = tx.execute(
         f"SELECT {_COLUMNS} FROM webhooks WHERE organization_id = %s ORDER BY create_time, id",
         (organization_id,),
@@ -55,7 +57,7 @@ def of_organization(tx: Transaction, organization_id: str) -> list[Webhook]:
 
 
 def count_enabled(tx: Transaction, organization_id: str) -> int:
-    """Returns how many of its endpoints are enabled."""
+    """Returns how many endpoints of an organisation are enabled."""
     row = tx.execute(
         "SELECT count(*) AS n FROM webhooks WHERE organization_id = %s AND enabled",
         (organization_id,),
@@ -67,7 +69,10 @@ def count_enabled(tx: Transaction, organization_id: str) -> int:
 def fetch(
     tx: Transaction, organization_id: str, webhook_id: str, *, to_change: bool = False
 ) -> Webhook | None:
-    """One of its endpoints."""
+    """Returns an endpoint of an organisation, locked if it is `to_change`.
+
+    Returns None if there is no such endpoint.
+    """
     lock = " FOR UPDATE" if to_change else ""
     row = tx.execute(
         f"SELECT {_COLUMNS} FROM webhooks WHERE id = %s AND organization_id = %s{lock}",
@@ -77,7 +82,10 @@ def fetch(
 
 
 def keep(tx: Transaction, webhook: Webhook) -> None:
-    """The endpoint as changed. Its owner has looked at it: what it did before is forgotten."""
+    """Saves a changed endpoint.
+
+    Its owner has looked at it, so its failures and its slowness are forgotten.
+    """
     tx.execute(
         "UPDATE webhooks SET url = %s, kinds = %s, enabled = %s, disabled_reason = %s, version ="
         " %s, update_time = %s, failing_since = NULL, slow = false"
@@ -95,8 +103,9 @@ def keep(tx: Transaction, webhook: Webhook) -> None:
 
 
 def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
-    """Another secret; the one that it had until now goes on as the former one, if that is to sign
-    for a while.
+    """Saves a new secret.
+
+    The present secret becomes the former one if it is to sign for a while.
     """
     tx.execute(
         "UPDATE webhooks SET former_secret = CASE WHEN %(until)s::timestamptz IS NULL THEN NULL"
@@ -113,7 +122,7 @@ def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> 
 
 
 def forget_former_secrets(tx: Transaction, now: datetime) -> None:
-    """Takes away those that sign no more."""
+    """Deletes former secrets that no longer sign."""
     tx.execute(
         "UPDATE webhooks SET former_secret = NULL WHERE former_secret IS NOT NULL"
         " AND former_secret_expire_time <= %s",
@@ -122,15 +131,16 @@ def forget_former_secrets(tx: Transaction, now: datetime) -> None:
 
 
 def remove(tx: Transaction, webhook_id: str) -> None:
-    """Takes it away, and its secrets with it."""
+    """Deletes an endpoint with its secrets."""
     tx.execute("DELETE FROM webhooks WHERE id = %s", (webhook_id,))
 
 
 def switch_off(
     tx: Transaction, webhook_id: str, failing_before: datetime, now: datetime
 ) -> str | None:
-    """Disables an endpoint that has been failing since before a moment; returns its organisation if
-    that was done now.
+    """Disables an endpoint that has failed since before `failing_before`.
+
+    Returns the id of its organisation if the endpoint was disabled now, else None.
     """
     row = tx.execute(
         "UPDATE webhooks SET enabled = false, disabled_reason = %s, version = version + 1,"
@@ -142,7 +152,7 @@ def switch_off(
 
 
 def open_secret(keyring: Keyring, webhook_id: str, sealed: bytes) -> str:
-    """The secret in a row."""
+    """Returns the secret that a row holds sealed."""
     return keyring.open(sealed, _secret_context(webhook_id))
 
 

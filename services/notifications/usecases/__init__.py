@@ -1,3 +1,4 @@
-"""What one may ask, and what is done about a fact: one function, one transaction; fetch, ask the
-domain, keep.
+"""The use cases: each is one function in one transaction.
+
+It answers an rpc or applies a fact: it fetches, asks the domain, and saves.
 """

@@ -1,5 +1,6 @@
-"""Desks: their address and language for notices, and the development outbox that shows their
-e-mails.
+"""Desks: address and language for notices.
+
+Also the development outbox, which shows their e-mails.
 """
 
 from chassis.errors import Conflict, NotFound, Stale
@@ -67,7 +68,10 @@ class Desks:
 
 
 def _organization_id(caller: Caller, text: str) -> str:
-    """Returns the id of the organisation that the text names, the caller's own if it is empty."""
+    """Returns the id of the named organisation; an empty text stands for the caller's own.
+
+    Raises NotFound for another organisation, unless the caller is a coordinator.
+    """
     organization_id = object_id(text) if text else caller.organization_id
     if organization_id != caller.organization_id and not caller.has("COORDINATOR"):
         raise NotFound

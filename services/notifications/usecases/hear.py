@@ -1,6 +1,7 @@
-"""What is done about a fact that was heard.
+"""Applies a fact that was heard.
 
-Called in the transaction of its inbox row: applied once, or not at all.
+Each function runs in the transaction of the fact's inbox row, so the fact is applied once or not at
+all.
 """
 
 from datetime import datetime
@@ -38,8 +39,10 @@ from services.notifications.store import deliveries, letters, members, messages
 def referral(
     tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool
 ) -> None:
-    """Tells whom the rules name; a verb that no rule knows was said by a later version, which may
-    want somebody told.
+    """Writes the messages that the rules give for a fact about a referral.
+
+    Raises NewerKind for a verb that no rule knows: it comes from a later version, which may want
+    somebody notified.
     """
     body = wire.referral_fact(fact)
     happening = wire.happening(fact, body)
@@ -50,14 +53,14 @@ def referral(
 
 
 def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
-    """Tells the desk whose a contact or a receipt is, or which organisation, its managers or the
-    auditors, of what has a row in the table of notices.
+    """Writes the messages about a contact, a receipt or an organisation, among others.
 
-    All else is nobody's message.
+    The table of notices names the recipients: the organisation's desk, its managers, the auditors
+    or the coordination. A fact that is not in the table has no message.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
-        if Party.AUDITORS in notice.parties:  # and not the desk, which may be what it is about
+        if Party.AUDITORS in notice.parties:  # not the desk, which the fact may be about
             told = [
                 Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)
             ]
@@ -73,7 +76,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             told = [Told(notice.kind, Audience.DESK, desk)]
         if Party.COORDINATION in notice.parties:
             told.append(Told(notice.kind, Audience.COORDINATION))
-        # Anybody may apply: the first of a day is told, and not each of three hundred.
+        # Anybody may apply: only the first application of a day is a message, not each of three
+        # hundred.
         cause = (
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )
@@ -82,8 +86,9 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
-    """Tells who is asked, whose offer was taken, and who asks; a verb that no rule knows was said
-    by a later version.
+    """Writes the messages to the asked organisations, to the taken one and to the asker.
+
+    Raises NewerKind for a verb that no rule knows: it comes from a later version.
     """
     body, verb = wire.enquiry_fact(fact), wire.verb_of(fact, "enquiry")
     if verb not in ENQUIRY_VERBS:
@@ -111,9 +116,9 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
 
 
 def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Remembers how an organisation stands; to one that is out, nothing more is sent.
+    """Records the standing of an organisation, and notifies it that its agreement ends.
 
-    That its agreement ends is told.
+    Nothing more is sent to an organisation that is out.
     """
     body = wire.organization_fact(fact)
     members.keep_organization(tx, body.organization_id, body.status_code)
@@ -123,20 +128,21 @@ def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) 
 
 
 def worker(tx: Transaction, fact: Fact) -> None:
-    """Remembers how a worker stands."""
+    """Records the standing of a worker."""
     body = wire.worker_fact(fact)
     members.keep_worker(tx, body.worker_id, body.organization_id, body.role_codes, body.status_code)
 
 
 def api_key(tx: Transaction, fact: Fact) -> None:
-    """Remembers whether a key is live."""
+    """Records whether a key is live."""
     body = wire.api_key_fact(fact)
     members.keep_api_key(tx, body.api_key_id, body.live)
 
 
 def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Tells the desk, and brings the link to whom it is for; what was accepted, replaced or revoked
-    is brought no more.
+    """Notifies the desk, and sends the link to the invited person.
+
+    The link of an invitation that was accepted, replaced or revoked is no longer sent.
     """
     body, verb = wire.invitation_fact(fact), wire.verb_of(fact, "invitation")
     if verb not in INVITATION_VERBS:
@@ -160,11 +166,11 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
 
 
 def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Brings the link to whoever applied, and tells nobody."""
+    """Sends the link to the applicant, and notifies nobody else."""
     body, verb = wire.application_fact(fact), wire.verb_of(fact, "application")
     if verb != "asked":
         raise NewerKind
-    # Each delivery hangs on a message: this one is to a worker whom nobody is.
+    # Each delivery belongs to a message: this one is addressed to a worker that does not exist.
     message = about_subject(
         Told(APPLICATION, Audience.WORKER, "", body.application_id), body.application_id, fact.time
     )
@@ -172,9 +178,9 @@ def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -
 
 
 def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Tells somebody of her own account, and nobody else; by e-mail, too.
+    """Notifies a worker of her own account, by e-mail too, and nobody else.
 
-    A link that is used or ended is brought no more.
+    A link that is used or has ended is no longer sent.
     """
     body, verb = wire.account_fact(fact), wire.verb_of(fact, "account")
     if verb not in ACCOUNT_VERBS:
@@ -193,7 +199,7 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
 def _bring(
     tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool
 ) -> None:
-    """The message, and what was sealed for one mailbox."""
+    """Saves the message, and the letter that was sealed for one mailbox."""
     messages.keep(tx, [message], body, now, by_email=by_email)
     if by_email and letter.sealed and letter.expire_time > now:
         letters.keep(tx, message.id, letter, now)

@@ -43,8 +43,9 @@ class Inbox:
         )
 
     def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
-        """Counts unread messages; returns the version of the caller's scope and a token to watch
-        it.
+        """Counts the unread messages.
+
+        Returns the version of the caller's scope and a token to watch it, too.
         """
         scope, unread = _scope(call.caller), messages.unread(call.tx, _who(call.caller))
         token = self._watch.token(scope, call.clock.now())
@@ -62,7 +63,7 @@ class Inbox:
         return pb.BatchGetUnreadVersionsResponse(versions=versions)
 
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
-        """Marks one as read; a second reading changes nothing."""
+        """Marks a message as read; a second call changes nothing."""
         message = messages.mark_read(
             call.tx, _who(call.caller), object_id(request.id), call.clock.now()
         )
@@ -73,15 +74,20 @@ class Inbox:
     def MarkAllMessagesRead(
         self, request: pb.MarkAllMessagesReadRequest, call: Call
     ) -> pb.CountUnreadResponse:
-        """Marks all as read up to the newest that the caller saw; newer ones stay unread."""
+        """Marks as read all messages up to the newest that the caller saw.
+
+        Newer messages stay unread.
+        """
         until = moment(request, "until_time")
         assert until  # it is required
         messages.mark_all_read(call.tx, _who(call.caller), until, call.clock.now())
         return self.CountUnread(pb.CountUnreadRequest(), call)
 
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
-        """Lists how the messages about a referral went; none if the caller is no side of it, as for
-        a referral that does not exist.
+        """Lists how the messages about a referral were delivered.
+
+        The list is empty if the caller is no side of the referral, as for a referral that does not
+        exist.
         """
         notices = messages.notices(
             call.tx, object_id(request.referral_id), call.caller.organization_id
@@ -90,16 +96,18 @@ class Inbox:
 
 
 def _scope(caller: Caller) -> str:
-    """Names the scope whose unread messages change together: the caller's organisation, or that and
-    the coordination.
+    """Returns the scope whose unread messages change together.
+
+    The scope is the caller's organisation, or for a coordinator that and the coordination.
     """
     return f"{caller.organization_id}{_AND_COORDINATION if caller.has('COORDINATOR') else ''}"
 
 
 def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
-    """Returns a text by scope that changes with its unread messages.
+    """Returns a text for each scope that changes with the unread messages of the scope.
 
-    Reads with the view of the system, so that it is the same for every caller.
+    The messages are read with the view of the system, so that the text is the same for every
+    caller.
     """
     elevate_to_system_scope(tx)
     return {
@@ -113,6 +121,6 @@ def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]
 
 
 def _who(caller: Caller) -> dict[str, object]:
-    # she does no desk's work, and reads nothing in its place
+    # an auditor does not do the work of a desk, and does not mark its messages as read
     organization = "" if caller.roles == {"AUDITOR"} else caller.organization_id
     return {"organization": organization, "me": caller.id, "coordinator": caller.has("COORDINATOR")}

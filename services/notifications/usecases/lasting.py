@@ -1,5 +1,7 @@
-"""Where an organisation's notices go was changed, which outlasts the session of whoever did it: its
-managers hear of it in their bells.
+"""Notices to managers that the destination of their organisation's notices was changed.
+
+Such a change outlasts the session in which it was made, so each manager finds a message in the
+inbox.
 """
 
 from datetime import datetime
@@ -13,7 +15,7 @@ from services.notifications.store import members, messages
 
 
 def notify_managers(tx: Transaction, caller: Caller, now: datetime, organization_id: str) -> None:
-    """Notifies each manager of the organisation, and the worker who did it."""
+    """Notifies each manager of the organisation, and the worker who made the change."""
     elevate_to_system_scope(tx)  # the work of the call is done
     recipients = dict.fromkeys(members.managers(tx, organization_id), organization_id)
     if caller.kind == "worker":

@@ -1,4 +1,4 @@
-"""Whether who asks is in good standing."""
+"""The check that a caller is in good standing."""
 
 from chassis.db import Transaction
 from chassis.tokens import Caller
@@ -7,5 +7,5 @@ from services.notifications.store import members
 
 
 def check_standing(tx: Transaction, caller: Caller) -> None:
-    """Refuses whom the partners service has said to be suspended or revoked."""
+    """Refuses a caller whom the partners service has reported as suspended or revoked."""
     member.check_standing(members.standing(tx, caller.id, caller.organization_id))

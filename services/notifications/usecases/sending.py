@@ -1,4 +1,4 @@
-"""What a sender asks: the next deliveries, and to note what came of them.
+"""Claims the next deliveries for a sender, and records their results.
 
 The sending itself is no part of any transaction.
 """
@@ -42,13 +42,13 @@ WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
 EMAIL_LEASE = timedelta(minutes=4)  # an attempt ends after three
 BOUND_EVERY = timedelta(minutes=1)
-ATTEMPTS_KEPT = timedelta(days=30)  # as long as somebody may ask why something did not arrive
+ATTEMPTS_KEPT = timedelta(days=30)  # for this time an owner may ask why a delivery did not arrive
 
 _chance = secrets.SystemRandom().random
 
 
 class Sending:
-    """The queue from the senders' side."""
+    """The queue of deliveries, as the senders see it."""
 
     def __init__(
         self,
@@ -69,8 +69,9 @@ class Sending:
     def next_webhooks(
         self, connection: Transaction, now: datetime, *, slow: bool, limit: int
     ) -> list[WebhookClaim]:
-        """Claims webhook deliveries of one lane; `connection` may be in autocommit: it is one
-        statement.
+        """Claims webhook deliveries of one lane.
+
+        `connection` may be in autocommit, because the claim is one statement.
         """
         self._bound(connection, now, Channel.WEBHOOK, WEBHOOK_LEASE)
         return deliveries.claim_webhooks(
@@ -78,8 +79,9 @@ class Sending:
         )
 
     def next_email(self, connection: Transaction, now: datetime) -> EmailClaim | None:
-        """Claims one e-mail, if one is due: what a sender had claimed when it ended waits for its
-        lease.
+        """Claims one e-mail, if one is due.
+
+        An e-mail that a sender had claimed when it died becomes due again at the end of its lease.
         """
         self._bound(connection, now, Channel.EMAIL, EMAIL_LEASE)
         return deliveries.claim_email(connection, now, now + EMAIL_LEASE)
@@ -87,14 +89,17 @@ class Sending:
     def _bound(
         self, connection: Transaction, now: datetime, channel: Channel, lease: timedelta
     ) -> None:
-        """Bounds what waits: now and then, and at once when the clock was put back."""
+        """Limits the waiting times of deliveries.
+
+        This is done every minute, and at once when the clock was put back.
+        """
         bounded = self._bounded.get(channel)
         if bounded is None or not timedelta(0) <= now - bounded < BOUND_EVERY:
             deliveries.bound(connection, now, channel, lease)
             self._bounded[channel] = now
 
     def secrets(self, claim: WebhookClaim) -> list[str]:
-        """The keys with which a webhook is signed, the newest first."""
+        """Returns the keys with which a webhook is signed, the newest first."""
         return [
             webhooks.open_secret(self._keyring, claim.webhook_id, sealed)
             for sealed in (claim.secret, claim.former_secret)
@@ -102,8 +107,10 @@ class Sending:
         ]
 
     def letter(self, claim: EmailClaim) -> Mail | None:
-        """The e-mail; None when its desk has no address any more, or when it is a letter that is no
-        use any more.
+        """Returns the e-mail; None if it can no longer be sent.
+
+        That is so if its desk has no address any more, or if it is a letter that is no longer of
+        use.
         """
         if claim.about_id and claim.letter:
             if claim.letter_kind == INVITATION:
@@ -156,8 +163,10 @@ class Sending:
         now: datetime,
         sent: Sent | None = None,
     ) -> Status:
-        """Notes an attempt, with what it said if it was a webhook, and what follows when it was the
-        last: the coordination hears of a message that reached nobody.
+        """Records an attempt, with its time and signature if it was a webhook.
+
+        If it was the last attempt and the message has reached nobody, the coordination is notified.
+        Returns the new status of the delivery.
         """
         first_try_time = claim.first_try_time or now
         verdict = rules.judge(
@@ -175,7 +184,8 @@ class Sending:
             )
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
-            # The coordination does not call an applicant whose address is none, mostly on purpose.
+            # The coordination does not call an applicant whose address does not exist: mostly that
+            # is on purpose.
             of_stranger = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
             if held and verdict.status is Status.DEAD and claim.message_id and not of_stranger:
                 self._say_if_unreached(tx, claim.message_id, outcome.error, now)
@@ -210,7 +220,7 @@ class Sending:
 
 
 def sweep(tx: Transaction, now: datetime) -> None:
-    """Forgets secrets and letters that are done with, and old attempts."""
+    """Deletes secrets and letters that are no longer used, and old attempts."""
     webhooks.forget_former_secrets(tx, now)
     attempts.forget(tx, now - ATTEMPTS_KEPT)
     letters.forget(tx, now)

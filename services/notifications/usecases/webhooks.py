@@ -18,7 +18,7 @@ from services.notifications.domain import webhook as rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
-SHOWN = 100  # attempts of one delivery; the last ones if it was sent again more often
+SHOWN = 100  # the most attempts of a delivery that are shown: the last ones
 HOURS = 24
 _CHANGEABLE = ("url", "kinds", "enabled")
 
@@ -67,8 +67,8 @@ class Webhooks:
     def UpdateWebhook(self, request: pb.UpdateWebhookRequest, call: Call) -> pb.Webhook:
         """Changes the fields that the mask names.
 
-        An endpoint that is switched off loses its waiting deliveries; a test or a delivery that is
-        sent again by hand goes out all the same.
+        An endpoint that is switched off loses its waiting deliveries; a test, or a delivery that is
+        sent again by hand, is still sent.
         """
         asked, paths = request.webhook, masked(request.update_mask, _CHANGEABLE)
         webhook_id, base = object_id(asked.id), version(asked.etag, "webhook.etag")
@@ -137,8 +137,9 @@ class Webhooks:
         )
 
     def GetDelivery(self, request: pb.GetDeliveryRequest, call: Call) -> pb.Delivery:
-        """Returns a delivery with its body and its attempts; of one endpoint, if the request names
-        it.
+        """Returns a delivery with its body and its attempts.
+
+        Raises NotFound if the request names another endpoint than that of the delivery.
         """
         delivery_and_body = deliveries.fetch(
             call.tx, call.caller.organization_id, object_id(request.id)
@@ -155,8 +156,9 @@ class Webhooks:
     def ListDeliveryHours(
         self, request: pb.ListDeliveryHoursRequest, call: Call
     ) -> pb.ListDeliveryHoursResponse:
-        """Counts the results of the attempts by endpoint and hour: the present hour, and those of
-        the day before it.
+        """Counts the results of the attempts by endpoint and hour.
+
+        The present hour is counted and the 23 hours before it.
         """
         own = call.caller.organization_id
         endpoints = (
@@ -171,8 +173,9 @@ class Webhooks:
         return pb.ListDeliveryHoursResponse(hours=[wire.hour_answer(hour) for hour in hours])
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
-        """Queues a delivery again under its id, whatever its result was; of one endpoint, if the
-        request names it.
+        """Queues a delivery again under its id, whatever its result was.
+
+        Raises NotFound if the request names another endpoint than that of the delivery.
         """
         delivery = deliveries.again(
             call.tx, call.caller.organization_id, object_id(request.id), call.clock.now()

@@ -1,3 +1,1 @@
-"""What members offer: services, places and hours, their room, search, matching, imports and open
-data.
-"""
+"""The directory: services, places and hours, room, search, matching, imports and open data."""

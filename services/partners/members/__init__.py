@@ -1,3 +1,1 @@
-"""Organisations and what makes them members, their workers with their passwords, invitations, API
-keys, and who may act.
-"""
+"""Members: organisations, their workers and passwords, invitations, API keys, and standing."""

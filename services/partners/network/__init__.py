@@ -1,3 +1,1 @@
-"""What every entry has: checks of its fields, a version and facts, tiers that say who sees it, and
-the history of its fields.
-"""
+"""The common parts of entries: checks, version and facts, tiers of visibility, field history."""

@@ -1,3 +1,1 @@
-"""How callers prove who they are: sessions and their tokens, second factors, passkeys, providers
-and links for another password.
-"""
+"""Sign-in: sessions and tokens, second factors, passkeys, providers, and password links."""

@@ -1,9 +1,9 @@
-"""Makes the Secrets of the local overlay inside the cluster, so that none is ever in a file: keys,
-database passwords, addresses with them.
+"""Makes the Secrets of the local overlay inside the cluster, so that no secret is ever in a file.
 
-All is made at once in one Secret, `enlace-keys`; what each pod gets is cut from it. So a run that
-was interrupted is simply run again: the material is read back, and a Secret that exists is left
-alone. Limit: whoever may read the namespace's Secrets has everything.
+The Secrets hold keys, database passwords, and the addresses with these passwords. All of it is made
+at once in one Secret, `enlace-keys`, from which the Secret of each pod is cut. So an interrupted
+run is simply run again: the material is read back, and a Secret that exists is left alone. Limit:
+whoever may read the namespace's Secrets has everything.
 """
 
 import base64
@@ -19,7 +19,7 @@ from pathlib import Path
 from keys import key_folder
 
 SERVICES = ("partners", "referrals", "notifications")
-# beside what every service has
+# the key files beyond those of every service
 MORE = {"partners": r"tokens(\.\d+)?\.jwk|mail\.key", "notifications": r"mail\.key"}
 MAIL = {"url": b"smtp://mail:1025", "from": b"enlace@example.org"}  # the mail catcher (mail.yaml)
 API = "https://kubernetes.default.svc"
@@ -27,7 +27,7 @@ Contents = dict[str, bytes]
 
 
 def make_all() -> Contents:
-    """Fresh keys and passwords."""
+    """Returns fresh keys and passwords."""
     with tempfile.TemporaryDirectory() as folder:
         key_folder.create(Path(folder), SERVICES)
         secrets_ = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
@@ -37,8 +37,9 @@ def make_all() -> Contents:
 
 
 def cut(secrets_: Contents) -> dict[str, Contents]:
-    """What each pod is given: its own private keys, everybody's public ones, and of the passwords
-    its own.
+    """Returns the contents of each pod's Secret.
+
+    They are the pod's own private keys, all public keys, and its own passwords.
     """
     public = {name: value for name, value in secrets_.items() if name.endswith(".pub.jwk")}
     passwords = {
@@ -80,7 +81,7 @@ def _url(database: str, role: str, passwords: Contents) -> bytes:
 
 
 class Cluster:
-    """The two things that this Job may ask of the API server."""
+    """The two requests that this Job may make to the API server."""
 
     def __init__(self, api: str, access: Path) -> None:
         self._secrets = f"{api}/api/v1/namespaces/{(access / 'namespace').read_text()}/secrets"
@@ -92,12 +93,12 @@ class Cluster:
         )
 
     def read(self, name: str) -> Contents:
-        """The contents of a Secret."""
+        """Returns the contents of a Secret."""
         data = json.loads(self._ask(f"{self._secrets}/{name}"))["data"]
         return {key: base64.b64decode(value) for key, value in data.items()}
 
     def add(self, name: str, contents: Contents) -> bool:
-        """Adds a Secret; False when there is one of that name already."""
+        """Adds a Secret; returns False if there is one of that name already."""
         data = {key: base64.b64encode(value).decode() for key, value in contents.items()}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
         try:
@@ -110,7 +111,7 @@ class Cluster:
 
     def _ask(self, url: str, body: bytes | None = None) -> bytes:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        # - one fixed address
+        # the address is fixed
         request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
             found: bytes = answer.read()
@@ -118,7 +119,7 @@ class Cluster:
 
 
 def main(api: str = API, access: Path = Path("/access")) -> None:
-    """Makes what is missing."""
+    """Makes the Secrets that are missing."""
     cluster = Cluster(api, access)
     secrets_ = make_all()
     if not cluster.add("enlace-keys", secrets_):

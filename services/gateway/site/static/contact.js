@@ -1,12 +1,12 @@
-// A contact is saved at each answer, and what is typed when one stops typing: a call that breaks off loses nothing that was said before.
-// The answer is the page as it would stand without a script; what is new on it (etag, urgency, reference and PIN) is taken over, what is being written stays.
+// Saves a contact at each answer, and typed text when the operator stops typing: a call that breaks off loses nothing that was said before.
+// The server answers the page as it would be without a script. Its new parts (etag, urgency, reference and PIN) are copied into this page; text that is being written stays.
 "use strict";
 (() => {
   const form = document.querySelector("form[data-autosave]");
   const status = document.getElementById("saved");
   if (!form || !status) return;
   let running = null, again = false, timer = 0, stopped = false, joined = false, told = true;
-  if (status.hidden) { status.textContent = status.dataset.ready; status.hidden = false; }  // without this script it would not be true
+  if (status.hidden) { status.textContent = status.dataset.ready; status.hidden = false; }  // shown by the script, because nothing is saved automatically without it
   const say = (text, bad) => { status.textContent = text; status.classList.toggle("bad", Boolean(bad)); };
   const anew = (sent) => {
     for (const name of ["etag", "request_id", "form_token", "shown"]) {
@@ -16,7 +16,7 @@
       else form.append(document.importNode(fresh, true));
     }
   };
-  // A colleague saved the contact meanwhile: the answer has both together. What was typed since it was sent stays, behind the colleague's.
+  // A colleague saved the contact meanwhile, and the answer holds both versions together. Text that was typed after the request stays, after the colleague's text.
   const join = (sent, body) => {
     anew(sent);
     for (const fresh of sent.elements) {
@@ -39,27 +39,27 @@
       mine.replaceChildren(...document.importNode(fresh, true).childNodes);
       mine.toggleAttribute("data-enough", fresh.hasAttribute("data-enough"));
     }
-    for (const card of page.querySelectorAll("#cards details[open]")) {  // what an answer opens; what she opened herself stays
+    for (const card of page.querySelectorAll("#cards details[open]")) {  // opens the cards that an answer opens; cards that the operator opened herself stay open
       form.querySelector(`[data-card="${card.dataset.card}"]`)?.setAttribute("open", "");
     }
     if (sent.elements.pin === undefined) form.querySelector("[data-once]")?.remove();
     form.querySelector(".save button").textContent = sent.querySelector(".save button").textContent;
     history.replaceState(null, "", sent.getAttribute("action"));
-    if (enough() && panes[at] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the questions stop: one acts now
+    if (enough() && panes[at] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the answers suffice: no further question, the operator acts now
     say(page.getElementById("saved").textContent);
     return true;
   };
-  // What went wrong is said by the part of the answer that is made for it. Of any other page (the way in, one of another site) not a word is taken.
+  // An error is shown with the text of the answer's part for errors. Nothing is copied from any other page (the sign-in page, or a page of another site).
   const send = async (tried) => {
     joined = false;
     try {
       const body = new URLSearchParams(new FormData(form));
-      const answer = await fetch(form.getAttribute("action"), { method: "POST", body, keepalive: true });  // it arrives though she leaves the page
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body, keepalive: true });  // keepalive: the request arrives even if she leaves the page
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (answer.ok && take(page)) return true;
       const sent = [...page.forms].find((one) => one.getAttribute("action") === form.getAttribute("action"));
       if (answer.status === 401 || answer.redirected) say(status.dataset.ended, true);
-      else if (answer.status === 403 && sent?.elements.form_token && !tried) {  // she signed in again in another tab
+      else if (answer.status === 403 && sent?.elements.form_token && !tried) {  // the operator signed in again in another tab
         form.elements.form_token.value = sent.elements.form_token.value;
         return await send(true);
       } else {
@@ -73,7 +73,7 @@
     }
     return false;
   };
-  const save = () => {  // one after the other; says whether the last one was taken
+  const save = () => {  // sends one request after the other; resolves to whether the last one was accepted
     clearTimeout(timer);
     timer = 0;
     again = true;
@@ -86,7 +86,7 @@
     })();
     return running;
   };
-  // One question at a time: a list of all of them, the one that is asked, and keys for its answers. Without this script they stand below each other.
+  // Shows one question at a time, a list of all of them, and keys for the answers. Without this script the questions are below each other.
   const questions = [...form.querySelectorAll(".questions fieldset")], about = document.getElementById("about");
   const panes = [...questions, about], list = form.querySelector(".asked ol");
   let at = -1;
@@ -124,7 +124,7 @@
   list.parentNode.hidden = false;
   const first = questions.findIndex((pane) => !said(pane));
   show(first < 0 || enough() ? panes.length - 1 : first, false);
-  const keys = { 1: 0, 2: 1, 3: 2, 0: 3 };  // its place among the answers: in a question that is worded the other way round a yes is the contract's no
+  const keys = { 1: 0, 2: 1, 3: 2, 0: 3 };  // key → place among the answers, not the value: in a question that is worded the other way round a yes is the contract's no
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("textarea, select, input:not([type=radio])");
     if (typing || event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys) || panes[at] === about) return;
@@ -136,7 +136,7 @@
     if (event.key !== "0") save();
     next(from);
   });
-  form.addEventListener("click", (event) => {  // a tap on an answer goes on; the arrow keys of a radio group (detail 0) do not
+  form.addEventListener("click", (event) => {  // a tap on an answer leads to the next question; the arrow keys of a radio group (detail 0) do not
     const from = at;
     if (event.detail && event.target.closest(".questions .choice")) setTimeout(() => { if (at === from) next(from); }, 250);
   });
@@ -147,20 +147,20 @@
     clearTimeout(timer);
     timer = setTimeout(save, 1500);
   });
-  // What leads on from the contact reads what is saved of it. Other ways out (the rail, the quick exit) never wait.
+  // Links in the content read the saved contact, so they wait until it is saved. Other links (the rail, quick exit) never wait.
   document.querySelector("main").addEventListener("click", async (event) => {
     const link = event.target.closest("a[href]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || !(running || timer || !told)) return;
     event.preventDefault();
     const saved = await (timer ? save() : running);
     told = true;
-    if (saved) location.assign(link.href);  // if not, the page says why, and a second click leaves it
+    if (saved) location.assign(link.href);  // otherwise the page shows the error, and a second click leaves the page
   });
   addEventListener("beforeunload", () => { if (timer) save(); });
-  // A page that answers a form is kept by the browser together with what was sent, on the disk, until it is closed. What is refused is sent again as a form,
-  // so that each field says what is wrong.
+  // The browser stores a page that answers a form, with the data that were sent, on the disk until the page is closed; so the form is saved by the script.
+  // If that is refused, the data are sent as a form, so that each field shows its error.
   form.addEventListener("submit", async (event) => {
-    if (event.submitter?.name) { clearTimeout(timer); return; }  // one that closes it leads on, to another page
+    if (event.submitter?.name) { clearTimeout(timer); return; }  // a button that closes the contact leads to another page
     event.preventDefault();
     if (!await save() && !joined) form.submit();
     else document.getElementById("heading").scrollIntoView();

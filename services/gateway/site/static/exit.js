@@ -1,4 +1,4 @@
-// On every page: quick exit by pressing Shift three times within a second and a half, without leaving this page in the tab's history; the key / searches.
+// Runs on every page. Shift three times within a second and a half is the quick exit, which leaves this page out of the tab's history; the key / moves to the search.
 "use strict";
 (() => {
   const link = document.getElementById("exit");
@@ -12,7 +12,7 @@
     if (presses.length === 3 && presses[2] - presses[0] < 1500) leave();
   });
   document.addEventListener("keydown", (event) => { if (event.key !== "Shift") presses = []; });
-  // A page that comes back by the Back button after leaving is asked for anew, and then needs a session.
+  // A page that comes back by the Back button is loaded again, and then needs a session.
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   document.addEventListener("keydown", (event) => {
     const field = document.getElementById("q-top");
@@ -20,7 +20,7 @@
     event.preventDefault();
     field.focus();
   });
-  // What is searched for is kept on no disk, as a form with its answer would be.
+  // The search is sent by the script: the browser would store a form and its answer on the disk.
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     if (form.getAttribute("role") !== "search" || form.method !== "post") return;

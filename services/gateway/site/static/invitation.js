@@ -1,4 +1,4 @@
-// Takes the secret of the link out of the address, which a history keeps, and into the form; a change of language takes it along.
+// Moves the secret of the link from the address, which the browser's history stores, into the form. Links to other languages keep the secret.
 "use strict";
 (() => {
   const field = document.getElementById("token");

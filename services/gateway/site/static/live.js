@@ -1,19 +1,19 @@
-// An open page moves by itself: every few seconds it asks whether it is behind, and takes over what is marked data-live from a fresh one.
-// What is being written or pressed stays as it is until it is done. What moved is said once, in one sentence.
+// Keeps an open page up to date: every few seconds it asks whether the page is out of date, and replaces the parts marked data-live by those of a fresh page.
+// A part in which the reader writes or presses is replaced when she is done. Changes are announced once, in one sentence.
 "use strict";
 (() => {
   const say = document.getElementById("live"), stale = document.getElementById("live-stale"), sound = document.getElementById("sound");
   if (!say || !stale) return;
-  const words = say.dataset, ahead = words.now * 1000 - Date.now();  // the clock here may be wrong
+  const words = say.dataset, ahead = words.now * 1000 - Date.now();  // the clock of this device may be wrong
   const EVERY = 3000, HIDDEN = 15000, SLOWEST = 30000, SILENCE = 15000, USED = 60000;
   let version = words.version, ticket = "", heard = Date.now(), failed = 0, behind = false, asking = false, over = false, timer = 0;
-  let acted = 0, told = Date.now(), pressed = 0;  // when the reader did something, when the server heard so, when she pressed
-  const pending = new Map();  // parts that are new, and wait until nobody writes in the old ones
+  let acted = 0, told = Date.now(), pressed = 0;  // times: the reader's last action, the last request that reported one, her last press
+  const pending = new Map();  // fresh parts that wait until nobody writes in the old ones
 
   const count = (text, n) => text.replace("{n}", n);
   const time = () => new Intl.DateTimeFormat(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", timeZone: words.zone })
     .format(heard + ahead);
-  // Only what the reader does keeps her session: a page that is left open becomes idle.
+  // Only the reader's actions keep her session alive: a session becomes idle while a page is only left open.
   const ask = (url, headers) => {
     const used = acted > told && Date.now() - told > USED;
     if (used) told = Date.now();
@@ -35,7 +35,7 @@
     copy.querySelectorAll("details").forEach((part) => part.removeAttribute("open"));
     return copy.innerHTML;
   };
-  const ANEW = "[name=form_token], [name=request_id]";  // other ones on each page
+  const ANEW = "[name=form_token], [name=request_id]";  // they differ on each page
   const written = (field) => field.matches("select") ? [...field.options].some((one) => one.selected !== one.defaultSelected && one.value)
     : field.type === "hidden" ? false : field.matches("[type=checkbox], [type=radio]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
   const busy = (region) => Date.now() - pressed < 1000 || (region.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"))
@@ -61,7 +61,7 @@
   const take = (page) => {
     let fresh = 0, changed = false, immediate = false;
     const here = document.querySelector("#sections [aria-current]")?.getAttribute("href");
-    for (const link of page.querySelectorAll("#sections a")) {  // it may be another page's
+    for (const link of page.querySelectorAll("#sections a")) {  // the fresh page may be another one, with another current section
       link.removeAttribute("aria-current");
       if (link.getAttribute("href") === here) link.setAttribute("aria-current", "true");
     }
@@ -106,13 +106,13 @@
     asking = true;
     clearTimeout(timer);
     try {
-      const used = acted > told && Date.now() - told > USED;  // with a ticket nobody would hear of it
+      const used = acted > told && Date.now() - told > USED;  // a request with a ticket does not reach the session
       const answer = await ask("/live", ticket && !used ? { "Live-Ticket": ticket } : {});
       if (ended(answer)) return end();
       if (!answer.ok) throw new Error();
       const said = await answer.json();
       ticket = said.ticket || ticket;
-      if (said.version !== version || behind || document.querySelector("[data-running]")) await renew();  // work that goes on changes no list
+      if (said.version !== version || behind || document.querySelector("[data-running]")) await renew();  // running work changes no list, and so no version
       version = said.version;
       heard = Date.now(); failed = 0;
       if (!over) show("");
@@ -130,7 +130,7 @@
   for (const kind of ["pointerdown", "keydown", "input", "wheel"]) document.addEventListener(kind, () => { acted = Date.now(); }, { passive: true });
   document.addEventListener("pointerdown", () => { pressed = Date.now(); }, { passive: true });
 
-  // -- clocks: below twelve hours they show minutes -------------------------------------------------------------------------------------------
+  // -- deadlines: below twelve hours they show minutes -------------------------------------------------------------------------------------------
   const tick = () => {
     for (const clock of document.querySelectorAll("[data-due]")) {
       const left = clock.dataset.due - (Date.now() + ahead) / 1000, minutes = Math.floor(Math.abs(left) / 60), hours = Math.floor(minutes / 60);
@@ -138,7 +138,7 @@
       if (!clock.classList.contains(level)) {
         clock.classList.remove("late", "soon", "calm");
         clock.classList.add(level);
-        behind = true;  // it may belong elsewhere in the list now
+        behind = true;  // the row may have another place in the list now
       }
       const ring = clock.querySelector("circle + circle"), share = Math.max(0, Math.min(100, Math.round((left / clock.dataset.length) * 100)));
       if (ring) ring.setAttribute("stroke-dasharray", `${left < 0 ? 100 : share} 100`);
@@ -150,7 +150,7 @@
   };
   setInterval(() => { tick(); catchUp(); }, 1000);
 
-  // -- a sound for what is immediate, if this browser's reader wants it -----------------------------------------------------------------------
+  // -- a sound for immediate referrals, if the reader of this browser wants it -----------------------------------------------------------------------
   const wanted = () => { try { return localStorage.getItem("sound") === "1"; } catch { return false; } };
   const beep = () => {
     if (!sound || !wanted()) return;

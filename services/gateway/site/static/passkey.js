@@ -1,11 +1,11 @@
-// Asks the browser for a passkey, to make one or to sign in with one, and sends what it gives with the form. Without this script there are codes.
+// Asks the browser to make a passkey or to sign in with one, and sends the result with the form. Without this script the page offers codes.
 "use strict";
 (() => {
-  // Made for a name: a browser that reached the site by a number makes none.
+  // A passkey belongs to a host name: a browser makes none for an IP address.
   if (!window.PublicKeyCredential || /^[\d.]+$|:/.test(location.hostname)) return;
   const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (sign) => sign.charCodeAt(0));
   const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
-  const read = (said) => {  // what parseCreationOptionsFromJSON does, which older browsers do not have
+  const read = (said) => {  // does what parseCreationOptionsFromJSON does, which older browsers do not have
     const options = JSON.parse(said);
     options.challenge = bytes(options.challenge);
     if (options.user) options.user.id = bytes(options.user.id);
@@ -34,7 +34,7 @@
       }
     };
     form.addEventListener("submit", (event) => { event.preventDefault(); failed.hidden = true; ask(true); });
-    // Some browsers want a click first: then the button is there. A page that says what went wrong waits for one, too, or it would ask and be refused for ever.
+    // Some browsers require a click first: then the button is there. A page that shows an error waits for a click, too: otherwise it would ask and be refused for ever.
     if (!document.querySelector("[role=alert]:not([hidden])")) ask(false);
   }
 })();

@@ -1,5 +1,7 @@
-"""The tree of areas: countries (ISO 3166-1), their subdivisions (ISO 3166-2), and municipalities
-with their name behind a dot (NI-CI.chichigalpa).
+"""The tree of areas: countries, their subdivisions, and municipalities.
+
+Codes are those of ISO 3166-1 and ISO 3166-2. A municipality has its name behind a dot
+(NI-CI.chichigalpa).
 """
 
 from collections.abc import Iterable
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Area:
-    """An area one can name, and the one it lies in."""
+    """An area with a code and a name, and the area that contains it."""
 
     code: str
     parent: str
@@ -23,9 +25,9 @@ class Areas:
         self._countries = {area.code[:2] for area in self.areas.values()}
 
     def knows(self, code: str) -> bool:
-        """Whether there is such an area.
+        """Tells whether there is such an area.
 
-        Of a country whose subdivisions are not in the list none is refused.
+        A country whose subdivisions are not in the list accepts every subdivision.
         """
         return (
             code in self.areas
@@ -35,11 +37,11 @@ class Areas:
 
     @staticmethod
     def lies_in(code: str, other: str) -> bool:
-        """Whether an area lies in another, or is it."""
+        """Tells whether an area lies in another, or is the same area."""
         return not other or other in with_ancestors(code)
 
 
 def with_ancestors(code: str) -> list[str]:
-    """An area with those it lies in: NI-CI.chichigalpa, NI-CI, NI."""
+    """Returns an area with those that contain it: NI-CI.chichigalpa, NI-CI, NI."""
     subdivision = code.partition(".")[0]
     return list(dict.fromkeys(area for area in (code, subdivision, subdivision[:2]) if area))

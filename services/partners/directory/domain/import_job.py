@@ -1,6 +1,4 @@
-"""An import as work that takes its time: accepted, read, written, and ended in one of three
-ways.
-"""
+"""An import as a job in the background: accepted, read, written, and ended in one of three ways."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,16 +8,16 @@ from enum import StrEnum
 from services.partners.directory.domain.imports import Encoding
 
 MOST_WAITING = 5
-"""Imports of an organisation that are not done yet."""
+"""The number of imports of an organisation that may be unfinished at once."""
 MOST_ATTEMPTS = 3
-"""Times that an import is begun: a process that ends with it each time is ended by it."""
+"""The number of times that an import is begun. The import may itself be what ends the process."""
 FILE_KEPT = timedelta(days=1)
-"""How long after its end another import may use the same file."""
+"""The time after its end during which another import may use the same file."""
 REPORT_KEPT = timedelta(days=30)
 
 
 class ImportState(StrEnum):
-    """How far an import is."""
+    """The progress of an import."""
 
     PENDING = "PENDING"
     READING = "READING"
@@ -33,11 +31,11 @@ class ImportState(StrEnum):
 class ImportJob:
     """An import.
 
-    `importer_id`: the organisation that sent it; `organization_id`: whose services they are, "" for
-    whichever each row names.
+    `importer_id`: the organisation that sent the file. `organization_id`: the owner of the
+    services, "" if each row names its own.
 
-    `answers`: by file and row the id of the service that a row means, "" for a new one. `report`:
-    what was done with each row, as a message.
+    `answers`: by file and row the id of the service that a row means, "" for a new service.
+    `report`: the outcome of each row, as a message.
     """
 
     id: str
@@ -58,13 +56,13 @@ class ImportJob:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more becomes of it."""
+        """Tells whether the import has reached a final state."""
         return self.end_time is not None
 
     def cancel(self, now: datetime) -> None:
-        """Asks for its end.
+        """Requests the end of the import.
 
-        One at which nobody works ends at once; one that has ended stays as it is.
+        A pending import ends at once. An import that has ended stays as it is.
         """
         if self.has_ended:
             return
@@ -73,5 +71,5 @@ class ImportJob:
             self.end(ImportState.CANCELLED, now)
 
     def end(self, state: ImportState, now: datetime, failure_code: str = "") -> None:
-        """Ends it."""
+        """Ends the import."""
         self.state, self.end_time, self.failure_code = state, now, failure_code

@@ -1,4 +1,4 @@
-"""What a file says of services and places, row by row, and what is done with each."""
+"""The content of a file of services and places, row by row, and the outcome of each row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ _AGES = ("minimum_age", "maximum_age")
 
 
 class Outcome(StrEnum):
-    """What is done with a row."""
+    """The outcome of a row."""
 
     CREATED = "CREATED"
     CHANGED = "CHANGED"
@@ -25,7 +25,7 @@ class Outcome(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How the text of a file is encoded."""
+    """The encodings of a file's text."""
 
     UTF_8 = "UTF_8"
     UTF_16 = "UTF_16"
@@ -36,7 +36,7 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a cell."""
+    """A fault in a cell."""
 
     column: str
     field: str
@@ -45,7 +45,7 @@ class Problem:
 
 @dataclass
 class Line:
-    """A row of the file with its outcome. `columns`: where each field stands."""
+    """A row of the file with its outcome. `columns`: the column of each field."""
 
     file: str
     row: int
@@ -56,23 +56,23 @@ class Line:
     candidate_ids: tuple[str, ...] = ()
 
     def refuse(self, field: str, reason: str) -> None:
-        """Notes what is wrong with a field."""
+        """Records the fault of a field and marks the row as refused."""
         top, _, inner = field.partition(".")
         name = inner.partition(".")[0] if top == _GROUP and inner else top
         if name in _AGES and name not in self.columns and "ages" in self.columns:
             name = "ages"
         self.outcome = Outcome.REFUSED
-        # what is wrong with a cell is said once
+        # one fault per cell is enough
         if all(problem.field != name for problem in self.problems):
             self.problems.append(Problem(self.columns.get(name, ""), name, reason))
 
     def ask(self, candidate_ids: Sequence[str]) -> None:
-        """Notes which services the row may mean."""
+        """Records the services that the row may mean."""
         self.done(Outcome.ASKED)
         self.candidate_ids = tuple(candidate_ids)
 
     def done(self, outcome: Outcome) -> None:
-        """Notes what is done; of several things the one that says most."""
+        """Records an outcome; of several, the row keeps the weightiest."""
         order = (
             None,
             Outcome.UNCHANGED,
@@ -87,7 +87,7 @@ class Line:
 
 @dataclass
 class PlaceDraft:
-    """A place as a file has it; `said`: the fields that it says."""
+    """A place as a file describes it. `said`: the fields that the file states."""
 
     line: Line
     source_id: str
@@ -97,7 +97,7 @@ class PlaceDraft:
 
 @dataclass
 class AtPlace:
-    """A service at a place, as a file has it; None: not said."""
+    """A service at a place, as a file describes it; None means "not stated"."""
 
     place: PlaceDraft
     phones: tuple[Phone, ...] | None = None
@@ -107,11 +107,10 @@ class AtPlace:
 
 @dataclass
 class ServiceDraft:
-    """A service as a file has it; `said`: the fields that it says, those of its eligibility by
-    their path.
+    """A service as a file describes it.
 
-    `has_area`: the file says where it is, or that it is for the whole country. A new service needs
-    that.
+    `said`: the fields that the file states, those of the eligibility by their path. `has_area`: the
+    file states the area, or that the service is for the whole country. A new service needs that.
     """
 
     line: Line
@@ -124,8 +123,9 @@ class ServiceDraft:
     has_area: bool = True
 
     def changes(self, before: ServiceEntry) -> dict[str, Any]:
-        """What would be another value than before, by field; what the file does not say stays as it
-        is.
+        """Returns the fields whose value would change, with their new values.
+
+        A field that the file does not state keeps its value.
         """
         takes = {path.partition(".")[2] for path in self.said if path.startswith(f"{_GROUP}.")}
         wanted = {name: getattr(self.entry, name) for name in self.said if "." not in name}
@@ -139,7 +139,10 @@ class ServiceDraft:
 
 @dataclass
 class Parsed:
-    """A file, read. `text`: how its text was decoded; None where the format says it."""
+    """A file that has been read.
+
+    `text`: how its text was decoded; None where the format prescribes the encoding.
+    """
 
     lines: list[Line] = field(default_factory=list)
     services: list[ServiceDraft] = field(default_factory=list)
@@ -149,9 +152,10 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Decoded:
-    """How the text of a file was decoded.
+    """The encoding by which the text of a file was decoded.
 
-    `guessed`: the file does not show it. `samples`: words that would be others in another encoding.
+    `guessed`: the file does not show its encoding. `samples`: words that would differ in another
+    encoding.
     """
 
     encoding: Encoding
@@ -161,7 +165,7 @@ class Decoded:
 
 @dataclass
 class Report:
-    """What was done with each row, or would be."""
+    """The outcome of each row: as written, or as it would be written."""
 
     lines: list[Line]
     written: bool
@@ -169,5 +173,5 @@ class Report:
     text: Decoded | None = None
 
     def count(self, outcome: Outcome) -> int:
-        """How many rows came out so."""
+        """Returns the number of rows with this outcome."""
         return sum(line.outcome is outcome for line in self.lines)

@@ -1,8 +1,9 @@
-"""Where something is offered, and what is particular to a service there.
+"""Places, and the details of a service at one of its places.
 
-Of a confidential place the directory knows the department alone. Its address and the way there are
-sealed by the store and leave by one door (usecases.addresses); a point, a municipality, a phone
-there and who works there are not kept at all: what is not kept can't be shown by mistake.
+Of a confidential place the directory shows the department alone. The store seals its address and
+the way there, and one function opens them (usecases.addresses). The point, the municipality, the
+phone there and the people who work there are not stored at all, so that they can't be shown by
+mistake.
 """
 
 from collections.abc import Mapping
@@ -19,17 +20,18 @@ from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
 MOST_PLACES = 50
-"""At which one service is offered."""
+"""The number of places at which one service is offered."""
 LOOK_AGAIN = timedelta(minutes=30)
-"""So long the worker who opened an address may look again: a session that ends on the way there
-must not leave her at the wrong door.
+"""The time for which the worker who opened an address may open it again.
+
+A session that ends on the way there must not leave her at the wrong door.
 """
 SEALED = ("address", "transportation")
-"""Of a confidential place."""
+"""The fields of a confidential place that are sealed."""
 
 
 class Accessibility(StrEnum):
-    """What somebody may need to be able to use a place, and is there."""
+    """A means of access that a person may need and that a place has."""
 
     STEP_FREE = "STEP_FREE"
     SIGN_LANGUAGE = "SIGN_LANGUAGE"
@@ -40,7 +42,7 @@ class Accessibility(StrEnum):
 
 @dataclass(frozen=True)
 class LocationEntry:
-    """What a member says of a place."""
+    """The data that a member enters about a place."""
 
     name: str = ""
     country: str = ""
@@ -54,7 +56,7 @@ class LocationEntry:
     confidential: bool = False
 
     def check(self, areas: Areas) -> None:
-        """Refuses an entry that is wrong."""
+        """Raises Invalid if a field of the entry is wrong."""
         check = Check("location")
         check.department("department", self.department, self.country)
         if self.area_code and not (
@@ -68,11 +70,11 @@ class LocationEntry:
         check.done()
 
     def in_country(self, country: str) -> "LocationEntry":
-        """In this country, if none is said."""
+        """Returns the entry with this country where it states none."""
         return self if self.country else replace(self, country=country)
 
     def discreet(self) -> "LocationEntry":
-        """What is kept of it in the open."""
+        """Returns the part of the entry that is stored unsealed."""
         return (
             replace(self, area_code="", latitude=None, longitude=None)
             if self.confidential
@@ -91,7 +93,7 @@ class Location(Subject):
     def register(
         cls, id: str, organization_id: str, entry: LocationEntry, areas: Areas, now: datetime
     ) -> "Location":
-        """A new place."""
+        """Returns a new place."""
         entry.check(areas)
         location = cls(
             id=id,
@@ -106,7 +108,8 @@ class Location(Subject):
     def change(self, changes: Mapping[str, Any], areas: Areas, now: datetime) -> None:
         """Changes these fields.
 
-        What was confidential stays so: others would learn from it where people were hidden.
+        A confidential place stays confidential: otherwise others would learn where people were
+        hidden.
         """
         entry = changed(self.entry, changes, "location")
         if self.entry.confidential and not entry.confidential:
@@ -119,7 +122,7 @@ class Location(Subject):
 
 @dataclass(frozen=True)
 class Phone:
-    """A number to call there."""
+    """A phone number of a service at a place."""
 
     number: str
     extension: str = ""
@@ -129,7 +132,7 @@ class Phone:
 
 @dataclass(frozen=True)
 class ContactPoint:
-    """Whom to ask for there."""
+    """A person to ask for at a place."""
 
     name: str
     title: str = ""
@@ -150,23 +153,26 @@ class ServiceAtLocation:
     languages: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuses what is wrong."""
+        """Raises Invalid if a field is wrong."""
         check = Check("service_at_location")
         check_schedules(self.schedules, check, "schedules")
         check.listed("languages", self.languages)
         check.done()
 
     def discreet(self) -> "ServiceAtLocation":
-        """What is kept of it at a confidential place: nothing that leads there, and nobody who
-        works there.
+        """Returns the data that is stored for a confidential place.
+
+        No phone that leads there, and nobody who works there.
         """
         return replace(self, phones=(), contacts=())
 
 
 @dataclass
 class AddressGrant:
-    """That one worker of the organisation that sent a referral may open where the service is: it
-    was accepted, and has not ended.
+    """The permission for one worker to open the address of a referral's service.
+
+    The worker is of the organisation that sent the referral; the referral was accepted, and has not
+    ended.
     """
 
     referral_id: str
@@ -178,7 +184,7 @@ class AddressGrant:
     worker_id: str = ""
 
     def open(self, worker_id: str, now: datetime) -> None:
-        """Opens it for this worker: once, and for a while again."""
+        """Opens the address for this worker: once, and again for the time LOOK_AGAIN."""
         if self.open_time is not None and (
             self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN
         ):

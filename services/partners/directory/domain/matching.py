@@ -1,9 +1,10 @@
-"""Which service fits a person of whom only coarse attributes are known: for each a verdict with the
-reason per criterion, best first.
+"""Matches services with the coarse attributes of a person.
 
-One pure function. What a service has not stated, and what is not known of the person where the
-service has a limit, means "ask", never "fits"; "does not fit" is said only where the service itself
-has said so. Limit: it ranks by what was entered; whether a promise is kept, it can't see.
+Each service gets a verdict with the reason for each criterion, best first. One pure function. The
+verdict is "ask", never "fits", where the service has not stated a criterion, or where it has a
+limit and the person's attribute is not known. "Does not fit" is given only where the service itself
+excludes the person. Limit: services are ranked by what was entered, which may differ from what
+happens.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -26,17 +27,18 @@ from services.partners.directory.domain.truth import rank
 from services.partners.network.domain.check import Check
 
 ASSURED = timedelta(days=183)  # every entry is to be confirmed each six months
-MOST_COMPANY = 50  # that anybody is asked for with
+MOST_COMPANY = 50  # the largest number of people that a request names with the person
 IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
-"""By what services of the same verdict are put in order, the most important first."""
+"""The criteria that order services of the same verdict, the most important first."""
 UNSAID = ("truth",)
-"""What ranks and is no reason that is told: how often a service kept its word is for itself and the
-coordination to read.
+"""The criteria that rank but are not shown as reasons.
+
+Only the service itself and the coordination may read how often it kept its word.
 """
 
 
 class FigureAge(IntEnum):
-    """How far a figure of room is to be believed."""
+    """How far a figure of room can be relied on."""
 
     FRESH = 1
     OLD = 2
@@ -44,7 +46,7 @@ class FigureAge(IntEnum):
 
 
 class Verdict(IntEnum):
-    """Ordered from best to worst; a service's verdict is the worst of its reasons."""
+    """The verdicts from best to worst; a service's verdict is the worst of its reasons."""
 
     FITS = 1
     ASK = 2
@@ -53,8 +55,9 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """One criterion and how it came out; `rank` orders services of the same verdict, smaller is
-    better.
+    """A criterion with its outcome.
+
+    `rank` orders services of the same verdict, smaller is better.
     """
 
     criterion: str
@@ -65,8 +68,9 @@ class Reason:
 
 @dataclass(frozen=True)
 class Question:
-    """The coarse attributes; None and empty are "not known", but no language means none in
-    particular.
+    """The coarse attributes of a person.
+
+    None and empty mean "not known", except that an empty language means that no language is needed.
     """
 
     need_code: str
@@ -85,7 +89,7 @@ class Question:
     accessibility: tuple[Accessibility, ...] = ()
 
     def check(self, taxonomy: Taxonomy) -> None:
-        """Refuses a question that is wrong."""
+        """Raises Invalid if an attribute is wrong."""
         check = Check()
         if not taxonomy.knows(self.need_code):
             check.say("need_code", "unknown_code")
@@ -96,7 +100,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What of a service matters here."""
+    """The part of a service that matching looks at."""
 
     service_id: str
     name_key: str
@@ -116,14 +120,16 @@ class Candidate:
 
     @property
     def times(self) -> "Times":
-        """When it said what of it grows old."""
+        """Returns the times on which the age of its statements depends."""
         return Times(self.capacity.update_time, lasts(self.need_codes), self.assured_time)
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a figure was said and how long it is to be believed, and when the entry was
-    confirmed.
+    """The times on which the age of a service's statements depends.
+
+    `figure`: when the figure was stated; `lasts`: how long it can be relied on; `assured`: when the
+    entry was confirmed.
     """
 
     figure: datetime | None
@@ -131,17 +137,17 @@ class Times:
     assured: datetime | None
 
     def age(self, now: datetime) -> FigureAge:
-        """How far the figure is to be believed."""
+        """Returns how far the figure can be relied on."""
         if self.figure is None:
             return FigureAge.NONE
         return FigureAge.OLD if now - self.figure > self.lasts else FigureAge.FRESH
 
     def freshness(self, now: datetime) -> tuple[FigureAge, bool]:
-        """That, and whether the entry was confirmed in the last six months."""
+        """Returns the age of the figure, and whether the entry was confirmed within six months."""
         return self.age(now), self.assured is not None and now - self.assured <= ASSURED
 
     def until(self, now: datetime) -> datetime | None:
-        """After which moment this is no longer so; None: time changes nothing."""
+        """Returns the last moment at which `freshness` is the same; None: it never changes."""
         ends = [
             self.figure + self.lasts if self.figure else None,
             self.assured + ASSURED if self.assured else None,
@@ -159,13 +165,14 @@ class Match:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the reasons."""
+        """Returns the worst verdict of the reasons."""
         return max(reason.verdict for reason in self.reasons)
 
 
 def match(question: Question, candidates: Iterable[Candidate], now: datetime) -> list[Match]:
-    """Every candidate with its reasons, best first: verdict, room, freshness, kept promises,
-    nearness, language, need, then by name.
+    """Returns every candidate with its reasons, best first.
+
+    The order is by verdict, room, freshness, kept promises, area, language, need, then by name.
     """
     matches = (
         Match(
@@ -179,8 +186,8 @@ def match(question: Question, candidates: Iterable[Candidate], now: datetime) ->
 
 
 def criteria(question: Question) -> list[str]:
-    """By what is judged, in the order in which it is said."""
-    asked = {
+    """Returns the criteria that are judged, in the order in which they are shown."""
+    is_judged = {
         "language": bool(question.language),
         "pregnancy": question.pregnant,
         "addiction": question.with_addiction,
@@ -188,7 +195,7 @@ def criteria(question: Question) -> list[str]:
         "boys": question.oldest_boy_age is not None,
         "accessibility": bool(question.accessibility),
     }
-    return [name for name in CRITERIA if asked.get(name, True) and name not in UNSAID]
+    return [name for name in CRITERIA if is_judged.get(name, True) and name not in UNSAID]
 
 
 def _reasons(
@@ -213,7 +220,7 @@ def _need(need: str, offered: tuple[str, ...]) -> Reason:
         return Reason("need", Verdict.FITS, "need_offered")
     if any(code.startswith(f"{need}.") for code in offered):
         return Reason("need", Verdict.FITS, "need_offered_in_part", 1)
-    # it says "medical care", and does not say which
+    # it states "medical care", not which kind
     return Reason("need", Verdict.ASK, "need_group_only")
 
 
@@ -267,7 +274,7 @@ def _language(language: str, spoken: tuple[str, ...]) -> Reason:
 
 
 def _stated(criterion: str, takes: bool | None) -> Reason:
-    """Of something that a service takes, does not take, or has not said."""
+    """Judges whether a service takes people with some attribute, does not, or has not stated it."""
     if takes is None:
         return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
     return Reason(
@@ -312,10 +319,10 @@ def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
 
 
 class Room(NamedTuple):
-    """What is said of room.
+    """The statement of a service about its room.
 
-    Figures are cut where more makes no difference, so that thousands of services say the same few
-    things.
+    Figures are cut where more makes no difference, so that thousands of services share a few
+    values.
     """
 
     intake: Intake | None
@@ -326,7 +333,7 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, figure: Capacity, age: FigureAge) -> "Room":
-        """What a figure of that age says."""
+        """Returns the statement of a figure of that age."""
         beds = figure.unit == "beds"
         available = (
             None
@@ -336,27 +343,27 @@ class Room(NamedTuple):
         return cls(figure.intake, available, beds, figure.declined_time is not None, age)
 
 
-def _room(dependants: int | None, said: Room) -> Reason:
-    if said.intake is Intake.CLOSED:
+def _room(dependants: int | None, room: Room) -> Reason:
+    if room.intake is Intake.CLOSED:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_closed", 1)
-    if said.intake is Intake.WAITLIST:
+    if room.intake is Intake.WAITLIST:
         return Reason("room", Verdict.ASK, "room_waitlist", 3)
-    if said.available == 0 and said.age is FigureAge.FRESH and said.intake is not None:
+    if room.available == 0 and room.age is FigureAge.FRESH and room.intake is not None:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_none")
-    if said.declined:
+    if room.declined:
         # it may have been for another size of family: ask
         return Reason("room", Verdict.ASK, "room_declined", 4)
-    if said.intake is None or said.available is None:
+    if room.intake is None or room.available is None:
         return Reason("room", Verdict.ASK, "room_not_stated", 2)
-    if said.available == 0:
-        return Reason("room", Verdict.ASK, "room_none", 4)  # "none" of long ago rules nobody out
-    if said.beds and said.available < 1 + (dependants or 0):
+    if room.available == 0:
+        return Reason("room", Verdict.ASK, "room_none", 4)  # an old "none" rules nobody out
+    if room.beds and room.available < 1 + (dependants or 0):
         return Reason("room", Verdict.ASK, "room_not_for_all", 1)
     return Reason("room", Verdict.FITS, "room_free")
 
 
-def _freshness(said: tuple[FigureAge, bool]) -> Reason:
-    age, confirmed = said
+def _freshness(freshness: tuple[FigureAge, bool]) -> Reason:
+    age, confirmed = freshness
     if age is FigureAge.NONE:
         return Reason("freshness", Verdict.ASK, "figure_none", 2)
     if age is FigureAge.OLD:
@@ -367,15 +374,15 @@ def _freshness(said: tuple[FigureAge, bool]) -> Reason:
 
 
 def _tongue(tag: str) -> str:
-    """The language itself: es of es-NI. A private tag (x-lsn) is one whole."""
+    """Returns the language itself: es of es-NI. A private tag (x-lsn) stays whole."""
     return tag.lower() if tag.startswith("x-") else tag.lower().split("-")[0]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A criterion: what of a candidate it looks at, and what follows for a question.
+    """A criterion: the statement that it reads of a candidate, and its judgement for a question.
 
-    Two candidates that state the same are judged the same.
+    Two candidates with the same statement are judged alike.
     """
 
     stated: Callable[[Candidate, datetime], Hashable]

@@ -1,9 +1,9 @@
-"""All services of a directory by what a match looks at: thousands are put in order in a
-millisecond, exactly as if each were judged by itself.
+"""All services of a directory by the attributes that matching looks at.
 
-Services that state the same are judged the same (matching.CRITERIA). So for each thing stated there
-is one long number whose bits say which services state it; each thing is judged once, and the order
-comes about by `and` and `or`. Limit: it knows no more than it was told.
+Thousands of services are ordered in a millisecond, exactly as if each were judged by itself.
+Services that state the same are judged alike (matching.CRITERIA). So for each statement there is
+one long number whose bits show which services make it; each statement is judged once, and the order
+results from `and` and `or`. Limit: the ranking knows only the candidates that it was given.
 """
 
 import heapq
@@ -28,13 +28,15 @@ from services.partners.directory.domain.matching import (
 Stated = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-_FEW = 50  # are looked for one by one
+_FEW = 50  # so few are sorted one by one
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A service as it was told last: what it states, as numbers: on all shelves, and on each; and
-    its slot on each of them.
+    """A service as it was last put into the ranking.
+
+    `stated`: the numbers of its statements on all shelves; `needs`: those on each shelf by group;
+    `slots`: its slot on each shelf.
     """
 
     name: tuple[str, str]
@@ -47,7 +49,7 @@ class _Known:
 
     @property
     def on(self) -> dict[str, int]:
-        """Its slots by shelf."""
+        """Returns the slots of the service by shelf."""
         return dict(zip(self.needs, self.slots, strict=True))
 
 
@@ -60,7 +62,7 @@ class _Shelf:
         self._free: list[int] = []
 
     def put(self, name: tuple[str, str], slot: int | None) -> int:
-        """Puts the name in its slot, or in a free or a new one."""
+        """Puts the name in its slot, or in a free or a new slot, and returns the slot."""
         if slot is None and self._free:
             slot = self._free.pop()
         if slot is None:
@@ -70,35 +72,38 @@ class _Shelf:
         return slot
 
     def clear(self, slot: int) -> None:
-        """Free for another."""
+        """Frees a slot for another service."""
         self._free.append(slot)
 
     def flip(self, stated: Stated, slots: list[int]) -> None:
-        """Sets what these state, or takes it back; twice is not at all."""
-        criterion, what = stated
-        self.stated[criterion][what] = self.stated[criterion].get(what, 0) ^ number(slots)
-        if not self.stated[criterion][what]:
-            del self.stated[criterion][what]
+        """Adds the statement to these slots, or removes it where it is set.
 
-    def those(self, criterion: str, *what: Hashable) -> int:
-        """Who states one of these."""
+        Twice changes nothing.
+        """
+        criterion, value = stated
+        self.stated[criterion][value] = self.stated[criterion].get(value, 0) ^ number(slots)
+        if not self.stated[criterion][value]:
+            del self.stated[criterion][value]
+
+    def those(self, criterion: str, *values: Hashable) -> int:
+        """Returns the bits of the services with any of these statements."""
         bits = 0
-        for one in what:
-            bits |= self.stated[criterion].get(one, 0)
+        for value in values:
+            bits |= self.stated[criterion].get(value, 0)
         return bits
 
     def judged(self, criterion: str, question: Question) -> dict[tuple[Verdict, int], int]:
-        """Who comes out how."""
+        """Returns the bits of the services by verdict and rank on the criterion."""
         outcomes: dict[tuple[Verdict, int], int] = {}
-        for what, bits in self.stated[criterion].items():
-            reason = CRITERIA[criterion].judge(question, what)
+        for value, bits in self.stated[criterion].items():
+            reason = CRITERIA[criterion].judge(question, value)
             outcomes[reason.verdict, reason.rank] = (
                 outcomes.get((reason.verdict, reason.rank), 0) | bits
             )
         return outcomes
 
     def first(self, bits: int, size: int) -> list[str]:
-        """The first of these by name."""
+        """Returns the ids of the first of these services by name."""
         if bits.bit_count() <= _FEW:
             return [id for _, id in sorted(self.names[slot] for slot in _slots(bits))[:size]]
         return [
@@ -110,7 +115,7 @@ class _Shelf:
 
 
 class Ranking:
-    """Keeps and orders. Not for two threads at once."""
+    """Stores candidates and orders them. Not safe for two threads at once."""
 
     def __init__(self) -> None:
         self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
@@ -126,21 +131,21 @@ class Ranking:
         return len(self._known)
 
     def put(self, candidates: Iterable[Candidate], now: datetime) -> None:
-        """Takes these as they are now; who was known is no longer what it was."""
+        """Stores these candidates in place of their former state."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
-            self._take(candidate.service_id, self._told(candidate, now), flips)
+            self._take(candidate.service_id, self._known_of(candidate, now), flips)
         self._flip(flips)
 
     def drop(self, ids: Iterable[str]) -> None:
-        """These are no longer offered."""
+        """Removes services that are no longer offered."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for id in ids:
             self._take(id, None, flips)
         self._flip(flips)
 
     def advance(self, now: datetime) -> None:
-        """What has grown old by now is old."""
+        """Updates the statements that have become old by now."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         while self._ends and self._ends[0][0] < now:
             end, id = heapq.heappop(self._ends)
@@ -148,17 +153,17 @@ class Ranking:
             if known is not None and known.until == end:
                 older = replace(known, stated=self._older(known, now), until=known.times.until(now))
                 for group, slot in known.on.items():
-                    for one in {*known.stated} ^ {*older.stated}:
-                        flips[group][one].append(slot)
+                    for statement in {*known.stated} ^ {*older.stated}:
+                        flips[group][statement].append(slot)
                 self._keep(id, older)
         self._flip(flips)
 
     def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
-        """The ids of the first of all candidates, in the order of matching.match."""
+        """Returns the ids of the first candidates, in the order of matching.match."""
         group = question.need_code.partition(".")[0]
         shelf = self._shelves[group]
-        # A group is met by whatever is in it; a kind of help only by itself, or by a service that
-        # names the group alone.
+        # Any service in a group meets the need of the group; a kind of help is met only by a
+        # service that names the kind, or the group alone.
         pool = (
             shelf.those("group", group)
             if question.need_code == group
@@ -171,24 +176,24 @@ class Ranking:
         pool &= ~shelf.those("department", *filter(None, question.excluded_areas))
         pool &= ~number(
             self._known[id].on.get(group)
-            for one in set(question.excluded_organization_ids)
-            for id in self._of.get(one, ())
+            for organization_id in set(question.excluded_organization_ids)
+            for id in self._of.get(organization_id, ())
         )
         judged = {name: shelf.judged(name, question) for name in (*criteria(question), *UNSAID)}
         no = _together(
             bits
-            for how in judged.values()
-            for (verdict, _), bits in how.items()
+            for outcome in judged.values()
+            for (verdict, _), bits in outcome.items()
             if verdict is Verdict.DOES_NOT_FIT
         )
         ask = _together(
             bits
-            for how in judged.values()
-            for (verdict, _), bits in how.items()
+            for outcome in judged.values()
+            for (verdict, _), bits in outcome.items()
             if verdict is Verdict.ASK
         )
         levels = [
-            [judged[name][how] for how in sorted(judged[name])]
+            [judged[name][outcome] for outcome in sorted(judged[name])]
             for name in IMPORTANT
             if name in judged
         ]
@@ -200,7 +205,7 @@ class Ranking:
                     return ids
         return ids
 
-    def _told(self, candidate: Candidate, now: datetime) -> _Known:
+    def _known_of(self, candidate: Candidate, now: datetime) -> _Known:
         groups: dict[str, list[str]] = {}
         for code in sorted(candidate.need_codes):
             groups.setdefault(code.partition(".")[0], []).append(code)
@@ -250,22 +255,23 @@ class Ranking:
         if before is not None:
             self._of[before.organization_id].discard(id)
             for group, slot in before.on.items():
-                for one in (*before.stated, *before.needs[group]):
-                    flips[group][one].append(slot)
+                for statement in (*before.stated, *before.needs[group]):
+                    flips[group][statement].append(slot)
                 if known is None or group not in known.needs:
                     self._shelves[group].clear(slot)
         if known is None:
             return
-        held = before.on if before else {}
+        slots_before = before.on if before else {}
         known = replace(
             known,
             slots=tuple(
-                self._shelves[group].put(known.name, held.get(group)) for group in known.needs
+                self._shelves[group].put(known.name, slots_before.get(group))
+                for group in known.needs
             ),
         )
         for group, slot in known.on.items():
-            for one in (*known.stated, *known.needs[group]):
-                flips[group][one].append(slot)
+            for statement in (*known.stated, *known.needs[group]):
+                flips[group][statement].append(slot)
         self._of[known.organization_id].add(id)
         self._keep(id, known)
 
@@ -275,15 +281,18 @@ class Ranking:
             heapq.heappush(self._ends, (known.until, id))
 
     def _number(self, stated: Stated) -> int:
-        """Thousands of services state the same few things, which stand here once."""
+        """Returns the number of a statement.
+
+        Thousands of services share the same few statements.
+        """
         if stated not in self._numbers:
             self._numbers[stated] = len(self._stated)
             self._stated.append(stated)
         return self._numbers[stated]
 
     def _flip(self, flips: Flips) -> None:
-        for shelf, those in flips.items():
-            for stated, slots in those.items():
+        for shelf, slots_by_statement in flips.items():
+            for stated, slots in slots_by_statement.items():
                 self._shelves[shelf].flip(self._stated[stated], slots)
 
 
@@ -295,7 +304,7 @@ def _slots(bits: int) -> Iterator[int]:
 
 
 def number(slots: Iterable[int | None]) -> int:
-    """One with these bits."""
+    """Returns a number with these bits set."""
     known = [slot for slot in slots if slot is not None]
     bits = bytearray(max(known, default=0) // 8 + 1)
     for slot in known:
@@ -311,7 +320,7 @@ def _together(numbers: Iterable[int]) -> int:
 
 
 def _in_order(bits: int, levels: list[list[int]]) -> Iterator[int]:
-    """Those of equal rank together, the best first."""
+    """Yields the services of equal rank together, the best first."""
     if not bits:
         return
     if not levels:

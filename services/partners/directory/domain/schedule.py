@@ -1,8 +1,8 @@
-"""When people are received: the parts of an RFC 5545 rule (HSDS schedule), in the local time of the
-place, which whoever asks brings along.
+"""The hours at which people are received: the parts of an RFC 5545 rule (HSDS schedule).
 
-Public holidays close, unless a schedule says that it holds then, too. Limit: no hour exists twice;
-a change of the clock by night is not looked at.
+Times are the local time of the place, and the caller passes the time zone. A place is closed on
+public holidays unless a schedule states that it holds then, too. Limit: an hour that a change of
+the clock repeats at night is not treated apart.
 """
 
 import re
@@ -20,13 +20,13 @@ _MONTHLY = re.compile(r"^(-1|[1-5])(MO|TU|WE|TH|FR|SA|SU)\Z")
 _DAY = timedelta(days=1)
 _LAST = -1
 _ANY_DAY = date(2024, 1, 1)
-_FIRST = date(1900, 1, 1)  # before it nobody says anything
+_FIRST = date(1900, 1, 1)  # no statement is about a day before it
 # in fourteen months each month has begun on most days of the week
 _EACH_WEEK, _EACH_MONTH = 8 * _DAY, 430 * _DAY
 
 
 class Frequency(StrEnum):
-    """How often."""
+    """The period in which a schedule repeats."""
 
     WEEKLY = "WEEKLY"
     MONTHLY = "MONTHLY"
@@ -34,9 +34,9 @@ class Frequency(StrEnum):
 
 @dataclass(frozen=True)
 class Schedule:
-    """From an hour to another, which is no longer in it, on some days.
+    """Hours on some days; the closing time is no longer in them.
 
-    An end before the beginning is the next day's; the same: for 24 hours.
+    A closing time before the opening time is that of the next day. Equal times mean 24 hours.
     """
 
     freq: Frequency
@@ -48,7 +48,7 @@ class Schedule:
     holidays: bool = False
 
     def check(self, check: Check, path: str) -> None:
-        """Notes what is wrong."""
+        """Records what is wrong."""
         for number, day in enumerate(self.byday):
             if not (_MONTHLY.match(day) if self.freq is Frequency.MONTHLY else day in DAYS):
                 check.say(f"{path}.byday.{number}", "unknown_code")
@@ -58,7 +58,7 @@ class Schedule:
             check.say(f"{path}.valid_to", "out_of_range")
 
     def is_of(self, day: date) -> bool:
-        """Whether it begins on this day, were it no holiday."""
+        """Tells whether the hours begin on this day, holidays left aside."""
         if (self.valid_from and day < self.valid_from) or (self.valid_to and day > self.valid_to):
             return False
         name = DAYS[day.weekday()]
@@ -70,12 +70,12 @@ class Schedule:
         return not of_month.isdisjoint(self.byday)
 
     def times_of(self, day: date) -> tuple[datetime, datetime]:
-        """From when to when, if it begins on this day."""
+        """Returns the opening and closing times of hours that begin on this day."""
         ends = day if self.closes_at > self.opens_at else day + _DAY
         return datetime.combine(day, self.opens_at), datetime.combine(ends, self.closes_at)
 
     def said(self) -> dict[str, Any]:
-        """As it is kept."""
+        """Returns the schedule as it is stored."""
         return {
             "freq": self.freq,
             "byday": list(self.byday),
@@ -87,27 +87,28 @@ class Schedule:
         }
 
     @classmethod
-    def kept(cls, said: dict[str, Any]) -> "Schedule":
-        """Of what was kept."""
+    def kept(cls, stored: dict[str, Any]) -> "Schedule":
+        """Returns the schedule of its stored form."""
         first, last = (
-            date.fromisoformat(said[name]) if said[name] else None
+            date.fromisoformat(stored[name]) if stored[name] else None
             for name in ("valid_from", "valid_to")
         )
-        opens, closes = (time.fromisoformat(said[name]) for name in ("opens_at", "closes_at"))
+        opens, closes = (time.fromisoformat(stored[name]) for name in ("opens_at", "closes_at"))
         return cls(
-            Frequency(said["freq"]),
+            Frequency(stored["freq"]),
             opens,
             closes,
-            tuple(said["byday"]),
+            tuple(stored["byday"]),
             first,
             last,
-            said["holidays"],
+            stored["holidays"],
         )
 
 
 def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> None:
-    """Notes what is wrong with each, and which say the same hours twice: of two that contradict
-    each other nobody knows which holds.
+    """Records what is wrong with each schedule, and which overlap.
+
+    If two schedules contradict each other, nobody knows which holds.
     """
     for number, schedule in enumerate(schedules):
         schedule.check(check, f"{path}.{number}")
@@ -122,8 +123,9 @@ def hours(
     zone: tzinfo,
     is_holiday: Callable[[date], bool],
 ) -> list[tuple[datetime, datetime]]:
-    """From when to when people are received on these days and the night before them, in their
-    order; the times of two schedules may touch.
+    """Returns the opening and closing times on these days and the night before them, in order.
+
+    The times of two schedules may touch.
     """
     return sorted(
         (begins.replace(tzinfo=zone), ends.replace(tzinfo=zone))
@@ -135,10 +137,10 @@ def hours(
 
 
 def _twice(schedules: Sequence[Schedule]) -> set[int]:
-    """The numbers of those that begin while an earlier one holds.
+    """Returns the numbers of the schedules that begin while an earlier one holds.
 
-    Two meet first where the later of them becomes valid, or after ever: it is looked from there, so
-    far that each pattern of days comes up.
+    Two schedules overlap first where the later of them becomes valid, or at any time after it. So
+    the check starts there and goes so far that each pattern of days comes up.
     """
     span = (
         _EACH_WEEK
@@ -152,15 +154,15 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
     }
     twice = set()
     for start in starts:
-        held = sorted(
+        spans = sorted(
             (*schedule.times_of(day), number)
             for day in _days(start - _DAY, start + span)
             for number, schedule in enumerate(schedules)
             if schedule.is_of(day)
         )
         twice |= {
-            max(one, other)
-            for (_, ends_at, one), (begins, _, other) in pairwise(held)
+            max(number_before, number_after)
+            for (_, ends_at, number_before), (begins, _, number_after) in pairwise(spans)
             if begins < ends_at
         }
     return twice

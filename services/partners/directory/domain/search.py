@@ -1,4 +1,4 @@
-"""What is looked for in the directory: words and attributes, none of which has to be said."""
+"""The terms of a search in the directory: words and attributes, all of them optional."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from services.partners.network.domain.check import Check
 
 @dataclass(frozen=True)
 class Near:
-    """Around a point: degrees (WGS 84), and kilometres."""
+    """The surroundings of a point: degrees (WGS 84), and kilometres."""
 
     latitude: float
     longitude: float
@@ -19,7 +19,7 @@ class Near:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Empty and None are "any"."""
+    """The terms of a search; empty and None mean "any"."""
 
     words: str = ""
     need_code: str = ""
@@ -36,10 +36,10 @@ class Wanted:
     excluded_organization_ids: tuple[str, ...] = ()
     excluded_areas: tuple[str, ...] = ()
     count_country: str = ""
-    """In which country all that is found is counted by department; empty: nothing is counted."""
+    """The country whose results are counted by department; empty: nothing is counted."""
 
     def check(self, taxonomy: Taxonomy) -> None:
-        """Refuses what can't be looked for."""
+        """Raises Invalid if a term is wrong."""
         check = Check()
         if self.need_code and not taxonomy.knows(self.need_code):
             check.say("need_code", "unknown_code")
@@ -49,9 +49,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PublicWanted:
-    """What anybody may look for: a page, from 1, and how it is narrowed.
+    """The terms of a public search: a page, from 1, and how the results are narrowed.
 
-    Empty and None are "any"; `id`: of a service at a place.
+    Empty and None mean "any". `id`: that of a service at a place.
     """
 
     number: int

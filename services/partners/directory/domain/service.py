@@ -1,10 +1,10 @@
-"""Something a member offers: to whom, where, in which languages, and how much room there is now.
+"""A service of a member: for whom, where, in which languages, and how much room there is now.
 
-What is not stated means "ask", never "yes".
+A field that is not stated means "ask", never "yes".
 
-Where a confidential place is is not known here at all: its department is as close as the directory
-comes, and it has no phone of its own. What others see of a shelter's room changes in steps of time
-(`for_others`): a bed that is taken would tell them that somebody came, and when.
+The location of a confidential place is not known here at all: its department is as close as the
+directory comes, and it has no phone of its own. The room of a shelter as others see it changes in
+steps of time (`for_others`): a bed that is taken would show them that somebody came, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,18 @@ from services.partners.network.domain.time_step import time_step_of
 from services.partners.network.domain.visibility import Tier, Viewer
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
-USUAL_UNIT = "places"  # if nothing is said
+USUAL_UNIT = "places"  # if no unit is stated
 COUNTED_BY_PEOPLE = ("beds", "places")  # an appointment is over and gives nothing back
 NARROWED = ("phone", "description")
-"""What a member may show to fewer than usual: nothing by which a service is found, or it would be
-told by being found.
+"""The fields that a member may show to fewer viewers than usual.
+
+A field by which a service is found is not among them: the results would reveal it.
 """
 ANY_AGE = 99  # a service up to this age means everybody
 
 
 class Gender(StrEnum):
-    """HTCDS prs_Gender."""
+    """Genders by HTCDS prs_Gender."""
 
     FEMININE = "FEMININE"
     MASCULINE = "MASCULINE"
@@ -44,7 +45,7 @@ class Gender(StrEnum):
 
 
 class Intake(StrEnum):
-    """Whether people are taken now."""
+    """Whether a service takes people now."""
 
     OPEN = "OPEN"
     WAITLIST = "WAITLIST"
@@ -53,7 +54,7 @@ class Intake(StrEnum):
 
 @dataclass(frozen=True)
 class Eligibility:
-    """Whom a service takes; None and empty are "not stated"."""
+    """The people that a service takes; None and empty mean "not stated"."""
 
     minimum_age: int | None = None
     maximum_age: int | None = None
@@ -66,7 +67,7 @@ class Eligibility:
     maximum_age_of_boys: int | None = None
 
     def check(self, check: Check) -> None:
-        """Notes what is wrong."""
+        """Records what is wrong."""
         if (
             self.minimum_age is not None
             and self.maximum_age is not None
@@ -82,7 +83,7 @@ class Eligibility:
 
 @dataclass(frozen=True)
 class Capacity:
-    """A figure and when it was said; a figure without its time is a rumour."""
+    """A figure of room and when it was stated; a figure without its time can't be relied on."""
 
     intake: Intake | None = None
     available: int | None = None
@@ -90,12 +91,13 @@ class Capacity:
     unit: str = ""
     update_time: datetime | None = None
     declined_time: datetime | None = None
-    """When somebody was last declined for lack of room after this was said: whoever relies on the
-    figure asks first.
+    """When a person was last declined for lack of room after the figure was stated.
+
+    A sender who relies on the figure asks first.
     """
 
     def check(self, check: Check) -> None:
-        """Notes what is wrong."""
+        """Records what is wrong."""
         if (
             self.available is not None
             and self.maximum is not None
@@ -109,32 +111,35 @@ NOT_STATED = Capacity()
 
 @dataclass(frozen=True)
 class Figure:
-    """What is known of a service's room: what it said, and how often there was room when it had
-    said so.
+    """The room of a service: its statement, and how often the statement was true.
+
+    `kept` and `broken` count the times that there was room, or none, after the service had stated
+    it.
     """
 
     capacity: Capacity = NOT_STATED
     kept: int = 0
     broken: int = 0
     step: datetime | None = None
-    """Of a figure of before: the beginning of the step of time at which it was so.
+    """For a former figure: the beginning of the step of time at which it was true.
 
     Others see it until that step ends.
     """
 
 
 def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
-    """Returns the figure of a shelter that others see: as it was when this step of time began, with
-    times no finer than a step.
+    """Returns the figure of a shelter that others see.
+
+    It is the figure with which this step of time began, with times no finer than a step.
     """
-    seen = before if before is not None and before.step == time_step_of(now) else live
-    said, declined = seen.capacity.update_time, seen.capacity.declined_time
+    shown = before if before is not None and before.step == time_step_of(now) else live
+    stated, declined = shown.capacity.update_time, shown.capacity.declined_time
     coarse = replace(
-        seen.capacity,
-        update_time=said and time_step_of(said),
+        shown.capacity,
+        update_time=stated and time_step_of(stated),
         declined_time=declined and time_step_of(declined),
     )
-    return replace(seen, capacity=coarse, step=None)
+    return replace(shown, capacity=coarse, step=None)
 
 
 FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight
@@ -142,18 +147,18 @@ FRESH = timedelta(days=7)
 
 
 def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
-    """From when on one asks before one relies on the figure; None: there is none."""
+    """Returns the time from which one asks before relying on the figure; None: no figure."""
     return capacity.update_time + lasts(need_codes) if capacity.update_time else None
 
 
 def lasts(need_codes: Sequence[str]) -> timedelta:
-    """So long a figure is to be relied on."""
+    """Returns how long a figure can be relied on."""
     return FRESH if SHELTER_NEEDS.isdisjoint(need_codes) else FRESH_SHELTER
 
 
 @dataclass(frozen=True)
 class ServiceEntry:
-    """What a member says of a service."""
+    """The data that a member enters about a service."""
 
     name: str
     need_codes: tuple[str, ...]
@@ -173,7 +178,7 @@ class ServiceEntry:
 
     @property
     def decides_by(self) -> tuple[str, ...]:
-        """By which criteria of a match it has said that it takes some and not others."""
+        """Returns the criteria of a match on which the service takes some people and not others."""
         stated = self.eligibility
         limits = {
             "age": bool(stated.minimum_age)
@@ -187,11 +192,11 @@ class ServiceEntry:
 
     @property
     def is_shelter(self) -> bool:
-        """What members on probation neither see nor offer."""
+        """Tells whether members on probation can neither see nor offer the service."""
         return self.confidential or not SHELTER_NEEDS.isdisjoint(self.need_codes)
 
     def check(self, taxonomy: Taxonomy, areas: Areas) -> None:
-        """Refuses an entry that is wrong."""
+        """Raises Invalid if a field of the entry is wrong."""
         check = Check("service")
         check.listed("need_codes", self.need_codes)
         for number, code in enumerate(self.need_codes):
@@ -220,8 +225,10 @@ class ServiceEntry:
 
 @dataclass
 class Service(Subject):
-    """A service; name and type of its organisation are the organisation's and only shown with
-    it.
+    """A service.
+
+    The name and type of its organisation belong to the organisation and are only shown with the
+    service.
     """
 
     organization_id: str
@@ -233,11 +240,9 @@ class Service(Subject):
     kept: int = 0
     broken: int = 0
     figure_before: Figure | None = None
-    """Of the last step of time in which its figure changed: the figure with which that step
-    began.
-    """
+    """The figure with which the last step of time in which the figure changed began."""
     entry_time: datetime | None = None
-    """When its entry last changed, whatever became of its room."""
+    """When its entry last changed, changes of its room left aside."""
 
     @classmethod
     def register(
@@ -250,7 +255,7 @@ class Service(Subject):
         areas: Areas,
         now: datetime,
     ) -> "Service":
-        """A new service is confirmed by its registration."""
+        """Returns a new service, which is confirmed by its registration."""
         entry.check(taxonomy, areas)
         service = cls(
             id=id,
@@ -270,8 +275,8 @@ class Service(Subject):
     ) -> None:
         """Changes these fields.
 
-        Naming `assured_time` confirms the entry as it then is, now; the time itself can't be
-        chosen.
+        If the changes name `assured_time`, the entry is confirmed as it is after the change, now;
+        the time itself can't be chosen.
         """
         rest = {path: value for path, value in changes.items() if path != "assured_time"}
         assures = len(rest) < len(changes)
@@ -288,13 +293,15 @@ class Service(Subject):
         self.note("changed", now)
 
     def set_capacity(self, capacity: Capacity, now: datetime) -> None:
-        """The figure of now; saying the same again is news too, for it makes the figure fresh."""
+        """Sets the figure as stated now. The same figure again counts, for it becomes fresh."""
         self.capacity = self._stamped(capacity, now)
         self.note("capacity_changed", now)
 
     def doubt_capacity(self, declined: datetime) -> bool:
-        """Somebody was declined for lack of room: the figure stays what was said, and is doubtful
-        until it is said anew. False: nothing to doubt, or no news.
+        """Marks the figure as doubtful after somebody was declined for lack of room.
+
+        The figure itself stays as stated, and is doubtful until it is stated anew. Returns False if
+        there is no figure to doubt, or the refusal is no news.
         """
         known = self.capacity.declined_time or self.capacity.update_time
         if known is None or declined <= known:
@@ -303,9 +310,9 @@ class Service(Subject):
         return True
 
     def move_room(self, free: int, at: datetime) -> bool:
-        """So many more, or fewer, are free since somebody came or left.
+        """Adds so many free places (fewer if negative), since somebody left or came.
 
-        False: the figure was said after that, is none, or counts no places.
+        Returns False if the figure was stated after that, is missing, or counts no places.
         """
         figure = self.capacity
         if (
@@ -323,27 +330,31 @@ class Service(Subject):
 
     @property
     def is_shelter(self) -> bool:
-        """What members on probation do not see: also whatever else a shelter offers, unless anybody
-        may find it.
+        """Tells whether members on probation can't see the service.
+
+        That includes everything else that a shelter offers, unless it is public.
         """
         return self.entry.is_shelter or (
             self.organization_type is OrganizationType.SHELTER and not self.entry.public
         )
 
     def figure_for(self, viewer: Viewer, now: datetime) -> Figure:
-        """Returns the figure of its room that a viewer sees: its own people the live one, others
-        that of the step of time if it is a shelter.
+        """Returns the figure of its room that a viewer sees.
+
+        Its own people see the live figure; others see that of the step of time if it is a shelter.
         """
         live = Figure(self.capacity, self.kept, self.broken)
         return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
 
     def is_live_for(self, viewer: Viewer) -> bool:
-        """Whether a viewer sees what becomes of its room at once."""
+        """Tells whether a viewer sees changes of its room at once."""
         return not self.is_shelter or viewer.organization_id == self.organization_id
 
     def seen_besides(self) -> tuple[str, ...]:
-        """Its organisation's name and type, that its figure is in doubt, and what is free: no
-        version of its own tells it.
+        """Returns the data that is shown with the service but has no part in its version.
+
+        These are its organisation's name and type, the time since which its figure is in doubt, and
+        the free places.
         """
         declined, free = self.capacity.declined_time, self.capacity.available
         return (
@@ -366,7 +377,8 @@ class Service(Subject):
 
 
 def _discreet(entry: ServiceEntry) -> ServiceEntry:
-    """A confidential place has no phone here, whatever was sent: what is not kept can't be shown by
-    mistake.
+    """Returns the entry without its phone if the place is confidential.
+
+    Data that is not stored can't be shown by mistake.
     """
     return replace(entry, phone="") if entry.confidential else entry

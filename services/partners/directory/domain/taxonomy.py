@@ -1,4 +1,4 @@
-"""The taxonomy: the kinds of help, in two levels; the one list of codes that this service knows."""
+"""The taxonomy: the kinds of help, in two levels. It is the only list of codes in this service."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Term:
     htcds_types: tuple[str, ...]
     legal_basis: str
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By language what people say who mean it: everyday words and short phrases."""
+    """By language the everyday words and short phrases for the kind of help."""
 
 
 class Taxonomy:
@@ -24,23 +24,23 @@ class Taxonomy:
         self.terms = {term.code: term for term in terms}
 
     def knows(self, code: str) -> bool:
-        """Whether there is such a code."""
+        """Tells whether there is such a code."""
         return code in self.terms
 
     def with_parents(self, codes: Iterable[str]) -> list[str]:
-        """The codes and the groups they are in, each once."""
+        """Returns the codes and their groups, without duplicates."""
         return list(dict.fromkeys(code for c in codes for code in (c, self.parent(c)) if code))
 
     def parent(self, code: str) -> str:
-        """The group of a code; empty for a group, and for a code that is no longer known."""
+        """Returns the group of a code; "" for a group, and for a code that is no longer known."""
         return self.terms[code].parent if code in self.terms else ""
 
     def words(self, codes: Iterable[str]) -> str:
-        """The names of the codes and their groups in all languages, for the search."""
+        """Returns the names of the codes and their groups in all languages, for the search."""
         return " ".join(name for term in self._known(codes) for name in term.names.values())
 
     def synonyms(self, codes: Iterable[str]) -> str:
-        """What people say for the codes and their groups, in all languages, for the search."""
+        """Returns the synonyms of the codes and their groups in all languages, for the search."""
         return " ".join(
             word
             for term in self._known(codes)

@@ -1,4 +1,4 @@
-"""Who may open where the service of an accepted referral is, and who has."""
+"""The grants to open the address of an accepted referral's service, and who used them."""
 
 from datetime import datetime
 
@@ -9,8 +9,10 @@ from services.partners.directory.domain.location import AddressGrant
 def grant(
     tx: Transaction, referral_id: str, service_id: str, organization_id: str, at: datetime
 ) -> None:
-    """A service accepted it, or takes it on again: another service, or the same after an end, may
-    be opened anew; a fact that comes twice changes nothing.
+    """Stores the grant when a service accepts the referral, or takes it on again.
+
+    After another service accepts it, or the same after an end, the address may be opened anew. A
+    fact that comes twice changes nothing.
     """
     tx.execute(
         "INSERT INTO address_grants (referral_id, service_id, organization_id, grant_time)"
@@ -25,7 +27,7 @@ def grant(
 
 
 def end(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """It has ended."""
+    """Ends the grant of a referral."""
     tx.execute(
         "UPDATE address_grants SET end_time = %s WHERE referral_id = %s AND end_time IS NULL"
         " AND grant_time <= %s",
@@ -34,8 +36,9 @@ def end(tx: Transaction, referral_id: str, at: datetime) -> None:
 
 
 def fetch(tx: Transaction, referral_id: str, organization_id: str) -> AddressGrant | None:
-    """That of a referral which this organisation sent and which has not ended, held until the
-    transaction ends.
+    """Returns the active grant of a referral that this organisation sent.
+
+    The row is locked until the transaction ends.
     """
     row = tx.execute(
         "SELECT * FROM address_grants WHERE referral_id = %s AND organization_id = %s"
@@ -46,7 +49,7 @@ def fetch(tx: Transaction, referral_id: str, organization_id: str) -> AddressGra
 
 
 def keep(tx: Transaction, grant: AddressGrant) -> None:
-    """Writes who opened it, and when."""
+    """Stores who opened the address, and when."""
     tx.execute(
         "UPDATE address_grants SET open_time = %s, worker_id = %s WHERE referral_id = %s",
         (grant.open_time, grant.worker_id, grant.referral_id),

@@ -1,5 +1,6 @@
-"""The services that may meet a person's need, best first: all are judged, and those that are shown
-are read and judged anew.
+"""The services that may meet a person's need, best first.
+
+All are judged; the services that are shown are read and judged anew.
 """
 
 from collections.abc import Sequence
@@ -23,22 +24,22 @@ def match(
     *,
     sees_shelters: bool,
 ) -> list[tuple[Match, Service]]:
-    """The first of all that may meet the need, best first, as they are now."""
+    """Returns the best services that may meet the need, as they are now, best first."""
     for look in range(1, LOOKS + 1):
         with index.current(tx, now, anew=look == LOOKS) as content:
             content.ranking.advance(now)
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)
         matches = judged(question, (candidate(row, now) for row in rows.values()), now)
-        if [one.candidate.service_id for one in matches] == ids:
+        if [hit.candidate.service_id for hit in matches] == ids:
             break
-    return [(one, services.read(rows[one.candidate.service_id])) for one in matches]
+    return [(hit, services.read(rows[hit.candidate.service_id])) for hit in matches]
 
 
 def _rows(
     tx: Transaction, question: Question, ids: Sequence[str], *, sees_shelters: bool
 ) -> dict[str, Row]:
-    """Those of these that are offered now, and may be shown."""
+    """Returns the rows of the services that are offered now and may be shown."""
     rows = tx.execute(
         f"SELECT {SEEN}, s.shelter FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s"
         " OR NOT s.shelter)"

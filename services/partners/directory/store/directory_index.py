@@ -1,9 +1,9 @@
-"""The directory, kept in this process as matching and searching need it, and brought up to date in
-the transaction that asks.
+"""The directory in the memory of this process, in the form that matching and searching need.
 
-Nothing stale is served: each question first reads what was committed since the last one
-(service_changes), and what it answers with is read anew. Limit: one that was left out wrongly would
-not be missed; that none is follows from service_changes alone.
+It is brought up to date in the caller's transaction. Nothing stale is served: each question first
+reads the changes committed since the last one (service_changes), and the services in its answer are
+read anew. Limit: a service that is missing by mistake would not be noticed; completeness rests on
+service_changes alone.
 """
 
 import threading
@@ -25,13 +25,13 @@ from services.partners.directory.store.search_index import Entry, Fact, SearchIn
 from services.partners.directory.store.services import FIGURE, eligibility, others_figure
 from services.partners.network.domain.time_step import time_step_of
 
-LOOKS = 3  # while services change under a question, or the database is not the one it was
+LOOKS = 3  # attempts while services change during a question, or the database was replaced
 _AT_ONCE = 2000  # services, so that neither memory nor other threads suffer from many
-_NEVER = 2**64 - 1  # a transaction that nothing is changed by
+_NEVER = 2**64 - 1  # a transaction by which nothing is changed
 _NEVER_YET = datetime.min.replace(tzinfo=UTC)
-# seconds for another's reading of everything; as long as keeping_up's own may take
+# seconds to wait for another thread that reads everything: as long as that may take in keep_up
 _PATIENCE = 30.0
-_MANY_HOURS = 1000  # that nobody has any more; so many are a megabyte
+_MANY_HOURS = 1000  # hours that no service uses any more; so many are a megabyte
 _READ = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age,"
     " s.maximum_age, s.genders, s.takes_dependants,"
@@ -48,40 +48,40 @@ Begin = Callable[[], AbstractContextManager[Transaction]]
 
 @dataclass
 class Content:
-    """What is known of all services."""
+    """The index of all services."""
 
-    seen: int  # what was committed before this transaction is known
-    filenode: int  # where the database keeps services
+    seen: int  # all changes committed before this transaction are in the index
+    filenode: int  # where the database stores services
     ranking: Ranking = field(default_factory=Ranking)
     search: SearchIndex = field(default_factory=SearchIndex)
     hours: dict[int, Hours] = field(default_factory=dict)
-    """When those are open that say it, each said once, by a number: beginnings and ends, Unix
-    seconds.
-    """
-    # which change of a service is known, of those that have changed
+    """The opening hours by number, each stored once: beginnings and ends in Unix seconds."""
+    # the latest change that is in the index, by service, for services that have changed
     numbers: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, datetime] = field(default_factory=dict)
-    """Shelters whose figure has changed, with the step of time in which it did: others see it from
-    the next one on.
+    """The shelters whose figure has changed, with the step of time in which it did.
+
+    Others see the new figure from the next step on.
     """
     latest: datetime = _NEVER_YET
 
     @property
     def outgrown(self) -> bool:
-        """Whether it is better read anew."""
+        """Tells whether reading everything anew is cheaper than going on with this content."""
         return (
             self.search.outgrown
             or len(self.hours) > 2 * len(self.search.values("hours")) + _MANY_HOURS
         )
 
     def is_of_another(self, at: Row) -> bool:
-        """Whether it was read of another database: the count of transactions goes back, or the
-        table lies elsewhere, only then.
+        """Tells whether the content was read from another database.
+
+        Only then the count of transactions goes back, or the table lies elsewhere.
         """
         return bool(at["filenode"] != self.filenode or at["oldest"] < self.seen)
 
     def open_at(self, time: datetime) -> list[int]:
-        """The numbers of the hours in which that is."""
+        """Returns the numbers of the hours that contain the time."""
         at = time.timestamp()
         return [
             number
@@ -90,7 +90,7 @@ class Content:
         ]
 
     def fill(self, pages: Iterable[tuple[Sequence[Row], dict[int, Hours]]], now: datetime) -> None:
-        """Takes all, which come in the order of their names."""
+        """Takes all services, which come in the order of their names."""
 
         def entries() -> Iterator[Entry]:
             for rows, hours in pages:
@@ -102,9 +102,9 @@ class Content:
         self.search.fill(entries())
 
     def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
-        """Takes what has changed."""
-        # Another thread may have read later, and been here first. What waited for its step is read
-        # again without another change.
+        """Takes the services that have changed."""
+        # Another thread may have read later and arrived here first. A shelter that waited for its
+        # step is read again without another change.
         now = self.latest = max(now, self.latest)
         news = [
             row
@@ -137,15 +137,15 @@ class Content:
                 try:
                     readable.append(candidate(row, now))
                 except ValueError:
-                    # a word that this process does not know yet: all others are still matched and
-                    # found
+                    # a value that this process does not know yet: all other services are still
+                    # matched and found
                     log.get().error("service_unreadable", service_id=row["id"])
                     self.ranking.drop([row["id"]])
         self.ranking.put(readable, now)
 
 
 class DirectoryIndex:
-    """The directory in order. Safe for all threads of a process."""
+    """The index of the directory. Safe for all threads of a process."""
 
     def __init__(self) -> None:
         self._turn, self._loading = threading.Lock(), threading.Lock()
@@ -153,34 +153,39 @@ class DirectoryIndex:
 
     @property
     def loaded(self) -> bool:
-        """Whether the directory has been read once: a question before that waits for it."""
+        """Tells whether the directory has been read once; an earlier question waits for that."""
         return self._content is not None
 
     @contextmanager
     def current(self, tx: Transaction, now: datetime, *, anew: bool = False) -> Iterator[Content]:
-        """What is known with all that was committed, for a moment and for nobody else."""
+        """Yields the content, refreshed with everything committed so far.
+
+        Holds the lock until the block ends.
+        """
         self.refresh(tx, now, anew=anew)
         with self._turn:
             assert self._content is not None
             yield self._content
 
     def refresh(self, tx: Transaction, now: datetime, *, anew: bool = False) -> None:
-        """Reads what was committed since the last time; everything the first time."""
+        """Reads the changes committed since the last time; everything the first time."""
         self._read(lambda: nullcontext(tx), now, anew=anew)
 
     def keep_up(self, begin: Begin, now: datetime) -> None:
-        """The same, before anybody waits for it, in as many transactions as it takes."""
+        """Refreshes the content in the background, in as many transactions as it takes."""
         self._read(begin, now, anew=self._content is not None and self._content.outgrown)
 
     def _read(self, begin: Begin, now: datetime, *, anew: bool) -> None:
         if not anew and self._read_few(begin, now):
             return
-        with self._alone():  # one reads very many, the others wait for that, and then there are few
+        with self._alone():  # one thread reads very many, the others wait, and then few are left
             if anew or not self._read_few(begin, now):
                 self._read_many(begin, now, anew=anew)
 
     def _read_few(self, begin: Begin, now: datetime) -> bool:
-        """False, and nothing is read, where there is more than a part, or everything is to be
+        """Reads the changes and returns True if there are few of them.
+
+        Returns False, with nothing read, if there is more than one part, or everything must be
         read.
         """
         content = self._content
@@ -249,7 +254,7 @@ class DirectoryIndex:
 
 
 def candidate(row: Row, now: datetime) -> Candidate:
-    """A row as it is matched."""
+    """Returns a row in the form for matching."""
     figure = others_figure(row, now)
     return Candidate(
         service_id=row["id"],
@@ -294,20 +299,22 @@ def _entry(row: Row, now: datetime) -> Entry:
     )
 
 
-@lru_cache(10_000)  # many have the same ones
-def _facets(said: tuple[str, ...]) -> frozenset[Fact]:
-    return frozenset((kind, value) for kind, _, value in (facet.partition(":") for facet in said))
+@lru_cache(10_000)  # many services have the same facets
+def _facets(texts: tuple[str, ...]) -> frozenset[Fact]:
+    return frozenset((kind, value) for kind, _, value in (facet.partition(":") for facet in texts))
 
 
 def _state(tx: Transaction, seen: int) -> Row:
-    """What is known with all that is committed now, where the database keeps services, and whether
-    any has changed since then.
+    """Returns the state of the database now.
+
+    `oldest`: all changes before this transaction are committed; `filenode`: where services are
+    stored; `changed`: whether any service has changed since `seen`.
     """
     row = tx.execute(
         "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,"
         " pg_relation_filenode('services') AS filenode,"
-        # By the last one, for of a condition the planner believes that a third meet it, and reads
-        # them all.
+        # By the last change, for the planner assumes that a third of the rows meet a condition, and
+        # reads them all.
         " coalesce((SELECT changed FROM service_changes ORDER BY changed DESC"
         " LIMIT 1) >= %s::text::xid8, false) AS changed",
         (str(seen),),
@@ -317,8 +324,9 @@ def _state(tx: Transaction, seen: int) -> Row:
 
 
 def _changes(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
-    """What has changed since then or is `due`, a part at a time; without an id those that are no
-    more.
+    """Returns the services that changed since `seen` or are `due`, _AT_ONCE at most.
+
+    A row without an id is a service that was deleted.
     """
     return tx.execute(
         f"SELECT c.service_id, c.number, {_READ} FROM service_changes AS c LEFT"
@@ -338,9 +346,10 @@ def _by_name(tx: Transaction, name_key: str, id: str) -> list[Row]:
 
 
 def _new_hours(tx: Transaction, content: Content, rows: Sequence[Row]) -> dict[int, Hours]:
-    """The hours of these that are not known.
+    """Returns the hours of these rows that are not in the content.
 
-    Of each service is asked, for any of them may have others by now: those it is asked for anew.
+    They are read by service. The hours of a service may have changed meanwhile: such a service is
+    read again later.
     """
     ids = [
         row["id"] for row in rows if row["hours"] is not None and row["hours"] not in content.hours

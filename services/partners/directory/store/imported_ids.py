@@ -1,6 +1,4 @@
-"""The ids that services and places have in the files of other directories, by the organisation that
-imported the file.
-"""
+"""The ids that services and places have in files of other directories, by importer."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,14 +6,15 @@ from chassis.db import Transaction
 from services.partners.network.store.sort_keys import sort_key
 
 Key = tuple[str, str, str]
-"""Organisation whose service or place it is, kind, id in the file."""
+"""The organisation that owns the service or place, the kind, and the id in the file."""
 
 
 def fetch(
     tx: Transaction, importer_id: str, organization_ids: Sequence[str], source_ids: Sequence[str]
 ) -> dict[Key, str]:
-    """Ours by theirs, of the files of one importing organisation; ids from before importers were
-    noted count where it has none of its own.
+    """Returns our ids by the ids in the files of one importing organisation.
+
+    Ids stored before importers were recorded count where the importer has none of its own.
     """
     rows = tx.execute(
         "SELECT * FROM imported_ids WHERE importer_id IN ('', %s) AND organization_id = ANY(%s)"
@@ -26,7 +25,7 @@ def fetch(
 
 
 def keep(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
-    """Notes ours of theirs."""
+    """Stores our ids by the ids in the files."""
     with tx.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO imported_ids (importer_id, organization_id, kind, source_id, id)"
@@ -38,9 +37,7 @@ def keep(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
 
 
 def named(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[str]]:
-    """The services of these organisations by the key that a row without an id has, the oldest
-    first.
-    """
+    """Returns these organisations' services by the key of a row without an id, oldest first."""
     rows = tx.execute(
         "SELECT organization_id, name, department, id FROM services WHERE organization_id = ANY(%s)"
         " ORDER BY create_time, id",
@@ -55,5 +52,5 @@ def named(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[st
 
 
 def key_of(name: str, department: str) -> str:
-    """What stands for an id where a row has none."""
+    """Returns the key that replaces the id where a row has none."""
     return f"name:{sort_key(name)}@{department}"

@@ -1,4 +1,4 @@
-"""Imports in the background: what is to be done, which process works on it, and what came of it.
+"""Imports in the background: pending jobs, the process that works on each, and the reports.
 
 Files and reports are sealed.
 """
@@ -19,7 +19,7 @@ from services.partners.directory.domain.import_job import (
 from services.partners.directory.domain.imports import Encoding
 
 _LEASE = timedelta(seconds=30)
-"""So long a process that works on an import may be silent before another takes it over."""
+"""The time for which a process may be silent before another process takes its import over."""
 _ALL_BUT_BYTES = (
     "id, importer_id, organization_id, dry_run, encoding, answers, state, rows_done, rows_total,"
     " failure_code, create_time, end_time,"
@@ -28,7 +28,7 @@ _ALL_BUT_BYTES = (
 
 
 def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file: bytes) -> None:
-    """Writes a new one."""
+    """Stores a new import."""
     tx.execute(
         "INSERT INTO imports (id, importer_id, caller, organization_id, dry_run, encoding, answers,"
         " file, state, create_time)"
@@ -58,7 +58,7 @@ def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file:
 
 
 def lock_queue(tx: Transaction) -> None:
-    """Waits until no other process looks for work or adds any."""
+    """Waits until no other process claims or adds an import."""
     take_turn(tx, "imports")
 
 
@@ -72,7 +72,7 @@ def count_waiting(tx: Transaction, importer_id: str) -> int:
 
 
 def fetch(tx: Transaction, keyring: Keyring, id: str, *, hold: bool = False) -> ImportJob | None:
-    """Returns one with its report."""
+    """Returns an import with its report."""
     row = tx.execute(
         f"SELECT {_ALL_BUT_BYTES}, report FROM imports"
         f" WHERE id = %s {'FOR UPDATE' if hold else ''}",
@@ -102,7 +102,7 @@ def newest(tx: Transaction, importer_id: str, limit: int) -> list[ImportJob]:
 
 
 def save(tx: Transaction, job: ImportJob) -> None:
-    """Writes what has become of one that is locked."""
+    """Stores the state of an import that is locked."""
     tx.execute(
         "UPDATE imports SET state = %s, cancel_time = %s, end_time = %s, failure_code = %s"
         " WHERE id = %s",
@@ -111,10 +111,12 @@ def save(tx: Transaction, job: ImportJob) -> None:
 
 
 def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller] | None:
-    """Takes the oldest import that has not ended, with its caller; None if there is none or a
-    process works on one. Whoever asks has the queue locked.
+    """Claims the oldest unfinished import and returns it with its caller.
+
+    Returns None if there is none, or if a process works on an import. The caller has locked the
+    queue.
     """
-    # a clock that was put right ends no lease a day late
+    # a claim time in the future, after the clock was put right, does not prolong the lease
     live = "claim_time BETWEEN %(now)s - %(lease)s AND %(now)s + %(lease)s"
     row = tx.execute(
         "UPDATE imports SET claim = %(claim)s, claim_time = %(now)s, attempts = attempts + 1,"
@@ -127,27 +129,27 @@ def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller
     ).fetchone()
     if row is None:
         return None
-    said = row["caller"]
+    stored = row["caller"]
     token = (
-        Evidence(said["token"][0], datetime.fromisoformat(said["token"][1]))
-        if said.get("token")
+        Evidence(stored["token"][0], datetime.fromisoformat(stored["token"][1]))
+        if stored.get("token")
         else None
     )
     caller = Caller(
-        said["id"],
-        said["kind"],
-        said["organization_id"],
-        frozenset(said["roles"]),
-        frozenset(said["scopes"]),
+        stored["id"],
+        stored["kind"],
+        stored["organization_id"],
+        frozenset(stored["roles"]),
+        frozenset(stored["scopes"]),
         token=token,
     )
     return _read(row), caller
 
 
 def renew(tx: Transaction, claim: str, job: ImportJob, now: datetime) -> bool | None:
-    """Keeps the claim and notes the progress.
+    """Renews the claim and stores the progress.
 
-    Returns whether somebody asked for the end of the import; None if another process has it.
+    Returns whether the end of the import was requested; None if another process has claimed it.
     """
     row = tx.execute(
         "UPDATE imports SET claim_time = %s, state = %s, rows_done = %s, rows_total = %s"
@@ -168,10 +170,10 @@ def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> Non
 
 
 def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> bool:
-    """Writes how the import ended.
+    """Stores how the import ended.
 
-    Returns False if another process has it, or somebody asked for its end meanwhile: then nothing
-    may be written.
+    Returns False if another process has claimed it, or its end was requested meanwhile: then the
+    caller may write nothing.
     """
     done = tx.execute(
         "UPDATE imports SET state = %s, rows_done = %s, rows_total = %s, failure_code = %s,"
@@ -194,7 +196,7 @@ def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> boo
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Takes away the files and the reports whose time is over; returns how many."""
+    """Deletes the files and the reports whose time is over; returns how many."""
     files = tx.execute(
         "UPDATE imports SET file = NULL WHERE end_time <= %s AND file IS NOT NULL",
         (now - FILE_KEPT,),

@@ -1,6 +1,6 @@
-"""Places and services at them.
+"""Places, and services at them.
 
-Of a confidential place address and way there are sealed, and read by nothing but `address`.
+The address of a confidential place and the way there are sealed, and only `address` reads them.
 """
 
 import json
@@ -26,7 +26,7 @@ _COLUMNS = (
     " transportation accessibility confidential secret"
     " create_time update_time"
 ).split()
-_KEEP = (
+_UPSERT = (
     f"INSERT INTO locations ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)}) ON CONFLICT (id) DO UPDATE SET "
 ) + ", ".join(
@@ -38,27 +38,30 @@ _SEALED_AT = "locations/{}/secret"
 
 
 def keep(tx: Transaction, keyring: Keyring, location: Location) -> None:
-    """Writes a place.
+    """Stores a place.
 
-    What is new of what is sealed is taken out of the entry; what was not said again stays as it was
-    sealed.
+    New values of sealed fields are moved out of the entry; a sealed field without a new value stays
+    as it was sealed.
     """
     entry = location.entry
     values = _values(location)
     if entry.confidential:
         new = {name: getattr(entry, name) for name in SEALED}
-        told = address(tx, keyring, location.id) | {
+        secret = address(tx, keyring, location.id) | {
             name: value for name, value in new.items() if value
         }
         values |= dict.fromkeys(SEALED, "") | {
-            "secret": keyring.seal_bytes(json.dumps(told).encode(), _SEALED_AT.format(location.id))
+            "secret": keyring.seal_bytes(
+                json.dumps(secret).encode(), _SEALED_AT.format(location.id)
+            )
         }
-    tx.execute(_KEEP, values)
-    location.facts.clear()  # nobody hears of places: no other service asks where something is
+    tx.execute(_UPSERT, values)
+    # facts about places are not published: no other service asks where something is
+    location.facts.clear()
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
-    """Those of these ids that exist, held in the order of their ids."""
+    """Returns the existing places of these ids, locked in the order of their ids."""
     return [
         _read(row)
         for row in tx.execute(
@@ -67,18 +70,20 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
     ]
 
 
-def keep_many(tx: Transaction, keyring: Keyring, kept: Sequence[Location]) -> None:
-    """Writes many at once; confidential ones one by one, for each is sealed."""
+def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> None:
+    """Stores many places at once; confidential places one by one, for each is sealed."""
     with tx.cursor() as cursor:
-        cursor.executemany(_KEEP, [_values(one) for one in kept if not one.entry.confidential])
-    for one in kept:
-        if one.entry.confidential:
-            keep(tx, keyring, one)
-        one.facts.clear()
+        cursor.executemany(
+            _UPSERT, [_values(place) for place in places if not place.entry.confidential]
+        )
+    for place in places:
+        if place.entry.confidential:
+            keep(tx, keyring, place)
+        place.facts.clear()
 
 
 def address(tx: Transaction, keyring: Keyring, id: str) -> dict[str, str]:
-    """Address and way there of a confidential place; of another, and of none, nothing."""
+    """Returns address and way to a confidential place; empty texts for any other id."""
     row = tx.execute("SELECT secret FROM locations WHERE id = %s", (id,)).fetchone()
     if row is None or row["secret"] is None:
         return dict.fromkeys(SEALED, "")
@@ -100,7 +105,7 @@ def _values(location: Location) -> Row:
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
-    """One place; held until the transaction ends if it is to be changed."""
+    """Returns a place; with `hold` its row is locked until the transaction ends."""
     row = tx.execute(
         f"SELECT * FROM locations WHERE id = %s {'FOR UPDATE' if hold else ''}", (id,)
     ).fetchone()
@@ -110,8 +115,9 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
 def listed(
     tx: Transaction, organization_id: str, size: int, after: Position | None, *, confidential: bool
 ) -> tuple[list[Location], Position | None]:
-    """A page of an organisation's, by their time of making, and where the next goes on; with
-    confidential ones or without.
+    """Returns a page of an organisation's places, and the position of the next page.
+
+    Places are ordered by their creation, and `confidential` includes confidential ones.
     """
     rows = tx.execute(
         "SELECT * FROM locations WHERE organization_id = %(owner)s AND (%(confidential)s"
@@ -129,7 +135,7 @@ def listed(
 
 
 def is_used(tx: Transaction, id: str) -> bool:
-    """Whether something is offered there."""
+    """Tells whether a service is offered at the place."""
     return (
         tx.execute(
             "SELECT 1 FROM service_at_locations WHERE location_id = %s LIMIT 1", (id,)
@@ -139,32 +145,32 @@ def is_used(tx: Transaction, id: str) -> bool:
 
 
 def delete(tx: Transaction, id: str) -> None:
-    """Removes a place."""
+    """Deletes a place."""
     tx.execute("DELETE FROM locations WHERE id = %s", (id,))
 
 
-def keep_service(tx: Transaction, one: ServiceAtLocation) -> None:
-    """Writes a service at a place, in the place of what was said before of the two."""
-    keep_services(tx, [one])
+def keep_service(tx: Transaction, offer: ServiceAtLocation) -> None:
+    """Stores a service at a place and replaces the earlier record of the two."""
+    keep_services(tx, [offer])
 
 
-def keep_services(tx: Transaction, kept: Sequence[ServiceAtLocation]) -> None:
-    """The same of many at once."""
+def keep_services(tx: Transaction, offers: Sequence[ServiceAtLocation]) -> None:
+    """Stores many services at places at once."""
     with tx.cursor() as cursor:
-        cursor.executemany(_KEEP_SERVICE, [_service_values(one) for one in kept])
+        cursor.executemany(_UPSERT_SERVICE, [_service_values(offer) for offer in offers])
 
 
 def of_services(
     tx: Transaction, service_ids: Sequence[str]
 ) -> dict[tuple[str, str], ServiceAtLocation]:
-    """Where these services are offered, by service and place."""
+    """Returns the services at places of these services, by service and place."""
     rows = tx.execute(
         "SELECT * FROM service_at_locations WHERE service_id = ANY(%s)", (list(service_ids),)
     )
     return {(row["service_id"], row["location_id"]): _read_service(row) for row in rows}
 
 
-_KEEP_SERVICE = (
+_UPSERT_SERVICE = (
     "INSERT INTO service_at_locations (id, service_id, location_id, phones, contacts, schedules,"
     " languages) VALUES (%s, %s, %s, %s, %s, %s, %s)"
     " ON CONFLICT (service_id, location_id) DO UPDATE"
@@ -173,20 +179,20 @@ _KEEP_SERVICE = (
 )
 
 
-def _service_values(one: ServiceAtLocation) -> tuple[object, ...]:
+def _service_values(offer: ServiceAtLocation) -> tuple[object, ...]:
     return (
-        one.id,
-        one.service_id,
-        one.location_id,
-        json.dumps([asdict(phone) for phone in one.phones]),
-        json.dumps([asdict(contact) for contact in one.contacts]),
-        json.dumps([schedule.said() for schedule in one.schedules]),
-        list(one.languages),
+        offer.id,
+        offer.service_id,
+        offer.location_id,
+        json.dumps([asdict(phone) for phone in offer.phones]),
+        json.dumps([asdict(contact) for contact in offer.contacts]),
+        json.dumps([schedule.said() for schedule in offer.schedules]),
+        list(offer.languages),
     )
 
 
 def strip(tx: Transaction, location_id: str) -> None:
-    """Drops what leads to a place that has become confidential, and who works there."""
+    """Deletes the phones and contacts at a place that has become confidential."""
     tx.execute(
         "UPDATE service_at_locations SET phones = '[]', contacts = '[]' WHERE location_id = %s",
         (location_id,),
@@ -196,7 +202,7 @@ def strip(tx: Transaction, location_id: str) -> None:
 def fetch_service(
     tx: Transaction, *, id: str = "", service_id: str = "", location_id: str = ""
 ) -> ServiceAtLocation | None:
-    """A service at a place, by its id, or by the two."""
+    """Returns a service at a place, by its id, or by service and place."""
     row = tx.execute(
         "SELECT * FROM service_at_locations WHERE id = %s OR (service_id = %s"
         " AND location_id = %s)",
@@ -206,7 +212,7 @@ def fetch_service(
 
 
 def services_at(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocation, Location]]:
-    """Where a service is offered, by the name of the place."""
+    """Returns the places at which a service is offered, by the name of the place."""
     rows = tx.execute(
         "SELECT * FROM service_at_locations WHERE service_id = %s", (service_id,)
     ).fetchall()
@@ -221,7 +227,7 @@ def services_at(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocatio
 def open_places(
     tx: Transaction, service_ids: Sequence[str]
 ) -> dict[str, list[tuple[ServiceAtLocation, Location]]]:
-    """Where these services are offered, by service, without the confidential places."""
+    """Returns the places at which these services are offered, without the confidential ones."""
     rows = tx.execute(
         "SELECT a.* FROM service_at_locations AS a JOIN locations AS l ON l.id = a.location_id"
         " WHERE a.service_id = ANY(%s) AND NOT l.confidential"
@@ -238,7 +244,7 @@ def open_places(
 
 
 def offered_at(tx: Transaction, location_id: str) -> list[str]:
-    """The ids of the services that are offered there."""
+    """Returns the ids of the services that are offered at the place."""
     return [
         row["service_id"]
         for row in tx.execute(
@@ -248,7 +254,7 @@ def offered_at(tx: Transaction, location_id: str) -> list[str]:
 
 
 def delete_service(tx: Transaction, id: str) -> None:
-    """A service is no longer offered at a place."""
+    """Deletes a service at a place."""
     tx.execute("DELETE FROM service_at_locations WHERE id = %s", (id,))
 
 
@@ -278,9 +284,9 @@ def _read_service(row: Row) -> ServiceAtLocation:
         service_id=row["service_id"],
         location_id=row["location_id"],
         phones=tuple(
-            Phone(**each | {"languages": tuple(each["languages"])}) for each in row["phones"]
+            Phone(**item | {"languages": tuple(item["languages"])}) for item in row["phones"]
         ),
-        contacts=tuple(ContactPoint(**each) for each in row["contacts"]),
-        schedules=tuple(Schedule.kept(each) for each in row["schedules"]),
+        contacts=tuple(ContactPoint(**item) for item in row["contacts"]),
+        schedules=tuple(Schedule.kept(item) for item in row["schedules"]),
         languages=tuple(row["languages"]),
     )

@@ -1,8 +1,8 @@
-"""What anybody may read of the directory.
+"""The public part of the directory.
 
-Nothing here looks at what fewer may see: not the words of the search, which know narrowed
-descriptions and resemble words of hidden entries, not the organisation's or the service's
-update_time, and no count of hidden ones.
+Nothing here reads data that fewer people may see: not the words of the search, which contain
+narrowed descriptions and resemble words of hidden entries, not the update_time of the organisation
+or the service, and no count of hidden entries.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from services.partners.members.store import organizations
 
 _PUBLIC = "s.public AND s.active AND NOT s.confidential AND NOT s.shelter AND o.status = 'APPROVED'"
 _WORDS = "s.public_document @@ plainto_tsquery('enlace', %(words)s)"
-# Where housing is must not be told by being found: that of the country is found with each of its
-# departments, as what is for the whole country is.
+# The results must not reveal where housing is: housing in the country is found with each of its
+# departments, like services for the whole country.
 _THERE = (
     "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' ||"
     " left(%(department)s, 2)]"
@@ -40,12 +40,12 @@ _ORGANIZATIONS = (
     " AND (%(words)s = '' OR to_tsvector('enlace', o.name || ' ' || o.description) @@"
     " plainto_tsquery('enlace', %(words)s))"
 )
-MANY = 1000  # by name no more are counted: on a page for people that is enough
+MANY = 1000  # no more are counted by name: enough for a page for people
 
 
 @dataclass(frozen=True)
 class Open:
-    """A service with what anybody may read with it."""
+    """A public service with the public data of its organisation and places."""
 
     service: Service
     organization: Organization
@@ -54,7 +54,7 @@ class Open:
 
 
 def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
-    """A page by id, and how many there are."""
+    """Returns a page by id, and the total."""
     rows, total = _page(
         tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted
     )
@@ -64,7 +64,7 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 def page_by_name(
     tx: Transaction, wanted: PublicWanted, after: Position | None
 ) -> tuple[list[Open], Position | None, int]:
-    """A page by name, where the next one goes on, and how many there are (MANY means: or more)."""
+    """Returns a page by name, the position of the next page, and the total (MANY: or more)."""
     values = asdict(wanted) | {
         "words": without_asking(wanted.words),
         "more": wanted.size + 1,
@@ -75,7 +75,7 @@ def page_by_name(
     if after:
         beyond = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"
         values |= dict(zip(("after_name", "after_id"), after, strict=True))
-    # The page's ids first, along the names: whole rows are read of no more than that.
+    # The ids of the page first, along the names, so that no other rows are read whole.
     ids = f"SELECT s.id FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s"
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page"
@@ -94,7 +94,7 @@ def page_by_name(
 
 
 def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
-    """The same of services at open places, each with the one place."""
+    """Returns a page of services at open places, each with its one place, and the total."""
     source = (
         f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id"
         " JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
@@ -105,13 +105,13 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], i
     )
     by_row = zip(rows, _with_places(tx, rows), strict=True)
     return [
-        replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]])
-        for row, each in by_row
+        replace(entry, places=[pair for pair in entry.places if pair[0].id == row["at_id"]])
+        for row, entry in by_row
     ], total
 
 
 def one(tx: Transaction, id: str) -> Open | None:
-    """One, if it is public."""
+    """Returns a service if it is public."""
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",
         (id,),
@@ -120,7 +120,7 @@ def one(tx: Transaction, id: str) -> Open | None:
 
 
 def members(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], int]:
-    """A page of the members that offer something public, by id, and how many there are."""
+    """Returns a page of the members with something public, by id, and the total."""
     rows, total = _page(tx, "o.*", f"organizations AS o WHERE {_ORGANIZATIONS}", "o.id", wanted)
     return [organizations.read(row) for row in rows], total
 
@@ -143,8 +143,8 @@ def _count(tx: Transaction, source: str, values: Row) -> int:
 def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:
     places = locations.open_places(tx, [row["id"] for row in rows])
     owners = {
-        each.id: each
-        for each in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
+        owner.id: owner
+        for owner in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
     }
     return [
         Open(

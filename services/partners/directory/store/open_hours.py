@@ -1,5 +1,7 @@
-"""When people are received, as times: made from the schedules of a service and of its places for
-some weeks, so that "open now" is one question of the search.
+"""The times at which people are received, computed from schedules for some weeks ahead.
+
+The schedules are those of a service and of its places. With the times, "open now" is one condition
+of the search.
 """
 
 import json
@@ -13,12 +15,13 @@ from chassis.local_time import is_public_holiday, zone_of
 from services.partners.directory.domain.schedule import Schedule, hours
 
 AHEAD, RENEWED = timedelta(days=35), timedelta(days=14)
-"""So far they are made; and made anew when less than that is left, so that a sweeper that was away
-for two weeks costs nothing.
+"""How far ahead times are computed, and how much may be left before they are computed anew.
+
+A sweeper that was away for two weeks does no harm.
 """
 AT_ONCE = 200
 OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
-"""Whether it is open at a time, which is given twice; NULL where it does not say."""
+"""The SQL for whether a service is open at a time, which is given twice; NULL: not stated."""
 _SCHEDULES = (
     "SELECT s.id, s.schedules, s.country, s.department, array_remove(array_agg(l.schedules), NULL)"
     " AS there, array_agg(p.country) AS countries,"
@@ -30,12 +33,12 @@ _SCHEDULES = (
 
 
 def refresh(tx: Transaction, service_id: str, now: datetime) -> None:
-    """Makes those of one service."""
+    """Computes the times of one service."""
     refresh_many(tx, [service_id], now)
 
 
 def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> None:
-    """Makes those of many services; what several say alike is made once."""
+    """Computes the times of many services; equal schedules are computed once."""
     memo: dict[str, list[tuple[datetime, datetime]]] = {}
 
     def times(
@@ -48,7 +51,7 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
             )
         return memo[key]
 
-    alike: dict[str, list[str]] = {}  # services by what they say
+    alike: dict[str, list[str]] = {}  # services by their schedules
     for row in tx.execute(_SCHEDULES, (list(service_ids),)):
         said = [
             (row["schedules"], row["country"], row["department"]),
@@ -68,16 +71,14 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
 def made_of(
     schedules: Sequence[Schedule], country: str, department: str, now: datetime
 ) -> tuple[str | None, datetime | None]:
-    """The times of a service that is offered nowhere else yet, as they are written with it, and
-    until when they are made.
-    """
+    """Returns the times of a service without places, in the form for its row, and their end."""
     if not schedules:
         return None, None
     return _literal(_times(schedules, country, department, now.date())), now + AHEAD
 
 
 def refresh_ending(tx: Transaction, now: datetime) -> int:
-    """Makes those that end soon; returns of how many services, AT_ONCE at most."""
+    """Computes the times that end soon; returns the number of services, AT_ONCE at most."""
     ending = tx.execute(
         "SELECT id FROM services WHERE open_until < %s ORDER BY open_until"
         " LIMIT %s FOR UPDATE SKIP LOCKED",
@@ -88,7 +89,7 @@ def refresh_ending(tx: Transaction, now: datetime) -> int:
 
 
 def open_now(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, bool]:
-    """Of these services those that say when they receive people, and whether they do now."""
+    """Returns whether these services are open now, without those that state no hours."""
     rows = tx.execute(
         f"SELECT s.id, {OPEN} AS open FROM services AS s WHERE s.id = ANY(%s)",
         (now, now, list(ids)),

@@ -1,4 +1,4 @@
-"""Which referrals take room of which service."""
+"""The places that referrals take in services."""
 
 from datetime import datetime
 
@@ -6,8 +6,9 @@ from chassis.db import Row, Transaction
 
 
 def held(tx: Transaction, referral_id: str) -> Row | None:
-    """service_id, places, take_time and leave_time of a referral that takes room or did; held until
-    the transaction ends.
+    """Returns the row of a referral that takes room or did, locked until the transaction ends.
+
+    Its columns are service_id, places, take_time and leave_time.
     """
     return tx.execute(
         "SELECT * FROM places_taken WHERE referral_id = %s FOR UPDATE", (referral_id,)
@@ -15,7 +16,7 @@ def held(tx: Transaction, referral_id: str) -> Row | None:
 
 
 def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: datetime) -> None:
-    """It takes room since then."""
+    """Stores that the referral takes room since then."""
     tx.execute(
         "INSERT INTO places_taken (referral_id, service_id, places, take_time)"
         " VALUES (%s, %s, %s, %s)"
@@ -26,5 +27,5 @@ def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: da
 
 
 def leave(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """It takes none any more."""
+    """Stores that the referral takes no room any more."""
     tx.execute("UPDATE places_taken SET leave_time = %s WHERE referral_id = %s", (at, referral_id))

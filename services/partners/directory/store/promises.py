@@ -1,4 +1,4 @@
-"""Whether there was room when a service had said so."""
+"""The results of promises: whether there was room when a service had stated so."""
 
 from datetime import datetime
 
@@ -22,7 +22,7 @@ AT_ONCE = 1000
 def keep(
     tx: Transaction, subject_id: str, service_id: str, at: datetime, now: datetime, *, kept: bool
 ) -> None:
-    """Counts what came of a promise; the same referral or enquiry counts once."""
+    """Counts the result of a promise; the same referral or enquiry counts once."""
     added = tx.execute(
         "INSERT INTO promises (subject_id, service_id, answer_time, kept) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
@@ -37,13 +37,13 @@ def keep(
 
 
 def yes_time(tx: Transaction, service_id: str) -> datetime | None:
-    """When it last said yes to somebody who asked."""
+    """Returns the last time at which the service answered an enquiry with yes."""
     row = tx.execute("SELECT yes_time FROM services WHERE id = %s", (service_id,)).fetchone()
     return row["yes_time"] if row else None
 
 
 def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
-    """It said yes to somebody who asked."""
+    """Stores that the service answered an enquiry with yes."""
     tx.execute(
         "UPDATE services SET yes_time = %s WHERE id = %s AND (yes_time IS NULL OR yes_time < %s)",
         (at, service_id, at),
@@ -51,7 +51,7 @@ def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Drops those of longer ago, and counts anew."""
+    """Deletes results older than REMEMBERED and counts anew; returns how many it deleted."""
     gone = tx.execute(
         "DELETE FROM promises WHERE ctid IN (SELECT ctid FROM promises WHERE answer_time < %s"
         " LIMIT %s) RETURNING service_id",
@@ -70,8 +70,10 @@ def listed(
     *,
     unconfirmed_since: datetime | None = None,
 ) -> tuple[list[Service], Position | None]:
-    """A page of services that are offered, by name; of one organisation, or of all; only those not
-    confirmed since then, or that are doubted.
+    """Returns a page of offered services by name, and the position of the next page.
+
+    They are those of one organisation, or of all; with `unconfirmed_since` only services not
+    confirmed since then, or with more broken promises than kept.
     """
     rows = tx.execute(
         f"SELECT {SEEN}, s.name_key FROM {FROM} WHERE s.active"

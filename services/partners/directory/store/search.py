@@ -1,8 +1,8 @@
-"""Finding services: by words and facts in this process, and by distance in the database; in pages.
+"""The search for services: by words and facts in this process, by distance in the database.
 
-Order: how many of the words stand in the name; then in the organisation's; then in the need's;
-equal ones by name. What the caller may not see takes part in no set from which order, page or total
-come.
+Results come in pages. They are ordered by the number of words found in the name; then in the
+organisation's name; then in the need's; equal ones by name. Entries that the caller may not see
+take part in no set from which order, page or total come.
 """
 
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ from services.partners.directory.store.services import FROM, SEEN, read
 from services.partners.directory.store.words import Word, asked
 
 _KM_A_DEGREE = 111.2  # of a meridian, on a sphere of the Earth's mean radius, 6,371 km
-# In a square around the point, by the index; of those whoever is in the circle (haversine). What is
-# confidential is near nothing.
+# First a square around the point, by the index; then the circle (haversine). A confidential place
+# is near nothing.
 _NEAR = (
     "SELECT l.service_id AS id FROM service_at_locations AS l"
     " JOIN locations AS p ON p.id = l.location_id JOIN services AS s ON s.id = l.service_id"
@@ -39,8 +39,9 @@ _NEAR = (
 
 @dataclass(frozen=True)
 class Results:
-    """A page, where the next page goes on, how many there are, and how many in each department of
-    the country that was asked for.
+    """A page, the position of the next page, the total, and the totals by department.
+
+    The departments are those of the country that the request names.
     """
 
     services: list[Service]
@@ -48,7 +49,7 @@ class Results:
     total: int
     departments: dict[str, int] = field(default_factory=dict)
     open_now: dict[str, bool] = field(default_factory=dict)
-    """Of those that say when they receive people, whether they do."""
+    """Whether a service is open now, without services that state no hours."""
 
 
 def find(
@@ -63,10 +64,10 @@ def find(
     sees_others_shelters: bool,
     sees_unlisted: bool,
 ) -> Results:
-    """What fits.
+    """Returns a page of the services that fit.
 
-    The page itself is read anew: whoever is no longer offered, or has another name by now, has the
-    question asked again.
+    The services of the page are read anew. If one is no longer offered, or has another name by now,
+    the search is repeated.
     """
     words = asked(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
@@ -121,42 +122,45 @@ def _facts(content: Content, wanted: Wanted, *, sees_shelters: bool, sees_unlist
     return hits if sees_shelters else hits - index.having("shelter", True)
 
 
-def _takes_age(age: int, said: tuple[int | None, int | None]) -> bool:
-    least, most = said
+def _takes_age(age: int, limits: tuple[int | None, int | None]) -> bool:
+    least, most = limits
     return (least is None or least <= age) and (most is None or age <= most)
 
 
-def _takes_gender(gender: Gender, said: tuple[Gender, ...]) -> bool:
-    return not said or gender in said
+def _takes_gender(gender: Gender, taken: tuple[Gender, ...]) -> bool:
+    return not taken or gender in taken
 
 
-def _takes_dependants(dependants: int, said: tuple[bool | None, int | None]) -> bool:
-    takes, most = said
+def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -> bool:
+    takes, most = limits
     return takes is not False and (most is None or dependants <= most)
 
 
 def _words(
     index: SearchIndex, hits: BitMap, words: list[Word]
 ) -> tuple[BitMap, list[list[BitMap]]]:
-    """Those that say all that must be said, and by what they are put in order."""
-    said = [index.saying(word) for word in words]
-    anywhere = [BitMap.union(*by_weight) for by_weight in said]
+    """Returns the hits with all required words, and the sets that order them."""
+    sets_by_word = [index.saying(word) for word in words]
+    anywhere = [BitMap.union(*by_weight) for by_weight in sets_by_word]
     for word, matches in zip(words, anywhere, strict=True):
         if word.must:
             hits &= matches
     wished = [matches for word, matches in zip(words, anywhere, strict=True) if not word.must]
-    return hits, [wished, *(list(by_word) for by_word in list(zip(*said, strict=True))[:-1])]
+    return hits, [
+        wished,
+        *(list(by_word) for by_word in list(zip(*sets_by_word, strict=True))[:-1]),
+    ]
 
 
 def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, int]:
-    """All that is found, page or not: so nothing is counted that the caller may not see.
+    """Counts all hits by department, on the page or not, the largest number first.
 
-    The most first.
+    The hits contain nothing that the caller may not see.
     """
     counted = index.count("department", hits & index.having("country", country)) if country else {}
     return {
         str(department): number
-        for department, number in sorted(counted.items(), key=lambda each: (-each[1], str(each[0])))
+        for department, number in sorted(counted.items(), key=lambda item: (-item[1], str(item[0])))
     }
 
 
@@ -179,7 +183,7 @@ def _near(tx: Transaction, near: Near) -> list[str]:
 def _rows(
     tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool
 ) -> dict[str, Row]:
-    """Those of these that are offered now, and may be shown."""
+    """Returns the rows of the hits that are offered now and may be shown."""
     rows = tx.execute(
         f"SELECT {SEEN}, {OPEN} AS open_now FROM {FROM} WHERE s.id = ANY(%s) AND (%s OR s.listed)"
         " AND (%s OR NOT s.shelter)",

@@ -1,8 +1,8 @@
-"""Which services have which words and facts, as sets of slots: an inverted index, in which sets of
-100,000 are combined in microseconds.
+"""An inverted index: the services with a word or a fact, as sets of slots.
 
-Slots, the numbers of services, follow the names, but for what came later, which stands behind them.
-Limit: it knows no more than it was told.
+Sets of 100,000 are combined in microseconds. Slots, the numbers of services, follow the names,
+except those of later entries, which stand behind them. Limit: the index knows only the entries that
+it was given.
 """
 
 from array import array
@@ -19,15 +19,15 @@ from pyroaring import BitMap
 from services.partners.directory.store.words import Lexeme, Word
 
 Fact = tuple[str, Hashable]  # a kind and a value
-Hit = tuple[int, str, str]  # rank, name_key, id; those of a higher rank come first
-# where a word stands: in the name, the organisation's, the need's, the description
+Hit = tuple[int, str, str]  # rank, name_key, id; hits of a higher rank come first
+# where a word stands: in the name, the organisation's name, the need's name, the description
 WEIGHTS = "ABCD"
-_MANY_LATER = 2000  # whose names are compared one by one: 2 ms
+_MANY_LATER = 2000  # later entries whose names are compared one by one: 2 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A service as it is found. `document` is the text of a tsvector."""
+    """A service as the search finds it. `document` is the text of a tsvector."""
 
     id: str
     name_key: str
@@ -36,11 +36,11 @@ class Entry:
 
 
 class SearchIndex:
-    """Keeps and finds. Not for two threads at once."""
+    """Stores entries and finds them. Not safe for two threads at once."""
 
     def __init__(self) -> None:
         self._names: list[tuple[str, str]] = []
-        self._in_order = 0  # so many slots follow the names
+        self._in_order = 0  # the number of slots that follow the names
         self._slots: dict[str, int] = {}
         self._documents: list[int] = []
         self._facts_of: list[frozenset[Fact]] = []
@@ -55,23 +55,24 @@ class SearchIndex:
 
     @property
     def outgrown(self) -> bool:
-        """Whether so many stand behind the names that it is better made anew."""
+        """Tells whether so many entries stand behind the names that a new index is better."""
         return len(self._names) - self._in_order > max(_MANY_LATER, self._in_order // 8)
 
     def fill(self, entries: Iterable[Entry]) -> None:
-        """Takes the first, in the order of their names."""
+        """Takes the first entries, in the order of their names."""
         self.put(entries)
         self._in_order = len(self._names)
 
     def put(self, entries: Iterable[Entry]) -> None:
-        """Takes these as they are now.
+        """Takes these entries as they are now.
 
-        Who has another name or other words stands behind; where it stood nothing is found.
+        An entry with another name or other words gets a new slot behind; its old slot matches
+        nothing.
         """
         first, same = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
-        said: defaultdict[str, array[int]] = defaultdict(
+        slots_by_token: defaultdict[str, array[int]] = defaultdict(
             lambda: array("I")
-        )  # by lexemes as documents have them: the same come again and again
+        )  # slots by tokens of documents, of which the same come again and again
         for entry in entries:
             facts, document = same.setdefault(entry.facts, entry.facts), hash(entry.document)
             slot = self._slots.get(entry.id)
@@ -89,41 +90,44 @@ class SearchIndex:
             self._documents.append(document)
             self._facts_of.append(facts)
             for token in entry.document.split(" "):
-                said[token].append(slot)
+                slots_by_token[token].append(slot)
         stated: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
         for slot in range(first, len(self._names)):
             stated[self._facts_of[slot]].append(slot)
         for facts, slots in stated.items():
             for kind, value in facts:
                 self._facts[kind][value].update(slots)
-        self._learn(said)
+        self._add_words(slots_by_token)
 
     def drop(self, ids: Iterable[str]) -> None:
-        """These are no more."""
+        """Removes the services with these ids."""
         for id in ids:
             slot = self._slots.pop(id, None)
             if slot is not None:
                 self._state(slot, frozenset(), len(self._names))
 
     def having(self, kind: str, *values: Hashable) -> BitMap:
-        """Those of which one of these is so. A set of its own, that may be changed."""
+        """Returns the slots with any of these values of the fact.
+
+        The caller owns the returned set.
+        """
         known = self._facts[kind]
         return BitMap.union(BitMap(), *(known[value] for value in values if value in known))
 
     def where(self, kind: str, fits: Callable[[Any], bool]) -> BitMap:
-        """Those of which something is so that fits; each thing is judged once."""
+        """Returns the slots with a fitting value of the fact. Each value is judged once."""
         return self.having(kind, *filter(fits, self._facts[kind]))
 
     def values(self, kind: str) -> list[Hashable]:
-        """All that is so of any."""
+        """Returns every value that occurs for the fact."""
         return list(self._facts[kind])
 
     def of(self, ids: Iterable[str]) -> BitMap:
-        """The slots of these."""
+        """Returns the slots of these ids."""
         return BitMap(self._slots[id] for id in ids if id in self._slots)
 
     def count(self, kind: str, hits: BitMap) -> dict[Hashable, int]:
-        """Of how many of these what is so."""
+        """Counts the hits by value of the fact, without zeros."""
         counted = {
             value: hits.intersection_cardinality(slots)
             for value, slots in self._facts[kind].items()
@@ -131,15 +135,16 @@ class SearchIndex:
         return {value: number for value, number in counted.items() if number}
 
     def saying(self, word: Word) -> list[BitMap]:
-        """Those that say it, by WEIGHTS."""
-        by_lexeme = [self._lexeme(one) for one in word.lexemes]
+        """Returns the slots that contain the word, by WEIGHTS."""
+        by_lexeme = [self._lexeme(lexeme) for lexeme in word.lexemes]
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
 
     def page(
         self, hits: BitMap, tests: Sequence[Sequence[BitMap]], size: int, after: Hit | None
     ) -> list[Hit]:
-        """The first of these behind a position: those before that are in more sets of the first
-        test, then of the next; equal ones by name.
+        """Returns the first hits after a position.
+
+        Hits in more sets of the first test come first, then of the next test; equal ones by name.
         """
         page: list[Hit] = []
         for rank, slots in _levels(hits, tests):
@@ -151,9 +156,9 @@ class SearchIndex:
                 break
         return page
 
-    def _learn(self, said: Mapping[str, Sequence[int]]) -> None:
+    def _add_words(self, slots_by_token: Mapping[str, Sequence[int]]) -> None:
         new = set()
-        for token, slots in said.items():
+        for token, slots in slots_by_token.items():
             weight, lexeme = _token(token)
             if not any(lexeme in known for known in self._words):
                 new.add(lexeme)
@@ -165,7 +170,7 @@ class SearchIndex:
             insort(self._lexemes, lexeme)
 
     def _state(self, slot: int, facts: frozenset[Fact], first: int) -> None:
-        """From `first` on they are only noted: the sets of those are made when all are known."""
+        """Sets the facts of a slot. From `first` on, `put` adds them to the sets at its end."""
         before, self._facts_of[slot] = self._facts_of[slot], facts
         if slot >= first:
             return
@@ -181,11 +186,11 @@ class SearchIndex:
         if not lexeme.begins:
             return [known.get(lexeme.text, BitMap()) for known in self._words]
         first = bisect_left(self._lexemes, lexeme.text)
-        those = list(
-            takewhile(lambda one: one.startswith(lexeme.text), islice(self._lexemes, first, None))
+        matching = list(
+            takewhile(lambda text: text.startswith(lexeme.text), islice(self._lexemes, first, None))
         )
         return [
-            BitMap.union(BitMap(), *(known[one] for one in those if one in known))
+            BitMap.union(BitMap(), *(known[text] for text in matching if text in known))
             for known in self._words
         ]
 
@@ -209,12 +214,12 @@ def _levels(
     if not tests:
         yield rank, hits
         return
-    at_least = [hits]  # in so many of the sets
-    for one in tests[0]:
+    at_least = [hits]  # by index: slots in at least so many of the sets
+    for test in tests[0]:
         at_least = [
             hits,
             *(
-                more | (fewer & one)
+                more | (fewer & test)
                 for fewer, more in zip(at_least, [*at_least[1:], BitMap()], strict=True)
             ),
         ]
@@ -226,7 +231,7 @@ def _levels(
 
 
 def _token(token: str) -> tuple[int, str]:
-    """The first of WEIGHTS with which it stands there, and the lexeme.
+    """Returns the first of WEIGHTS with which a lexeme stands there, and the lexeme.
 
     'albergu':1A,5 is albergu in the name (and the description, which is D and is not written).
     Quotes and backslashes are doubled.

@@ -1,6 +1,4 @@
-"""Services: kept with what the search needs to know of them, fetched, and held while they
-change.
-"""
+"""Services: stored with the data that the search needs, fetched, and locked for changes."""
 
 import json
 from collections.abc import Sequence
@@ -42,7 +40,7 @@ _FIXED = ("id", "organization_id", "create_time", "public_time", "open_hours", "
 # The organisation is read in the statement that writes: as it is now, not as it was when the
 # service was fetched.
 _MADE = {
-    # What a shelter offers beside its beds is found by partners, or by anybody if it says so.
+    # Partners find the further services of a shelter; anybody does if the service is public.
     "shelter": "k.shelter OR (d.type = 'SHELTER' AND NOT k.public)",
     "facets": "k.facets",
     "listed": "k.active AND (d.status = 'APPROVED' OR (d.status = 'PROBATION' AND NOT k.shelter))",
@@ -50,18 +48,18 @@ _MADE = {
     " setweight(to_tsvector('enlace', k.found_description), 'D')"
     # Stripped, so that each word counts once, and no more than where a description has it.
     " || strip(d.synonyms_document)",
-    # What anybody may find it by knows nothing of a description that fewer may read.
+    # The public words contain no description that fewer people may read.
     "public_document": "CASE WHEN k.public THEN to_tsvector('enlace', k.name) || d.document ||"
     " strip(d.synonyms_document)"
     " || to_tsvector('enlace', CASE WHEN k.tiers ? 'description' THEN ''"
     " ELSE k.description END) END",
     "edition": "k.edition",
     "public_time": "k.update_time",
-    # Of new ones alone; open_hours.py keeps those of others.
+    # For new services alone; open_hours.py sets those of others.
     "open_hours": "k.open_hours",
     "open_until": "k.open_until",
 }
-# What anybody may read of a service, before (services) and after (excluded).
+# The public data of a service, before (services) and after (excluded).
 _IN_PUBLIC = (
     "{0}.public, {0}.name, CASE WHEN {0}.tiers ? 'description' THEN ''"
     " ELSE {0}.description END, {0}.need_codes, {0}.country, {0}.department,"
@@ -76,9 +74,9 @@ _PUBLIC_TIME = (
     f" FROM ({_IN_PUBLIC.format('excluded')})"
     " THEN excluded.update_time ELSE services.public_time END"
 )
-# What services of one organisation with the same needs have alike is made once: stemming is most of
-# what a row costs.
-_KEEP = (
+# The words that services of one organisation with the same needs share are computed once: stemming
+# is most of the cost of a row.
+_UPSERT = (
     "WITH kept AS MATERIALIZED (SELECT row.*, said ->> 'found_description' AS found_description,"
     " said ->> 'need_words' AS need_words,"
     " said ->> 'synonyms' AS synonyms FROM jsonb_array_elements(%(services)s::jsonb) AS said"
@@ -98,14 +96,14 @@ _KEEP = (
     f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)},"  # noqa: E501
     f" {_PUBLIC_TIME}"
 )
-AT_ONCE = 500  # services whose words are made anew in one go: held for less than a second
+AT_ONCE = 500  # services whose words are computed in one go: locked for less than a second
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
 SEEN = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
     + f", {FIGURE}, s.public_time, o.name AS organization_name, o.type AS organization_type"
 )
-# Set by each statement that changes a figure: how it was when this step of time began.
+# Set by each statement that changes a figure: the figure with which this step of time began.
 FIGURE_BEFORE = (
     "figure_before = CASE WHEN figure_step = %(step)s"
     " AND figure_before IS NOT NULL THEN figure_before"
@@ -113,45 +111,49 @@ FIGURE_BEFORE = (
     " unit, 'capacity_time', capacity_time,"
     " 'declined_time', declined_time, 'kept', kept, 'broken', broken) END, figure_step = %(step)s"
 )
-# A first figure takes the place of none, and tells of nobody.
+# A first figure replaces none, and so reveals nobody.
 FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(
     " ELSE", " WHEN capacity_time IS NULL THEN NULL ELSE"
 )
 
 
 def keep(tx: Transaction, service: Service) -> None:
-    """Writes the service with its facts, and what the search knows of it."""
+    """Stores the service with its facts and the words by which it is found."""
     _write(tx, [_values(service)])
-    _learn(tx, [service])
-    _tell(tx, service)
+    _add_words(tx, [service])
+    _publish(tx, service)
 
 
 def keep_many(
     tx: Transaction, new: Sequence[Service], changed: Sequence[Service], now: datetime
 ) -> None:
-    """Writes many at once: what takes a turn of its own for each is taken once for all; new ones
-    with their hours. Their organisations are held.
+    """Stores many services at once, new services with their hours.
+
+    Steps that wait for a lock for each service run once for all. The caller has locked the
+    organisations.
     """
-    kept, hours = [*new, *changed], cache(open_hours.made_of)
-    if not kept:
+    written, hours = [*new, *changed], cache(open_hours.made_of)
+    if not written:
         return
-    said = [
-        (one, hours(one.entry.schedules, one.entry.country, one.entry.department, now))
-        for one in new
+    with_hours = [
+        (item, hours(item.entry.schedules, item.entry.country, item.entry.department, now))
+        for item in new
     ]
-    made = [
-        _values(one) | {"open_hours": times, "open_until": until} for one, (times, until) in said
+    rows = [
+        _values(item) | {"open_hours": times, "open_until": until}
+        for item, (times, until) in with_hours
     ]
-    _write(tx, made + [_values(one) for one in changed])
-    _learn(tx, kept)
-    outbox.keep(tx, [fact for service in kept for fact in facts.service_facts(service)])
-    for service in kept:
+    _write(tx, rows + [_values(item) for item in changed])
+    _add_words(tx, written)
+    outbox.keep(tx, [fact for service in written for fact in facts.service_facts(service)])
+    for service in written:
         service.facts.clear()
 
 
 def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
-    """Writes a new figure with its fact; the words by which it is found know nothing of figures, so
-    they stay as they are.
+    """Stores a new figure with its fact.
+
+    The words by which the service is found do not depend on figures, so they stay.
     """
     figure = service.capacity
     tx.execute(
@@ -173,35 +175,37 @@ def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
             "step": time_step_of(now),
         },
     )
-    _tell(tx, service)
+    _publish(tx, service)
 
 
 def refresh_all_of(tx: Transaction, organization_id: str) -> None:
-    """After a change of the organisation: its services are found by its new name, or are no longer
-    found.
+    """Refreshes the services of an organisation that has changed.
+
+    They are then found by its new name, or no longer found.
     """
-    held = tx.execute(
+    rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
         (organization_id,),
     ).fetchall()
-    _refresh(tx, held)
+    _refresh(tx, rows)
 
 
 def refresh_outdated(tx: Transaction) -> int:
-    """Makes anew what the search knows of services, where it was made from an earlier taxonomy;
-    returns of how many, AT_ONCE at most.
+    """Refreshes services whose words were computed from an earlier taxonomy.
+
+    Returns how many, AT_ONCE at most.
     """
-    held = tx.execute(
+    rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE s.edition <> %s ORDER BY s.id"
         " LIMIT %s FOR UPDATE OF s SKIP LOCKED",
         (edition(), AT_ONCE),
     ).fetchall()
-    _refresh(tx, held)
-    return len(held)
+    _refresh(tx, rows)
+    return len(rows)
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
-    """One service, held until the transaction ends if it is to be changed."""
+    """Returns a service; with `hold` its row is locked until the transaction ends."""
     row = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if hold else ''}", (id,)
     ).fetchone()
@@ -209,23 +213,23 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
 
 
 def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
-    """Something that anybody may read with these services has changed: a place."""
+    """Stores that public data shown with these services has changed: a place."""
     tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
-    """Those of these ids that exist, held in the order of their ids if they are to be changed."""
-    held = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
+    """Returns the existing services of these ids; with `hold` locked in the order of their ids."""
+    locking = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
     return [
         read(row)
         for row in tx.execute(
-            f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) {held}", (list(ids),)
+            f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) {locking}", (list(ids),)
         )
     ]
 
 
 def read(row: Row) -> Service:
-    """A row as a service."""
+    """Returns the service of a row."""
     return Service(
         id=row["id"],
         version=row["version"],
@@ -245,7 +249,7 @@ def read(row: Row) -> Service:
             confidential=row["confidential"],
             phone=row["phone"],
             active=row["active"],
-            schedules=tuple(Schedule.kept(each) for each in row["schedules"]),
+            schedules=tuple(Schedule.kept(schedule) for schedule in row["schedules"]),
             area_codes=tuple(row["area_codes"]),
             accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
             public=row["public"],
@@ -261,7 +265,7 @@ def read(row: Row) -> Service:
 
 
 def eligibility(row: Row) -> Eligibility:
-    """Whom it takes."""
+    """Returns the people that the service of a row takes."""
     return Eligibility(
         minimum_age=row["minimum_age"],
         maximum_age=row["maximum_age"],
@@ -276,7 +280,7 @@ def eligibility(row: Row) -> Eligibility:
 
 
 def capacity(row: Row) -> Capacity:
-    """Its room."""
+    """Returns the room of a row."""
     intake = Intake(row["intake"]) if row["intake"] else None
     return Capacity(
         intake,
@@ -300,15 +304,16 @@ def _figure_before(row: Row) -> Figure | None:
 
 
 def others_figure(row: Row, now: datetime) -> Figure:
-    """Returns the figure of a row that others see; of the service's own people too, where services
-    are searched and matched.
+    """Returns the figure of a row that others see.
+
+    In a search or a match the service's own people see it, too.
     """
     live = Figure(capacity(row), row["kept"], row["broken"])
     return for_others(live, _figure_before(row), now) if row["shelter"] else live
 
 
 def found_description(entry: ServiceEntry) -> str:
-    """By which it is found: what fewer than all partners may read is no word to find it by."""
+    """Returns the description if it may be searched: not one that only some partners may read."""
     return (
         ""
         if dict(entry.tiers).get("description", Tier.PARTNER) > Tier.PARTNER
@@ -317,7 +322,10 @@ def found_description(entry: ServiceEntry) -> str:
 
 
 def facets(entry: ServiceEntry) -> list[str]:
-    """What is asked for by equality: `need` with the groups above, `exactly` without."""
+    """Returns the facets, which are compared as equal.
+
+    `need` is with the groups above, `exactly` without.
+    """
     spoken = {
         part.lower() for tag in entry.languages for part in (tag, tag.split("-")[0]) if part != "x"
     }
@@ -333,25 +341,26 @@ def facets(entry: ServiceEntry) -> list[str]:
     ]
 
 
-def _refresh(tx: Transaction, held: Sequence[Row]) -> None:
-    services = [read(row) for row in held]
+def _refresh(tx: Transaction, rows: Sequence[Row]) -> None:
+    services = [read(row) for row in rows]
     _write(tx, [_values(service) for service in services])
-    _learn(tx, services)
+    _add_words(tx, services)
 
 
-def _write(tx: Transaction, made: Sequence[Row]) -> None:
+def _write(tx: Transaction, rows: Sequence[Row]) -> None:
     tx.execute(
-        _KEEP,
+        _UPSERT,
         {
-            "services": json.dumps(made, default=datetime.isoformat),
+            "services": json.dumps(rows, default=datetime.isoformat),
             "type_synonyms": _type_synonyms(),
         },
     )
 
 
-def _learn(tx: Transaction, services: Sequence[Service]) -> None:
-    """The words of what is offered: those of what nobody may find would show by how mistyped ones
-    are understood.
+def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
+    """Adds the words of the services that are offered.
+
+    Words of services that nobody may find would show in the way mistyped words are understood.
     """
     rows = tx.execute(
         "SELECT id FROM services WHERE id = ANY(%s) AND listed",
@@ -368,16 +377,16 @@ def _learn(tx: Transaction, services: Sequence[Service]) -> None:
 
 
 def _words_of(service: Service) -> list[str]:
-    """What it is found by, also what it does not say itself."""
+    """Returns the texts by which a service is found, with synonyms that it does not contain."""
     entry = service.entry
-    said = [
+    texts = [
         entry.name,
         found_description(entry),
         service.organization_name,
         taxonomy().words(entry.need_codes),
     ]
     return [
-        *said,
+        *texts,
         taxonomy().synonyms(entry.need_codes),
         type_synonyms().get(service.organization_type or "", ""),
     ]
@@ -405,7 +414,7 @@ def _values(service: Service) -> Row:
         "takes_with_addiction": takes.takes_with_addiction,
         "takes_without_papers": takes.takes_without_papers,
         "maximum_age_of_boys": takes.maximum_age_of_boys,
-        "schedules": [each.said() for each in entry.schedules],
+        "schedules": [schedule.said() for schedule in entry.schedules],
         "area_codes": list(entry.area_codes),
         "accessibility": list(entry.accessibility),
         "public": entry.public,
@@ -436,6 +445,6 @@ def _type_synonyms() -> str:
     return json.dumps(type_synonyms())
 
 
-def _tell(tx: Transaction, service: Service) -> None:
+def _publish(tx: Transaction, service: Service) -> None:
     outbox.keep(tx, facts.service_facts(service))
     service.facts.clear()

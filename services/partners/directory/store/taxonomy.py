@@ -1,4 +1,4 @@
-"""The taxonomy and what people say for it, read once from the files that come with the code."""
+"""The taxonomy and its synonyms, read once from the files that come with the code."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ _TAXONOMY, _SYNONYMS = "taxonomy.json", "synonyms.json"
 
 @cache
 def taxonomy() -> Taxonomy:
-    """All codes, in the file's order."""
-    said = _read(_SYNONYMS)["needs"]
+    """Returns all codes, in the file's order."""
+    synonyms = _read(_SYNONYMS)["needs"]
     return Taxonomy(
         Term(
             row["code"],
@@ -24,7 +24,7 @@ def taxonomy() -> Taxonomy:
             row["name"],
             tuple(row["htcds_spl_type"]),
             row["basis"],
-            _tuples(said.get(row["code"], {})),
+            _tuples(synonyms.get(row["code"], {})),
         )
         for row in _read(_TAXONOMY)
     )
@@ -32,21 +32,20 @@ def taxonomy() -> Taxonomy:
 
 @cache
 def type_synonyms() -> Mapping[str, str]:
-    """What people say for a kind of organisation, in all languages, by kind: who asks for nuns
-    means a religious one.
+    """Returns the synonyms of each kind of organisation, in all languages, by kind.
+
+    For example, "nuns" means a religious organisation.
     """
-    said = _read(_SYNONYMS)["organization_types"]
+    synonyms = _read(_SYNONYMS)["organization_types"]
     return {
         type: " ".join(word for words in by_language.values() for word in words)
-        for type, by_language in said.items()
+        for type, by_language in synonyms.items()
     }
 
 
 @cache
 def edition() -> str:
-    """Another one whenever a file has changed, and with it the words by which services are
-    found.
-    """
+    """Returns a hash of the files, which changes with the words by which services are found."""
     return hashlib.sha256(
         b"".join((_DATA / name).read_bytes() for name in (_TAXONOMY, _SYNONYMS))
     ).hexdigest()[:16]

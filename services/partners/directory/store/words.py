@@ -1,4 +1,4 @@
-"""The words of a search, and the words of the directory that a mistyped one resembles."""
+"""The words of a search, and the words of the directory that a mistyped word resembles."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from services.partners.network.store.sort_keys import fold
 
 @dataclass(frozen=True, slots=True)
 class Lexeme:
-    """A word of the documents, or a beginning of words."""
+    """A word of the documents, or the beginning of words."""
 
     text: str
     begins: bool
@@ -19,19 +19,19 @@ class Lexeme:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What says a word: one of these lexemes.
+    """A word of a search: any of its lexemes matches it.
 
-    Where it need not be said, those come first that do.
+    If the word is not required, the services that contain it come first.
     """
 
     lexemes: tuple[Lexeme, ...]
     must: bool
 
 
-_LEXEME = re.compile(r"'((?:[^']|'')*)'(:\*)?")  # of a tsquery as text
+_LEXEME = re.compile(r"'((?:[^']|'')*)'(:\*)?")  # in the text of a tsquery
 _WORD = re.compile(r"[^\W_]+")
-# How people ask, in three languages: "necesito un abogado". Left out where more is said, for no
-# service says it of itself.
+# Words of requests in three languages: "necesito un abogado". They are left out if there are other
+# words, for no service has them in its description.
 _ASKING = frozenset(
     "necesito necesita necesitamos busco busca buscamos quiero quiere queremos puedo puede ayuda"
     " ayudar ayudarla urgente favor hoy ya aver haber"
@@ -41,30 +41,30 @@ _ASKING = frozenset(
     " je j nous elle il on un une le la les l d du des de pour avec ma mon sa son ses est besoin"
     " cherche veut aide aider urgent svp".split()
 )
-# For whom: most services do not say it, and those that do come first. Where nothing else is said,
-# it must be found.
+# Words for the people concerned: most services do not contain them, and those that do come first.
+# Without other words they are required.
 _FOR_WHOM = frozenset(
     "mujer mujeres hijo hijos hija hijas nino ninos nina ninas bebe bebes woman women child"
     " children kid kids baby daughter son"
     " femme femmes enfant enfants fille fils".split()
 )
-_MAX_WORDS = 8  # of one search; more only slow it down
+_MAX_WORDS = 8  # in one search; more only slow it down
 _MAX_LENGTH = 40
-# of trigrams, nearest first; some stand twice, for a shelter has written them as well
+# by trigrams, nearest first; some occur twice, for a shelter has written them as well
 _CANDIDATES = 20
 _ALIKE = 0.75  # of 1: three letters of four are the same and in the same order
-_AS_CLOSE = 0.1  # as the closest
+_AS_CLOSE = 0.1  # to the closest word
 
 
 def split(text: str) -> list[str]:
-    """The words of a text, folded, each once."""
+    """Returns the words of a text, folded, without duplicates."""
     return list(dict.fromkeys(word[:_MAX_LENGTH] for word in _WORD.findall(fold(text))))
 
 
 def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
-    """Notes the words of these texts of what is offered.
+    """Stores the words of these texts of offered services.
 
-    Sorted, so that two writers can't wait for each other.
+    Words are sorted, so that two writers can't wait for each other.
     """
     words = sorted({word for text in set(texts) for word in split(text) if len(word) > 2})
     tx.execute(
@@ -74,25 +74,26 @@ def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
 
 
 def without_asking(text: str) -> str:
-    """The words of a search that say what is asked for, folded; all, where there are no others.
+    """Returns the words of a search without words such as "I need", folded.
 
-    "Necesito un abogado" asks for an abogado.
+    "Necesito un abogado" becomes "abogado". If there are no other words, all are returned.
     """
     typed = split(text)
     return " ".join(([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS])
 
 
 def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
-    """The words of a search that say anything: whole, or as a beginning of one or as those that
-    resemble it if nobody has written it so.
+    """Returns the words of a search that have a meaning.
 
-    What is written of shelters only has nobody written for who may not see them.
+    A word is taken whole. If no service contains it, it is the beginning of words, or stands for
+    the words that it resembles. Words of shelters alone do not exist for a caller who may not see
+    shelters.
     """
     typed = without_asking(text).split()
     if not typed:
         return []
     known = "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"
-    said = tx.execute(
+    rows = tx.execute(
         f"SELECT typed, EXISTS (SELECT FROM {known} WHERE word = typed) AS whole, EXISTS (SELECT"
         f" FROM {known} WHERE word LIKE typed || '%%') AS begins,"
         " to_tsquery('enlace', typed)::text AS as_whole, to_tsquery('enlace', typed || ':*')::text"
@@ -100,12 +101,12 @@ def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
         (typed,),
     ).fetchall()
     alike = _alike(
-        tx, known, [row["typed"] for row in said if not row["begins"] and len(row["typed"]) > 3]
+        tx, known, [row["typed"] for row in rows if not row["begins"] and len(row["typed"]) > 3]
     )
     words = []
-    for row in said:
-        # The stem of a whole word is no beginning: that of "comida" is "com", with which
-        # "community" begins as well.
+    for row in rows:
+        # The stem of a whole word is not used as a beginning: the stem of "comida" is "com", with
+        # which "community" begins as well.
         stems = [
             row["as_whole"] if row["whole"] or len(row["typed"]) < 3 else row["as_beginning"],
             *alike.get(row["typed"], ()),
@@ -123,7 +124,7 @@ def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
 
 
 def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[str]]:
-    """The stems of the words that each of these resembles."""
+    """Returns the stems of the words that each of these resembles."""
     if not typed:
         return {}
     rows = tx.execute(
@@ -135,17 +136,17 @@ def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[
     stems = {row["word"]: row["stem"] for row in rows}
     return {
         word: [
-            stems[one]
-            for one in _closest(word, [row["word"] for row in rows if row["typed"] == word])
+            stems[similar]
+            for similar in _closest(word, [row["word"] for row in rows if row["typed"] == word])
         ]
         for word in typed
     }
 
 
 def _closest(typed: str, words: Sequence[str]) -> list[str]:
-    """Those that differ by a slip or two.
+    """Returns the words that differ by a slip or two.
 
-    Trigrams find them quickly, but take swapped letters for more than they are.
+    Trigrams find them quickly, but overrate swapped letters.
     """
     close = {
         word: ratio

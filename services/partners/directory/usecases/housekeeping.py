@@ -1,8 +1,9 @@
-"""Housekeeping: deletes ended sessions, old guesses, and invitations and links that ran out, and
-ends agreements. chassis.sweeper deletes answered requests.
+"""Housekeeping of the service's tables and of this process's index.
 
-It also refreshes the words by which services are found, after a new taxonomy; the hours in which
-they are open, as days pass; and this process's index of services, before anybody waits for it.
+It deletes ended sessions, old guesses, and expired invitations and links, and ends agreements.
+chassis.sweeper deletes answered requests. It also refreshes the words by which services are found,
+after a new taxonomy; the hours in which they are open, as days pass; and this process's index of
+services, before a caller waits for it.
 """
 
 from collections.abc import Callable
@@ -21,11 +22,11 @@ from services.partners.members.store import invitations, provenance, workers
 from services.partners.members.usecases.membership import end_holds, watch_membership
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-_EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps that little
+_EVERY = 1.0  # seconds: a question reads changes by itself; this loop leaves few of them
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
-    """Deletes or refreshes what is due; returns how many rows."""
+    """Deletes or refreshes rows that are due; returns how many."""
     gone = (
         workers.forget_sessions(tx, now)
         + second_factors.forget(tx, now)
@@ -47,8 +48,9 @@ def sweep(tx: Transaction, now: datetime) -> int:
 
 
 def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
-    """Returns `sweep` together with the end of holds, which notifies managers by letters that
-    `mail` seals.
+    """Returns `sweep` together with the end of holds.
+
+    The end of a hold notifies managers by letters that `mail` seals.
     """
     return lambda tx, now: end_holds(tx, mail, now, services.refresh_all_of) + sweep(tx, now)
 

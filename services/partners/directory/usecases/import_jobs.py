@@ -1,8 +1,8 @@
-"""Imports as jobs: accepted by a call, done by a loop, one at a time in the network, also after the
-process that began one was killed.
+"""Imports as jobs: a call accepts an import, and a loop does it.
 
-An import is written in one transaction together with its end. So it is begun anew after a crash,
-and never done twice or by half.
+One import runs at a time in the network, and it continues after the process that began it was
+killed. An import is written in one transaction together with its end. So it is begun anew after a
+crash, and never done twice or by half.
 """
 
 import threading
@@ -100,7 +100,7 @@ class Imports:
         return pb.ListImportsResponse(imports=[message(job, with_report=False) for job in jobs])
 
     def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
-        """Asks for the end of an import. Raises NotFound."""
+        """Requests the end of an import. Raises NotFound."""
         job = _own(call, self._keyring, request.id, hold=True)
         job.cancel(call.clock.now())
         imports.save(call.tx, job)
@@ -115,7 +115,7 @@ def _own(call: Call, keyring: Keyring, id: str, *, hold: bool = False) -> Import
 
 
 def running_imports(database: Database, keyring: Keyring, clock: Clock) -> Loop:
-    """Works on imports, one after the other."""
+    """Returns the loop that works on imports, one after the other."""
 
     def work(loop: Loop) -> None:
         while loop.turn():
@@ -130,9 +130,8 @@ def run_import(
 ) -> bool:
     """Works on the oldest import that has not ended.
 
-    Returns False if none was brought to an end: there is none, or it has to be begun anew.
-
-    `going_on` is asked every second; once it says no the import is given back.
+    Returns False if no import reached its end: there is none, or it has to be begun anew.
+    `going_on` is called every second; once it returns False the import is given back.
     """
     claim = new_id()
     with database.transaction(SYSTEM) as tx:
@@ -149,7 +148,8 @@ def run_import(
             return True
         except _Stopped:
             pass
-        except (Unavailable, Exhausted):  # a part is away or full, which says nothing of the import
+        # a dependency is away or full, which is no fault of the import
+        except (Unavailable, Exhausted):
             watch.why = watch.why or "waiting"
         except (_Failed, Refusal, TooMuchWork, Ended) as error:
             watch.failure = _failure(error)
@@ -169,9 +169,7 @@ def run_import(
 
 
 class _Stopped(Exception):
-    """The import is to go no further: it was cancelled, another process has it, or this one
-    ends.
-    """
+    """The import must stop: it was cancelled, another process has it, or this process ends."""
 
 
 class _Failed(Exception):
@@ -179,9 +177,7 @@ class _Failed(Exception):
 
 
 def _failure(error: Exception) -> str:
-    """Returns the code of a failure that the same import would meet again; "" for one that it may
-    not.
-    """
+    """Returns the code of a failure that would occur again; "" for one that may not."""
     match error:
         case _Failed():
             return str(error)
@@ -221,8 +217,8 @@ def _do(
         done = replace(job, report=report(made).SerializeToString())
         done.end(ImportState.DONE, now)
         if not imports.finish(tx, keyring, claim, done):
-            raise _Stopped  # cancelled, or taken over: nothing of this transaction stays
-        # last: whoever writes to the trail holds up the others until the end of the transaction
+            raise _Stopped  # cancelled, or taken over: this transaction is rolled back
+        # last: a writer to the trail holds up the others until the end of its transaction
         if made.written:
             audit.record(
                 tx,
@@ -259,11 +255,10 @@ def _written(
 
 
 class _Watch:
-    """Says every second, from a thread of its own, that this process works on an import and how far
-    it is; hears whether it is to go on.
+    """Renews the claim on an import every second, with its progress, from a thread of its own.
 
-    `why`: "" while it is; else cancelled, lost (another process has the import), stopping, or
-    waiting (for a part that is away). A sign of life that can't be written changes nothing.
+    `why`: "" while the import goes on; else cancelled, lost (another process has the import),
+    stopping, or waiting (for a dependency that is away). A renewal that fails changes nothing.
     """
 
     def __init__(
@@ -294,7 +289,7 @@ class _Watch:
         self._thread.join()
 
     def check(self) -> None:
-        """Raises _Stopped if the import is to go no further."""
+        """Raises _Stopped if the import must stop."""
         if self.why:
             raise _Stopped
 

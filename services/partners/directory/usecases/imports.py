@@ -1,10 +1,10 @@
-"""Takes over a directory that was kept elsewhere: all of a file or nothing, and the same file once
-more changes nothing.
+"""Imports of a directory that was kept elsewhere.
 
-Each row goes through what a call would: the domain's own register and change. Organisations are not
-made: a member comes about by two people. A row with an id is the service that had this id in an
-earlier file of the same importer, or a new one. A row without an id is never written over a service
-that it differs from: somebody says first whether it is the same.
+All of a file is written or nothing, and the same file once more changes nothing. Each row goes
+through the same checks as a call: the domain's own register and change. Organisations are not
+created: a new member needs two people. A row with an id means the service that had this id in an
+earlier file of the same importer, or a new service. A row without an id never overwrites a service
+that differs from it: a person first decides whether it is the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,14 +48,14 @@ from services.partners.network.store.sort_keys import fold
 T = TypeVar("T", Service, Location)
 
 Answers = Mapping[tuple[str, int], str]
-"""By file and row: the id of the service that a row means, "" for a new one."""
+"""By file and row the id of the service that a row means, "" for a new service."""
 
 _LONGEST_ID = 200  # characters of an id in a file
 
 
 @dataclass
 class _Work:
-    """The services and places that the rows of a file mean, and what will be written of them."""
+    """The services and places that the rows of a file mean, and the changes to write."""
 
     now: datetime
     worker_id: str
@@ -68,7 +68,7 @@ class _Work:
     at: dict[tuple[str, str], ServiceAtLocation]
     places_of: dict[str, list[str]] = field(default_factory=dict)
     ids: dict[Key, str] = field(default_factory=dict)
-    # services and places that a row of this file means already
+    # services and places that an earlier row of this file means
     taken: set[str] = field(default_factory=set)
     lines: dict[Key, Line] = field(default_factory=dict)
     new_services: list[Service] = field(default_factory=list)
@@ -96,10 +96,10 @@ def import_directory(
     answers: Answers | None = None,
     row_done: Callable[[], None] = lambda: None,
 ) -> Report:
-    """Makes or changes the services and places that a file names.
+    """Creates or changes the services and places that a file names.
 
-    Writes nothing in a dry run, where one row is refused or asked about, and where the encoding of
-    the file is only guessed.
+    Writes nothing in a dry run, where a row is refused or needs an answer, and where the encoding
+    of the file is only guessed.
     """
     owner = target_of(tx, caller, organization_id, hold="UPDATE")
     drafts = _assigned(tx, parsed.services, owner)
@@ -125,9 +125,9 @@ def import_directory(
 def target_of(
     tx: Transaction, caller: Caller, organization_id: str, *, hold: str = ""
 ) -> Organization | None:
-    """Returns the organisation whose services a file holds; None: whichever each row names.
+    """Returns the organisation whose services a file holds; None: each row names its own.
 
-    Raises NotFound for one that is not the caller's.
+    Raises NotFound for an organisation for which the caller may not act.
     """
     target = organization_id or ("" if caller.has("COORDINATOR") else caller.organization_id)
     owner = (
@@ -143,9 +143,10 @@ def target_of(
 def _assigned(
     tx: Transaction, drafts: Sequence[ServiceDraft], owner: Organization | None
 ) -> list[tuple[Organization, ServiceDraft]]:
-    """Each with its member.
+    """Returns the drafts with their members.
 
-    A file of one organisation may call it as it likes; of several, each is one that is known here.
+    A file of one organisation may use any name for it; in a file of several, each must be known
+    here.
     """
     wanted = {
         (draft.organization_id, draft.organization_name)
@@ -158,8 +159,8 @@ def _assigned(
     else:
         alone = False
         members = {
-            each.id: each
-            for each in organizations.by_id_or_name(
+            organization.id: organization
+            for organization in organizations.by_id_or_name(
                 tx, [id for id, _ in wanted if is_id(id)], [n for _, n in wanted if n]
             )
         }
@@ -190,7 +191,7 @@ def _work(
     drafts: list[tuple[Organization, ServiceDraft]],
     answers: Answers,
 ) -> _Work:
-    """Fetches the services and places that the rows may mean, held."""
+    """Fetches the services and places that the rows may mean, locked."""
     members = {member.id: member for member, _ in drafts}
     sources = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
     nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
@@ -200,7 +201,7 @@ def _work(
     )
     ids = {*known.values(), *(id for id in sources if is_id(id))}
     ids |= {id for (_, _, source), like in named.items() if source in nameless for id in like}
-    existing = {each.id: each for each in services.fetch_many(tx, sorted(ids), hold=True)}
+    existing = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), hold=True)}
     at = locations.of_services(tx, list(existing))
     ids |= {place_id for _, place_id in at}
     return _Work(
@@ -211,13 +212,13 @@ def _work(
         known=known,
         named=named,
         services=existing,
-        places={each.id: each for each in locations.fetch_many(tx, sorted(ids))},
+        places={entry.id: entry for entry in locations.fetch_many(tx, sorted(ids))},
         at=at,
     )
 
 
 def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
-    """Decides what becomes of a row."""
+    """Decides the outcome of a row."""
     key = (member.id, "service", _key(draft))
     if wrong := _wrong_id(draft.source_id):
         draft.line.refuse("id", wrong)
@@ -226,13 +227,13 @@ def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
     else:
         work.lines[key] = draft.line
         try:
-            _take(work, member, draft, key)
+            _apply(work, member, draft, key)
         except Invalid as error:
             for path, reason in error.violations:
                 draft.line.refuse(path.partition(".")[2] or path, reason)
 
 
-def _take(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> None:
+def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> None:
     if draft.source_id:
         service = next(
             _free(work, (work.known.get(key, ""), draft.source_id), work.services, member), None
@@ -264,7 +265,7 @@ def _take(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> N
 def _free(
     work: _Work, ids: Iterable[str], among: Mapping[str, T], member: Organization
 ) -> Iterator[T]:
-    """Yields those that are the member's and that no earlier row means."""
+    """Yields the candidates of the member that no earlier row means."""
     for id in dict.fromkeys(ids):
         candidate = among.get(id)
         if (
@@ -276,7 +277,7 @@ def _free(
 
 
 def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Service) -> bool:
-    """Whether a row says of a service or its places what is not there yet."""
+    """Tells whether a row differs from the stored service or its places."""
     if _trial(draft, service, work.now).facts:
         return True
     for at in draft.at:
@@ -284,16 +285,14 @@ def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Se
         if (
             place is None
             or _place_trial(at.place, place, work.now).facts
-            or _said(work, service, place, at)[1]
+            or _offer_at(work, service, place, at)[1]
         ):
             return True
     return False
 
 
 def _trial(draft: ServiceDraft, service: Service, now: datetime) -> Service:
-    """Returns a copy of the service, changed as the row says; without facts if that changes
-    nothing.
-    """
+    """Returns a copy of the service with the changes of the row; without facts if it has none."""
     trial = replace(service, facts=[])
     if changes := draft.changes(service.entry):
         trial.change(changes, taxonomy(), areas(), now)
@@ -340,35 +339,35 @@ def _offer(
 ) -> None:
     place = work.placed.get(id(at.place)) or _place(work, member, draft, service, at.place)
     work.placed[id(at.place)] = place
-    said, is_new = _said(work, service, place, at)
+    offer, is_new = _offer_at(work, service, place, at)
     both = (service.id, place.id)
     if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MOST_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
-    said.check()
+    offer.check()
     if service.entry.confidential and not place.entry.confidential:
-        # as in a call: an open place would lead to it
+        # as in a call: an open place would lead to the service
         raise Invalid(("service.address", "out_of_range"))
     if both not in work.at:
         work.places_of[service.id].append(place.id)
     if is_new:
-        work.new_at[both] = said
+        work.new_at[both] = offer
         draft.line.done(Outcome.CHANGED)
 
 
-def _said(
+def _offer_at(
     work: _Work, service: Service, place: Location, at: AtPlace
 ) -> tuple[ServiceAtLocation, bool]:
-    """Returns how the service is offered at the place by the row, and whether that is news."""
+    """Returns the service at the place after the row, and whether that is a change."""
     before = work.at.get((service.id, place.id))
-    said = before or ServiceAtLocation(new_id(), service.id, place.id)
-    said = replace(
-        said,
-        phones=said.phones if at.phones is None else at.phones,
-        schedules=said.schedules if at.schedules is None else at.schedules,
-        languages=said.languages if at.languages is None else at.languages,
+    offer = before or ServiceAtLocation(new_id(), service.id, place.id)
+    offer = replace(
+        offer,
+        phones=offer.phones if at.phones is None else at.phones,
+        schedules=offer.schedules if at.schedules is None else at.schedules,
+        languages=offer.languages if at.languages is None else at.languages,
     )
-    said = said.discreet() if place.entry.confidential else said
-    return said, said != before
+    offer = offer.discreet() if place.entry.confidential else offer
+    return offer, offer != before
 
 
 def _place(
@@ -399,15 +398,17 @@ def _place(
 def _known_place(
     work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
 ) -> Location | None:
-    """Returns the place that had the same id; without an id the place of this service that the row
-    named before, or that has this name.
+    """Returns the known place that the row means; None: a new place.
+
+    It is the place that had the same id; without an id the place of this service that the row named
+    before, or that has this name.
     """
     key, *former = ((member.id, "location", key) for key in _place_keys(draft, at))
     if at.source_id:
         return next(_free(work, (work.known.get(key, ""), at.source_id), work.places, member), None)
     own = work.places_of.get(service.id, [])
     name = key_of(at.entry.name, at.entry.department)
-    ids = [work.known.get(key, ""), *(work.known.get(each, "") for each in former)]
+    ids = [work.known.get(key, ""), *(work.known.get(former_key, "") for former_key in former)]
     ids += [
         id
         for id in own
@@ -417,9 +418,9 @@ def _known_place(
 
 
 def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
-    """What a file says otherwise of a place.
+    """Returns the changes of a place by a file.
 
-    Where a confidential one is no file changes: its own people do, one by one.
+    A file does not change where a confidential place is: only its own people do, one by one.
     """
     hidden = (*SEALED, "area_code", "latitude", "longitude") if place.entry.confidential else ()
     return {
@@ -451,7 +452,7 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
 
 
 def _wrong_id(source_id: str) -> str:
-    """Returns the reason why an id of a file can't be kept, "" if it can."""
+    """Returns the reason why an id of a file can't be stored, "" if it can."""
     return (
         "too_long"
         if len(source_id) > _LONGEST_ID
@@ -466,8 +467,10 @@ def _key(draft: ServiceDraft) -> str:
 
 
 def _place_keys(draft: ServiceDraft, *places: PlaceDraft) -> list[str]:
-    """The keys of places, of all that the row names if none is given: its id; without one its name
-    at this service, and the key of earlier versions.
+    """Returns the keys of places; of all places of the row if none is given.
+
+    The key is the place's id; without one there are two: its name at this service, and the key of
+    earlier versions.
     """
     keys = list[str]()
     for place in places or (at.place for at in draft.at):

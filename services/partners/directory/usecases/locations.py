@@ -59,8 +59,9 @@ class Locations:
         return pb.ListAreasResponse(areas=map(messages.area, areas().areas.values()))
 
     def CreateLocation(self, request: pb.CreateLocationRequest, call: Call) -> pb.Location:
-        """Adds a place to an organisation, the caller's own if none is named; in its country if
-        none is stated.
+        """Adds a place to an organisation, the caller's own if none is named.
+
+        The place is in the organisation's country if none is stated.
         """
         entry = messages.location_entry(request.location)
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
@@ -94,18 +95,18 @@ class Locations:
             return pb.ListLocationsResponse()
         page, more = locations.listed(call.tx, owner, size, after, confidential=sees_all)
         return pb.ListLocationsResponse(
-            locations=[_message(each, call.caller) for each in page],
+            locations=[_message(location, call.caller) for location in page],
             next_page_token=self._pages.token(request, more),
         )
 
     def UpdateLocation(self, request: pb.UpdateLocationRequest, call: Call) -> pb.Location:
-        """Changes a place. The address of a confidential one is changed by its own people alone."""
+        """Changes a place. Only its own people change the address of a confidential place."""
         entry = messages.location_entry(request.location)
         changes = {
             path: getattr(entry, path, None)
             for path in sorted(masked(request.update_mask, LocationEntry.__dataclass_fields__))
         }
-        location = _held(call, request.location.id)
+        location = _locked(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
         own = call.caller.organization_id == location.organization_id
         if location.entry.confidential and not own and not set(SEALED).isdisjoint(changes):
@@ -119,8 +120,8 @@ class Locations:
     def DeleteLocation(
         self, request: pb.DeleteLocationRequest, call: Call
     ) -> pb.DeleteLocationResponse:
-        """Removes a place at which nothing is offered."""
-        location = _held(call, request.id)
+        """Deletes a place at which nothing is offered."""
+        location = _locked(call, request.id)
         check_etag(request.etag, etag_of(location))
         if locations.is_used(call.tx, location.id):
             raise Conflict("location_in_use")
@@ -135,7 +136,7 @@ class Locations:
         offer = messages.service_at_location(request.service_at_location, new_id())
         service, location = (
             held_service(call.tx, call.caller, offer.service_id),
-            _held(call, offer.location_id),
+            _locked(call, offer.location_id),
         )
         if service.organization_id != location.organization_id:
             raise NotFound
@@ -144,7 +145,7 @@ class Locations:
             raise Invalid(("service_at_location.location_id", "too_long"))
         offer.check()
         if service.entry.confidential and not location.entry.confidential:
-            # its address would lead to what is to be hidden
+            # its address would lead to the hidden service
             raise Invalid(("service_at_location.location_id", "out_of_range"))
         if location.entry.confidential:
             offer = offer.discreet()
@@ -167,7 +168,7 @@ class Locations:
         Raises NotFound for a service that does not exist for the caller.
         """
         service = visible_service(call.tx, call.caller, request.service_id)
-        # One that became confidential is offered at open places no more, as others see it.
+        # Others see no open places of a service that became confidential.
         hides = (
             service.entry.confidential and service.organization_id != call.caller.organization_id
         )
@@ -198,8 +199,9 @@ class Locations:
         return pb.DeleteServiceAtLocationResponse()
 
     def OpenAddress(self, request: pb.OpenAddressRequest, call: Call) -> pb.OpenAddressResponse:
-        """Returns the address of each confidential place of the service that accepted the referral:
-        to one worker, once.
+        """Returns the address of each confidential place of the service that accepted the referral.
+
+        Only one worker may open it, and only once.
         """
         id = request.referral_id
         grant = (
@@ -242,8 +244,9 @@ class Locations:
     def ListTruthScores(
         self, request: pb.ListTruthScoresRequest, call: Call
     ) -> pb.ListTruthScoresResponse:
-        """Returns a page of scores: how reliable the stated room of the caller's services is; of
-        any member's for the coordination and auditors.
+        """Returns a page of scores: how reliable the stated room of services is.
+
+        They are the caller's services; for the coordination and auditors those of any member.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -272,10 +275,10 @@ class Locations:
     def ListFieldChanges(
         self, request: pb.ListFieldChangesRequest, call: Call
     ) -> pb.ListFieldChangesResponse:
-        """Returns a page of the changes of an own entry; of any entry for the coordination and
-        auditors.
+        """Returns a page of the changes of an entry.
 
-        Only a shelter's own people see how its room changed.
+        It is an own entry, or any entry for the coordination and auditors. Only a shelter's own
+        people see how its room changed.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -320,7 +323,7 @@ def change_location(
     if after.confidential and not before.confidential:
         field_changes.forget_values(tx, id, _LEADS_THERE)
         locations.strip(tx, id)
-    # another clock, and other holidays
+    # another time zone, and other holidays
     if (before.country, before.department) != (after.country, after.department):
         open_hours.refresh_many(tx, locations.offered_at(tx, id), now)
     if not (before.confidential and after.confidential) and before != after:
@@ -335,8 +338,9 @@ def grant_address(
     sender_id: str,
     at: datetime,
 ) -> None:
-    """Lets one worker of the receiver open the service's address, if the receiver is the service's
-    own organisation.
+    """Lets one worker of the sender open the service's address.
+
+    Does nothing if the receiver is not the service's own organisation.
     """
     service = services.fetch(tx, service_id)
     if service is not None and service.organization_id == receiver_id:
@@ -374,7 +378,7 @@ def _stored(tx: Transaction, id: str) -> Location:
     return location
 
 
-def _held(call: Call, id: str) -> Location:
+def _locked(call: Call, id: str) -> Location:
     """Returns a place, locked. Raises NotFound if the caller may not act for its organisation."""
     location = locations.fetch(call.tx, id, hold=True) if is_id(id) else None
     if location is None or not may_act_for(call.caller, location.organization_id):

@@ -1,4 +1,4 @@
-"""OpenData: the part of the directory that anybody may read, without signing in."""
+"""OpenData: the public part of the directory, without signing in."""
 
 from dataclasses import replace
 
@@ -50,8 +50,9 @@ class OpenData:
     def ListPublicServiceAtLocations(
         self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
     ) -> pb.ListPublicServiceAtLocationsResponse:
-        """Returns a page of public services at their open places, each with the one place, and how
-        many there are.
+        """Returns a page of public services at their open places, and the total.
+
+        Each service comes with its one place.
         """
         wanted = replace(public_wanted(request), id=request.id)
         services, total = (
@@ -70,15 +71,17 @@ class OpenData:
         )
         organizations, total = open_data.members(call.tx, wanted) if _may_exist(wanted) else ([], 0)
         return pb.ListPublicOrganizationsResponse(
-            organizations=[organization_message(each, ANYONE.tier) for each in organizations],
+            organizations=[
+                organization_message(organization, ANYONE.tier) for organization in organizations
+            ],
             total_size=total,
         )
 
 
 def _may_exist(wanted: PublicWanted) -> bool:
-    """Whether all ids that are looked for have the shape of an id."""
-    return all(is_id(each) for each in (wanted.organization, wanted.id) if each)
+    """Tells whether all ids that are searched for have the shape of an id."""
+    return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
 
 
-def _message(each: Open) -> pb.PublicService:
-    return public_service(each.service, each.organization, each.places, each.time)
+def _message(entry: Open) -> pb.PublicService:
+    return public_service(entry.service, entry.organization, entry.places, entry.time)

@@ -57,12 +57,13 @@ class Services:
         return pb.ListTaxonomyTermsResponse(terms=map(messages.term, taxonomy().terms.values()))
 
     def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
-        """Adds a service to an organisation, the caller's own if none is named; in its country if
-        none is stated.
+        """Adds a service to an organisation, the caller's own if none is named.
+
+        The service is in the organisation's country if none is stated.
         """
         given, now = request.service, call.clock.now()
-        # A caller can't say that a flag was left out; what is new is offered, and can be taken
-        # back.
+        # A flag that was left out can't be told from False; a new service is offered, and can be
+        # withdrawn.
         entry = messages.service_entry(given, active=True)
         room = messages.capacity(given.capacity, "service.capacity")
         organization = owner_of(call.tx, call.caller, given.organization_id)
@@ -83,8 +84,9 @@ class Services:
         return _message(visible_service(call.tx, call.caller, request.id), call)
 
     def BatchGet(self, request: pb.BatchGetRequest, call: Call) -> pb.BatchGetResponse:
-        """Returns those that exist for the caller; names of workers of the caller's own
-        organisation only.
+        """Returns the entries that exist for the caller.
+
+        Names are those of workers of the caller's own organisation only.
         """
         tx, caller = call.tx, call.caller
         if (
@@ -105,7 +107,7 @@ class Services:
         names = workers.names(tx, worker_ids, caller.organization_id) if worker_ids else {}
         return pb.BatchGetResponse(
             services=_messages(batch, call),
-            organizations=[organization_message(each) for each in members],
+            organizations=[organization_message(member) for member in members],
             worker_names=names,
         )
 
@@ -151,11 +153,11 @@ class Services:
     def SearchServices(
         self, request: pb.SearchServicesRequest, call: Call
     ) -> pb.SearchServicesResponse:
-        """Returns a page of hits and how many there are.
+        """Returns a page of hits and the total.
 
-        A language must be stated to be found; by age, gender and dependants only those are left out
-        that say no. Of one's own organisation, or for the coordinator of any one, also what is not
-        offered now is found.
+        A service matches a language only if it states the language; age, gender and dependants
+        exclude only services that exclude them. A search for the caller's own organisation, or by
+        the coordinator for any one, also finds services that are not offered now.
         """
         size, after = (
             page_size(request.page_size, default=25, most=100),
@@ -183,8 +185,10 @@ class Services:
         )
         return pb.SearchServicesResponse(
             services=[
-                messages.service(each, viewer(caller), now, open_now=page.open_now.get(each.id))
-                for each in page.services
+                messages.service(
+                    service, viewer(caller), now, open_now=page.open_now.get(service.id)
+                )
+                for service in page.services
             ],
             next_page_token=self._pages.token(request, page.more),
             total_size=page.total,
@@ -211,8 +215,10 @@ class Services:
         is_open = open_hours.open_now(call.tx, [service.id for _, service in matches], now)
         return pb.MatchServicesResponse(
             matches=[
-                messages.match(match, each, viewer(call.caller), now, open_now=is_open.get(each.id))
-                for match, each in matches
+                messages.match(
+                    match, matched, viewer(call.caller), now, open_now=is_open.get(matched.id)
+                )
+                for match, matched in matches
             ]
         )
 
@@ -227,7 +233,7 @@ def doubt_capacity(
     subject_id: str,
     asked_by: str,
 ) -> None:
-    """Marks the stated room as doubtful: the service declined somebody for lack of room.
+    """Marks the stated room as doubtful after the service declined a person for lack of room.
 
     Changes nothing if another organisation declined, or if the figure is newer.
     """
@@ -240,7 +246,7 @@ def doubt_capacity(
 
 
 def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
-    """Records that the service's own organisation offered help to somebody who asked."""
+    """Records that the service's own organisation answered an enquiry with an offer of help."""
     service = services.fetch(tx, id, hold=True)
     if service is not None and service.organization_id == organization_id:
         promises.say_yes(tx, id, at)
@@ -325,8 +331,9 @@ def _count_promise(
     *,
     kept: bool,
 ) -> None:
-    """Counts a promise as kept or broken, unless the service's own organisation asked: a member
-    does not make its own reputation.
+    """Counts a promise as kept or broken, unless the service's own organisation asked.
+
+    A member does not make its own reputation.
     """
     yes = promises.yes_time(tx, service.id)
     if asked_by != service.organization_id and has_promised(
@@ -336,15 +343,17 @@ def _count_promise(
 
 
 def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:
-    """Returns the fields that opening hours depend on: also the place, for it has a clock and
-    holidays of its own.
+    """Returns the fields on which opening hours depend.
+
+    The place is one of them, for it has a time zone and holidays of its own.
     """
     return entry.schedules, entry.country, entry.department
 
 
 def _visible(tx: Transaction, caller: Caller, unfiltered: list[Service]) -> list[Service]:
-    """Returns the services without the shelters of others, if the caller's organisation is on
-    probation.
+    """Returns the services that the caller may see.
+
+    On probation these are the services without the shelters of others.
     """
     hidden = [
         service

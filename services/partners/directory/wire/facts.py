@@ -1,4 +1,4 @@
-"""What is told of services: the facts of protos/partners/v1/facts.proto, still to be told."""
+"""The facts of services: those of protos/partners/v1/facts.proto that are to be published."""
 
 from chassis.outbox import Fact
 from protos.partners.v1 import facts_pb2
@@ -7,7 +7,7 @@ from services.partners.network.wire.facts import facts_of
 
 
 def service_facts(service: Service) -> list[Fact]:
-    """The facts that are still to be told."""
+    """Returns the facts that are still to be published."""
     entry = service.entry
     body = facts_pb2.ServiceFact(
         service_id=service.id,

@@ -26,7 +26,7 @@ ACCESSIBILITY = EnumCodec(directory_pb2.Accessibility, Accessibility)
 
 
 def location_entry(message: locations_pb2.Location) -> LocationEntry:
-    """What a caller says of a place."""
+    """Returns the entry of a place in a message."""
     return LocationEntry(
         name=message.name.strip(),
         country=message.country,
@@ -42,8 +42,9 @@ def location_entry(message: locations_pb2.Location) -> LocationEntry:
 
 
 def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location:
-    """A place, as somebody of this tier sees it; of a confidential one others than its organisation
-    see the department.
+    """Returns a place as a caller of this tier sees it.
+
+    Only its own organisation sees more of a confidential place than its department.
     """
     entry = location.entry
     hidden = entry.confidential and tier < Tier.COORDINATOR
@@ -60,7 +61,7 @@ def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location
             latitude=entry.latitude,
             longitude=entry.longitude,
             transportation=entry.transportation,
-            accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
+            accessibility=[ACCESSIBILITY.number(means) for means in entry.accessibility],
             confidential=entry.confidential,
             create_time=timestamp(location.create_time),
             update_time=timestamp(location.update_time),
@@ -70,7 +71,7 @@ def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location
 
 
 def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> ServiceAtLocation:
-    """What a caller says of a service at a place."""
+    """Returns a service at a place from a message."""
     at = "service_at_location"
     return ServiceAtLocation(
         id=id,
@@ -100,14 +101,14 @@ def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> Se
 
 
 def said_at_location(
-    one: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
+    offer: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
 ) -> locations_pb2.ServiceAtLocation:
-    """A service at a place, as somebody of this tier sees it."""
+    """Returns a service at a place as a caller of this tier sees it."""
     return shown(
         locations_pb2.ServiceAtLocation(
-            id=one.id,
-            service_id=one.service_id,
-            location_id=one.location_id,
+            id=offer.id,
+            service_id=offer.service_id,
+            location_id=offer.location_id,
             phones=[
                 directory_pb2.Phone(
                     number=p.number,
@@ -115,14 +116,14 @@ def said_at_location(
                     description=p.description,
                     languages=p.languages,
                 )
-                for p in one.phones
+                for p in offer.phones
             ],
             contacts=[
                 directory_pb2.ContactPoint(name=c.name, title=c.title, email=c.email, phone=c.phone)
-                for c in one.contacts
+                for c in offer.contacts
             ],
-            schedules=[schedule(each) for each in one.schedules],
-            languages=one.languages,
+            schedules=[schedule(hours) for hours in offer.schedules],
+            languages=offer.languages,
             location=where,
         ),
         tier,
@@ -130,13 +131,14 @@ def said_at_location(
 
 
 def area(area: Area) -> locations_pb2.Area:
-    """An area as it is said."""
+    """Returns an area as a message."""
     return locations_pb2.Area(code=area.code, parent_code=area.parent, name=area.name)
 
 
 def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
-    """How far one can rely on a service, with what it is made of, as this viewer sees its
-    figure.
+    """Returns how reliable a service is, with the data behind the score.
+
+    The figure is the one that this viewer sees.
     """
     figure = service.figure_for(viewer, now)
     truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)
@@ -154,7 +156,7 @@ def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.Trut
 
 
 def field_change(change: FieldChange) -> locations_pb2.FieldChange:
-    """What one field was and is; as JSON, for fields are of many types."""
+    """Returns the old and the new value of a field, as JSON, for fields are of many types."""
     old, new = (
         "" if value is None else json.dumps(value, ensure_ascii=False)
         for value in (change.old, change.new)

@@ -1,7 +1,6 @@
-"""Between services as they are here and what is said of them to others: the messages of
-protos/partners/v1, in both directions.
+"""Services between the domain and the messages of protos/partners/v1, in both directions.
 
-Numbers of enums become the words of the domain; what a newer caller knows and we do not is an
+Numbers of enums become the words of the domain; a number that only a newer caller knows is an
 unknown code.
 """
 
@@ -45,7 +44,7 @@ _VERDICTS = EnumCodec(pb.Verdict, Verdict)
 
 
 def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
-    """What a caller says of a service."""
+    """Returns the entry of a service in a message."""
     return ServiceEntry(
         name=message.name.strip(),
         need_codes=tuple(message.need_codes),
@@ -62,15 +61,15 @@ def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
         accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "service.accessibility")),
         public=message.public,
         tiers=tuple(
-            (each.field, Tier(each.tier))
-            for each in message.tiers
-            if each.tier in contract_pb2.Tier.values()
+            (narrowed.field, Tier(narrowed.tier))
+            for narrowed in message.tiers
+            if narrowed.tier in contract_pb2.Tier.values()
         ),
     )
 
 
 def capacity(message: pb.Capacity, at: str) -> Capacity:
-    """A figure; its time is ours to say."""
+    """Returns a figure without its time, which the service sets."""
     return Capacity(
         intake=_INTAKES.member(message.intake, f"{at}.intake"),
         available=message.available if message.HasField("available") else None,
@@ -80,7 +79,7 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
 
 
 def question(message: pb.MatchServicesRequest) -> Question:
-    """What is to be matched."""
+    """Returns the attributes to match."""
     return Question(
         need_code=message.need_code,
         country=message.country,
@@ -100,7 +99,7 @@ def question(message: pb.MatchServicesRequest) -> Question:
 
 
 def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
-    """What is looked for."""
+    """Returns the terms of a search."""
     near = message.near
     return Wanted(
         words=message.words,
@@ -124,9 +123,10 @@ def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
 
 
 def _excluded(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> tuple[str, ...]:
-    """The organisations that are left out.
+    """Returns the organisations that are left out.
 
-    A worker is refused, whoever it is: by what is left out for her one would learn where she works.
+    Any worker among them is refused: the results without her organisation would show where she
+    works.
     """
     if message.excluded_worker_ids:
         raise Invalid(("excluded_worker_ids", "out_of_range"))
@@ -136,13 +136,13 @@ def _excluded(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> tu
 def service(
     service: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None
 ) -> pb.Service:
-    """A service, as this viewer sees it.
+    """Returns a service as this viewer sees it.
 
-    Where that is not the live figure, the etag is of what is seen: a version would count what
-    becomes of the room.
+    If the viewer does not see the live figure, the etag is computed from the visible data: a
+    version would count changes of the room.
     """
     entry, figure = service.entry, service.figure_for(viewer, now).capacity
-    said = pb.Service(
+    message = pb.Service(
         id=service.id,
         organization_id=service.organization_id,
         organization_name=service.organization_name,
@@ -171,34 +171,34 @@ def service(
         assured_time=timestamp(service.assured_time),
         active=entry.active,
         create_time=timestamp(service.create_time),
-        schedules=[schedule(each) for each in entry.schedules],
+        schedules=[schedule(hours) for hours in entry.schedules],
         area_codes=entry.area_codes,
-        accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
+        accessibility=[ACCESSIBILITY.number(hours) for hours in entry.accessibility],
         public=entry.public,
         tiers=[
             pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier))
             for field, tier in entry.tiers
         ],
     )
-    said.etag = (
+    message.etag = (
         etag_of(service)
         if service.is_live_for(viewer)
-        else etag(0, said.SerializeToString(deterministic=True).hex())
+        else etag(0, message.SerializeToString(deterministic=True).hex())
     )
-    said.update_time.FromDatetime(
+    message.update_time.FromDatetime(
         service.update_time
         if service.is_live_for(viewer)
         else service.entry_time or service.create_time
     )
     if open_now is not None:
-        said.open_now = open_now
-    return shown(said, viewer.tier_of(service.organization_id), dict(entry.tiers))
+        message.open_now = open_now
+    return shown(message, viewer.tier_of(service.organization_id), dict(entry.tiers))
 
 
 def match(
     match: Match, matched: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None
 ) -> pb.Match:
-    """A verdict with its reasons."""
+    """Returns a verdict with its reasons."""
     return pb.Match(
         service=service(matched, viewer, now, open_now=open_now),
         verdict=_VERDICTS.number(match.verdict),
@@ -214,7 +214,7 @@ def match(
 
 
 def term(term: Term) -> pb.TaxonomyTerm:
-    """A code of the taxonomy."""
+    """Returns a code of the taxonomy as a message."""
     return pb.TaxonomyTerm(
         code=term.code,
         parent_code=term.parent,

@@ -1,5 +1,6 @@
-"""What anybody may read, in messages: by the same function that leaves out fields for everybody
-else, at the lowest tier.
+"""The public part of the directory, in messages.
+
+The function that leaves out fields for all other callers is used here at the lowest tier.
 """
 
 from datetime import UTC, datetime
@@ -23,17 +24,18 @@ def public_service(
     places: list[tuple[ServiceAtLocation, Location]],
     time: datetime,
 ) -> pb.PublicService:
-    """A service with its organisation and its open places.
+    """Returns a service with its organisation and its open places.
 
-    Whether it is open now is not said: hours of hidden places count in it.
+    Whether it is open now is left out: that depends on the hours of hidden places, too.
     """
-    shown = messages.service(service, ANYONE, time)
-    shown.ClearField("update_time")
+    message = messages.service(service, ANYONE, time)
+    message.ClearField("update_time")
     return pb.PublicService(
-        service=shown,
+        service=message,
         organization=organization_message(organization, ANYONE.tier),
         service_at_locations=[
-            said.said_at_location(one, _place(where), ANYONE.tier) for one, where in places
+            said.said_at_location(offer, _place(location), ANYONE.tier)
+            for offer, location in places
         ],
         modify_time=timestamp(time),
     )
@@ -42,7 +44,7 @@ def public_service(
 def public_wanted(
     request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest,
 ) -> PublicWanted:
-    """Reads the services that a caller looks for."""
+    """Returns the terms of a public search for services."""
     after = (
         request.modified_after.ToDatetime(tzinfo=UTC)
         if request.HasField("modified_after")
@@ -58,7 +60,7 @@ def page_wanted(
     | pb.ListPublicServiceAtLocationsRequest
     | pb.ListPublicOrganizationsRequest,
 ) -> tuple[int, int]:
-    """Reads the number of the page, from 1, and its size."""
+    """Returns the number of the page, from 1, and its size."""
     return max(1, request.page), page_size(request.page_size, default=50, most=200)
 
 

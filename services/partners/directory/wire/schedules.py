@@ -13,14 +13,15 @@ _FREQUENCIES = EnumCodec(pb.Frequency, Frequency)
 
 
 def schedules(messages: Iterable[pb.Schedule], at: str) -> tuple[Schedule, ...]:
-    """What a caller says of when people are received; a day that there is not is refused by its
-    path.
+    """Returns the schedules of a message.
+
+    Raises Invalid with the path of a day that does not exist.
     """
     return tuple(_schedule(message, f"{at}.{number}") for number, message in enumerate(messages))
 
 
 def schedule(schedule: Schedule) -> pb.Schedule:
-    """A schedule as it is said."""
+    """Returns a schedule as a message."""
     return pb.Schedule(
         freq=_FREQUENCIES.number(schedule.freq),
         byday=schedule.byday,

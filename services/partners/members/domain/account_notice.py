@@ -1,4 +1,4 @@
-"""What a worker is told of her own account."""
+"""Notices to a worker about her own account."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,17 +8,17 @@ from services.partners.members.domain.worker import Worker
 from services.partners.network.domain.subject import Subject
 
 NOTICE_LIFE = timedelta(days=7)
-"""For so long a letter about what was done waits for a mail server."""
+"""The time for which a letter about a step waits for a mail server."""
 
 
 @dataclass
 class AccountNotice(Subject):
-    """What she is told. The secret of a link is nowhere here."""
+    """A notice about an account. It never contains the secret of a link."""
 
     worker_id: str
     organization_id: str
     expire_time: datetime
-    by_role: str = ""  # who did it, where it was not herself
+    by_role: str = ""  # the role of the person who took the step, if it was not the worker herself
 
     @classmethod
     def of(
@@ -30,7 +30,7 @@ class AccountNotice(Subject):
         life: timedelta = NOTICE_LIFE,
         by_role: str = "",
     ) -> Self:
-        """That this has become true of her account."""
+        """Returns the notice of a fact of the worker's account."""
         notice = cls(
             id=id,
             create_time=now,

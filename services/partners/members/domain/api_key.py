@@ -1,5 +1,6 @@
-"""A key with which a partner's system acts for its organisation, within scopes, until it expires or
-is revoked.
+"""A key with which a partner's system acts for its organisation.
+
+The key acts within its scopes, until it expires or is revoked.
 """
 
 import re
@@ -14,14 +15,16 @@ from services.partners.network.domain.subject import Subject
 LIVE_KEYS = 2  # one in use and one to rotate to
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=2 * 365)
-TOUCH = timedelta(seconds=60)  # a use is noted at most this often, to spare writes
+TOUCH = timedelta(seconds=60)  # a use is recorded at most this often, to spare writes
 _KEY_PATTERN = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
 
 
 @dataclass(frozen=True)
 class Manager:
-    """Who decides about a key, beside whom she is no second person, and the scopes whose rights she
-    has in person: a key with others needs a second manager.
+    """The manager who decides about a key.
+
+    `kin`: the accounts beside which she is no second person. `scopes`: those whose rights she has
+    in person; a key with others needs a second manager.
     """
 
     id: str
@@ -31,14 +34,14 @@ class Manager:
 
 @dataclass(frozen=True)
 class ApiKeyEntry:
-    """What it is for."""
+    """The purpose, the scopes and the end of a key."""
 
     label: str
     scopes: tuple[str, ...]
     expire_time: datetime
 
     def check(self, now: datetime) -> None:
-        """Refuses an entry that is wrong."""
+        """Raises Invalid if a field of the entry is wrong."""
         check = Check()
         check.listed("scopes", self.scopes)
         if not now < self.expire_time <= now + LONGEST_LIFE:
@@ -54,10 +57,10 @@ class ApiKey(Subject):
     entry: ApiKeyEntry
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
-    made_by_worker_id: str = ""  # who had its secret first
-    # the manager with whom it stands and falls; empty: made when the network was founded
+    made_by_worker_id: str = ""  # the first holder of its secret
+    # the manager whose account ends the key with it; empty: made when the network was founded
     worker_id: str = ""
-    unconfirmed: bool = False  # it may do more than that manager, and no other has agreed yet
+    unconfirmed: bool = False  # its scopes exceed that manager's, and no other has agreed yet
     confirmed_by_worker_id: str = ""
 
     @classmethod
@@ -70,7 +73,7 @@ class ApiKey(Subject):
         now: datetime,
         maker: Manager | None,
     ) -> "ApiKey":
-        """A new key beside `live` others."""
+        """Returns a new key beside `live` others."""
         entry.check(now)
         if live >= LIVE_KEYS:
             raise Conflict("too_many_keys")
@@ -85,15 +88,18 @@ class ApiKey(Subject):
 
     @property
     def in_force(self) -> bool:
-        """Neither revoked nor waiting for a second manager; its end is another matter."""
+        """Tells whether the key is neither revoked nor waiting for a second manager.
+
+        Its expiry is another matter.
+        """
         return self.revoke_time is None and not self.unconfirmed
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it may be used."""
+        """Tells whether the key may be used."""
         return self.in_force and now < self.entry.expire_time
 
     def confirm(self, manager: Manager, now: datetime) -> None:
-        """A second manager agrees to what the first could not do alone."""
+        """Records that a second manager agrees to a key that the first could not make alone."""
         if self.revoke_time is not None or not self.unconfirmed:
             raise Conflict("nothing_to_confirm")
         check_second(manager, self.worker_id)
@@ -101,8 +107,9 @@ class ApiKey(Subject):
         self.note("confirmed", now)
 
     def transfer(self, manager: Manager, now: datetime) -> None:
-        """A manager takes it over: it stands and falls with her from now on, and needs a second
-        manager for what she may not do herself.
+        """Moves the key to another manager, whose account ends the key with it from now on.
+
+        It needs a second manager if its scopes exceed hers.
         """
         if self.revoke_time is not None:
             raise Conflict("illegal_transition")
@@ -110,7 +117,7 @@ class ApiKey(Subject):
             return
         self._stand_with(manager)
         if self.confirmed_by_worker_id and refusal(manager, self.confirmed_by_worker_id) is None:
-            self.unconfirmed = False  # a second person beside her has agreed to it already
+            self.unconfirmed = False  # a second person beside her has agreed already
         self.note("transferred", now)
 
     def _stand_with(self, manager: Manager) -> None:
@@ -118,18 +125,18 @@ class ApiKey(Subject):
         self.unconfirmed = not manager.scopes.issuperset(self.entry.scopes)
 
     def revoke(self, now: datetime) -> None:
-        """Ends it; ended again, it stays as it is."""
+        """Revokes the key; a revoked key stays as it is."""
         if self.revoke_time is None:
             self.revoke_time = now
             self.note("revoked", now)
 
 
 def full_key(id: str, secret: str) -> str:
-    """The key as its holder keeps it."""
+    """Returns the key in the form that its holder stores."""
     return f"enl_{id}_{secret}"
 
 
 def parts(key: str) -> tuple[str, str] | None:
-    """Id and secret of a key; None when it has not the shape of one."""
+    """Returns id and secret of a key; None if the text has not the form of a key."""
     match = _KEY_PATTERN.match(key)
     return (match[1], match[2]) if match else None

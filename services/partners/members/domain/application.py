@@ -1,4 +1,4 @@
-"""What somebody who applies for a membership says beside the entry: whom to speak to, and why."""
+"""The part of an application for membership beside the entry: the contact, and the reason."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,10 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Application:
-    """Kept sealed, and only as long as somebody needs it. The reference opens nothing."""
+    """An application. It is stored sealed, and only as long as needed.
+
+    The reference opens nothing.
+    """
 
     reference: str
     contact_name: str

@@ -1,5 +1,6 @@
-"""What somebody of the coordination has seen of an organisation before it is approved, and until
-when its agreement holds.
+"""The evidence that the coordination has of an organisation before its approval.
+
+It includes the agreement and its last day.
 """
 
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from enum import StrEnum
 from services.partners.network.domain.check import Check
 
 WARNED_AT = (60, 30, 7)
-"""So many days before an agreement ends it is said, each once."""
+"""The days before the end of an agreement at which a warning is given, each once."""
 LONGEST = timedelta(days=5 * 366)
-"""No agreement is made for longer: a date beyond it is a slip of the hand."""
+"""The longest term of an agreement: a later date is a slip of the hand."""
 
 
 class EvidenceKind(StrEnum):
-    """What has to be seen."""
+    """The kinds of evidence that an approval needs."""
 
     REGISTRATION = "REGISTRATION"
     REFERENCES = "REFERENCES"
@@ -24,14 +25,16 @@ class EvidenceKind(StrEnum):
 
     @property
     def needed(self) -> int:
-        """How many have to be seen that are found again by different references."""
+        """The number of pieces, with different references, that are needed."""
         return 2 if self is EvidenceKind.REFERENCES else 1
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One thing that was seen: by what it is found again, when it was seen, and by whom it was
-    noted. An agreement has a last day, nothing else has.
+    """A piece of evidence.
+
+    `reference`: the mark by which it is found again; `seen_date`: when it was seen; `worker_id`:
+    who recorded it. Only an agreement has a last day.
     """
 
     kind: EvidenceKind
@@ -42,8 +45,9 @@ class Evidence:
     time: datetime
 
     def check(self, today: date) -> None:
-        """Refuses what can't have been seen, and an agreement that has no end, or one that is
-        over.
+        """Raises Invalid if the date or the reference is wrong.
+
+        An agreement must have an end that is not over.
         """
         check = Check("evidence")
         if not self.reference:
@@ -60,14 +64,14 @@ class Evidence:
         check.done()
 
     def is_over(self, today: date) -> bool:
-        """Whether its last day has passed."""
+        """Tells whether its last day has passed."""
         return self.expire_date is not None and self.expire_date < today
 
 
 def warning(days_left: int, warned: int | None) -> int | None:
-    """Which of the warnings is due; None if it was given, or none is.
+    """Returns the warning that is due; None if it was given, or none is.
 
-    After a long pause only the nearest one: those before it say nothing any more.
+    After a long pause only the nearest warning is due: those before it no longer matter.
     """
     due = min((days for days in WARNED_AT if days_left <= days), default=None)
     return None if due is None or (warned is not None and warned <= due) else due

@@ -1,4 +1,4 @@
-"""Which accounts one person may stand behind: what makes two accounts kin, and for how long."""
+"""The accounts that may belong to one person: how two accounts become kin, and for how long."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -6,17 +6,19 @@ from datetime import timedelta
 from chassis.second import Kin, mark_of
 
 AFTER = timedelta(days=30)
-"""So long whoever was invited is kin of her inviter, and of everybody else whom that one
-invited.
+"""The time for which an invited person is kin of her inviter.
+
+She is also kin of everybody else whom the inviter invited.
 """
 DEVICE_KEPT = timedelta(days=180)
-"""So long a device is remembered from which somebody entered: as long as the device itself keeps
-its cookie.
+"""The time for which a device is remembered from which an account was entered.
+
+The device keeps its cookie for the same time.
 """
 MOST = 250
-"""Kin that a token carries.
+"""The most kin that a token carries.
 
-More are 4 KB in the metadata of each call: their account is nobody's second person until the
+More are 4 KB in the metadata of each call: such an account is nobody's second person until the
 invitations are old.
 """
 

@@ -1,6 +1,4 @@
-"""An invitation to open an account: to one address, for one organisation, once, and not for
-long.
-"""
+"""An invitation to open an account: to one address, for one organisation, once, for 72 hours."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,24 +15,24 @@ from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
 LIFE = timedelta(hours=72)
-# of an organisation in that time: each of them sends an e-mail to somebody who did not ask for it
+# of an organisation in that time: each sends an e-mail to a person who did not ask for it
 MOST = 20
 FIRST_ROLES = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
 
 
 class InvitationStatus(StrEnum):
-    """What has become of it; that its time is over is no status."""
+    """The state of an invitation; its expiry is not one."""
 
     OPEN = "OPEN"
     ACCEPTED = "ACCEPTED"
     REPLACED = "REPLACED"  # by a newer one
     REVOKED = "REVOKED"
-    WAITING = "WAITING"  # for a second coordinator: nobody has its link yet
+    WAITING = "WAITING"  # for a second coordinator: nobody has the link yet
 
 
 @dataclass(frozen=True)
 class InvitationEntry:
-    """Who is invited, and as what."""
+    """The person who is invited, and her roles."""
 
     email: str
     roles: tuple[Role, ...]
@@ -42,8 +40,10 @@ class InvitationEntry:
     on_paper: bool = False
 
     def check_reaches_her(self, *, by_email: bool) -> None:
-        """Refuses a letter that nobody would bring; and paper where there is e-mail, for then
-        nobody but she sees her link.
+        """Raises Conflict if nobody would bring the letter.
+
+        An invitation on paper is refused where there is e-mail, for then nobody but she sees her
+        link.
         """
         if self.on_paper and by_email:
             raise Conflict("illegal_transition")
@@ -51,15 +51,17 @@ class InvitationEntry:
             raise Conflict("no_mail")
 
     def check(self) -> None:
-        """Refuses an entry that is wrong."""
+        """Raises Invalid if a field of the entry is wrong."""
         check = Check("invitation")
         check.email("email", self.email)
         check.listed("roles", self.roles)
         check.done()
 
     def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:
-        """Refuses roles that are not the inviter's to give: in another organisation only those of a
-        first manager, the network's only in the own one.
+        """Raises NotAllowed if the inviter may not give these roles.
+
+        In another organisation only the roles of a first manager may be given, the network's roles
+        only in the own organisation.
         """
         given = frozenset(self.roles)
         network = not NETWORK_ROLES.isdisjoint(given)
@@ -71,7 +73,7 @@ class InvitationEntry:
 
 @dataclass
 class Invitation(Subject):
-    """An invitation. Its token is nowhere here: only she to whose address it went has it."""
+    """An invitation. Its token is stored nowhere: only the holder of its address has it."""
 
     organization_id: str
     entry: InvitationEntry
@@ -92,9 +94,9 @@ class Invitation(Subject):
         worker_id: str,
         recent: int,
     ) -> "Invitation":
-        """A new invitation is open, or waits if it gives a role of the network.
+        """Returns a new invitation: open, or waiting if it gives a role of the network.
 
-        `recent` are the organisation's whose time is not over.
+        `recent`: the number of the organisation's unexpired invitations.
         """
         if recent >= MOST:
             raise Conflict("too_many_invitations")
@@ -115,8 +117,9 @@ class Invitation(Subject):
         return invitation
 
     def confirm(self, second: Second, organization_id: str, now: datetime) -> None:
-        """A second coordinator, of this organisation, agrees: it is open, and as good as one that
-        was made now.
+        """Opens the invitation after a second coordinator, of this organisation, agreed.
+
+        Its time begins anew.
         """
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
@@ -127,29 +130,29 @@ class Invitation(Subject):
         self.note("created", now)
 
     def waits(self, now: datetime) -> bool:
-        """Whether a second coordinator can agree to it."""
+        """Tells whether a second coordinator can agree to it."""
         return self.status is InvitationStatus.WAITING and now < self.expire_time
 
     def is_open(self, now: datetime) -> bool:
-        """Whether it can be accepted."""
+        """Tells whether it can be accepted."""
         return self.status is InvitationStatus.OPEN and now < self.expire_time
 
     def accept(self, now: datetime) -> None:
-        """The account is there."""
+        """Marks the invitation as accepted: the account exists."""
         self._become(InvitationStatus.ACCEPTED, "accepted", now)
 
     def replace(self, now: datetime) -> None:
-        """A newer one takes its place."""
+        """Marks the invitation as replaced by a newer one."""
         self._become(InvitationStatus.REPLACED, "replaced", now)
 
     def revoke(self, now: datetime) -> None:
-        """It went to the wrong address, or is no longer wanted."""
+        """Revokes the invitation: it went to the wrong address, or is no longer wanted."""
         self._become(InvitationStatus.REVOKED, "revoked", now)
 
     def _become(self, status: InvitationStatus, fact: str, now: datetime) -> None:
         if not (self.is_open(now) or self.waits(now)):
             raise Conflict("illegal_transition")
-        told = self.status is InvitationStatus.OPEN
+        was_open = self.status is InvitationStatus.OPEN
         self.status = status
-        if told:
+        if was_open:
             self.note(fact, now)

@@ -1,6 +1,4 @@
-"""Roles of the network are given, suspended and given back by two coordinators of different member
-organisations.
-"""
+"""Roles of the network: two coordinators of different members give, suspend and restore them."""
 
 from collections.abc import Collection
 
@@ -10,15 +8,17 @@ from services.partners.members.domain.worker import NETWORK_ROLES, Role
 
 
 def are_of_the_network(roles: Collection[Role]) -> bool:
-    """Whether one of these roles is."""
+    """Tells whether one of these roles is a role of the network."""
     return not NETWORK_ROLES.isdisjoint(roles)
 
 
 def check_second_coordinator(
     second: Second, organization_id: str, first_id: str, first_organization_id: str
 ) -> None:
-    """Refuses a coordinator who is no second person beside the first, or whose organisation is the
-    same: whoever has one member has all its accounts.
+    """Raises Conflict if a coordinator is no second person beside the first.
+
+    That includes a coordinator of the same organisation: control of a member means control of all
+    its accounts.
     """
     check_second(second, first_id)
     if organization_id == first_organization_id:

@@ -1,5 +1,6 @@
-"""An organisation of the coalition: its entry, and its life from application and probation to
-approval, suspension and back, or to its leaving.
+"""An organisation of the coalition: its entry and its life.
+
+Its life leads from application and probation to approval, suspension and back, or to its leaving.
 """
 
 from collections.abc import Mapping
@@ -48,8 +49,9 @@ class OrganizationType(StrEnum):
 
 
 class SharesWith(StrEnum):
-    """The authority that a member is or answers to, which may hold a person, charge her or send her
-    away.
+    """The authority that a member is or answers to.
+
+    The authority may hold a person, charge her or send her away.
     """
 
     POLICE = "POLICE"
@@ -65,8 +67,9 @@ _SHARES_WITH = {
 
 
 def shares_with(type: OrganizationType | None) -> SharesWith | None:
-    """Returns the authority with which a member of this kind shares what it hears: the mark of its
-    services wherever somebody chooses one.
+    """Returns the authority with which a member of this kind shares what it learns.
+
+    Its services are marked with the authority wherever a service is chosen.
     """
     return _SHARES_WITH.get(type) if type else None
 
@@ -83,7 +86,7 @@ class OrganizationStatus(StrEnum):
 
 
 class RejectionReason(StrEnum):
-    """Why an application was turned away."""
+    """The reason for which an application was rejected."""
 
     NOT_RELATED = "NOT_RELATED"
     NOT_VERIFIED = "NOT_VERIFIED"
@@ -95,12 +98,12 @@ class RejectionReason(StrEnum):
 
 ACTIVE = frozenset({OrganizationStatus.PROBATION, OrganizationStatus.APPROVED})
 NO_MEMBER = frozenset({OrganizationStatus.APPLIED, OrganizationStatus.REJECTED})
-"""Not admitted: to all but those who steer or check it does not exist."""
+"""Not admitted: such an organisation is hidden from all but coordinators and auditors."""
 
 
 @dataclass(frozen=True)
 class OrganizationEntry:
-    """What a member says of itself."""
+    """The data that a member enters about itself."""
 
     name: str
     type: OrganizationType | None
@@ -113,7 +116,7 @@ class OrganizationEntry:
     hotline_number: str = ""  # as dialled in the country
 
     def check(self, at: str = "organization") -> None:
-        """Refuses an entry that is wrong."""
+        """Raises Invalid if a field of the entry is wrong."""
         check = Check(at)
         check.department("department", self.department, self.country)
         check.phone("phone", self.phone)
@@ -122,15 +125,18 @@ class OrganizationEntry:
 
 
 NETWORK_FIELDS = ("type", "country", "hotline_number")
-"""Of these others depend: what kind of member may get what, which country's rules hold, and the
-number that a caller finds on the public page.
+"""The fields on which others depend.
+
+They decide what a member of this kind may receive, which country's rules hold, and the number that
+a caller finds on the public page.
 """
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What one person of the coordination wants to change of the network's fields, and another has
-    not yet agreed to.
+    """A proposed change of the network's fields.
+
+    One person of the coordination proposed it, and another has not yet agreed.
     """
 
     type: OrganizationType
@@ -142,24 +148,24 @@ class Proposal:
 
 @dataclass
 class Organization(Subject):
-    """A member."""
+    """An organisation: an applicant, a member, or a former member."""
 
     entry: OrganizationEntry
     status: OrganizationStatus = OrganizationStatus.PROBATION
     registered_by_worker_id: str = ""
     proposal: Proposal | None = None
-    evidence: tuple[Evidence, ...] = ()  # of each kind the newest, as many as are needed
+    evidence: tuple[Evidence, ...] = ()  # of each kind the newest, as many as needed
     approval_proposed_by_worker_id: str = ""
-    warned_days: int | None = None  # the last warning that was given of the end of its agreement
+    warned_days: int | None = None  # the last warning of the end of its agreement
     rejection_reason: RejectionReason | None = None
-    suspension: Suspension | None = None  # proposed, held, or agreed to
+    suspension: Suspension | None = None  # proposed, on hold, or agreed
     last_hold: First | None = None  # the last hold to which nobody agreed
     reinstatement: First | None = None
-    leaving: First | None = None  # of a coordinator who says that it leaves
+    leaving: First | None = None  # the coordinator who proposed that it leaves
 
     @classmethod
     def apply(cls, id: str, entry: OrganizationEntry, now: datetime) -> "Organization":
-        """Somebody asks for its membership."""
+        """Returns a new organisation that applies for membership."""
         entry.check("")
         organization = cls(
             id=id, create_time=now, update_time=now, entry=entry, status=OrganizationStatus.APPLIED
@@ -171,7 +177,7 @@ class Organization(Subject):
     def register(
         cls, id: str, entry: OrganizationEntry, now: datetime, worker_id: str = ""
     ) -> "Organization":
-        """A new member is on probation."""
+        """Returns a new member on probation."""
         entry.check()
         organization = cls(
             id=id, create_time=now, update_time=now, entry=entry, registered_by_worker_id=worker_id
@@ -180,9 +186,9 @@ class Organization(Subject):
         return organization
 
     def change(self, changes: Mapping[str, Any], now: datetime) -> None:
-        """Changes these fields of the entry; what is the same as before is no fact.
+        """Changes these fields of the entry; unchanged values cause no fact.
 
-        The network's fields are changed by two people.
+        A change of the network's fields needs two people.
         """
         entry = changed(self.entry, changes, "organization")
         entry.check()
@@ -193,9 +199,7 @@ class Organization(Subject):
             self.note("changed", now)
 
     def propose(self, changes: Mapping[str, Any], worker_id: str, now: datetime) -> None:
-        """Proposes other values of the network's fields; a newer proposal takes the place of an
-        older one.
-        """
+        """Proposes other values of the network's fields, in place of an older proposal."""
         unknown = sorted(changes.keys() - set(NETWORK_FIELDS))
         if unknown:
             raise Invalid(*((f"organization.{path}", "unknown_code") for path in unknown))
@@ -205,7 +209,7 @@ class Organization(Subject):
         self.note("change_proposed", now)
 
     def confirm_change(self, second: Second, now: datetime) -> None:
-        """A second person agrees to what was proposed."""
+        """Applies the proposed change after a second person agreed."""
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposal.worker_id)
@@ -221,14 +225,14 @@ class Organization(Subject):
         self.note("changed", now)
 
     def drop_change(self, now: datetime) -> None:
-        """What was proposed is no longer wanted."""
+        """Drops the proposed change."""
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         self.proposal = None
         self.note("change_dropped", now)
 
     def _with(self, entry: OrganizationEntry) -> OrganizationEntry:
-        """A checked entry; a department of another country than before is none of the new one."""
+        """Returns the checked entry, without a department of its former country."""
         if entry.country != self.entry.country and not entry.department.startswith(
             f"{entry.country}-"
         ):
@@ -237,50 +241,56 @@ class Organization(Subject):
         return entry
 
     def admit(self, now: datetime, worker_id: str) -> None:
-        """From application to probation; who admits it is who registered it."""
+        """Turns an application into probation; the worker who admits it counts as its registrar."""
         self._become(
             OrganizationStatus.PROBATION, "admitted", now, since=OrganizationStatus.APPLIED
         )
         self.registered_by_worker_id = worker_id
 
     def reject(self, reason: RejectionReason, now: datetime) -> None:
-        """Turned away.
+        """Rejects an application.
 
-        Of what it said of itself only what tells it from others is kept for a while.
+        Only the data that tells the organisation from others is kept for a while.
         """
         self._become(OrganizationStatus.REJECTED, "rejected", now, since=OrganizationStatus.APPLIED)
         self.rejection_reason = reason
         self.entry = replace(self.entry, phone="", url="", description="")
 
-    def record(self, seen: Evidence, now: datetime, today: date) -> None:
-        """Notes what was seen; `today` is the day at its place, here and below.
+    def record(self, evidence: Evidence, now: datetime, today: date) -> None:
+        """Records evidence; `today` is the day at the organisation's place, here and below.
 
-        Who had proposed the approval had seen something else, so two people look anew.
+        A proposed approval is dropped, for its author had seen other evidence: two people look
+        anew.
         """
         if not self.is_active:
             raise Conflict("illegal_transition")
-        seen.check(today)
+        evidence.check(today)
         same = [
-            one
-            for one in self.evidence
-            if one.kind is seen.kind and one.reference.casefold() != seen.reference.casefold()
+            other
+            for other in self.evidence
+            if other.kind is evidence.kind
+            and other.reference.casefold() != evidence.reference.casefold()
         ]
-        stays = same[-(seen.kind.needed - 1) :] if seen.kind.needed > 1 else []
-        self.evidence = (*(one for one in self.evidence if one.kind is not seen.kind), *stays, seen)
+        stays = same[-(evidence.kind.needed - 1) :] if evidence.kind.needed > 1 else []
+        self.evidence = (
+            *(other for other in self.evidence if other.kind is not evidence.kind),
+            *stays,
+            evidence,
+        )
         self.approval_proposed_by_worker_id = ""
-        if seen.kind is EvidenceKind.AGREEMENT:
+        if evidence.kind is EvidenceKind.AGREEMENT:
             self.warned_days = None
         self.note("evidence_recorded", now)
 
     def missing_evidence(self, today: date) -> list[EvidenceKind]:
-        """What nobody has seen yet, or whose time is over."""
-        good = [one.kind for one in self.evidence if not one.is_over(today)]
+        """Returns the kinds of evidence that are missing or whose time is over."""
+        good = [evidence.kind for evidence in self.evidence if not evidence.is_over(today)]
         return [kind for kind in EvidenceKind if good.count(kind) < kind.needed]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
-        """From probation to full member, by two people who have seen the same.
+        """Turns probation into full membership, by two people who have seen the same evidence.
 
-        Nobody in particular approves it at once: the network itself is founded.
+        Without `by` it is approved at once: the network itself is founded.
         """
         if self.status is not OrganizationStatus.PROBATION:
             raise Conflict("illegal_transition")
@@ -298,8 +308,10 @@ class Organization(Subject):
         )
 
     def check_invited_by(self, second: Second) -> None:
-        """Two people stand behind each member that somebody can act for: who registered it does not
-        invite its first manager before another has approved it.
+        """Raises Conflict if the inviter of the first manager also registered the member.
+
+        Two people stand behind each member that can act: the registrar can't invite the first
+        manager before another person has approved the member.
         """
         if self.status is OrganizationStatus.PROBATION and self.registered_by_worker_id:
             check_second(second, self.registered_by_worker_id)
@@ -307,28 +319,28 @@ class Organization(Subject):
     def suspend(
         self, by: Coordinator, reason: SuspensionReason | None, now: datetime, *, hold: bool = False
     ) -> None:
-        """Ends all access of its workers and keys: the first coordinator proposes it with a reason,
-        the second does it.
+        """Ends all access of its workers and keys.
 
-        `hold`: the first one alone stops it, for a day. Only a full member: what is suspended comes
+        The first coordinator proposes it with a reason, the second does it. `hold`: the first one
+        alone stops access, for a day. Only a full member can be suspended: a suspended one comes
         back approved, and probation is no approval.
         """
         waiting = self.suspension if self.suspension and self.suspension.expire_time else None
-        held = self.status is OrganizationStatus.SUSPENDED
-        if not (waiting if held else self.status is OrganizationStatus.APPROVED):
+        is_stopped = self.status is OrganizationStatus.SUSPENDED
+        if not (waiting if is_stopped else self.status is OrganizationStatus.APPROVED):
             raise Conflict("illegal_transition")
         if (
             waiting
             and not waiting.is_over(now)
-            and (held or not hold or waiting.first.is_agreed_by(by))
+            and (is_stopped or not hold or waiting.first.is_agreed_by(by))
         ):
             waiting.first.check(by)
             self.suspension = replace(waiting, expire_time=None, second_worker_id=by.person.id)
             self.last_hold = self.reinstatement = None
             self.status = OrganizationStatus.SUSPENDED
-            self.note("suspension_confirmed" if held else "suspended", now)
+            self.note("suspension_confirmed" if is_stopped else "suspended", now)
             return
-        if held:  # its day is over, and the clock is a moment late
+        if is_stopped:  # its day is over, and the sweeper is a moment late
             raise Conflict("illegal_transition")
         reason = reason or (waiting.reason if waiting else None)
         if reason is None:
@@ -381,9 +393,9 @@ class Organization(Subject):
         self._become(OrganizationStatus.APPROVED, fact, now, since=OrganizationStatus.SUSPENDED)
 
     def leave(self, now: datetime, by: Coordinator | None = None) -> None:
-        """It is no longer a member, for good: who comes back applies anew.
+        """Ends the membership for good: an organisation that comes back applies anew.
 
-        Its own manager says so alone, for it `by` is None; coordinators are two.
+        Its own manager does so alone, with `by` None; coordinators are two.
         """
         if self.status in NO_MEMBER or self.status is OrganizationStatus.LEFT:
             raise Conflict("illegal_transition")
@@ -399,9 +411,9 @@ class Organization(Subject):
         self.note("left", now)
 
     def watch_agreement(self, now: datetime, today: date) -> None:
-        """Warns of its end, each time once; what has ended leads back to probation.
+        """Gives each warning of its agreement's end once, and ends an expired one with probation.
 
-        Without an agreement that was recorded nothing ends.
+        Without a recorded agreement nothing ends.
         """
         days = self.agreement_days(today)
         if self.status is not OrganizationStatus.APPROVED or days is None:
@@ -419,8 +431,9 @@ class Organization(Subject):
 
     @property
     def stop(self) -> str:
-        """How its access is stopped: held (by one coordinator, for a day) or suspended; empty while
-        it is not.
+        """The kind of stop of its access.
+
+        It is held (by one coordinator, for a day) or suspended; "" while access is not stopped.
         """
         if self.status is not OrganizationStatus.SUSPENDED:
             return ""
@@ -430,21 +443,26 @@ class Organization(Subject):
     def agreement_expire_date(self) -> date | None:
         """The last day of its agreement."""
         return next(
-            (one.expire_date for one in self.evidence if one.kind is EvidenceKind.AGREEMENT), None
+            (
+                evidence.expire_date
+                for evidence in self.evidence
+                if evidence.kind is EvidenceKind.AGREEMENT
+            ),
+            None,
         )
 
     def agreement_days(self, today: date) -> int | None:
-        """In how many days its agreement ends: 0 on its last day, less when it is over."""
+        """Returns the days until its agreement ends: 0 on its last day, negative afterwards."""
         return (self.agreement_expire_date - today).days if self.agreement_expire_date else None
 
     @property
     def is_member(self) -> bool:
-        """Whether it is, or was, a member."""
+        """Tells whether the organisation is, or was, a member."""
         return self.status not in NO_MEMBER
 
     @property
     def is_active(self) -> bool:
-        """Whether its workers and keys may act."""
+        """Tells whether its workers and keys may act."""
         return self.status in ACTIVE
 
     def _become(
@@ -457,8 +475,9 @@ class Organization(Subject):
 
 
 def changed(entry: E, changes: Mapping[str, Any], at: str) -> E:
-    """The entry with these fields replaced; refuses an empty mask and a field that can't be changed
-    so.
+    """Returns the entry with these fields replaced.
+
+    Raises Invalid for an empty mask and for a field that can't be changed so.
     """
     known = {field.name for field in fields(entry)}  # type: ignore[arg-type]
     if not changes:

@@ -1,5 +1,6 @@
-"""How a member's access ends: two coordinators of different member organisations agree, and one
-alone stops it for a day.
+"""The end of a member's access.
+
+Two coordinators of different member organisations agree to it; one alone stops access for a day.
 """
 
 from dataclasses import dataclass
@@ -12,19 +13,21 @@ from chassis.second import Second
 from services.partners.members.domain.network_roles import check_second_coordinator
 
 HOLD = timedelta(hours=24)
-"""How long one coordinator alone stops a member: a front organisation at midnight, until a second
-one is awake.
+"""The time for which one coordinator alone stops a member.
+
+It covers a front organisation at midnight, until a second coordinator is awake.
 """
 PROPOSAL = timedelta(days=7)
-"""How long a proposal waits for a second coordinator."""
+"""The time for which a proposal waits for a second coordinator."""
 HOLD_AGAIN = timedelta(days=30)
-"""After a hold to which nobody agreed, nobody kin of its maker holds the member again for so long:
-one person alone would suspend it day by day.
+"""The time after a hold without agreement before kin of its maker may hold the member again.
+
+Otherwise one person alone would suspend it day by day.
 """
 
 
 class SuspensionReason(StrEnum):
-    """Why a member's access ends."""
+    """The reason for which a member's access ends."""
 
     FRONT = "FRONT"
     HARM = "HARM"
@@ -37,8 +40,9 @@ class SuspensionReason(StrEnum):
 
 @dataclass(frozen=True)
 class Coordinator:
-    """A coordinator who asks for a step that takes two, and whether there is one of another member
-    who could agree.
+    """The coordinator who asks for a step that needs two coordinators.
+
+    `has_second`: there is a coordinator of another member who could agree.
     """
 
     person: Second
@@ -48,7 +52,7 @@ class Coordinator:
 
 @dataclass(frozen=True)
 class First:
-    """The coordinator who asked first."""
+    """The coordinator who asked first, and when."""
 
     worker_id: str
     organization_id: str
@@ -56,19 +60,19 @@ class First:
 
     @classmethod
     def of(cls, by: Coordinator, now: datetime) -> Self:
-        """Notes who asks. Raises Conflict no_second_coordinator where nobody could agree."""
+        """Returns the record of the coordinator. Raises Conflict if nobody could agree."""
         if not by.has_second:
             raise Conflict("no_second_coordinator")
         return cls(by.person.id, by.organization_id, now)
 
     def check(self, second: Coordinator) -> None:
-        """Refuses whoever is no second coordinator beside this one."""
+        """Raises Conflict if the other is no second coordinator beside the first."""
         check_second_coordinator(
             second.person, second.organization_id, self.worker_id, self.organization_id
         )
 
     def is_agreed_by(self, second: Coordinator) -> bool:
-        """Whether she may be the second one."""
+        """Tells whether the other may be the second coordinator."""
         try:
             self.check(second)
         except Conflict:
@@ -78,9 +82,9 @@ class First:
 
 @dataclass(frozen=True)
 class Suspension:
-    """Why access ends, and who asked for it.
+    """The reason why access ends, and the coordinator who asked for it.
 
-    `expire_time` is until when a second coordinator may agree; None: one has.
+    `expire_time`: until then a second coordinator may agree; None: one has agreed.
     """
 
     reason: SuspensionReason
@@ -89,5 +93,5 @@ class Suspension:
     second_worker_id: str = ""
 
     def is_over(self, now: datetime) -> bool:
-        """Whether nobody agreed in time."""
+        """Tells whether nobody agreed in time."""
         return self.expire_time is not None and now >= self.expire_time

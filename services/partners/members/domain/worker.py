@@ -1,4 +1,4 @@
-"""Somebody with an account at a member: roles, password rules and sessions."""
+"""The account of a person at a member: roles, password rules and sessions."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from services.partners.network.domain.subject import Subject
 MIN_PASSWORD, MAX_PASSWORD = 12, 200
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=12)
-# A session is noted as used at most this often, to spare writes; so the idle limit is exact to
+# A use of a session is recorded at most this often, to spare writes; so the idle limit is exact to
 # this.
 TOUCH = timedelta(seconds=30)
 
 
 class Role(StrEnum):
-    """What somebody does in the organisation, or in the network."""
+    """A role in the organisation, or in the network."""
 
     WORKER = "WORKER"
     OPERATOR = "OPERATOR"
@@ -30,13 +30,14 @@ class Role(StrEnum):
 
 NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})
 MUST_PROVE_MORE = frozenset({Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR})
-"""They see what others told, or decide for the network: where it is so set, a password alone does
-not let them in.
+"""The roles that see confidential reports or decide for the network.
+
+If the network is set up so, a password alone does not let them in.
 """
 
 
 class WorkerStatus(StrEnum):
-    """Whether the account may be used."""
+    """The states of an account."""
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
@@ -44,7 +45,7 @@ class WorkerStatus(StrEnum):
 
 @dataclass(frozen=True)
 class WorkerEntry:
-    """Who it is, and as what."""
+    """The person who has the account, and her roles."""
 
     name: str
     email: str
@@ -52,7 +53,7 @@ class WorkerEntry:
     language: str = "es"
 
     def check(self) -> None:
-        """Refuses an entry that is wrong."""
+        """Raises Invalid if a field of the entry is wrong."""
         check = Check("worker")
         check.email("email", self.email)
         check.listed("roles", self.roles)
@@ -66,11 +67,11 @@ class Worker(Subject):
     organization_id: str
     entry: WorkerEntry
     status: WorkerStatus = WorkerStatus.ACTIVE
-    suspension_proposed_by_worker_id: str = ""  # of whoever has a role of the network
+    suspension_proposed_by_worker_id: str = ""  # for an account with a role of the network
 
     @classmethod
     def register(cls, id: str, organization_id: str, entry: WorkerEntry, now: datetime) -> "Worker":
-        """A new account is active."""
+        """Returns a new account, which is active."""
         entry.check()
         worker = cls(
             id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry
@@ -79,21 +80,22 @@ class Worker(Subject):
         return worker
 
     def suspend(self, now: datetime) -> None:
-        """Ends the account's use."""
+        """Suspends the account."""
         if self.status is not WorkerStatus.ACTIVE:
             raise Conflict("illegal_transition")
         self.status, self.suspension_proposed_by_worker_id = WorkerStatus.SUSPENDED, ""
         self.note("suspended", now)
 
     def propose_suspension(self, worker_id: str, now: datetime) -> None:
-        """One coordinator wants to end its use; another has to agree."""
+        """Records a coordinator's proposal to suspend the account; another has to agree."""
         if self.status is not WorkerStatus.ACTIVE:
             raise Conflict("illegal_transition")
         self.suspension_proposed_by_worker_id, self.update_time = worker_id, now
 
     def renew(self, entry: WorkerEntry, now: datetime) -> None:
-        """Begins anew as the invitation says: for who forgot her password, or whose suspension is
-        over.
+        """Renews the account with the roles of an invitation.
+
+        This is for a worker who forgot her password, or whose suspension is over.
         """
         entry.check()
         self.entry, self.status, self.suspension_proposed_by_worker_id = (
@@ -105,18 +107,20 @@ class Worker(Subject):
 
 
 def same_email(email: str) -> str:
-    """What is equal for e-mails that are the same to people."""
+    """Returns a key that is equal for e-mail addresses that people take for the same."""
     return unicodedata.normalize("NFKC", email.strip()).casefold()
 
 
 def same_password(password: str) -> str:
-    """What is equal for passwords that look the same, on whichever keyboard they were typed."""
+    """Returns a text that is equal for passwords that look the same, whatever the keyboard."""
     return unicodedata.normalize("NFKC", password)
 
 
 def check_password(password: str, path: str = "password") -> None:
-    """Refuses one that is too short to withstand guessing; there are no other rules, they only make
-    passwords worse. `path` is how a refusal names it.
+    """Raises Invalid if a password is too short to withstand guessing, or too long.
+
+    There are no other rules: they only make passwords worse. `path` is the field that the refusal
+    names.
     """
     if not password:
         raise Invalid((path, "required"))
@@ -127,8 +131,9 @@ def check_password(password: str, path: str = "password") -> None:
 
 
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
-    """Whether a session is neither idle for too long nor too old.
+    """Tells whether a session is neither idle for too long nor too old.
 
-    One of a clock that was ahead by more than it may be idle would outlive that: it has ended.
+    A session that a fast clock created or used in the future, by more than the idle limit, has
+    ended: it would outlive that limit.
     """
     return abs(now - last_use_time) < IDLE and -IDLE < now - create_time < ABSOLUTE

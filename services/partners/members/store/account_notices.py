@@ -1,4 +1,4 @@
-"""Notices to a worker of her own account: no row, only the fact that is still to be told."""
+"""Notices to a worker of her own account: no row, only the fact to publish."""
 
 from chassis import outbox
 from chassis.db import Transaction
@@ -7,6 +7,6 @@ from services.partners.members.wire import facts
 
 
 def tell(tx: Transaction, notice: AccountNotice, sealed_letter: bytes = b"") -> None:
-    """Has her told."""
+    """Publishes a notice to the worker, with its sealed letter."""
     outbox.keep(tx, facts.account_facts(notice, sealed_letter))
     notice.facts.clear()

@@ -1,4 +1,4 @@
-"""API keys; of the secret only its hash is here."""
+"""API keys; only the hash of a secret is stored."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from services.partners.members.wire import facts
 
 
 def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
-    """Writes a new key with its facts."""
+    """Stores a new key with its facts."""
     tx.execute(
         "INSERT INTO api_keys (id, version, organization_id, label, scopes, secret_hash,"
         " create_time, update_time, expire_time, worker_id,"
@@ -29,11 +29,11 @@ def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
             key.unconfirmed,
         ),
     )
-    _tell(tx, key)
+    _publish(tx, key)
 
 
 def keep(tx: Transaction, key: ApiKey) -> None:
-    """Writes what may change of a key, with its facts."""
+    """Stores the fields of a key that may change, with its facts."""
     tx.execute(
         "UPDATE api_keys SET version = %s, update_time = %s, revoke_time = %s, worker_id = %s,"
         " unconfirmed = %s, confirmed_by_worker_id = %s"
@@ -48,11 +48,11 @@ def keep(tx: Transaction, key: ApiKey) -> None:
             key.id,
         ),
     )
-    _tell(tx, key)
+    _publish(tx, key)
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> tuple[ApiKey, bytes] | None:
-    """One key and the hash of its secret."""
+    """Returns a key and the hash of its secret; with `hold` its row is locked."""
     row = tx.execute(
         f"SELECT * FROM api_keys WHERE id = %s {'FOR UPDATE' if hold else ''}", (id,)
     ).fetchone()
@@ -60,7 +60,7 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> tuple[ApiKey, byte
 
 
 def listed(tx: Transaction, organization_id: str) -> list[ApiKey]:
-    """All keys of an organisation, the newest first."""
+    """Returns all keys of an organisation, newest first."""
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE organization_id = %s ORDER BY create_time DESC, id",
         (organization_id,),
@@ -69,7 +69,7 @@ def listed(tx: Transaction, organization_id: str) -> list[ApiKey]:
 
 
 def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
-    """The keys of a manager that have not been revoked; held."""
+    """Returns the keys of a manager that have not been revoked, locked."""
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE worker_id = %s AND revoke_time IS NULL"
         " ORDER BY id FOR UPDATE",
@@ -79,8 +79,9 @@ def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
 
 
 def decided_by(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[ApiKey]:
-    """The keys that may be used, or wait to be confirmed, and that a manager made, confirmed or
-    took over since then.
+    """Returns the keys that a manager made, confirmed or took over since then.
+
+    They are the keys that may be used, or wait to be confirmed.
     """
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE revoke_time IS NULL AND expire_time > %(now)s"
@@ -93,7 +94,7 @@ def decided_by(tx: Transaction, worker_id: str, since: datetime, now: datetime) 
 
 
 def count_live(tx: Transaction, organization_id: str, now: datetime) -> int:
-    """How many may be used now."""
+    """Returns the number of keys that are neither revoked nor expired."""
     row = tx.execute(
         "SELECT count(*) AS n FROM api_keys WHERE organization_id = %s AND revoke_time IS NULL"
         " AND expire_time > %s",
@@ -103,13 +104,13 @@ def count_live(tx: Transaction, organization_id: str, now: datetime) -> int:
 
 
 def touch(tx: Transaction, id: str, now: datetime) -> None:
-    """Notes a use; no fact, and no new version."""
+    """Records a use; no fact, and no new version."""
     with if_there_is_room(tx):
         tx.execute("UPDATE api_keys SET last_use_time = %s WHERE id = %s", (now, id))
 
 
 def is_in_good_standing(tx: Transaction, id: str, organization_id: str, now: datetime) -> bool:
-    """Whether a key and its organisation may act."""
+    """Tells whether a key and its organisation may act."""
     return bool(
         tx.execute(
             "SELECT 1 FROM api_keys AS k JOIN organizations AS o ON o.id = k.organization_id"
@@ -122,7 +123,7 @@ def is_in_good_standing(tx: Transaction, id: str, organization_id: str, now: dat
 
 
 def read(row: Row) -> ApiKey:
-    """A row as a key."""
+    """Returns the key of a row."""
     return ApiKey(
         id=row["id"],
         version=row["version"],
@@ -139,6 +140,6 @@ def read(row: Row) -> ApiKey:
     )
 
 
-def _tell(tx: Transaction, key: ApiKey) -> None:
+def _publish(tx: Transaction, key: ApiKey) -> None:
     outbox.keep(tx, facts.api_key_facts(key))
     key.facts.clear()

@@ -1,5 +1,6 @@
-"""How organisations applied, and those whose mailbox has yet to answer: sealed, for it says whom to
-speak to.
+"""Applications for membership, and those whose mailbox is not yet confirmed.
+
+They are sealed, for they name a contact person.
 """
 
 from datetime import datetime
@@ -20,7 +21,7 @@ def request(
     expire_time: datetime,
     now: datetime,
 ) -> None:
-    """Writes one that counts once its link was opened; `sent` is what was sent."""
+    """Stores an application that counts once its link was opened; `sent` is its message."""
     tx.execute(
         "INSERT INTO application_requests (id, token_hash, reference, sealed, expire_time,"
         " create_time) VALUES (%s, %s, %s, %s, %s, %s)",
@@ -38,7 +39,7 @@ def request(
 def take_request(
     tx: Transaction, keyring: Keyring, token_hash: bytes, now: datetime
 ) -> tuple[str, bytes] | None:
-    """Takes the one away whose link this is; returns its reference and what was sent."""
+    """Deletes the request of this link; returns its reference and its message."""
     row = tx.execute(
         "DELETE FROM application_requests WHERE token_hash = %s AND expire_time > %s"
         " RETURNING id, reference, sealed",
@@ -52,12 +53,12 @@ def take_request(
 
 
 def forget_requests(tx: Transaction, now: datetime) -> int:
-    """Takes away those whose link nobody opened in time; returns how many."""
+    """Deletes requests whose link nobody opened in time; returns how many."""
     return tx.execute("DELETE FROM application_requests WHERE expire_time <= %s", (now,)).rowcount
 
 
 def add(tx: Transaction, keyring: Keyring, organization_id: str, application: Application) -> None:
-    """Writes a new one."""
+    """Stores a new application."""
     sealed = keyring.seal_bytes(
         messages.application(application).SerializeToString(), _context(organization_id)
     )
@@ -68,7 +69,7 @@ def add(tx: Transaction, keyring: Keyring, organization_id: str, application: Ap
 
 
 def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Application | None:
-    """That of an organisation, if it is still there."""
+    """Returns the application of an organisation, if it is still stored."""
     row = tx.execute(
         "SELECT sealed FROM applications WHERE organization_id = %s", (organization_id,)
     ).fetchone()
@@ -80,13 +81,14 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Applicatio
 
 
 def erase(tx: Transaction, organization_id: str) -> None:
-    """Nobody needs it any more."""
+    """Deletes the application of an organisation."""
     tx.execute("DELETE FROM applications WHERE organization_id = %s", (organization_id,))
 
 
 def forget(tx: Transaction, before: datetime) -> int:
-    """Takes away those that are too old, or whose organisation has a manager, or is not on its way
-    to become a member; returns how many.
+    """Deletes applications that are no longer needed; returns how many.
+
+    They are too old, or their organisation has a manager, or is not on its way to become a member.
     """
     return tx.execute(
         "DELETE FROM applications AS a USING organizations AS o WHERE o.id = a.organization_id"

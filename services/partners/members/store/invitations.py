@@ -1,4 +1,4 @@
-"""Invitations; of their tokens only hashes are here."""
+"""Invitations; only hashes of their tokens are stored."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from services.partners.members.wire import facts
 
 
 def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_letter: bytes) -> None:
-    """Writes a new one with its fact, which carries the letter."""
+    """Stores a new invitation with its fact, which carries the letter."""
     entry = invitation.entry
     tx.execute(
         "INSERT INTO invitations (id, version, organization_id, status, email, email_key, roles,"
@@ -38,11 +38,11 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
             invitation.update_time,
         ),
     )
-    _tell(tx, invitation, sealed_letter)
+    _publish(tx, invitation, sealed_letter)
 
 
 def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
-    """Writes what has become of it, with its fact, and the letter of one that goes out only now."""
+    """Stores the state of an invitation with its fact, and the letter if it goes out only now."""
     tx.execute(
         "UPDATE invitations SET version = %s, status = %s, update_time = %s, expire_time = %s"
         " WHERE id = %s",
@@ -54,16 +54,16 @@ def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") ->
             invitation.id,
         ),
     )
-    _tell(tx, invitation, sealed_letter)
+    _publish(tx, invitation, sealed_letter)
 
 
 def set_token(tx: Transaction, id: str, token_hash: bytes) -> None:
-    """Keeps the hash of the token that goes out."""
+    """Stores the hash of the token that goes out."""
     tx.execute("UPDATE invitations SET token_hash = %s WHERE id = %s", (token_hash, id))
 
 
 def waiting(tx: Transaction, now: datetime) -> list[Invitation]:
-    """Those of the network that wait for a second coordinator, the oldest first."""
+    """Returns the network's invitations that wait for a second coordinator, oldest first."""
     rows = tx.execute(
         "SELECT * FROM invitations WHERE status = 'WAITING' AND expire_time > %s"
         " ORDER BY create_time, id",
@@ -73,19 +73,19 @@ def waiting(tx: Transaction, now: datetime) -> list[Invitation]:
 
 
 def by_token(tx: Transaction, token_hash: bytes) -> Invitation | None:
-    """The one whose token has this hash."""
+    """Returns the invitation whose token has this hash."""
     row = tx.execute("SELECT * FROM invitations WHERE token_hash = %s", (token_hash,)).fetchone()
     return read(row) if row else None
 
 
 def fetch(tx: Transaction, id: str) -> Invitation | None:
-    """One invitation. Whoever changes it holds its organisation."""
+    """Returns an invitation. A caller who changes it has locked its organisation."""
     row = tx.execute("SELECT * FROM invitations WHERE id = %s", (id,)).fetchone()
     return read(row) if row else None
 
 
 def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invitation]:
-    """An organisation's that can be accepted, or wait for a second coordinator, newest first."""
+    """Returns an organisation's open and waiting invitations, newest first."""
     rows = tx.execute(
         "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING')"
         " AND expire_time > %s ORDER BY create_time DESC, id",
@@ -95,7 +95,7 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
 
 
 def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[Invitation]:
-    """Those of a worker since then that can be accepted, or wait for a second coordinator."""
+    """Returns the open and waiting invitations of a worker since then."""
     rows = tx.execute(
         "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s"
         " AND status IN ('OPEN', 'WAITING') AND expire_time > %s",
@@ -105,8 +105,10 @@ def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) 
 
 
 def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[Invitation]:
-    """The open ones whose place a new one takes: of a first manager any other, else those to the
-    same address.
+    """Returns the open invitations that a new one replaces.
+
+    For a first manager these are all others for a first manager, and those to the same address;
+    else only the latter.
     """
     rows = tx.execute(
         "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING')"
@@ -122,7 +124,7 @@ def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[
 
 
 def count_recent(tx: Transaction, organization_id: str, now: datetime) -> int:
-    """How many of an organisation have time left, whatever became of them."""
+    """Returns the number of unexpired invitations of an organisation, whatever their state."""
     row = tx.execute(
         "SELECT count(*) AS n FROM invitations WHERE organization_id = %s AND expire_time > %s",
         (organization_id, now),
@@ -132,12 +134,12 @@ def count_recent(tx: Transaction, organization_id: str, now: datetime) -> int:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Takes away those whose time is over; returns how many."""
+    """Deletes expired invitations; returns how many."""
     return tx.execute("DELETE FROM invitations WHERE expire_time <= %s", (now,)).rowcount
 
 
 def read(row: Row) -> Invitation:
-    """A row as an invitation."""
+    """Returns the invitation of a row."""
     return Invitation(
         id=row["id"],
         version=row["version"],
@@ -154,6 +156,6 @@ def read(row: Row) -> Invitation:
     )
 
 
-def _tell(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
+def _publish(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
     outbox.keep(tx, facts.invitation_facts(invitation, sealed_letter))
     invitation.facts.clear()

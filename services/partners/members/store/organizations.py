@@ -1,4 +1,4 @@
-"""Organisations: kept, fetched, listed."""
+"""Organisations: stored, fetched, listed."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -30,7 +30,7 @@ _IS_SHELTER = (
 
 
 def keep(tx: Transaction, organization: Organization) -> None:
-    """Writes the organisation with its facts."""
+    """Stores the organisation with its facts."""
     entry, wanted = organization.entry, organization.proposal
     tx.execute(
         "INSERT INTO organizations (id, version, status, name, name_key, type, country, department,"
@@ -87,7 +87,8 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "proposed_by_worker_id": wanted.worker_id if wanted else None,
             "propose_time": wanted.time if wanted else None,
             "evidence": json.dumps(
-                [vars(one) for one in organization.evidence], default=lambda time: time.isoformat()
+                [vars(evidence) for evidence in organization.evidence],
+                default=lambda time: time.isoformat(),
             ),
             "agreement_expire_date": organization.agreement_expire_date,
             "warned_days": organization.warned_days,
@@ -98,7 +99,11 @@ def keep(tx: Transaction, organization: Organization) -> None:
             if organization.suspension
             else None,
             "asked_first": json.dumps(
-                {name: _plain(first) for name in _ASKED if (first := getattr(organization, name))}
+                {
+                    name: _plain(first)
+                    for name in _FIRST_REQUESTS
+                    if (first := getattr(organization, name))
+                }
             ),
             "create_time": organization.create_time,
             "update_time": organization.update_time,
@@ -109,19 +114,24 @@ def keep(tx: Transaction, organization: Organization) -> None:
 
 
 def fetch(tx: Transaction, id: str, *, hold: str = "") -> Organization | None:
-    """One organisation. `hold`: UPDATE to change it, SHARE so that nobody else does meanwhile."""
-    rows = tx.execute(f"SELECT * FROM organizations WHERE id = %s {_HOLDS[hold]}", (id,)).fetchall()
+    """Returns an organisation. `hold`:
+
+    UPDATE to change it, SHARE to keep others from changing it.
+    """
+    rows = tx.execute(
+        f"SELECT * FROM organizations WHERE id = %s {_LOCK_CLAUSES[hold]}", (id,)
+    ).fetchall()
     return read(rows[0]) if rows else None
 
 
 def status_of(tx: Transaction, id: str) -> OrganizationStatus | None:
-    """How one stands; None for one that is not there."""
+    """Returns the status of an organisation; None if there is no such organisation."""
     row = tx.execute("SELECT status FROM organizations WHERE id = %s", (id,)).fetchone()
     return OrganizationStatus(row["status"]) if row else None
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
-    """Those of these ids that exist."""
+    """Returns the existing organisations of these ids."""
     return [
         read(row)
         for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))
@@ -129,8 +139,9 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
 
 
 def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
-    """Those of these organisations that are shelters: by their type or by what they offer, and
-    offering nothing else.
+    """Returns the organisations of these that are shelters.
+
+    They are shelters by their type or by a service, and offer nothing else.
     """
     rows = tx.execute(
         f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),)
@@ -139,7 +150,7 @@ def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
 
 
 def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[Organization]:
-    """Those of these ids or names that exist, held in the order of their ids."""
+    """Returns the existing organisations of these ids or names, locked in order of their ids."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE id = ANY(%s) OR name_key = ANY(%s)"
         " ORDER BY id FOR UPDATE",
@@ -161,11 +172,10 @@ def listed(
     shelters_for: str | None = None,
     waits_for_second: bool = False,
 ) -> tuple[list[Organization], Position | None]:
-    """A page by name, and where the next page goes on.
+    """Returns a page by name, and the position of the next page.
 
-    Members that are not active are for those who may see all (`all_for` None) or their own.
-
-    `shelters_for`: shelters are left out, but for this one.
+    Members that are not active are for callers who may see all (`all_for` None) or their own.
+    `shelters_for`: shelters are left out, except this one.
     """
     rows = tx.execute(
         "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"
@@ -201,8 +211,9 @@ def listed(
 
 
 def hotlines(tx: Transaction) -> list[Organization]:
-    """The line of each country: the approved hotline with a number that has been a member for
-    longest.
+    """Returns the line of each country.
+
+    It is the approved hotline with a number that has been a member for longest.
     """
     rows = tx.execute(
         "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE'"
@@ -213,10 +224,11 @@ def hotlines(tx: Transaction) -> list[Organization]:
 
 
 def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Organization]:
-    """Members whose agreement is over or ends soon, the first to end first; held, and none that is
-    held already. Who was warned of all stays out.
+    """Returns members whose agreement is over or ends soon, the first to end first, locked.
+
+    Members that are locked already are left out, and those who had all warnings.
     """
-    days = ", ".join(f"({each})" for each in WARNED_AT)
+    days = ", ".join(f"({number})" for number in WARNED_AT)
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPROVED'"
         " AND (agreement_expire_date < %(today)s OR agreement_expire_date - %(today)s <="
@@ -229,10 +241,10 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 
 
 def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
-    """Counts accounts, keys, services and invitations of an organisation that are in use, and the
-    places that its services held at `step`.
+    """Counts the active accounts, keys, services and invitations of an organisation.
 
-    Places are at least one once there has been one, so that none looks like a few.
+    It also counts the places that its services held at `step`, at least one once there has been
+    one, so that none looks like a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s"
@@ -255,8 +267,9 @@ def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str,
 
 
 def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
-    """Members whose hold or proposed suspension nobody agreed to in time; held, and none that is
-    held already.
+    """Returns members with a hold or proposed suspension that nobody agreed to in time, locked.
+
+    Members that are locked already are left out.
     """
     rows = tx.execute(
         "SELECT * FROM organizations WHERE suspension_expire_time <= %s"
@@ -267,7 +280,7 @@ def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[O
 
 
 def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
-    """Applications that nobody has answered since then; held."""
+    """Returns applications that nobody has answered since then, locked."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"
         " ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
@@ -277,14 +290,14 @@ def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organizat
 
 
 def forget_rejected(tx: Transaction, before: datetime) -> int:
-    """Takes away who was turned away so long ago; nothing else is known of it."""
+    """Deletes organisations that were rejected so long ago, and nothing of them remains."""
     return tx.execute(
         "DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)
     ).rowcount
 
 
 def read(row: Row) -> Organization:
-    """A row as an organisation."""
+    """Returns the organisation of a row."""
     return Organization(
         id=row["id"],
         version=row["version"],
@@ -301,7 +314,7 @@ def read(row: Row) -> Organization:
         )
         if row["propose_time"]
         else None,
-        evidence=tuple(_evidence(one) for one in row["evidence"]),
+        evidence=tuple(_evidence(stored) for stored in row["evidence"]),
         approval_proposed_by_worker_id=row["approval_proposed_by_worker_id"],
         warned_days=row["warned_days"],
         rejection_reason=RejectionReason(row["rejection_reason"])
@@ -325,18 +338,18 @@ def read(row: Row) -> Organization:
     )
 
 
-_ASKED = ("last_hold", "reinstatement", "leaving")
-_HOLDS = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
+_FIRST_REQUESTS = ("last_hold", "reinstatement", "leaving")
+_LOCK_CLAUSES = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
 
 
-def _evidence(kept: Row) -> Evidence:
+def _evidence(stored: Row) -> Evidence:
     return Evidence(
-        EvidenceKind(kept["kind"]),
-        kept["reference"],
-        date.fromisoformat(kept["seen_date"]),
-        date.fromisoformat(kept["expire_date"]) if kept["expire_date"] else None,
-        kept["worker_id"],
-        datetime.fromisoformat(kept["time"]),
+        EvidenceKind(stored["kind"]),
+        stored["reference"],
+        date.fromisoformat(stored["seen_date"]),
+        date.fromisoformat(stored["expire_date"]) if stored["expire_date"] else None,
+        stored["worker_id"],
+        datetime.fromisoformat(stored["time"]),
     )
 
 
@@ -348,10 +361,12 @@ def _plain(first: First) -> dict[str, str]:
     }
 
 
-def _first(kept: Row | None) -> First | None:
+def _first(stored: Row | None) -> First | None:
     return (
-        First(kept["worker_id"], kept["organization_id"], datetime.fromisoformat(kept["time"]))
-        if kept
+        First(
+            stored["worker_id"], stored["organization_id"], datetime.fromisoformat(stored["time"])
+        )
+        if stored
         else None
     )
 
@@ -369,13 +384,13 @@ def _suspension_text(suspension: Suspension | None) -> str | None:
 
 
 def _suspension(row: Row) -> Suspension | None:
-    kept = row["suspension"]
-    first = _first(kept["first"]) if kept else None
+    stored = row["suspension"]
+    first = _first(stored["first"]) if stored else None
     if first is None:
         return None
     return Suspension(
-        SuspensionReason(kept["reason"]),
+        SuspensionReason(stored["reason"]),
         first,
         row["suspension_expire_time"],
-        kept["second_worker_id"],
+        stored["second_worker_id"],
     )

@@ -1,5 +1,6 @@
-"""How accounts came about, and from which devices they were entered: by this the accounts behind
-which one person may stand are found.
+"""The origin of accounts, and the devices from which they were entered.
+
+They show which accounts may belong to one person.
 """
 
 from datetime import datetime
@@ -7,10 +8,10 @@ from datetime import datetime
 from chassis.db import Transaction
 from services.partners.members.domain.independence import AFTER, DEVICE_KEPT, MOST
 
-# From one account to those that are kin at once; followed until there are no more. Both directions
-# of each, so that everybody in a family has the same kin. By a device an account is kin of those
-# who had used it when the account was first used there; a colleague who comes to the same desk
-# later is not.
+# From one account to its direct kin, followed until there are no more. Both directions of each
+# relation, so that all accounts of a family have the same kin. By a device an account is kin of the
+# accounts that had used the device when the account was first used there; the account of a
+# colleague who comes to the same desk later is not.
 _KIN = """
     WITH RECURSIVE kin (id) AS (
         SELECT %(id)s
@@ -40,8 +41,9 @@ _KIN = """
 
 
 def note_origin(tx: Transaction, worker_id: str, inviter_id: str, now: datetime) -> None:
-    """Notes who invited an account, or with an empty `inviter_id` that it came about when the
-    network was set up. What was noted before stays.
+    """Records who invited an account; an empty `inviter_id`: it came with the network's setup.
+
+    Earlier records stay.
     """
     tx.execute(
         "INSERT INTO account_origins (worker_id, inviter_id, time) VALUES (%s, %s, %s)",
@@ -50,8 +52,9 @@ def note_origin(tx: Transaction, worker_id: str, inviter_id: str, now: datetime)
 
 
 def note_device(tx: Transaction, worker_id: str, device_mark: bytes, now: datetime) -> None:
-    """Notes a device from which an account was entered; the first one stays the first, and says
-    whom it was used by before.
+    """Records a device from which an account was entered.
+
+    The first device stays the first; its earlier users become kin.
     """
     tx.execute(
         "INSERT INTO account_devices (worker_id, device_mark, first, since, time)"
@@ -63,7 +66,7 @@ def note_device(tx: Transaction, worker_id: str, device_mark: bytes, now: dateti
 
 
 def is_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
-    """Whether it is on record how an account came about, or that was long ago."""
+    """Tells whether the origin of an account is on record, or long ago."""
     row = tx.execute(
         "SELECT FROM workers AS w WHERE id = %s AND (create_time <= %s OR EXISTS (SELECT"
         " FROM account_origins WHERE worker_id = w.id))",
@@ -73,14 +76,14 @@ def is_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
 
 
 def related(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
-    """The accounts and keys that are kin of an account, at most one more than are looked at."""
+    """Returns the accounts and keys that are kin of an account, at most MOST + 1."""
     rows = tx.execute(_KIN, {"id": worker_id, "since": now - AFTER, "most": MOST + 1})
     return [row["id"] for row in rows]
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Takes away devices from which nobody entered for long; returns how many rows.
+    """Deletes devices from which nobody entered for long; returns how many rows.
 
-    Origins stay: they say how an account came about.
+    Origins stay: they record how an account came about.
     """
     return tx.execute("DELETE FROM account_devices WHERE time <= %s", (now - DEVICE_KEPT,)).rowcount

@@ -1,4 +1,4 @@
-"""Workers and their sessions; of passwords and session secrets only hashes are here."""
+"""Workers and their sessions; only hashes of passwords and session secrets are stored."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,14 +21,15 @@ from services.partners.members.store import organizations, provenance
 from services.partners.members.wire import facts
 from services.partners.network.store.sort_keys import sort_key
 
-# Not FOR UPDATE, for which a session that is being opened would wait (it refers to its worker), and
-# whoever ends sign-ins for that one's challenge.
-_HELD = "FOR NO KEY UPDATE"
+# Not FOR UPDATE: the opening of a session would wait for it (a session refers to its worker), and a
+# step that ends sign-ins would wait for that session's challenge.
+_LOCK_CLAUSE = "FOR NO KEY UPDATE"
 
 
 def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "") -> bool:
-    """Writes a new worker with its facts, and who invited her (nobody: the network is being set
-    up); False, and nothing written, if the e-mail is taken.
+    """Stores a new worker with its facts and her inviter ("": the network is being set up).
+
+    Returns False, with nothing written, if the e-mail is taken.
     """
     entry = worker.entry
     added = tx.execute(
@@ -54,12 +55,12 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
     ).rowcount
     if added:
         provenance.note_origin(tx, worker.id, inviter_id, worker.create_time)
-        _tell(tx, worker)
+        _publish(tx, worker)
     return bool(added)
 
 
 def keep_status(tx: Transaction, worker: Worker) -> None:
-    """Writes a changed status, or that a change is proposed, with its facts."""
+    """Stores a changed status, or a proposed change, with its facts."""
     tx.execute(
         "UPDATE workers SET version = %s, status = %s, update_time = %s,"
         " suspension_proposed_by_worker_id = %s WHERE id = %s",
@@ -71,11 +72,11 @@ def keep_status(tx: Transaction, worker: Worker) -> None:
             worker.id,
         ),
     )
-    _tell(tx, worker)
+    _publish(tx, worker)
 
 
 def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) -> None:
-    """Writes an account that begins anew, with its facts, and who invited her this time."""
+    """Stores a renewed account with its facts and its new inviter."""
     entry = worker.entry
     tx.execute(
         "UPDATE workers SET version = %s, status = %s, name = %s, name_key = %s, password_hash ="
@@ -94,46 +95,48 @@ def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) 
         ),
     )
     provenance.note_origin(tx, worker.id, inviter_id, worker.update_time)
-    _tell(tx, worker)
+    _publish(tx, worker)
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
-    """One worker, held until the transaction ends if it is to be changed."""
+    """Returns a worker; with `hold` its row is locked until the transaction ends."""
     row = tx.execute(
-        f"SELECT * FROM workers WHERE id = %s {_HELD if hold else ''}", (id,)
+        f"SELECT * FROM workers WHERE id = %s {_LOCK_CLAUSE if hold else ''}", (id,)
     ).fetchone()
     return read(row) if row else None
 
 
 def by_email(tx: Transaction, email: str, *, hold: bool = False) -> tuple[Worker, str] | None:
-    """The worker with this e-mail and the hash of its password; held as in `fetch`."""
+    """Returns the worker with this e-mail, locked as in `fetch`, and its password's hash."""
     row = tx.execute(
-        f"SELECT * FROM workers WHERE email_key = %s {_HELD if hold else ''}", (same_email(email),)
+        f"SELECT * FROM workers WHERE email_key = %s {_LOCK_CLAUSE if hold else ''}",
+        (same_email(email),),
     ).fetchone()
     return (read(row), row["password_hash"]) if row else None
 
 
 def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
-    """A worker, held, and the hash of her password."""
-    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {_HELD}", (id,)).fetchone()
+    """Returns a worker, locked, and the hash of her password."""
+    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {_LOCK_CLAUSE}", (id,)).fetchone()
     return (read(row), row["password_hash"]) if row else None
 
 
 def has_still(tx: Transaction, id: str, password_hash: str) -> bool:
-    """Whether this is her password now; from here on it does not change before the transaction
-    ends, and what that opens ends with what changes it.
+    """Tells whether this is her password now, and locks it against changes.
+
+    So whatever the password opens in this transaction ends with a later change of the password.
     """
     row = tx.execute("SELECT password_hash FROM workers WHERE id = %s FOR SHARE", (id,)).fetchone()
     return row is not None and row["password_hash"] == password_hash
 
 
 def set_password(tx: Transaction, id: str, password_hash: str) -> None:
-    """Writes another password, of which no other service hears."""
+    """Stores another password, which causes no fact."""
     tx.execute("UPDATE workers SET password_hash = %s WHERE id = %s", (password_hash, id))
 
 
 def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str, str]:
-    """The names of those of these workers who belong to the organisation."""
+    """Returns the names of these workers who belong to the organisation."""
     rows = tx.execute(
         "SELECT id, name FROM workers WHERE id = ANY(%s) AND organization_id = %s",
         (list(ids), organization_id),
@@ -144,7 +147,7 @@ def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str
 def listed(
     tx: Transaction, organization_id: str, size: int, after: Position | None
 ) -> tuple[list[Worker], Position | None]:
-    """A page of the organisation's workers by name, and where the next page goes on."""
+    """Returns a page of the organisation's workers by name, and the position of the next page."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE organization_id = %(of)s"
         " AND (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1],"
@@ -160,7 +163,7 @@ def listed(
 
 
 def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -> bool:
-    """Whether a worker and its organisation may act."""
+    """Tells whether a worker and its organisation may act."""
     return bool(
         tx.execute(
             "SELECT 1 FROM workers AS w JOIN organizations AS o ON o.id = w.organization_id"
@@ -172,12 +175,12 @@ def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -
 
 
 def has_manager(tx: Transaction, organization_id: str) -> bool:
-    """Whether an organisation has a manager whose account is in use."""
+    """Tells whether an organisation has a manager with an active account."""
     return bool(managers(tx, organization_id))
 
 
 def is_founded(tx: Transaction) -> bool:
-    """Whether the network has, or had, a coordinator."""
+    """Tells whether the network has, or had, a coordinator."""
     return (
         tx.execute("SELECT FROM workers WHERE 'COORDINATOR' = ANY(roles) LIMIT 1").fetchone()
         is not None
@@ -185,7 +188,7 @@ def is_founded(tx: Transaction) -> bool:
 
 
 def managers(tx: Transaction, organization_id: str) -> list[str]:
-    """Two of its managers whose accounts are in use, or as many as there are."""
+    """Returns two of its managers with active accounts, or as many as there are."""
     rows = tx.execute(
         "SELECT id FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles)"
         " AND status = 'ACTIVE' LIMIT 2",
@@ -195,7 +198,7 @@ def managers(tx: Transaction, organization_id: str) -> list[str]:
 
 
 def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
-    """All its managers whose accounts are in use."""
+    """Returns all its managers with active accounts."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles)"
         " AND status = 'ACTIVE' ORDER BY id",
@@ -205,8 +208,10 @@ def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
 
 
 def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[Worker, datetime]]:
-    """The accounts in use, but her own, that came about or began anew since then by her invitation,
-    or by that of an account that did so; and when they last did.
+    """Returns the active accounts that came about or were renewed by a worker's invitations.
+
+    They do so since then, directly or by an account that came about so; her own is left out. Each
+    has the time of its last origin.
     """
     rows = tx.execute(
         "WITH RECURSIVE made AS ("
@@ -224,7 +229,7 @@ def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[W
 
 
 def of_the_network(tx: Transaction) -> list[Worker]:
-    """Whoever has a role of the network and an account that is in use, by organisation and name."""
+    """Returns the active accounts with a role of the network, by organisation and name."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE roles && %s AND status = 'ACTIVE'"
         " ORDER BY organization_id, name_key, id",
@@ -234,7 +239,7 @@ def of_the_network(tx: Transaction) -> list[Worker]:
 
 
 def coordinating_organizations(tx: Transaction) -> set[str]:
-    """The organisations of coordinators whose accounts are in use."""
+    """Returns the organisations of coordinators with active accounts."""
     return {
         worker.organization_id
         for worker in of_the_network(tx)
@@ -243,12 +248,12 @@ def coordinating_organizations(tx: Transaction) -> set[str]:
 
 
 def has_network_role(tx: Transaction, organization_id: str) -> bool:
-    """Whether somebody of an organisation steers or checks the network."""
+    """Tells whether an organisation has a coordinator or an auditor."""
     return any(worker.organization_id == organization_id for worker in of_the_network(tx))
 
 
 def has_coordinator(tx: Transaction, organization_id: str) -> bool:
-    """Whether somebody of an organisation steers the network."""
+    """Tells whether an organisation has a coordinator."""
     return bool(
         tx.execute(
             "SELECT 1 FROM workers WHERE organization_id = %s AND 'COORDINATOR' = ANY(roles)"
@@ -259,7 +264,7 @@ def has_coordinator(tx: Transaction, organization_id: str) -> bool:
 
 
 def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
-    """Notes a new session: to open it, who holds it has proved who she is."""
+    """Stores a new session; its holder has just proved who she is."""
     tx.execute(
         "INSERT INTO sessions (secret_hash, worker_id, create_time, last_use_time, prove_time)"
         " VALUES (%s, %s, %s, %s, %s)",
@@ -270,9 +275,7 @@ def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datet
 def session(
     tx: Transaction, secret_hash: bytes
 ) -> tuple[datetime, datetime, datetime, Worker, Organization] | None:
-    """When a session began, was last used and last proved, whose it is and of which
-    organisation.
-    """
+    """Returns a session: its beginning, last use and last proof, its worker and organisation."""
     row = tx.execute(
         "SELECT *, coalesce(prove_time, create_time) AS proved FROM sessions"
         " WHERE secret_hash = %s",
@@ -288,7 +291,7 @@ def session(
 
 
 def prove_session(tx: Transaction, secret_hash: bytes, worker_id: str, time: datetime) -> None:
-    """Notes that who holds a session of this worker has proved then who she is."""
+    """Stores that the holder of a session of this worker has then proved who she is."""
     tx.execute(
         "UPDATE sessions SET prove_time = %s WHERE secret_hash = %s AND worker_id = %s",
         (time, secret_hash, worker_id),
@@ -296,7 +299,7 @@ def prove_session(tx: Transaction, secret_hash: bytes, worker_id: str, time: dat
 
 
 def touch_session(tx: Transaction, secret_hash: bytes, now: datetime) -> None:
-    """Notes that it was used."""
+    """Records a use of the session."""
     with if_there_is_room(tx):
         tx.execute(
             "UPDATE sessions SET last_use_time = %s WHERE secret_hash = %s", (now, secret_hash)
@@ -304,13 +307,14 @@ def touch_session(tx: Transaction, secret_hash: bytes, now: datetime) -> None:
 
 
 def end_session(tx: Transaction, secret_hash: bytes) -> None:
-    """Ends one session, if there is one."""
+    """Ends a session, if it exists."""
     tx.execute("DELETE FROM sessions WHERE secret_hash = %s", (secret_hash,))
 
 
 def sessions_of(tx: Transaction, worker_id: str) -> list[tuple[bytes, datetime, datetime]]:
-    """(hash of the secret, when it began, when it was last used) of each session of a worker, the
-    one that was used last first.
+    """Returns the sessions of a worker, the last used one first.
+
+    Each is (hash of the secret, its beginning, its last use).
     """
     rows = tx.execute(
         "SELECT * FROM sessions WHERE worker_id = %s"
@@ -323,8 +327,9 @@ def sessions_of(tx: Transaction, worker_id: str) -> list[tuple[bytes, datetime, 
 def end_sessions_of(
     tx: Transaction, *, worker_id: str = "", organization_id: str = "", but: bytes = b""
 ) -> None:
-    """Ends all sessions of a worker, or of all workers of an organisation, but for that with this
-    hash.
+    """Ends all sessions of a worker, or of an organisation's workers.
+
+    `but`: the hash of the session that stays.
     """
     tx.execute(
         "DELETE FROM sessions USING workers AS w WHERE w.id = sessions.worker_id AND (w.id = %s"
@@ -334,7 +339,7 @@ def end_sessions_of(
 
 
 def forget_sessions(tx: Transaction, now: datetime) -> int:
-    """Takes away those that are over; returns how many."""
+    """Deletes the sessions that are over; returns how many."""
     return tx.execute(
         "DELETE FROM sessions WHERE create_time < %s OR last_use_time < %s",
         (now - ABSOLUTE, now - IDLE),
@@ -342,7 +347,7 @@ def forget_sessions(tx: Transaction, now: datetime) -> int:
 
 
 def read(row: Row) -> Worker:
-    """A row as a worker."""
+    """Returns the worker of a row."""
     return Worker(
         id=row["id"],
         version=row["version"],
@@ -357,6 +362,6 @@ def read(row: Row) -> Worker:
     )
 
 
-def _tell(tx: Transaction, worker: Worker) -> None:
+def _publish(tx: Transaction, worker: Worker) -> None:
     outbox.keep(tx, facts.worker_facts(worker))
     worker.facts.clear()

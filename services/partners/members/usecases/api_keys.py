@@ -1,4 +1,4 @@
-"""API keys of an organisation's systems: made by its managers, who stand for them."""
+"""API keys of an organisation's systems: made by its managers, who answer for them."""
 
 import secrets
 from datetime import datetime
@@ -30,17 +30,17 @@ class ApiKeys:
     """The API keys of all organisations."""
 
     def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
-        """Makes a key of the caller's own organisation; returns it with its secret, which no other
-        call returns.
+        """Creates a key of the caller's own organisation, and returns it with its secret.
 
-        Nobody makes a key of another organisation: it would open that organisation's inbox.
+        No other call returns the secret. Nobody can make a key of another organisation: it would
+        open that organisation's inbox.
         """
         now, owner = call.clock.now(), request.organization_id or call.caller.organization_id
         expire_time, scopes = (
             moment(request, "expire_time"),
             word_list(contract_pb2.Scope, request.scopes, "scopes"),
         )
-        # Held, so that two keys made at the same moment are counted one after the other.
+        # Locked, so that two keys made at the same moment are counted one after the other.
         if (
             owner != call.caller.organization_id
             or organizations.fetch(call.tx, owner, hold="UPDATE") is None
@@ -60,13 +60,13 @@ class ApiKeys:
         )
 
     def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
-        """Lists the keys of the caller's organisation, also those that have ended."""
+        """Lists the keys of the caller's organisation, including ended ones."""
         return pb.ListApiKeysResponse(
             api_keys=map(messages.api_key, api_keys.listed(call.tx, call.caller.organization_id))
         )
 
     def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Agrees, as a second manager, to a key that may do more than the manager who made it."""
+        """Agrees, as a second manager, to a key whose scopes exceed those of its maker."""
         key, manager = _own(call, request.id)
         key.confirm(manager, call.clock.now())
         api_keys.keep(call.tx, key)
@@ -74,7 +74,7 @@ class ApiKeys:
         return messages.api_key(key)
 
     def TransferApiKey(self, request: pb.TransferApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Takes a key over from another manager, so that it does not fall with her."""
+        """Takes a key over from another manager, so that the key does not end with her account."""
         key, manager = _own(call, request.id)
         key.transfer(manager, call.clock.now())
         api_keys.keep(call.tx, key)
@@ -93,7 +93,7 @@ class ApiKeys:
 
 
 def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
-    """Ends the keys that stand with a manager who is out."""
+    """Revokes the keys of a manager who is no longer one."""
     for key in api_keys.standing_with(tx, worker_id):
         key.revoke(now)
         api_keys.keep(tx, key)
@@ -118,7 +118,7 @@ def _fetch(tx: Transaction, id: str) -> ApiKey:
 
 
 def _manager(call: Call) -> Manager | None:
-    """Returns the caller as somebody who can stand for a key; None if it is no person."""
+    """Returns the caller as a manager of a key; None if the caller is no person."""
     caller = call.caller
     if caller.kind != "worker":
         return None

@@ -1,7 +1,7 @@
-"""What members ask of the ways in which their workers sign in.
+"""The methods of signing in, as far as members need them.
 
-A way to sign in knows the worker, and a worker knows none: `sign_in` stands above this capability
-and keeps this promise. The caller of each method has locked the account.
+A sign-in method knows its worker, and a worker knows no method: `sign_in` stands above this
+capability and implements this protocol. The caller of each method has locked the account.
 """
 
 from datetime import datetime
@@ -11,15 +11,16 @@ from chassis.db import Transaction
 
 
 class Credentials(Protocol):
-    """The ways to sign in to each account, beside its password."""
+    """The sign-in methods of each account, beside its password."""
 
     def end_all(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends all of them, and the sessions of the account."""
+        """Ends all sign-in methods, and the sessions of the account."""
 
     def end_second_factors(self, tx: Transaction, worker_id: str, now: datetime) -> bool:
-        """Ends the codes and passkeys of an account, its sessions and its link for another
-        password; returns False, and does nothing, if it has neither code nor passkey.
+        """Ends the codes and passkeys of an account, its sessions and its password link.
+
+        Returns False, and does nothing, if the account has neither code nor passkey.
         """
 
     def end_link(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends the link by which a worker would choose another password, if there is one."""
+        """Ends the link for another password, if there is one."""

@@ -1,8 +1,7 @@
-"""Founds a network: the coordinating organisation with two coordinators, who decide together from
-the first day; and a coordinator of another member.
+"""Founds a network: the coordinating organisation, and a coordinator of another member.
 
-No rpc does this, only commands of the person who runs the service. Each account that is made is on
-the trail.
+The organisation has two coordinators, who decide together from the first day. No rpc does this,
+only commands of the person who runs the service. Each new account is on the trail.
 """
 
 from collections.abc import Sequence
@@ -45,11 +44,11 @@ def found_elsewhere(
     coordinator: WorkerEntry,
     password: str,
 ) -> bool:
-    """Registers another member with a coordinator of its own, so that two of different
-    organisations can give and take roles of the network.
+    """Registers another member with a coordinator of its own.
 
-    Returns False, and changes nothing, where there are coordinators of several organisations
-    already, or none at all.
+    So two coordinators of different organisations can give and take roles of the network. Returns
+    False, and changes nothing, where there are coordinators of several organisations already, or
+    none at all.
     """
     take_turn(tx, "found_network")
     if len(workers.coordinating_organizations(tx)) != 1:

@@ -1,4 +1,4 @@
-"""The kin of accounts: those beside whom an account is no second person at this moment."""
+"""The kin of an account: the accounts beside which it is no second person at this moment."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -12,8 +12,9 @@ from services.partners.members.usecases.passwords import mark_of
 
 
 def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool = True) -> Kin:
-    """Returns the kin of an account; one that must prove more than it does is nobody's second
-    person.
+    """Returns the kin of an account.
+
+    An account that must prove more than it does is nobody's second person.
     """
     return independence.kin(
         provenance.related(tx, worker_id, now),
@@ -23,8 +24,9 @@ def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool 
 
 
 def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
-    """Returns the caller with the kin that she has in this transaction: an account may have come
-    about since her token was signed.
+    """Returns the caller with the kin that she has in this transaction.
+
+    An account may have come about since her token was signed.
     """
     if caller.kin.alone:
         return caller

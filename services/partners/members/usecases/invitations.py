@@ -1,5 +1,6 @@
-"""Invitations: an account comes about when somebody is invited, gets a link at her own address, and
-chooses her own password. Nobody else ever has either.
+"""Invitations: a person is invited, gets a link at her own address, and chooses her password.
+
+Nobody else ever has the link or the password.
 """
 
 import secrets
@@ -28,20 +29,19 @@ class Invitations:
     """The invitations of all organisations, and the roles of the network."""
 
     def __init__(self, mail: Keyring, paper_url: str, credentials: Credentials) -> None:
-        """`mail` seals letters.
+        """Sets up the handlers; `mail` seals letters.
 
-        With `paper_url` the network sends none, and links on paper begin with it.
+        With `paper_url` the network sends no letters, and links on paper begin with it.
         """
         self._mail = mail
         self._paper_url = paper_url
         self._credentials = credentials
 
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
-        """Invites somebody to the caller's organisation, or the first manager to another.
+        """Invites a person to the caller's organisation, or the first manager to another.
 
-        Does not look whether the address has an account.
-
-        Returns the invitation; with its link if it is on paper.
+        Does not look whether the address has an account. Returns the invitation; with its link if
+        it is on paper.
         """
         tx, caller, now, entry = (
             call.tx,
@@ -51,7 +51,7 @@ class Invitations:
         )
         owner = request.invitation.organization_id or caller.organization_id
         own = owner == caller.organization_id
-        # Held, so that of two invitations, or of an invitation and an account, at the same moment
+        # Locked, so that of two invitations, or of an invitation and an account, at the same moment
         # each sees the other.
         organization = (
             organizations.fetch(tx, owner, hold="UPDATE")
@@ -77,7 +77,7 @@ class Invitations:
             other.replace(now)
             invitations.keep(tx, other)
         waits, token = invitation.waits(now), secrets.token_urlsafe(32)
-        # The token of one that waits is nobody's: another one goes out.
+        # Nobody gets the token of an invitation that waits: another token goes out.
         invitations.add(
             tx, invitation, mark_of(token), b"" if waits else self._letter(invitation, token)
         )
@@ -90,7 +90,7 @@ class Invitations:
     def ConfirmInvitation(self, request: pb.ConfirmInvitationRequest, call: Call) -> pb.Invitation:
         """Agrees, as a second coordinator, to an invitation with a role of the network.
 
-        Returns it; with its link if it is on paper.
+        Returns the invitation; with its link if it is on paper.
         """
         tx, now, id = call.tx, call.clock.now(), request.id
         unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
@@ -110,8 +110,9 @@ class Invitations:
     def ListNetworkRoles(
         self, request: pb.ListNetworkRolesRequest, call: Call
     ) -> pb.ListNetworkRolesResponse:
-        """Lists the active accounts that have a role of the network, and the invitations to one
-        that wait for a second coordinator.
+        """Lists the active accounts with a role of the network.
+
+        Also lists the invitations to such a role that wait for a second coordinator.
         """
         return pb.ListNetworkRolesResponse(
             workers=map(messages.worker, workers.of_the_network(call.tx)),
@@ -202,12 +203,13 @@ def _account(
     name: str,
     password: str,
 ) -> Worker:
-    """Registers a new account, or renews her own in the same organisation: that is how somebody who
-    forgot her password, or was suspended, comes back.
+    """Registers a new account, or renews her own in the same organisation.
+
+    By renewal a worker who forgot her password, or was suspended, comes back.
     """
-    asked = invitation.entry
-    entry = WorkerEntry(name, asked.email, asked.roles, asked.language)
-    known = workers.by_email(tx, asked.email, hold=True)
+    invited = invitation.entry
+    entry = WorkerEntry(name, invited.email, invited.roles, invited.language)
+    known = workers.by_email(tx, invited.email, hold=True)
     if known is None:
         worker = Worker.register(new_id(), invitation.organization_id, entry, now)
         if not workers.add(tx, worker, hashed(password), invitation.invited_by_worker_id):
@@ -216,12 +218,12 @@ def _account(
     worker = known[0]
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
-    # nobody alone takes such a role away
-    if are_of_the_network(worker.entry.roles) and not are_of_the_network(asked.roles):
+    # nobody alone takes a role of the network away
+    if are_of_the_network(worker.entry.roles) and not are_of_the_network(invited.roles):
         raise Unauthenticated("invitation_invalid")
     if (
         worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time
-    ):  # who suspended her did not mean to let her in again
+    ):  # the person who suspended her did not mean to let her in again
         raise Unauthenticated("invitation_invalid")
     worker.renew(replace(entry, email=worker.entry.email), now)
     workers.renew(tx, worker, hashed(password), invitation.invited_by_worker_id)

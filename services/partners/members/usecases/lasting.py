@@ -1,7 +1,7 @@
-"""Notices of a step that outlasts a session: the managers of the worker who took it, and she
-herself, hear of it by letter and in their bells.
+"""Notices of a step that outlasts a session.
 
-`FACTS` has a row for each rpc that asks for a step-up. A test fails for one that has none.
+The worker who took the step and her managers get a letter and a notice in their bells. `FACTS` has
+a row for each rpc that asks for a step-up. A test fails for an rpc without a row.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ _NETWORK = {contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR}
 
 
 def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
-    """Returns the function that notifies of an rpc that was done; `mail` seals its letters."""
+    """Returns the function that notifies of a completed rpc; `mail` seals its letters."""
 
     def notify(call: Call, rpc: str, request: Any) -> None:
         if rpc in SILENT:
@@ -46,7 +46,7 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
         fact = FACTS[rpc]
         if rpc == "CreateInvitation" and _NETWORK.intersection(request.invitation.roles):
             fact = ROLE_GIVEN
-        # Its managers were told of the proposal, by a letter that says how to object.
+        # Its managers were notified of the proposal, by a letter that explains how to object.
         concerned = (
             request.organization_id if rpc in ("ConfirmSignInProvider", "EndSignInProvider") else ""
         )
@@ -56,18 +56,19 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
 
 
 def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str = "") -> None:
-    """Notifies the caller, the managers of her organisation and of `organization_id`, and of a role
-    of the network every coordinator.
+    """Notifies the caller, and the managers of her organisation and of `organization_id`.
+
+    A role of the network is also notified to every coordinator.
     """
     own = workers.fetch(call.tx, call.caller.id)
     recipients = [own] if own else []
-    for each in {call.caller.organization_id, organization_id} - {""}:
-        recipients += workers.all_managers(call.tx, each)
+    for member_id in {call.caller.organization_id, organization_id} - {""}:
+        recipients += workers.all_managers(call.tx, member_id)
     if fact == ROLE_GIVEN:
         recipients += [
             worker
             for worker in workers.of_the_network(call.tx)
             if Role.COORDINATOR in worker.entry.roles
         ]
-    for worker in {each.id: each for each in recipients}.values():
+    for worker in {recipient.id: recipient for recipient in recipients}.values():
         notify_worker(call.tx, mail, worker, fact, call.clock.now())

@@ -1,6 +1,4 @@
-"""Membership: how an organisation applies, is admitted, stays and leaves, and what time does to
-it.
-"""
+"""Membership: how an organisation applies, is admitted, stays and leaves, and what expires."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -34,7 +32,7 @@ from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.wire import facts, messages
 
 # A public form that writes, and sends a letter: few from one address, few to one mailbox, and no
-# number for all, which anybody could use up.
+# limit for all together, which anybody could use up.
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 OF_AN_ADDRESS = Budget(5, timedelta(hours=1), timedelta(0))
 LINK_LIFE = timedelta(days=3)
@@ -45,14 +43,17 @@ _UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = (
     timedelta(days=180),
 )
 _AT_ONCE = 200
-_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that is taken for another
+_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that is mistaken for another
 
 
 class Membership:
     """Applications, evidence and the end of a membership."""
 
     def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses, refresh: Refresh) -> None:
-        """`mail` seals letters to applicants; `guesses` counts their applications."""
+        """Sets up the handlers.
+
+        `mail` seals letters to applicants; `guesses` counts their applications.
+        """
         self._keyring = keyring
         self._mail = mail
         self._guesses = guesses
@@ -63,12 +64,12 @@ class Membership:
     ) -> pb.ApplyForMembershipResponse:
         """Sends the applicant a letter with a link; returns the reference of the application.
 
-        Does not look whether the organisation is known.
-
-        Raises Exhausted too_many_attempts for the address or the mailbox.
+        Does not look whether the organisation is known. Raises Exhausted too_many_attempts for the
+        address or the mailbox.
         """
         now, recipient = call.clock.now(), request.contact_email.strip()
-        Organization.apply(new_id(), messages.applicant(request), now)  # refuses what is wrong
+        # raises Invalid if a field is wrong
+        Organization.apply(new_id(), messages.applicant(request), now)
         self._guesses.count(same_email(recipient), call.origin, now)
         id, token = new_id(), secrets.token_urlsafe(32)
         reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
@@ -94,7 +95,7 @@ class Membership:
     def ConfirmApplication(
         self, request: pb.ConfirmApplicationRequest, call: Call
     ) -> pb.ConfirmApplicationResponse:
-        """Makes the application whose letter was read count; returns its reference.
+        """Makes the application of an opened link count; returns its reference.
 
         Raises NotFound for a link that is not valid.
         """
@@ -143,23 +144,23 @@ class Membership:
     def RecordEvidence(self, request: pb.RecordEvidenceRequest, call: Call) -> pb.Organization:
         """Records evidence that the coordination has seen."""
         now = call.clock.now()
-        seen = messages.evidence(request.evidence, call.caller.id, now)
+        evidence = messages.evidence(request.evidence, call.caller.id, now)
         organization = lock(call, request.id, request.etag)
-        organization.record(seen, now, messages.today_at(organization, now))
+        organization.record(evidence, now, messages.today_at(organization, now))
         save(call, organization, self._refresh)
         call.trail.append(
-            Entry("organization_evidence", organization.id, detail_codes=(seen.kind,))
+            Entry("organization_evidence", organization.id, detail_codes=(evidence.kind,))
         )
         return organization_message(organization, call)
 
     def LeaveOrganization(
         self, request: pb.LeaveOrganizationRequest, call: Call
     ) -> pb.Organization:
-        """Ends a membership: the member's own manager alone, the coordination by two coordinators,
-        of whom the first only proposes it.
+        """Ends a membership.
 
-        Refuses for organisations with a coordinator: nobody would be left to answer for the
-        network.
+        The member's own manager does so alone, the coordination by two coordinators, of whom the
+        first only proposes it. Raises Conflict for an organisation with a coordinator: nobody would
+        be left to answer for the network.
         """
         now, id = call.clock.now(), request.id
         by = None if call.caller.organization_id == id else coordinator(call.tx, call.caller, now)
@@ -180,8 +181,9 @@ class Membership:
 
 
 def end_holds(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -> int:
-    """Ends holds and proposed suspensions to which no second coordinator agreed in time; notifies
-    managers whose access is back.
+    """Ends holds and proposed suspensions to which no second coordinator agreed in time.
+
+    Notifies managers whose access is back. Returns how many organisations were changed.
     """
     over = organizations.with_suspension_over(tx, now, _AT_ONCE)
     for organization in over:
@@ -195,15 +197,16 @@ def end_holds(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -
 
 
 def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
-    """Warns of and ends agreements, rejects applications that nobody answered, and forgets what
-    nobody needs; returns how many rows.
+    """Warns of and ends agreements, rejects unanswered applications, deletes expired data.
+
+    Returns how many rows.
     """
     changed = 0
     for organization in organizations.whose_agreement_ends(tx, latest_day(now), _AT_ONCE):
         before, warned = organization.status, organization.warned_days
         organization.watch_agreement(now, messages.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):
-            continue  # it is the day before yet, at its place
+            continue  # it is still the day before at its place
         organizations.keep(tx, organization)
         if organization.status is not before:
             refresh(tx, organization.id)

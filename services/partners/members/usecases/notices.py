@@ -14,7 +14,7 @@ from services.partners.members.wire import messages
 def notify_worker(
     tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = ""
 ) -> None:
-    """Notifies a worker of a step that concerns her account, also by e-mail."""
+    """Notifies a worker of a step about her account, also by e-mail."""
     notice = AccountNotice.of(new_id(), worker, fact, now, by_role=by_role)
     tell(tx, notice, sealed_letter(mail, notice, worker))
 

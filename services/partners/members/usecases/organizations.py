@@ -32,12 +32,15 @@ from services.partners.network.wire.days import day
 from services.partners.network.wire.messages import etag_of, masked_fields
 
 _STEP = 5
-"""The number of persons at a member's services is rounded up to a multiple of this, so that it
-tells of nobody who comes or goes.
+"""The number to whose multiples the people at a member's services are rounded up.
+
+So the figure reveals nobody who comes or goes.
 """
 Refresh = Callable[[Transaction, str], None]
-"""Refreshes how the services of the organisation with this id are found, after a step on which that
-depends. `directory` stands above this capability and keeps this promise.
+"""Refreshes the search entries of the services of the organisation with this id.
+
+It is called after a step on which they depend. `directory` stands above this capability and
+implements it.
 """
 
 
@@ -47,7 +50,7 @@ class Organizations:
     def __init__(
         self, keyring: Keyring, mail: Keyring, pages: PageTokens, refresh: Refresh
     ) -> None:
-        """`mail` seals letters to managers."""
+        """Sets up the handlers; `mail` seals letters to managers."""
         self._keyring = keyring
         self._mail = mail
         self._pages = pages
@@ -76,7 +79,7 @@ class Organizations:
         return organization_message(organization, call)
 
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
-        """Returns an organisation, also one that left: history names it.
+        """Returns an organisation, including one that left: history names it.
 
         Only the coordination and auditors see one that was not admitted.
         """
@@ -103,8 +106,8 @@ class Organizations:
     ) -> pb.ListOrganizationsResponse:
         """Returns a page by name.
 
-        Only coordinator and auditor see members that are not active, when agreements end, and what
-        waits for a second.
+        Only coordinators and auditors see members that are not active, the ends of agreements, and
+        steps that wait for a second coordinator.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -131,7 +134,7 @@ class Organizations:
             waits_for_second=request.waits_for_second,
         )
         return pb.ListOrganizationsResponse(
-            organizations=[organization_message(each, call) for each in page],
+            organizations=[organization_message(organization, call) for organization in page],
             next_page_token=self._pages.token(request, more),
         )
 
@@ -141,7 +144,7 @@ class Organizations:
         """Changes the fields of an entry that the mask names."""
         given, now = request.organization, call.clock.now()
         changes = masked_fields(request.update_mask, messages.organization_entry(given))
-        organization = _held(call, given.id)
+        organization = _locked(call, given.id)
         check_etag(given.etag, etag_of(organization), "organization.etag")
         before = organization.entry
         organization.change(changes, now)
@@ -157,12 +160,13 @@ class Organizations:
     def ProposeOrganizationChange(
         self, request: pb.ProposeOrganizationChangeRequest, call: Call
     ) -> pb.Organization:
-        """Proposes to change the network's fields of a member; its managers are notified at once by
-        letters.
+        """Proposes to change the network's fields of a member.
+
+        The member's managers are notified at once by letters.
         """
         given, now = request.organization, call.clock.now()
         changes = masked_fields(request.update_mask, messages.organization_entry(given))
-        organization = _held(call, given.id)
+        organization = _locked(call, given.id)
         check_etag(given.etag, etag_of(organization), "organization.etag")
         organization.propose(changes, call.caller.id, now)
         organizations.keep(call.tx, organization)
@@ -197,8 +201,9 @@ class Organizations:
     def ApproveOrganization(
         self, request: pb.ApproveOrganizationRequest, call: Call
     ) -> pb.Organization:
-        """Makes an organisation a full member: the first person proposes it, the second approves
-        it.
+        """Makes an organisation a full member.
+
+        The first person proposes it, the second approves it.
         """
         organization, now = lock(call, request.id, request.etag), call.clock.now()
         organization.approve(
@@ -213,8 +218,8 @@ class Organizations:
     ) -> pb.Organization:
         """Proposes to end a member's access, agrees to it, or stops it for a day (`hold`).
 
-        Refuses the own organisation, for nobody would be left to take it back, and organisations of
-        coordinators or auditors: two coordinators end those accounts first.
+        Raises Conflict for the own organisation, for nobody would be left to take it back, and for
+        organisations of coordinators or auditors: two coordinators end those accounts first.
         """
         now, reason = call.clock.now(), messages.SUSPENSIONS.member(request.reason, "reason")
         if request.id == call.caller.organization_id or workers.has_network_role(
@@ -259,8 +264,9 @@ class Organizations:
     def CountMemberAccess(
         self, request: pb.CountMemberAccessRequest, call: Call
     ) -> pb.MemberAccess:
-        """Counts what ends with a member's access, and states whether a second coordinator could
-        agree to that.
+        """Counts the accounts, keys, services, invitations and people that a suspension affects.
+
+        Also returns whether a second coordinator could agree to that.
         """
         now, id = call.clock.now(), request.organization_id
         _existing(organizations.fetch(call.tx, id) if is_id(id) else None)
@@ -272,22 +278,29 @@ class Organizations:
 
 
 def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> list[Organization]:
-    """Returns those that exist for the caller: members, and for a member on probation no shelter
-    but itself.
+    """Returns the organisations that exist for the caller.
+
+    They are members, and for a member on probation no shelter but itself.
     """
     if sees_everything(caller):
         return [*every]
     hidden = (
         set()
         if sees_shelters(tx, caller)
-        else organizations.shelters(tx, [each.id for each in every]) - {caller.organization_id}
+        else organizations.shelters(tx, [organization.id for organization in every])
+        - {caller.organization_id}
     )
-    return [each for each in every if each.is_member and each.id not in hidden]
+    return [
+        organization
+        for organization in every
+        if organization.is_member and organization.id not in hidden
+    ]
 
 
 def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
-    """Returns the owner of a new entry, the caller's own organisation if none is named; locked so
-    that it does not change meanwhile.
+    """Returns the owner of a new entry, the caller's own organisation if none is named.
+
+    The organisation is locked, so that it does not change meanwhile.
     """
     id = organization_id or caller.organization_id
     organization = _existing(
@@ -299,7 +312,7 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
 
 
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
-    """Returns the coordinator who asks for a step that takes two."""
+    """Returns the coordinator who asks for a step that needs two coordinators."""
     elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
     return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
 
@@ -307,8 +320,9 @@ def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
 def notify_managers(
     tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime
 ) -> None:
-    """Notifies the managers by e-mail when access ends or comes back, and ends the sessions when it
-    ends. `before`: the `stop` before the step.
+    """Notifies the managers by e-mail when access ends or comes back.
+
+    Ends the sessions when access ends. `before`: the `stop` before the step.
     """
     if organization.stop == before:
         return
@@ -322,8 +336,8 @@ def notify_managers(
 
 
 def lock(call: Call, id: str, etag: str) -> Organization:
-    """Returns the organisation for a step in its life. Raises NotFound or Stale."""
-    organization = _held(call, id)
+    """Returns the organisation, locked, for a step in its life. Raises NotFound or Stale."""
+    organization = _locked(call, id)
     check_etag(etag, etag_of(organization))
     return organization
 
@@ -334,8 +348,9 @@ def save(
     refresh: Refresh,
     before: OrganizationEntry | None = None,
 ) -> None:
-    """Stores a step in an organisation's life, on which it depends whether its services are found;
-    and what changed of its entry `before`.
+    """Stores a step in an organisation's life, and refreshes the search of its services.
+
+    `before`: its former entry, whose changes are recorded.
     """
     organizations.keep(call.tx, organization)
     if before:
@@ -356,7 +371,7 @@ def _keep_changes(call: Call, organization: Organization, before: OrganizationEn
     field_changes.keep(call.tx, organization.id, organization.id, changes)
 
 
-def _held(call: Call, id: str) -> Organization:
+def _locked(call: Call, id: str) -> Organization:
     """Returns an organisation, locked. Raises NotFound also if the caller may not act for it."""
     return _existing(
         organizations.fetch(call.tx, id, hold="UPDATE")

@@ -1,7 +1,7 @@
 """Hashes of secrets.
 
-Passwords have Argon2id: slow and hungry for memory on purpose, and as slow for an e-mail that
-nobody has. Random secrets have SHA-256: nobody guesses them.
+Passwords have Argon2id: slow and hungry for memory on purpose, and as slow for an e-mail address
+without an account. Random secrets have SHA-256: nobody guesses them.
 """
 
 import hashlib
@@ -31,26 +31,26 @@ from services.partners.members.store import workers
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 
 
-_LONGEST = 72  # characters that are looked at: more take long, and make none easier to guess
-# zxcvbn's scale of 0 to 4: below it lie those that a million guesses find, of which lists of stolen
-# ones are made
+_LONGEST = 72  # characters that are checked: more take long, and make none easier to guess
+# On zxcvbn's scale of 0 to 4: a million guesses find passwords below it, which are those in lists
+# of stolen passwords.
 _EASY = 2
-# What it does not know: its lists of common words are of English.
+# Words that zxcvbn does not know: its lists of common words are English.
 _OURS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 
 
 def check_new(password: str, about: Iterable[str], path: str = "password") -> None:
-    """Refuses a password that is too short or easy to guess: known passwords, words, names, rows of
-    keys (NIST SP 800-63B, 5.1.1.2).
+    """Raises Invalid if a password is too short or easy to guess.
 
-    `about`: words that belong to the worker; `path`: the field that a refusal names.
+    Easy are known passwords, words, names, rows of keys (NIST SP 800-63B, 5.1.1.2). `about`: words
+    that belong to the worker; `path`: the field that a refusal names.
     """
     check_password(password, path)
-    from zxcvbn import zxcvbn  # 14 MB that only this needs
+    from zxcvbn import zxcvbn  # 14 MB that only this function needs
 
     words = [
         *_OURS,
-        *(part for said in about for part in re.split(r"\W+", said.casefold()) if len(part) > 2),
+        *(part for text in about for part in re.split(r"\W+", text.casefold()) if len(part) > 2),
     ]
     if zxcvbn(same_password(password)[:_LONGEST], user_inputs=words)["score"] < _EASY:
         raise Invalid((path, "too_easy"))
@@ -72,8 +72,9 @@ def prove(
     now: datetime,
     origin: Origin,
 ) -> None:
-    """Refuses a wrong password, and counts it: a session alone is an open screen at which anybody
-    may sit.
+    """Raises Invalid for a wrong password, and counts the guess.
+
+    A session alone is an open screen at which anybody may sit.
     """
     guess = guesses.begin(same_email(worker.entry.email), origin, now)
     right = holds(password_hash, password)
@@ -93,9 +94,9 @@ def hashed(password: str) -> str:
 
 
 def holds(password_hash: str | None, password: str) -> bool:
-    """Returns whether the hash is the password's.
+    """Tells whether the hash is the password's.
 
-    Without a hash it does the same work and returns False.
+    Without a hash the function does the same work and returns False.
     """
     try:
         right = _HASHER.verify(password_hash or nobodys(), same_password(password[:MAX_PASSWORD]))

@@ -1,5 +1,6 @@
-"""The scopes of API keys that a person could use herself, by her roles, as the .proto files state
-them.
+"""The scopes of API keys that a person could use herself, by her roles.
+
+The .proto files state the roles and scopes.
 """
 
 from collections.abc import Iterator
@@ -9,9 +10,9 @@ from protos.stubs import FILES
 
 
 def of(roles: frozenset[str]) -> frozenset[str]:
-    """Returns the scopes of which these roles may do everything."""
+    """Returns the scopes whose every rpc these roles may call."""
     return frozenset(
-        scope for scope, needed in _NEEDED.items() if all(each & roles for each in needed)
+        scope for scope, needed in _NEEDED.items() if all(allowed & roles for allowed in needed)
     )
 
 
@@ -21,7 +22,7 @@ def _rules() -> Iterator[contract.Rules]:
             yield from map(contract.rules, service.methods)
 
 
-# no rpc's own: it is a way of SendReferral
+# a scope without an rpc of its own: it is a way of SendReferral
 _NEEDED: dict[str, set[frozenset[str]]] = {"referrals.override": {frozenset({"EMERGENCY"})}}
 for _each in _rules():
     if _each.scope:

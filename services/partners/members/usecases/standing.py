@@ -1,4 +1,4 @@
-"""Standing: who may act, and for which organisation, beyond what roles state."""
+"""Standing: the right to act, and for which organisation, beyond the rules of roles."""
 
 from datetime import datetime
 
@@ -11,8 +11,10 @@ from services.partners.network.domain.visibility import Tier, Viewer
 
 
 def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
-    """Refuses a caller whose account or key has ended, or whose organisation is suspended or has
-    left: its token may still live a few seconds.
+    """Raises NotAllowed if the caller's account, key or organisation may no longer act.
+
+    The account or key has ended, or the organisation is suspended or has left. The caller's token
+    may still live a few seconds.
     """
     if caller.kind == "worker":
         good = workers.is_in_good_standing(tx, caller.id, caller.organization_id)
@@ -25,8 +27,9 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
 
 
 def may_act_for(caller: Caller, organization_id: str) -> bool:
-    """Returns whether the caller may change entries of this organisation: its own people and
-    systems may, and the coordinator.
+    """Tells whether the caller may change entries of this organisation.
+
+    Its own people and systems may, and the coordinator.
     """
     return (
         caller.kind == "system"
@@ -36,7 +39,7 @@ def may_act_for(caller: Caller, organization_id: str) -> bool:
 
 
 def sees_everything(caller: Caller) -> bool:
-    """Returns whether the caller is listed members that are no longer active."""
+    """Tells whether lists for the caller include members that are no longer active."""
     return caller.kind == "system" or caller.has("COORDINATOR") or caller.has("AUDITOR")
 
 
@@ -53,9 +56,9 @@ def worker_of(caller: Caller) -> str:
 
 
 def sees_shelters(tx: Transaction, caller: Caller) -> bool:
-    """Returns whether the caller sees shelters of others.
+    """Tells whether the caller sees shelters of others.
 
-    To members on probation they do not exist.
+    For members on probation such shelters do not exist.
     """
     if caller.kind == "system":
         return True

@@ -1,5 +1,6 @@
-"""Accounts of workers, as managers see them; and as the coordination does where no other manager is
-left.
+"""Accounts of workers, for their managers.
+
+The coordination acts where no other manager is left.
 """
 
 from datetime import datetime
@@ -39,7 +40,7 @@ class Workers:
     """The workers of all organisations."""
 
     def __init__(self, mail: Keyring, pages: PageTokens, credentials: Credentials) -> None:
-        """`mail` seals letters."""
+        """Sets up the handlers; `mail` seals letters."""
         self._mail = mail
         self._credentials = credentials
         self._pages = pages
@@ -56,7 +57,7 @@ class Workers:
         )
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
-        """Ends the use of an account, or proposes it as the first of two coordinators."""
+        """Suspends an account, or proposes it as the first of two coordinators."""
         worker = suspend(call, self._credentials, request.id, request.etag)
         reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
         proposed = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
@@ -96,7 +97,7 @@ def create_worker(
 ) -> Worker:
     """Registers a worker with a first password, when a network is founded.
 
-    Everybody else is invited.
+    Every other worker is invited.
     """
     worker = Worker.register(new_id(), organization_id, entry, now)
     check_password(password)
@@ -106,16 +107,15 @@ def create_worker(
 
 
 def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Worker:
-    """Ends an account's use: its sessions are over, its tokens refused, and the keys that stand
-    with it are revoked.
+    """Suspends an account: its sessions end, its tokens are refused, and its keys are revoked.
 
-    If it has a role of the network, the first coordinator who asks only proposes it.
+    If the account has a role of the network, the first coordinator only proposes it.
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
     worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
     of_the_network = worker is not None and are_of_the_network(worker.entry.roles)
-    # Nobody else's: a coordinator who could take a member's last manager away could invite one of
-    # his own.
+    # Not an account of another member: a coordinator who could suspend a member's last manager
+    # could invite one of his own.
     if worker is None or (
         worker.organization_id != caller.organization_id
         and not (of_the_network and caller.has(Role.COORDINATOR))
@@ -143,8 +143,8 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
 
 def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
     if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
-        # As with invitations: what the coordination alone gives, it alone may make easier to get
-        # into.
+        # As with invitations: a role that only the coordination gives must not become easier to
+        # enter without the coordination.
         if not NETWORK_ROLES.isdisjoint(worker.entry.roles) and not caller.has(Role.COORDINATOR):
             raise NotAllowed("right_missing")
         return Role.MANAGER

@@ -1,5 +1,6 @@
-"""What is told of members, their people and keys: the facts of protos/partners/v1/facts.proto that
-are still to be told.
+"""The facts of members, their people and keys, to be published.
+
+Their messages are those of protos/partners/v1/facts.proto.
 """
 
 from datetime import datetime
@@ -17,7 +18,7 @@ from services.partners.network.wire.facts import facts_of
 
 
 def organization_facts(organization: Organization) -> list[Fact]:
-    """The facts that are still to be told."""
+    """Returns the facts of an organisation that are still to be published."""
     entry = organization.entry
     body = facts_pb2.OrganizationFact(
         organization_id=organization.id,
@@ -33,7 +34,7 @@ def organization_facts(organization: Organization) -> list[Fact]:
 
 
 def worker_facts(worker: Worker) -> list[Fact]:
-    """The facts that are still to be told."""
+    """Returns the facts of a worker that are still to be published."""
     body = facts_pb2.WorkerFact(
         worker_id=worker.id,
         organization_id=worker.organization_id,
@@ -45,7 +46,7 @@ def worker_facts(worker: Worker) -> list[Fact]:
 
 
 def api_key_facts(api_key: ApiKey) -> list[Fact]:
-    """The facts that are still to be told."""
+    """Returns the facts of a key that are still to be published."""
     body = facts_pb2.ApiKeyFact(
         api_key_id=api_key.id, organization_id=api_key.organization_id, live=api_key.in_force
     )
@@ -53,7 +54,7 @@ def api_key_facts(api_key: ApiKey) -> list[Fact]:
 
 
 def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]:
-    """The facts that are still to be told."""
+    """Returns the facts of an invitation that are still to be published."""
     body = facts_pb2.InvitationFact(
         invitation_id=invitation.id,
         organization_id=invitation.organization_id,
@@ -67,7 +68,7 @@ def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]
 
 
 def application_fact(id: str, sealed_letter: bytes, expire_time: datetime, now: datetime) -> Fact:
-    """That somebody applied, and is to be sent a letter."""
+    """Returns the fact that an organisation applied, with the letter to its contact."""
     body = facts_pb2.ApplicationFact(
         application_id=id, expire_time=timestamp(expire_time), sealed_letter=sealed_letter
     )
@@ -77,7 +78,7 @@ def application_fact(id: str, sealed_letter: bytes, expire_time: datetime, now: 
 
 
 def account_facts(notice: AccountNotice, sealed_letter: bytes) -> list[Fact]:
-    """The facts that are still to be told."""
+    """Returns the facts of a notice that are still to be published."""
     body = facts_pb2.AccountFact(
         notice_id=notice.id,
         worker_id=notice.worker_id,

@@ -1,7 +1,6 @@
-"""Between members as they are here and what is said of them to others: the messages of
-protos/partners/v1, in both directions.
+"""Members between the domain and the messages of protos/partners/v1, in both directions.
 
-Numbers of enums become the words of the domain; what a newer caller knows and we do not is an
+Numbers of enums become the words of the domain; a number that only a newer caller knows is an
 unknown code.
 """
 
@@ -65,14 +64,12 @@ _WORKER_STATUSES = EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
 
 
 def organization_entry(message: pb.Organization) -> OrganizationEntry:
-    """What a caller says of an organisation."""
+    """Returns the entry of an organisation in a message."""
     return replace(_entry(message, "organization."), hotline_number=message.hotline_number.strip())
 
 
 def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
-    """What somebody says of an organisation that would be a member: no number of the public
-    page.
-    """
+    """Returns the entry of an applicant, which has no number for the public page."""
     return _entry(message, "")
 
 
@@ -89,7 +86,7 @@ def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime
 
 
 def application_letter(email: str, token: str, language: str) -> bytes:
-    """Builds the letter with which notifications brings the link to the applicant; to be sealed."""
+    """Returns the letter that brings the link to the applicant; to be sealed."""
     return letters_pb2.ApplicationLetter(
         email=email, token=token, language=language or "es"
     ).SerializeToString()
@@ -109,21 +106,21 @@ def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> 
 
 
 def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
-    """What somebody says that she has seen."""
+    """Returns the evidence that a caller reports."""
     kind = _EVIDENCE.member(message.kind, "evidence.kind")
-    seen = day("evidence.seen_date", message.seen_date)
-    if kind is None or seen is None:
+    seen_date = day("evidence.seen_date", message.seen_date)
+    if kind is None or seen_date is None:
         raise Invalid(
             *(
                 (f"evidence.{path}", "required")
-                for path, value in (("kind", kind), ("seen_date", seen))
+                for path, value in (("kind", kind), ("seen_date", seen_date))
                 if value is None
             )
         )
     return Evidence(
         kind,
         message.reference.strip(),
-        seen,
+        seen_date,
         day("evidence.expire_date", message.expire_date),
         worker_id,
         now,
@@ -131,7 +128,7 @@ def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
 
 
 def application(application: Application) -> pb.OrganizationApplication:
-    """How somebody applied."""
+    """Returns an application as a message."""
     return pb.OrganizationApplication(
         reference=application.reference,
         contact_name=application.contact_name,
@@ -142,21 +139,21 @@ def application(application: Application) -> pb.OrganizationApplication:
     )
 
 
-def kept_application(kept: bytes) -> Application:
-    """The same as it was kept."""
-    said = pb.OrganizationApplication.FromString(kept)
+def kept_application(stored: bytes) -> Application:
+    """Returns the application that was stored as a message."""
+    message = pb.OrganizationApplication.FromString(stored)
     return Application(
-        said.reference,
-        said.contact_name,
-        said.contact_email,
-        said.statement,
-        said.language,
-        said.create_time.ToDatetime(tzinfo=UTC),
+        message.reference,
+        message.contact_name,
+        message.contact_email,
+        message.statement,
+        message.language,
+        message.create_time.ToDatetime(tzinfo=UTC),
     )
 
 
 def invitation_entry(message: members_pb2.Invitation) -> InvitationEntry:
-    """What a caller says of whom to invite."""
+    """Returns the entry of an invitation in a message."""
     roles = _ROLES.members(message.roles, "invitation.roles")
     return InvitationEntry(
         message.email.strip(), tuple(roles), message.language or "es", message.on_paper
@@ -170,8 +167,10 @@ def organization(
     now: datetime | None = None,
     own: bool = False,
 ) -> pb.Organization:
-    """An organisation, as somebody of this tier sees it; the end of its agreement its `own` people
-    see, too. `now`: with what is missing now.
+    """Returns an organisation as a caller of this tier sees it.
+
+    `own`: with the end of its agreement, which its own people see, too. `now`: with the evidence,
+    and the kinds that are missing now.
     """
     entry, wanted = organization.entry, organization.proposal
     proposal = None
@@ -183,7 +182,7 @@ def organization(
             worker_id=wanted.worker_id,
             time=timestamp(wanted.time),
         )
-    said = pb.Organization(
+    message = pb.Organization(
         id=organization.id,
         etag=etag_of(organization),
         name=entry.name,
@@ -211,10 +210,10 @@ def organization(
         else "",
         **(_vetting(organization, now) if now else {}),
     )
-    shown(said, tier)
+    shown(message, tier)
     if own:
-        said.agreement_expire_date = str(organization.agreement_expire_date or "")
-    return said
+        message.agreement_expire_date = str(organization.agreement_expire_date or "")
+    return message
 
 
 def _suspension(suspension: Suspension) -> pb.Suspension:
@@ -228,7 +227,7 @@ def _suspension(suspension: Suspension) -> pb.Suspension:
 
 
 def today_at(organization: Organization, now: datetime) -> date:
-    """The day at its place: an agreement ends when its last day ends there."""
+    """Returns the day at its place: an agreement ends when its last day ends there."""
     return day_at(now, organization.entry.country, organization.entry.department)
 
 
@@ -239,15 +238,15 @@ def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
     return {
         "evidence": [
             pb.Evidence(
-                kind=_EVIDENCE.number(one.kind),
-                reference=one.reference,
-                seen_date=str(one.seen_date),
-                expire_date=str(one.expire_date or ""),
-                recorded_by_worker_id=one.worker_id,
-                record_time=timestamp(one.time),
+                kind=_EVIDENCE.number(evidence.kind),
+                reference=evidence.reference,
+                seen_date=str(evidence.seen_date),
+                expire_date=str(evidence.expire_date or ""),
+                recorded_by_worker_id=evidence.worker_id,
+                record_time=timestamp(evidence.time),
             )
-            for one in sorted(
-                organization.evidence, key=lambda one: list(EvidenceKind).index(one.kind)
+            for evidence in sorted(
+                organization.evidence, key=lambda evidence: list(EvidenceKind).index(evidence.kind)
             )
         ],
         "missing_evidence": [_EVIDENCE.number(kind) for kind in missing],
@@ -257,7 +256,7 @@ def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
 
 
 def worker(worker: Worker) -> members_pb2.Worker:
-    """A worker, as the own organisation sees one."""
+    """Returns a worker as her own organisation sees her."""
     return members_pb2.Worker(
         id=worker.id,
         etag=etag_of(worker),
@@ -274,7 +273,7 @@ def worker(worker: Worker) -> members_pb2.Worker:
 
 
 def invitation(invitation: Invitation) -> members_pb2.Invitation:
-    """An invitation as its maker sees it: what was said, and until when it is good."""
+    """Returns an invitation as its maker sees it: its entry, and its expiry."""
     return members_pb2.Invitation(
         id=invitation.id,
         organization_id=invitation.organization_id,
@@ -288,21 +287,21 @@ def invitation(invitation: Invitation) -> members_pb2.Invitation:
 
 
 def letter(invitation: Invitation, token: str) -> bytes:
-    """What the notifications service needs to bring the link to whom it is for; to be sealed."""
+    """Returns the letter with which notifications brings the link; to be sealed."""
     return letters_pb2.InvitationLetter(
         email=invitation.entry.email, token=token, language=invitation.entry.language
     ).SerializeToString()
 
 
 def account_letter(worker: Worker, token: str) -> bytes:
-    """What the notifications service needs to tell somebody of her own account; to be sealed."""
+    """Returns the letter with which notifications tells a worker of her account; to be sealed."""
     return letters_pb2.AccountLetter(
         email=worker.entry.email, token=token, language=worker.entry.language
     ).SerializeToString()
 
 
 def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
-    """A key, without its secret."""
+    """Returns a key, without its secret."""
     return members_pb2.ApiKey(
         id=api_key.id,
         organization_id=api_key.organization_id,
@@ -319,7 +318,7 @@ def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
 
 
 def organization_ref(organization: Organization) -> members_pb2.OrganizationRef:
-    """What a page shows of the signed-in member."""
+    """Returns the part of the signed-in member that a page shows."""
     entry = organization.entry
     return members_pb2.OrganizationRef(
         id=organization.id, name=entry.name, country=entry.country, department=entry.department

@@ -1,4 +1,4 @@
-"""What changed of an entry: who, when, what a field was and is."""
+"""The changes of an entry: who, when, and the old and the new value of a field."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field of one subject.
+    """The change of one field of one subject.
 
-    Of what nobody may read in a list there are no values: it changed.
+    The values of a field that nobody may read in a list are left out: only the change is recorded.
     """
 
     field: str
@@ -29,9 +29,10 @@ def changes_of(
     *,
     part: str = "",
 ) -> list[FieldChange]:
-    """Between two entries of one kind; `part`: of which field of the subject they are.
+    """Returns the changes between two entries of one kind.
 
-    Times at which something was said are none of what was said.
+    `part`: the field of the subject that the entries are. Fields that are times of a statement are
+    left out.
     """
     old, new = (
         {field.name: _plain(asdict(entry)[field.name]) for field in fields(entry)}
@@ -50,11 +51,11 @@ def changes_of(
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it; what is empty says nothing."""
+    """Returns a value in the form of JSON, with None for an empty one."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value] or None
+        return [_plain(item) for item in value] or None
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, time):

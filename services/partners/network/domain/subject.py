@@ -1,5 +1,6 @@
-"""What organisations, services, workers and keys have in common: an id, and a version that counts
-what was told of them.
+"""The common part of organisations, services, workers and keys.
+
+It has an id, and a version that counts the published facts.
 """
 
 from dataclasses import dataclass, field
@@ -8,9 +9,9 @@ from datetime import datetime
 
 @dataclass(kw_only=True)
 class Subject:
-    """Something of which facts are told.
+    """A subject about which facts are published.
 
-    `facts` are those that its supervisor has still to write, in order.
+    `facts` are the facts that its store has still to write, in order.
     """
 
     id: str
@@ -20,11 +21,11 @@ class Subject:
     facts: list[str] = field(default_factory=list, compare=False)
 
     def seen_besides(self) -> tuple[str, ...]:
-        """What a reader sees with it though it belongs to another subject."""
+        """Returns the data of other subjects that a reader sees with the subject."""
         return ()
 
     def note(self, fact: str, now: datetime) -> None:
-        """Counts a fact; it is told when the subject is kept."""
+        """Counts a fact, which is published when the subject is stored."""
         self.version += 1
         self.update_time = now
         self.facts.append(fact)

@@ -1,12 +1,12 @@
-"""The steps of time in which others hear of what changes."""
+"""The steps of time in which others see changes."""
 
 from datetime import datetime, timedelta
 
 STEP = timedelta(hours=6)
-"""How long others see the same figure of a shelter: 00:00 to 06:00 UTC, and so on."""
+"""The time for which others see the same figure of a shelter: 00:00 to 06:00 UTC, and so on."""
 
 
 def time_step_of(time: datetime) -> datetime:
-    """Returns when the step of time began in which this time is."""
+    """Returns the beginning of the step of time that contains this time."""
     midnight = time.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (time - midnight) // STEP * STEP

@@ -1,6 +1,6 @@
-"""Who sees how much of an entry: four tiers, each of which sees what those before it see.
+"""Visibility of an entry by tier: each of four tiers sees all that the tiers before it see.
 
-What a field's tier is the contract says; a member may narrow it.
+The contract names a field's tier; a member may narrow it.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class Tier(IntEnum):
-    """By number of the contract."""
+    """The tiers, with the numbers of the contract."""
 
     PUBLIC = 1
     PARTNER = 2
@@ -19,13 +19,16 @@ class Tier(IntEnum):
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks. Of what its own organisation has entered it sees all that anybody does."""
+    """The reader of an entry.
+
+    A reader sees everything visible in entries of its own organisation.
+    """
 
     tier: Tier
     organization_id: str = ""
 
     def tier_of(self, organization_id: str) -> Tier:
-        """How much it sees of what is this organisation's."""
+        """Returns the tier at which the reader sees an entry of this organisation."""
         return (
             max(self.tier, Tier.COORDINATOR)
             if organization_id and organization_id == self.organization_id
@@ -36,11 +39,12 @@ class Viewer:
 ANYONE = Viewer(Tier.PUBLIC)
 
 
-def sees(tier: Tier, said: Tier, narrowed: Tier | None) -> bool:
-    """Whether who has a tier sees a field of another; a member's word narrows the contract's and
-    never widens it.
+def sees(tier: Tier, stated: Tier, narrowed: Tier | None) -> bool:
+    """Tells whether a reader of a tier sees a field of another.
+
+    The member's choice narrows the contract's and never widens it.
     """
-    return tier >= max(said, narrowed or said)
+    return tier >= max(stated, narrowed or stated)
 
 
 NOTHING_NARROWED: Mapping[str, Tier] = {}

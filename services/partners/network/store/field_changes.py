@@ -1,4 +1,4 @@
-"""What changed of entries: written in the transaction that changes them, never changed."""
+"""The changes of entries: written in the transaction of the change, and never altered."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from chassis.db import Transaction
 from chassis.wire import Position
 from services.partners.network.domain.field_change import FieldChange
 
-_KEEP = (
+_INSERT = (
     "INSERT INTO field_changes (subject_id, organization_id, field, change_time, worker_id,"
     " old_value, new_value)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s)"
@@ -17,34 +17,35 @@ _KEEP = (
 def keep(
     tx: Transaction, subject_id: str, organization_id: str, changes: Sequence[FieldChange]
 ) -> None:
-    """Adds these changes of an entry."""
+    """Stores these changes of an entry."""
     keep_many(tx, [(subject_id, organization_id, changes)])
 
 
 def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldChange]]]) -> None:
-    """Adds those of many entries: (subject, organisation, changes)."""
+    """Stores the changes of many entries: (subject, organisation, changes)."""
     with tx.cursor() as cursor:
         cursor.executemany(
-            _KEEP,
+            _INSERT,
             [
                 (
                     subject,
                     owner,
-                    each.field,
-                    each.time,
-                    each.worker_id,
-                    _json(each.old),
-                    _json(each.new),
+                    change.field,
+                    change.time,
+                    change.worker_id,
+                    _json(change.old),
+                    _json(change.new),
                 )
-                for subject, owner, some in changes
-                for each in some
+                for subject, owner, changes_of_subject in changes
+                for change in changes_of_subject
             ],
         )
 
 
 def forget_values(tx: Transaction, subject_id: str, fields: Sequence[str]) -> None:
-    """Drops what these fields were: the place has become confidential, and what was said of it
-    before leads there still.
+    """Deletes the values of these fields.
+
+    The place has become confidential, and its former values still lead there.
     """
     tx.execute(
         "UPDATE field_changes SET old_value = NULL, new_value = NULL WHERE subject_id = %s"
@@ -62,8 +63,10 @@ def listed(
     *,
     without: str = "",
 ) -> tuple[list[FieldChange], Position | None]:
-    """A page, the newest first, and where the next goes on; `organization_id`: only if it is this
-    organisation's; `without`: no fields that begin so.
+    """Returns a page, newest first, and the position of the next page.
+
+    `organization_id`: only changes of this organisation's entries; `without`: a prefix of fields
+    that are left out.
     """
     rows = tx.execute(
         "SELECT * FROM field_changes WHERE subject_id = %(subject)s AND (%(owner)s::text IS NULL"

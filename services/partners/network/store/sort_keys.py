@@ -1,16 +1,16 @@
-"""Words without accents and capitals, and the keys by which names stand in order."""
+"""Words without accents and capitals, and the keys that order names."""
 
 import unicodedata
 
 
 def fold(text: str) -> str:
-    """Lower case without accents."""
+    """Returns the text in lower case without accents."""
     apart = unicodedata.normalize("NFKD", text.casefold())
     return apart if apart.isascii() else "".join(c for c in apart if not unicodedata.combining(c))
 
 
 def sort_key(name: str) -> str:
-    """By which names stand in order, and where a page goes on.
+    """Returns the key that orders a name and marks where a page ends.
 
     Folding may make a name many times longer, and a page token must not outgrow its limit.
     """

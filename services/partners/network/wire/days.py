@@ -6,14 +6,14 @@ from chassis.errors import Invalid
 
 
 def day(path: str, text: str) -> date | None:
-    """A date, if one is said."""
+    """Returns the date, or None for an empty text. Raises Invalid."""
     if not text:
         return None
     try:
-        said = date.fromisoformat(text)
+        value = date.fromisoformat(text)
     except ValueError as error:
         raise Invalid((path, "malformed")) from error
-    # RFC 5545 repeats for ever; a year 9999 would be counted through day by day
-    if not 1900 <= said.year <= 2200:
+    # RFC 5545 repeats forever; a year 9999 would be counted through day by day
+    if not 1900 <= value.year <= 2200:
         raise Invalid((path, "out_of_range"))
-    return said
+    return value

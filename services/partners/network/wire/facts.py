@@ -1,11 +1,11 @@
-"""The facts that a change of a subject noted, as they are told."""
+"""The facts that a change of a subject recorded, in the form for publication."""
 
 from chassis.outbox import Fact
 from services.partners.network.domain.subject import Subject
 
 
 def facts_of(subject: Subject, kind: str, body: bytes) -> list[Fact]:
-    """All facts that one change notes say how things are after it."""
+    """Returns the facts of one change; each has the same body, the state after the change."""
     first = subject.version - len(subject.facts) + 1
     return [
         Fact(subject.id, first + number, f"enlace.{kind}.{word}.v1", body, subject.update_time)

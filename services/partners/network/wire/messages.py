@@ -1,4 +1,4 @@
-"""What messages of all subjects have in common: masks and etags."""
+"""The common parts of messages of all subjects: masks and etags."""
 
 from dataclasses import fields
 from typing import Any
@@ -10,13 +10,14 @@ from services.partners.network.domain.subject import Subject
 
 
 def masked_fields(mask: FieldMask, entry: Any, *besides: str) -> dict[str, Any]:
-    """The fields of an entry, a dataclass, that a mask names, with their values; `besides` may be
-    named too, though the entry has not got them.
+    """Returns the fields of an entry, a dataclass, that a mask names, with their values.
+
+    The mask may name the fields of `besides` too, though the entry does not have them.
     """
     paths = masked(mask, [*(field.name for field in fields(entry)), *besides])
     return {path: getattr(entry, path, None) for path in sorted(paths)}
 
 
 def etag_of(subject: Subject) -> str:
-    """Another one whenever what a reader sees has changed."""
+    """Returns the etag of a subject, which changes with the data that a reader sees."""
     return etag(subject.version, *subject.seen_besides())

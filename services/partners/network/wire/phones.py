@@ -1,5 +1,6 @@
-"""Telephone numbers, normalised (E.164) and refused if no such number can exist in their country's
-plan.
+"""Telephone numbers, normalised to E.164.
+
+A number is refused if it can't exist in its country's plan.
 """
 
 from functools import lru_cache
@@ -10,8 +11,9 @@ from chassis.errors import Invalid
 
 
 def phone(path: str, text: str, country: str = "") -> str:
-    """The number in E.164, as it is dialled in this country if it does not say its own; empty stays
-    empty.
+    """Returns the number in E.164; empty stays empty. Raises Invalid.
+
+    A number without a country code is read as dialled in `country`.
     """
     number = _e164(text, "" if text.startswith("+") else country) if text.strip() else ""
     if number is None:
@@ -21,8 +23,9 @@ def phone(path: str, text: str, country: str = "") -> str:
 
 @lru_cache(maxsize=1024)
 def _e164(text: str, country: str) -> str | None:
-    """Remembered: a file's are read once from its cells and once more with the rest of the
-    entry.
+    """Parses a number, with a cache.
+
+    The numbers of a file are read once from its cells and once more with the rest of the entry.
     """
     try:
         parsed = phonenumbers.parse(text, country or None)

@@ -1,8 +1,8 @@
-"""What of a message is shown to whom: the one place where fields are left out, for rpc, REST,
-pages, search and export alike.
+"""The visible part of messages.
 
-A field is of the tier that its (contract.v1.field) names, or of its message's; a message that names
-none is part of another and shown with it.
+Fields are left out here alone, for rpc, REST, pages, search and export alike. A field has the tier
+that its (contract.v1.field) names, or that of its message; a message that names none is part of
+another and shown with it.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ M = TypeVar("M", bound=Message)
 
 
 def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
-    """The message without what its reader may not see.
+    """Returns the message without the fields that its reader may not see.
 
-    `narrowed`: by field, what the member says itself.
+    `narrowed`: by field the tier that the member chose.
     """
     for name in _hidden(message.DESCRIPTOR, tier):
         message.ClearField(name)
@@ -34,14 +34,15 @@ def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWE
 
 @cache
 def _hidden(message: Descriptor, tier: Tier) -> list[str]:
-    return [name for name, said in tiers(message).items() if not sees(tier, said, None)]
+    return [name for name, stated in tiers(message).items() if not sees(tier, stated, None)]
 
 
 @cache
 def tiers(message: Descriptor) -> Mapping[str, Tier]:
-    """Each field with its tier.
+    """Returns each field with its tier.
 
-    Raises TypeError for a message that has none: whoever shows it says who may see it.
+    Raises TypeError for a message without a tier: a message that is shown must state who may see
+    it.
     """
     usual = message.GetOptions().Extensions[contract_pb2.tier]
     if not usual:

@@ -1,6 +1,4 @@
-"""Something that outlasts a session, and that an account made: a key, an invitation, another
-account.
-"""
+"""The lasting results of a session: a key, an invitation, another account."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +6,7 @@ from enum import StrEnum
 
 
 class MadeKind(StrEnum):
-    """What it is."""
+    """The kind of a result."""
 
     API_KEY = "API_KEY"
     INVITATION = "INVITATION"
@@ -20,7 +18,7 @@ class MadeKind(StrEnum):
 
 @dataclass(frozen=True)
 class Made:
-    """One thing that was made. `can_end`: whether its maker ends it by herself."""
+    """A result that outlasts the session. `can_end`: its maker can end it by herself."""
 
     id: str
     kind: MadeKind

@@ -1,6 +1,6 @@
-"""A passkey (WebAuthn): a key in somebody's device, of which only the public half is known here.
+"""A passkey (WebAuthn): a key in a person's device, of which only the public half is known here.
 
-It signs in beside the password, or alone.
+A passkey signs in beside the password, or alone.
 """
 
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from datetime import datetime
 
 from chassis.errors import Conflict
 
-MOST = 10  # of an account: what somebody has in use, and a few devices that she had before
+MOST = 10  # of an account: those in use, and a few of former devices
 
 
 @dataclass
 class Passkey:
-    """One of an account.
+    """A passkey of an account.
 
-    `sign_count`: how often it says that it has signed; 0 if it does not count.
+    `sign_count`: the number of signatures that it reports; 0 if it does not count.
     """
 
     id: str
@@ -28,11 +28,11 @@ class Passkey:
     last_use_time: datetime | None = None
 
     def use(self, sign_count: int, now: datetime) -> None:
-        """It signed in."""
+        """Records a sign-in."""
         self.sign_count, self.last_use_time = sign_count, now
 
 
 def check_room(known: int) -> None:
-    """Refuses another beside `known` ones when there are enough."""
+    """Raises Conflict if an account with `known` passkeys can have no more."""
     if known >= MOST:
         raise Conflict("too_many_passkeys")

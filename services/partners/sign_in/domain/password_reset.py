@@ -10,22 +10,28 @@ LINK_LIFE = timedelta(hours=1)
 
 
 class PasswordReset(AccountNotice):
-    """A link that was asked for."""
+    """A requested link."""
 
     @classmethod
     def ask(cls, id: str, worker: Worker, now: datetime) -> Self:
-        """A new one is open."""
+        """Returns a new link, which is open."""
         return cls.of(id, worker, "reset_asked", now, LINK_LIFE)
 
     def is_open(self, now: datetime) -> bool:
-        """Whether it is still good; one of a clock that was ahead by more than its life is not."""
+        """Tells whether the link is valid.
+
+        A link that a fast clock created too far in the future is not.
+        """
         return now < self.expire_time < now + 2 * LINK_LIFE
 
     def end(self, now: datetime) -> None:
-        """It is good for nothing any more, and its letter need not arrive."""
+        """Ends the link; its letter need not arrive."""
         self.note("reset_ended", now)
 
     def use(self, now: datetime) -> None:
-        """The password is another one; that is told for longer than the link was good."""
+        """Uses the link: the password is changed.
+
+        The notice of the change lasts longer than the link.
+        """
         self.expire_time = now + NOTICE_LIFE
         self.note("password_changed", now)

@@ -1,5 +1,7 @@
-"""A code of an app beside the password: by time (TOTP, RFC 6238), each good once, and ten others
-for the day on which the app is gone.
+"""The code of an app beside the password.
+
+Codes go by time (TOTP, RFC 6238), and each is valid once. Ten recovery codes serve if the app is
+lost.
 """
 
 from dataclasses import dataclass
@@ -7,28 +9,28 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 WINDOW = 1
-"""How many steps earlier or later a phone's clock may be."""
+"""The number of steps by which a phone's clock may be wrong, either way."""
 RECOVERY_CODES = 10
 CHALLENGE_LIFE = timedelta(minutes=5)
-"""In which the code follows the password, or what a passkey signs follows the question."""
+"""The time in which the code follows the password, or a passkey's signature its challenge."""
 
 
 class Purpose(StrEnum):
-    """What a challenge is for; it is good for nothing else."""
+    """The purpose of a challenge; it is valid for no other."""
 
     SIGN_IN = "SIGN_IN"  # the password was right
     SET_UP = "SET_UP"  # the password was right, and a first code is to be taken into use
-    PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"  # nobody is known yet
-    PASSKEY = "PASSKEY"  # one is to be made
-    PROOF = "PROOF"  # whoever is signed in proves again who she is
+    PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"  # the user is not known yet
+    PASSKEY = "PASSKEY"  # a passkey is to be created
+    PROOF = "PROOF"  # a signed-in worker proves again who she is
 
 
 @dataclass
 class SecondFactor:
-    """Of one account.
+    """The app of one account.
 
-    `last_step`: that of the last code that was taken; `recovery_hashes`: of the codes that are
-    left.
+    `last_step`: the step of the last code that was used; `recovery_hashes`: hashes of the codes
+    that are left.
     """
 
     worker_id: str
@@ -37,8 +39,9 @@ class SecondFactor:
     recovery_hashes: tuple[bytes, ...] = ()
 
     def steps(self, present: int) -> list[int]:
-        """The steps whose codes are good in the present one: none is that was taken already, or is
-        before one that was.
+        """Returns the steps whose codes are valid in the present step.
+
+        Steps up to the last used one are not among them.
         """
         return [
             step for step in range(present - WINDOW, present + WINDOW + 1) if step > self.last_step

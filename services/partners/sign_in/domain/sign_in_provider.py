@@ -1,5 +1,6 @@
-"""A member's own provider by which its workers sign in: who controls it can become any of them, so
-two people of the coordination stand behind it.
+"""The sign-in provider of a member, by which its workers sign in.
+
+Its owner can become any of them, so two people of the coordination stand behind it.
 """
 
 from dataclasses import dataclass
@@ -10,24 +11,26 @@ from chassis.errors import Conflict, Invalid
 from chassis.second import Second, check_second
 
 QUESTION_LIFE = timedelta(minutes=10)
-"""In which somebody comes back from the provider; she may have to look for her phone."""
+"""The time in which a person returns from the provider; she may have to look for her phone."""
 OBJECTION = timedelta(days=3)
-"""In which the organisation, whose managers are told at once, may object to what is proposed."""
-_MOST = 200  # characters of each
-# at Microsoft: any organisation's accounts, so nobody answers for who has one
+"""The time in which the organisation may object to a proposal; its managers are told at once."""
+_MOST = 200  # characters of each field
+# at Microsoft: accounts of any organisation, so nobody answers for their holders
 _SHARED = ("common", "organizations", "consumers")
 
 
 @dataclass(frozen=True)
 class ProviderEntry:
-    """Where it is, and as whom it knows us."""
+    """The address of a provider, and the id by which it knows this network."""
 
     issuer: str
     client_id: str
 
     def check(self, client_secret: str, *, development: bool) -> None:
-        """Refuses what can't be one: other than https to a named host (but in development, on this
-        machine), or with more than a path.
+        """Raises Invalid if the entry can't be a provider's.
+
+        The issuer must be https with a named host (in development also on this machine), and have
+        no more than a path.
         """
         wrong = [
             (
@@ -73,7 +76,7 @@ class ProviderEntry:
 
 @dataclass(frozen=True)
 class ProposedProvider:
-    """What one person of the coordination wants, and another has not yet agreed to."""
+    """The proposal of one person of the coordination, to which another has not yet agreed."""
 
     entry: ProviderEntry
     worker_id: str
@@ -82,7 +85,7 @@ class ProposedProvider:
 
 @dataclass
 class SignInProvider:
-    """That of one organisation.
+    """The provider of one organisation.
 
     Without `entry` nobody signs in by it. Its id stays, for the link that the organisation gives
     its people.
@@ -96,15 +99,18 @@ class SignInProvider:
     proposal: ProposedProvider | None = None
 
     def propose(self, entry: ProviderEntry, worker_id: str, now: datetime) -> None:
-        """Proposes another; what works goes on.
+        """Proposes another provider; the present one goes on.
 
-        A newer proposal takes the place of an older one.
+        A newer proposal replaces an older one.
         """
         self.proposal = ProposedProvider(entry, worker_id, now)
         self.version += 1
 
     def confirm(self, second: Second, now: datetime) -> None:
-        """A second person agrees to what was proposed."""
+        """Applies the proposal after a second person agreed.
+
+        Raises Conflict before the time for objections is over.
+        """
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposal.worker_id)
@@ -114,16 +120,14 @@ class SignInProvider:
         self.version += 1
 
     def object(self) -> None:
-        """The organisation does not want what is proposed: the proposal is dropped."""
+        """Drops the proposal because the organisation objects."""
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         self.proposal = None
         self.version += 1
 
     def end(self) -> None:
-        """Nobody signs in by it any more, and what was proposed is dropped: that needs nobody's
-        consent.
-        """
+        """Ends the use of the provider and drops the proposal. Both need nobody's consent."""
         if self.entry is None and self.proposal is None:
             raise Conflict("illegal_transition")
         self.entry = self.confirm_time = self.proposal = None

@@ -1,6 +1,6 @@
-"""Ways to prove who one is, beside a password: another provider (OpenID Connect), passkeys
-(WebAuthn), codes by the clock (TOTP).
+"""Proofs of identity beside a password.
 
-Each module knows its protocol and its library. Limit: none of them knows accounts or keeps
-anything; the use cases do.
+They are another provider (OpenID Connect), passkeys (WebAuthn) and codes by the clock (TOTP). Each
+module knows its protocol and its library. Limit: none of them knows accounts or stores anything;
+the use cases do.
 """

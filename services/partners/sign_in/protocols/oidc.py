@@ -1,10 +1,9 @@
-"""Signing in by somebody else's provider (OpenID Connect): the authorization code flow with PKCE,
-and what its answer has to be before it is believed.
+"""Sign-in by an external provider (OpenID Connect): the authorization code flow with PKCE.
 
-Believed is what the issuer's own keys signed, for us, for this one question, a moment ago. Which
-addresses are the issuer's says its discovery document, fetched from the issuer over TLS; they may
-lie on other hosts (Google's lie on three), but never inside our network (chassis/egress.py). Limit:
-what is fetched of a provider is believed for five minutes.
+An answer is accepted only if the issuer's own keys signed it, for this client, for this one
+question, a moment ago. The discovery document, fetched from the issuer over TLS, names the issuer's
+addresses; they may lie on other hosts (Google's lie on three), but never inside this network
+(chassis/egress.py). Limit: data fetched from a provider is trusted for five minutes.
 """
 
 import base64
@@ -26,32 +25,33 @@ from chassis import deadline
 from chassis.egress import EgressClient
 from chassis.errors import Unavailable
 
-# None that a public key could be used for as a secret (HS256), and never `none`.
+# No algorithm for which a public key could serve as a secret (HS256), and never `none`.
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 LEEWAY = 60  # seconds by which the provider's clock may be wrong
-# seconds since somebody proved to the provider who she is: as long as a session here may be idle
+# seconds since the person proved to the provider who she is: as long as a session here may be idle
 MAX_AGE = 900
-PATIENCE = 3.5  # seconds for all that one sign-in asks of a provider
-_DOCUMENT = 262_144  # bytes; the largest of large ones have a fifth of it
+PATIENCE = 3.5  # seconds for all requests of one sign-in to a provider
+_DOCUMENT = 262_144  # bytes; the largest known documents have a fifth of it
 _BELIEVED = 300.0  # seconds
-# seconds after a failure, or for a key that is not known: strangers must not keep us asking
+# seconds after a failure, or for an unknown key: strangers must not cause endless requests
 _AGAIN = 10.0
-_AT_ONCE = 4  # that wait for providers in one process: one that hangs must not take all its threads
+# threads that wait for providers in one process: a provider that hangs must not take all
+_AT_ONCE = 4
 _ID_TOKEN = 16_384  # characters
 _LEAST_RSA = 2048  # bits
 _BUSY = "busy"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-# auth_time is asked for twice, by max_age and by name: Google sends it only to who names it.
+# auth_time is requested twice, by max_age and by name: Google sends it only if it is named.
 _CLAIMS = json.dumps({"id_token": {"auth_time": {"essential": True}}}, separators=(",", ":"))
 
 
 class NotBelieved(Exception):
-    """What the provider answered does not prove who it is."""
+    """The answer of the provider does not prove who the person is."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """We, as a provider knows us."""
+    """This network, as a provider knows it."""
 
     issuer: str
     id: str
@@ -61,12 +61,10 @@ class Client:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who it is, as the issuer says.
+    """The identity of a person, as the issuer states it.
 
-    `email` is empty unless it has verified it; `several_factors`: by more than a password (RFC 8176
-    `mfa`).
-
-    `prove_time`: when she proved it there.
+    `email` is empty unless the issuer has verified it; `several_factors`: she proved it by more
+    than a password (RFC 8176 `mfa`). `prove_time`: when she proved it there.
     """
 
     subject: str
@@ -77,7 +75,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class _Provider:
-    """What a provider says of itself (OpenID Connect Discovery 1.0)."""
+    """The metadata of a provider (OpenID Connect Discovery 1.0)."""
 
     authorization_endpoint: str
     token_endpoint: str
@@ -87,9 +85,7 @@ class _Provider:
 
 
 class _Unusable(Exception):
-    """The document in which a provider describes itself can't be used; the word says why, for
-    operations.
-    """
+    """The metadata of a provider can't be used. The argument is the reason, for operations."""
 
 
 @dataclass(frozen=True)
@@ -102,22 +98,21 @@ class _Known:
 
 
 class RelyingParty:
-    """Asks providers; safe for all threads."""
+    """The client of providers; safe for all threads."""
 
     def __init__(self, *, development: bool, patience: float = PATIENCE) -> None:
-        """`development`: providers on this machine are asked, too."""
+        """Sets up the client; `development`: providers on this machine are allowed, too."""
         self._development = development
         self._patience = patience
-        # by issuer and address: no issuer has a say in what is known of another
+        # by issuer and address: no issuer affects the data of another
         self._known: dict[tuple[str, str], _Known] = {}
         self._waiting = threading.BoundedSemaphore(_AT_ONCE)
 
     def question(self, client: Client, secret: str, state: str, max_age: int = MAX_AGE) -> str:
-        """The address at the provider to which a browser is sent.
+        """Returns the address at the provider to which the browser is sent.
 
-        From `secret` follow the nonce and the verifier, which the provider sees last.
-
-        With a `max_age` of 0 seconds the provider is to ask her again who she is.
+        The nonce and the verifier, which the provider sees last, are derived from `secret`. With a
+        `max_age` of 0 seconds the provider must ask her again who she is.
         """
         end = deadline.after(self._patience)
         parts = {
@@ -138,10 +133,10 @@ class RelyingParty:
     def answer(
         self, client: Client, secret: str, code: str, issuer: str, now: datetime
     ) -> Identity:
-        """Exchanges the code and says whose it is. `issuer` came with the code, or is empty.
+        """Exchanges the code and returns the person's identity.
 
-        Raises NotBelieved; Unavailable provider_unavailable, if the provider does not answer as it
-        must.
+        `issuer` came with the code, or is empty. Raises NotBelieved; Unavailable
+        provider_unavailable, if the provider does not answer as it must.
         """
         end = deadline.after(self._patience)
         provider = self._provider(client.issuer, end)
@@ -162,8 +157,10 @@ class RelyingParty:
         else:
             pair = f"{quote(client.id, safe='')}:{quote(client.secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        said = self._ask("POST", provider.token_endpoint, end, headers, urlencode(form).encode())
-        token = said.get("id_token")
+        response = self._ask(
+            "POST", provider.token_endpoint, end, headers, urlencode(form).encode()
+        )
+        token = response.get("id_token")
         if not isinstance(token, str) or len(token) > _ID_TOKEN:
             raise NotBelieved
         return self._read(client, provider, secret, token, now, end)
@@ -198,23 +195,21 @@ class RelyingParty:
             raise NotBelieved from error
 
     def _key(self, issuer: str, address: str, headers: Any, end: float) -> RSAKey | ECKey | OKPKey:
-        """The one of the issuer's keys that a token says it is signed with; of one key alone it
-        need not say so.
-        """
+        """Returns the issuer's key that a token names; a single key need not be named."""
         kid = headers.get("kid")
         keys: list[Any] = self._fetched(issuer, address, end, _keys)
-        # the issuer may have another since
-        if kid is not None and all(each.kid != kid for each in keys):
+        # the issuer may have a new key since
+        if kid is not None and all(candidate.kid != kid for candidate in keys):
             keys = self._fetched(issuer, address, end, _keys, believed=_AGAIN)
-        matches = [each for each in keys if kid is None or each.kid == kid]
+        matches = [candidate for candidate in keys if kid is None or candidate.kid == kid]
         if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
             raise NotBelieved
         key: RSAKey | ECKey | OKPKey = matches[0]
         return key
 
     def _provider(self, issuer: str, end: float) -> _Provider:
-        def read(said: dict[str, Any]) -> _Provider:
-            named = said.get("issuer")
+        def read(metadata: dict[str, Any]) -> _Provider:
+            named = metadata.get("issuer")
             if named != issuer:
                 # Microsoft's shared endpoints name a pattern: a token of any organisation in the
                 # world would do.
@@ -224,16 +219,16 @@ class RelyingParty:
                     else "issuer_differs"
                 )
             authorize, token, keys = (
-                self._web_address(said.get(name))
+                self._web_address(metadata.get(name))
                 for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
             )
-            ways = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+            ways = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
             return _Provider(
                 authorize,
                 token,
                 keys,
                 secret_in_body="client_secret_basic" not in ways,
-                names_itself=said.get("authorization_response_iss_parameter_supported") is True,
+                names_itself=metadata.get("authorization_response_iss_parameter_supported") is True,
             )
 
         provider: _Provider = self._fetched(
@@ -242,8 +237,9 @@ class RelyingParty:
         return provider
 
     def _web_address(self, address: object) -> str:
-        """An endpoint that is https and nothing but an address, in development also http on this
-        machine. Where a name leads is looked at when it is asked.
+        """Returns an endpoint: https and a plain address, in development also http on this machine.
+
+        Raises _Unusable. The target of the name is checked when it is called.
         """
         try:
             if isinstance(address, str) and address.isprintable() and "#" not in address:
@@ -277,7 +273,7 @@ class RelyingParty:
             except (NotBelieved, JoseError, KeyError, TypeError, ValueError, RecursionError):
                 why = "answer_unreadable"
             except Unavailable as refusal:
-                if refusal.why == _BUSY:  # it was not even asked
+                if refusal.why == _BUSY:  # no request was sent
                     raise
                 why = refusal.why
             self._known[issuer, address] = known = _Known(time.monotonic(), value, why)
@@ -302,27 +298,28 @@ class RelyingParty:
         if answer.error:
             raise Unavailable("provider_unavailable", answer.error)
         try:
-            said = json.loads(answer.body)
+            document = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
             raise NotBelieved from error
-        if not isinstance(said, dict):
+        if not isinstance(document, dict):
             raise NotBelieved
-        return said
+        return document
 
 
-def _keys(said: dict[str, Any]) -> list[Any]:
-    """Those that can have signed something; none that is a secret, is too short, or is not
-    understood.
+def _keys(document: dict[str, Any]) -> list[Any]:
+    """Returns the keys that can have signed a token.
+
+    A key that is a secret, is too short, or is not understood is left out.
     """
     usable = []
-    for each in said["keys"]:
+    for entry in document["keys"]:
         if (
-            isinstance(each, dict)
-            and each.get("kty") in ("RSA", "EC", "OKP")
-            and each.get("use", "sig") == "sig"
+            isinstance(entry, dict)
+            and entry.get("kty") in ("RSA", "EC", "OKP")
+            and entry.get("use", "sig") == "sig"
         ):
             try:
-                [key] = KeySet.import_key_set({"keys": [each]}).keys
+                [key] = KeySet.import_key_set({"keys": [entry]}).keys
                 if not isinstance(key, RSAKey) or key.public_key.key_size >= _LEAST_RSA:
                     usable.append(key)
             except (JoseError, KeyError, TypeError, ValueError):
@@ -331,7 +328,10 @@ def _keys(said: dict[str, Any]) -> list[Any]:
 
 
 def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity:
-    """What the claims say, beyond what a registry checks."""
+    """Returns the identity in the claims, after checks beyond those of a registry.
+
+    Raises NotBelieved.
+    """
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if claims.get("azp", None if several else client.id) != client.id:
         raise NotBelieved
@@ -345,8 +345,8 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
     subject, email, ways = claims["sub"], claims.get("email"), claims.get("amr")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
         raise NotBelieved
-    # Microsoft's word for it (xms_edov) says that the organisation has proved that the address's
-    # domain is its own.
+    # Microsoft's claim for it (xms_edov) states that the organisation has proved the address's
+    # domain to be its own.
     proved_email = claims.get("email_verified") is True or claims.get("xms_edov") in (
         True,
         "1",

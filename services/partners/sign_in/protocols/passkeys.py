@@ -1,5 +1,6 @@
-"""Passkeys (WebAuthn): what a browser is asked for one, and whether what it brings was made by it,
-for this site, now.
+"""Passkeys (WebAuthn): the options for the browser, and the check of its answer.
+
+The check shows that a passkey made the answer for this site, now.
 """
 
 import json
@@ -22,13 +23,14 @@ from fido2.webauthn import (
 
 
 class WrongPasskey(Exception):
-    """It was not made by that passkey, for this site, for this challenge; or is none at all."""
+    """The answer was not made by that passkey, for this site and challenge; or is malformed."""
 
 
 @dataclass(frozen=True)
 class Credential:
-    """What is kept of one: its id, its public key with what it says of itself, and how often it had
-    signed. Nothing of it is secret.
+    """The stored part of a passkey: its id, its public key with metadata, and its signature count.
+
+    Nothing of it is secret.
     """
 
     id: bytes
@@ -37,15 +39,15 @@ class Credential:
 
 
 class Site:
-    """For whom passkeys are made: the address by which people reach the site, to the letter.
+    """The site for which passkeys are made: the exact address by which people reach it.
 
-    Made for one, they are good at no other.
+    A passkey of one site is valid at no other.
     """
 
     def __init__(self, public_url: str) -> None:
         parts = urlsplit(public_url)
-        # On one machine the network is reached by 127.0.0.1; browsers make passkeys for its name
-        # alone.
+        # On one machine the network is reached by 127.0.0.1; browsers make passkeys for the name
+        # localhost alone.
         self._name = "localhost" if parts.hostname == "127.0.0.1" else parts.hostname or ""
         self._origin = f"{parts.scheme}://{self._name}" + (f":{parts.port}" if parts.port else "")
         entity = PublicKeyCredentialRpEntity(name="Enlace", id=self._name)
@@ -53,8 +55,9 @@ class Site:
 
     @property
     def can_have(self) -> bool:
-        """Whether browsers make passkeys for it: one that is reached by a number has no name by
-        which they could.
+        """Tells whether browsers make passkeys for the site.
+
+        A site that is reached by a number has no name for which they could.
         """
         try:
             ip_address(self._name)
@@ -65,8 +68,9 @@ class Site:
     def ask_to_make(
         self, challenge: bytes, account_id: str, account: str, name: str, known: list[bytes]
     ) -> str:
-        """What navigator.credentials.create is asked, as JSON: for an account that has the `known`
-        already.
+        """Returns the options of navigator.credentials.create, as JSON.
+
+        `known`: the passkeys that the account has already.
         """
         options, _ = self._server.register_begin(
             PublicKeyCredentialUserEntity(id=account_id.encode(), name=account, display_name=name),
@@ -77,22 +81,23 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def made(self, challenge: bytes, said: str) -> Credential:
-        """The one that was made for this challenge. Raises WrongPasskey."""
+    def made(self, challenge: bytes, response: str) -> Credential:
+        """Returns the passkey that was made for this challenge. Raises WrongPasskey."""
         try:
             data = self._server.register_complete(
-                _state(challenge, verified=False), json.loads(said)
+                _state(challenge, verified=False), json.loads(response)
             )
             assert data.credential_data is not None, "the library looked"
             return Credential(
                 data.credential_data.credential_id, bytes(data.credential_data), data.counter
             )
-        except Exception as error:  # it reads what strangers send, and stumbles in whichever way
+        except Exception as error:  # the library parses input of strangers, and may raise anything
             raise WrongPasskey from error
 
     def ask_to_sign(self, challenge: bytes, known: list[bytes]) -> str:
-        """What navigator.credentials.get is asked, as JSON. Without `known`: for any passkey of
-        this site, which then makes sure whose finger it is.
+        """Returns the options of navigator.credentials.get, as JSON.
+
+        Without `known`: for any passkey of this site, which must then verify its user.
         """
         verification = (
             UserVerificationRequirement.PREFERRED if known else UserVerificationRequirement.REQUIRED
@@ -102,12 +107,15 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def signs(self, challenge: bytes, credential: Credential, said: str, *, verified: bool) -> int:
-        """How often it has signed now that it signed this challenge; `verified`: and made sure
-        whose finger it is. Raises WrongPasskey.
+    def signs(
+        self, challenge: bytes, credential: Credential, answer: str, *, verified: bool
+    ) -> int:
+        """Returns the signature count of the passkey that signed this challenge.
+
+        `verified`: it must have verified its user, too. Raises WrongPasskey.
         """
         try:
-            response = AuthenticationResponse.from_dict(json.loads(said))
+            response = AuthenticationResponse.from_dict(json.loads(answer))
             self._server.authenticate_complete(
                 _state(challenge, verified=verified),
                 [AttestedCredentialData(credential.data)],
@@ -116,19 +124,19 @@ class Site:
             count = int(response.response.authenticator_data.counter)
         except Exception as error:
             raise WrongPasskey from error
-        # Those that count never say the same number twice: there are two of it.
+        # A passkey that counts never reports the same number twice: there is a copy of it.
         if (count or credential.sign_count) and count <= credential.sign_count:
             raise WrongPasskey
         return count
 
 
-def names(said: str) -> tuple[bytes, str]:
-    """The id of the passkey that says it signed, and of whose account it says it is.
+def names(answer: str) -> tuple[bytes, str]:
+    """Returns the id of the passkey and of the account that an answer names.
 
-    Raises WrongPasskey. Neither is proven by it.
+    Raises WrongPasskey. The answer proves neither.
     """
     try:
-        response = AuthenticationResponse.from_dict(json.loads(said))
+        response = AuthenticationResponse.from_dict(json.loads(answer))
         return response.raw_id, (response.response.user_handle or b"").decode()
     except Exception as error:
         raise WrongPasskey from error
@@ -136,8 +144,8 @@ def names(said: str) -> tuple[bytes, str]:
 
 def _descriptors(known: list[bytes]) -> list[PublicKeyCredentialDescriptor]:
     return [
-        PublicKeyCredentialDescriptor(type=PublicKeyCredentialType.PUBLIC_KEY, id=each)
-        for each in known
+        PublicKeyCredentialDescriptor(type=PublicKeyCredentialType.PUBLIC_KEY, id=credential_id)
+        for credential_id in known
     ]
 
 

@@ -5,7 +5,7 @@ from services.partners.sign_in.domain.passkey import Passkey
 
 
 def of(tx: Transaction, worker_id: str) -> list[Passkey]:
-    """Those of an account, the oldest first."""
+    """Returns the passkeys of an account, oldest first."""
     rows = tx.execute(
         "SELECT * FROM passkeys WHERE worker_id = %s ORDER BY create_time, id", (worker_id,)
     )
@@ -13,7 +13,7 @@ def of(tx: Transaction, worker_id: str) -> list[Passkey]:
 
 
 def by_credential(tx: Transaction, credential_id: bytes) -> Passkey | None:
-    """The one that a browser names; held, so that it counts one sign-in after the other."""
+    """Returns the passkey that a browser names, locked so that sign-ins are counted in turn."""
     row = tx.execute(
         "SELECT * FROM passkeys WHERE credential_id = %s FOR UPDATE", (credential_id,)
     ).fetchone()
@@ -21,7 +21,7 @@ def by_credential(tx: Transaction, credential_id: bytes) -> Passkey | None:
 
 
 def add(tx: Transaction, passkey: Passkey) -> bool:
-    """Writes a new one; False, and nothing written, if it is some account's already."""
+    """Stores a new passkey; returns False, with nothing written, if an account has it already."""
     return bool(
         tx.execute(
             "INSERT INTO passkeys (id, worker_id, credential_id, credential, sign_count, label,"
@@ -41,7 +41,7 @@ def add(tx: Transaction, passkey: Passkey) -> bool:
 
 
 def keep(tx: Transaction, passkey: Passkey) -> None:
-    """Writes that it was used."""
+    """Stores a use of the passkey."""
     tx.execute(
         "UPDATE passkeys SET sign_count = %s, last_use_time = %s WHERE id = %s",
         (passkey.sign_count, passkey.last_use_time, passkey.id),
@@ -49,7 +49,7 @@ def keep(tx: Transaction, passkey: Passkey) -> None:
 
 
 def end(tx: Transaction, worker_id: str, id: str = "") -> None:
-    """Takes one of an account away, or all of them."""
+    """Deletes a passkey of an account, or all of them."""
     tx.execute(
         "DELETE FROM passkeys WHERE worker_id = %s AND (%s = '' OR id = %s)", (worker_id, id, id)
     )

@@ -1,5 +1,6 @@
-"""Links for another password, and who asks for one; of secrets only hashes are here, addresses are
-sealed.
+"""Links for another password, and requests for them.
+
+Only hashes of secrets are stored, and addresses are sealed.
 """
 
 from datetime import datetime
@@ -12,7 +13,7 @@ from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordR
 
 
 def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> None:
-    """Notes that somebody asks; whether there is such an account is not looked at."""
+    """Stores a request, without a look at whether there is such an account."""
     id = new_id()
     tx.execute(
         "INSERT INTO password_reset_requests (id, email, create_time) VALUES (%s, %s, %s)",
@@ -21,7 +22,7 @@ def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> Non
 
 
 def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[str, datetime]]:
-    """(address, when) of those who ask, which are looked at now and never again."""
+    """Deletes and returns requests as (address, time): each is handled once."""
     rows = tx.execute(
         "DELETE FROM password_reset_requests WHERE id IN"
         " (SELECT id FROM password_reset_requests ORDER BY create_time, id"
@@ -32,15 +33,15 @@ def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[s
     for row in sorted(rows, key=lambda row: (row["create_time"], row["id"])):
         try:
             taken.append((keyring.open(row["email"], _context(row["id"])), row["create_time"]))
-        except CannotOpen as error:  # one that was damaged holds up nobody else's
+        except CannotOpen as error:  # a damaged request holds up no other
             error.alarm()
     return taken
 
 
 def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter: bytes) -> None:
-    """Writes a new one with its fact, which carries the letter.
+    """Stores a new link with its fact, which carries the letter.
 
-    Whoever does holds the account, and has ended the one before.
+    The caller has locked the account, and has ended the link before.
     """
     tx.execute(
         "INSERT INTO password_resets (id, version, worker_id, token_hash, expire_time, create_time)"
@@ -58,27 +59,25 @@ def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter:
 
 
 def by_token(tx: Transaction, token_hash: bytes) -> PasswordReset | None:
-    """The one whose secret has this hash."""
+    """Returns the link whose secret has this hash."""
     row = tx.execute(f"{_SELECT} WHERE r.token_hash = %s", (token_hash,)).fetchone()
     return _read(row) if row else None
 
 
 def of(tx: Transaction, worker_id: str) -> PasswordReset | None:
-    """That of an account."""
+    """Returns the link of an account."""
     row = tx.execute(f"{_SELECT} WHERE r.worker_id = %s", (worker_id,)).fetchone()
     return _read(row) if row else None
 
 
 def end(tx: Transaction, reset: PasswordReset, sealed_letter: bytes = b"") -> None:
-    """Takes it away, and tells what has become of it."""
+    """Deletes a link, and publishes what has become of it."""
     tx.execute("DELETE FROM password_resets WHERE id = %s", (reset.id,))
     tell(tx, reset, sealed_letter)
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Takes away links whose time is over, and requests at which nobody looked for as long; returns
-    how many.
-    """
+    """Deletes expired links, and requests that nobody handled for as long; returns how many."""
     gone = tx.execute("DELETE FROM password_resets WHERE expire_time <= %s", (now,)).rowcount
     return (
         gone

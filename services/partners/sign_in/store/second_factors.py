@@ -1,5 +1,6 @@
-"""Second factors of accounts, and sign-ins that wait for a code; of challenges and recovery codes
-only hashes are here.
+"""Second factors of accounts, and sign-ins that wait for a code.
+
+Only hashes of challenges and recovery codes are stored.
 """
 
 from datetime import datetime
@@ -10,7 +11,7 @@ from services.partners.sign_in.domain.second_factor import CHALLENGE_LIFE, Purpo
 
 
 def get(tx: Transaction, worker_id: str, *, hold: bool = False) -> SecondFactor | None:
-    """That of an account; held until the transaction ends if it is to be changed."""
+    """Returns the app of an account; with `hold` its row is locked until the transaction ends."""
     row = tx.execute(
         f"SELECT * FROM second_factors WHERE worker_id = %s {'FOR UPDATE' if hold else ''}",
         (worker_id,),
@@ -21,12 +22,12 @@ def get(tx: Transaction, worker_id: str, *, hold: bool = False) -> SecondFactor 
         worker_id,
         row["confirm_time"],
         row["last_step"],
-        tuple(bytes(each) for each in row["recovery_hashes"]),
+        tuple(bytes(stored) for stored in row["recovery_hashes"]),
     )
 
 
 def secret(tx: Transaction, keyring: Keyring, worker_id: str) -> bytes:
-    """By which codes are made."""
+    """Returns the secret from which codes are made."""
     row = tx.execute(
         "SELECT secret FROM second_factors WHERE worker_id = %s", (worker_id,)
     ).fetchone()
@@ -35,7 +36,7 @@ def secret(tx: Transaction, keyring: Keyring, worker_id: str) -> bytes:
 
 
 def begin(tx: Transaction, keyring: Keyring, worker_id: str, secret: bytes) -> None:
-    """Keeps another secret, not in use yet."""
+    """Stores another secret, not in use yet."""
     tx.execute(
         "INSERT INTO second_factors (worker_id, secret) VALUES (%s, %s)"
         " ON CONFLICT (worker_id) DO UPDATE SET secret = excluded.secret, last_step = 0",
@@ -44,7 +45,7 @@ def begin(tx: Transaction, keyring: Keyring, worker_id: str, secret: bytes) -> N
 
 
 def keep(tx: Transaction, factor: SecondFactor) -> None:
-    """Writes what changed."""
+    """Stores the changes of an app."""
     tx.execute(
         "UPDATE second_factors SET confirm_time = %s, last_step = %s, recovery_hashes = %s"
         " WHERE worker_id = %s",
@@ -53,20 +54,20 @@ def keep(tx: Transaction, factor: SecondFactor) -> None:
 
 
 def end(tx: Transaction, worker_id: str) -> None:
-    """Takes it away, with what waits for an answer."""
+    """Deletes the app of an account, with its challenges."""
     tx.execute("DELETE FROM second_factors WHERE worker_id = %s", (worker_id,))
     drop_challenges(tx, worker_id)
 
 
 def drop_challenges(tx: Transaction, worker_id: str) -> None:
-    """Nothing that waits for an answer is answered any more: it began with what was good before."""
+    """Deletes the open challenges of a worker: they rest on a proof that is no longer valid."""
     tx.execute("DELETE FROM challenges WHERE worker_id = %s", (worker_id,))
 
 
 def challenge(
     tx: Transaction, secret_hash: bytes, worker_id: str | None, purpose: Purpose, now: datetime
 ) -> None:
-    """Notes that an answer is waited for; without a worker, from anybody."""
+    """Stores a challenge; without a worker, anybody may answer it."""
     tx.execute(
         "INSERT INTO challenges (secret_hash, worker_id, purpose, create_time)"
         " VALUES (%s, %s, %s, %s)",
@@ -77,7 +78,7 @@ def challenge(
 def challenged(
     tx: Transaction, secret_hash: bytes, now: datetime
 ) -> tuple[str | None, Purpose] | None:
-    """Whose answer is waited for, and what for; held, so that it is answered once."""
+    """Returns the worker and the purpose of a challenge, locked so that it is answered once."""
     row = tx.execute(
         "SELECT worker_id, purpose FROM challenges WHERE secret_hash = %s AND create_time > %s"
         " AND create_time < %s FOR UPDATE",
@@ -87,12 +88,12 @@ def challenged(
 
 
 def answered(tx: Transaction, secret_hash: bytes) -> None:
-    """The answer was right."""
+    """Deletes a challenge that was answered correctly."""
     tx.execute("DELETE FROM challenges WHERE secret_hash = %s", (secret_hash,))
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Takes away challenges that are over; returns how many."""
+    """Deletes challenges that are over; returns how many."""
     return tx.execute(
         "DELETE FROM challenges WHERE create_time < %s", (now - CHALLENGE_LIFE,)
     ).rowcount

@@ -1,5 +1,6 @@
-"""Providers of organisations, whose account there is whose here, and who was sent there; secrets
-are sealed, of questions and accounts only hashes are here.
+"""Providers of organisations, accounts at providers, and questions to them.
+
+Secrets are sealed; only hashes of questions and accounts are stored.
 """
 
 from datetime import datetime
@@ -17,7 +18,7 @@ from services.partners.sign_in.domain.sign_in_provider import (
 def fetch(
     tx: Transaction, *, id: str = "", organization_id: str = "", hold: bool = False
 ) -> SignInProvider | None:
-    """One, by its id or by whose it is; held until the transaction ends if it is to be changed."""
+    """Returns a provider, by its id or organisation; with `hold` its row is locked."""
     row = tx.execute(
         "SELECT * FROM sign_in_providers WHERE id = %s"
         f" OR organization_id = %s {'FOR UPDATE' if hold else ''}",
@@ -27,7 +28,7 @@ def fetch(
 
 
 def proposed_by(tx: Transaction, worker_id: str, since: datetime) -> list[SignInProvider]:
-    """Those of which what is proposed was proposed by her since then."""
+    """Returns the providers with a proposal of this worker since then."""
     rows = tx.execute(
         "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s AND propose_time >= %s",
         (worker_id, since),
@@ -47,8 +48,9 @@ def _read(row: Row) -> SignInProvider:
 
 
 def keep(tx: Transaction, provider: SignInProvider) -> None:
-    """Writes all but the secrets; the account that one has at an issuer that is no longer asked is
-    forgotten.
+    """Stores all but the secrets.
+
+    Accounts at an issuer that is no longer used are forgotten.
     """
     entry, proposal = provider.entry, provider.proposal
     wanted = proposal.entry if proposal else None
@@ -88,7 +90,7 @@ def keep(tx: Transaction, provider: SignInProvider) -> None:
 def set_proposed_secret(
     tx: Transaction, keyring: Keyring, provider: SignInProvider, secret: str
 ) -> None:
-    """Keeps that of what was proposed."""
+    """Stores the secret of the proposal."""
     sealed = keyring.seal(secret, f"sign_in_providers/{provider.id}/proposed_secret")
     tx.execute(
         "UPDATE sign_in_providers SET proposed_secret = %s WHERE id = %s", (sealed, provider.id)
@@ -96,8 +98,9 @@ def set_proposed_secret(
 
 
 def take_proposed_secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> None:
-    """Makes that of what was proposed the one in use; to be called before what was confirmed is
-    kept.
+    """Puts the secret of the proposal into use.
+
+    To be called before the confirmed provider is stored.
     """
     row = tx.execute(
         "SELECT proposed_secret FROM sign_in_providers WHERE id = %s", (provider.id,)
@@ -113,7 +116,7 @@ def take_proposed_secret(tx: Transaction, keyring: Keyring, provider: SignInProv
 
 
 def secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> str:
-    """By which the provider knows us."""
+    """Returns the client secret by which the provider knows this network."""
     row = tx.execute(
         "SELECT secret FROM sign_in_providers WHERE id = %s", (provider.id,)
     ).fetchone()
@@ -122,7 +125,7 @@ def secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> str:
 
 
 def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: datetime) -> None:
-    """Notes that somebody was sent there."""
+    """Stores that a person was sent to the provider."""
     tx.execute(
         "INSERT INTO provider_questions (secret_hash, provider_id, confirm_time, create_time)"
         " VALUES (%s, %s, %s, %s)",
@@ -131,7 +134,7 @@ def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: date
 
 
 def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
-    """Where she was sent, and since when it was so confirmed; once."""
+    """Returns the provider to which the person was sent, and its confirmation time; once."""
     row = tx.execute(
         "DELETE FROM provider_questions WHERE secret_hash = %s RETURNING *", (secret_hash,)
     ).fetchone()
@@ -143,7 +146,7 @@ def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datet
 
 
 def account(tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes) -> str | None:
-    """Whose it is here."""
+    """Returns the worker of an account at a provider."""
     row = tx.execute(
         "SELECT worker_id FROM provider_accounts WHERE organization_id = %s AND issuer = %s"
         " AND subject_hash = %s",
@@ -155,8 +158,9 @@ def account(tx: Transaction, organization_id: str, issuer: str, subject_hash: by
 def bind(
     tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes, worker_id: str
 ) -> None:
-    """Keeps whose it is from now on, unless she has another account there, or somebody has this
-    one.
+    """Stores the worker of an account at a provider.
+
+    Does nothing if she has another account there, or if a worker has this one.
     """
     tx.execute(
         "INSERT INTO provider_accounts (organization_id, issuer, subject_hash, worker_id)"
@@ -166,8 +170,9 @@ def bind(
 
 
 def has_account(tx: Transaction, worker_id: str) -> bool:
-    """Whether she signs in by the provider of her organisation: of one that is no longer asked
-    nothing is kept.
+    """Tells whether she signs in by the provider of her organisation.
+
+    Nothing is stored of a provider that is no longer used.
     """
     return (
         tx.execute(
@@ -178,12 +183,12 @@ def has_account(tx: Transaction, worker_id: str) -> bool:
 
 
 def forget_account(tx: Transaction, worker_id: str) -> None:
-    """An account that begins anew is bound anew."""
+    """Deletes the account at a provider: a renewed account is bound anew."""
     tx.execute("DELETE FROM provider_accounts WHERE worker_id = %s", (worker_id,))
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Takes away questions that are over; returns how many."""
+    """Deletes questions that are over; returns how many."""
     return tx.execute(
         "DELETE FROM provider_questions WHERE create_time < %s", (now - QUESTION_LIFE,)
     ).rowcount

@@ -21,15 +21,16 @@ class Accounts:
     """The password and the sessions of each account."""
 
     def __init__(self, mail: Keyring, guesses: Guesses) -> None:
-        """`mail` seals letters; `guesses` counts wrong passwords."""
+        """Sets up the handlers; `mail` seals letters, `guesses` counts wrong passwords."""
         self._mail = mail
         self._guesses = guesses
 
     def ChangePassword(
         self, request: pb.ChangePasswordRequest, call: Call
     ) -> pb.ChangePasswordResponse:
-        """Changes the password and ends all sessions but the caller's: somebody at an open screen
-        has to know the password before.
+        """Changes the password and ends all sessions but the caller's.
+
+        Needs the former password, so that an open screen is not enough.
         """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("password_change", call.caller.id))
@@ -40,15 +41,16 @@ class Accounts:
         second_factors.drop_challenges(tx, worker.id)  # before sessions, as in ResetPassword
         mark = mark_of(request.session_secret)
         workers.end_sessions_of(tx, worker_id=worker.id, but=mark)
-        if ways_of(tx, call.caller).password:  # which she has just proved
+        if ways_of(tx, call.caller).password:  # which the request has just proved
             workers.prove_session(tx, mark, worker.id, now)
         end_link(tx, worker.id, now)
         notify_worker(tx, self._mail, worker, "password_changed", now)
         return pb.ChangePasswordResponse()
 
     def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
-        """Lists the sessions that have not ended, the last used first; `current` is the session
-        that asks.
+        """Lists the sessions that have not ended, the last used first.
+
+        `current` is the session of the request.
         """
         now, current = call.clock.now(), mark_of(request.session_secret)
         return pb.ListSessionsResponse(
@@ -65,7 +67,7 @@ class Accounts:
         )
 
     def EndSessions(self, request: pb.EndSessionsRequest, call: Call) -> pb.EndSessionsResponse:
-        """Ends one session, or all but the one that asks; returns how many."""
+        """Ends one session, or all but that of the request; returns how many."""
         call.trail.append(Entry("sessions_end", call.caller.id))
         current, sessions = (
             mark_of(request.session_secret),

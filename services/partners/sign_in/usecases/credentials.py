@@ -1,4 +1,4 @@
-"""The end of the ways to sign in to an account, for the steps of members that ask for it."""
+"""The end of the sign-in methods of an account, for the steps of members that need it."""
 
 from datetime import datetime
 
@@ -9,10 +9,10 @@ from services.partners.sign_in.usecases.password_resets import end_link
 
 
 class KeptCredentials:
-    """Keeps the promise of services.partners.members.usecases.credentials."""
+    """The implementation of services.partners.members.usecases.credentials."""
 
     def end_all(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends all ways to sign in beside the password, and the sessions of the account."""
+        """Ends all sign-in methods beside the password, and the sessions of the account."""
         end_link(tx, worker_id, now)
         second_factors.end(tx, worker_id)  # her phone may be what she lost
         passkeys.end(tx, worker_id)
@@ -20,8 +20,9 @@ class KeptCredentials:
         sign_in_providers.forget_account(tx, worker_id)
 
     def end_second_factors(self, tx: Transaction, worker_id: str, now: datetime) -> bool:
-        """Ends codes, passkeys, sessions and the link; returns whether there was a code or
-        passkey.
+        """Ends codes, passkeys, sessions and the link.
+
+        Returns whether there was a code or passkey.
         """
         factor = second_factors.get(tx, worker_id, hold=True)
         if not (passkeys.of(tx, worker_id) or (factor and factor.confirm_time)):
@@ -34,5 +35,5 @@ class KeptCredentials:
         return True
 
     def end_link(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends the link by which a worker would choose another password, if there is one."""
+        """Ends the link for another password, if there is one."""
         end_link(tx, worker_id, now)

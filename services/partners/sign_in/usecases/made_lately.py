@@ -1,5 +1,6 @@
-"""Things that an account made since a day and that outlast its sessions: listed and ended, for
-somebody who fears that another person used her account.
+"""The lasting results of an account's sessions since a day: listed and ended.
+
+They serve a worker who fears that another person used her account.
 """
 
 from datetime import datetime, timedelta
@@ -25,47 +26,49 @@ _KINDS = EnumCodec(pb.MadeKind, MadeKind)
 
 
 class MadeLately:
-    """The lasting things of each account."""
+    """The lasting results of each account's sessions."""
 
     def __init__(self, mail: Keyring) -> None:
-        """`mail` seals letters."""
+        """Sets up the handlers; `mail` seals letters."""
         self._mail = mail
 
     def ListMadeLately(
         self, request: pb.ListMadeLatelyRequest, call: Call
     ) -> pb.ListMadeLatelyResponse:
-        """Lists the things that the caller made since then, the newest first."""
+        """Lists the lasting results since then, newest first."""
         return pb.ListMadeLatelyResponse(
             made=[
                 pb.MadeLately(
-                    id=each.id,
-                    kind=_KINDS.number(each.kind),
-                    create_time=timestamp(each.create_time),
-                    label=each.label,
-                    can_end=each.can_end,
+                    id=item.id,
+                    kind=_KINDS.number(item.kind),
+                    create_time=timestamp(item.create_time),
+                    label=item.label,
+                    can_end=item.can_end,
                 )
-                for each in _made(call, _since(request))
+                for item in _results(call, _since(request))
             ]
         )
 
     def EndMadeLately(
         self, request: pb.EndMadeLatelyRequest, call: Call
     ) -> pb.EndMadeLatelyResponse:
-        """Ends the named things of those that `ListMadeLately` lists.
+        """Ends the named results of those that `ListMadeLately` lists.
 
         Her managers are notified if a code or passkey was removed.
         """
         if not request.ids:
             raise Invalid(("ids", "required"))
         ended = [
-            each for each in _made(call, _since(request)) if each.id in request.ids and each.can_end
+            item
+            for item in _results(call, _since(request))
+            if item.id in request.ids and item.can_end
         ]
         for made in ended:
             _end(call, made)
-        if any(each.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for each in ended):
+        if any(item.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for item in ended):
             notify_of_lasting(call, self._mail, "sign_in_changed")
         call.trail += [
-            Entry("made_lately_end", each.id, detail_codes=(each.kind,)) for each in ended
+            Entry("made_lately_end", item.id, detail_codes=(item.kind,)) for item in ended
         ] or [Entry("made_lately_end", call.caller.id)]
         return pb.EndMadeLatelyResponse(ended=len(ended))
 
@@ -77,7 +80,7 @@ def _since(request: pb.ListMadeLatelyRequest | pb.EndMadeLatelyRequest) -> datet
     return since
 
 
-def _made(call: Call, since: datetime) -> list[Made]:
+def _results(call: Call, since: datetime) -> list[Made]:
     tx, caller, now = call.tx, call.caller, call.clock.now()
     if since < now - LONGEST:
         raise Invalid(("since_time", "out_of_range"))
@@ -91,8 +94,8 @@ def _made(call: Call, since: datetime) -> list[Made]:
         for key in api_keys.decided_by(tx, caller.id, since, now)
     ]
     made += [
-        Made(each.id, MadeKind.INVITATION, each.create_time, each.entry.email)
-        for each in invitations.by_inviter(tx, caller.id, since, now)
+        Made(item.id, MadeKind.INVITATION, item.create_time, item.entry.email)
+        for item in invitations.by_inviter(tx, caller.id, since, now)
     ]
     made += [
         Made(
@@ -118,11 +121,11 @@ def _made(call: Call, since: datetime) -> list[Made]:
     if factor and factor.confirm_time and factor.confirm_time >= since:
         made.append(Made(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
     made += [
-        Made(each.id, MadeKind.PASSKEY, each.create_time, each.label)
-        for each in passkeys.of(tx, caller.id)
-        if each.create_time >= since
+        Made(item.id, MadeKind.PASSKEY, item.create_time, item.label)
+        for item in passkeys.of(tx, caller.id)
+        if item.create_time >= since
     ]
-    return sorted(made, key=lambda each: (each.create_time, each.id), reverse=True)
+    return sorted(made, key=lambda item: (item.create_time, item.id), reverse=True)
 
 
 def _end(call: Call, made: Made) -> None:
@@ -154,9 +157,9 @@ def _end(call: Call, made: Made) -> None:
 
 
 def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
-    """Returns whether the caller may suspend the account.
+    """Tells whether the caller may suspend the account.
 
-    One that is older than the day is somebody's, and its managers decide.
+    An account that is older than the day belongs to a person, and its managers decide.
     """
     if worker.create_time < since:
         return False

@@ -1,6 +1,6 @@
-"""Passkeys: made, asked for at the sign-in, ended.
+"""Passkeys: created, used to sign in, ended.
 
-A passkey signs the stored hash of a challenge, so each signature is good once and not for long.
+A passkey signs the stored hash of a challenge, so each signature is valid once and not for long.
 """
 
 import secrets
@@ -25,7 +25,7 @@ class Passkeys:
     """The passkeys of each account."""
 
     def __init__(self, site: Site, guesses: Guesses) -> None:
-        """`guesses` counts wrong passwords."""
+        """Sets up the handlers; `guesses` counts wrong passwords."""
         self._site = site
         self._guesses = guesses
 
@@ -34,7 +34,7 @@ class Passkeys:
     ) -> accounts_pb2.BeginPasskeyResponse:
         """Returns a challenge and the browser's options.
 
-        Asks for the password: else an open screen would be enough to make oneself a way in.
+        Needs the password: otherwise an open screen would be enough to create a way in.
         """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("passkey_begin", call.caller.id))
@@ -45,7 +45,7 @@ class Passkeys:
         known = passkeys.of(tx, worker.id)
         check_room(len(known))
         secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
-        credential_ids = [each.credential_id for each in known]
+        credential_ids = [passkey.credential_id for passkey in known]
         options = self._site.ask_to_make(
             mark, worker.id, worker.entry.email, worker.entry.name, credential_ids
         )
@@ -56,7 +56,7 @@ class Passkeys:
     ) -> accounts_pb2.SecondFactor:
         """Stores the passkey that was made for the challenge."""
         tx, now = call.tx, call.clock.now()
-        worker, _ = own(tx, call.caller)  # held, so that they are counted one after the other
+        worker, _ = own(tx, call.caller)  # locked, so that passkeys are counted one after the other
         mark = mark_of(request.challenge)
         if second_factors.challenged(tx, mark, now) != (worker.id, Purpose.PASSKEY):
             raise Invalid(("challenge", "wrong"))
@@ -77,7 +77,7 @@ class Passkeys:
     def EndPasskey(
         self, request: accounts_pb2.EndPasskeyRequest, call: Call
     ) -> accounts_pb2.SecondFactor:
-        """Removes a passkey: somebody at an open screen has to know the password."""
+        """Removes a passkey. Needs the password, so that an open screen is not enough."""
         call.trail.append(Entry("passkey_end", call.caller.id))
         prove(
             self._guesses,
@@ -93,7 +93,7 @@ class Passkeys:
     def BeginPasskeySignIn(
         self, request: members_pb2.BeginPasskeySignInRequest, call: Call
     ) -> members_pb2.BeginPasskeySignInResponse:
-        """Returns a challenge and the browser's options for somebody who is not known yet."""
+        """Returns a challenge and the browser's options for a user who is not known yet."""
         if not self._site.can_have:
             raise Conflict("passkeys_unavailable")
         secret, mark = challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
@@ -110,27 +110,27 @@ def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
         recovery_codes_left=len(factor.recovery_hashes),
         passkeys=[
             accounts_pb2.Passkey(
-                id=each.id,
-                label=each.label,
-                create_time=timestamp(each.create_time),
-                last_use_time=timestamp(each.last_use_time),
+                id=passkey.id,
+                label=passkey.label,
+                create_time=timestamp(passkey.create_time),
+                last_use_time=timestamp(passkey.last_use_time),
             )
-            for each in passkeys.of(call.tx, call.caller.id)
+            for passkey in passkeys.of(call.tx, call.caller.id)
         ],
         passkeys_available=site.can_have,
     )
 
 
 def signer(
-    tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: str | None, said: str
+    tx: Transaction, site: Site, now: datetime, mark: bytes, worker_id: str | None, answer: str
 ) -> str:
     """Returns the id of the worker whose passkey signed the challenge with this mark.
 
-    `worker_id`: the worker who is known by her password; None accepts anybody's passkey that has
-    verified its user.
+    `worker_id`: the worker who is known by her password; None accepts the passkey of any worker if
+    it has verified its user.
     """
     try:
-        credential_id, account_id = names(said)
+        credential_id, account_id = names(answer)
         passkey = passkeys.by_credential(tx, credential_id)
         if (
             passkey is None
@@ -139,7 +139,7 @@ def signer(
         ):
             raise WrongPasskey
         credential = Credential(passkey.credential_id, passkey.credential, passkey.sign_count)
-        passkey.use(site.signs(mark, credential, said, verified=worker_id is None), now)
+        passkey.use(site.signs(mark, credential, answer, verified=worker_id is None), now)
     except WrongPasskey:
         raise Unauthenticated("sign_in_failed") from None
     passkeys.keep(tx, passkey)

@@ -1,8 +1,8 @@
-"""Forgotten passwords: a link is requested, brought to the mailbox of the account, and used once.
+"""Forgotten passwords: a link is requested, brought to the account's mailbox, and used once.
 
 A request looks at no account: it is counted, and its sealed address is stored. A loop of this
-service looks, a moment later, whether there is such an account. So neither the response nor its
-duration tells anything of anybody.
+service checks, a moment later, whether there is such an account. So neither the response nor its
+duration reveals anything about anybody.
 """
 
 import secrets
@@ -28,12 +28,12 @@ from services.partners.network.domain.check import MAX_EMAIL
 from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-# Three letters at once, then one an hour: whoever has a stranger's mailbox filled fills it with 26
-# a day. Each ends the link before it, and she has the latest.
+# Three letters at once, then one an hour: a stranger's mailbox can be filled with 26 a day. Each
+# ends the link before it, and she has the latest.
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 # An office or a country's operator may stand behind one address.
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=2), timedelta(0))
-_EVERY = 1.0  # seconds: who waits for a letter waits for the mail server anyway
+_EVERY = 1.0  # seconds: a person who waits for a letter waits for the mail server anyway
 _AT_ONCE = 20
 
 
@@ -41,7 +41,7 @@ class PasswordResets:
     """The links of all accounts."""
 
     def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses) -> None:
-        """`mail` seals letters; `guesses` counts requests for a link."""
+        """Sets up the handlers; `mail` seals letters, `guesses` counts requests for a link."""
         self._keyring = keyring
         self._mail = mail
         self._guesses = guesses
@@ -57,7 +57,7 @@ class PasswordResets:
         email, now = request.email.strip(), call.clock.now()
         if not request.email:
             raise Invalid(("email", "required"))
-        if len(request.email) > MAX_EMAIL:  # it is kept for a moment, whatever it is
+        if len(request.email) > MAX_EMAIL:  # it is stored for a moment, whatever it contains
             raise Invalid(("email", "too_long"))
         try:
             self._guesses.count(same_email(email), call.origin, now)
@@ -69,10 +69,10 @@ class PasswordResets:
     def ResetPassword(
         self, request: pb.ResetPasswordRequest, call: Call
     ) -> pb.ResetPasswordResponse:
-        """Changes the password of the link's account, and ends all its sessions, and sign-ins that
-        wait for a code.
+        """Changes the password of the link's account.
 
-        Only the holder of a good link learns more than that it is not valid.
+        Ends all its sessions, and sign-ins that wait for a code. Only the holder of a valid link
+        learns more than that it is not valid.
         """
         if not request.token:
             raise Invalid(("token", "required"))
@@ -105,12 +105,13 @@ class PasswordResets:
 
 
 def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) -> int:
-    """Sends a link for each request whose account is in use and has a password as its way in;
-    returns the number of requests.
+    """Sends a link for each request whose account is active and signs in by a password.
+
+    Returns the number of requests.
     """
     requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
-    # Held in one order, so that two processes don't wait for each other.
-    for email, create_time in sorted(requests, key=lambda each: same_email(each[0])):
+    # Locked in one order, so that two processes don't wait for each other.
+    for email, create_time in sorted(requests, key=lambda request: same_email(request[0])):
         account = (
             workers.by_email(tx, email, hold=True)
             if "\x00" not in email and now - create_time < LINK_LIFE
@@ -134,8 +135,8 @@ def sending_links(database: Database, keyring: Keyring, mail: Keyring, clock: Cl
     def work(loop: Loop) -> None:
         while loop.turn():
             with database.transaction(SYSTEM, timeout=30) as tx:
-                asked = send_links(tx, keyring, mail, clock.now())
-            if not asked:
+                handled = send_links(tx, keyring, mail, clock.now())
+            if not handled:
                 loop.wait(_EVERY)
 
     return Loop("password-resets", work)
@@ -149,8 +150,9 @@ def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
 
 
 def _may_reset(tx: Transaction, worker: Worker) -> bool:
-    """Whether a mailbox is a way in to this account: not while it is suspended, and not beside a
-    provider that answers for her.
+    """Tells whether the account can be opened by a letter to its mailbox.
+
+    It can't while it is suspended, or beside a provider that answers for her.
     """
     return workers.is_in_good_standing(
         tx, worker.id, worker.organization_id

@@ -1,9 +1,8 @@
-"""The step-up: a signed-in worker proves again who she is, before her session does what outlasts
-it.
+"""The step-up: a signed-in worker proves again who she is before a lasting step.
 
-She proves it by what her sign-in asks for beside the password; else by her organisation's provider,
-if she signs in by one; else by her password. Wrong answers have the sign-in's budget, counted
-apart: somebody who holds a stolen session does not keep her from signing in.
+Her proof is the factor that her sign-in needs beside the password; else her organisation's
+provider, if she signs in by one; else her password. Wrong answers have the sign-in's budget,
+counted apart: the holder of a stolen session can't keep her from signing in.
 """
 
 from dataclasses import dataclass
@@ -32,8 +31,9 @@ from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
 @dataclass(frozen=True)
 class Ways:
-    """The ways in which an account proves who it is: a code or a passkey, or its provider, or its
-    password.
+    """The ways in which an account can prove its identity.
+
+    They are a code or a passkey, or its provider, or its password.
     """
 
     code: bool
@@ -42,7 +42,7 @@ class Ways:
 
     @property
     def password(self) -> bool:
-        """Whether there is nothing but the password."""
+        """Tells whether the password is the only way."""
         return not (self.code or self.passkeys or self.provider_id)
 
 
@@ -57,7 +57,7 @@ class Proofs:
         codes: Guesses,
         providers: SignInProviders,
     ) -> None:
-        """`guesses` counts wrong passwords, `codes` wrong codes."""
+        """Sets up the handlers; `guesses` counts wrong passwords, `codes` wrong codes."""
         self._keyring = keyring
         self._site = site
         self._guesses = guesses
@@ -65,7 +65,7 @@ class Proofs:
         self._providers = providers
 
     def BeginProof(self, request: pb.BeginProofRequest, call: Call) -> pb.BeginProofResponse:
-        """Returns what is asked for."""
+        """Returns the factors that the proof needs."""
         ways, now = ways_of(call.tx, call.caller), call.clock.now()
         if ways.provider_id:
             secret, address = self._providers.begin(call.tx, now, ways.provider_id, again=True)
@@ -73,13 +73,13 @@ class Proofs:
         if not ways.passkeys:
             return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.password)
         secret, mark = challenge(call.tx, Purpose.PROOF, now, call.caller.id)
-        options = self._site.ask_to_sign(mark, [each.credential_id for each in ways.passkeys])
+        options = self._site.ask_to_sign(mark, [passkey.credential_id for passkey in ways.passkeys])
         return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
 
     def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
         """Proves a session of the caller by her answer; returns the end of the proof.
 
-        Raises Invalid, by field, for what is wrong.
+        Raises Invalid with the field that is wrong.
         """
         call.trail.append(Entry("session_prove", call.caller.id))
         tx, caller, now = call.tx, call.caller, call.clock.now()
@@ -93,13 +93,13 @@ class Proofs:
             raise Invalid(("session_secret", "wrong"))
         ways, time = ways_of(tx, caller), now
         if ways.provider_id:
-            time = self._came_back(request, call)
+            time = self._provider_proof_time(request, call)
         elif ways.password:
             if not request.password:
                 raise Invalid(("password", "required"))
             prove(self._guesses, worker, password_hash, request.password, now, call.origin)
         elif ways.passkeys and (request.passkey or not ways.code):
-            self._signed(request, call)
+            self._check_passkey(request, call)
         elif not request.code:
             raise Invalid(("code", "required"))
         else:
@@ -109,7 +109,7 @@ class Proofs:
         workers.prove_session(tx, mark_of(request.session_secret), caller.id, time)
         return pb.ProveSessionResponse(expire_time=timestamp(time + PROOF_LIFE))
 
-    def _signed(self, request: pb.ProveSessionRequest, call: Call) -> None:
+    def _check_passkey(self, request: pb.ProveSessionRequest, call: Call) -> None:
         if not request.passkey:
             raise Invalid(("passkey", "required"))
         mark, now = mark_of(request.challenge), call.clock.now()
@@ -121,7 +121,7 @@ class Proofs:
             raise Invalid(("passkey", "wrong")) from None
         second_factors.answered(call.tx, mark)
 
-    def _came_back(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
+    def _provider_proof_time(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
         """Returns when she proved to her organisation's provider who she is."""
         came, now = request.provider, call.clock.now()
         try:
@@ -136,7 +136,7 @@ class Proofs:
 
 
 def ways_of(tx: Transaction, caller: Caller) -> Ways:
-    """Returns the ways in which the caller's account proves who it is."""
+    """Returns the ways in which the caller's account can prove its identity."""
     factor, known = second_factors.get(tx, caller.id), passkeys.of(tx, caller.id)
     code = factor is not None and factor.confirm_time is not None
     provider = None

@@ -1,5 +1,6 @@
-"""Second factors: a code of an app is begun, confirmed and ended; and the code or passkey that the
-sign-in asks for beside the password.
+"""Second factors: the code of an app is begun, confirmed and ended.
+
+Also the code or passkey that a sign-in needs beside the password.
 """
 
 import hmac
@@ -24,9 +25,10 @@ from services.partners.sign_in.store import passkeys, second_factors
 from services.partners.sign_in.usecases.passkeys import challenge, second_factor_message, signer
 
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
-"""A code has a million values, of which three are good: in a year 9,000 guesses.
+"""The budget of guesses at codes.
 
-Whoever gets there knew the password, so no address is counted.
+A code has a million values, of which three are valid; the budget allows 9,000 guesses in a year. A
+guesser at a code knew the password, so no address is counted.
 """
 _SECRET = 20  # bytes: RFC 4226 recommends 160 bits
 
@@ -35,7 +37,7 @@ class SecondFactors:
     """The app of each account."""
 
     def __init__(self, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses) -> None:
-        """`guesses` counts wrong passwords, `codes` wrong codes."""
+        """Sets up the handlers; `guesses` counts wrong passwords, `codes` wrong codes."""
         self._keyring = keyring
         self._site = site
         self._guesses = guesses
@@ -50,9 +52,9 @@ class SecondFactors:
     def BeginSecondFactor(
         self, request: accounts_pb2.BeginSecondFactorRequest, call: Call
     ) -> accounts_pb2.BeginSecondFactorResponse:
-        """Returns another secret, in base 32 and as an app reads it.
+        """Returns another secret, in base 32 and in the form for an app.
 
-        Asks for the password: else an open screen would be enough to lock its owner out.
+        Needs the password: otherwise an open screen would be enough to lock its owner out.
         """
         call.trail.append(Entry("second_factor_begin", call.caller.id))
         worker, password_hash = own(call.tx, call.caller)
@@ -81,7 +83,7 @@ class SecondFactors:
     def EndSecondFactor(
         self, request: accounts_pb2.EndSecondFactorRequest, call: Call
     ) -> accounts_pb2.SecondFactor:
-        """Ends the use of an app: somebody at an open screen has to know the password."""
+        """Ends the use of an app. Needs the password, so that an open screen is not enough."""
         call.trail.append(Entry("second_factor_end", call.caller.id))
         prove(
             self._guesses,
@@ -97,10 +99,9 @@ class SecondFactors:
 def ask(
     tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool
 ) -> members_pb2.SignInResponse | None:
-    """Returns what the sign-in asks for beside the password; None for an account without a second
-    factor.
+    """Returns the factors that a sign-in needs beside the password; None if there are none.
 
-    `required`: such an account has to set up a code first.
+    `required`: an account without a second factor has to set up a code first.
     """
     factor, known = second_factors.get(tx, worker.id), passkeys.of(tx, worker.id)
     code = factor is not None and factor.confirm_time is not None
@@ -113,7 +114,7 @@ def ask(
             challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri
         )
     secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
-    options = site.ask_to_sign(mark, [each.credential_id for each in known]) if known else ""
+    options = site.ask_to_sign(mark, [passkey.credential_id for passkey in known]) if known else ""
     return members_pb2.SignInResponse(challenge=secret, asks_code=code, passkey_options=options)
 
 
@@ -125,10 +126,10 @@ def complete(
     now: datetime,
     request: members_pb2.FinishSignInRequest,
 ) -> tuple[str, list[str]]:
-    """Returns the id of the worker whose sign-in the request completes, and recovery codes if it
-    took an app into use.
+    """Returns the worker whose sign-in the request completes, as id.
 
-    Raises Unauthenticated sign_in_failed, whatever is wrong.
+    Also returns recovery codes if the request took an app into use. Raises Unauthenticated
+    sign_in_failed, whatever is wrong.
     """
     mark = mark_of(request.challenge)
     worker_id, purpose = second_factors.challenged(tx, mark, now) or (None, None)
@@ -160,8 +161,9 @@ def _confirmed(
     now: datetime,
     code: str,
 ) -> list[str] | None:
-    """Takes the app into use by a first code; returns the recovery codes, None if the code is
-    wrong.
+    """Takes the app into use by a first code.
+
+    Returns the recovery codes; None if the code is wrong.
     """
     guess = guesses.begin(factor.worker_id, Origin(), now)
     right = _takes(tx, keyring, factor, code, now)
@@ -169,17 +171,20 @@ def _confirmed(
     if not right:
         return None
     made = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
-    factor.confirm_time, factor.recovery_hashes = now, tuple(mark_of(each) for each in made)
+    factor.confirm_time, factor.recovery_hashes = (
+        now,
+        tuple(mark_of(recovery_code) for recovery_code in made),
+    )
     second_factors.keep(tx, factor)
-    return [f"{each[:5]}-{each[5:]}" for each in made]
+    return [f"{recovery_code[:5]}-{recovery_code[5:]}" for recovery_code in made]
 
 
 def _first_code(
     tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str
 ) -> list[str]:
     factor = second_factors.get(tx, worker_id, hold=True)
-    # In use already, or a passkey is there: then this question is out of date, and the other one is
-    # to be answered.
+    # The app is in use already, or there is a passkey: then this challenge is out of date, and the
+    # newer one is to be answered.
     if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
         raise Unauthenticated("sign_in_failed")
     codes = _confirmed(tx, keyring, guesses, factor, now, code)
@@ -197,7 +202,7 @@ def takes_code(
     code: str,
     origin: Origin | None = None,
 ) -> bool:
-    """Returns whether it is a code of the worker's app, or a recovery code, and uses it up.
+    """Tells whether the code is one of the worker's app, or a recovery code, and uses it up.
 
     Counts as one guess.
     """
@@ -230,15 +235,15 @@ def _proves_more(tx: Transaction, worker_id: str) -> bool:
 def _takes(
     tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime
 ) -> bool:
-    """Returns whether it is a code of the app that is good now, and uses it up."""
-    secret, said = (
+    """Tells whether the code is one of the app that is valid now, and uses it up."""
+    secret, presented = (
         second_factors.secret(tx, keyring, factor.worker_id),
         "".join(code.split()).encode(),
     )
     right = [
         step
         for step in factor.steps(int(now.timestamp()) // totp.STEP)
-        if hmac.compare_digest(totp.code(secret, step), said)
+        if hmac.compare_digest(totp.code(secret, step), presented)
     ]
     if right:
         factor.last_step = right[-1]
@@ -247,7 +252,11 @@ def _takes(
 
 def _takes_recovery(factor: SecondFactor, code: str) -> bool:
     mark = mark_of("".join(code.split()).replace("-", "").lower())
-    left = tuple(each for each in factor.recovery_hashes if not hmac.compare_digest(each, mark))
+    left = tuple(
+        stored_mark
+        for stored_mark in factor.recovery_hashes
+        if not hmac.compare_digest(stored_mark, mark)
+    )
     taken = len(left) < len(factor.recovery_hashes)
     factor.recovery_hashes = left
     return taken

@@ -1,8 +1,8 @@
-"""Sessions: e-mail and password open one; a session or an API key is good for caller tokens.
+"""Sessions: e-mail and password open one; a session or an API key yields caller tokens.
 
-These rpcs need no token, so a stranger learns nothing but yes or no: whatever goes wrong at the
-sign-in sounds the same and takes the same time. Of secrets only SHA-256 hashes are stored: they
-have 256 random bits.
+These rpcs need no token, so a stranger learns nothing but yes or no: every failure of a sign-in has
+the same answer and takes the same time. Only SHA-256 hashes of secrets are stored: the secrets have
+256 random bits.
 """
 
 import hmac
@@ -39,8 +39,8 @@ from services.partners.sign_in.usecases import second_factors
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
-# 100 wrong ones are what NIST SP 800-63B allows before an account is closed; here it goes on, with
-# 24 a day.
+# NIST SP 800-63B allows 100 wrong passwords before an account is closed; here guessing goes on,
+# with 24 a day.
 OF_AN_ACCOUNT = Budget(
     10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
 )
@@ -50,7 +50,7 @@ OF_AN_ADDRESS = Budget(50, timedelta(minutes=1), timedelta(0))
 
 @dataclass(frozen=True)
 class Proven:
-    """A caller who has proved who it is, with the organisation and the worker that pages show.
+    """A caller with a proven identity, with the organisation and the worker that pages show.
 
     A key has no worker.
     """
@@ -74,8 +74,10 @@ class Sessions:
         *,
         strict: bool,
     ) -> None:
-        """`guesses` counts wrong passwords, `codes` wrong codes; `strict`: some roles must prove
-        more than a password.
+        """Sets up the handlers.
+
+        `guesses` counts wrong passwords, `codes` wrong codes; `strict`: some roles must prove more
+        than a password.
         """
         self._issuer = issuer
         self._keyring = keyring
@@ -86,8 +88,9 @@ class Sessions:
         self._strict = strict
 
     def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
-        """Opens a session; for an account that asks for more than the password, returns what it
-        asks for.
+        """Opens a session.
+
+        If the account needs more than the password, returns the factors that it needs.
         """
         missing = [
             (name, "required") for name in ("email", "password") if not getattr(request, name)
@@ -98,7 +101,7 @@ class Sessions:
         guess = self._guesses.begin(same_email(email), call.origin, now)
         worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
         right = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
-        # it takes long to look at, and may have become another one meanwhile
+        # the check takes long, and the password may have changed meanwhile
         if right and worker_and_hash:
             right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
         organization = (
@@ -113,15 +116,16 @@ class Sessions:
         self._guesses.settle(guess, enters, now)
         if worker_and_hash is None or organization is None or not enters:
             raise Unauthenticated("sign_in_failed")
-        return self._asked_or_opened(
+        return self._challenged_or_opened(
             worker_and_hash[0], organization, now, call, several_factors=False
         )
 
     def FinishProviderSignIn(
         self, request: pb.FinishProviderSignInRequest, call: Call
     ) -> pb.SignInResponse:
-        """Opens the session of a worker who came back from her organisation's provider; or returns
-        what it asks for beside that.
+        """Opens the session of a worker who came back from her organisation's provider.
+
+        If the account needs more than that, returns the factors that it needs.
         """
         now = call.clock.now()
         arrived = self._providers.finish(
@@ -130,15 +134,14 @@ class Sessions:
         organization = organizations.fetch(call.tx, arrived.worker.organization_id)
         if organization is None or not _may_enter(arrived.worker, organization):
             raise Unauthenticated("sign_in_failed")
-        return self._asked_or_opened(
+        return self._challenged_or_opened(
             arrived.worker, organization, now, call, several_factors=arrived.several_factors
         )
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
-        """Opens the session of an account that asks for more than the password, or of a passkey
-        that signs in alone.
+        """Opens the session of an account by its second factor, or by a passkey alone.
 
-        Returns it with recovery codes, if the request took an app into use.
+        Returns the session with recovery codes, if the request took an app into use.
         """
         now = call.clock.now()
         worker_id, recovery_codes = second_factors.complete(
@@ -174,11 +177,11 @@ class Sessions:
         )
 
     def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:
-        """Ends a session; one that has ended stays so."""
+        """Ends a session; an ended session stays so."""
         workers.end_session(call.tx, mark_of(request.session_secret))
         return pb.EndSessionResponse()
 
-    def _asked_or_opened(
+    def _challenged_or_opened(
         self,
         worker: Worker,
         organization: Organization,
@@ -187,7 +190,7 @@ class Sessions:
         *,
         several_factors: bool,
     ) -> pb.SignInResponse:
-        """Returns what the account asks for beside the first proof, or its opened session.
+        """Returns the factors that the account needs beside the first proof, or its opened session.
 
         `several_factors`: the first proof was by several.
         """
@@ -196,10 +199,10 @@ class Sessions:
             and not several_factors
             and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
         )
-        asked = second_factors.ask(
+        challenge = second_factors.ask(
             call.tx, self._keyring, self._site, worker, now, required=required
         )
-        return self._opened(worker, organization, now, call) if asked is None else asked
+        return self._opened(worker, organization, now, call) if challenge is None else challenge
 
     def _opened(
         self, worker: Worker, organization: Organization, now: datetime, call: Call
@@ -222,7 +225,7 @@ class Sessions:
     def _from_session(self, request: pb.IssueTokenRequest, now: datetime, call: Call) -> Proven:
         """Returns the worker of a session.
 
-        Its use keeps it from being idle, unless the request is `passive`: a page asked by itself.
+        Its use keeps it from being idle, unless the request is `passive`: a page sent it by itself.
         """
         mark = mark_of(request.session_secret)
         session = workers.session(call.tx, mark)
@@ -240,7 +243,7 @@ class Sessions:
         )
 
     def _issue(self, caller: Caller, since: datetime) -> tuple[dict[str, str], datetime]:
-        """Returns a token for each service, and when the first of them ends."""
+        """Returns a token for each service, and the earliest expiry of them."""
         issued = {audience: self._issuer.issue(caller, audience, since) for audience in AUDIENCES}
         return {audience: token for audience, (token, _) in issued.items()}, min(
             end for _, end in issued.values()

@@ -1,5 +1,6 @@
-"""Signing in by an organisation's own provider: set up by two people of the coordination, and
-believed of that organisation's workers alone.
+"""Sign-in by an organisation's own provider.
+
+Two people of the coordination set it up, and it is trusted for that organisation's workers alone.
 """
 
 from collections.abc import Iterator
@@ -32,15 +33,17 @@ from services.partners.sign_in.store import sign_in_providers
 from services.partners.sign_in.wire.sign_in_providers import sign_in_provider
 
 RETURN = "/sign-in/return"
-"""The path of our address to which a provider sends people back; it is never taken from a
-request.
+"""The path of our address to which a provider sends people back.
+
+It is never taken from a request.
 """
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """The worker who came back from a provider, whether she proved there who she is by more than a
-    password, and when.
+    """The worker who came back from a provider, with the time of her proof there.
+
+    `several_factors`: she proved there who she is by more than a password.
     """
 
     worker: Worker
@@ -63,7 +66,7 @@ class SignInProviders:
         *,
         development: bool,
     ) -> None:
-        """`mail` seals letters to managers."""
+        """Sets up the handlers; `mail` seals letters to managers."""
         self._database = database
         self._keyring = keyring
         self._mail = mail
@@ -145,7 +148,7 @@ class SignInProviders:
     ) -> tuple[str, str]:
         """Returns the secret that stays in the browser, and the address to send it to.
 
-        `again`: the provider is to ask also a person whom it knows.
+        `again`: the provider must ask even a person whom it knows.
         """
         provider = sign_in_providers.fetch(tx, id=id) if is_id(id) else None
         organization = organizations.fetch(tx, provider.organization_id) if provider else None
@@ -153,7 +156,7 @@ class SignInProviders:
         if provider is None or client is None or organization is None or not organization.is_active:
             raise NotFound
         secret = token_urlsafe(32)
-        with _noting(provider):
+        with _logging_failure(provider):
             address = self._party.question(
                 client, secret, _state(secret), **({"max_age": 0} if again else {})
             )
@@ -165,26 +168,26 @@ class SignInProviders:
     ) -> Arrived:
         """Returns the worker who came back.
 
-        Raises Unauthenticated sign_in_failed, whatever is wrong; also a wrong answer uses the
-        question up.
+        Raises Unauthenticated sign_in_failed, whatever is wrong. A wrong answer uses the question
+        up, too.
         """
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
-        with self._database.transaction(SYSTEM) as own:  # stays, also when this call is refused
-            asked = sign_in_providers.take(own, mark_of(secret), now)
-        provider = sign_in_providers.fetch(tx, id=asked[0]) if asked else None
+        with self._database.transaction(SYSTEM) as own:  # committed also if this call is refused
+            sent = sign_in_providers.take(own, mark_of(secret), now)
+        provider = sign_in_providers.fetch(tx, id=sent[0]) if sent else None
         client = self._client(tx, provider) if provider else None
-        # Another one since: what this one answered is nothing to ask that one about.
+        # The provider was replaced since: its answer can't be checked with the new provider.
         if (
-            asked is None
+            sent is None
             or provider is None
             or client is None
-            or provider.confirm_time != asked[1]
+            or provider.confirm_time != sent[1]
             or not code
         ):
             raise Unauthenticated("sign_in_failed")
         try:
-            with _noting(provider):
+            with _logging_failure(provider):
                 identity = self._party.answer(client, secret, code, issuer, now)
         except NotBelieved:
             raise Unauthenticated("sign_in_failed") from None
@@ -204,12 +207,13 @@ class SignInProviders:
 
     @property
     def _redirect_uri(self) -> str:
-        """The address to which a provider sends people back; it has to know it."""
+        """The address to which a provider sends people back, and which it must know."""
         return self._public_url + RETURN
 
     def _message(self, provider: SignInProvider) -> pb.SignInProvider:
-        """Returns the provider with the address by which the organisation's people sign in, if they
-        can.
+        """Returns the provider as a message.
+
+        It includes the address by which the organisation's people sign in, if they can.
         """
         message = sign_in_provider(provider)
         message.redirect_uri = self._redirect_uri
@@ -220,8 +224,9 @@ class SignInProviders:
 
 
 def _fetch(tx: Transaction, organization_id: str, *, hold: bool = False) -> SignInProvider:
-    """Returns the provider of an organisation, an empty one if it has none; locked together with
-    its organisation if `hold`.
+    """Returns the provider of an organisation, an empty one if it has none.
+
+    With `hold` it is locked together with its organisation.
     """
     known = (
         organizations.fetch(tx, organization_id, hold="UPDATE" if hold else "")
@@ -245,8 +250,9 @@ def _keep(call: Call, provider: SignInProvider, before: ProviderEntry | None) ->
 def _bound_worker(
     tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes, email: str
 ) -> Worker | None:
-    """Returns the worker of the organisation whom the issuer names; the first time, the one whose
-    e-mail it has verified.
+    """Returns the worker of the organisation whom the issuer names.
+
+    At the first time she is found by the e-mail address that the issuer has verified.
     """
     bound = sign_in_providers.account(tx, organization_id, issuer, subject_hash)
     if bound is not None:
@@ -261,16 +267,17 @@ def _bound_worker(
     ):
         return None
     sign_in_providers.bind(tx, organization_id, issuer, subject_hash, worker.id)
-    # she has another one there
+    # she has another account there
     if sign_in_providers.account(tx, organization_id, issuer, subject_hash) != worker.id:
         return None
     return worker
 
 
 @contextmanager
-def _noting(provider: SignInProvider) -> Iterator[None]:
-    """Logs why a provider can't be used: its people are told only that it does not answer as it
-    must.
+def _logging_failure(provider: SignInProvider) -> Iterator[None]:
+    """Logs why a provider can't be used.
+
+    Its people only see that it does not answer as it must.
     """
     try:
         yield
@@ -280,7 +287,8 @@ def _noting(provider: SignInProvider) -> Iterator[None]:
 
 
 def _state(secret: str) -> str:
-    """What goes with the browser to the provider and comes back: it tells nothing of the secret,
-    which stays.
+    """Returns the state that goes with the browser to the provider and comes back.
+
+    It reveals nothing of the secret, which stays.
     """
     return mark_of(secret).hex()

@@ -1,4 +1,4 @@
-"""What is said of an organisation's provider of sign-ins."""
+"""The messages of an organisation's sign-in provider."""
 
 from chassis.wire import etag, timestamp
 from protos.partners.v1 import members_pb2 as pb
@@ -6,7 +6,7 @@ from services.partners.sign_in.domain.sign_in_provider import SignInProvider
 
 
 def sign_in_provider(provider: SignInProvider) -> pb.SignInProvider:
-    """An organisation's provider; its secret is said to nobody."""
+    """Returns an organisation's provider as a message, without its secret."""
     entry, wanted = provider.entry, provider.proposal
     proposal = None
     if wanted is not None:

@@ -1,6 +1,4 @@
-"""A file of services and places, in whichever of the formats it is, as drafts; and what was done
-with it as a message.
-"""
+"""Files of services and places, in any of the formats, as drafts; and reports as messages."""
 
 from typing import Any
 
@@ -17,11 +15,11 @@ __all__ = ["check_size", "encoding_of", "message", "parse", "report"]
 _OUTCOMES = EnumCodec(pb.ImportOutcome, Outcome)
 _ENCODINGS = EnumCodec(pb.ImportEncoding, Encoding)
 _STATES = EnumCodec(pb.ImportState, ImportState)
-_MOST_PROBLEMS = 5  # of a row
+_MOST_PROBLEMS = 5  # reported for a row
 
 
 def parse(content: bytes, reading: Reading, encoding: Encoding | None = None) -> Parsed:
-    """The drafts of a file. Raises Invalid of `content`."""
+    """Returns the drafts of a file. Raises Invalid of `content`."""
     file = read(content, encoding)
     parsed = _parsed(file.content, reading)
     parsed.text = file.text
@@ -58,7 +56,7 @@ def message(job: ImportJob, *, with_report: bool = True) -> pb.Import:
 
 
 def report(made: Report) -> pb.ImportReport:
-    """What was done with each row."""
+    """Returns the outcome of each row as a message."""
     return pb.ImportReport(
         written=made.written,
         created=made.count(Outcome.CREATED),
@@ -82,7 +80,7 @@ def _line(line: Line) -> pb.ImportLine:
         subject_id=line.subject_id,
         candidate_ids=line.candidate_ids,
         problems=[
-            pb.ImportProblem(column=each.column, field=each.field, reason_code=each.reason)
-            for each in line.problems[:_MOST_PROBLEMS]
+            pb.ImportProblem(column=problem.column, field=problem.field, reason_code=problem.reason)
+            for problem in line.problems[:_MOST_PROBLEMS]
         ],
     )

@@ -1,6 +1,6 @@
-"""Reads a file in a process of its own, which is ended when reading costs more than the largest
-honest file: a bomb costs no call a moment.
+"""Reads a file in a process of its own.
 
+The process is ended when reading costs more than the largest honest file: a bomb delays no call.
 The child has no settings, no keys and no database. It limits itself before it looks at the file.
 """
 
@@ -23,13 +23,13 @@ from services.partners.directory.wire.imports import parse
 from services.partners.directory.wire.imports.drafts import Reading
 
 _LIMITS = (30, 250_000_000)
-"""Seconds of processor, bytes of addresses.
+"""The limits of the child: seconds of processor, bytes of addresses.
 
 The largest honest spreadsheet takes three seconds, ten on a slow machine, and half of the memory.
 """
 # seconds in all: on a machine with a load of forty a process gets a twentieth of a processor
 _LONGEST = 900.0
-_LOOK = 0.5  # seconds between two looks at whether the file is still wanted
+_LOOK = 0.5  # seconds between two checks whether the file is still wanted
 _ROOT = Path(__file__).resolve().parents[5]
 _NO_MEMORY = 3  # exit code
 
@@ -39,21 +39,19 @@ class TooMuchWork(Exception):
 
 
 class Ended(Exception):
-    """The process was ended from outside, or did not come to an end: nothing is known of the
-    file.
-    """
+    """The process was ended from outside, or did not finish: nothing is known of the file."""
 
 
 def read_apart(
     content: bytes, reading: Reading, encoding: Encoding | None, going_on: Callable[[], None]
 ) -> Parsed:
-    """Parses a file elsewhere.
+    """Parses a file in another process.
 
-    Asks `going_on` now and then, which may raise to end it. Raises Invalid of `content`,
+    Calls `going_on` now and then, which may raise to end the process. Raises Invalid of `content`,
     TooMuchWork or Ended.
     """
     end = time.monotonic() + _LONGEST
-    question = pickle.dumps((_LIMITS, content, reading, encoding))
+    request = pickle.dumps((_LIMITS, content, reading, encoding))
     with subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
@@ -63,8 +61,8 @@ def read_apart(
         env={},
     ) as child:
         try:
-            # A thread, for communicate() forgets what it has not yet sent when its time is up.
-            threading.Thread(target=_send, args=(child.stdin, question), daemon=True).start()
+            # A thread, for communicate() drops unsent data when its time is up.
+            threading.Thread(target=_send, args=(child.stdin, request), daemon=True).start()
             child.stdin = None
             while True:
                 try:
@@ -80,26 +78,26 @@ def read_apart(
         raise TooMuchWork
     if child.returncode != 0:
         raise Ended
-    # from a child of ours
+    # from a child of this process
     parsed: Parsed | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
     if not isinstance(parsed, Parsed):
         raise Invalid(*parsed)
     return parsed
 
 
-def _send(pipe: IO[bytes], question: bytes) -> None:
-    with suppress(OSError), pipe:  # a child that has ended does not want it
-        pipe.write(question)
+def _send(pipe: IO[bytes], request: bytes) -> None:
+    with suppress(OSError), pipe:  # a child that has ended closes the pipe
+        pipe.write(request)
 
 
 def main() -> int:
-    """Answers the one question on standard input: a Parsed, or the violations of the file."""
+    """Answers the one request on standard input: a Parsed, or the violations of the file."""
     os.nice(10)  # calls go first
-    # where memory gets short, this process goes and not the service; a system without /proc has no
-    # such choice
+    # where memory gets short, the system ends this process and not the service; a system without
+    # /proc has no such choice
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    # from our parent
+    # from the parent process
     (seconds, memory), content, reading, encoding = pickle.load(sys.stdin.buffer)  # noqa: S301
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

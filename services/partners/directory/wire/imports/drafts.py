@@ -1,5 +1,7 @@
-"""What a row says as entries: by the contract's own checks of a service and a place, so that what
-no call could write no file can either.
+"""The cells of a row as entries.
+
+They pass the contract's own checks of a service and a place, so that a file can write nothing that
+a call could not write.
 """
 
 import re
@@ -24,8 +26,8 @@ from services.partners.directory.wire.imports import hours
 from services.partners.directory.wire.imports.hours import fold
 from services.partners.network.wire.phones import phone
 
-# Two letters of UTF-8 read as Windows': "Ã³" where "ó" was written; or what stands for a letter
-# that was lost.
+# Two bytes of UTF-8 read as Windows-1252: "Ã³" where "ó" was written; or the sign for a lost
+# letter.
 _BROKEN = re.compile("\0|[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
 _YES, _NO = frozenset("si yes oui true 1 x s y".split()), frozenset("no non false 0 n".split())
 _COUNTRIES = {
@@ -64,12 +66,12 @@ _SEPARATED = re.compile(r"[,;/|\n]")
 
 
 class Wrong(Exception):
-    """Why a text says nothing."""
+    """A text can't be read. The argument is the reason."""
 
 
 @dataclass
 class Reading:
-    """Reads texts by what the directory knows. `country`: where no row says which."""
+    """Reads texts by the terms of the directory. `country`: used where a row states none."""
 
     taxonomy: Taxonomy
     areas: Areas
@@ -96,30 +98,32 @@ class Reading:
     def service(
         self, line: Line, texts: Mapping[str, str], more: Callable[[pb.Service], None] | None = None
     ) -> tuple[ServiceEntry, frozenset[str]] | None:
-        """A service of texts by field, and which fields are said; None: something is wrong, and the
-        line says what. `more` adds what is no text.
+        """Returns a service from texts by field, and the fields that are stated.
+
+        Returns None if something is wrong: the line then has the reasons. `more` adds fields that
+        are no texts.
         """
-        message, said = pb.Service(), set[str]()
+        message, stated = pb.Service(), set[str]()
         self._number = ""
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _SERVICE and text.strip():
-                said |= set(self._take(line, message, name, text, country))
+                stated |= set(self._read_cell(line, message, name, text, country))
         message.country = country if texts.get("country", "").strip() else ""
         if more:
             before = {field.name for field, _ in message.ListFields()}
             more(message)
-            said |= {field.name for field, _ in message.ListFields()} - before - {"eligibility"}
-            said |= {f"eligibility.{field.name}" for field, _ in message.eligibility.ListFields()}
+            stated |= {field.name for field, _ in message.ListFields()} - before - {"eligibility"}
+            stated |= {f"eligibility.{field.name}" for field, _ in message.eligibility.ListFields()}
         for path, reason in violations(pb.CreateServiceRequest(service=message)):
             line.refuse(path.removeprefix("service."), reason)
         if line.problems:
             return None
         try:
             entry = messages.service_entry(
-                message, active=message.active if "active" in said else True
+                message, active=message.active if "active" in stated else True
             )
-            return replace(entry, phone=self._number), frozenset(said)
+            return replace(entry, phone=self._number), frozenset(stated)
         except Invalid as error:
             for path, reason in error.violations:
                 line.refuse(path.removeprefix("service."), reason)
@@ -128,10 +132,11 @@ class Reading:
     def place(
         self, line: Line, texts: Mapping[str, str], *, hidden: bool
     ) -> tuple[LocationEntry, frozenset[str]] | None:
-        """A place of texts by field; `hidden`: of a shelter, so that nothing leads there, whatever
-        the file says.
+        """Returns a place from texts by field, and the fields that are stated.
+
+        `hidden`: it is of a shelter, so that nothing leads there, whatever the file states.
         """
-        message, said = locations_pb2.Location(), set[str]()
+        message, stated = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _PLACE and text.strip():
@@ -142,7 +147,7 @@ class Reading:
                         if not abs(getattr(message, name)) <= (90 if name == "latitude" else 180):
                             raise Wrong("out_of_range")
                     elif name == "department" and fold(text) in _WHOLE_COUNTRY:
-                        continue  # says it of the service: its address lies somewhere
+                        continue  # this is about the service: its address lies somewhere
                     elif name in ("department", "area_code"):
                         setattr(message, name, self.area(text, country, town=name == "area_code"))
                     elif name == "country":
@@ -151,23 +156,23 @@ class Reading:
                         message.confidential = _flag(text)
                     else:
                         setattr(message, name, " ".join(text.split()))
-                    said.add(name)
+                    stated.add(name)
                 except Wrong as error:
                     line.refuse(name, str(error))
         if message.area_code and not message.department:
             message.department = message.area_code.partition(".")[0]
-            said.add("department")
+            stated.add("department")
         if message.address and not message.department:
             line.refuse("department", "required")
         if hidden or message.confidential:
             message.confidential = True
-            said.add("confidential")
+            stated.add("confidential")
         for path, reason in violations(locations_pb2.CreateLocationRequest(location=message)):
             line.refuse(path.removeprefix("location."), reason)
-        return None if line.problems else (places.location_entry(message), frozenset(said))
+        return None if line.problems else (places.location_entry(message), frozenset(stated))
 
     def area(self, text: str, country: str, *, town: bool = False) -> str:
-        """The code of a department or, if wanted, of a municipality. Raises Wrong."""
+        """Returns the code of a department or, with `town`, of a municipality. Raises Wrong."""
         text = text.strip()
         if re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3}(\.[a-z0-9-]+)?)?", text):
             return text
@@ -181,7 +186,7 @@ class Reading:
         return codes[0]
 
     def department_of(self, text: str, line: Line, texts: Mapping[str, str]) -> str:
-        """The code of the department in which a municipality lies, "" if it is none."""
+        """Returns the code of the department of a municipality, "" if there is none."""
         try:
             return self.area(text, self._country(line, texts), town=True).partition(".")[0]
         except Wrong as error:
@@ -189,7 +194,7 @@ class Reading:
             return ""
 
     def needs(self, text: str) -> list[str]:
-        """The codes of needs by code or name. Raises Wrong."""
+        """Returns the codes of needs by code or name. Raises Wrong."""
         need = self._needs.get(fold(text))
         if need:  # a name may have a comma
             return [need]
@@ -205,10 +210,10 @@ class Reading:
             line.refuse("country", "unknown_code")
         return code or self.country
 
-    def _take(
+    def _read_cell(
         self, line: Line, message: pb.Service, name: str, text: str, country: str
     ) -> list[str]:
-        """Puts what a cell says into the message; returns what it says."""
+        """Puts the content of a cell into the message; returns the fields that it states."""
         try:
             self._check_encoding(text)
             return _SERVICE[name](self, message, name, text, country)
@@ -226,13 +231,13 @@ class Reading:
         if _BROKEN.search(text):
             raise Wrong("malformed")
 
-    # one method a kind of cell
+    # one method for each kind of cell
 
     def _text(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
         setattr(message, name, " ".join(text.split()) if name == "name" else text.strip())
         return [name]
 
-    def _said_country(
+    def _stated_country(
         self, _message: pb.Service, name: str, _text: str, _country: str
     ) -> list[str]:
         return [name]
@@ -250,7 +255,7 @@ class Reading:
         return [name]
 
     def _phone(self, message: pb.Service, name: str, text: str, country: str) -> list[str]:
-        # read once: with the rest it is only looked at as a text
+        # read once: the checks of the message look at texts only
         self._number = phone(name, text, country)
         return [name]
 
@@ -282,24 +287,24 @@ class Reading:
         return [f"eligibility.{name}"]
 
     def _ages(self, message: pb.Service, _name: str, text: str, _country: str) -> list[str]:
-        said = re.sub(r"\b(de|anos|years?|old|ans)\b", " ", fold(text))
-        said = " ".join(said.split())
-        if match := re.fullmatch(r"(\d{1,3}) ?(?:-|a|to) ?(\d{1,3})", said):
+        words = re.sub(r"\b(de|anos|years?|old|ans)\b", " ", fold(text))
+        words = " ".join(words.split())
+        if match := re.fullmatch(r"(\d{1,3}) ?(?:-|a|to) ?(\d{1,3})", words):
             message.eligibility.minimum_age, message.eligibility.maximum_age = (
                 int(match[1]),
                 int(match[2]),
             )
             return ["eligibility.minimum_age", "eligibility.maximum_age"]
         if match := re.fullmatch(
-            r"(?:desde|from) (\d{1,3})|(\d{1,3}) ?(?:\+|y mas|o mas|and over)", said
+            r"(?:desde|from) (\d{1,3})|(\d{1,3}) ?(?:\+|y mas|o mas|and over)", words
         ):
             message.eligibility.minimum_age = int(match[1] or match[2])
             return ["eligibility.minimum_age"]
-        if match := re.fullmatch(r"(?:hasta|up to) (\d{1,3})", said):
+        if match := re.fullmatch(r"(?:hasta|up to) (\d{1,3})", words):
             message.eligibility.maximum_age = int(match[1])
             return ["eligibility.maximum_age"]
-        if re.match(r"(mayores|menores|over|under)", said):
-            raise Wrong("ambiguous")  # with those who are just as old, or without
+        if re.match(r"(mayores|menores|over|under)", words):
+            raise Wrong("ambiguous")  # with or without people of just that age
         raise Wrong("malformed")
 
     def _genders(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
@@ -312,7 +317,7 @@ class Reading:
         if None in genders:
             raise Wrong("unknown_code")
         message.eligibility.genders.extend(
-            pb.Gender.ValueType(each) for each in dict.fromkeys(genders) if each
+            pb.Gender.ValueType(gender) for gender in dict.fromkeys(genders) if gender
         )
         return [f"eligibility.{name}"]
 
@@ -327,7 +332,7 @@ class Reading:
 
 _SERVICE: dict[str, Callable[[Reading, pb.Service, str, str, str], list[str]]] = {
     **dict.fromkeys(("name", "description"), Reading._text),
-    "country": Reading._said_country,
+    "country": Reading._stated_country,
     "need_codes": Reading._need_codes,
     "department": Reading._area,
     "area_codes": Reading._areas,
@@ -356,15 +361,15 @@ _PLACE = (
 
 
 def is_hidden(entry: ServiceEntry) -> bool:
-    """Whether where it is is nobody's business."""
+    """Tells whether the location of the service must stay hidden."""
     return entry.confidential or not SHELTER_NEEDS.isdisjoint(entry.need_codes)
 
 
 def _flag(text: str) -> bool:
-    said = fold(text)
-    if said not in _YES | _NO:
+    word = fold(text)
+    if word not in _YES | _NO:
         raise Wrong("malformed")
-    return said in _YES
+    return word in _YES
 
 
 def _number(text: str, kind: Callable[[str], Any]) -> Any:

@@ -1,5 +1,7 @@
-"""How the text of a file is encoded: as its mark or its bytes show, as somebody says, or as
-charset-normalizer guesses, which a person then confirms.
+"""The encoding of a file's text.
+
+Its mark or its bytes show it, or the caller states it, or charset-normalizer guesses it, which a
+person then confirms.
 """
 
 import re
@@ -24,8 +26,8 @@ _CODECS = {
 }
 _ENCODINGS = {codec: encoding for encoding, codec in _CODECS.items()}
 _GUESSED = ("cp1252", "mac_roman", "cp850")
-# Of texts in Spanish, English and French. Letters count more than signs: a sign of one encoding is
-# a letter of another.
+# Letters and signs of texts in Spanish, English and French. Letters count more than signs: a sign
+# of one encoding is a letter of another.
 _LETTERS, _SIGNS = (
     frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
     frozenset("¿¡ªº°–—“”‘’«»…·€"),
@@ -36,7 +38,7 @@ _WORDS, _WORD_LENGTH = 8, 40  # shown to a person
 
 
 def of(texts: Sequence[bytes], encoding: Encoding | None) -> Decoded:
-    """Finds the encoding of the texts of one file; `encoding` is what somebody says of it.
+    """Finds the encoding of the texts of one file; `encoding` is the one that the caller states.
 
     Raises Invalid if no encoding fits.
     """

@@ -1,6 +1,6 @@
-"""A file as tables of texts: which format it is, which separator.
+"""A file as tables of texts, with its format and separator detected.
 
-Bounded before it is unpacked; a file that is none of these is refused.
+A file is bounded before it is unpacked, and refused if it has none of the formats.
 """
 
 import csv
@@ -34,8 +34,10 @@ class Table:
 
 @dataclass(frozen=True)
 class File:
-    """A Table of a spreadsheet, Tables by name of a data package, or what JSON says; and how its
-    text was decoded, where the format does not say it.
+    """A file that has been read.
+
+    `content`: a Table of a spreadsheet, Tables by name of a data package, or a value of JSON.
+    `text`: how the text was decoded, where the format does not prescribe it.
     """
 
     content: Table | dict[str, Table] | Any
@@ -43,7 +45,7 @@ class File:
 
 
 def read(content: bytes, encoding: Encoding | None = None) -> File:
-    """Reads a file of any format; `encoding` is that of its text, where somebody knows it.
+    """Reads a file of any format; `encoding` is that of its text, where it is known.
 
     Raises Invalid of `content`.
     """
@@ -69,7 +71,7 @@ def read(content: bytes, encoding: Encoding | None = None) -> File:
 
 
 def check_size(content: bytes) -> None:
-    """Refuses what is empty or too long."""
+    """Raises Invalid if the content is empty or too long."""
     if not content.strip():
         raise Invalid(("content", "required"))
     if len(content) > MOST_BYTES:
@@ -115,8 +117,9 @@ def _archive(content: bytes, encoding: Encoding | None) -> File:
 
 
 def _check_elements(archive: zipfile.ZipFile) -> None:
-    """Refuses a workbook of more elements than the largest table needs, before any is parsed: an
-    empty cell packs a thousand to one.
+    """Raises Invalid if a workbook has more elements than the largest table needs.
+
+    The check runs before any part is parsed: an empty cell packs a thousand to one.
     """
     elements = 0
     for part in archive.infolist():
@@ -128,14 +131,14 @@ def _check_elements(archive: zipfile.ZipFile) -> None:
 
 
 def _workbook(content: bytes) -> Table:
-    """The first sheet; what formulas gave when it was saved."""
-    # here, for it takes a sixth of a second, and few processes ever read a spreadsheet
+    """Returns the first sheet, with the results that formulas had when it was saved."""
+    # imported here, for it takes a sixth of a second, and few processes ever read a spreadsheet
     import openpyxl
 
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     try:
         sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # what it says of its own size may be anything
+        sheet.reset_dimensions()  # the size that a sheet states may be anything
         rows = sheet.iter_rows(max_col=_COLUMNS, values_only=True)
         return _bounded(
             (number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, 1)
@@ -157,11 +160,11 @@ def _cell(value: Any) -> str:
 
 
 def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
-    """Without empty rows; refuses more than can be taken in at once.
+    """Returns the rows without empty ones; raises Invalid if there are too many.
 
     A sheet may claim a million empty rows.
     """
-    kept = list(
+    filled = list(
         islice(
             (
                 (n, cells[:_COLUMNS])
@@ -171,17 +174,17 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
             MOST_ROWS + 2,
         )
     )
-    if len(kept) > MOST_ROWS + 1:
+    if len(filled) > MOST_ROWS + 1:
         raise Invalid(("content", "too_long"))
-    if not kept:
+    if not filled:
         raise Invalid(("content", "required"))
-    if any(len(cell) > _CELL for _, cells in kept for cell in cells):
+    if any(len(cell) > _CELL for _, cells in filled for cell in cells):
         raise Invalid(("content", "too_long"))
-    return Table(kept)
+    return Table(filled)
 
 
 def letter(index: int) -> str:
-    """The letters of a column, from 0: A, …, Z, AA."""
+    """Returns the letters of a column, from 0: A, …, Z, AA."""
     text = ""
     index += 1
     while index:

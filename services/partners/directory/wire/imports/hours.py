@@ -1,6 +1,6 @@
-"""Hours as people write ("lun a vie 8:00-17:00; sáb 8am-12m") as hours.
+"""Hours as people write them ("lun a vie 8:00-17:00; sáb 8am-12m") as schedules.
 
-What can be read in two ways ("9-5", "M") is none: nobody guesses when a door is open.
+A text that can be read in two ways ("9-5", "M") is refused: nobody guesses when a door is open.
 """
 
 import re
@@ -11,7 +11,7 @@ from protos.partners.v1 import directory_pb2 as pb
 
 
 class Unclear(Exception):
-    """Why it is no schedule: ambiguous, malformed."""
+    """A text is no schedule. The argument is the reason: ambiguous, malformed."""
 
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
@@ -37,16 +37,16 @@ _NOON = 12
 
 
 def schedules(text: str) -> list[pb.Schedule]:
-    """The schedules that a text says. Raises Unclear."""
-    said = fold(text).strip(" .")
-    if _ALWAYS.match(said):
+    """Returns the schedules in a text. Raises Unclear."""
+    folded = fold(text).strip(" .")
+    if _ALWAYS.match(folded):
         return [
             pb.Schedule(
                 freq=pb.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="00:00", holidays=True
             )
         ]
     weekly = [
-        schedule for part in re.split(r"[;\n|]", said) if part.strip() for schedule in _part(part)
+        schedule for part in re.split(r"[;\n|]", folded) if part.strip() for schedule in _part(part)
     ]
     if not weekly:
         raise Unclear("malformed")
@@ -57,22 +57,22 @@ def _part(text: str) -> list[pb.Schedule]:
     spans = list(_SPAN.finditer(text))
     if not spans:
         raise Unclear("malformed")
-    # What stands before, between and after the hours; days stand before the hours that they mean,
-    # or all after them.
+    # The words before, between and after the hours; days stand before their hours, or all after
+    # them.
     ends = [0, *(span.end() for span in spans)]
-    said = [
+    between = [
         _bare(text[end:start])
         for end, start in zip(ends, [*(span.start() for span in spans), len(text)], strict=True)
     ]
-    if not said[0]:
-        said = [*said[1:], ""]
-        if any(said[:-2]):
+    if not between[0]:
+        between = [*between[1:], ""]
+        if any(between[:-2]):
             raise Unclear("ambiguous")
-        said = [said[-2], *said[:-2], ""]
-    if said[-1]:
+        between = [between[-2], *between[:-2], ""]
+    if between[-1]:
         raise Unclear("ambiguous")
     weekly, days = [], list[str]()
-    for words, span in zip(said, spans, strict=False):
+    for words, span in zip(between, spans, strict=False):
         days = _days(words) if words or span is spans[0] else days
         opens, closes = _times(span)
         weekly.append(
@@ -82,7 +82,7 @@ def _part(text: str) -> list[pb.Schedule]:
 
 
 def _bare(text: str) -> str:
-    """Without what only joins."""
+    """Returns the text without words that only join."""
     text = _FILLER.sub(" ", text).strip(" ,:.&()")
     return re.sub(r"^(y|and|et|e)\b|\b(y|and|et|e)$", "", text).strip(" ,:.&()")
 
@@ -93,7 +93,7 @@ def _days(text: str) -> list[str]:
             raise Unclear("malformed")
         return []
     if not text:
-        raise Unclear("ambiguous")  # hours without days: each, or each working day
+        raise Unclear("ambiguous")  # hours without days: every day, or every working day
     days: list[str] = []
     for listed in re.split(r",|\by\b|\band\b|\bet\b|&|/", text):
         ends = [word.strip(" .:") for word in re.split(r"-|\ba\b|\bto\b|\bau\b", listed)]
@@ -104,7 +104,7 @@ def _days(text: str) -> list[str]:
         if ends == ["m", "f"]:
             ends = ["mon", "fri"]  # no language but English calls a day F
         elif ends == ["l", "s"]:
-            ends = ["lun", "sab"]  # and none but Spanish one L
+            ends = ["lun", "sab"]  # and no language but Spanish calls one L
         if any(end in ("m", "t", "s") for end in ends):
             raise Unclear("ambiguous")
         if not all(end in _DAY for end in ends):
@@ -119,7 +119,7 @@ def _days(text: str) -> list[str]:
 def _times(span: "re.Match[str]") -> tuple[str, str]:
     opens, closes = _time(*span.groups()[:3]), _time(*span.groups()[3:])
     if opens[2] != closes[2]:
-        # "8-5pm": of the morning or of the evening; "8am-17" says it.
+        # "8-5pm" may begin in the morning or in the evening; "8am-17" is clear.
         (hour, _, _), other = (opens, closes) if not opens[2] else (closes, opens)
         if hour <= _NOON and not (hour == _NOON and other[2]):
             raise Unclear("ambiguous")
@@ -131,7 +131,7 @@ def _times(span: "re.Match[str]") -> tuple[str, str]:
 
 
 def _time(hour: str, minute: str | None, half: str | None) -> tuple[int, int, bool]:
-    """Hour, minute, and whether morning or afternoon was said."""
+    """Returns hour, minute, and whether morning or afternoon was stated."""
     h, m = int(hour), int(minute or 0)
     mark = (half or "").replace(".", "").replace(" ", "")
     if mark in ("h", "hs", "hrs"):
@@ -151,7 +151,7 @@ def _time(hour: str, minute: str | None, half: str | None) -> tuple[int, int, bo
 
 @lru_cache(maxsize=4096)
 def fold(text: str) -> str:
-    """Lower case without accents, with plain hyphens and single spaces."""
+    """Returns the text in lower case without accents, with plain hyphens and single spaces."""
     plain = "".join(
         c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
     )

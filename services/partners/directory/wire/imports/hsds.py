@@ -1,5 +1,7 @@
-"""HSDS 3: services as JSON (one, a list, or a page with `contents`, as organisations too), and the
-tables of the data package, which are put together to the same.
+"""HSDS 3: services as JSON, and as the tables of the data package.
+
+JSON is one object, a list, or a page with `contents`, also of organisations. The tables are joined
+to the same objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +38,7 @@ _EXTRAS = (
     "maximum_age_of_boys",
     "genders",
 )
-# Of the tables: whose row stands in which list of another.
+# The tables whose rows belong in a list of a row of another table.
 _CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")
 _OWNERS = (
     ("service_at_location_id", "service_at_locations"),
@@ -46,26 +48,26 @@ _OWNERS = (
 
 
 class Node(dict[str, Any]):
-    """An object, and where it stands: a row of a table."""
+    """An object with its line: a row of a table."""
 
     def __init__(self, values: Mapping[str, Any], line: Line) -> None:
         super().__init__(values)
         self.line = line
 
 
-def parse(said: Any, reading: Reading) -> Parsed:
-    """What JSON says."""
-    objects = said.get("contents", said) if isinstance(said, dict) else said
+def parse(document: Any, reading: Reading) -> Parsed:
+    """Returns the drafts of a JSON value."""
+    objects = document.get("contents", document) if isinstance(document, dict) else document
     objects = [objects] if isinstance(objects, dict) else objects
-    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
+    if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
         raise Invalid(("content", "malformed"))
     services = [
-        each
-        for one in objects
-        for each in (
-            [{**s, "organization": one} for s in _list(one, "services")]
-            if "services" in one
-            else [one]
+        item
+        for parent in objects
+        for item in (
+            [{**s, "organization": parent} for s in _list(parent, "services")]
+            if "services" in parent
+            else [parent]
         )
     ]
     if len(services) > MOST_ROWS:
@@ -80,7 +82,7 @@ def parse(said: Any, reading: Reading) -> Parsed:
 
 
 def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
-    """What the tables of a data package say.
+    """Returns the drafts of a data package's tables.
 
     A row of a table that belongs to no service or place here is left aside.
     """
@@ -118,14 +120,14 @@ def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
         )
         parsed.lines.append(service.line)
         _add(parsed, places, service, reading)
-    # A place has its own row; of the other tables only what is wrong is told.
+    # A place has its own row; other tables are reported only where a row is wrong.
     parsed.lines += [draft.line for draft in places.values() if draft.line.file == "locations.csv"]
-    told = {id(line) for line in parsed.lines}
+    reported = {id(line) for line in parsed.lines}
     parsed.lines += [
         node.line
         for nodes in read.values()
         for node in nodes
-        if node.line.problems and id(node.line) not in told
+        if node.line.problems and id(node.line) not in reported
     ]
     return parsed
 
@@ -151,9 +153,9 @@ def _add(parsed: Parsed, places: dict[str, PlaceDraft], node: Node, reading: Rea
         for name in ("name", "description", "minimum_age", "maximum_age")
     } | extras
     texts["department"] = _text(node.get("x_department")) or _where(node)
-    texts["phone"] = next((_text(each.get("number")) for each in _list(node, "phones")), "")
+    texts["phone"] = next((_text(item.get("number")) for item in _list(node, "phones")), "")
     texts["area_codes"] = ",".join(
-        filter(None, (_text(each.get("x_area_code")) for each in _list(node, "service_areas")))
+        filter(None, (_text(item.get("x_area_code")) for item in _list(node, "service_areas")))
     )
     texts["country"] = texts["country"] or _country(node)
     if node.get("status"):
@@ -170,20 +172,20 @@ def _add(parsed: Parsed, places: dict[str, PlaceDraft], node: Node, reading: Rea
     read = reading.service(line, {name: text for name, text in texts.items() if text}, more)
     if read is None:
         return
-    entry, said = read
+    entry, stated = read
     draft = ServiceDraft(
         line,
         plain(_text(node.get("id"))),
         plain(_text(organization.get("id"))),
         _text(organization.get("name")),
         entry,
-        said,
+        stated,
         has_area=bool(texts["department"] or _departments(node)),
     )
     for at in _list(node, "service_at_locations"):
-        one = _at(at, places, line, reading, hidden=is_hidden(entry))
-        if one is not None:
-            draft.at.append(one)
+        offer = _at(at, places, line, reading, hidden=is_hidden(entry))
+        if offer is not None:
+            draft.at.append(offer)
     parsed.services.append(draft)
 
 
@@ -214,9 +216,9 @@ def _at(
         places[source] = PlaceDraft(here, source, *read)
     try:
         phones = tuple(
-            Phone(phone("phones", _text(each.get("number")), reading.country))
-            for each in _list(at, "phones")
-            if each.get("number")
+            Phone(phone("phones", _text(item.get("number")), reading.country))
+            for item in _list(at, "phones")
+            if item.get("number")
         )
         hours = schedules(_schedules(own, at), "schedules")
     except Invalid as error:
@@ -226,8 +228,8 @@ def _at(
     return AtPlace(places[source], phones or None, _if_any(hours), tuple(_languages(at)) or None)
 
 
-def _if_any(said: tuple[Schedule, ...]) -> tuple[Schedule, ...] | None:
-    return said or None
+def _if_any(hours: tuple[Schedule, ...]) -> tuple[Schedule, ...] | None:
+    return hours or None
 
 
 def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
@@ -247,7 +249,7 @@ def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _where(node: Mapping[str, Any]) -> str:
-    """In which department, if its places agree."""
+    """Returns the department of the service, if its places agree."""
     departments = _departments(node)
     return departments.pop() if len(departments) == 1 else ""
 
@@ -288,8 +290,8 @@ def _languages(node: Mapping[str, Any]) -> list[str]:
             filter(
                 None,
                 (
-                    _text(each.get("code")) or _text(each.get("name"))
-                    for each in _list(node, "languages")
+                    _text(item.get("code")) or _text(item.get("name"))
+                    for item in _list(node, "languages")
                 ),
             )
         )
@@ -298,32 +300,32 @@ def _languages(node: Mapping[str, Any]) -> list[str]:
 
 def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
     messages = []
-    for each in _list(node, "schedules"):
-        here = each.line if isinstance(each, Node) else line
+    for item in _list(node, "schedules"):
+        here = item.line if isinstance(item, Node) else line
         message = pb.Schedule(
-            byday=_days(each),
-            valid_from=_text(each.get("valid_from"))[:10],
-            valid_to=(_text(each.get("valid_to")) or _text(each.get("until")))[:10],
-            holidays=_text(each.get("x_holidays")).lower() == "true",
+            byday=_days(item),
+            valid_from=_text(item.get("valid_from"))[:10],
+            valid_to=(_text(item.get("valid_to")) or _text(item.get("until")))[:10],
+            holidays=_text(item.get("x_holidays")).lower() == "true",
         )
-        freq = _text(each.get("freq")).upper() or ("WEEKLY" if message.byday else "")
+        freq = _text(item.get("freq")).upper() or ("WEEKLY" if message.byday else "")
         if freq not in ("WEEKLY", "MONTHLY"):
             here.refuse(
                 "freq" if here is not line else "schedules", "unknown_code" if freq else "required"
             )
             continue
-        # What we can't keep changes when a door is open: it is refused and not left out.
+        # An unsupported rule changes when a door is open: the schedule is refused, not left out.
         beyond = [
-            name for name in ("bymonthday", "byweekno", "byyearday", "count") if each.get(name)
+            name for name in ("bymonthday", "byweekno", "byyearday", "count") if item.get(name)
         ]
-        if beyond or _text(each.get("interval")) not in ("", "1", "1.0"):
+        if beyond or _text(item.get("interval")) not in ("", "1", "1.0"):
             here.refuse(
                 (*beyond, "interval")[0] if here is not line else "schedules", "out_of_range"
             )
             continue
         message.freq = pb.Frequency.Value(f"FREQUENCY_{freq}")
         for name in ("opens_at", "closes_at"):
-            text = _text(each.get(name))[:5]
+            text = _text(item.get(name))[:5]
             if (
                 len(text) == 5
                 and text[2] == ":"
@@ -342,24 +344,24 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
 
 
 def _days(schedule: Mapping[str, Any]) -> list[str]:
-    """Its days; all seven are said by none."""
+    """Returns the days of a schedule; none if it names all seven."""
     days = [day.strip().upper() for day in _text(schedule.get("byday")).split(",") if day.strip()]
     return [] if set(days) == set(DAYS) else days
 
 
 def _list(node: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
-    said = node.get(name)
-    return [each for each in said if isinstance(each, dict)] if isinstance(said, list) else []
+    value = node.get(name)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _dict(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    said = node.get(name)
-    return said if isinstance(said, dict) else {}
+    value = node.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return "|".join(str(each) for each in value)
+        return "|".join(str(item) for item in value)
     return "" if value is None or isinstance(value, dict) else str(value).strip()

@@ -1,5 +1,6 @@
-"""A partner's own spreadsheet: one service a row, headings in Spanish, English or French, in any
-order.
+"""The spreadsheet of a partner: one service a row.
+
+Its headings are in Spanish, English or French, in any order.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ _OF_A_PLACE = ("address", "area_code", "latitude", "longitude")
 
 
 def parse(table: Table, reading: Reading) -> Parsed:
-    """Its rows. Without a heading for the name nothing can be told of any."""
+    """Returns the drafts of the rows. Without a heading for the name no row is read."""
     parsed = Parsed()
     number, headings = table.rows[0]
     fields: dict[int, str] = {}
@@ -90,14 +91,14 @@ def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceD
     read = reading.service(line, texts)
     if read is None:
         return None
-    entry, said = read
+    entry, stated = read
     draft = ServiceDraft(
         line,
         texts.get("id", ""),
         "",
         texts.get("organization", ""),
         entry,
-        said,
+        stated,
         has_area=bool(texts.get("department")),
     )
     if any(texts.get(name) for name in _OF_A_PLACE):

@@ -22,7 +22,7 @@ QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py 
 # A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test verify static check hooks lint format types law fresh protos requirements bench cost soak tables pictures image release clean system-packages
+.PHONY: help run test verify static check hooks lint format types law fresh protos requirements bench mutate cost soak tables pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -87,6 +87,9 @@ protos: $(VENV)/.dev ## Generate the code of the .proto files
 bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part); takes minutes
 	$(PY) -m bench $(ONLY)
 
+mutate: $(VENV)/.dev ## Change the rules on purpose and count the changes that no test sees (ARGS="--sample 500 --seed 1", ARGS="services/partners/*"); hours without a sample
+	@$(PY) -m tests.mutants $(ARGS)
+
 cost: $(VENV)/.dev ## The cost of a change: files and lines by hand of each commit with a trailer `Cost: step|resource|fact`, and the median of each kind
 	@$(PY) -m bench.cost
 
@@ -111,7 +114,7 @@ requirements: ## Pin the newest versions that requirements/*.in allow (makes its
 		-Dmdep.useRepositoryLayout=true dependency:copy-dependencies && requirements/lock-jars build/jars > $$list.txt; done
 
 clean: ## Take away what can be made again (the data in var/ stays)
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment for all. It is filled again only when the requirements changed; the development requirements contain the others.

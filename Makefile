@@ -18,11 +18,11 @@ PYTEST ?= -n 3 --dist loadfile --no-loadscope-reorder
 # The tests of `make check`: rules, contracts and pages, which start no part.
 QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py notifications/test_delivery_rules.py notifications/test_drafts.py \
 	notifications/test_rules.py notifications/test_texts.py partners/test_schedules.py chassis/test_shape.py chassis/test_limits.py \
-	project/test_docs.py project/test_contracts.py project/test_safety_page.py)
+	project/test_docs.py project/test_words.py project/test_contracts.py project/test_safety_page.py)
 # A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test verify static check hooks lint format types law fresh protos requirements bench mutate cost soak tables pictures image release clean system-packages
+.PHONY: help run test verify static check hooks lint format types law fresh protos requirements bench mutate cost soak words tables pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -95,6 +95,9 @@ cost: $(VENV)/.dev ## The cost of a change: files and lines by hand of each comm
 
 soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, then a backlog of 30,000 facts beside a paused broker, and what is left (ARGS="--transitions N --faults N --backlog N --seed N"); takes half an hour
 	@$(PY) -m tests.faults.soak $(ARGS)
+
+words: $(VENV)/.dev ## Bring the catalogues up to date with the code: an entry for each text and language, empty where it is to be translated
+	@$(PY) -m tests.words
 
 tables: $(VENV)/.dev ## The tables that the gateway prints into its guide: the rights and refusals of each rpc, and the reasons of a refusal
 	@$(PY) -c "from services.gateway.api import printed; print(printed.rights(), printed.refusals(), sep='\n')"

@@ -3,10 +3,11 @@
 from flask import redirect, render_template, request, url_for
 
 from chassis.errors import Invalid, Stale
+from chassis.languages import LANGUAGES
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import i18n, words
+from services.gateway.site.language import words
 from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import advice, forms
 from services.gateway.site.shell import access
@@ -81,7 +82,7 @@ def asked() -> pb.AdviceCard:
         need_code=forms.text("need_code"),
         retired=forms.flag("retired"),
     )
-    for language in i18n.LANGUAGES:
+    for language in LANGUAGES:
         lines = [
             line.strip() for line in forms.text(f"lines_{language}").splitlines() if line.strip()
         ]
@@ -99,7 +100,5 @@ def field_of(path: str) -> str:
     """Returns the form field of a refused path: lines_es for card.es.lines[2]."""
     _card, *rest = path.split("[")[0].split(".")
     return (
-        f"{rest[1]}_{rest[0]}"
-        if len(rest) == 2 and rest[0] in i18n.LANGUAGES
-        else (rest or [path])[-1]
+        f"{rest[1]}_{rest[0]}" if len(rest) == 2 and rest[0] in LANGUAGES else (rest or [path])[-1]
     )

@@ -31,7 +31,9 @@ def show(identifier: str) -> str:
     card = clients().advice.GetAdviceCard(
         pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked())
     )
-    return render_template("advice_card.html", shown=advice.shown(card), card=card)
+    return render_template(
+        "advice_card.html", shown=advice.shown(card), card=card, texts=advice.texts(card)
+    )
 
 
 @pages.form("/advice/publish", access.NETWORK)
@@ -69,7 +71,15 @@ def publish() -> access.Answer:
         answer: [question for question, opening in opened_by if opening == answer]
         for answer in ANSWERS
     }
-    page = render_template("advice_publish.html", card=card, said=said, errors=errors)
+    texts = {language: advice.text_in(card, language) for language in LANGUAGES}
+    page = render_template(
+        "advice_publish.html",
+        card=card,
+        texts=texts,
+        required=advice.REQUIRED,
+        said=said,
+        errors=errors,
+    )
     return (page, 422) if errors else page
 
 
@@ -86,9 +96,9 @@ def asked() -> pb.AdviceCard:
         lines = [
             line.strip() for line in forms.text(f"lines_{language}").splitlines() if line.strip()
         ]
-        getattr(card, language).MergeFrom(
-            pb.AdviceText(title=forms.text(f"title_{language}"), lines=lines)
-        )
+        title = forms.text(f"title_{language}")
+        if title or lines or language in advice.REQUIRED:
+            advice.text_in(card, language).MergeFrom(pb.AdviceText(title=title, lines=lines))
     for answer in ANSWERS:
         for question in forms.texts(answer):
             if question in c.Triage.DESCRIPTOR.fields_by_name:

@@ -2,14 +2,15 @@
 # Without one it is the gateway. Non-root, writes nothing: run it with a read-only root (deploy/k8s does).
 
 FROM python:3.13-slim AS libraries
-COPY requirements/run.txt requirements/pkcs11.txt ./
+COPY requirements/run.txt requirements/pkcs11.txt chassis/languages.py ./
 # For sealing keys in a key service (docs/operations.md): docker build --build-arg KEY_SERVICE=1
 ARG KEY_SERVICE=
 # Wheels only, each with its hash: nothing is built, nothing unknown comes in.
 RUN python -m venv --without-pip /opt/libraries \
  && python -m pip --python /opt/libraries/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r run.txt ${KEY_SERVICE:+-r pkcs11.txt}
-# Babel brings a thousand languages and regions, 31 MB; pages are in three.
-RUN find /opt/libraries/lib/python3.*/site-packages/babel/locale-data -name '*.dat' ! -regex '.*/\(root\|e[ns]\|fr\)\(_.*\)?\.dat' -delete
+# Babel brings a thousand languages and regions, 31 MB; pages are in those of the table.
+RUN read=$(python -c 'import languages; print(*languages.LANGUAGES, sep="\\|")') \
+ && find /opt/libraries/lib/python3.*/site-packages/babel/locale-data -name '*.dat' ! -regex ".*/\(root\|$read\)\(_.*\)?\.dat" -delete
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="Enlace" \

@@ -18,11 +18,11 @@ PYTEST ?= -n 3 --dist loadfile --no-loadscope-reorder
 # The tests of `make check`: rules, contracts and pages, which start no part.
 QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py notifications/test_delivery_rules.py notifications/test_drafts.py \
 	notifications/test_rules.py notifications/test_texts.py partners/test_schedules.py chassis/test_shape.py chassis/test_limits.py \
-	project/test_docs.py project/test_contracts.py project/test_safety_page.py)
+	project/test_docs.py project/test_words.py project/test_contracts.py project/test_safety_page.py)
 # A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test verify static compiled check inner hooks lint format types law fresh protos requirements bench cost soak tables pictures image release clean system-packages
+.PHONY: help run test verify static compiled check inner hooks lint format types law fresh protos requirements bench mutate cost soak words tables pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -96,11 +96,17 @@ protos: $(VENV)/.dev ## Generate the code of the .proto files
 bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part); takes minutes
 	$(PY) -m bench $(ONLY)
 
+mutate: $(VENV)/.dev ## Change the rules on purpose and count the changes that no test sees (ARGS="--sample 500 --seed 1", ARGS="services/partners/*"); hours without a sample
+	@$(PY) -m tests.mutants $(ARGS)
+
 cost: $(VENV)/.dev ## The cost of a change: files and lines by hand of each commit with a trailer `Cost: step|resource|fact`, and the median of each kind
 	@$(PY) -m bench.cost
 
 soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, then a backlog of 30,000 facts beside a paused broker, and what is left (ARGS="--transitions N --faults N --backlog N --seed N"); takes half an hour
 	@$(PY) -m tests.faults.soak $(ARGS)
+
+words: $(VENV)/.dev ## Bring the catalogues up to date with the code: an entry for each text and language, empty where it is to be translated
+	@$(PY) -m tests.words
 
 tables: $(VENV)/.dev ## The tables that the gateway prints into its guide: the rights and refusals of each rpc, and the reasons of a refusal
 	@$(PY) -c "from services.gateway.api import printed; print(printed.rights(), printed.refusals(), sep='\n')"
@@ -120,7 +126,7 @@ requirements: ## Pin the newest versions that requirements/*.in allow (makes its
 		-Dmdep.useRepositoryLayout=true dependency:copy-dependencies && requirements/lock-jars build/jars > $$list.txt; done
 
 clean: ## Take away what can be made again (the data in var/ stays)
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment for all. It is filled again only when the requirements changed; the development requirements contain the others.

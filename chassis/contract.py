@@ -64,6 +64,10 @@ def rules(method: MethodDescriptor) -> Rules:
 
     Raises TypeError if they are missing, or do not state who may call the rpc.
     """
+    return _read(method)
+
+
+def _read(method: MethodDescriptor) -> Rules:
     options = next(
         (value for field, value in method.GetOptions().ListFields() if field.full_name == _RULES),
         None,
@@ -108,6 +112,10 @@ def refusals(method: MethodDescriptor) -> frozenset[str]:
     """Returns all reasons that an rpc may refuse with: the common ones, and those that its .proto
     names.
     """
+    return _reasons(method)
+
+
+def _reasons(method: MethodDescriptor) -> frozenset[str]:
     options = rules(method)
     reasons = _COMMON | options.refusals | (frozenset() if options.public else _WITH_TOKEN)
     if "request_id" in method.input_type.fields_by_name:

@@ -10,6 +10,8 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 
+from chassis.languages import LANGUAGES
+from chassis.words import catalogue
 from protos.stubs import SERVICES
 from services.gateway.api import convert
 from services.gateway.api.binding import bindings
@@ -79,8 +81,8 @@ def _list(enum: EnumDescriptor, fields: list[str]) -> Iterator[str]:
     yield ""
     yield f"`{enum.full_name}`, in {', '.join(f'`{field}`' for field in fields)}."
     yield ""
-    yield "| code | gRPC | Español | English | Français |"
-    yield "|---|---|---|---|---|"
+    yield f"| code | gRPC | {' | '.join(LANGUAGES.values())} |"
+    yield f"|---|---|{'---|' * len(LANGUAGES)}"
     for value in enum.values:
         said = convert.word(enum, value.number)
         if said is not None:
@@ -96,10 +98,10 @@ def _kind(enum: EnumDescriptor) -> str:
 
 def _words(kind: str, code: str) -> list[str]:
     spanish: Any = words.spanish(kind, code) if kind else None
-    return [
-        i18n.catalogue(language).gettext(spanish).replace("|", "\\|") if spanish else "–"
-        for language in i18n.LANGUAGES
-    ]
+    if not spanish:
+        return ["–"] * len(LANGUAGES)
+    said = (catalogue(i18n.CATALOGUES, language).gettext(spanish) for language in LANGUAGES)
+    return [text.replace("|", "\\|") for text in said]
 
 
 if __name__ == "__main__":

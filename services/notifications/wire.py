@@ -21,8 +21,9 @@ from services.notifications.domain.delivery import Attempt, Delivery, Hour, Sent
 from services.notifications.domain.desk import Desk
 from services.notifications.domain.message import APPLICATION, Letter, Message, Notice
 from services.notifications.domain.rules import Happening
-from services.notifications.domain.texts import Mail, text
+from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import TEST, Webhook
+from services.notifications.words import text
 
 UNDELIVERABLE = "enlace.message.undeliverable.v1"
 WEBHOOK_DISABLED = "enlace.webhook.disabled.v1"

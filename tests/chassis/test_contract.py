@@ -3,6 +3,7 @@
 A service does not start with an rpc whose .proto does not say who may call it.
 """
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from chassis import contract
 from protos.contract.v1 import contract_pb2
-from protos.partners.v1 import members_pb2
+from protos.partners.v1 import locations_pb2, members_pb2
 from protos.referrals.v1 import referrals_pb2
 from services.gateway.api import printed
 from services.gateway.edge.problems import REASONS
@@ -99,3 +100,91 @@ def test_the_page_of_rights_has_each_rpc_with_its_refusals() -> None:
     refusing = [name for name, method in METHODS.items() if contract.rules(method).refusals]
     assert len(rows) == len(METHODS) + len(refusing)
     assert "| `SignIn` | `sign_in_failed`, `too_many_attempts` |" in rows
+
+
+def test_all_that_a_proto_says_of_an_rpc_is_read() -> None:
+    said = contract_pb2.Rules(
+        roles=[contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_COORDINATOR],
+        scope=contract_pb2.SCOPE_REFERRALS_READ,
+        unrecorded=True,
+        unversioned=True,
+        refusals=[contract_pb2.REASON_STALE_ETAG],
+        deprecate_date="2026-01-01",
+        sunset_date="2027-01-01",
+        step_up=True,
+    )
+    assert contract.rules(made("full", said)) == contract.Rules(
+        roles=frozenset({"MANAGER", "COORDINATOR"}),
+        scope="referrals.read",
+        public=False,
+        recorded=False,
+        unversioned=True,
+        refusals=frozenset({"stale_etag", "step_up_required"}),
+        deprecate_date=date(2026, 1, 1),
+        sunset_date=date(2027, 1, 1),
+        step_up=True,
+    )
+    assert contract.rules(made("short", contract_pb2.Rules(public=True))) == contract.Rules(
+        frozenset(), "", True, True, False, frozenset()
+    )
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "may"),
+    [
+        ("2026-01-01", "2027-01-01", True),
+        ("2026-01-01", "2026-12-31", False),
+        ("2026-01-01", "", False),
+        ("", "2027-01-01", False),
+    ],
+)
+def test_what_is_deprecated_goes_on_for_a_year(since: str, until: str, may: bool) -> None:
+    rules = contract_pb2.Rules(public=True, deprecate_date=since, sunset_date=until)
+    name = f"deprecated{since}{until}".replace("-", "_")
+    if may:
+        assert contract.rules(made(name, rules)).sunset_date == date(2027, 1, 1)
+    else:
+        with pytest.raises(TypeError, match="a year later"):
+            contract.rules(made(name, rules))
+
+
+def test_a_scope_alone_is_a_right_too() -> None:
+    keys_only = contract_pb2.Rules(scope=contract_pb2.SCOPE_REFERRALS_READ)
+    assert contract.rules(made("keys_only", keys_only)).roles == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "refused"),
+    [
+        # With neither an etag nor a request id, with both, and with the etag inside its resource.
+        (referrals_pb2, "Referrals/GetReferral", set()),
+        (referrals_pb2, "Referrals/SendReferral", {"stale_etag", "request_id_reused"}),
+        (locations_pb2, "Locations/UpdateLocation", {"stale_etag", "request_id_reused"}),
+    ],
+)
+def test_a_stale_etag_and_a_request_id_are_refused_where_they_are_asked_for(
+    file: Any, name: str, refused: set[str]
+) -> None:
+    of_requests = {"stale_etag", "request_id_reused"}
+    assert contract.refusals(rpc(file, name)) & of_requests == refused
+
+
+def test_without_a_token_nothing_of_it_is_refused() -> None:
+    public = contract.refusals(made("anybody", contract_pb2.Rules(public=True)))
+    known = contract.refusals(
+        made("somebody", contract_pb2.Rules(roles=[contract_pb2.ROLE_MANAGER], step_up=True))
+    )
+    assert known - public == {
+        "token_missing",
+        "token_invalid",
+        "token_expired",
+        "right_missing",
+        "organization_not_active",
+        "step_up_required",
+    }
+    assert {"invalid_fields", "not_found", "rate_limited"} <= public
+
+
+def test_an_rpc_s_name_is_a_word() -> None:
+    assert contract.words_of("SendReferral") == "send_referral"
+    assert contract.words_of("Watch") == "watch"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chassis.languages import LANGUAGES
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import people_pb2, referrals_pb2
-from services.gateway.site.language import i18n
 from services.gateway.site.language.words import ENUMS
 from tests import codes_page
 
@@ -40,7 +40,7 @@ def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
         # values that forms give by leaving the field out
         said = [row for row in rows if "`NonSpecifiedUnknown`" not in row]
         assert all(
-            len(row.split(" | ")) == 2 + len(i18n.LANGUAGES) and "–" not in row for row in said
+            len(row.split(" | ")) == 2 + len(LANGUAGES) and "–" not in row for row in said
         ), kind
 
 

@@ -21,7 +21,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n, vocabulary
 from services.notifications.domain import notices
-from services.notifications.domain.texts import ACCOUNT_BODIES as OF_AN_ACCOUNT
+from services.notifications.domain.texts import ACCOUNT as OF_AN_ACCOUNT
 from services.referrals.line.domain.triage import Triage
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (

@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from chassis.ids import new_id
+from chassis.languages import LANGUAGES
 from chassis.tokens import SYSTEM
 from facts.envelope import NewerKind
 from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2, letters_pb2
 from services.notifications.domain.notices import BY_KIND
 from services.notifications.domain.rules import LASTING_VERBS
-from services.notifications.domain.texts import ACCOUNT_BODIES, ACCOUNT_SUBJECTS, LANGUAGES
+from services.notifications.domain.texts import ACCOUNT
 from services.notifications.usecases.sending import sweep
+from services.notifications.words import WORDS, text
 from tests.notifications.conftest import COALITION, PUBLIC_URL, RECEIVER, Service
 from tests.notifications.test_invitations import hear
 from tests.notifications.test_mail import Post, emails, post, smtp
@@ -130,19 +132,17 @@ def test_the_letters_say_in_her_language_what_was_done_and_not_what_the_network_
     verb, role = KINDS[kind]
     hear(service, fact(service, verb, language=language, by_role_code=role))
     service.send_mails(smtp(service, post))
-    text = post.text()
-    assert f"Content-Language: {language}\r\n" in text
-    assert f"/{PLACES.get(verb, 'forgot')}?lang" in text
-    assert not TELLING.search(ACCOUNT_SUBJECTS[kind][language] + ACCOUNT_BODIES[kind][language])
-    assert RECEIVER not in text
-    assert SHE not in text
+    sent = post.text()
+    assert f"Content-Language: {language}\r\n" in sent
+    assert f"/{PLACES.get(verb, 'forgot')}?lang" in sent
+    assert not TELLING.search(WORDS.text(language, ACCOUNT[kind].subject))
+    assert not TELLING.search(WORDS.text(language, ACCOUNT[kind].body))
+    assert RECEIVER not in sent
+    assert SHE not in sent
 
 
-def test_every_letter_is_there_in_every_language() -> None:
-    assert ACCOUNT_BODIES.keys() == ACCOUNT_SUBJECTS.keys() == KINDS.keys() <= BY_KIND.keys()
-    assert {tuple(texts) for texts in (*ACCOUNT_BODIES.values(), *ACCOUNT_SUBJECTS.values())} == {
-        LANGUAGES
-    }
+def test_every_kind_has_its_letter() -> None:
+    assert ACCOUNT.keys() == KINDS.keys() <= BY_KIND.keys()
 
 
 def test_a_link_that_was_ended_before_it_left_is_not_sent(service: Service, post: Post) -> None:
@@ -261,8 +261,5 @@ def test_a_letter_of_a_later_version_is_left_alone(service: Service, post: Post)
 
 def test_no_notice_has_a_place_for_a_name() -> None:
     assert not [
-        kind
-        for kind in KINDS
-        for language in LANGUAGES
-        if re.search("[{%]", getattr(BY_KIND[kind], language))
+        kind for kind in KINDS for language in LANGUAGES if re.search("[{%]", text(kind, language))
     ]

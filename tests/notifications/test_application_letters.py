@@ -8,12 +8,14 @@ from datetime import timedelta
 import pytest
 
 from chassis.ids import new_id
+from chassis.languages import LANGUAGES
 from chassis.tokens import SYSTEM
 from facts.envelope import NewerKind
 from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2, letters_pb2
-from services.notifications.domain.texts import APPLICATION_BODIES, APPLICATION_SUBJECTS, LANGUAGES
+from services.notifications.domain.texts import APPLICATION
 from services.notifications.usecases.sending import sweep
+from services.notifications.words import WORDS
 from tests.notifications.conftest import COALITION, PUBLIC_URL, Service
 from tests.notifications.test_invitations import hear
 from tests.notifications.test_mail import Post, emails, post, smtp
@@ -71,9 +73,9 @@ def test_a_letter_is_kept_for_no_longer_than_its_link_is_good(service: Service) 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_its_text_holds_nothing_that_was_written_into_the_form(language: str) -> None:
-    body = APPLICATION_BODIES[language]
+    body = WORDS.text(language, APPLICATION.body)
     assert re.findall(r"{(\w+)}", body) == ["link", "code"]
-    assert APPLICATION_SUBJECTS[language]
+    assert WORDS.text(language, APPLICATION.subject)
 
 
 def test_what_else_may_become_of_an_application_is_held(service: Service) -> None:

@@ -12,7 +12,7 @@ from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1.referrals_pb2 import URGENCY_IMMEDIATE
-from services.notifications.domain.notices import BY_KIND
+from services.notifications.words import text
 from tests.builders import refusal, refusal_with_fields
 from tests.notifications.conftest import COALITION, OTHER, RECEIVER, SENDER, Client, Service
 
@@ -29,7 +29,7 @@ def test_the_receivers_desk_reads_what_was_sent_to_it_in_its_readers_language(
     fact = service.hear("sent", urgency=4)
     for language in ("es", "en", "fr"):
         [message] = service.as_(RECEIVER, "WORKER", language=language).ListMessages().messages
-        assert message.text == getattr(BY_KIND["referral_sent"], language)
+        assert message.text == text("referral_sent", language)
         assert (message.kind, message.referral_id, message.urgency_code) == (
             "referral_sent",
             fact.subject,

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from chassis.ids import new_id
+from chassis.languages import LANGUAGES
 from chassis.tokens import SYSTEM
 from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2, letters_pb2
 from services.notifications import subscriptions
-from services.notifications.domain.notices import BY_KIND
-from services.notifications.domain.texts import INVITATION_BODIES, INVITATION_SUBJECTS, LANGUAGES
+from services.notifications.domain.texts import INVITATION
 from services.notifications.usecases.sending import sweep
+from services.notifications.words import WORDS, text
 from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, Service
 from tests.notifications.test_mail import Post, emails, post, smtp
 from tests.notifications.test_texts import TELLING
@@ -129,11 +130,12 @@ def test_the_letter_says_in_her_language_no_more_than_that_there_is_an_account_t
 ) -> None:
     hear(service, fact(service, language=language))
     service.send_mails(smtp(service, post))
-    text = post.text()
-    assert f"Content-Language: {language}\r\n" in text
-    assert not TELLING.search(INVITATION_SUBJECTS[language])
-    assert not TELLING.search(re.sub("una persona|that person", "", INVITATION_BODIES[language]))
-    assert RECEIVER not in text
+    sent = post.text()
+    assert f"Content-Language: {language}\r\n" in sent
+    assert not TELLING.search(WORDS.text(language, INVITATION.subject))
+    body = WORDS.text(language, INVITATION.body)
+    assert not TELLING.search(re.sub("una persona|that person", "", body))
+    assert RECEIVER not in sent
 
 
 def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: Post) -> None:
@@ -284,4 +286,4 @@ def test_in_development_the_link_can_be_looked_at(service: Service) -> None:
 
 def test_no_notice_has_a_place_for_a_name() -> None:
     for kind in ("manager_invited", "worker_invited", "account_opened"):
-        assert not [language for language in LANGUAGES if "{" in getattr(BY_KIND[kind], language)]
+        assert not [language for language in LANGUAGES if "{" in text(kind, language)]

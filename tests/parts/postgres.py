@@ -4,18 +4,27 @@ Each xdist worker has its own, which starts in half a second. A database is a co
 that was migrated once per process, so each module, or each test, can have an empty database of its
 own in a twentieth of a second. Limit: it is not durable (fsync off); tests of what survives a power
 cut start a PostgreSQL of their own.
+
+Many short runs in a row may share one server: `LENT` is set to the value of `Server.lent`. A run
+then removes its databases, and keeps the templates for the next run. `python -m
+tests.parts.postgres` starts such a server, prints that value, and ends with its standard input.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.migrate import migrate
 from local.postgres import Login, Postgres
+
+LENT = "ENLACE_TEST_POSTGRES"
+"""The environment's variable that names a running server for the tests."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +47,41 @@ class Server:
     """
 
     def __init__(self) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
-        if os.geteuid() == 0:
-            # then it works in place as the user nobody, and leaves nothing in the system's folders
-            self._home.chmod(0o711)
-        self.engine = Postgres(self._home, durable=False)
-        self.engine.start()
-        self._templates: dict[tuple[str, tuple[Path, ...]], str] = {}
-        self._made = 0
+        port, _, home = os.environ.get(LENT, "").partition(" ")
+        self._borrowed = bool(home)
+        if self._borrowed:
+            self._home = Path(home)
+            self.engine = Postgres(self._home, port=int(port), durable=False)
+        else:
+            self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
+            if os.geteuid() == 0:
+                # then it works in place as nobody, and leaves nothing in the system's folders
+                self._home.chmod(0o711)
+            self.engine = Postgres(self._home, durable=False)
+            self.engine.start()
+        self._made: list[str] = []
+
+    @property
+    def lent(self) -> str:
+        """The value of `LENT` for those who are to use this server."""
+        return f"{self.engine.port} {self._home}"
 
     def database(self, service: str = "tests", migrations: Sequence[Path] = ()) -> Database:
         """Returns a new database, with the migrations in these folders applied.
 
         The roles are `SERVICE_owner` and `SERVICE`.
         """
-        key = (service, tuple(migrations))
-        if key not in self._templates:
-            name = f"template_{service}_{len(self._templates)}"
-            self.engine.ensure(name, _owner(service), _app(service))
+        folders = " ".join(str(folder) for folder in migrations)
+        template = f"template_{service}_{zlib.crc32(folders.encode()):x}"
+        made = self._home / template  # a mark for the others who use this server
+        if not made.exists():
+            self.engine.ensure(template, _owner(service), _app(service))
             if migrations:
-                migrate(self._place(name, service).migration_url, list(migrations))
-            self._templates[key] = name
-        self._made += 1
-        place = self._place(f"{service}_{self._made}", service)
-        self.engine.clone(self._templates[key], place.name)
+                migrate(self._place(template, service).migration_url, list(migrations))
+            made.touch()
+        place = self._place(f"{service}_{os.getpid()}_{len(self._made)}", service)
+        self._made.append(place.name)
+        self.engine.clone(template, place.name)
         return place
 
     @property
@@ -73,7 +93,11 @@ class Server:
         self.engine.drop(database.name)
 
     def close(self) -> None:
-        self.engine.remove()
+        if not self._borrowed:
+            self.engine.remove()
+            return
+        for name in self._made:
+            self.engine.drop(name)
 
     def _place(self, name: str, service: str) -> Database:
         return Database(
@@ -89,3 +113,10 @@ def _owner(service: str) -> Login:
 
 def _app(service: str) -> Login:
     return Login(service, "app-password")
+
+
+if __name__ == "__main__":
+    server = Server()
+    print(server.lent, flush=True)
+    sys.stdin.read()
+    server.close()

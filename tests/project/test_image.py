@@ -256,14 +256,20 @@ def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Babel's data, less the files that the Dockerfile's own command deletes."""
     kept = tmp_path_factory.mktemp("babel") / "locale-data"
     shutil.copytree(Path(babel.__file__).parent / "locale-data", kept)
-    [command] = re.findall(r"^RUN (find \S+/babel/locale-data .*)", DOCKERFILE, re.MULTILINE)
+    [command] = re.findall(
+        r"^RUN (.*\\\n && find \S+/babel/locale-data .*)", DOCKERFILE, re.MULTILINE
+    )
+    shutil.copy(ROOT / "chassis" / "languages.py", kept.parent)
     subprocess.run(
-        ["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(kept), command)], check=True
+        ["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(kept), command)],
+        cwd=kept.parent,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+        check=True,
     )
     return kept
 
 
-# Names and number formats in the three languages, as pages show them, with the locale data of a
+# Names and number formats in each language, as pages show them, with the locale data of a
 # folder.
 _SPEAK = """
 import sys, babel.localedata
@@ -271,11 +277,12 @@ from datetime import UTC, datetime
 babel.localedata._dirname = sys.argv[1]
 import flask
 from babel.dates import format_skeleton
+from chassis.languages import LANGUAGES
 from services.gateway.site.language import i18n, words
 app = flask.Flask("pages")
 i18n.install(app)
 time = datetime(2026, 2, 3, 16, 5, tzinfo=UTC)
-for language in i18n.LANGUAGES:
+for language in LANGUAGES:
     with app.test_request_context(f"/?lang={language}"):
         locale = i18n.locale()
         print(sorted(locale.languages.items()), sorted(locale.territories.items()))

@@ -11,17 +11,21 @@ from typing import Any
 import pytest
 
 from chassis.errors import Invalid
+from chassis.languages import LANGUAGES
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from services.referrals.line.domain.advice import LANGUAGES, AdviceCard, Text
+from services.referrals.line.domain.advice import AdviceCard, Text
 from services.referrals.line.domain.triage import NO, YES, Triage
 from services.referrals.line.usecases.advice import shipped
+from services.referrals.line.wire.advice import card as parse
+from services.referrals.line.wire.advice import card_message
+from services.referrals.network.wire.languages import REQUIRED
 from tests.builders import refusal
 from tests.referrals.conftest import Story
 
 ONE = Text("Un tema", ("Una frase.", "Otra."))
 CARD = AdviceCard(
-    "one", 1, dict.fromkeys(LANGUAGES, ONE), Triage(still_held=YES, safe_place_tonight=NO), "HOU"
+    "one", 1, dict.fromkeys(REQUIRED, ONE), Triage(still_held=YES, safe_place_tonight=NO), "HOU"
 )
 
 
@@ -61,6 +65,25 @@ def test_a_sentence_that_was_not_translated_is_refused_at_its_language(
     assert {path.split(".")[1] for path, _ in wrong.value.violations} == {"fr"}
 
 
+def test_a_card_may_be_said_in_a_new_language_too_and_then_as_completely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = shipped()
+    monkeypatch.setitem(LANGUAGES, "qu", "Runasimi")
+    assert shipped() == before
+    message = card_message(CARD)
+    assert parse(message) == CARD
+    message.translations.add(language="qu", title="Huk", lines=["Huk rimay."])
+    with pytest.raises(Invalid) as wrong:
+        parse(message).check()
+    assert wrong.value.violations == [("card.qu.lines", "not_translated")]
+    message.translations[0].lines.append("Hukpas.")
+    complete = parse(message)
+    complete.check()
+    assert complete.texts["qu"] == Text("Huk", ("Huk rimay.", "Hukpas."))
+    assert parse(card_message(complete)) == complete
+
+
 def test_the_cards_that_come_with_the_service_answer_each_question_of_danger() -> None:
     opened = {
         question
@@ -82,7 +105,7 @@ def test_a_card_that_is_wrong_keeps_the_service_from_starting(tmp_path: Path) ->
     file = tmp_path / "advice.yaml"
     texts = "\n".join(
         f"  {language}: {{title: T, lines: [{'A, B' if language == 'es' else 'A'}]}}"
-        for language in LANGUAGES
+        for language in REQUIRED
     )
     file.write_text(f"- id: wrong\n{texts}\n")
     with pytest.raises(ValueError, match=r"advice\.yaml: wrong: .*not_translated"):
@@ -93,9 +116,12 @@ def text(story: Story, said: str, *lines: str) -> pb.AdviceText:
     return pb.AdviceText(title=f"{said} {story.request_id()}", lines=lines or ("Escuche.",))
 
 
+def texts_of(story: Story) -> dict[str, Any]:
+    return {language: text(story, language) for language in REQUIRED}
+
+
 def publish(story: Story, **said: Any) -> pb.AdviceCard:
-    texts: dict[str, Any] = {language: text(story, language) for language in LANGUAGES}
-    card = pb.AdviceCard(**{"version": 1, **texts, **said})
+    card = pb.AdviceCard(**{"version": 1, **texts_of(story), **said})
     made: pb.AdviceCard = story.coordinator.PublishAdviceCard(
         pb.PublishAdviceCardRequest(card=card, request_id=story.request_id())
     )
@@ -177,9 +203,8 @@ def test_of_two_versions_written_at_once_the_second_is_refused(story: Story) -> 
 
 
 def test_a_request_that_is_repeated_publishes_once(story: Story) -> None:
-    texts: dict[str, Any] = {language: text(story, language) for language in LANGUAGES}
     request = pb.PublishAdviceCardRequest(
-        card=pb.AdviceCard(version=1, **texts), request_id=story.request_id()
+        card=pb.AdviceCard(version=1, **texts_of(story)), request_id=story.request_id()
     )
     assert story.coordinator.PublishAdviceCard(request) == story.coordinator.PublishAdviceCard(
         request

@@ -80,7 +80,7 @@ def test_what_is_settled_is_settled_once() -> None:
         partial(callback.try_again, NOON, (NOON, NOON)),
         partial(callback.move, NOON, (NOON, NOON), by_herself=False),
     ):
-        with pytest.raises(Conflict, match="callback_settled"):
+        with pytest.raises(Conflict, match=r"^callback_settled$"):
             step()
 
 

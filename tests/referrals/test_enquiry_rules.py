@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Conflict, Invalid, NotFound, Refusal
+from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.network.domain.deadline import FIRST_POLICY, Policy, Urgency
 from services.referrals.network.domain.service import Attribute, Service
 from services.referrals.referrals.domain.enquiry import (
@@ -290,3 +291,57 @@ def test_random_lives_go_as_the_model_says(life: list[tuple[str, Any, Any]]) -> 
         assert (enquiry.due_time is None) <= (enquiry.state is not EnquiryState.OPEN), (
             "nothing that is open waits without a clock"
         )
+
+
+def told_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
+    """What is told of it since it was opened: verb, by whom, of whose copy, whether it is new that
+    there is an offer.
+    """
+    return [
+        (
+            one.verb,
+            one.actor_organization_id,
+            one.offer.service_id if one.offer else "",
+            one.first_offer,
+        )
+        for one in enquiry.events
+    ]
+
+
+def test_each_answer_is_told_with_its_copy_and_the_first_offer_as_such() -> None:
+    enquiry = opened()
+    for name, said in (("a", "no"), ("b", "yes"), ("c", "yes"), ("b", "no")):
+        answer(enquiry, name, said)
+    assert told_of(enquiry) == [
+        ("answered", "org-a", "a", False),
+        ("answered", "org-b", "b", True),
+        ("answered", "org-c", "c", False),
+        ("answered", "org-b", "b", False),
+    ]
+
+
+def test_the_last_refusal_ends_it_and_is_told_after_the_answer() -> None:
+    assert [verb for verb, *_ in told_of(exhausted())][-2:] == ["answered", "exhausted"]
+
+
+def test_an_enquiry_keeps_what_its_organisation_alone_knows() -> None:
+    unsafe = Unsafe("named", ("org",), ("NI-LE",))
+    made = Enquiry.open(
+        "e",
+        ("asker", "worker"),
+        CONTENT,
+        SERVICES,
+        NOON,
+        EveryDay(),
+        left_out=[A.LANGUAGES],
+        unsafe=unsafe,
+        contact_id="contact",
+        person_id="person",
+    )
+    assert (made.id, made.organization_id, made.worker_id) == ("e", "asker", "worker")
+    assert (made.content, made.left_out, made.unsafe) == (CONTENT, (A.LANGUAGES,), unsafe)
+    assert (made.contact_id, made.person_id) == ("contact", "person")
+    assert made.create_time == made.update_time == made.start_time == NOON
+    assert {offer.content for offer in made.offers} == {CONTENT.without([A.LANGUAGES])}
+    assert [offer.organization_id for offer in made.offers] == ["org-a", "org-b", "org-c"]
+    assert [(one.verb, one.actor_organization_id) for one in made.events] == [("opened", "asker")]

@@ -80,7 +80,7 @@ def test_d23_an_answer_says_whom_or_that_nobody_or_why_it_was_not_asked(
 def test_d23_whom_she_named_is_no_receiver_without_a_word() -> None:
     unsafe = Unsafe("named", ("a",), ("NI-LE",))
     for organization, department in (("a", "NI-CI"), ("b", "NI-LE")):
-        with pytest.raises(Conflict, match="unsafe_for_her"):
+        with pytest.raises(Conflict, match=r"^unsafe_for_her$"):
             unsafe.check_receiver(organization, department, ())
         unsafe.check_receiver(organization, department, ("unsafe_for_her",))
     for organization, department in (("b", "NI-CI"), ("b", "")):

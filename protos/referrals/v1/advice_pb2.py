@@ -29,7 +29,7 @@ from protos.contract.v1 import contract_pb2 as protos_dot_contract_dot_v1_dot_co
 from protos.referrals.v1 import contacts_pb2 as protos_dot_referrals_dot_v1_dot_contacts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/referrals/v1/advice.proto\x12\x13\x65nlace.referrals.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a\"protos/referrals/v1/contacts.proto\"\xa4\x03\n\nAdviceCard\x12 \n\x02id\x18\x01 \x01(\tB\x14\x92\xb5\x18\x10\x08\x04\x18(\"\ndanger_now\x12\x1e\n\x07version\x18\x02 \x01(\x05\x42\r\xe2\x41\x01\x02\x92\xb5\x18\x05\x10\x01\"\x01\x31\x12\x37\n\x02\x65s\x18\x03 \x01(\x0b\x32\x1f.enlace.referrals.v1.AdviceTextB\n\xe2\x41\x01\x02\x92\xb5\x18\x02(\x01\x12\x37\n\x02\x65n\x18\x04 \x01(\x0b\x32\x1f.enlace.referrals.v1.AdviceTextB\n\xe2\x41\x01\x02\x92\xb5\x18\x02(\x01\x12\x37\n\x02\x66r\x18\x05 \x01(\x0b\x32\x1f.enlace.referrals.v1.AdviceTextB\n\xe2\x41\x01\x02\x92\xb5\x18\x02(\x01\x12.\n\topened_by\x18\x06 \x01(\x0b\x32\x1b.enlace.referrals.v1.Triage\x12\x1c\n\tneed_code\x18\x07 \x01(\tB\t\x92\xb5\x18\x05\"\x03HOU\x12\x0f\n\x07retired\x18\x08 \x01(\x08\x12\x12\n\x04open\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x36\n\x0cpublish_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"{\n\nAdviceText\x12(\n\x05title\x18\x01 \x01(\tB\x19\xe2\x41\x01\x02\x92\xb5\x18\x11\x18<\"\rPeligro ahora\x12\x43\n\x05lines\x18\x02 \x03(\tB4\xe2\x41\x01\x02\x92\xb5\x18,\x18\x08\"(Que salga a un lugar con gente si puede.\",\n\x16ListAdviceCardsRequest\x12\x12\n\ncontact_id\x18\x01 \x01(\t\"I\n\x17ListAdviceCardsResponse\x12.\n\x05\x63\x61rds\x18\x01 \x03(\x0b\x32\x1f.enlace.referrals.v1.AdviceCard\"M\n\x14GetAdviceCardRequest\x12$\n\x02id\x18\x01 \x01(\tB\x18\xe2\x41\x01\x02\x92\xb5\x18\x10\x08\x04\x18(\"\ndanger_now\x12\x0f\n\x07version\x18\x02 \x01(\x05\"c\n\x18PublishAdviceCardRequest\x12\x33\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x1f.enlace.referrals.v1.AdviceCardB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xc4\x03\n\x06\x41\x64vice\x12\x96\x01\n\x0fListAdviceCards\x12+.enlace.referrals.v1.ListAdviceCardsRequest\x1a,.enlace.referrals.v1.ListAdviceCardsResponse\"(\x8a\xb5\x18\x08\x12\x02\x02\x04\x18\t \x01\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/advice-cards\x12\x8c\x01\n\rGetAdviceCard\x12).enlace.referrals.v1.GetAdviceCardRequest\x1a\x1f.enlace.referrals.v1.AdviceCard\"/\x8a\xb5\x18\n\x12\x02\x02\x04\x18\t \x01\x30\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/advice-cards/{id}\x12\x91\x01\n\x11PublishAdviceCard\x12-.enlace.referrals.v1.PublishAdviceCardRequest\x1a\x1f.enlace.referrals.v1.AdviceCard\",\x8a\xb5\x18\x06\x12\x01\x04*\x01\x14\x82\xd3\xe4\x93\x02\x1c\"\x14/api/v1/advice-cards:\x04\x63\x61rdb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/referrals/v1/advice.proto\x12\x13\x65nlace.referrals.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a\"protos/referrals/v1/contacts.proto\"\xdb\x03\n\nAdviceCard\x12 \n\x02id\x18\x01 \x01(\tB\x14\x92\xb5\x18\x10\x08\x04\x18(\"\ndanger_now\x12\x1e\n\x07version\x18\x02 \x01(\x05\x42\r\xe2\x41\x01\x02\x92\xb5\x18\x05\x10\x01\"\x01\x31\x12\x37\n\x02\x65s\x18\x03 \x01(\x0b\x32\x1f.enlace.referrals.v1.AdviceTextB\n\xe2\x41\x01\x02\x92\xb5\x18\x02(\x01\x12\x37\n\x02\x65n\x18\x04 \x01(\x0b\x32\x1f.enlace.referrals.v1.AdviceTextB\n\xe2\x41\x01\x02\x92\xb5\x18\x02(\x01\x12\x37\n\x02\x66r\x18\x05 \x01(\x0b\x32\x1f.enlace.referrals.v1.AdviceTextB\n\xe2\x41\x01\x02\x92\xb5\x18\x02(\x01\x12.\n\topened_by\x18\x06 \x01(\x0b\x32\x1b.enlace.referrals.v1.Triage\x12\x1c\n\tneed_code\x18\x07 \x01(\tB\t\x92\xb5\x18\x05\"\x03HOU\x12\x0f\n\x07retired\x18\x08 \x01(\x08\x12\x12\n\x04open\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x36\n\x0cpublish_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0ctranslations\x18\x0b \x03(\x0b\x32\x1f.enlace.referrals.v1.AdviceText\"\x95\x01\n\nAdviceText\x12(\n\x05title\x18\x01 \x01(\tB\x19\xe2\x41\x01\x02\x92\xb5\x18\x11\x18<\"\rPeligro ahora\x12\x43\n\x05lines\x18\x02 \x03(\tB4\xe2\x41\x01\x02\x92\xb5\x18,\x18\x08\"(Que salga a un lugar con gente si puede.\x12\x18\n\x08language\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x08\x05\",\n\x16ListAdviceCardsRequest\x12\x12\n\ncontact_id\x18\x01 \x01(\t\"I\n\x17ListAdviceCardsResponse\x12.\n\x05\x63\x61rds\x18\x01 \x03(\x0b\x32\x1f.enlace.referrals.v1.AdviceCard\"M\n\x14GetAdviceCardRequest\x12$\n\x02id\x18\x01 \x01(\tB\x18\xe2\x41\x01\x02\x92\xb5\x18\x10\x08\x04\x18(\"\ndanger_now\x12\x0f\n\x07version\x18\x02 \x01(\x05\"c\n\x18PublishAdviceCardRequest\x12\x33\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x1f.enlace.referrals.v1.AdviceCardB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xc4\x03\n\x06\x41\x64vice\x12\x96\x01\n\x0fListAdviceCards\x12+.enlace.referrals.v1.ListAdviceCardsRequest\x1a,.enlace.referrals.v1.ListAdviceCardsResponse\"(\x8a\xb5\x18\x08\x12\x02\x02\x04\x18\t \x01\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/advice-cards\x12\x8c\x01\n\rGetAdviceCard\x12).enlace.referrals.v1.GetAdviceCardRequest\x1a\x1f.enlace.referrals.v1.AdviceCard\"/\x8a\xb5\x18\n\x12\x02\x02\x04\x18\t \x01\x30\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/advice-cards/{id}\x12\x91\x01\n\x11PublishAdviceCard\x12-.enlace.referrals.v1.PublishAdviceCardRequest\x1a\x1f.enlace.referrals.v1.AdviceCard\",\x8a\xb5\x18\x06\x12\x01\x04*\x01\x14\x82\xd3\xe4\x93\x02\x1c\"\x14/api/v1/advice-cards:\x04\x63\x61rdb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADVICETEXT'].fields_by_name['title']._serialized_options = b'\342A\001\002\222\265\030\021\030<\"\rPeligro ahora'
   _globals['_ADVICETEXT'].fields_by_name['lines']._loaded_options = None
   _globals['_ADVICETEXT'].fields_by_name['lines']._serialized_options = b'\342A\001\002\222\265\030,\030\010\"(Que salga a un lugar con gente si puede.'
+  _globals['_ADVICETEXT'].fields_by_name['language']._loaded_options = None
+  _globals['_ADVICETEXT'].fields_by_name['language']._serialized_options = b'\222\265\030\002\010\005'
   _globals['_GETADVICECARDREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_GETADVICECARDREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002\222\265\030\020\010\004\030(\"\ndanger_now'
   _globals['_PUBLISHADVICECARDREQUEST'].fields_by_name['card']._loaded_options = None
@@ -67,17 +69,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADVICE'].methods_by_name['PublishAdviceCard']._loaded_options = None
   _globals['_ADVICE'].methods_by_name['PublishAdviceCard']._serialized_options = b'\212\265\030\006\022\001\004*\001\024\202\323\344\223\002\034\"\024/api/v1/advice-cards:\004card'
   _globals['_ADVICECARD']._serialized_start=225
-  _globals['_ADVICECARD']._serialized_end=645
-  _globals['_ADVICETEXT']._serialized_start=647
-  _globals['_ADVICETEXT']._serialized_end=770
-  _globals['_LISTADVICECARDSREQUEST']._serialized_start=772
-  _globals['_LISTADVICECARDSREQUEST']._serialized_end=816
-  _globals['_LISTADVICECARDSRESPONSE']._serialized_start=818
-  _globals['_LISTADVICECARDSRESPONSE']._serialized_end=891
-  _globals['_GETADVICECARDREQUEST']._serialized_start=893
-  _globals['_GETADVICECARDREQUEST']._serialized_end=970
-  _globals['_PUBLISHADVICECARDREQUEST']._serialized_start=972
-  _globals['_PUBLISHADVICECARDREQUEST']._serialized_end=1071
-  _globals['_ADVICE']._serialized_start=1074
-  _globals['_ADVICE']._serialized_end=1526
+  _globals['_ADVICECARD']._serialized_end=700
+  _globals['_ADVICETEXT']._serialized_start=703
+  _globals['_ADVICETEXT']._serialized_end=852
+  _globals['_LISTADVICECARDSREQUEST']._serialized_start=854
+  _globals['_LISTADVICECARDSREQUEST']._serialized_end=898
+  _globals['_LISTADVICECARDSRESPONSE']._serialized_start=900
+  _globals['_LISTADVICECARDSRESPONSE']._serialized_end=973
+  _globals['_GETADVICECARDREQUEST']._serialized_start=975
+  _globals['_GETADVICECARDREQUEST']._serialized_end=1052
+  _globals['_PUBLISHADVICECARDREQUEST']._serialized_start=1054
+  _globals['_PUBLISHADVICECARDREQUEST']._serialized_end=1153
+  _globals['_ADVICE']._serialized_start=1156
+  _globals['_ADVICE']._serialized_end=1608
 # @@protoc_insertion_point(module_scope)

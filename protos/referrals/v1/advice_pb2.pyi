@@ -36,6 +36,7 @@ class AdviceCard(_message.Message):
     RETIRED_FIELD_NUMBER: _builtins.int
     OPEN_FIELD_NUMBER: _builtins.int
     PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    TRANSLATIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The card. Empty: a new one."""
     version: _builtins.int
@@ -66,6 +67,10 @@ class AdviceCard(_message.Message):
     def publish_time(self) -> _timestamp_pb2.Timestamp:
         """When this version was published. Absent: it came with Enlace."""
 
+    @_builtins.property
+    def translations(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdviceText]:
+        """In further languages of the network; a reader of a language that is not here gets Spanish."""
+
     def __init__(
         self,
         *,
@@ -79,10 +84,11 @@ class AdviceCard(_message.Message):
         retired: _builtins.bool = ...,
         open: _builtins.bool = ...,
         publish_time: _timestamp_pb2.Timestamp | None = ...,
+        translations: _abc.Iterable[Global___AdviceText] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["en", b"en", "es", b"es", "fr", b"fr", "opened_by", b"opened_by", "publish_time", b"publish_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["en", b"en", "es", b"es", "fr", b"fr", "id", b"id", "need_code", b"need_code", "open", b"open", "opened_by", b"opened_by", "publish_time", b"publish_time", "retired", b"retired", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["en", b"en", "es", b"es", "fr", b"fr", "id", b"id", "need_code", b"need_code", "open", b"open", "opened_by", b"opened_by", "publish_time", b"publish_time", "retired", b"retired", "translations", b"translations", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -96,8 +102,11 @@ class AdviceText(_message.Message):
 
     TITLE_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """What it is about."""
+    language: _builtins.str
+    """The language of a translation; absent where the field of the card says it."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What to say or to do, a sentence or two each."""
@@ -107,10 +116,11 @@ class AdviceText(_message.Message):
         *,
         title: _builtins.str = ...,
         lines: _abc.Iterable[_builtins.str] | None = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "lines", b"lines", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,12 +17,12 @@ from webargs.flaskparser import FlaskParser
 
 from chassis.errors import Invalid, Stale, Unauthenticated
 from chassis.ids import new_id
+from chassis.languages import SOURCE, known
 from services.gateway.edge import limits
 from services.gateway.edge.clients import AUDIENCES, Caller, calling
 from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
 from services.gateway.edge.problems import NAME, HttpRefusal
 
-LANGUAGES = ("es", "en", "fr")
 LIMIT = 64 * 1024  # bytes; what the app sets as MAX_CONTENT_LENGTH
 KEY = re.compile(r"^[\x21\x23-\x7e]{1,100}$")
 SESSION = re.compile(r"[A-Za-z0-9_-]{43}\Z")
@@ -117,8 +117,8 @@ def language() -> str:
     """The first language of Accept-Language that the pages speak; werkzeug's best_match would pass
     over fr-CA for a later en.
     """
-    wishes = (wish[:2].lower() for wish in request.accept_languages.values())
-    return next((wish for wish in wishes if wish in LANGUAGES), LANGUAGES[0])
+    wishes = map(known, request.accept_languages.values())
+    return next(filter(None, wishes), SOURCE)
 
 
 def credential() -> SignedIn:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from chassis.errors import Invalid
-from services.notifications.domain.texts import LANGUAGES
+from chassis.languages import LANGUAGES
 
 # One address as a mail server accepts it, without a character that could start a second header or
 # recipient.

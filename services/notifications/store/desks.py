@@ -7,9 +7,9 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.errors import Stale
+from chassis.languages import SOURCE
 from keys.sealing import Keyring
 from services.notifications.domain.desk import Desk
-from services.notifications.domain.texts import DEFAULT
 
 
 def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
@@ -18,7 +18,7 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
         "SELECT language, email, version FROM desks WHERE organization_id = %s", (organization_id,)
     ).fetchone()
     if row is None:
-        return Desk(organization_id, DEFAULT, "")
+        return Desk(organization_id, SOURCE, "")
     return Desk(
         organization_id,
         row["language"],

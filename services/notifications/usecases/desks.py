@@ -5,6 +5,7 @@ Also the development outbox, which shows their e-mails.
 
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.ids import object_id
+from chassis.languages import SOURCE
 from chassis.rpc import Call
 from chassis.tokens import Caller
 from chassis.wire import version
@@ -13,7 +14,6 @@ from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain import desk as rules
 from services.notifications.domain.desk import Desk
-from services.notifications.domain.texts import DEFAULT
 from services.notifications.store import desks
 from services.notifications.store.mail_folder import MailFolder
 
@@ -49,7 +49,7 @@ class Desks:
         if base != before.version:
             raise Stale
         desk = Desk(
-            before.organization_id, asked.language or DEFAULT, asked.email, before.version + 1
+            before.organization_id, asked.language or SOURCE, asked.email, before.version + 1
         )
         rules.check(desk)
         desks.keep(call.tx, self._keyring, desk, call.clock.now())

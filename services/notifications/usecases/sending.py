@@ -28,15 +28,10 @@ from services.notifications.domain.message import (
     about_disabled,
     about_unreached,
 )
-from services.notifications.domain.texts import (
-    Mail,
-    account_mail,
-    application_mail,
-    invitation_mail,
-    mail,
-)
+from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import PATIENCE
 from services.notifications.store import attempts, deliveries, desks, letters, messages, webhooks
+from services.notifications.words import account_mail, application_mail, invitation_mail, mail
 
 WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from threading import Lock
 
+from chassis.languages import in_language
 from protos.partners.v1.directory_pb2 import BatchGetRequest, ListTaxonomyTermsRequest, TaxonomyTerm
 from protos.referrals.v1.referrals_pb2 import Referral
 from services.gateway.edge.clients import clients
@@ -86,7 +87,7 @@ def called(names: Mapping[str, str]) -> str:
 
     `names` holds the names of one object by language.
     """
-    return names.get(i18n.language()) or names.get("es") or "–"
+    return in_language(names, i18n.language()) or "–"
 
 
 def need(code: str) -> str:

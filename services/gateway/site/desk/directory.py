@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from chassis.errors import Stale
+from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
@@ -18,7 +19,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, invitations, names
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from flask import redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
+from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -16,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, names, people, referrals, unsafe_choices
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms, lists, person_form, unsafe_form
 from services.gateway.site.shell import access, session
 

@@ -18,6 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from werkzeug.wrappers import Response
 
 from chassis.errors import Stale
+from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
@@ -25,7 +26,7 @@ from services.gateway.edge.clients import clients
 from services.gateway.edge.departments import MUNICIPALITIES
 from services.gateway.site.backend import directory, names
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms, lists, merging
 from services.gateway.site.shell import access, session
 

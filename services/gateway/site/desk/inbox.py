@@ -3,9 +3,9 @@
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
 from services.gateway.edge.clients import clients
-from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 

@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Stale, Unauthenticated
+from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import advice_pb2 as ad
 from protos.referrals.v1 import contacts_pb2 as c
@@ -18,7 +19,7 @@ from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import enquiries, line, names, references
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import advice, forms, lists, merging
 from services.gateway.site.shell import access, session
 

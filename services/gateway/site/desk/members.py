@@ -2,12 +2,12 @@
 
 from flask import render_template, request
 
+from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import invitations, workers
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 

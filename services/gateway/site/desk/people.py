@@ -9,6 +9,7 @@ from functools import partial
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from chassis.languages import N_
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
@@ -16,7 +17,6 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names, people
 from services.gateway.site.language import i18n
-from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms, lists, person_form
 from services.gateway.site.shell import access, session
 

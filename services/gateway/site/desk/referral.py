@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 
 from chassis import wire
 from chassis.errors import NotFound, Refusal
+from chassis.languages import N_
 from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION
@@ -23,7 +24,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, names, referrals
 from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
 

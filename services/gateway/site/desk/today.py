@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import render_template, request
 
+from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -18,7 +19,6 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, enquiries, line, names, referrals
 from services.gateway.site.language import i18n
-from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import due, lists
 from services.gateway.site.shell import access, session
 

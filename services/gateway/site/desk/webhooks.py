@@ -11,11 +11,11 @@ from flask import render_template, request
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis import wire
+from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.notifications.v1 import told_pb2
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access
 

@@ -1,30 +1,25 @@
-"""Languages and time as the reader has them: Spanish is the source, English and French come from
+"""Languages and time as the reader has them: Spanish is the source, all other languages come from
 the catalogues beside this file.
 
-The catalogues are read from their .po files when the process starts, so that what is reviewed is
-what is shown. A public page remembers the language in its address, a session in its cookie; nobody
-else is remembered.
+A public page remembers the language in its address, a session in its cookie; nobody else is
+remembered.
 """
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 
 import flask_babel
 from babel import Locale
 from babel.dates import format_date, format_datetime
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.support import NullTranslations, Translations
 from flask import Flask, g, request
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.clock import SystemClock
+from chassis.languages import LANGUAGES, SOURCE, known
 from chassis.local_time import zone_of
 from chassis.wire import MEANT_YEARS
+from chassis.words import catalogue
 
-LANGUAGES = {"es": "Español", "en": "English", "fr": "Français"}
 CATALOGUES = Path(__file__).parent / "translations"
 
 
@@ -32,29 +27,16 @@ def install(app: Flask) -> None:
     """Gives the app its languages."""
     babel = flask_babel.Babel(
         app,
-        default_locale="es",
+        default_locale=SOURCE,
         default_timezone="UTC",
         locale_selector=language,
         timezone_selector=zone,
     )
     with app.app_context():
         babel.domain_instance.cache.update(
-            {(code, "messages"): catalogue(code) for code in LANGUAGES}
+            {(code, "messages"): catalogue(CATALOGUES, code) for code in LANGUAGES}
         )
     app.url_defaults(keep_language)
-
-
-@cache
-def catalogue(code: str) -> NullTranslations:
-    """The words of one language; Spanish needs none."""
-    source = CATALOGUES / code / "LC_MESSAGES" / "messages.po"
-    if not source.exists():
-        return NullTranslations()
-    compiled = BytesIO()
-    with source.open("rb") as po:
-        write_mo(compiled, read_po(po, locale=code))
-    compiled.seek(0)
-    return Translations(compiled)
 
 
 def language() -> str:
@@ -66,13 +48,11 @@ def language() -> str:
         wishes = [
             request.args.get("lang", ""),
             g.get("language_choice", ""),
-            me.language[:2] if me else "",
+            known(me.language) if me else "",
         ]
-        known = [wish for wish in wishes if wish in LANGUAGES]
-        g.language = (
-            known[0]
-            if known
-            else request.accept_languages.best_match(list(LANGUAGES), default="es")
+        g.language = next(
+            (wish for wish in wishes if wish in LANGUAGES),
+            request.accept_languages.best_match(list(LANGUAGES), default=SOURCE),
         )
     return str(g.language)
 
@@ -91,11 +71,6 @@ def _(text: str, **values: object) -> str:
 def ngettext(one: str, many: str, num: int, **values: object) -> str:
     """The same for a number of things; `%(num)d` is the number."""
     return str(flask_babel.ngettext(one, many, num, **values))
-
-
-def N_(text: str) -> str:
-    """Marks a text of a table for the catalogues; it is translated where it is shown."""
-    return text
 
 
 def keep_language(endpoint: str, values: dict[str, object]) -> None:
@@ -183,8 +158,7 @@ def dated(stamp: Timestamp | None) -> str:
 
 def long_day(at: datetime) -> str:
     """A date with its weekday, without the year."""
-    pattern = {"en": "EEEE d MMMM", "fr": "EEEE d MMMM"}.get(language(), "EEEE d 'de' MMMM")
-    return written(at, pattern)
+    return written(at, _("EEEE d 'de' MMMM"))
 
 
 def ago(stamp: Timestamp | None) -> str:

@@ -3,10 +3,11 @@
 from flask import redirect, render_template, request, url_for
 
 from chassis.errors import Invalid, Stale
+from chassis.languages import LANGUAGES
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import i18n, words
+from services.gateway.site.language import words
 from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import advice, forms
 from services.gateway.site.shell import access
@@ -30,7 +31,9 @@ def show(identifier: str) -> str:
     card = clients().advice.GetAdviceCard(
         pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked())
     )
-    return render_template("advice_card.html", shown=advice.shown(card), card=card)
+    return render_template(
+        "advice_card.html", shown=advice.shown(card), card=card, texts=advice.texts(card)
+    )
 
 
 @pages.form("/advice/publish", access.NETWORK)
@@ -68,7 +71,15 @@ def publish() -> access.Answer:
         answer: [question for question, opening in opened_by if opening == answer]
         for answer in ANSWERS
     }
-    page = render_template("advice_publish.html", card=card, said=said, errors=errors)
+    texts = {language: advice.text_in(card, language) for language in LANGUAGES}
+    page = render_template(
+        "advice_publish.html",
+        card=card,
+        texts=texts,
+        required=advice.REQUIRED,
+        said=said,
+        errors=errors,
+    )
     return (page, 422) if errors else page
 
 
@@ -81,13 +92,13 @@ def asked() -> pb.AdviceCard:
         need_code=forms.text("need_code"),
         retired=forms.flag("retired"),
     )
-    for language in i18n.LANGUAGES:
+    for language in LANGUAGES:
         lines = [
             line.strip() for line in forms.text(f"lines_{language}").splitlines() if line.strip()
         ]
-        getattr(card, language).MergeFrom(
-            pb.AdviceText(title=forms.text(f"title_{language}"), lines=lines)
-        )
+        title = forms.text(f"title_{language}")
+        if title or lines or language in advice.REQUIRED:
+            advice.text_in(card, language).MergeFrom(pb.AdviceText(title=title, lines=lines))
     for answer in ANSWERS:
         for question in forms.texts(answer):
             if question in c.Triage.DESCRIPTOR.fields_by_name:
@@ -99,7 +110,5 @@ def field_of(path: str) -> str:
     """Returns the form field of a refused path: lines_es for card.es.lines[2]."""
     _card, *rest = path.split("[")[0].split(".")
     return (
-        f"{rest[1]}_{rest[0]}"
-        if len(rest) == 2 and rest[0] in i18n.LANGUAGES
-        else (rest or [path])[-1]
+        f"{rest[1]}_{rest[0]}" if len(rest) == 2 and rest[0] in LANGUAGES else (rest or [path])[-1]
     )

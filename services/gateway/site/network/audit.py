@@ -6,12 +6,12 @@ from flask import render_template, request
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.ids import is_id
+from chassis.languages import N_
 from protos.referrals.v1 import audit_pb2 as a
 from protos.referrals.v1 import emergencies_pb2 as em
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
 from services.gateway.site.language import i18n, vocabulary
-from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms, lists
 from services.gateway.site.shell import access
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from flask import render_template, request
 
+from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -16,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
 from services.gateway.site.language import i18n
-from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import lists, pictures
 from services.gateway.site.shell import access
 

@@ -5,13 +5,13 @@ Two coordinators of different members give them and take them away.
 
 from flask import render_template
 
+from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import invitations, names, workers
 from services.gateway.site.language import words
-from services.gateway.site.language.i18n import N_
 from services.gateway.site.parts import forms, lists
 from services.gateway.site.shell import access
 

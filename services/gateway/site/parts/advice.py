@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chassis.languages import LANGUAGES, in_language
 from protos.referrals.v1 import advice_pb2 as pb
 from services.gateway.site.language import i18n, words
+
+REQUIRED = frozenset(
+    field.name
+    for field in pb.AdviceCard.DESCRIPTOR.fields
+    if field.message_type is pb.AdviceText.DESCRIPTOR and not field.is_repeated
+)
+"""The languages that a card needs. Each has a field; any other is among the translations."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +35,27 @@ class Shown:
         ]
 
 
+def text_in(card: pb.AdviceCard, language: str) -> pb.AdviceText:
+    """Returns the text of a card in one language, to be read or to be written."""
+    if language in REQUIRED:
+        text: pb.AdviceText = getattr(card, language)
+        return text
+    for text in card.translations:
+        if text.language == language:
+            return text
+    return card.translations.add(language=language)
+
+
+def texts(card: pb.AdviceCard) -> dict[str, pb.AdviceText]:
+    """Returns the texts of a card by language, without those that nobody has translated."""
+    by_language = {language: text_in(card, language) for language in LANGUAGES}
+    return {language: text for language, text in by_language.items() if text.title}
+
+
 def shown(card: pb.AdviceCard, *, opened: bool = False) -> Shown:
-    """Returns a card in the reader's language."""
-    return Shown(card, getattr(card, i18n.language()), opened)
+    """Returns a card in the reader's language, or in Spanish."""
+    text = in_language(texts(card), i18n.language())
+    return Shown(card, text or pb.AdviceText(), opened)
 
 
 def beside(cards: Sequence[pb.AdviceCard]) -> list[Shown]:

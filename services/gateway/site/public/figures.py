@@ -14,11 +14,12 @@ from io import StringIO
 from babel.dates import format_skeleton
 from flask import Response, render_template, request
 
+from chassis.languages import N_
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
 from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import N_, _
+from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import pictures
 from services.gateway.site.parts.pictures import Bar
 from services.gateway.site.shell import access

@@ -2,8 +2,8 @@
 
 from flask import render_template
 
+from chassis.languages import N_
 from services.gateway.edge.clients import Standing, clients
-from services.gateway.site.language.i18n import N_
 from services.gateway.site.shell import access
 
 pages = access.Pages("health")

@@ -7,6 +7,7 @@ from flask import Flask, current_app, g, request, url_for
 
 from chassis.errors import Refusal
 from chassis.ids import new_id
+from chassis.languages import LANGUAGES
 from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
 from protos.partners.v1.directory_pb2 import Service
 from services.gateway.edge.clients import ServiceFault, clients
@@ -88,7 +89,7 @@ def install(app: Flask) -> None:
         progress=steps.progress,
         form_token=session.form_token,
         new_request_id=new_id,
-        LANGUAGES=i18n.LANGUAGES,
+        LANGUAGES=LANGUAGES,
         DONE=vocabulary.TABLES["done"],
         here_in=here_in,
         REASONS=vocabulary.TABLES,

@@ -11,8 +11,8 @@ from flask import Flask, Response, abort, current_app, g, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
+from chassis.languages import LANGUAGES
 from services.gateway.edge.app import is_for_people
-from services.gateway.site.language import i18n
 from services.gateway.site.shell import access, proof, refill, session
 from services.gateway.site.shell.live import live
 
@@ -93,7 +93,7 @@ def page_headers(response: Response) -> None:
     chosen = request.args.get("lang", "")
     if (
         g.get("me")
-        and chosen in i18n.LANGUAGES
+        and chosen in LANGUAGES
         and chosen != g.language_choice
         and request.endpoint != "signin.leave"
     ):

@@ -9,9 +9,9 @@ from datetime import timedelta
 from flask import make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from chassis.languages import LANGUAGES
 from protos.partners.v1.members_pb2 import SignInResponse
 from services.gateway.edge import origin
-from services.gateway.site.language import i18n
 from services.gateway.site.shell import kept, session
 
 PROVIDER_COOKIE = "p"
@@ -52,9 +52,7 @@ def entered(answer: SignInResponse, device: str = "") -> Response:
     elif form is not None:
         response = make_response(render_template("kept.html", form=form))
     language = request.args.get("lang", "")
-    session.set_cookie(
-        response, answer.session_secret, language if language in i18n.LANGUAGES else ""
-    )
+    session.set_cookie(response, answer.session_secret, language if language in LANGUAGES else "")
     if device:
         origin.remember(response, device)
     return response

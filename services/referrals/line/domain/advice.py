@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from chassis.languages import SOURCE
 from services.referrals.line.domain.triage import Triage
 from services.referrals.network.domain.codes import Check
-
-LANGUAGES = ("es", "en", "fr")
-"""The languages of every card: an operator reads it in hers, and a caller may speak another."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,8 @@ class Text:
 class AdviceCard:
     """One version of a card, which never changes.
 
+    An operator reads it in her language, or in Spanish if it has no text in hers; a caller may
+    speak another.
     `opened_by`: any of these answers opens the card; `need_code`: this need, or a need of this
     group, opens it.
     """
@@ -50,17 +50,10 @@ class AdviceCard:
 
         A sentence that was not translated would not be said.
         """
-        check, lengths = (
-            Check(),
-            {language: len(self.texts[language].lines) for language in LANGUAGES},
-        )
+        check, lines = Check(), len(self.texts[SOURCE].lines)
         for language, text in self.texts.items():
             check.that(bool(text.title), f"card.{language}.title", "required")
             check.that(bool(text.lines) and all(text.lines), f"card.{language}.lines", "required")
-            check.that(
-                lengths[language] == lengths[LANGUAGES[0]],
-                f"card.{language}.lines",
-                "not_translated",
-            )
+            check.that(len(text.lines) == lines, f"card.{language}.lines", "not_translated")
         check.need("card.need_code", self.need_code)
         check.done()

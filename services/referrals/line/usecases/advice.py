@@ -8,9 +8,10 @@ import yaml
 from chassis.db import Transaction, advisory_lock
 from chassis.errors import Invalid, NotFound, Stale
 from chassis.ids import new_id, object_id
+from chassis.languages import LANGUAGES, SOURCE
 from chassis.rpc import Call
 from protos.referrals.v1 import advice_pb2 as pb
-from services.referrals.line.domain.advice import LANGUAGES, AdviceCard, Text
+from services.referrals.line.domain.advice import AdviceCard, Text
 from services.referrals.line.domain.triage import Triage
 from services.referrals.line.store import advice
 from services.referrals.line.store.contacts import answers_of
@@ -30,6 +31,7 @@ def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
         texts = {
             language: Text(each[language]["title"], tuple(each[language]["lines"]))
             for language in LANGUAGES
+            if language in each or language == SOURCE
         }
         card = AdviceCard(
             each["id"], 1, texts, Triage(**each.get("opened_by", {})), each.get("need", "")

@@ -1,14 +1,21 @@
 """Translates advice cards between the domain and the messages."""
 
+from chassis.languages import LANGUAGES
 from chassis.wire import timestamp
 from protos.referrals.v1 import advice_pb2 as pb
-from services.referrals.line.domain.advice import LANGUAGES, AdviceCard, Text
+from services.referrals.line.domain.advice import AdviceCard, Text
 from services.referrals.line.wire.messages import read_triage, triage_message
+from services.referrals.network.wire.languages import REQUIRED
 
 
 def card(message: pb.AdviceCard) -> AdviceCard:
-    """Parses a card in a request."""
-    texts = {language: _text(getattr(message, language)) for language in LANGUAGES}
+    """Parses a card in a request: the languages that it needs, and the others that it has."""
+    texts = {language: _text(getattr(message, language)) for language in REQUIRED}
+    texts |= {
+        text.language: _text(text)
+        for text in message.translations
+        if text.language in LANGUAGES.keys() - REQUIRED
+    }
     opened_by = read_triage(message.opened_by, "card.opened_by")
     return AdviceCard(
         message.id, message.version, texts, opened_by, message.need_code, message.retired
@@ -31,5 +38,10 @@ def card_message(card: AdviceCard, *, opened: bool = False) -> pb.AdviceCard:
         publish_time=timestamp(card.publish_time),
     )
     for language, text in card.texts.items():
-        getattr(message, language).MergeFrom(pb.AdviceText(title=text.title, lines=text.lines))
+        said = pb.AdviceText(title=text.title, lines=text.lines)
+        if language in REQUIRED:
+            getattr(message, language).MergeFrom(said)
+        else:
+            said.language = language
+            message.translations.append(said)
     return message

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
+from chassis.languages import LANGUAGES
 from services.referrals.files.domain.consent import CHILDREN
 from services.referrals.network.domain.codes import NEED_GROUPS, Check
 
-LANGUAGES = ("es", "en", "fr")
 NEEDS = NEED_GROUPS | frozenset(
     "COM.CMY COM.MEN COM.SPR DOC.BIR DOC.CON DOC.IDN DOC.TRV EDU.LIT EDU.SCH EDU.VOC FAM.DEP"
     " FAM.MED FAM.TRC HOU.EMG HOU.RENT HOU.SAFE HOU.TRANS INF.HOT"
@@ -55,8 +55,9 @@ class Word:
 
 @dataclass(frozen=True)
 class Lists:
-    """The code lists of the contract that a pathway uses."""
+    """The code lists of the contract that a pathway uses, and the languages that a name needs."""
 
+    languages: Collection[str]
     age_bands: Collection[str]
     urgencies: Collection[str]
     documents: Collection[str]
@@ -300,7 +301,7 @@ class _Reader:
         if said is None:
             return {}
         parts = self._map(said, [], LANGUAGES)
-        for language in LANGUAGES if isinstance(said.value, dict) else ():
+        for language in self._lists.languages if isinstance(said.value, dict) else ():
             self._that(bool(language in parts and parts[language].value), said, "language_missing")
         names = {
             language: self._text(parts[language]) for language in LANGUAGES if language in parts

@@ -12,12 +12,14 @@ from chassis.errors import Invalid, NotFound
 from chassis.tokens import Caller
 from chassis.wire import words
 from protos.referrals.v1 import plans_pb2, referrals_pb2
+from services.referrals.network.wire.languages import REQUIRED
 from services.referrals.plans.domain.pathway import Lists, Pathway, Said, Word, read
 from services.referrals.plans.store import plans
 
 SHIPPED = Path(__file__).parent.parent / "data"
 DEEPEST = 8
 LISTS = Lists(
+    REQUIRED,
     *(
         tuple(words(enum.DESCRIPTOR).values())
         for enum in (
@@ -27,7 +29,7 @@ LISTS = Lists(
             plans_pb2.LegalBasis,
             plans_pb2.PlanRole,
         )
-    )
+    ),
 )
 
 

@@ -10,6 +10,7 @@ import flask_babel
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from chassis.languages import LANGUAGES
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -51,7 +52,7 @@ def consent(identifier: str) -> access.Answer:
                 errors = forms.problems(refusal)
                 page = "points" if receipt_id else consent_form.page_of(errors)
     spoken = speak or request.values.get("read", "") or draft.person.language
-    spoken = spoken if spoken in i18n.LANGUAGES else i18n.language()
+    spoken = spoken if spoken in LANGUAGES else i18n.language()
     shown = render_template(
         "new_consent.html",
         draft=draft,

@@ -1,6 +1,6 @@
 """Words for the audit trail, on the auditor's page."""
 
-from services.gateway.site.language.i18n import N_
+from chassis.languages import N_
 
 TABLES: dict[str, dict[str, str]] = {
     "anomaly_kind": {

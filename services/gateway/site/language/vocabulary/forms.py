@@ -1,6 +1,6 @@
 """Names of fields, and texts for errors and for acts that are not possible."""
 
-from services.gateway.site.language.i18n import N_
+from chassis.languages import N_
 
 TABLES: dict[str, dict[str, str]] = {
     "field": {

@@ -1,6 +1,6 @@
 """Words for the line, and for a caller who looks up her request with reference and PIN."""
 
-from services.gateway.site.language.i18n import N_
+from chassis.languages import N_
 
 REVERSED = frozenset({"safe_to_talk", "safe_place_tonight"})
 """Questions whose wording is the opposite of the contract's field.

@@ -1,6 +1,6 @@
 """Words for members, their services and their workers, and for the delivery of messages."""
 
-from services.gateway.site.language.i18n import N_
+from chassis.languages import N_
 
 TABLES: dict[str, dict[str, str]] = {
     "section": {"work": N_("Trabajo"), "network": N_("Red"), "organization": N_("Mi organización")},

@@ -1,6 +1,6 @@
 """Words for a person and her consent, and the script that is read aloud to her."""
 
-from services.gateway.site.language.i18n import N_
+from chassis.languages import N_
 
 TABLES: dict[str, dict[str, str]] = {
     "field_group": {

@@ -1,6 +1,6 @@
 """Words for pathways and plans."""
 
-from services.gateway.site.language.i18n import N_
+from chassis.languages import N_
 
 TABLES: dict[str, dict[str, str]] = {
     "plan_step_state": {

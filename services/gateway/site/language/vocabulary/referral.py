@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.gateway.site.language.i18n import N_
+from chassis.languages import N_
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+"""Languages in which people read Enlace, in one table.
+
+Texts stand in the code in Spanish, which is their id in the catalogues of all other languages
+(chassis/words.py).
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+LANGUAGES = {"es": "Español", "en": "English", "fr": "Français"}
+"""Each language by its code (ISO 639, known to CLDR), with its own name."""
+SOURCE = "es"
+"""The language of the texts in the code, and of whatever is not translated."""
+
+Text = TypeVar("Text")
+
+
+def N_(text: str) -> str:
+    """Marks a text for the catalogues; it is translated where it is shown."""
+    return text
+
+
+def known(tag: str) -> str:
+    """Returns the language of the table that a BCP 47 tag names; empty if there is none."""
+    primary = tag.partition("-")[0].lower()
+    return primary if primary in LANGUAGES else ""
+
+
+def language_of(tag: str) -> str:
+    """Returns the language of the table that a BCP 47 tag names, or else the source."""
+    return known(tag) or SOURCE
+
+
+def in_language(texts: Mapping[str, Text], language: str) -> Text | None:
+    """Returns the text in a language, or in the source where that has none; None without both.
+
+    This is the rule for content that brings its languages along, such as the names of a pathway:
+    what was written before a language came is read in Spanish.
+    """
+    return texts.get(language) or texts.get(SOURCE)

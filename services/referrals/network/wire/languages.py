@@ -1,0 +1,9 @@
+"""The languages in which content must be published: those that have a field of an advice card."""
+
+from protos.referrals.v1.advice_pb2 import AdviceCard, AdviceText
+
+REQUIRED = tuple(
+    field.name
+    for field in AdviceCard.DESCRIPTOR.fields
+    if field.message_type is AdviceText.DESCRIPTOR and not field.is_repeated
+)

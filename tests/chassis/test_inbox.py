@@ -1,0 +1,237 @@
+"""The inbox on a real database, call by call: where a fact stands, and what waits. No broker."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from chassis.db import Database, Transaction
+from chassis.tokens import SYSTEM
+from facts import inbox
+from facts.inbox import FactPosition, Waiting
+from facts.outbox import Fact
+from tests.builders import NOON
+from tests.chassis.world import MIGRATIONS
+from tests.parts.postgres import Server
+
+SUBJECT, OTHER = "a" * 32, "b" * 32
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Server) -> Iterator[Database]:
+    made = Database(postgres.database("hearer", MIGRATIONS).url, max_size=2)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tx(database: Database) -> Iterator[Transaction]:
+    """A transaction that leaves nothing behind."""
+    with database.transaction(SYSTEM) as made:
+        yield made
+        made.rollback()
+
+
+def fact(version: int, *, subject: str = SUBJECT, epoch: int = 0, base: int = 0) -> Fact:
+    return Fact(subject, version, "enlace.test.told.v1", b"x", NOON, epoch, base, trace="t" * 32)
+
+
+def take(tx: Transaction, *facts: Fact) -> None:
+    """Takes them in, whatever they are."""
+    for given in facts:
+        inbox.position(tx, "hearer", given)
+        inbox.advance(tx, "hearer", given)
+
+
+@pytest.mark.parametrize(
+    ("taken", "given", "position"),
+    [
+        ([], fact(1), FactPosition.NEXT),
+        ([], fact(2), FactPosition.AHEAD),
+        ([fact(1), fact(2)], fact(1), FactPosition.SEEN),
+        ([fact(1), fact(2)], fact(2), FactPosition.SEEN),
+        ([fact(1), fact(2)], fact(3), FactPosition.NEXT),
+        ([fact(1), fact(2)], fact(4), FactPosition.AHEAD),
+        ([fact(1)], fact(1, subject=OTHER), FactPosition.NEXT),
+        # A restored store tells its history again: what both have in common is known.
+        ([fact(1), fact(2)], fact(1, epoch=7, base=2), FactPosition.KNOWN),
+        ([fact(1), fact(2)], fact(2, epoch=7, base=2), FactPosition.AHEAD),
+        (
+            [fact(1), fact(2), fact(1, epoch=7, base=2)],
+            fact(2, epoch=7, base=2),
+            FactPosition.KNOWN,
+        ),
+        # What came after the common part is no longer true: the last common fact says how it is.
+        (
+            [fact(1), fact(2), fact(3), fact(1, epoch=7, base=2)],
+            fact(2, epoch=7, base=2),
+            FactPosition.NEXT,
+        ),
+        # Beyond the common part all is new, also where the lost future had the same versions.
+        ([fact(1), fact(2), fact(1, epoch=7, base=1)], fact(2, epoch=7, base=1), FactPosition.NEXT),
+        ([fact(1)], fact(1, epoch=7, base=0), FactPosition.NEXT),
+        ([fact(1, epoch=7)], fact(2), FactPosition.SEEN),
+        ([fact(1, epoch=7)], fact(1, epoch=7), FactPosition.SEEN),
+        ([fact(1, epoch=7)], fact(2, epoch=7), FactPosition.NEXT),
+    ],
+)
+def test_where_a_fact_stands_follows_from_what_was_taken_in(
+    tx: Transaction, taken: list[Fact], given: Fact, position: FactPosition
+) -> None:
+    take(tx, *taken)
+    assert inbox.position(tx, "hearer", given) is position
+    assert inbox.position(tx, "another", given) in (FactPosition.NEXT, FactPosition.AHEAD)
+
+
+def test_over_two_restores_the_longest_history_counts_as_taken_in(tx: Transaction) -> None:
+    take(tx, fact(1), fact(2), fact(3), fact(1, epoch=7, base=3))
+    assert inbox.position(tx, "hearer", fact(1, epoch=9, base=3)) is FactPosition.KNOWN
+    take(tx, fact(1, epoch=9, base=3))
+    assert inbox.position(tx, "hearer", fact(2, epoch=9, base=3)) is FactPosition.KNOWN
+
+
+def test_a_held_fact_is_held_under_its_own_epoch_version_and_consumer_alone(
+    tx: Transaction,
+) -> None:
+    inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
+    assert inbox.position(tx, "hearer", fact(1)) is FactPosition.HELD
+    assert inbox.position(tx, "another", fact(1)) is FactPosition.NEXT
+    assert inbox.position(tx, "hearer", fact(1, epoch=7)) is FactPosition.NEXT
+
+
+def test_a_parked_fact_is_next_and_not_held_when_its_turn_comes(tx: Transaction) -> None:
+    inbox.park(tx, "hearer", "topic", fact(2), NOON)
+    take(tx, fact(1))
+    assert inbox.position(tx, "hearer", fact(2)) is FactPosition.NEXT
+
+
+def test_after_a_fact_it_is_said_whether_the_next_one_waits(tx: Transaction) -> None:
+    inbox.park(tx, "hearer", "topic", fact(3), NOON)
+    inbox.position(tx, "hearer", fact(1))
+    assert inbox.advance(tx, "hearer", fact(1)) is False
+    assert inbox.advance(tx, "hearer", fact(2)) is True
+    assert inbox.due(tx, "hearer", SUBJECT, NOON) is not None
+    assert inbox.advance(tx, "hearer", fact(3)) is False
+    assert inbox.due(tx, "hearer", SUBJECT, NOON) is None
+
+
+def test_what_was_seen_is_told_by_subject_with_epoch_and_version(tx: Transaction) -> None:
+    take(tx, fact(1), fact(2), fact(1, subject=OTHER, epoch=7))
+    seen = inbox.seen(tx, "hearer", [SUBJECT, OTHER, "c" * 32])
+    assert seen == {SUBJECT: (0, 2), OTHER: (7, 1)}
+    assert inbox.seen(tx, "another", [SUBJECT]) == {}
+
+
+def test_what_was_parked_comes_out_as_it_went_in(tx: Transaction) -> None:
+    given = fact(1, epoch=7, base=1)
+    inbox.position(tx, "hearer", given)
+    inbox.park(tx, "hearer", "topic", given, NOON)
+    waiting = inbox.due(tx, "hearer", SUBJECT, NOON)
+    assert waiting == Waiting("topic", given, "", 0)
+    assert waiting.fact.trace == given.trace
+
+
+def test_parked_again_a_held_fact_stays_held(tx: Transaction) -> None:
+    inbox.hold(tx, "hearer", Waiting("topic", fact(1), attempts=4), "fault", NOON)
+    inbox.park(tx, "hearer", "topic", fact(1), NOON)
+    assert inbox.due(tx, "hearer", SUBJECT, NOON + timedelta(hours=1)) == Waiting(
+        "topic", fact(1), "fault", 5
+    )
+
+
+def test_under_a_later_epoch_what_was_held_is_parked_anew(tx: Transaction) -> None:
+    inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
+    later = replace(fact(1, epoch=7), payload=b"y")
+    inbox.position(tx, "hearer", later)
+    inbox.park(tx, "hearer", "topic", later, NOON)
+    assert inbox.due(tx, "hearer", SUBJECT, NOON) == Waiting("topic", later, "", 0)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "pause"), [(0, 1), (1, 2), (3, 8), (8, 256), (9, 300), (100, 300)]
+)
+def test_the_pause_before_the_next_try_doubles_up_to_five_minutes(
+    tx: Transaction, attempts: int, pause: int
+) -> None:
+    inbox.hold(tx, "hearer", Waiting("topic", fact(1), "fault", attempts), "again", NOON)
+    assert inbox.due(tx, "hearer", SUBJECT, NOON + pause * SECOND - SECOND / 100) is None
+    assert inbox.due(tx, "hearer", SUBJECT, NOON + pause * SECOND) == Waiting(
+        "topic", fact(1), "again", attempts + 1
+    )
+
+
+def test_what_another_process_took_in_meanwhile_is_not_held(tx: Transaction) -> None:
+    take(tx, fact(1))
+    inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
+    assert inbox.count_held(tx, "hearer") == 0
+
+
+def test_a_held_fact_may_be_held_again(tx: Transaction) -> None:
+    inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
+    inbox.hold(tx, "hearer", Waiting("topic", fact(1), "fault", 1), "worse", NOON)
+    assert inbox.due(tx, "hearer", SUBJECT, NOON + 2 * SECOND) == Waiting(
+        "topic", fact(1), "worse", 2
+    )
+
+
+def test_those_that_are_due_come_by_time_then_by_name_and_no_more_than_asked(
+    tx: Transaction,
+) -> None:
+    for letter, attempts in (("c", 0), ("a", 1), ("b", 0), ("d", 5)):
+        waiting = Waiting("topic", fact(1, subject=letter * 32), attempts=attempts)
+        inbox.hold(tx, "hearer", waiting, "fault", NOON)
+    soon = NOON + 2 * SECOND
+    assert [name[0] for name in inbox.due_subjects(tx, "hearer", soon, 10)] == ["b", "c", "a"]
+    assert [name[0] for name in inbox.due_subjects(tx, "hearer", soon, 2)] == ["b", "c"]
+    assert inbox.due_subjects(tx, "another", soon, 10) == []
+
+
+def test_what_waits_and_was_overtaken_is_forgotten_and_nothing_else(tx: Transaction) -> None:
+    inbox.park(tx, "hearer", "topic", fact(2), NOON)
+    inbox.park(tx, "hearer", "topic", fact(4), NOON)
+    inbox.park(tx, "hearer", "topic", fact(2, subject=OTHER), NOON)
+    inbox.park(tx, "another", "topic", fact(2), NOON)
+    take(tx, fact(1, subject=OTHER, epoch=7))
+    tx.execute("INSERT INTO inbox VALUES ('another', %s, 2)", (SUBJECT,))
+    tx.execute("INSERT INTO inbox VALUES ('hearer', %s, 2)", (SUBJECT,))
+    inbox.forget_overtaken(tx, "hearer")
+    rows = tx.execute("SELECT consumer, subject, version FROM inbox_parked ORDER BY 1, 2")
+    assert [tuple(row.values()) for row in rows] == [
+        ("another", SUBJECT, 2),
+        ("hearer", SUBJECT, 4),
+    ]
+
+
+def test_a_gap_is_what_waits_long_for_one_that_has_not_come(tx: Transaction) -> None:
+    for subject in (SUBJECT, OTHER):
+        inbox.position(tx, "hearer", fact(3, subject=subject))
+        inbox.park(tx, "hearer", "topic", fact(3, subject=subject), NOON)
+    assert inbox.gaps(tx, "hearer", NOON) == []
+    assert sorted(inbox.gaps(tx, "hearer", NOON + SECOND)) == [
+        ("topic", SUBJECT),
+        ("topic", OTHER),
+    ]
+    take(tx, fact(2, subject=OTHER))  # what waits is the next one now: nothing is missing
+    assert inbox.gaps(tx, "hearer", NOON + SECOND) == [("topic", SUBJECT)]
+    assert inbox.gaps(tx, "another", NOON + SECOND) == []
+
+
+def test_only_held_facts_of_this_consumer_are_counted_as_held(tx: Transaction) -> None:
+    inbox.park(tx, "hearer", "topic", fact(2), NOON)
+    assert inbox.count_held(tx, "hearer") == 0
+    for subject in (SUBJECT, OTHER):
+        inbox.hold(tx, "hearer", Waiting("topic", fact(1, subject=subject)), "fault", NOON)
+    assert (inbox.count_held(tx, "hearer"), inbox.count_held(tx, "another")) == (2, 0)
+
+
+def test_a_consumer_has_missed_nothing_until_its_own_store_is_another(tx: Transaction) -> None:
+    assert inbox.missed_nothing(tx, "hearer", 0) is True
+    assert inbox.missed_nothing(tx, "hearer", 7) is False
+    inbox.asked_for_everything(tx, "another", 7)
+    assert inbox.missed_nothing(tx, "hearer", 7) is False
+    inbox.asked_for_everything(tx, "hearer", 7)
+    assert inbox.missed_nothing(tx, "hearer", 7) is True
+    assert inbox.missed_nothing(tx, "hearer", 0) is False

@@ -1,0 +1,214 @@
+"""The outbox on a real database, call by call: what is to be told, again or for the first time. No
+broker.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from chassis.db import Database, Transaction
+from chassis.errors import Stale
+from chassis.tokens import SYSTEM
+from facts import outbox
+from facts.outbox import Fact
+from tests.builders import NOON
+from tests.chassis.world import MIGRATIONS
+from tests.parts.clocks import SettableClock
+from tests.parts.postgres import Server
+
+A, B = "a" * 32, "b" * 32
+EPOCH = int(NOON.timestamp())
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Server) -> Iterator[Database]:
+    made = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tx(database: Database) -> Iterator[Transaction]:
+    """A transaction that leaves nothing behind."""
+    with database.transaction(SYSTEM) as made:
+        yield made
+        made.rollback()
+
+
+def fact(version: int, subject: str = A) -> Fact:
+    return Fact(subject, version, "enlace.test.told.v1", b"x%d" % version, NOON)
+
+
+def tell(tx: Transaction, *facts: Fact) -> None:
+    """As the relay does: they are kept, told, and marked."""
+    outbox.save(tx, facts)
+    outbox.mark_published(tx, facts, outbox.current_round(tx))
+
+
+def names(facts: list[Fact]) -> list[str]:
+    return [f"{fact.subject[0]}{fact.version}" for fact in facts]
+
+
+def test_facts_are_new_until_they_are_marked_in_the_order_of_their_subject(tx: Transaction) -> None:
+    outbox.save(tx, [fact(1, B), fact(2, B), fact(1), fact(2)])
+    assert outbox.new_facts(tx, 10) == [fact(1), fact(2), fact(1, B), fact(2, B)]
+    assert names(outbox.new_facts(tx, 3)) == ["a1", "a2", "b1"]
+    assert names(outbox.new_facts(tx, 1)) == ["a1"]
+    outbox.mark_published(tx, [fact(1)], outbox.current_round(tx))
+    assert names(outbox.new_facts(tx, 10)) == ["a2", "b1", "b2"]
+
+
+def test_to_keep_nothing_does_nothing(tx: Transaction) -> None:
+    outbox.save(tx, [])
+    assert outbox.backlog(tx) == 0
+
+
+def test_of_two_who_keep_the_same_version_the_second_is_stale(tx: Transaction) -> None:
+    outbox.save(tx, [fact(1)])
+    with pytest.raises(Stale):
+        outbox.save(tx, [replace(fact(1), payload=b"another")])
+
+
+@pytest.mark.parametrize("act", [lambda tx: outbox.save(tx, [fact(1)]), outbox.repeat_all])
+def test_the_relay_is_woken_when_a_fact_is_kept_or_all_are_told_again(
+    postgres: Server, act: object
+) -> None:
+    made = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    made.open()
+    with made.dedicated() as listener:
+        listener.execute(f"LISTEN {outbox.CHANNEL}")
+        with made.transaction(SYSTEM) as tx:
+            act(tx)  # type: ignore[operator]
+        assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
+    made.close()
+
+
+def test_a_round_tells_everything_again_and_new_facts_after_theirs(tx: Transaction) -> None:
+    tell(tx, fact(1), fact(2), fact(1, B))
+    assert (outbox.anything_to_repeat(tx), outbox.backlog(tx)) == (False, 0)
+    outbox.repeat_all(tx)
+    outbox.save(tx, [fact(2, B)])
+    assert (outbox.anything_to_repeat(tx), outbox.backlog(tx)) == (True, 4)
+    assert names(outbox.facts_to_repeat(tx, 10, ("", 0))) == ["a1", "a2", "b1"]
+    assert names(outbox.facts_to_repeat(tx, 1, ("", 0))) == ["a1"]
+    assert names(outbox.facts_to_repeat(tx, 10, (A, 1))) == ["a2", "b1"]
+    assert names(outbox.new_facts(tx, 10)) == ["b1", "b2"]
+    outbox.mark_published(tx, [fact(1), fact(2), fact(1, B)], outbox.current_round(tx))
+    assert (outbox.anything_to_repeat(tx), outbox.backlog(tx)) == (False, 1)
+
+
+def test_one_subject_is_told_again_and_no_other(tx: Transaction) -> None:
+    tell(tx, fact(1), fact(2), fact(1, B))
+    outbox.save(tx, [fact(3)])
+    assert outbox.repeat_subject(tx, A) == 2
+    assert names(outbox.facts_to_repeat(tx, 10, ("", 0))) == ["a1", "a2"]
+    assert outbox.repeat_subject(tx, "c" * 32) == 0
+
+
+def test_what_was_told_is_counted_since_a_moment_or_ever(tx: Transaction) -> None:
+    tell(tx, fact(1), replace(fact(2), time=NOON + timedelta(hours=1)))
+    outbox.save(tx, [fact(3)])
+    assert outbox.count(tx) == 2
+    assert outbox.count(tx, NOON + timedelta(hours=1)) == 1
+    assert outbox.count(tx, NOON) == 2
+
+
+def test_facts_since_a_moment_are_marked_in_chunks(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_CHUNK", 2)
+    made = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    made.open()
+    with made.transaction(SYSTEM) as tx:
+        later = [replace(fact(n), time=NOON + timedelta(hours=1)) for n in (2, 3, 4)]
+        tell(tx, fact(1), *later)
+        tell(tx, replace(fact(1, B), time=NOON + timedelta(hours=2)))
+        outbox.save(tx, [replace(fact(5), time=NOON + timedelta(hours=2))])
+    assert list(outbox.repeat_since(made, NOON + timedelta(hours=1))) == [2, 4]
+    with made.transaction(SYSTEM) as tx:
+        assert names(outbox.facts_to_repeat(tx, 10, ("", 0))) == ["a2", "a3", "a4", "b1"]
+    made.close()
+
+
+def test_a_fact_is_known_only_by_all_that_it_says(tx: Transaction) -> None:
+    tell(tx, fact(1))
+    assert outbox.knows(tx, fact(1))
+    for other in (
+        fact(1, B),
+        fact(2),
+        replace(fact(1), type="enlace.test.asked.v1"),
+        replace(fact(1), payload=b"y"),
+        replace(fact(1), time=NOON + timedelta(seconds=1)),
+    ):
+        assert not outbox.knows(tx, other)
+
+
+def test_offsets_are_noted_by_partition_and_the_last_one_stays(tx: Transaction) -> None:
+    assert outbox.offsets(tx) == {}
+    outbox.save(tx, [fact(1)])
+    outbox.mark_published(tx, [fact(1)], 1, {0: 5, 3: 9})
+    outbox.note_offsets(tx, {3: 10})
+    outbox.note_offsets(tx, {})
+    assert outbox.offsets(tx) == {0: 5, 3: 10}
+
+
+def test_another_memory_of_the_broker_begins_a_round_and_the_first_one_does_not(
+    tx: Transaction,
+) -> None:
+    first = outbox.current_round(tx)
+    assert outbox.meet_cluster(tx, "one") is False
+    outbox.note_offsets(tx, {0: 5})
+    assert outbox.meet_cluster(tx, "one") is False
+    assert (outbox.current_round(tx), outbox.offsets(tx)) == (first, {0: 5})
+    assert outbox.meet_cluster(tx, "two") is True
+    assert (outbox.current_round(tx), outbox.offsets(tx)) == (first + 1, {})
+    assert outbox.meet_cluster(tx, "two") is False
+
+
+def test_a_store_that_is_another_begins_an_epoch_once(tx: Transaction) -> None:
+    clock = SettableClock(NOON)
+    assert outbox.meet_store(tx, clock) == 0
+    first = outbox.current_round(tx)
+    assert (outbox.meet_store(tx, clock), outbox.current_round(tx)) == (0, first)
+    tx.execute("UPDATE relay SET store = 'another'")
+    assert (outbox.meet_store(tx, clock), outbox.current_round(tx)) == (EPOCH, first + 1)
+    assert (outbox.meet_store(tx, clock), outbox.current_round(tx)) == (EPOCH, first + 1)
+    row = tx.execute("SELECT store FROM relay").fetchone()
+    assert row is not None
+    assert row["store"] == outbox.store(tx)
+
+
+@pytest.mark.parametrize(
+    ("now", "after", "epoch"),
+    [
+        (EPOCH + 60, 0, EPOCH + 60),
+        (EPOCH, 0, EPOCH + 1),  # the clock went back, or two begin in one second
+        (EPOCH + 60, EPOCH + 60, EPOCH + 61),
+        (EPOCH + 60, EPOCH + 100, EPOCH + 101),
+    ],
+)
+def test_an_epoch_is_always_later_than_the_one_before(
+    tx: Transaction, now: int, after: int, epoch: int
+) -> None:
+    clock = SettableClock(NOON)
+    outbox.meet_store(tx, clock)
+    outbox.begin_epoch(tx, clock)
+    clock.advance(timedelta(seconds=now - EPOCH))
+    outbox.begin_epoch(tx, clock, after)
+    assert outbox.meet_store(tx, clock) == epoch
+
+
+def test_a_fact_of_a_new_epoch_says_what_was_told_before_it(tx: Transaction) -> None:
+    tell(tx, fact(1), fact(2), fact(1, B))
+    outbox.save(tx, [fact(2, B)])  # it had not been told when the store was copied
+    outbox.begin_epoch(tx, SettableClock(NOON))
+    tell(tx, fact(3))
+    outbox.save(tx, [fact(4)])
+    told = outbox.new_facts(tx, 20)
+    assert {(fact.subject[0], fact.epoch, fact.base) for fact in told} == {
+        ("a", EPOCH, 2),
+        ("b", EPOCH, 1),
+    }

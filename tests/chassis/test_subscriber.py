@@ -1,0 +1,576 @@
+"""The subscriber on a real database, turn by turn: what it takes, holds, buries and asks for. No
+broker: the records are handed to it, and what it asks for is caught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from google.protobuf.message import DecodeError
+from prometheus_client import REGISTRY
+
+from chassis import log, trace
+from chassis.db import Database, Transaction
+from chassis.errors import Conflict, Late, Unavailable
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM
+from facts import dead_letters, inbox, outbox, subscriber
+from facts.envelope import NewerKind, pack
+from facts.kafka import REPLAYS, Broker, BrokerLost
+from facts.outbox import Fact
+from facts.subscriber import Subscriber
+from keys import key_folder
+from keys.sealing import Keyring, SignatureCheck, Signer
+from tests.builders import NOON
+from tests.chassis.world import MIGRATIONS, settings
+from tests.parts.clocks import SettableClock
+from tests.parts.postgres import Server
+
+TOPIC = "enlace.test.v1"
+SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class Record:
+    """As it comes from its topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    topic: str = TOPIC
+    partition: int = 3
+    offset: int = 14
+
+
+@dataclass
+class Hearer:
+    """A subscriber with a handler that notes what it applied, or refuses as the test says."""
+
+    database: Database
+    keys: Path
+    clock: SettableClock = field(default_factory=lambda: SettableClock(NOON))
+    name: str = field(default_factory=new_id)
+    applied: list[tuple[str, int]] = field(default_factory=list)
+    refuse: dict[str, Exception] = field(default_factory=dict)
+    asked: list[tuple[str, list[tuple[bytes, bytes]]]] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    unfinished: int = 0  # so many calls answer that a part is done
+
+    def __post_init__(self) -> None:
+        self.signer = Signer(key_folder.signing(self.keys, "facts.teller"))
+        self.works = Subscriber(
+            self.name,
+            [TOPIC],
+            self.hear,
+            database=self.database,
+            broker=Broker(settings("127.0.0.1:1"), [TOPIC]),
+            trusted_signers={
+                "enlace/teller": SignatureCheck(key_folder.verifying(self.keys, "facts.teller"))
+            },
+            keyring=Keyring(key_folder.secret(self.keys, "sealing.hearer")),
+            clock=self.clock,
+            on_held=self.held.append,
+        )
+
+    def hear(self, tx: Transaction, fact: Fact) -> bool:
+        if fact.subject in self.refuse:
+            raise self.refuse[fact.subject]
+        self.applied.append((fact.subject, fact.version))
+        self.unfinished -= 1
+        return self.unfinished >= 0
+
+    def record(self, subject: str, version: int, **more: object) -> Record:
+        fact = Fact(subject, version, "enlace.test.told.v1", b"x", NOON)
+        return Record(*pack(replace(fact, **more), "enlace/teller", self.signer))  # type: ignore[arg-type]
+
+    def take(self, *records: Record) -> None:
+        self.works.take(records)
+
+    def after(self, pause: timedelta) -> None:
+        """Time goes by, and what waits is looked at."""
+        self.clock.advance(pause)
+        self.works.sweep()
+
+    def ask(self, pause: timedelta) -> list[tuple[bytes, bytes]]:
+        """Time goes by; what it asks for then."""
+        self.clock.advance(pause)
+        self.asked.clear()
+        self.works._request_missing()
+        return [
+            request for topic, requests in self.asked if topic == REPLAYS for request in requests
+        ]
+
+    def seen(self, subject: str) -> int:
+        with self.database.transaction(SYSTEM) as tx:
+            return inbox.seen(tx, self.name, [subject]).get(subject, (0, 0))[1]
+
+    def waiting(self) -> list[dead_letters.DeadLetter]:
+        with self.database.transaction(SYSTEM) as tx:
+            return [letter for letter in dead_letters.waiting(tx) if letter.consumer == self.name]
+
+    def heard(self, outcome: str) -> float:
+        labels = {"consumer": self.name, "outcome": outcome}
+        return REGISTRY.get_sample_value("enlace_facts_heard_total", labels) or 0
+
+    def gauge(self, name: str) -> float | None:
+        return REGISTRY.get_sample_value(name, {"consumer": self.name})
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Server) -> Iterator[Database]:
+    made = Database(postgres.database("hearer", MIGRATIONS).url, max_size=2)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    key_folder.create(folder, ["teller", "hearer"])
+    return folder
+
+
+@pytest.fixture
+def hearer(database: Database, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Hearer:
+    """A consumer of its own for each test."""
+    made = Hearer(database, keys)
+
+    def caught(_: object, topic: str, records: list[tuple[bytes, bytes, list[object]]]) -> None:
+        made.asked.append((topic, [(key, value) for key, value, _ in records]))
+
+    monkeypatch.setattr(subscriber, "send", caught)
+    return made
+
+
+def test_facts_are_applied_in_order_and_each_once(hearer: Hearer) -> None:
+    subject = new_id()
+    third, second, first = (hearer.record(subject, version) for version in (3, 2, 1))
+    hearer.take(third)
+    hearer.take(second, second)
+    assert hearer.applied == []
+    hearer.take(first)
+    hearer.take(first, second, third)
+    hearer.take(first)
+    assert hearer.applied == [(subject, 1), (subject, 2), (subject, 3)]
+    assert hearer.seen(subject) == 3
+    assert (hearer.heard("next"), hearer.heard("ahead"), hearer.heard("seen")) == (3, 3, 4)
+
+
+def test_a_batch_passes_over_what_was_seen_and_takes_the_rest(hearer: Hearer) -> None:
+    one, other = new_id(), new_id()
+    hearer.take(hearer.record(one, 1))
+    hearer.take(hearer.record(one, 1), hearer.record(one, 2), hearer.record(other, 1))
+    assert hearer.applied == [(one, 1), (one, 2), (other, 1)]
+
+
+def test_what_is_known_from_the_epoch_before_is_taken_in_without_being_applied(
+    hearer: Hearer,
+) -> None:
+    subject = new_id()
+    hearer.take(hearer.record(subject, 1), hearer.record(subject, 2))
+    hearer.take(hearer.record(subject, 1, epoch=7, base=2))
+    hearer.take(hearer.record(subject, 2, epoch=7, base=2))
+    assert hearer.applied == [(subject, 1), (subject, 2)]
+    assert (hearer.heard("known"), hearer.seen(subject)) == (2, 2)
+
+
+def test_a_fact_is_applied_under_the_request_that_it_goes_back_to(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under = []
+    monkeypatch.setattr(hearer, "hear", lambda *_: under.append(trace.current()))
+    hearer.__post_init__()
+    subject, first, second = new_id(), "1" * 32, "2" * 32
+    hearer.take(hearer.record(subject, 2, trace=second))
+    hearer.take(hearer.record(subject, 1, trace=first))
+    assert under == [first, second]
+    assert trace.current() == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Conflict("refused_for_the_test"), "refused_for_the_test"),
+        (NewerKind(), "type"),
+        (DecodeError(), "body"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "body"),
+        (ZeroDivisionError(), "fault"),
+    ],
+)
+def test_a_refused_fact_holds_its_subject_and_says_why(
+    hearer: Hearer, error: Exception, reason: str
+) -> None:
+    subject, other = new_id(), new_id()
+    hearer.refuse[subject] = error
+    hearer.take(hearer.record(subject, 1), hearer.record(subject, 2), hearer.record(other, 1))
+    assert hearer.applied == [(other, 1)]
+    [letter] = [letter for letter in hearer.waiting() if letter.reason]
+    assert (letter.id, letter.topic, letter.reason) == (f"{subject}/1", TOPIC, reason)
+    assert (letter.attempts, letter.next_try_time) == (1, NOON + SECOND)
+    assert (hearer.heard("held"), hearer.seen(subject)) == (1, 0)
+
+
+def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_told_again(hearer: Hearer) -> None:
+    subject = new_id()
+    hearer.refuse[subject] = Conflict("refused_for_the_test")
+    hearer.take(hearer.record(subject, 1))
+    hearer.take(hearer.record(subject, 2))
+    hearer.refuse.clear()
+    hearer.take(hearer.record(subject, 1))
+    assert hearer.applied == []
+    hearer.after(SECOND)
+    assert hearer.applied == [(subject, 1), (subject, 2)]
+    assert hearer.waiting() == []
+
+
+def test_each_try_that_fails_is_counted(hearer: Hearer) -> None:
+    subject = new_id()
+    hearer.refuse[subject] = Conflict("refused_for_the_test")
+    hearer.take(hearer.record(subject, 1))
+    hearer.after(SECOND)
+    hearer.after(2 * SECOND)
+    [letter] = hearer.waiting()
+    assert letter.attempts == 3
+
+
+def test_how_much_is_held_and_unreadable_is_told(hearer: Hearer) -> None:
+    subject = new_id()
+    hearer.refuse[subject] = Conflict("refused_for_the_test")
+    hearer.take(hearer.record(subject, 1), Record(b"x", b"rubbish", []), Record(b"y", b"", []))
+    hearer.works.sweep()
+    assert hearer.held == [1]
+    assert (hearer.gauge("enlace_facts_held"), hearer.gauge("enlace_dead_letters")) == (1, 2)
+    hearer.refuse.clear()
+    hearer.after(SECOND)
+    assert hearer.held == [1, 0]
+    assert hearer.gauge("enlace_facts_held") == 0
+
+
+def test_what_waits_is_looked_at_once_a_second_and_after_a_clock_that_was_ahead(
+    hearer: Hearer,
+) -> None:
+    hearer.works.sweep()
+    hearer.after(SECOND * 0.9)
+    assert len(hearer.held) == 1
+    hearer.after(SECOND * 0.1)
+    assert len(hearer.held) == 2
+    hearer.after(-timedelta(days=1))
+    assert len(hearer.held) == 3
+
+
+def test_a_part_that_is_done_is_there_and_the_fact_waits_for_the_last(hearer: Hearer) -> None:
+    subject = new_id()
+    hearer.unfinished = 2
+    hearer.take(hearer.record(subject, 1))
+    assert hearer.applied == [(subject, 1)] * 3
+    assert (hearer.seen(subject), hearer.heard("next")) == (1, 1)
+
+
+def test_what_can_not_be_read_is_one_dead_letter_and_the_next_go_on(hearer: Hearer) -> None:
+    subject = new_id()
+    rubbish = Record(None, None, [("ce_id", b"x")])
+    altered = replace(hearer.record(new_id(), 1), value=b"altered", offset=15)
+    hearer.take(rubbish, altered, hearer.record(subject, 1), rubbish, altered)
+    assert hearer.applied == [(subject, 1)]
+    letters = hearer.waiting()
+    assert sorted(letter.reason for letter in letters) == ["headers", "signature"]
+    assert {(letter.kind, letter.topic, letter.since) for letter in letters} == {
+        ("unreadable", TOPIC, NOON)
+    }
+    assert hearer.heard("dead") == 4
+
+
+def test_a_dead_letter_is_read_again_when_an_operator_wants_it(hearer: Hearer) -> None:
+    subject = new_id()
+    trusted = hearer.works._trusted_signers
+    hearer.works._trusted_signers = {}
+    hearer.take(hearer.record(subject, 1), Record(b"x", b"rubbish", []))
+    hearer.works._trusted_signers = trusted
+    with hearer.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE dead_letters SET redrive = true WHERE consumer = %s", (hearer.name,))
+    hearer.after(SECOND)
+    assert hearer.applied == [(subject, 1)]
+    assert [letter.reason for letter in hearer.waiting()] == ["headers"]
+    hearer.after(SECOND)
+    assert [letter.reason for letter in hearer.waiting()] == ["headers"]
+
+
+def test_a_fact_that_does_not_come_is_asked_for_after_ten_seconds_and_ever_more_rarely(
+    hearer: Hearer,
+) -> None:
+    subject = new_id()
+    hearer.ask(timedelta())
+    hearer.take(hearer.record(subject, 2))
+    assert hearer.ask(10 * SECOND) == []
+    missing = [(TOPIC.encode(), subject.encode())]
+    assert hearer.ask(10 * SECOND) == missing
+    assert hearer.ask(19 * SECOND) == []
+    assert hearer.ask(SECOND) == missing
+    assert hearer.ask(40 * SECOND) == missing
+    for _ in range(5):
+        hearer.ask(timedelta(minutes=5))
+    assert hearer.ask(299 * SECOND) == []
+    assert hearer.ask(SECOND) == missing
+    hearer.take(hearer.record(subject, 1))
+    assert hearer.ask(300 * SECOND) == []
+    hearer.take(hearer.record(subject, 4))
+    assert hearer.ask(10 * SECOND) == []
+    assert hearer.ask(SECOND) == []
+    assert hearer.ask(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
+
+
+def test_the_facts_of_the_key_of_an_unreadable_record_are_asked_for_once(hearer: Hearer) -> None:
+    subject = new_id()
+    hearer.ask(timedelta())
+    hearer.take(Record(subject.encode(), b"x", []), Record(b"no id", b"x", []))
+    assert hearer.ask(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
+    hearer.take(Record(subject.encode(), b"x", []))  # the same one, read again
+    assert hearer.ask(20 * SECOND) == []
+
+
+def test_a_store_that_was_restored_asks_for_everything_once(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs = iter([0, 7, 7, 7])
+    monkeypatch.setattr(outbox, "meet_store", lambda *_: next(epochs))
+    assert hearer.ask(timedelta()) == []
+    assert hearer.ask(10 * SECOND) == [(TOPIC.encode(), b"")]
+    assert hearer.ask(20 * SECOND) == []
+    assert hearer.ask(10 * SECOND) == []
+
+
+class Away:
+    """A database that is away so often, and then there again."""
+
+    answers = True
+
+    def __init__(self, database: Database, *refusals: Exception) -> None:
+        self.database, self.refusals = database, list(refusals)
+        self.limits: list[float | None] = []
+
+    def transaction(self, caller: object, *, timeout: float) -> object:
+        self.limits.append(timeout)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return self.database.transaction(SYSTEM, timeout=timeout)
+
+
+def waits(hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False) -> list[float]:
+    """The pauses that it makes from now on, instead of making them."""
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return stops
+
+    monkeypatch.setattr(hearer.works.loop(), "wait", wait)
+    return pauses
+
+
+def test_while_the_database_is_away_it_waits_longer_and_longer_and_skips_nothing(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, subject = waits(hearer, monkeypatch), new_id()
+    away = Away(hearer.database, *(Unavailable("store_unavailable") for _ in range(8)))
+    hearer.works._database = away  # type: ignore[assignment]
+    hearer.take(hearer.record(subject, 1))
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert hearer.applied == [(subject, 1)]
+    assert set(away.limits) == {10.0}
+
+
+def test_a_handler_that_is_late_three_times_in_a_row_holds_its_fact(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, subject = waits(hearer, monkeypatch), new_id()
+    hearer.refuse[subject] = Late()
+    hearer.take(hearer.record(subject, 1))
+    assert pauses == [0.1, 0.2]
+    assert [letter.reason for letter in hearer.waiting()] == [Late().reason]
+
+
+def test_it_is_not_the_handler_that_is_late_when_it_had_not_begun(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, subject = waits(hearer, monkeypatch), new_id()
+    hearer.works._database = Away(hearer.database, *(Late() for _ in range(5)))  # type: ignore[assignment]
+    hearer.take(hearer.record(subject, 1))
+    assert (len(pauses), hearer.applied) == (5, [(subject, 1)])
+
+
+def test_a_stop_leaves_the_record_for_the_next_process(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = new_id()
+    hearer.works.loop().stop()
+    with pytest.raises(subscriber._Stopped):
+        hearer.take(hearer.record(subject, 1))
+    assert hearer.applied == []
+
+
+def test_a_stop_ends_the_waiting_for_a_database(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = waits(hearer, monkeypatch, stops=True)
+    hearer.works._database = Away(hearer.database, Unavailable("store_unavailable"))  # type: ignore[assignment]
+    with pytest.raises(subscriber._Stopped):
+        hearer.take(hearer.record(new_id(), 1))
+    assert pauses == [0.1]
+
+
+def test_what_is_held_and_what_was_taken_is_logged_without_its_content(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str, dict[str, object]]] = []
+
+    class Log:
+        def __getattr__(self, level: str) -> Callable[..., None]:
+            return lambda event, **words: lines.append((f"{level} {event}", words))
+
+    monkeypatch.setattr(log, "get", Log)
+    subject, refused, request = new_id(), new_id(), "1" * 32
+    hearer.refuse[refused] = Conflict("refused_for_the_test")
+    hearer.ask(timedelta())
+    hearer.take(
+        hearer.record(subject, 1, trace=request),
+        hearer.record(refused, 1),
+        Record(refused.encode(), b"rubbish", []),
+    )
+    hearer.ask(10 * SECOND)
+    said = dict(lines)
+    told = {"consumer": hearer.name, "type": "enlace.test.told.v1", "version": 1}
+    fault = said["error fact_held"].pop("fault")
+    assert fault
+    assert said == {
+        "info fact_taken": {**told, "subject": subject},
+        "error fact_held": {
+            **told,
+            "subject": refused,
+            "attempt": 1,
+            "reason": "refused_for_the_test",
+        },
+        "error dead_letter": {
+            "consumer": hearer.name,
+            "topic": TOPIC,
+            "partition": 3,
+            "offset": 14,
+            "reason": "headers",
+        },
+        "warning gap_stays": {"consumer": hearer.name, "count": 1, "subjects": [refused]},
+    }
+
+
+class Topics:
+    """A broker of which a test says turn by turn what it has: a cluster, and batches of records."""
+
+    def __init__(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings = settings("127.0.0.1:1")
+        self.clusters: list[str | None] = ["one"]
+        self.batches: list[list[Record]] = []
+        self.did: list[object] = []
+        self.turns = 0
+        hearer.works._broker = self  # type: ignore[assignment]
+        take, sweep, ask = hearer.works.take, hearer.works.sweep, hearer.works._request_missing
+        self.watch(monkeypatch, hearer.works, take=take, sweep=sweep, _request_missing=ask)
+        monkeypatch.setattr(subscriber, "Consumer", self.open)
+        monkeypatch.setattr(subscriber, "read", self.read)
+
+    def watch(
+        self, monkeypatch: pytest.MonkeyPatch, works: Subscriber, **acts: Callable[..., None]
+    ) -> None:
+        def watched(name: str, act: Callable[..., None]) -> Callable[..., None]:
+            def call(*given: object) -> None:
+                self.did.append(name)
+                act(*given)
+
+            return call
+
+        for name, act in acts.items():
+            monkeypatch.setattr(works, name, watched(name, act))
+
+    def run(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch, turns: int) -> list[object]:
+        """What it does in so many turns."""
+        loop, left = hearer.works.loop(), iter([True] * turns)
+        monkeypatch.setattr(loop, "turn", lambda: next(left, False))
+        hearer.works._work(loop)
+        return self.did
+
+    @property
+    def cluster_id(self) -> str | None:
+        return self.clusters[0]
+
+    def wait(self, seconds: float) -> str | None:
+        self.did.append(f"wait {seconds}")
+        return self.clusters.pop(0) if len(self.clusters) > 1 else self.clusters[0]
+
+    def open(self, *given: object) -> Topics:
+        self.did.append(("open", *given[1:]))
+        return self
+
+    def read(self, broker: object, name: str, consumer: object) -> list[Record]:
+        assert (broker, consumer) == (self, self)
+        self.did.append("read")
+        batch = self.batches.pop(0) if self.batches else []
+        if batch and batch[0].topic == "lost":
+            raise BrokerLost
+        return batch
+
+    def commit(self, records: list[Record]) -> None:
+        self.did.append(("commit", len(records)))
+
+    def close(self) -> None:
+        self.did.append("close")
+
+
+@pytest.fixture
+def topics(hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> Topics:
+    return Topics(hearer, monkeypatch)
+
+
+def test_offsets_are_committed_after_the_facts_and_only_if_there_were_any(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = new_id()
+    topics.batches = [[hearer.record(subject, 1), hearer.record(subject, 2)], []]
+    loops = topics.run(hearer, monkeypatch, 20)
+    opened = ("open", hearer.name, [TOPIC])
+    assert loops[:6] == ["wait 0.5", opened, "_request_missing", "read", "take", ("commit", 2)]
+    assert [what for what in loops[6:] if what != "read"][:4] == ["sweep", "_request_missing"] * 2
+    assert (loops.count("take"), loops[-1]) == (1, "close")
+    assert hearer.seen(subject) == 2
+
+
+def test_while_the_broker_is_away_what_waits_is_still_tried(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.clusters = [None]
+    assert topics.run(hearer, monkeypatch, 3) == ["wait 0.5", "sweep"] * 3
+
+
+def test_of_a_broker_with_another_memory_everything_is_read_from_its_beginning(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.clusters = ["one", "two"]
+    did = [what for what in topics.run(hearer, monkeypatch, 6) if what != "_request_missing"]
+    opened = ("open", hearer.name, [TOPIC])
+    assert did[:6] == ["wait 0.5", opened, "close", "wait 0.5", opened, "read"]
+    assert did[-1] == "close"
+
+
+def test_whatever_ends_it_leaves_no_consumer_behind(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.batches = [[Record(None, None, [], topic="lost")]]
+    with pytest.raises(BrokerLost):
+        topics.run(hearer, monkeypatch, 4)
+    assert topics.did[-2:] == ["read", "close"]
+    topics.did.clear()
+    topics.batches = [[hearer.record(new_id(), 1)]]
+    topics.run(hearer, monkeypatch, 2)  # a stop in the middle of a batch
+    assert topics.did[-2:] == ["take", "close"]
+    assert hearer.applied == []

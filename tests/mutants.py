@@ -1,0 +1,192 @@
+"""Changes the rules on purpose and counts the changes that no test sees: `make mutate` (mutmut).
+
+`pyproject.toml` says which files are changed; mutmut notes which test calls which function, and
+runs those alone for a mutant of it. As a plugin of pytest this file chooses the tests: of the
+service's folder all that start no part, and of those with a database the files named like a module
+or folder of the rules (`test_invitations.py`: `invitation.py`). What starts a broker or a browser
+takes seconds for each mutant and is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST = 40
+"""So many tests with a database may look at one mutant; what survives them counts as unseen."""
+UNSEEN = {"survived", "no tests", "suspicious", "not checked"}
+QUICK = "ENLACE_MUTANTS_QUICK"
+LENT = "ENLACE_TEST_POSTGRES"  # tests.parts.postgres
+SEEN = {"killed", "timeout", "segfault"}
+_SQL = re.compile(
+    r"\b(SELECT|FROM|WHERE|UPDATE|INSERT|DELETE|SET|VALUES|AND|ORDER BY|GROUP BY|WITH)\b"
+)
+_ALWAYS_A_ROW = re.compile(r"if \(?row\)?( or True)? else|\(row (and|or) row")
+_TOO_SLOW = {"broker", "own_broker", "browser", "stack"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what does not belong to the rules; for a mutant, its own tests come first."""
+    from mutmut.utils.file_utils import walk_mutatable_files
+
+    words = {word for path in walk_mutatable_files() for word in path.with_suffix("").parts}
+    kept = [item for item in items if _belongs(item, words)]
+    mutant = os.environ.get("MUTANT_UNDER_TEST", "")
+    if "__mutmut_" in mutant:
+        words = set(mutant.partition(".x")[0].split("."))
+        kept.sort(key=lambda item: (_has_database(item), not _is_named_like(item, words)))
+        kept = kept[: sum(not _has_database(item) for item in kept) + MOST]
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = kept
+
+
+def folder(path: Path) -> str:
+    """The folder of `tests` with the tests of a file."""
+    return path.parts[1] if path.parts[0] == "services" else path.parts[0]
+
+
+def _belongs(item: pytest.Item, words: set[str]) -> bool:
+    if not _TOO_SLOW.isdisjoint(_fixtures(item)):
+        return False
+    if not _has_database(item):
+        return True
+    return QUICK not in os.environ and _is_named_like(item, words)
+
+
+def _has_database(item: pytest.Item) -> bool:
+    return "postgres" in _fixtures(item)
+
+
+def _is_named_like(item: pytest.Item, words: set[str]) -> bool:
+    name = item.path.stem.removeprefix("test_")
+    return not words.isdisjoint({name, name.removesuffix("s"), name.removesuffix("ies") + "y"})
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return list(getattr(item, "fixturenames", []))
+
+
+def mutants() -> dict[str, Path]:
+    """Every mutant, each with its file; mutmut writes them to mutants/."""
+    from mutmut import __main__ as mutmut
+
+    # what an interrupted run left may be half a file
+    shutil.rmtree("mutants", ignore_errors=True)
+    Path("mutants").mkdir()
+    with mutmut.CatchOutput(spinner_title="Generating mutants"):
+        mutmut.copy_src_dir()
+        mutmut.copy_also_copy_files()
+        mutmut.create_mutants(1)
+    return {name: path for path in mutmut.walk_mutatable_files() for name in codes(path)}
+
+
+def codes(path: Path) -> dict[str, int | None]:
+    """With which code the tests ended, for each mutant of a file; None for those not yet tried."""
+    from mutmut.mutation.data import SourceFileMutationData
+
+    data = SourceFileMutationData(path=path)
+    data.load()
+    found: dict[str, int | None] = data.exit_code_by_key
+    return found
+
+
+def outcomes(names: dict[str, Path]) -> dict[str, str]:
+    """What became of each: killed, survived, no tests, timeout."""
+    from mutmut.stats import status_by_exit_code
+
+    found = {path: codes(path) for path in set(names.values())}
+    return {name: str(status_by_exit_code[found[path][name]]) for name, path in names.items()}
+
+
+def explained(diff: str) -> str:
+    """Why a mutant is no other program; empty where it is one."""
+    lines = diff.splitlines()
+    was = "".join(line[1:] for line in lines if re.match(r"-(?!--)", line))
+    became = "".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
+    if was.casefold() == became.casefold() and (_SQL.search(was) or _SQL.search(became)):
+        return "SQL does not tell upper from lower case"
+    if _ALWAYS_A_ROW.search(became) and _ALWAYS_A_ROW.search(was):
+        return "an aggregate always gives a row; the other branch is for the type checker"
+    return ""
+
+
+def report(names: dict[str, Path], became: dict[str, str]) -> str:
+    """The score of each folder of tests, and of all."""
+    lines = []
+    for place in [*sorted({folder(path) for path in names.values()}), "all"]:
+        counts = Counter(
+            became[name] for name, path in names.items() if place in ("all", folder(path))
+        )
+        seen = sum(counts[kind] for kind in SEEN)
+        total = seen + sum(counts[kind] for kind in UNSEEN)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+        lines.append(f"{place:15} {seen / max(total, 1):7.1%}  ({kinds})")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs mutmut beside one PostgreSQL, prints the score, and writes what survived to build/."""
+    from mutmut import __main__ as mutmut
+    from mutmut.configuration import config
+
+    parser = argparse.ArgumentParser(prog="make mutate", description=__doc__.partition("\n")[0])
+    parser.add_argument("files", nargs="*", help="only these: services/partners/*")
+    parser.add_argument("--sample", type=int, help="so many mutants, chosen by chance")
+    parser.add_argument("--seed", type=int, default=1, help="of that choice")
+    parser.add_argument("--quick", action="store_true", help="no test with a database")
+    parser.add_argument("--tests", nargs="+", help="only these, instead of the service's folder")
+    parser.add_argument("--processes", type=int, default=1)
+    given = parser.parse_args()
+    os.chdir(ROOT)
+    if given.quick:
+        os.environ[QUICK] = "1"
+    if given.files:
+        every = [str(path) for path in mutmut.walk_mutatable_files()]
+        config().only_mutate = [
+            name for pattern in given.files for name in fnmatch.filter(every, pattern)
+        ]
+    folders = sorted({folder(path) for path in mutmut.walk_mutatable_files()})
+    config().pytest_add_cli_args_test_selection = given.tests or [
+        f"tests/{name}" for name in folders
+    ]
+    names = mutants()
+    of = len(names)
+    if given.sample is not None and given.sample < of:
+        chosen = random.Random(given.seed).sample(sorted(names), given.sample)
+        names = {name: names[name] for name in sorted(chosen)}
+    # Nothing of ours may be imported here, or the tests would have it instead of the mutants.
+    command = [sys.executable, "-m", "tests.parts.postgres"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as server:
+        assert server.stdout, "a pipe"
+        os.environ[LENT] = server.stdout.readline().strip()
+        sys.modules.pop("tests", None)
+        mutmut._run(list(names) if len(names) < of else [], given.processes)
+    became = outcomes(names)
+    file = ROOT / "build" / "mutants.txt"
+    file.parent.mkdir(exist_ok=True)
+    unseen = []
+    for name, path in names.items():
+        if became[name] not in SEEN:
+            diff = mutmut.get_diff_for_mutant(name, path=path)
+            became[name] = explained(diff) or became[name]
+            unseen.append(f"# {name}: {became[name]}\n{diff}")
+    file.write_text("\n".join(unseen))
+    print(report(names, became))
+    print(f"{len(names)} of {of} mutants; those that no test saw are in {file.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

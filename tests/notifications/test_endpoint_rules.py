@@ -1,0 +1,144 @@
+"""An endpoint by its rules alone: what a new one is, what a change leaves as it was, and how long
+two secrets sign. No database.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from chassis.addresses import may_call
+from chassis.errors import Conflict, Invalid, Stale
+from services.notifications.domain.webhook import (
+    LIMIT,
+    Reach,
+    Webhook,
+    change,
+    check_url,
+    open_webhook,
+    rotate,
+)
+from tests.builders import NOON
+
+DAY = timedelta(days=1)
+LATER = NOON + timedelta(hours=1)
+OUTSIDE = Reach(False, partial(may_call, development=False))
+AT_HOME = Reach(True, partial(may_call, development=True))
+URL = "https://partner.example/"
+KINDS = ("clock_breached", "referral_sent")
+OPEN = Webhook("webhook", "ngo", URL, KINDS, True, "", 1, NOON, NOON)
+
+
+def opened(there_are: int = 0, **more: Any) -> Webhook:
+    given: dict[str, Any] = {"url": URL, "kinds": [*reversed(KINDS), *KINDS], **more}
+    return open_webhook(
+        "webhook", "ngo", given["url"], given["kinds"], NOON, there_are=there_are, reach=OUTSIDE
+    )
+
+
+def changed(webhook: Webhook, **more: Any) -> Webhook:
+    nothing: dict[str, Any] = {"url": None, "kinds": None, "enabled": None}
+    return change(webhook, webhook.version, LATER, **(nothing | more), reach=OUTSIDE)
+
+
+def test_a_new_endpoint_is_on_with_each_kind_once() -> None:
+    assert opened() == OPEN
+    assert opened(LIMIT - 1) == OPEN
+    with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
+        opened(LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "reason"),
+    [
+        ({"url": "http://partner.example/"}, "url", "out_of_range"),
+        ({"kinds": ["referral_sent", "weather"]}, "kinds.1", "unknown_code"),
+    ],
+)
+def test_what_is_refused_of_a_new_endpoint_is_refused_of_a_change(
+    wrong: dict[str, Any], path: str, reason: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        opened(**wrong)
+    assert refused.value.violations == [(f"webhook.{path}", reason)]
+    with pytest.raises(Invalid) as refused:
+        changed(OPEN, **wrong)
+    assert refused.value.violations == [(f"webhook.{path}", reason)]
+
+
+OFF = replace(OPEN, enabled=False, disabled_reason="by_owner")
+FAILED = replace(OPEN, enabled=False, disabled_reason="failing")
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "after"),
+    [
+        (OPEN, {}, OPEN),
+        (OPEN, {"url": "https://other.example/"}, replace(OPEN, url="https://other.example/")),
+        (OPEN, {"kinds": ["referral_sent"] * 2}, replace(OPEN, kinds=("referral_sent",))),
+        (OPEN, {"kinds": []}, replace(OPEN, kinds=())),
+        (OPEN, {"enabled": False}, OFF),
+        (OPEN, {"enabled": True}, OPEN),
+        (OFF, {"enabled": True}, OPEN),
+        (FAILED, {"enabled": True}, OPEN),
+        (FAILED, {"enabled": False}, FAILED),
+        (FAILED, {"url": URL}, FAILED),
+    ],
+)
+def test_a_change_is_a_version_that_leaves_all_else_as_it_was(
+    before: Webhook, changes: dict[str, Any], after: Webhook
+) -> None:
+    assert changed(before, **changes) == replace(after, version=2, update_time=LATER)
+
+
+def test_a_change_of_another_version_is_stale() -> None:
+    for version in (0, 2):
+        with pytest.raises(Stale):
+            change(OPEN, version, LATER, url=None, kinds=None, enabled=None, reach=OUTSIDE)
+
+
+@pytest.mark.parametrize(
+    ("until", "at_once", "then"),
+    [
+        (None, False, LATER + DAY),
+        (None, True, None),
+        (LATER + DAY, True, None),
+        (LATER, False, LATER + DAY),
+        # A clock that was ahead wrote it: it says nothing.
+        (LATER + DAY + timedelta(seconds=1), False, LATER + DAY),
+    ],
+)
+def test_after_a_rotation_both_secrets_sign_for_a_day_but_of_what_leaked(
+    until: datetime | None, at_once: bool, then: datetime | None
+) -> None:
+    rotated = rotate(replace(OPEN, former_secret_expire_time=until), LATER, at_once=at_once)
+    assert rotated == replace(OPEN, version=2, update_time=LATER, former_secret_expire_time=then)
+
+
+@pytest.mark.parametrize("left", [timedelta(seconds=1), DAY])
+def test_while_two_secrets_sign_there_is_no_third(left: timedelta) -> None:
+    with pytest.raises(Conflict, match=r"^secret_rotating$"):
+        rotate(replace(OPEN, former_secret_expire_time=LATER + left), LATER, at_once=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "reach", "reason"),
+    [
+        ("http://127.0.0.1:8000/hook", OUTSIDE, "out_of_range"),
+        ("http://127.0.0.1:8000/hook", AT_HOME, ""),
+        ("http://localhost:8000/hook", AT_HOME, ""),
+        ("ftp://127.0.0.1/hook", AT_HOME, "out_of_range"),
+        ("https://10.0.0.1/hook", AT_HOME, "out_of_range"),
+        ("https://partner.example/ñ", OUTSIDE, "malformed"),
+        ("https://:secret@partner.example/", OUTSIDE, "malformed"),
+    ],
+)
+def test_which_address_is_taken(url: str, reach: Reach, reason: str) -> None:
+    if not reason:
+        check_url(url, reach)
+        return
+    with pytest.raises(Invalid) as refused:
+        check_url(url, reach)
+    assert refused.value.violations == [("webhook.url", reason)]

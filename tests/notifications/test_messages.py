@@ -1,0 +1,161 @@
+"""What one message says, to whom, and that the same cause makes the same one again. No database."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.notifications.domain.message import (
+    Message,
+    about_disabled,
+    about_enquiry,
+    about_subject,
+    about_unreached,
+    derived_id,
+    letter_id,
+    messages_of,
+)
+from services.notifications.domain.rules import Audience, Happening, Told
+from tests.builders import NOON
+
+HAPPENING = Happening(
+    verb="sent",
+    draft=False,
+    referral_id="referral",
+    version=3,
+    time=NOON,
+    urgency="HIGH",
+    sender_organization_id="ngo",
+    sender_worker_id="",
+    receiver_organization_id="shelter",
+    actor_organization_id="ngo",
+    override_used=False,
+    need_code="HOU.EMG",
+)
+DESK, WORKER = (
+    Told("asked", Audience.DESK, "shelter"),
+    Told("asked", Audience.WORKER, "shelter", "worker"),
+)
+
+
+def test_a_happening_is_a_message_to_each_who_is_told() -> None:
+    coordination = Told("asked", Audience.COORDINATION)
+    [first, second] = messages_of(HAPPENING, [DESK, coordination])
+    assert first == Message(
+        id=derived_id(f"referral/3/{NOON.isoformat()}", DESK),
+        audience=Audience.DESK,
+        organization_id="shelter",
+        worker_id="",
+        besides_worker_id="",
+        kind="asked",
+        referral_id="referral",
+        urgency="HIGH",
+        sender_organization_id="ngo",
+        receiver_organization_id="shelter",
+        create_time=NOON,
+        need_code="HOU.EMG",
+    )
+    assert second == replace(
+        first,
+        id=derived_id(f"referral/3/{NOON.isoformat()}", coordination),
+        audience=Audience.COORDINATION,
+        organization_id="",
+    )
+
+
+def test_the_desk_is_told_besides_whom_of_its_own_it_has_the_same_message() -> None:
+    other = replace(DESK, organization_id="ngo")
+    another_kind = replace(DESK, kind="reminded")
+    made = messages_of(HAPPENING, [DESK, WORKER, other, another_kind])
+    assert [message.besides_worker_id for message in made] == ["worker", "", "", ""]
+    assert [message.worker_id for message in made] == ["", "worker", "", ""]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"referral_id": "another"},
+        {"version": 4},
+        {"time": NOON + timedelta(seconds=1)},
+    ],
+)
+def test_another_happening_has_other_ids(other: dict[str, Any]) -> None:
+    [message] = messages_of(HAPPENING, [DESK])
+    [another] = messages_of(replace(HAPPENING, **other), [DESK])
+    assert message.id != another.id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": "reminded"},
+        {"audience": Audience.COORDINATION},
+        {"organization_id": "ngo"},
+        {"worker_id": "worker"},
+    ],
+)
+def test_the_same_cause_gives_the_same_id_and_to_others_another_one(
+    other: dict[str, Any],
+) -> None:
+    assert derived_id("cause", DESK) == derived_id("cause", replace(DESK))
+    assert derived_id("cause", DESK) != derived_id("another cause", DESK)
+    assert derived_id("cause", DESK) != derived_id("cause", replace(DESK, **other))
+
+
+def test_ids_stay_what_they_were_so_that_what_is_heard_anew_is_not_told_anew() -> None:
+    assert derived_id("cause", DESK) == "438711f61354168817832151bd190d1c"
+    assert letter_id("message") == "77e7685293120332a702a9f7b507ef1e"
+
+
+def test_of_a_message_that_reached_nobody_the_coordination_is_told_whose_it_was() -> None:
+    [message] = messages_of(HAPPENING, [DESK])
+    told = about_unreached(message, NOON + timedelta(hours=1))
+    unreached = Told("message_undeliverable", Audience.COORDINATION)
+    assert told == replace(
+        message,
+        id=derived_id(message.id, unreached),
+        audience=Audience.COORDINATION,
+        organization_id="",
+        kind="message_undeliverable",
+        create_time=NOON + timedelta(hours=1),
+    )
+
+
+def blank(id: str, told: Told) -> Message:
+    """A message that is about no referral."""
+    parties = ("", "", "", "")
+    return Message(
+        id, told.audience, told.organization_id, told.worker_id, "", told.kind, *parties, NOON
+    )
+
+
+def test_a_desk_whose_system_was_switched_off_is_told_each_time() -> None:
+    told = Told("webhook_disabled", Audience.DESK, "ngo")
+    made = about_disabled("webhook", "ngo", NOON)
+    assert made == blank(derived_id(f"webhook/{NOON.isoformat()}", told), told)
+    assert made.id != about_disabled("webhook", "ngo", NOON + timedelta(days=1)).id
+
+
+def test_what_is_about_no_referral_is_one_message_for_each_cause() -> None:
+    assert about_subject(WORKER, "cause", NOON) == blank(derived_id("cause", WORKER), WORKER)
+
+
+def test_only_the_asker_sees_in_an_enquirys_message_whose_it_is() -> None:
+    kind = "enquired"
+    told = [
+        Told(kind, Audience.DESK, "ngo"),
+        Told(kind, Audience.WORKER, "ngo", "worker"),
+        Told(kind, Audience.DESK, "shelter"),
+    ]
+    made = about_enquiry(told, "enquiry", "ngo", "sent", "HIGH", "HOU.EMG", NOON)
+    cause = f"enquiry/sent/{NOON.isoformat()}"
+    about: dict[str, Any] = {"urgency": "HIGH", "need_code": "HOU.EMG", "enquiry_id": "enquiry"}
+    asker: dict[str, Any] = {"sender_organization_id": "ngo"}
+    assert made == [
+        replace(
+            blank(derived_id(cause, told[0]), told[0]), besides_worker_id="worker", **about, **asker
+        ),
+        replace(blank(derived_id(cause, told[1]), told[1]), **about, **asker),
+        replace(blank(derived_id(cause, told[2]), told[2]), **about),
+    ]

@@ -1,0 +1,427 @@
+"""Invitations, accounts and API keys by their rules alone: who may be given what, who has to agree,
+and until when it holds. No database.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chassis.errors import Conflict, Invalid, NotAllowed
+from chassis.second import NONE, Kin, mark_of
+from services.partners.members.domain.api_key import ApiKey, ApiKeyEntry, Manager, full_key, parts
+from services.partners.members.domain.invitation import (
+    Invitation,
+    InvitationEntry,
+    InvitationStatus,
+)
+from services.partners.members.domain.worker import (
+    Role,
+    Worker,
+    WorkerEntry,
+    WorkerStatus,
+    check_password,
+    same_email,
+    same_password,
+    session_lives,
+)
+from tests.builders import NOON
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+LATER = NOON + HOUR
+
+
+@dataclass(frozen=True)
+class Person:
+    id: str
+    kin: Kin = NONE
+
+
+# Invitations
+
+INVITED = InvitationEntry("ana@luz.test", (Role.WORKER,))
+OF_THE_NETWORK = InvitationEntry("ana@luz.test", (Role.COORDINATOR,))
+
+
+def invitation(entry: InvitationEntry = INVITED, recent: int = 0) -> Invitation:
+    return Invitation.create(
+        "invitation",
+        "ngo",
+        entry,
+        NOON,
+        first_manager=False,
+        worker_id="first",
+        recent=recent,
+    )
+
+
+def test_a_new_invitation_is_open_for_three_days() -> None:
+    made = invitation()
+    assert made == Invitation(
+        id="invitation",
+        create_time=NOON,
+        update_time=NOON,
+        version=1,
+        organization_id="ngo",
+        entry=INVITED,
+        first_manager=False,
+        invited_by_worker_id="first",
+        expire_time=NOON + 72 * HOUR,
+        status=InvitationStatus.OPEN,
+    )
+    assert made.facts == ["created"]
+    assert [made.is_open(NOON + 72 * HOUR - pause) for pause in (HOUR, 0 * HOUR)] == [True, False]
+    assert not made.waits(NOON)
+
+
+def test_an_organisation_has_twenty_invitations_at_a_time() -> None:
+    invitation(recent=19)
+    with pytest.raises(Conflict, match=r"^too_many_invitations$"):
+        invitation(recent=20)
+
+
+@pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
+def test_a_role_of_the_network_waits_for_a_second_coordinator(role: Role) -> None:
+    made = invitation(replace(INVITED, roles=(Role.WORKER, role)))
+    assert (made.status, made.facts, made.is_open(NOON)) == (InvitationStatus.WAITING, [], False)
+    assert [made.waits(NOON + 72 * HOUR - pause) for pause in (HOUR, 0 * HOUR)] == [True, False]
+    made.confirm(Person("second"), "ministry", LATER)
+    assert (made.status, made.expire_time) == (InvitationStatus.OPEN, LATER + 72 * HOUR)
+    assert (made.facts, made.is_open(LATER)) == (["created"], True)
+
+
+@pytest.mark.parametrize(
+    ("second", "organization", "when", "why"),
+    [
+        (Person("first"), "ministry", LATER, "second_person_required"),
+        (Person("second"), "ngo", LATER, "not_independent"),
+        (Person("second"), "ministry", NOON + 72 * HOUR, "nothing_to_confirm"),
+    ],
+)
+def test_it_is_not_confirmed_by_its_maker_a_colleague_or_too_late(
+    second: Person, organization: str, when: Any, why: str
+) -> None:
+    made = invitation(OF_THE_NETWORK)
+    with pytest.raises(Conflict, match=f"^{why}$"):
+        made.confirm(second, organization, when)
+    assert made == invitation(OF_THE_NETWORK)
+
+
+def test_an_invitation_that_does_not_wait_is_not_confirmed() -> None:
+    with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
+        invitation().confirm(Person("second"), "ministry", LATER)
+
+
+ENDS: dict[str, tuple[Callable[[Invitation], None], InvitationStatus]] = {
+    "accepted": (lambda it: it.accept(LATER), InvitationStatus.ACCEPTED),
+    "replaced": (lambda it: it.replace(LATER), InvitationStatus.REPLACED),
+    "revoked": (lambda it: it.revoke(LATER), InvitationStatus.REVOKED),
+}
+
+
+@pytest.mark.parametrize("fact", ENDS)
+def test_an_invitation_ends_once_and_is_told_if_its_beginning_was(fact: str) -> None:
+    end, status = ENDS[fact]
+    told, silent = invitation(), invitation(OF_THE_NETWORK)
+    end(told)
+    assert (told.status, told.facts, told.update_time) == (status, ["created", fact], LATER)
+    end(silent)
+    assert (silent.status, silent.facts) == (status, [])
+    for it in (told, silent):
+        with pytest.raises(Conflict, match=r"^illegal_transition$"):
+            end(it)
+    over = invitation()
+    over.expire_time = LATER
+    with pytest.raises(Conflict, match=r"^illegal_transition$"):
+        end(over)
+
+
+@pytest.mark.parametrize(
+    ("roles", "by", "own", "may"),
+    [
+        ("WORKER", "MANAGER", True, True),
+        ("WORKER EMERGENCY", "MANAGER", True, True),
+        ("COORDINATOR", "MANAGER", True, False),
+        ("WORKER AUDITOR", "MANAGER", True, False),
+        ("COORDINATOR", "MANAGER COORDINATOR", True, True),
+        ("MANAGER", "COORDINATOR", False, True),
+        ("MANAGER WORKER OPERATOR", "COORDINATOR", False, True),
+        ("WORKER", "COORDINATOR", False, False),
+        ("MANAGER EMERGENCY", "COORDINATOR", False, False),
+        ("MANAGER COORDINATOR", "COORDINATOR", False, False),
+    ],
+)
+def test_whose_roles_are_whose_to_give(roles: str, by: str, own: bool, may: bool) -> None:
+    entry = replace(INVITED, roles=tuple(Role(role) for role in roles.split()))
+    if may:
+        entry.check_given_by(frozenset(by.split()), own=own)
+    else:
+        with pytest.raises(NotAllowed, match=r"^right_missing$"):
+            entry.check_given_by(frozenset(by.split()), own=own)
+
+
+@pytest.mark.parametrize(
+    ("on_paper", "by_email", "why"),
+    [
+        (False, True, ""),
+        (True, False, ""),
+        (True, True, "illegal_transition"),
+        (False, False, "no_mail"),
+    ],
+)
+def test_a_letter_goes_by_email_and_on_paper_only_where_there_is_none(
+    on_paper: bool, by_email: bool, why: str
+) -> None:
+    entry = replace(INVITED, on_paper=on_paper)
+    if not why:
+        entry.check_reaches_her(by_email=by_email)
+        return
+    with pytest.raises(Conflict, match=f"^{why}$"):
+        entry.check_reaches_her(by_email=by_email)
+
+
+@pytest.mark.parametrize("kind", [InvitationEntry, WorkerEntry])
+@pytest.mark.parametrize(
+    ("email", "roles", "said"),
+    [
+        ("", (Role.WORKER,), ("email", "required")),
+        ("ana", (Role.WORKER,), ("email", "malformed")),
+        ("ana@luz", (Role.WORKER,), ("email", "malformed")),
+        ("a" * 65 + "@luz.test", (Role.WORKER,), ("email", "malformed")),
+        (f"ana@{'l.' * 124}test", (Role.WORKER,), ("email", "malformed")),
+        ("ana@luz.test\n", (Role.WORKER,), ("email", "malformed")),
+        ("ana@luz.test", (Role.WORKER, Role.WORKER), ("roles", "malformed")),
+    ],
+)
+def test_a_wrong_entry_is_refused_by_field(
+    kind: Any, email: str, roles: tuple[Role, ...], said: tuple[str, str]
+) -> None:
+    entry = kind("Ana", email, roles) if kind is WorkerEntry else kind(email, roles)
+    with pytest.raises(Invalid) as refused:
+        entry.check()
+    at = "worker" if kind is WorkerEntry else "invitation"
+    assert refused.value.violations == [(f"{at}.{said[0]}", said[1])]
+
+
+# Accounts
+
+ANA = WorkerEntry("Ana", "ana@luz.test", (Role.WORKER,))
+
+
+def test_an_account_is_active_suspended_and_renewed_and_each_is_told() -> None:
+    it = Worker.register("worker", "ngo", ANA, NOON)
+    assert it == Worker(
+        id="worker",
+        create_time=NOON,
+        update_time=NOON,
+        version=1,
+        organization_id="ngo",
+        entry=ANA,
+        status=WorkerStatus.ACTIVE,
+    )
+    it.propose_suspension("first", LATER)
+    assert (it.suspension_proposed_by_worker_id, it.update_time, it.version) == ("first", LATER, 1)
+    it.suspend(LATER)
+    assert (it.status, it.suspension_proposed_by_worker_id) == (WorkerStatus.SUSPENDED, "")
+    with pytest.raises(Conflict, match=r"^illegal_transition$"):
+        it.suspend(LATER)
+    with pytest.raises(Conflict, match=r"^illegal_transition$"):
+        it.propose_suspension("first", LATER)
+    it.suspension_proposed_by_worker_id = "first"
+    as_manager = replace(ANA, roles=(Role.MANAGER,))
+    it.renew(as_manager, LATER)
+    assert (it.entry, it.status) == (as_manager, WorkerStatus.ACTIVE)
+    assert it.suspension_proposed_by_worker_id == ""
+    assert (it.facts, it.update_time) == (["registered", "suspended", "renewed"], LATER)
+    with pytest.raises(Invalid):
+        it.renew(replace(ANA, email=""), LATER)
+
+
+def test_what_looks_the_same_to_people_is_the_same() -> None:
+    assert same_email(" Ana@Luz.TEST ") == same_email("ana@luz.test") == "ana@luz.test"
+    assert same_email("ANA@STRAẞE.test") == "ana@strasse.test"
+    assert same_email("ﬁna@luz.test") == "fina@luz.test"
+    assert same_password("contrasen\u0303a") == "contraseña"
+    assert same_password("Contraseña ") == "Contraseña "
+
+
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ("", "required"),
+        ("a" * 11, "too_short"),
+        ("n\u0303" * 6, "too_short"),  # twelve characters that look like six
+        ("a" * 12, ""),
+        ("a" * 200, ""),
+        ("a" * 201, "too_long"),
+    ],
+)
+@pytest.mark.parametrize("path", ["password", "new_password"])
+def test_a_password_is_long_enough_and_not_too_long(password: str, why: str, path: str) -> None:
+    if not why:
+        check_password(password, path)
+        return
+    with pytest.raises(Invalid) as refused:
+        check_password(password, path)
+    assert refused.value.violations == [(path, why)]
+
+
+def test_a_password_is_called_so_unless_said_otherwise() -> None:
+    with pytest.raises(Invalid) as refused:
+        check_password("")
+    assert refused.value.violations == [("password", "required")]
+
+
+MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("begun", "used", "lives"),
+    [
+        (0 * MINUTE, 0 * MINUTE, True),
+        (HOUR, 15 * MINUTE - SECOND, True),
+        (HOUR, 15 * MINUTE, False),
+        (12 * HOUR - SECOND, MINUTE, True),
+        (12 * HOUR, MINUTE, False),
+        # Of a clock that was ahead.
+        (-15 * MINUTE + SECOND, -15 * MINUTE + SECOND, True),
+        (-15 * MINUTE, MINUTE, False),
+        (HOUR, -15 * MINUTE, False),
+    ],
+)
+def test_a_session_ends_when_it_is_idle_or_old(
+    begun: timedelta, used: timedelta, lives: bool
+) -> None:
+    assert session_lives(NOON - begun, NOON - used, NOON) is lives
+
+
+# Keys
+
+SCOPES = ("directory.read", "referrals.write")
+KEY = ApiKeyEntry("our system", SCOPES, NOON + 365 * DAY)
+MANAGER = Manager("first", NONE, frozenset({*SCOPES, "referrals.read"}))
+LESSER = replace(MANAGER, scopes=frozenset({"directory.read"}))
+OTHER = Manager("second", NONE, frozenset(SCOPES))
+
+
+def key(maker: Manager | None = MANAGER, live: int = 0) -> ApiKey:
+    return ApiKey.create("key", "ngo", KEY, live, NOON, maker)
+
+
+def test_a_new_key_stands_with_who_made_it() -> None:
+    made = key()
+    assert made == ApiKey(
+        id="key",
+        create_time=NOON,
+        update_time=NOON,
+        version=1,
+        organization_id="ngo",
+        entry=KEY,
+        made_by_worker_id="first",
+        worker_id="first",
+    )
+    assert made.facts == ["created"]
+    assert [made.is_live(NOON + 365 * DAY - pause) for pause in (HOUR, 0 * HOUR)] == [True, False]
+    founded = key(None)
+    assert (founded.worker_id, founded.made_by_worker_id, founded.in_force) == ("", "", True)
+
+
+def test_an_organisation_has_two_keys_one_in_use_and_one_to_rotate_to() -> None:
+    key(live=1)
+    with pytest.raises(Conflict, match=r"^too_many_keys$"):
+        key(live=2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"scopes": ("a", "a")}, ("scopes", "malformed")),
+        ({"expire_time": NOON}, ("expire_time", "out_of_range")),
+        ({"expire_time": NOON + 731 * DAY}, ("expire_time", "out_of_range")),
+    ],
+)
+def test_a_wrong_key_is_refused_by_field(wrong: dict[str, Any], said: tuple[str, str]) -> None:
+    with pytest.raises(Invalid) as refused:
+        ApiKey.create("key", "ngo", replace(KEY, **wrong), 0, NOON, MANAGER)
+    assert refused.value.violations == [said]
+
+
+def test_a_key_lives_two_years_at_most() -> None:
+    replace(KEY, expire_time=NOON + 730 * DAY).check(NOON)
+
+
+def test_a_key_that_may_more_than_its_manager_waits_for_a_second_one() -> None:
+    made = key(LESSER)
+    assert (made.unconfirmed, made.in_force, made.is_live(NOON)) == (True, False, False)
+    with pytest.raises(Conflict, match=r"^second_person_required$"):
+        made.confirm(MANAGER, LATER)
+    made.confirm(OTHER, LATER)
+    assert (made.unconfirmed, made.confirmed_by_worker_id) == (False, "second")
+    assert (made.is_live(NOON), made.facts) == (True, ["created", "confirmed"])
+    with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
+        made.confirm(OTHER, LATER)
+
+
+def test_a_key_that_was_revoked_is_not_confirmed_or_taken_over_and_stays_so() -> None:
+    made = key(LESSER)
+    made.revoke(LATER)
+    made.revoke(LATER + HOUR)
+    assert (made.revoke_time, made.facts, made.in_force) == (LATER, ["created", "revoked"], False)
+    before = deepcopy(made)
+    with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
+        made.confirm(OTHER, LATER)
+    with pytest.raises(Conflict, match=r"^illegal_transition$"):
+        made.transfer(OTHER, LATER)
+    assert made == before
+    confirmed = key()
+    confirmed.revoke(LATER)
+    assert not confirmed.in_force
+
+
+def test_a_manager_who_takes_a_key_over_needs_a_second_one_for_what_she_may_not_do() -> None:
+    made = key()
+    made.transfer(MANAGER, LATER)
+    assert made == key()  # it was hers
+    made.transfer(OTHER, LATER)
+    assert (made.worker_id, made.unconfirmed, made.made_by_worker_id) == ("second", False, "first")
+    made.transfer(replace(LESSER, id="third"), LATER)
+    assert (made.worker_id, made.unconfirmed) == ("third", True)
+    assert made.facts == ["created", "transferred", "transferred"]
+    assert made.update_time == LATER
+
+
+@pytest.mark.parametrize(
+    ("confirmed_by", "kin", "unconfirmed"),
+    [
+        ("second", NONE, False),
+        ("third", NONE, True),
+        ("second", Kin(frozenset({mark_of("second")}), alone=""), True),
+        ("", NONE, True),
+    ],
+)
+def test_who_had_agreed_before_is_the_second_person_beside_the_new_one_too(
+    confirmed_by: str, kin: Kin, unconfirmed: bool
+) -> None:
+    made = key(LESSER)
+    made.confirmed_by_worker_id = confirmed_by
+    made.transfer(Manager("third", kin, LESSER.scopes), LATER)
+    assert made.unconfirmed is unconfirmed
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (full_key("a" * 32, "b" * 64), ("a" * 32, "b" * 64)),
+        (full_key("a" * 32, "b" * 63), None),
+        (full_key("g" * 32, "b" * 64), None),
+        (full_key("a" * 32, "b" * 64) + "\n", None),
+        ("x" + full_key("a" * 32, "b" * 64), None),
+        ("", None),
+    ],
+)
+def test_a_key_is_known_by_its_shape(text: str, found: tuple[str, str] | None) -> None:
+    assert parts(text) == found
+    assert full_key("1", "2") == "enl_1_2"

@@ -1,0 +1,448 @@
+"""Services, their room and their places by their rules alone: what is refused, what is kept of what
+must not be found, and which figure whom is shown. No database.
+"""
+
+from copy import deepcopy
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chassis.errors import Conflict, Invalid
+from services.partners.directory.domain.area import Area, Areas
+from services.partners.directory.domain.location import (
+    Accessibility,
+    AddressGrant,
+    Location,
+    LocationEntry,
+    ServiceAtLocation,
+)
+from services.partners.directory.domain.service import (
+    NOT_STATED,
+    Capacity,
+    Eligibility,
+    Figure,
+    Gender,
+    Intake,
+    Service,
+    ServiceEntry,
+    for_others,
+    stale_time,
+)
+from services.partners.directory.domain.taxonomy import Taxonomy, Term
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.network.domain.time_step import time_step_of
+from services.partners.network.domain.visibility import ANYONE, Tier, Viewer, sees
+from tests.builders import NOON
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+LATER = NOON + HOUR
+MIDNIGHT = NOON.replace(hour=0, minute=0, second=0, microsecond=0)
+AREAS = Areas(
+    [
+        Area("NI", "", "Nicaragua"),
+        Area("NI-CI", "NI", "Chinandega"),
+        Area("NI-CI.chichigalpa", "NI-CI", "Chichigalpa"),
+        Area("NI-LE", "NI", "León"),
+    ]
+)
+TAXONOMY = Taxonomy(
+    Term(code, code.partition(".")[0] if "." in code else "", {}, (), "")
+    for code in ("HOU", "HOU.EMG", "HOU.SAFE", "HOU.RENT", "PSS")
+)
+TALK = ServiceEntry("Someone to talk to", ("PSS",), country="NI", phone="+50522334455")
+BED = replace(TALK, name="A bed", need_codes=("HOU.EMG",))
+
+
+def service(entry: ServiceEntry = TALK, capacity: Capacity = NOT_STATED) -> Service:
+    return Service.register("service", "ngo", entry, capacity, TAXONOMY, AREAS, NOON)
+
+
+def kept(entry: ServiceEntry = TALK, **more: Any) -> Service:
+    """As it was registered."""
+    given = {"create_time": NOON, "update_time": NOON, "version": 1, "assured_time": NOON, **more}
+    return Service(id="service", organization_id="ngo", entry=entry, **given)
+
+
+def test_a_service_is_confirmed_by_its_registration() -> None:
+    assert service() == kept()
+    assert service().facts == ["registered"]
+
+
+def test_a_figure_has_its_time_and_a_unit() -> None:
+    said = service(capacity=Capacity(Intake.OPEN, 3, 5, declined_time=NOON))
+    assert said == kept(capacity=Capacity(Intake.OPEN, 3, 5, "places", NOON))
+    said.set_capacity(Capacity(Intake.OPEN, 2, unit="beds"), LATER)
+    said.set_capacity(Capacity(Intake.WAITLIST), LATER)
+    assert said.capacity == Capacity(Intake.WAITLIST, unit="beds", update_time=LATER)
+    assert said.facts == ["registered", "capacity_changed", "capacity_changed"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "reason"),
+    [
+        ({"need_codes": ("PSS", "PSS")}, "need_codes", "malformed"),
+        ({"need_codes": ("PSS", "XYZ")}, "need_codes.1", "unknown_code"),
+        ({"department": "GT-01"}, "department", "unknown_code"),
+        ({"languages": ("es", "es")}, "languages", "malformed"),
+        ({"phone": "22334455"}, "phone", "malformed"),
+        ({"area_codes": ("NI-CI", "NI-CI")}, "area_codes", "malformed"),
+        ({"area_codes": ("NI-CI", "NI-XX")}, "area_codes.1", "unknown_code"),
+        ({"accessibility": (Accessibility.STEP_FREE,) * 2}, "accessibility", "malformed"),
+        ({"public": True, "need_codes": ("HOU.SAFE",)}, "public", "out_of_range"),
+        ({"public": True, "confidential": True}, "public", "out_of_range"),
+        ({"tiers": (("phone", Tier.PARTNER),) * 2}, "tiers", "malformed"),
+        ({"tiers": (("name", Tier.PARTNER),)}, "tiers.0.field", "unknown_code"),
+        ({"tiers": (("phone", Tier.PUBLIC),)}, "tiers.0.tier", "out_of_range"),
+        ({"tiers": (("phone", Tier.NAMED),)}, "tiers.0.tier", "out_of_range"),
+        (
+            {"eligibility": Eligibility(minimum_age=18, maximum_age=17)},
+            "eligibility.maximum_age",
+            "out_of_range",
+        ),
+        (
+            {"eligibility": Eligibility(genders=(Gender.FEMININE,) * 2)},
+            "eligibility.genders",
+            "malformed",
+        ),
+        (
+            {"eligibility": Eligibility(takes_dependants=False, maximum_dependants=1)},
+            "eligibility.maximum_dependants",
+            "out_of_range",
+        ),
+        (
+            {"eligibility": Eligibility(takes_dependants=False, maximum_age_of_boys=1)},
+            "eligibility.maximum_age_of_boys",
+            "out_of_range",
+        ),
+    ],
+)
+def test_a_wrong_entry_is_refused_by_field(wrong: dict[str, Any], path: str, reason: str) -> None:
+    it = service()
+    for act in (
+        lambda: service(replace(TALK, **wrong)),
+        lambda: it.change(wrong, TAXONOMY, AREAS, LATER),
+    ):
+        with pytest.raises(Invalid) as refused:
+            act()
+        assert refused.value.violations == [(f"service.{path}", reason)]
+    assert it == kept()
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"tiers": (("phone", Tier.PARTNER), ("description", Tier.COORDINATOR))},
+        {"public": True, "area_codes": ("NI-CI.chichigalpa",)},
+        {"eligibility": Eligibility(minimum_age=18, maximum_age=18)},
+        {"eligibility": Eligibility(minimum_age=18)},
+        {"eligibility": Eligibility(maximum_age=17)},
+        {"eligibility": Eligibility(takes_dependants=True, maximum_dependants=1)},
+        {"eligibility": Eligibility(takes_dependants=False, maximum_dependants=0)},
+        {"eligibility": Eligibility(maximum_dependants=1, maximum_age_of_boys=12)},
+    ],
+)
+def test_an_entry_that_says_less_or_the_same_stands(right: dict[str, Any]) -> None:
+    assert service(replace(TALK, **right)).entry == replace(TALK, **right)
+
+
+def test_more_is_not_free_than_there_is() -> None:
+    with pytest.raises(Invalid) as refused:
+        service(capacity=Capacity(Intake.OPEN, 6, 5))
+    assert refused.value.violations == [("service.capacity.available", "out_of_range")]
+    it = service(capacity=Capacity(Intake.OPEN, 5, 5))
+    with pytest.raises(Invalid) as refused:
+        it.set_capacity(Capacity(Intake.OPEN, 6, 5), LATER)
+    assert refused.value.violations == [("capacity.available", "out_of_range")]
+
+
+def test_of_a_confidential_place_no_phone_is_kept() -> None:
+    assert service(replace(BED, confidential=True)).entry.phone == ""
+    it = service(BED)
+    it.change({"confidential": True}, TAXONOMY, AREAS, LATER)
+    assert it.entry == replace(BED, confidential=True, phone="")
+
+
+def test_a_change_is_told_once_and_to_confirm_is_one() -> None:
+    it = service()
+    it.change({"name": "x"}, TAXONOMY, AREAS, LATER)
+    assert (it.entry.name, it.entry_time, it.assured_time) == ("x", LATER, NOON)
+    it.change({"name": "x"}, TAXONOMY, AREAS, LATER + HOUR)
+    assert (it.facts, it.entry_time) == (["registered", "changed"], LATER)
+    it.change({"assured_time": None}, TAXONOMY, AREAS, LATER + HOUR)
+    assert (it.assured_time, it.entry.name) == (LATER + HOUR, "x")
+    it.change({"assured_time": None, "name": "y"}, TAXONOMY, AREAS, LATER + 2 * HOUR)
+    assert (it.assured_time, it.entry.name) == (LATER + 2 * HOUR, "y")
+    assert it.facts == ["registered", "changed", "changed", "changed"]
+    for changes in ({}, {"organization_id": "x"}):
+        with pytest.raises(Invalid):
+            it.change(changes, TAXONOMY, AREAS, LATER)
+
+
+ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "declined", "doubts"),
+    [
+        (ROOM, LATER, True),
+        (ROOM, NOON, False),
+        (replace(ROOM, declined_time=LATER), LATER, False),
+        (replace(ROOM, declined_time=LATER), LATER + HOUR, True),
+        (NOT_STATED, LATER, False),
+    ],
+)
+def test_a_figure_is_doubtful_when_somebody_was_declined_after_it(
+    capacity: Capacity, declined: datetime, doubts: bool
+) -> None:
+    it = kept(capacity=capacity)
+    assert it.doubt_capacity(declined) is doubts
+    assert it.capacity == (replace(capacity, declined_time=declined) if doubts else capacity)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "free", "at", "available"),
+    [
+        (ROOM, -1, LATER, 2),
+        (ROOM, 1, LATER, 4),
+        (ROOM, -4, LATER, 0),
+        (ROOM, 3, LATER, 5),
+        (replace(ROOM, maximum=None), 3, LATER, 6),
+        (replace(ROOM, unit="places"), -1, LATER, 2),
+        (replace(ROOM, unit="appointments"), -1, LATER, 3),
+        (ROOM, -1, NOON, 3),
+        (replace(ROOM, available=5), 1, LATER, 5),
+        (replace(ROOM, available=None), 1, LATER, None),
+        (replace(ROOM, update_time=None), 1, LATER, 3),
+    ],
+)
+def test_who_comes_takes_a_place_and_who_leaves_gives_it_back(
+    capacity: Capacity, free: int, at: datetime, available: int | None
+) -> None:
+    it = kept(capacity=capacity)
+    assert it.move_room(free, at) is (available != capacity.available)
+    assert it.capacity == replace(capacity, available=available)
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "begins"), [(0, 0, 0), (5, 59, 0), (6, 0, 6), (17, 59, 12), (23, 59, 18)]
+)
+def test_a_step_of_time_has_six_hours(hour: int, minute: int, begins: int) -> None:
+    time = MIDNIGHT + timedelta(hours=hour, minutes=minute, seconds=7, microseconds=9)
+    assert time_step_of(time) == MIDNIGHT + begins * HOUR
+
+
+def test_others_see_of_a_shelter_what_was_so_when_this_step_of_time_began() -> None:
+    assert time_step_of(NOON) == NOON
+    said = replace(ROOM, update_time=NOON + HOUR, declined_time=NOON + 2 * HOUR)
+    live = Figure(said, 3, 1)
+    before = Figure(replace(ROOM, available=5, update_time=NOON - HOUR), 2, 0, NOON)
+    coarse = replace(ROOM, update_time=NOON, declined_time=NOON)
+    assert for_others(live, None, NOON + 3 * HOUR) == Figure(coarse, 3, 1)
+    assert for_others(live, before, NOON + 3 * HOUR) == Figure(
+        replace(ROOM, available=5, update_time=NOON - 6 * HOUR), 2, 0
+    )
+    assert for_others(live, before, NOON + 6 * HOUR) == Figure(coarse, 3, 1)
+    assert for_others(Figure(), None, NOON) == Figure()
+
+
+def test_its_own_people_see_the_live_figure_and_others_where_it_is_no_shelter() -> None:
+    own, other = Viewer(Tier.PARTNER, "ngo"), Viewer(Tier.COORDINATOR, "police")
+    before = Figure(replace(ROOM, available=5), step=NOON)
+    bed = kept(BED, capacity=ROOM, figure_before=before, kept=3, broken=1)
+    assert bed.figure_for(own, LATER) == Figure(ROOM, 3, 1)
+    assert bed.figure_for(other, LATER).capacity.available == 5
+    talk = kept(TALK, capacity=ROOM, figure_before=before)
+    assert talk.figure_for(other, LATER) == Figure(ROOM)
+    of_a_shelter = replace(talk, organization_type=OrganizationType.SHELTER)
+    assert of_a_shelter.figure_for(other, LATER).capacity.available == 5
+    public = replace(of_a_shelter, entry=replace(TALK, public=True))
+    assert public.figure_for(other, LATER) == Figure(ROOM)
+
+
+@pytest.mark.parametrize(
+    ("needs", "lasts"),
+    [
+        (("PSS",), 7 * DAY),
+        (("HOU.RENT",), 7 * DAY),
+        (("PSS", "HOU.EMG"), DAY),
+        (("HOU.SAFE",), DAY),
+    ],
+)
+def test_a_bed_is_relied_on_for_a_day_and_all_else_for_a_week(
+    needs: tuple[str, ...], lasts: timedelta
+) -> None:
+    assert stale_time(ROOM, needs) == NOON + lasts
+    assert stale_time(NOT_STATED, needs) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "criteria"),
+    [
+        ({}, ()),
+        ({"eligibility": Eligibility(minimum_age=18)}, ("age",)),
+        ({"eligibility": Eligibility(minimum_age=0, maximum_age=99)}, ()),
+        ({"eligibility": Eligibility(maximum_age=98)}, ("age",)),
+        ({"eligibility": Eligibility(genders=(Gender.FEMININE,))}, ("gender",)),
+        ({"eligibility": Eligibility(genders=tuple(Gender))}, ()),
+        ({"eligibility": Eligibility(takes_dependants=False)}, ("dependants",)),
+        ({"eligibility": Eligibility(takes_dependants=True)}, ()),
+        ({"eligibility": Eligibility(maximum_dependants=2)}, ("dependants",)),
+        ({"languages": ("es",), "department": "NI-CI"}, ("language", "area")),
+    ],
+)
+def test_a_service_decides_by_what_it_has_limited(
+    more: dict[str, Any], criteria: tuple[str, ...]
+) -> None:
+    assert replace(TALK, **more).decides_by == criteria
+
+
+def test_what_is_seen_besides_an_entry_changes_its_etag() -> None:
+    it = kept(organization_name="Casa Luz", organization_type=OrganizationType.NGO)
+    assert it.seen_besides() == ("Casa Luz", "NGO", "", "")
+    it.capacity = replace(ROOM, available=0, declined_time=NOON)
+    assert it.seen_besides() == ("Casa Luz", "NGO", NOON.isoformat(), "0")
+    assert kept().seen_besides() == ("", "", "", "")
+
+
+# Who sees how much
+
+
+@pytest.mark.parametrize(
+    ("tier", "said", "narrowed", "may"),
+    [
+        (Tier.PUBLIC, Tier.PUBLIC, None, True),
+        (Tier.PUBLIC, Tier.PARTNER, None, False),
+        (Tier.PARTNER, Tier.PUBLIC, Tier.COORDINATOR, False),
+        (Tier.COORDINATOR, Tier.PUBLIC, Tier.COORDINATOR, True),
+        (Tier.PUBLIC, Tier.PARTNER, Tier.PUBLIC, False),  # a word narrows and never widens
+    ],
+)
+def test_a_field_is_seen_from_its_tier_on(
+    tier: Tier, said: Tier, narrowed: Tier | None, may: bool
+) -> None:
+    assert sees(tier, said, narrowed) is may
+
+
+def test_of_its_own_an_organisation_sees_what_anybody_does() -> None:
+    worker = Viewer(Tier.PARTNER, "ngo")
+    assert worker.tier_of("ngo") is Tier.COORDINATOR
+    assert worker.tier_of("police") is Tier.PARTNER
+    assert Viewer(Tier.NAMED, "ngo").tier_of("ngo") is Tier.NAMED
+    assert ANYONE.tier_of("") is Tier.PUBLIC
+
+
+# Places
+
+HOUSE = LocationEntry("House", "NI", "NI-CI", "NI-CI.chichigalpa", "Calle 1", 12.5, -87.0, "bus 5")
+HIDDEN = replace(HOUSE, confidential=True)
+OPENLY = replace(HIDDEN, area_code="", latitude=None, longitude=None)
+
+
+def place(entry: LocationEntry = HOUSE) -> Location:
+    return Location.register("place", "ngo", entry, AREAS, NOON)
+
+
+def test_of_a_confidential_place_nothing_that_leads_there_is_kept_in_the_open() -> None:
+    assert place() == Location(
+        id="place",
+        create_time=NOON,
+        update_time=NOON,
+        version=1,
+        organization_id="ngo",
+        entry=HOUSE,
+    )
+    assert place().facts == ["registered"]
+    assert place(HIDDEN).entry == OPENLY
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "reason"),
+    [
+        ({"department": "GT-01", "area_code": ""}, "department", "unknown_code"),
+        ({"area_code": "NI-CI.nowhere"}, "area_code", "unknown_code"),
+        ({"department": "NI-LE"}, "area_code", "unknown_code"),
+        ({"country": "GT", "department": ""}, "area_code", "unknown_code"),
+        ({"latitude": None}, "latitude", "required"),
+        ({"longitude": None}, "longitude", "required"),
+        ({"accessibility": (Accessibility.STEP_FREE,) * 2}, "accessibility", "malformed"),
+    ],
+)
+def test_a_wrong_place_is_refused_by_field(wrong: dict[str, Any], path: str, reason: str) -> None:
+    it = place()
+    for act in (
+        lambda: place(replace(HOUSE, **wrong)),
+        lambda: it.change(wrong, AREAS, LATER),
+    ):
+        with pytest.raises(Invalid) as refused:
+            act()
+        assert refused.value.violations == [(f"location.{path}", reason)]
+    assert it == place()
+
+
+def test_a_place_may_say_less() -> None:
+    for less in ({"area_code": ""}, {"department": ""}, {"latitude": None, "longitude": None}):
+        assert place(replace(HOUSE, **less)).entry == replace(HOUSE, **less)
+
+
+def test_a_place_is_in_the_country_of_who_enters_it_unless_said_otherwise() -> None:
+    assert HOUSE.in_country("GT") == HOUSE
+    assert replace(HOUSE, country="").in_country("GT") == replace(HOUSE, country="GT")
+
+
+def test_what_was_confidential_stays_so() -> None:
+    it = place(HIDDEN)
+    with pytest.raises(Invalid) as refused:
+        it.change({"confidential": False}, AREAS, LATER)
+    assert refused.value.violations == [("location.confidential", "out_of_range")]
+    assert it == place(HIDDEN)
+    it.change({"name": "Home", "area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
+    assert (it.entry, it.facts) == (replace(OPENLY, name="Home"), ["registered", "changed"])
+    opened = place()
+    opened.change({"confidential": True}, AREAS, LATER)
+    assert opened.entry == OPENLY
+
+
+def test_a_change_of_a_place_that_changes_nothing_kept_is_not_told() -> None:
+    it = place(HIDDEN)
+    it.change({"area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
+    assert (it.facts, it.update_time) == (["registered"], NOON)
+    with pytest.raises(Invalid) as refused:
+        it.change({"id": "x"}, AREAS, LATER)
+    assert refused.value.violations == [("location.id", "unknown_code")]
+
+
+def test_a_service_at_a_place_names_each_language_once() -> None:
+    ServiceAtLocation("id", "service", "place", languages=("es", "en")).check()
+    with pytest.raises(Invalid) as refused:
+        ServiceAtLocation("id", "service", "place", languages=("es", "es")).check()
+    assert refused.value.violations == [("service_at_location.languages", "malformed")]
+
+
+HALF = timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("worker", "when", "may"),
+    [
+        ("worker", NOON, True),
+        ("worker", NOON + HALF - timedelta(seconds=1), True),
+        ("worker", NOON + HALF, False),
+        ("worker", NOON - HALF, False),  # of a clock that was ahead
+        ("another", NOON, False),
+    ],
+)
+def test_an_address_is_opened_by_one_worker_and_by_her_again_for_a_while(
+    worker: str, when: datetime, may: bool
+) -> None:
+    grant = AddressGrant("referral", "service", "ngo", NOON)
+    grant.open("worker", NOON)
+    assert grant == AddressGrant("referral", "service", "ngo", NOON, None, NOON, "worker")
+    before = deepcopy(grant)
+    if may:
+        grant.open(worker, when)
+    else:
+        with pytest.raises(Conflict, match=r"^address_opened$"):
+            grant.open(worker, when)
+    assert grant == before

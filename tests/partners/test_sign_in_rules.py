@@ -1,0 +1,188 @@
+"""An organisation's own sign-in, and what a worker is told of her account, by their rules alone. No
+database.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from chassis.errors import Conflict, Invalid
+from chassis.second import NONE, Kin
+from services.partners.members.domain.account_notice import AccountNotice
+from services.partners.members.domain.worker import Role, Worker, WorkerEntry
+from services.partners.sign_in.domain.password_reset import PasswordReset
+from services.partners.sign_in.domain.sign_in_provider import (
+    ProposedProvider,
+    ProviderEntry,
+    SignInProvider,
+)
+from tests.builders import NOON
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+LATER = NOON + HOUR
+ENTRY = ProviderEntry("https://id.luz.test/realms/luz", "enlace")
+OTHER = ProviderEntry("https://id.sol.test", "enlace")
+
+
+@dataclass(frozen=True)
+class Person:
+    id: str
+    kin: Kin = NONE
+
+
+def refused(
+    issuer: str, client: str = "enlace", secret: str = "s", *, at_home: bool = False
+) -> list[tuple[str, str]]:
+    with pytest.raises(Invalid) as told:
+        ProviderEntry(issuer, client).check(secret, development=at_home)
+    return [(path.removeprefix("provider."), why) for path, why in told.value.violations]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "why"),
+    [
+        ("", "required"),
+        ("https://" + "a" * 193, "too_long"),
+        ("https://id.lúz.test", "malformed"),
+        ("https://id.luz.test/\n", "malformed"),
+        ("https://id.luz.test/a b", "malformed"),
+        ("https:///luz", "malformed"),
+        ("https://[::1", "malformed"),
+        ("https://id.luz.test:99999", "malformed"),
+        ("https://me@id.luz.test", "malformed"),
+        ("https://id.luz.test\\x", "malformed"),
+        ("https://id.luz.test/?x=1", "malformed"),
+        ("https://id.luz.test/#x", "malformed"),
+        ("http://id.luz.test", "out_of_range"),
+        ("http://127.0.0.1:8080", "out_of_range"),
+        ("https://login.microsoftonline.com/common/v2.0", "shared_issuer"),
+        ("https://login.microsoftonline.com/Organizations/v2.0", "shared_issuer"),
+        ("https://login.microsoftonline.com/consumers", "shared_issuer"),
+    ],
+)
+def test_an_address_that_can_not_be_a_provider_is_refused(issuer: str, why: str) -> None:
+    assert refused(issuer) == [("issuer", why)]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "at_home"),
+    [
+        ("https://id.luz.test/realms/luz", False),
+        ("https://id.luz.test:8443", False),
+        ("https://" + "a" * 187 + ".test", False),
+        ("https://login.microsoftonline.com/72f988bf/v2.0", False),
+        ("https://login.microsoftonline.com", False),
+        ("https://id.luz.test/common", False),
+        ("http://127.0.0.1:8080", True),
+        ("http://localhost:8080", True),
+        ("http://[::1]:8080", True),
+    ],
+)
+def test_an_address_that_can_be_one_is_taken(issuer: str, at_home: bool) -> None:
+    ProviderEntry(issuer, "enlace").check("a secret with spaces", development=at_home)
+
+
+def test_a_machine_of_somebody_who_develops_takes_no_other_host_or_scheme() -> None:
+    assert refused("http://id.luz.test", at_home=True) == [("issuer", "out_of_range")]
+    assert refused("ftp://127.0.0.1", at_home=True) == [("issuer", "out_of_range")]
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    assert refused("", "", "") == [
+        ("issuer", "required"),
+        ("client_id", "required"),
+        ("client_secret", "required"),
+    ]
+    assert refused(ENTRY.issuer, "an id", "é") == [
+        ("client_id", "malformed"),
+        ("client_secret", "malformed"),
+    ]
+    assert refused(ENTRY.issuer, "x" * 201, "x" * 201) == [
+        ("client_id", "too_long"),
+        ("client_secret", "too_long"),
+    ]
+    ProviderEntry(ENTRY.issuer, "x" * 200).check("x" * 200, development=False)
+
+
+def test_a_provider_is_another_when_a_second_person_has_agreed() -> None:
+    it = SignInProvider("provider", "ngo")
+    with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
+        it.confirm(Person("second"), NOON)
+    it.propose(ENTRY, "first", NOON)
+    assert it == SignInProvider(
+        "provider", "ngo", 1, proposal=ProposedProvider(ENTRY, "first", NOON)
+    )
+    with pytest.raises(Conflict, match=r"^second_person_required$"):
+        it.confirm(Person("first"), NOON + 365 * DAY)
+    with pytest.raises(Conflict, match=r"^objection_time$"):
+        it.confirm(Person("second"), NOON + 3 * DAY - HOUR)
+    it.confirm(Person("second"), NOON + 3 * DAY)
+    assert it == SignInProvider("provider", "ngo", 2, ENTRY, NOON + 3 * DAY)
+
+
+def test_a_newer_proposal_takes_the_place_of_an_older_and_what_works_goes_on() -> None:
+    it = SignInProvider("provider", "ngo", 2, ENTRY, NOON)
+    it.propose(OTHER, "first", LATER)
+    it.propose(OTHER, "third", LATER + HOUR)
+    assert it.proposal == ProposedProvider(OTHER, "third", LATER + HOUR)
+    assert (it.entry, it.version) == (ENTRY, 4)
+    it.object()
+    assert it == SignInProvider("provider", "ngo", 5, ENTRY, NOON)
+    with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
+        it.object()
+
+
+@pytest.mark.parametrize(
+    "it",
+    [
+        SignInProvider("provider", "ngo", 4, ENTRY, NOON),
+        SignInProvider("provider", "ngo", 4, None, None, ProposedProvider(OTHER, "first", NOON)),
+    ],
+)
+def test_a_provider_ends_with_what_was_proposed_and_only_once(it: SignInProvider) -> None:
+    it.end()
+    assert it == SignInProvider("provider", "ngo", 5)
+    with pytest.raises(Conflict, match=r"^illegal_transition$"):
+        it.end()
+
+
+# What she is told of her account
+
+ANA = Worker(
+    id="worker",
+    create_time=NOON,
+    update_time=NOON,
+    organization_id="ngo",
+    entry=WorkerEntry("Ana", "ana@luz.test", (Role.WORKER,)),
+)
+
+
+def test_a_letter_about_her_account_waits_a_week_for_a_mail_server() -> None:
+    told = AccountNotice.of("notice", ANA, "password_changed", LATER, by_role="MANAGER")
+    assert told == AccountNotice(
+        id="notice",
+        create_time=LATER,
+        update_time=LATER,
+        version=1,
+        worker_id="worker",
+        organization_id="ngo",
+        expire_time=LATER + 7 * DAY,
+        by_role="MANAGER",
+    )
+    assert told.facts == ["password_changed"]
+    assert AccountNotice.of("notice", ANA, "x", NOON).by_role == ""
+
+
+def test_a_link_to_another_password_is_good_for_an_hour() -> None:
+    it = PasswordReset.ask("reset", ANA, NOON)
+    assert (it.facts, it.expire_time, it.by_role) == (["reset_asked"], NOON + HOUR, "")
+    second = timedelta(seconds=1)
+    assert [it.is_open(NOON + HOUR - left) for left in (second, 0 * second)] == [True, False]
+    # A clock that was ahead made it.
+    assert [it.is_open(NOON - HOUR + more) for more in (second, 0 * second)] == [True, False]
+    it.use(LATER)
+    assert (it.expire_time, it.update_time) == (LATER + 7 * DAY, LATER)
+    it.end(LATER + HOUR)
+    assert it.facts == ["reset_asked", "password_changed", "reset_ended"]
+    assert it.update_time == LATER + HOUR

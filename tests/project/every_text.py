@@ -1,0 +1,212 @@
+"""Every text that a person reads, in a language whose translations all stand in brackets.
+
+`python -m tests.project.every_text LANGUAGE` renders each page, poster and table (signed in with
+answers in which every field is set, with empty answers, signed out, and after a form that lacks
+everything), each word of the vocabulary, each notice and each e-mail. It prints as JSON, by place,
+the words outside of the brackets, which no catalogue had.
+
+Limit: it reads no PDF; a printed sheet has the words of the page that it is of.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from html.parser import HTMLParser
+from typing import Any
+
+from babel import Locale
+from google.protobuf.message_factory import GetMessageClass
+from werkzeug.test import TestResponse
+
+from chassis.languages import LANGUAGES
+from services.gateway.edge.departments import DEPARTMENTS, MUNICIPALITIES
+from services.gateway.site.language import vocabulary, words
+from services.notifications.domain.notices import NOTICES
+from services.notifications.domain.texts import ACCOUNT
+from services.notifications.words import account_mail, application_mail, invitation_mail, mail, text
+from services.referrals.line.usecases.advice import shipped as shipped_cards
+from services.referrals.plans.usecases.pathways import shipped as shipped_pathways
+from tests.gateway.api_gateway import OUTPUTS
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, routes, token_of
+
+LEFT, RIGHT = "⟦", "⟧"
+WORD = re.compile(r"[^\W\d_]{2,}")
+READ = ("alt", "aria-label", "placeholder", "title", "data-label", "data-title")
+UNREAD = ("script", "style", "code", "pre", "textarea", "svg")
+ADDRESS = re.compile(r"https?://\S*")
+NAMES = {
+    "health.status": "partners referrals notifications",  # the services, beside what each does
+    "webhooks.delivery": "webhook id sha ms",  # headers, and a unit
+    "campaigns.country": "PDF SVG",
+    "campaigns.placed": "PDF SVG",
+    "knowledge.show": "PDF",
+}
+"""Names in the code of one page."""
+
+
+class Reader(HTMLParser):
+    """The texts of a page: what stands between its tags, and each attribute that is read aloud or
+    shown.
+    """
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.body, self.attributes, self._unread = "", list[str](), 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        self.attributes += [
+            value
+            for name, value in has.items()
+            if name in READ or (name.startswith("data-") and " " in value)  # a script shows it
+        ]
+        if tag == "meta" and has.get("name") == "description":
+            self.attributes.append(has["content"])
+        self.body += "\n"
+        self._unread += tag in UNREAD
+
+    def handle_endtag(self, tag: str) -> None:
+        self.body += "\n"
+        self._unread -= tag in UNREAD
+
+    def handle_data(self, data: str) -> None:
+        self.body += "" if self._unread else data
+
+
+def read(answer: TestResponse) -> list[str]:
+    """Returns the texts of a page, of the names in a table, or of a poster."""
+    if answer.mimetype == "text/csv":
+        return [row["name"] for row in csv.DictReader(io.StringIO(answer.text.lstrip("\ufeff")))]
+    if answer.mimetype == "image/svg+xml":
+        return [" ".join(re.findall(r"<text[^>]*>(.*?)</text>", answer.text))]
+    reader = Reader(answer.text)
+    return [reader.body, *reader.attributes]
+
+
+def outside(said: str) -> str:
+    """Returns what stands outside of all brackets."""
+    depth, kept = 0, list[str]()
+    for sign in said:
+        depth += (sign == LEFT) - (sign == RIGHT)
+        kept.append(sign if not depth and sign != RIGHT else " ")
+    return "".join(kept)
+
+
+@cache
+def names(language: str) -> frozenset[str]:
+    """Returns words that are no texts of ours: those of CLDR, places, languages by their own names,
+    and what the played services answer.
+    """
+    locale = Locale.parse(language)
+    of_time: list[Any] = [
+        [*each.values()]
+        for kind in (locale.months, locale.days)
+        for context in kind.values()
+        for each in context.values()
+    ]
+    said = [
+        *(name for each in of_time for name in each),
+        *locale.territories.values(),
+        *locale.languages.values(),
+        *DEPARTMENTS.values(),
+        *(name for each in MUNICIPALITIES.values() for name in each.values()),
+        *LANGUAGES.values(),
+        "Enlace Llama Vive h min Rosa Méndez Casa Puentes Albergue Vivienda",
+    ]
+    return frozenset(WORD.findall(" ".join(map(str, said))))
+
+
+def escaped(texts: list[str], language: str, known: str = "") -> list[str]:
+    """Returns the words of texts that no catalogue had."""
+    return [
+        word
+        for said in texts
+        for word in WORD.findall(ADDRESS.sub("", outside(said)))
+        if word not in names(language) and word not in known.split()
+    ]
+
+
+def is_page(endpoint: str, answer: TestResponse) -> bool:
+    """Returns whether somebody reads it: no file, nothing that leads on at once, and not the
+    samples of all parts, which only developers see.
+    """
+    leads_on = 300 <= answer.status_code < 400
+    return (
+        answer.mimetype in ("text/html", "text/csv", "image/svg+xml")
+        and not leads_on
+        and endpoint != "components.components"
+    )
+
+
+def shown(language: str) -> Iterator[tuple[str, str, TestResponse]]:
+    """Yields (state, endpoint, answer) of each page."""
+    full, empty = PlayedServices(), PlayedServices()
+    for rpc, output in OUTPUTS.items():
+        if rpc not in ("IssueToken", "SignIn", "BatchGet", "ListTaxonomyTerms"):
+            empty.answers[rpc] = GetMessageClass(output)()
+    readers = {
+        "full": enter(pages(full).test_client()),
+        "empty": enter(pages(empty).test_client()),
+        "public": pages(full).test_client(),
+    }
+    for kind, client in readers.items():
+        for endpoint, path in routes(client.application):
+            answer = client.get(f"{path}?lang={language}")
+            if is_page(endpoint, answer):
+                yield kind, endpoint, answer
+    client = readers["full"]
+    token = token_of(client.get("/inbox").text)
+    for endpoint, path in routes(client.application, "POST"):
+        if not endpoint.startswith(("signin.", "passkeys.sign_in")):  # they end the session
+            answer = client.post(f"{path}?lang={language}", data={"form_token": token})
+            if is_page(endpoint, answer):
+                yield "refused", endpoint, answer
+
+
+def said(language: str) -> Iterator[tuple[str, str]]:
+    """Yields (place, text) of each word of the tables, each notice and each e-mail."""
+    with pages(PlayedServices()).test_request_context(f"/?lang={language}"):
+        for kind, table in vocabulary.TABLES.items():
+            for code in table:
+                yield f"word {kind} {code}", words.word(kind, code)
+    for notice in NOTICES:
+        yield f"notice {notice.kind}", text(notice.kind, language)
+    sent = ("1", "2", "3", language, "//")
+    letters = {kind: account_mail("1", kind, "2", "3", language, "//") for kind in ACCOUNT}
+    letters |= {
+        "task": mail(*sent),
+        "invitation": invitation_mail(*sent),
+        "application": application_mail(*sent),
+    }
+    for name, letter in letters.items():
+        assert letter
+        yield f"subject {name}", letter.subject
+        yield f"body {name}", letter.body
+
+
+def main(language: str) -> None:
+    """Prints what no catalogue had, and how many places were looked at."""
+    found, count = dict[str, list[str]](), 0
+    for state, endpoint, answer in shown(language):
+        bad, count = escaped(read(answer), language, NAMES.get(endpoint, "")), count + 1
+        found[f"{state} {endpoint}"] = bad
+    for place, each in said(language):
+        found[place], count = escaped([each], language), count + 1
+    assert shipped_cards(), "referrals starts with the cards that came before the language"
+    assert shipped_pathways()
+    sys.stdout.write(
+        json.dumps(
+            {"places": count, "escaped": {place: bad for place, bad in found.items() if bad}}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

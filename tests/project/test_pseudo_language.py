@@ -1,0 +1,66 @@
+"""A language is added as docs/contributing.md says, one catalogue a service and one row of a table,
+and every page and message is looked at in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import write_po
+
+from chassis.words import path_of
+from tests.project.every_text import LEFT, RIGHT, outside
+from tests.words import SERVICES, Text, forms
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NEW, ITS_NAME = "eo", "Esperanto"  # known to CLDR, and spoken by no reader of ours
+ROW = '"fr": "Français"'
+UNNEEDED = shutil.ignore_patterns("clients", "html", "released", "*.pyi")
+
+
+def add_catalogue(texts: Iterable[Text], file: Path) -> None:
+    """Writes a catalogue in which each translation is the text in brackets."""
+    catalogue = Catalog(locale=NEW)
+    for text in texts:
+        in_brackets = tuple(f"{LEFT}{form}{RIGHT}" for form in forms(text))
+        catalogue.add(text, in_brackets[0] if isinstance(text, str) else in_brackets)
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as po:
+        write_po(po, catalogue)
+
+
+def test_a_new_language_is_a_catalogue_a_service_and_a_row_and_no_text_escapes_it(
+    tmp_path: Path,
+) -> None:
+    for package in ROOT.glob("*/__init__.py"):
+        name = package.parent.name
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=UNNEEDED)
+    table = tmp_path / "chassis" / "languages.py"
+    assert ROW in table.read_text()
+    table.write_text(table.read_text().replace(ROW, f'{ROW}, "{NEW}": "{ITS_NAME}"'))
+    for words in SERVICES.values():
+        copied = tmp_path / words.folder.relative_to(ROOT)
+        add_catalogue(words.spoken(), path_of(copied, NEW))
+    looked = subprocess.run(
+        [sys.executable, "-m", "tests.project.every_text", NEW],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert looked.returncode == 0, looked.stderr
+    found = json.loads(looked.stdout.splitlines()[-1])  # behind what the pages log
+    assert found["escaped"] == {}
+    assert found["places"] > 1400
+
+
+def test_what_stands_outside_of_the_brackets_is_seen() -> None:
+    assert outside(f"{LEFT}a {LEFT}b{RIGHT} c{RIGHT} d {LEFT}e{RIGHT}").split() == ["d"]

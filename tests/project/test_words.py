@@ -1,0 +1,60 @@
+"""The catalogues have every text of the code, and no other, translated with its placeholders."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from babel import Locale
+
+from chassis.languages import LANGUAGES, SOURCE, in_language, language_of
+from chassis.words import Catalogues, path_of
+from tests.words import SERVICES, TRANSLATED, forms
+
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|{\w+}")
+EACH = [(name, language) for name in SERVICES for language in TRANSLATED]
+
+
+@pytest.mark.parametrize(("service", "language"), EACH)
+def test_no_text_is_missing_in_a_catalogue_and_none_is_left_over(
+    service: str, language: str
+) -> None:
+    words = SERVICES[service]
+    known = words.translations(language).keys()
+    assert words.spoken() - known == set()
+    assert known - words.spoken() == set()
+    assert path_of(words.folder, language).read_text() == words.written(language), "make words"
+
+
+@pytest.mark.parametrize(("service", "language"), EACH)
+def test_every_translation_is_there_and_keeps_its_placeholders(service: str, language: str) -> None:
+    words = SERVICES[service]
+    assert words.missing(language) == []
+    assert not any(message.fuzzy for message in words.catalogue(language) if message.id)
+    for text, said in words.translations(language).items():
+        kept = set(PLACEHOLDER.findall(forms(text)[0]))
+        assert [form for form in said if set(PLACEHOLDER.findall(form)) != kept] == [], text
+
+
+def test_cldr_knows_every_language_and_calls_it_as_the_table_does() -> None:
+    assert SOURCE in LANGUAGES
+    for language, name in LANGUAGES.items():
+        assert (Locale.parse(language).get_display_name() or "").lower() == name.lower()
+
+
+def test_a_text_that_is_not_translated_is_shown_in_spanish() -> None:
+    words = Catalogues(SERVICES["notifications"].folder)
+    assert words.text("en", "Nadie tradujo esto.") == "Nadie tradujo esto."
+    assert words.text("es", "Se retiró una remisión.") == "Se retiró una remisión."
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("es", "uno"), ("en", "one"), ("fr", "uno"), ("qu", "uno")]
+)
+def test_content_without_a_language_is_read_in_spanish(language: str, said: str) -> None:
+    assert in_language({"es": "uno", "en": "one", "fr": ""}, language) == said
+    assert in_language({}, language) is None
+
+
+def test_a_tag_is_one_of_our_languages_or_spanish() -> None:
+    assert [language_of(tag) for tag in ("fr-CA", "EN", "miq", "")] == ["fr", "en", "es", "es"]

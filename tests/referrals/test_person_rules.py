@@ -1,0 +1,90 @@
+"""A person's file, and a step of her plan, by their rules alone. No database."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from chassis.errors import Conflict, Invalid
+from services.referrals.files.domain.person import FieldGroup, Identity
+from services.referrals.network.domain.service import Ages, check_age_taken
+from services.referrals.plans.domain.plan import PlanStep, StepState
+from tests.builders import NOON
+
+TODAY = NOON.date()
+
+
+@pytest.mark.parametrize(
+    ("born", "why"),
+    [
+        ("", ""),
+        ("1900-01-01", ""),
+        (TODAY.isoformat(), ""),
+        ("1899-12-31", "out_of_range"),
+        ((TODAY + timedelta(days=1)).isoformat(), "out_of_range"),
+        ("2001-02-29", "malformed"),
+        ("20010228", "malformed"),
+        ("2001-W01-1", "malformed"),
+        ("someday", "malformed"),
+    ],
+)
+def test_a_birth_date_is_a_day_of_the_calendar_of_somebody_who_may_live(
+    born: str, why: str
+) -> None:
+    identity = Identity(birth_date=born)
+    if not why:
+        identity.check(TODAY)
+        return
+    with pytest.raises(Invalid) as refused:
+        identity.check(TODAY)
+    assert refused.value.violations == [("identity.birth_date", why)]
+
+
+def test_a_newer_identity_says_only_what_it_says() -> None:
+    before = Identity("Ximena", "Rivas", "2001-02-03", phone="+50581234567")
+    after = Identity("", "Ruiz", address="Calle 1")
+    assert before.merged(after) == Identity(
+        "Ximena", "Ruiz", "2001-02-03", "+50581234567", "Calle 1"
+    )
+    assert (before.known, Identity().known) == (True, False)
+    assert before.only(frozenset({FieldGroup.CONTACT})) == Identity(phone="+50581234567")
+
+
+@pytest.mark.parametrize(
+    ("ages", "band", "takes"),
+    [
+        (Ages(), "12-17", True),
+        (Ages(18), "", True),
+        (Ages(18), "12-17", False),
+        (Ages(17), "12-17", True),
+        (Ages(18), "60+", True),
+        (Ages(None, 17), "18-24", False),
+        (Ages(None, 18), "18-24", True),
+        (Ages(None, 60), "60+", True),
+        (Ages(None, 59), "60+", False),
+        (Ages(18, 24), "25-59", False),
+    ],
+)
+def test_a_band_is_taken_if_any_age_of_it_is(ages: Ages, band: str, takes: bool) -> None:
+    assert ages.takes(band) is takes
+
+
+def test_what_is_for_other_ages_is_done_by_who_says_that_she_knows() -> None:
+    check_age_taken(True, ())
+    check_age_taken(False, ("age_not_taken",))
+    with pytest.raises(Conflict, match=r"^age_not_taken$"):
+        check_age_taken(False, ("unsafe_for_her",))
+
+
+@pytest.mark.parametrize(
+    ("state", "due", "late"),
+    [
+        (StepState.OPEN, NOON - timedelta(seconds=1), True),
+        (StepState.OPEN, NOON, False),
+        (StepState.OPEN, None, False),
+        (StepState.MET, NOON - timedelta(days=1), False),
+    ],
+)
+def test_a_step_is_late_that_is_not_settled_by_its_time(
+    state: StepState, due: datetime | None, late: bool
+) -> None:
+    assert PlanStep("bed", state, due_time=due).is_late(NOON) is late

@@ -1,0 +1,383 @@
+"""The consent receipt as a record of the domain: which would stand up, whom it opens for and until
+when, and what of it is signed. No database.
+"""
+
+import time
+from dataclasses import replace
+from datetime import timedelta, timezone
+from typing import Any
+
+import pytest
+
+from chassis.errors import Conflict, Invalid, Unauthenticated
+from chassis.second import NONE
+from services.referrals.files.domain.consent import (
+    BEST_INTEREST,
+    FIRST_GROUPS,
+    HERSELF,
+    OVERRIDE_GROUPS,
+    Circumstances,
+    Grant,
+    Receipt,
+)
+from services.referrals.files.domain.person import Coarse, FieldGroup, Identity, Person
+from services.referrals.referrals.domain.record import Actor
+from tests.builders import NOON
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+SEVEN = tuple("abcdefg")
+ADULT, CHILD = Circumstances("18-24", "SHELTER"), Circumstances("12-17", "SHELTER")
+SMALL, UNKNOWN = Circumstances("0-11", "SHELTER"), Circumstances("", "SHELTER")
+OWN = Receipt(
+    "receipt",
+    "person",
+    "ngo",
+    "shelter",
+    frozenset({FieldGroup.IDENTITY}),
+    ("HOU",),
+    NOON + 90 * DAY,
+    HERSELF,
+    "spoken",
+    NOON,
+    recorded_by_worker_id="worker",
+    explained_codes=SEVEN,
+    about=ADULT,
+)
+GUARDIAN = replace(OWN, giver_code="guardian", assent_code="given", about=CHILD)
+DECISION = replace(GUARDIAN, giver_code=BEST_INTEREST, assent_code="refused", explained_codes=())
+ANOTHER = replace(
+    OWN, giver_code="guardian", giver_ground_code="court", until_time=NOON + 72 * HOUR
+)
+OVERRIDE = Receipt.override(
+    "receipt", "person", "ngo", "worker", "shelter", "HOU.EMG", "life_in_danger", NOON
+)
+SECOND = Actor("worker", "second", "ngo", kin=NONE)
+
+
+def wrong(receipt: Receipt) -> list[tuple[str, str]]:
+    with pytest.raises(Invalid) as refused:
+        receipt.check()
+    return [(field.removeprefix("receipt."), reason) for field, reason in refused.value.violations]
+
+
+@pytest.mark.parametrize("receipt", [OWN, GUARDIAN, DECISION, ANOTHER])
+def test_a_complete_record_stands_up(receipt: Receipt) -> None:
+    receipt.check()
+
+
+@pytest.mark.parametrize(
+    ("receipt", "said"),
+    [
+        (replace(OWN, purpose_codes=("HOU", "")), ("purpose_codes.1", "required")),
+        (replace(OWN, purpose_codes=("XYZ",)), ("purpose_codes.0", "unknown_code")),
+        (replace(OWN, until_time=NOON), ("until_time", "out_of_range")),
+        (replace(OWN, until_time=NOON + 367 * DAY), ("until_time", "out_of_range")),
+        (replace(ANOTHER, until_time=NOON + 73 * HOUR), ("until_time", "out_of_range")),
+        (replace(OWN, explained_codes=SEVEN[:6]), ("explained_codes", "required")),
+        (replace(OWN, explained_codes=(*SEVEN[:6], "a")), ("explained_codes", "required")),
+        (replace(GUARDIAN, assent_code=""), ("assent_code", "required")),
+        (replace(GUARDIAN, assent_code="", giver_code=HERSELF), ("assent_code", "required")),
+        (replace(GUARDIAN, assent_code="too_young"), ("assent_code", "out_of_range")),
+        (replace(ANOTHER, giver_ground_code=""), ("giver_ground_code", "required")),
+        (
+            replace(ANOTHER, field_groups=frozenset({FieldGroup.FAMILY})),
+            ("field_groups", "out_of_range"),
+        ),
+        (replace(ANOTHER, purpose_codes=("HOU", "MED")), ("purpose_codes", "out_of_range")),
+    ],
+)
+def test_what_a_record_lacks_is_said_by_field(receipt: Receipt, said: tuple[str, str]) -> None:
+    assert wrong(receipt) == [said]
+
+
+def test_a_year_is_the_longest_consent_and_three_days_what_another_gives() -> None:
+    replace(OWN, until_time=NOON + 366 * DAY).check()
+    replace(ANOTHER, until_time=NOON + 72 * HOUR).check()
+
+
+def test_a_small_child_may_be_too_young_to_ask() -> None:
+    replace(GUARDIAN, assent_code="too_young", about=SMALL).check()
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    assert wrong(replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())) == [
+        ("purpose_codes.0", "unknown_code"),
+        ("until_time", "out_of_range"),
+        ("explained_codes", "required"),
+    ]
+
+
+def why_not(receipt: Receipt) -> str:
+    """Why its giver may not give it; empty if she may."""
+    try:
+        receipt.check_giver()
+    except Conflict as refused:
+        return refused.reason
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("receipt", "why"),
+    [
+        (OWN, ""),
+        (replace(OWN, about=CHILD), "guardian_required"),
+        (replace(OWN, about=UNKNOWN), "guardian_required"),
+        (replace(OWN, about=UNKNOWN, adult_ground_code="said_so"), ""),
+        # A child's.
+        (GUARDIAN, ""),
+        (replace(GUARDIAN, giver_code="authority"), ""),
+        (replace(GUARDIAN, assent_code=""), "assent_required"),
+        (replace(GUARDIAN, assent_code="refused"), "assent_required"),
+        (replace(GUARDIAN, assent_code="too_young"), "assent_required"),
+        (replace(GUARDIAN, assent_code="too_young", about=SMALL), ""),
+        (replace(GUARDIAN, assent_code="too_young", about=UNKNOWN), "assent_required"),
+        (DECISION, ""),
+        (replace(DECISION, assent_code="given"), ""),
+        # Only of a known child nothing is asked about who receives it.
+        (replace(DECISION, about=Circumstances("12-17", "LAW_ENFORCEMENT", took_back=True)), ""),
+        (replace(DECISION, about=UNKNOWN), ""),
+        (replace(DECISION, about=Circumstances("", "LAW_ENFORCEMENT")), "own_consent_required"),
+        (
+            replace(DECISION, about=Circumstances("", "SHELTER", took_back=True)),
+            "own_consent_required",
+        ),
+        (replace(DECISION, assent_code="given", about=Circumstances("", "LAW_ENFORCEMENT")), ""),
+        # An adult's, by somebody else.
+        (ANOTHER, ""),
+        (replace(ANOTHER, giver_code=BEST_INTEREST), "own_consent_required"),
+        (replace(ANOTHER, giver_ground_code=""), "own_consent_required"),
+        (replace(ANOTHER, until_time=NOON + 73 * HOUR), "own_consent_required"),
+        (
+            replace(ANOTHER, field_groups=frozenset({FieldGroup.FAMILY})),
+            "own_consent_required",
+        ),
+        (replace(ANOTHER, field_groups=OVERRIDE_GROUPS), ""),
+        (replace(ANOTHER, purpose_codes=("HOU", "MED")), "own_consent_required"),
+        (replace(ANOTHER, purpose_codes=()), "own_consent_required"),
+        (
+            replace(ANOTHER, about=Circumstances("18-24", "LAW_ENFORCEMENT")),
+            "own_consent_required",
+        ),
+        (replace(ANOTHER, about=Circumstances("18-24", "")), "own_consent_required"),
+        (
+            replace(ANOTHER, about=Circumstances("18-24", "SHELTER", took_back=True)),
+            "own_consent_required",
+        ),
+        # Nobody gives an override.
+        (replace(OVERRIDE, about=Circumstances("12-17", "LAW_ENFORCEMENT", True)), ""),
+    ],
+)
+def test_who_may_give_it_follows_from_her_age_the_ground_and_the_recipient(
+    receipt: Receipt, why: str
+) -> None:
+    assert why_not(receipt) == why
+
+
+def live(receipt: Receipt, **when: Any) -> str:
+    """Why it opens nothing at a moment; empty if it does."""
+    moment = NOON + timedelta(**when)
+    try:
+        receipt.check_live(moment)
+    except Conflict as refused:
+        assert not receipt.is_live(moment)
+        return refused.reason
+    assert receipt.is_live(moment)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("receipt", "when", "why"),
+    [
+        (OWN, {}, ""),
+        (OWN, {"days": 89, "hours": 23}, ""),
+        (OWN, {"days": 90}, "receipt_expired"),
+        (replace(OWN, withdraw_time=NOON), {}, "receipt_withdrawn"),
+        (replace(OWN, withdraw_time=NOON), {"days": 90}, "receipt_withdrawn"),
+        (replace(OWN, genuine=False, withdraw_time=NOON), {}, "receipt_missing"),
+        (replace(OWN, about=CHILD), {}, "guardian_required"),
+        (DECISION, {}, "receipt_unconfirmed"),
+        (replace(DECISION, confirm_time=NOON), {}, ""),
+        (ANOTHER, {}, "receipt_unconfirmed"),
+        (replace(ANOTHER, confirm_time=NOON), {}, ""),
+        (OVERRIDE, {"hours": 11, "minutes": 59}, ""),
+        (OVERRIDE, {"hours": 12}, "receipt_unconfirmed"),
+        (replace(OVERRIDE, confirm_time=NOON), {"hours": 12}, ""),
+        (replace(OVERRIDE, confirm_time=NOON), {"hours": 72}, "receipt_expired"),
+    ],
+)
+def test_a_receipt_opens_while_it_is_genuine_not_over_and_confirmed_where_that_is_asked_for(
+    receipt: Receipt, when: dict[str, int], why: str
+) -> None:
+    assert live(receipt, **when) == why
+
+
+def opened(receipt: Receipt, to: str, purpose: str, *groups: FieldGroup) -> Grant | str:
+    try:
+        return receipt.opens(to, purpose, frozenset(groups), NOON)
+    except Conflict as refused:
+        return refused.reason
+
+
+IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
+
+
+@pytest.mark.parametrize(
+    ("receipt", "to", "purpose", "groups", "opens"),
+    [
+        (OWN, "shelter", "HOU", [IDENTITY], Grant("person", frozenset({IDENTITY}))),
+        (OWN, "shelter", "HOU.EMG", [IDENTITY], Grant("person", frozenset({IDENTITY}))),
+        (OWN, "shelter", "HOU", [], Grant("person", frozenset())),
+        (OWN, "clinic", "HOU", [IDENTITY], "receipt_recipient_differs"),
+        (OWN, "shelter", "MED", [IDENTITY], "receipt_purpose_differs"),
+        (replace(OWN, purpose_codes=("HOU.EMG",)), "shelter", "HOU", [], "receipt_purpose_differs"),
+        (OWN, "shelter", "HOU", [IDENTITY, CONTACT], "receipt_field_group_differs"),
+        (replace(OWN, withdraw_time=NOON), "clinic", "MED", [CONTACT], "receipt_withdrawn"),
+        # Its recipient does not hear that she turned out to be a child.
+        (replace(OWN, about=CHILD), "shelter", "HOU", [IDENTITY], "receipt_missing"),
+        (
+            OVERRIDE,
+            "shelter",
+            "HOU.EMG",
+            FIRST_GROUPS,
+            Grant("person", FIRST_GROUPS, first_name_only=True),
+        ),
+        (OVERRIDE, "shelter", "HOU.EMG", OVERRIDE_GROUPS, "receipt_unconfirmed"),
+        (
+            replace(OVERRIDE, confirm_time=NOON),
+            "shelter",
+            "HOU.EMG",
+            OVERRIDE_GROUPS,
+            Grant("person", OVERRIDE_GROUPS),
+        ),
+    ],
+)
+def test_it_opens_what_it_names_to_its_recipient_for_its_purpose(
+    receipt: Receipt, to: str, purpose: str, groups: list[FieldGroup], opens: Grant | str
+) -> None:
+    assert opened(receipt, to, purpose, *groups) == opens
+
+
+def test_before_a_second_person_agrees_a_grant_shows_her_first_name_alone() -> None:
+    identity = Identity("Ximena", "Rivas", phone="+50581234567", address="Calle 1")
+    both = frozenset({IDENTITY, CONTACT})
+    assert Grant("person", both).shows(identity) == replace(identity, address="")
+    assert Grant("person", both, first_name_only=True).shows(identity) == Identity("Ximena")
+
+
+def test_of_a_file_its_own_organisation_opens_everything_and_no_other_anything() -> None:
+    person = Person("person", "ngo", Coarse(), NOON, NOON)
+    assert Grant.of_file(person, "ngo") == Grant("person", frozenset(FieldGroup))
+    assert Grant.of_file(person, "shelter") == Grant("person", frozenset())
+
+
+def test_an_override_is_for_one_need_one_recipient_and_three_days() -> None:
+    given = Receipt.override(
+        "receipt", "person", "ngo", "worker", "shelter", "HOU.EMG", "life_in_danger", NOON
+    )
+    assert given == Receipt(
+        id="receipt",
+        person_id="person",
+        organization_id="ngo",
+        recipient_organization_id="shelter",
+        field_groups=OVERRIDE_GROUPS,
+        purpose_codes=("HOU.EMG",),
+        until_time=NOON + 72 * HOUR,
+        giver_code="",
+        manner_code="",
+        create_time=NOON,
+        reason_code="life_in_danger",
+        recorded_by_worker_id="worker",
+    )
+    assert given.confirm_until == NOON + 12 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("receipt", "when", "why"),
+    [
+        (OVERRIDE, 11 * HOUR, ""),
+        (OVERRIDE, 12 * HOUR, "receipt_expired"),
+        (DECISION, 12 * HOUR, ""),
+        (DECISION, 90 * DAY, "receipt_expired"),
+        (ANOTHER, HOUR, ""),
+        (OWN, HOUR, "nothing_to_confirm"),
+        (replace(OVERRIDE, confirm_time=NOON), HOUR, "nothing_to_confirm"),
+        (replace(OVERRIDE, recorded_by_worker_id="second"), HOUR, "second_person_required"),
+        (replace(DECISION, withdraw_time=NOON), HOUR, "receipt_withdrawn"),
+    ],
+)
+def test_a_second_person_confirms_once_what_needs_it_while_it_holds(
+    receipt: Receipt, when: timedelta, why: str
+) -> None:
+    given = replace(receipt)
+    if why:
+        with pytest.raises(Conflict, match=f"^{why}$"):
+            given.confirm(SECOND, NOON + when)
+        assert given == receipt
+        return
+    given.confirm(SECOND, NOON + when)
+    assert given == replace(
+        receipt, confirm_time=NOON + when, confirmed_by_worker_id="second", version=2
+    )
+
+
+def test_whose_kin_were_looked_up_before_the_record_asks_for_a_fresh_token() -> None:
+    before = replace(SECOND, kin=replace(NONE, time=NOON - HOUR))
+    with pytest.raises(Unauthenticated, match=r"^token_expired$"):
+        replace(DECISION).confirm(before, NOON + HOUR)
+    replace(DECISION).confirm(replace(SECOND, kin=replace(NONE, time=NOON)), NOON + HOUR)
+
+
+def test_a_withdrawal_and_an_end_are_versions_of_the_record() -> None:
+    given = replace(OWN)
+    given.withdraw(NOON + HOUR)
+    assert given == replace(OWN, withdraw_time=NOON + HOUR, version=2)
+    given.end(NOON + 2 * HOUR)
+    assert (given.until_time, given.version) == (NOON + 2 * HOUR, 3)
+    given.end(NOON + 3 * HOUR)
+    assert given.until_time == NOON + 2 * HOUR
+
+
+def test_what_is_signed_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = timezone(timedelta(hours=-6))
+    elsewhere = replace(OWN, create_time=NOON.astimezone(there))
+    try:
+        with monkeypatch.context() as machine:
+            machine.setenv("TZ", "America/Managua")
+            time.tzset()
+            assert elsewhere.canonical() == OWN.canonical()
+    finally:
+        time.tzset()
+
+
+def test_what_is_signed_is_all_of_it_a_line_a_field_in_a_fixed_form() -> None:
+    given = replace(
+        OWN,
+        field_groups=frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT}),
+        purpose_codes=("MED", "HOU"),
+        signature="not itself",
+        in_private=True,
+    )
+    assert given.canonical().decode().split("\n") == [
+        "id=receipt",
+        "person_id=person",
+        "organization_id=ngo",
+        "recipient_organization_id=shelter",
+        "field_groups=contact,identity",
+        "purpose_codes=HOU,MED",
+        f"until_time={(NOON + 90 * DAY).isoformat(timespec='microseconds')}",
+        "giver_code=person",
+        "manner_code=spoken",
+        f"create_time={NOON.isoformat(timespec='microseconds')}",
+        "reason_code=",
+        "recorded_by_worker_id=worker",
+        "assent_code=",
+        "in_private=True",
+        "interpreter=False",
+        "explained_codes=a,b,c,d,e,f,g",
+        "confirm_time=",
+        "confirmed_by_worker_id=",
+        "withdraw_time=",
+        "version=1",
+    ]
+    grounds = replace(OWN, adult_ground_code="said_so", giver_ground_code="court").canonical()
+    assert grounds == OWN.canonical() + b"\nadult_ground_code=said_so\ngiver_ground_code=court"

@@ -1,0 +1,131 @@
+"""The catalogues of words, brought up to date with the code: `python -m tests.words`.
+
+Each text of the code gets its entry in the catalogue of each language of the table
+(chassis/languages.py), an entry whose text is gone goes, and a language without a catalogue gets
+one. A new entry is empty: the source's language is shown until somebody translates it. Prints how
+many are, by catalogue.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from babel import Locale
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+from chassis.languages import LANGUAGES, SOURCE
+from chassis.words import path_of
+from services import gateway, notifications
+
+KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
+METHODS = [("**.py", "python"), ("**.html", "jinja2")]
+TRANSLATED = [language for language in LANGUAGES if language != SOURCE]
+
+
+Text = str | tuple[str, ...]
+"""A text of the code: of one for a number of things the singular and the plural."""
+
+
+def forms(text: object) -> tuple[str, ...]:
+    """Returns the forms of a text or of its translation; an empty one if there is none."""
+    return tuple(map(str, text)) if isinstance(text, list | tuple) else (str(text or ""),)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The texts of a service, and the folder of its catalogues."""
+
+    what: str
+    source: Path
+    folder: Path
+
+    def spoken(self) -> set[Text]:
+        """Returns each text of the code; one for a number of things with its plural."""
+        found = extract_from_dir(self.source, METHODS, keywords=KEYWORDS)
+        return {message for _file, _line, message, _comments, _context in found if message}
+
+    def catalogue(self, language: str) -> Catalog:
+        """Reads a catalogue; an empty one, if there is no file."""
+        file = path_of(self.folder, language)
+        if not file.exists():
+            return Catalog(locale=language)
+        with file.open("rb") as po:
+            return read_po(po, locale=language)
+
+    def translations(self, language: str) -> dict[Text, tuple[str, ...]]:
+        """Returns what a catalogue has for each text: one form, or one for each plural."""
+        return {
+            message.id if isinstance(message.id, str) else tuple(message.id): forms(message.string)
+            for message in self.catalogue(language)
+            if message.id
+        }
+
+    def written(self, language: str) -> str:
+        """Returns the catalogue as it should stand in its file: entries keep their places, and new
+        ones come last, in the order of the alphabet.
+        """
+        spoken, complete = self.spoken(), Catalog(locale=language)
+        for message in self.catalogue(language):
+            if message.id in spoken:
+                complete.add(message.id, message.string)
+        for text in sorted(spoken - self.translations(language).keys(), key=str):
+            complete.add(text)
+        entries = BytesIO()
+        write_po(entries, complete, width=0, omit_header=True)
+        return f"{self._header(complete, language)}\n{entries.getvalue().decode().rstrip()}\n"
+
+    def said(self, language: str) -> Iterator[str]:
+        """Yields each text as it is read in a language."""
+        for text in self.spoken() if language == SOURCE else self.translations(language).values():
+            yield from forms(text)
+
+    def missing(self, language: str) -> list[Text]:
+        """Returns the texts that are not translated."""
+        return [text for text, said in self.translations(language).items() if not all(said)]
+
+    def _header(self, catalogue: Catalog, language: str) -> str:
+        name = Locale.parse(language).get_display_name("en")
+        return (
+            f"# {name}: {self.what}. The source is Spanish; `make words` adds what is missing"
+            " and takes away what is unused.\n"
+            'msgid ""\n'
+            'msgstr ""\n'
+            f'"Language: {language}\\n"\n'
+            f'"Plural-Forms: {catalogue.plural_forms}\\n"\n'
+            '"MIME-Version: 1.0\\n"\n'
+            '"Content-Type: text/plain; charset=utf-8\\n"\n'
+            '"Content-Transfer-Encoding: 8bit\\n"\n'
+        )
+
+
+def _of(package: Path, folder: str, what: str) -> Words:
+    return Words(what, package, package / folder)
+
+
+SERVICES = {
+    "gateway": _of(
+        Path(gateway.__file__).parent / "site",
+        "language/translations",
+        "what the pages say",
+    ),
+    "notifications": _of(Path(notifications.__file__).parent, "words", "notices and e-mails"),
+}
+
+
+def main() -> None:
+    """Writes all catalogues."""
+    for name, words in SERVICES.items():
+        for language in TRANSLATED:
+            file = path_of(words.folder, language)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(words.written(language))
+            count = len(words.missing(language))
+            sys.stdout.write(f"{name} {language}: {count} to be translated\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,9 +2,9 @@
 connects to exactly one of those.
 
 A name may be harmless when it is entered and point into our own network later, so each connection
-checks again. The client follows no redirect, uses no proxy or netrc of the environment, stores no
-cookie, and reads no more of a response than the caller allows. Limit: an EgressClient serves one
-endpoint and one thread at a time; the system resolves names, with its own timeout.
+checks again. The client follows no redirect, ignores the environment's proxy settings and netrc,
+stores no cookie, and reads no more of a response than the caller allows. Limit: an EgressClient
+serves one endpoint and one thread at a time; the system resolves names, with its own timeout.
 """
 
 import contextlib
@@ -165,8 +165,8 @@ class EgressClient:
         started = time.perf_counter()
         error, code, content = self._try(method, url, headers, body, most)
         if error == "connection" and was_open:
-            # The receiver may have closed the idle connection: try a fresh one. It recognises a
-            # repeated message by its id.
+            # The receiver may have closed the idle connection: try a fresh one. If the message
+            # arrives twice, the receiver recognises it by its id.
             error, code, content = self._try(method, url, headers, body, most)
         return Answer(error, code, content, int((time.perf_counter() - started) * 1000))
 
@@ -201,7 +201,7 @@ class EgressClient:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                if connection.was_cut:  # the end of the response is the cut
+                if connection.was_cut:  # the response ended only because we cut the connection
                     raise requests.Timeout
                 code = answer.status_code
                 error = "" if 200 <= code < 300 else "http"

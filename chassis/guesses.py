@@ -13,8 +13,8 @@ delay the owner, but do not lock her out. Guesses at accounts that do not exist 
 Only a comparison that took place is a guess. `begin` reserves a guess, so that parallel guesses are
 all counted. `settle` counts a wrong guess and gives a right one back. If the call ends before
 `settle` (late, or without its database), the reservation expires when no call can be running any
-more. A stored time further ahead than honest guesses can reach comes from a clock that was wrong,
-and is limited when it is read.
+more. If a stored time lies further in the future than real guesses could have moved it, a clock was
+wrong; the time is capped when read.
 
 Limit: somebody with many addresses has many budgets of addresses; then the account's budget is the
 only limit.
@@ -42,7 +42,8 @@ DEVICE_LIFETIME = timedelta(days=180)
 @dataclass(frozen=True)
 class Budget:
     """A budget of guesses: `burst` at once, and one more after each `every`. After `most` wrong
-    guesses, it is one in `then`. It is forgotten when `kept` has passed without a guess.
+    guesses, only one guess per `then` is allowed. It is forgotten when `kept` has passed without a
+    guess.
     """
 
     burst: int
@@ -56,8 +57,8 @@ class Budget:
         return self.every if self._fresh(wrong) else self.then
 
     def take(self, row: Row, now: datetime, under_way: int = 0) -> tuple[datetime, timedelta]:
-        """Returns the time at which the budget is full again after one more guess beside those
-        running, and the time that this guess has to wait; zero if it need not.
+        """Returns when the budget will be full again, counting this guess and those still running,
+        and how long this guess must wait (zero if not at all).
         """
         step = self.step(row["wrong"] + under_way)
         before = max(min(row["whole_time"], now + self._owed(row["wrong"])), now) + step * under_way
@@ -82,7 +83,7 @@ class Budget:
 class Lanes:
     """Further budgets of one account: `at_address` limits the guesses from one address; `newcomer`
     serves addresses without a wrong guess when the account's own budget is used up; `desk` limits
-    each organisation whose workers guess for her.
+    each organisation whose workers guess on behalf of the account's owner.
     """
 
     at_address: Budget

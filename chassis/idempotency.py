@@ -5,7 +5,7 @@ Of two parallel calls with the same request_id, the second waits for the first t
 its response. A request or response may hold a reference, a PIN, a note, or a secret that is shown
 once. So the fingerprint and the key of the response derive from the service's key *and* the
 request_id, which is not stored: the database and the service's key together open none of them.
-Limit: a request_id that can be guessed; ours and UUIDs can't.
+Limit: a guessable request_id is not protected; ours, and UUIDs, cannot be guessed.
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ class IdempotencyStore:
     def begin(
         self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes
     ) -> bytes | None:
-        """Returns the first response; None if the request is new, and then stores it.
+        """Returns the first response. If the request is new, stores the request and returns None.
 
         Raises Reused if the body or the method differs.
 

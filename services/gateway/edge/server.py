@@ -1,9 +1,9 @@
 """The HTTP server: waitress, which receives a whole request before a thread works on it.
 
-It sends the answer without a thread, too. This module adds what waitress lacks: limits on how long
-a request may take to arrive and an answer to be received, room for new connections when a slow
-crowd holds all of them, threads of their own for requests that must never wait, and a stop that
-lets requests under way end.
+Sending the answer does not occupy a thread either. This module adds what waitress lacks: limits on
+how long a request may take to arrive and an answer to be received, room for new connections when a
+slow crowd holds all of them, threads of their own for requests that must never wait, and a stop
+that lets requests under way end.
 """
 
 import contextlib
@@ -42,13 +42,14 @@ REFUSAL_SECONDS = 0.25
 REFUSED_WAITING = 200  # refusals delayed at a time; more would hold too many connections
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
-# the app refuses more than 64 kB in its own words; the server does not even read what is larger
+# the app refuses more than 64 kB in its own words; the server does not even read a body larger than
+# this
 BODY_BYTES = 128 * 1024
 # These paths call no service, and wait behind no other request.
 EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})
 EXPRESS_THREADS = 2
-# Only the address is believed of a proxy's headers. Any next hop is trusted, because the network
-# lets in nothing but our proxy.
+# Of a proxy's headers, only the client address is trusted. Any next hop is trusted, because the
+# network lets in nothing but our proxy.
 _BEHIND_PROXIES: dict[str, Any] = {
     "trusted_proxy": "*",
     "trusted_proxy_headers": {"x-forwarded-for"},
@@ -194,17 +195,17 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
         Behind `proxies` of our own, REMOTE_ADDR is the address that the outermost proxy saw.
         `refuse` returns a refusal by path and Authorization, or None, before the app handles the
-        request: a flood must cost next to nothing. `know` answers by path and headers (NAMED_SO)
-        requests that are so frequent that they must cost as little. For `farewell` seconds after
-        `stop` the server goes on, and each answer closes its connection: a proxy then opens its
-        next connection elsewhere.
+        request: a flood must cost next to nothing. `know` answers very frequent requests just as
+        cheaply, given the path and the headers (whose names are upper case with underscores). For
+        `farewell` seconds after `stop` the server goes on, and each answer closes its connection: a
+        proxy then opens its next connection elsewhere.
         """
         self._refuse, self._know = refuse, know
         self._known = deque[Channel]()  # channels whose answer is known already
         self._refused = deque[tuple[float, Channel]]()  # and the time at which each is answered
         # waitress logs paths, which hold ids
         logging.getLogger("waitress").setLevel(logging.CRITICAL)
-        # 128: channels to services, logs, libraries
+        # 128 handles are reserved for channels to services, logs and libraries
         self._limit = min(CONNECTIONS, handles.raise_limit() - 128)
         self._express = ThreadedTaskDispatcher()
         self._express.set_thread_count(EXPRESS_THREADS)

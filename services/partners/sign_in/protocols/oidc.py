@@ -28,14 +28,16 @@ from chassis.errors import Unavailable
 # No algorithm for which a public key could serve as a secret (HS256), and never `none`.
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 LEEWAY = 60  # seconds by which the provider's clock may be wrong
-# seconds since the person proved to the provider who she is: as long as a session here may be idle
+# most seconds since the person authenticated at the provider; the same as our sessions' idle limit
 MAX_AGE = 900
 PATIENCE = 3.5  # seconds for all requests of one sign-in to a provider
-_DOCUMENT = 262_144  # bytes; the largest known documents have a fifth of it
+_DOCUMENT = 262_144  # bytes; the largest known documents are a fifth of this
 _BELIEVED = 300.0  # seconds
-# seconds after a failure, or for an unknown key: strangers must not cause endless requests
+# least seconds before fetching again, after a failure or for an unknown key, so that strangers
+# cannot cause endless requests
 _AGAIN = 10.0
-# threads that wait for providers in one process: a provider that hangs must not take all
+# most threads per process that may wait for providers, so that a hanging one cannot tie up all
+# threads
 _AT_ONCE = 4
 _ID_TOKEN = 16_384  # characters
 _LEAST_RSA = 2048  # bits
@@ -111,8 +113,9 @@ class RelyingParty:
     def question(self, client: Client, secret: str, state: str, max_age: int = MAX_AGE) -> str:
         """Returns the address at the provider to which the browser is sent.
 
-        The nonce and the verifier, which the provider sees last, are derived from `secret`. With a
-        `max_age` of 0 seconds the provider must ask her again who she is.
+        The nonce, and the verifier, which the provider sees only when the code is exchanged, are
+        derived from `secret`. With a `max_age` of 0 seconds the provider must ask her again who she
+        is.
         """
         end = deadline.after(self._patience)
         parts = {
@@ -198,7 +201,7 @@ class RelyingParty:
         """Returns the issuer's key that a token names; a single key need not be named."""
         kid = headers.get("kid")
         keys: list[Any] = self._fetched(issuer, address, end, _keys)
-        # the issuer may have a new key since
+        # the issuer may have added a key since the last fetch
         if kid is not None and all(candidate.kid != kid for candidate in keys):
             keys = self._fetched(issuer, address, end, _keys, believed=_AGAIN)
         matches = [candidate for candidate in keys if kid is None or candidate.kid == kid]
@@ -211,8 +214,8 @@ class RelyingParty:
         def read(metadata: dict[str, Any]) -> _Provider:
             named = metadata.get("issuer")
             if named != issuer:
-                # Microsoft's shared endpoints name a pattern: a token of any organisation in the
-                # world would do.
+                # Microsoft's shared endpoints give a pattern as their issuer; if we accepted it, a
+                # token from any organisation in the world would pass.
                 raise _Unusable(
                     "issuer_of_many_tenants"
                     if isinstance(named, str) and "{" in named
@@ -239,7 +242,7 @@ class RelyingParty:
     def _web_address(self, address: object) -> str:
         """Returns an endpoint: https and a plain address, in development also http on this machine.
 
-        Raises _Unusable. The target of the name is checked when it is called.
+        Raises _Unusable. The addresses that the host name resolves to are checked on connecting.
         """
         try:
             if isinstance(address, str) and address.isprintable() and "#" not in address:

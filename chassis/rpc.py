@@ -229,7 +229,7 @@ class Servicer:
         except errors.Refusal as refusal:
             code = CODES[type(refusal)].name
             metrics.REFUSALS.labels(name, refusal.reason).inc()
-            # The answer is right, but the .proto does not set_lane this reason.
+            # The refusal is still returned, but the .proto does not declare its reason.
             if refusal.reason not in declared:
                 log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
             refuse(context, refusal, input_type)

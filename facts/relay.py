@@ -3,8 +3,8 @@ repeated ones.
 
 Reading, sending and marking are three steps, without a lock during sending: a crash between them
 repeats facts and never skips one. If the broker's cluster is another than before, it has lost its
-state, and all facts are published again. So are all facts, under a new epoch, after the store was
-restored from a copy.
+state, and all facts are published again. After the store was restored from a copy, all facts are
+also published again, under a new epoch.
 """
 
 import math
@@ -110,9 +110,8 @@ class Relay:
         """Reads the records after the offsets that this store knows. A fact of this service that
         the outbox lacks shows that the store has gone back in time.
 
-        This detects a disk that was restored to an earlier state, although nothing in the database
-        has changed. A crash between sending and marking leaves such records too, but the outbox
-        contains those.
+        This detects a restored snapshot of the disk, which leaves the store's identity unchanged. A
+        crash between sending and marking leaves such records too, but the outbox contains those.
         """
         trusted_signers = {self._source: self._signer.check()}
         ends, lost, epochs = dict[int, int](), 0, [0]
@@ -149,7 +148,7 @@ class Relay:
     def _next_to_repeat(self, connection: Transaction) -> list[Fact]:
         facts = list[Fact]()
         if outbox.anything_to_repeat(connection):
-            # Facts may have been marked before the place that the pass had reached.
+            # Facts that the pass had already gone by may have been marked since, so start over.
             facts = outbox.facts_to_repeat(
                 connection, _BATCH, self._repeated
             ) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
@@ -200,8 +199,8 @@ class Replays:
                 consumer.close()
 
     def _republish(self, subject: str) -> None:
-        """Publishes a subject again, or all if it is empty: a consumer whose store was restored
-        requests that.
+        """Publishes a subject's facts again. An empty subject means all facts; a consumer requests
+        that after its store was restored.
         """
         with self._database.transaction(SYSTEM) as tx:
             if subject:

@@ -31,7 +31,8 @@ from services.gateway.site.shell import access, session
 pages = access.Pages("referral")
 # opened by an emergency access, beside the notes, which are in the history
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})
-# An override opens of these groups her first name and her plan until a second person has agreed.
+# Until a second person confirms an override, it opens only the person's first name and safe-contact
+# plan of these groups.
 UNCONFIRMED = frozenset({"identity", "contact"})
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
@@ -104,8 +105,8 @@ def listing() -> str:
 def show(identifier: str) -> str | tuple[str, int]:
     """Shows one referral.
 
-    If a page asks by itself and has this version, it gets nothing: its notes would be opened, on
-    record, though nobody looked again.
+    A background refresh that already has this version gets 304: rendering would open the sealed
+    notes and record an access that no user made.
     """
     referral = referrals.fetch(identifier)
     if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
@@ -199,8 +200,8 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
 def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
     """Returns the field groups that this reader may open now, and the basis.
 
-    All groups of the own file can be opened; of another's file, those that the receipt names. The
-    service decides again.
+    The sender may open all groups; the receiver, only those that the receipt names. The service
+    checks this again.
     """
     # the notes are in the history
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]
@@ -300,7 +301,7 @@ def colleagues() -> list[tuple[str, str]]:
 
 
 def again(errors: dict[str, str], identifier: str, verb: str) -> str:
-    """Renders the page with a step, or another part of it, that came back."""
+    """Renders the page again after a form (a step's, or another on the page) was refused."""
     return render(referrals.fetch(identifier), Filled(verb, errors))
 
 

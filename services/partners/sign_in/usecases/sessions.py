@@ -192,7 +192,7 @@ class Sessions:
     ) -> pb.SignInResponse:
         """Returns the factors that the account needs beside the first proof, or its opened session.
 
-        `several_factors`: the first proof was by several.
+        `several_factors`: the first proof already used more than one factor.
         """
         required = (
             self._strict
@@ -225,7 +225,8 @@ class Sessions:
     def _from_session(self, request: pb.IssueTokenRequest, now: datetime, call: Call) -> Proven:
         """Returns the worker of a session.
 
-        Its use keeps it from being idle, unless the request is `passive`: a page sent it by itself.
+        Restarts the session's idle timer, unless the request is `passive`: sent by the page's
+        script and not by the user.
         """
         mark = mark_of(request.session_secret)
         session = workers.session(call.tx, mark)

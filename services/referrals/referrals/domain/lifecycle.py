@@ -91,7 +91,7 @@ UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
 
 NOT_NOW = "illegal_transition"
-"""The reason of a refusal that has no reason of its own.
+"""The default reason for refusing a step: wrong state, wrong side, or a guard without a reason.
 
 The referral is not in a state where the step begins, or another side takes the step.
 """
@@ -141,7 +141,7 @@ class Step:
     stops: tuple[DeadlineKind, ...] = ()
     reason: str = ""  # the field whose word is the reason in the history; `other` needs a note
     attribution: str = ""
-    offered: bool = True  # False: callers can't ask for the step yet
+    offered: bool = True  # False: never listed among an actor's allowed steps
     # True: the step moves the referral on. Steps that ask, delay or end are possible beside it, but
     # are never offered first.
     main: bool = False
@@ -334,7 +334,7 @@ def note_reminder(referral: "Referral", actor: "Actor", now: datetime, calendar:
 # The table.
 
 _ALL = tuple(DeadlineKind)
-# health deadlines go on while another service is sought: the assault is as recent as before
+# health deadlines keep running while another service is sought: they count from the assault
 _WAITS = tuple(kind for kind in K if kind not in HEALTH)
 _REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})

@@ -209,7 +209,8 @@ class Steps:
             note=request.note,
         )
         self._lives.save(tx, referral)
-        elevate_to_system_scope(tx)  # coordinators have no drafts, least of all those of others
+        # The draft is the sender's; in a coordinator's scope it could not be written.
+        elevate_to_system_scope(tx)
         referrals.keep(tx, following, None)
         self._lives.follow(tx, now, referral)
         return referral_message(referral, actor_of(call.caller), now)
@@ -224,7 +225,8 @@ class Steps:
 
 
 for _rpc in STEP_RPCS:
-    # Send, withdraw a consent and the like have a method of their own above.
+    # Rpcs that need more than their row (SendReferral, ConfirmOverride and others) have a method
+    # above.
     if _rpc not in vars(Steps):
         setattr(Steps, _rpc, Steps.take_step)
 

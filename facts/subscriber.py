@@ -70,9 +70,8 @@ class Subscriber:
         self._keyring = keyring
         self._clock = clock
         self._on_held = on_held
-        self._swept_at = self._requested_at = (
-            clock.now() - _LONGEST_PATIENCE
-        )  # makes both due at the start
+        # Both are due at the start.
+        self._swept_at = self._requested_at = clock.now() - _LONGEST_PATIENCE
         self._patience = _FIRST_PATIENCE
         # (topic, key) of unreadable records since the last request
         self._doubtful: set[tuple[str, str]] = set()

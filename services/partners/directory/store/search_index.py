@@ -70,9 +70,8 @@ class SearchIndex:
         nothing.
         """
         first, same = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
-        slots_by_token: defaultdict[str, array[int]] = defaultdict(
-            lambda: array("I")
-        )  # slots by tokens of documents, of which the same come again and again
+        # By the tokens of documents, many of which occur again and again.
+        slots_by_token: defaultdict[str, array[int]] = defaultdict(lambda: array("I"))
         for entry in entries:
             facts, document = same.setdefault(entry.facts, entry.facts), hash(entry.document)
             slot = self._slots.get(entry.id)

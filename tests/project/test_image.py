@@ -26,11 +26,11 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def copied() -> list[tuple[list[str], str]]:
+def copied(stages: str = DOCKERFILE) -> list[tuple[list[str], str]]:
     """Returns the sources and the target of each COPY from the checkout."""
     lines = [
         line.split()[1:]
-        for line in DOCKERFILE.splitlines()
+        for line in stages.splitlines()
         if line.startswith("COPY ") and "--from=" not in line
     ]
     return [(words[:-1], words[-1]) for words in lines]
@@ -128,7 +128,8 @@ def test_every_stage_has_the_same_python_and_it_is_a_tested_one() -> None:
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder /enlace of the image: the files of each COPY, compiled."""
     root = tmp_path_factory.mktemp("image")
-    for sources, target in copied():
+    last_stage = DOCKERFILE.rsplit("\nFROM ", 1)[1]
+    for sources, target in copied(last_stage):
         for path in context():
             for source in sources:
                 if path == source or path.startswith(f"{source}/"):

@@ -5,11 +5,12 @@ addresses that partners entered.
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 Address = IPv4Address | IPv6Address
-_NAT64 = IPv6Network("64:ff9b::/96")  # IPv4 behind IPv6: the embedded address counts
+# IPv6 addresses that embed an IPv4 address; the embedded address is checked
+_NAT64 = IPv6Network("64:ff9b::/96")
 
-# Unassigned addresses that `ipaddress` takes for public: site-local (RFC 3879), documentation
-# (RFC 3849, 9637, 5737), discard (RFC 6666) and the translation prefix of a network's own (RFC
-# 8215).
+# Networks without public hosts that `ipaddress` takes for public: site-local (RFC 3879),
+# documentation (RFC 3849, 9637, 5737), discard (RFC 6666), and the prefix that a network uses for
+# its own translation (RFC 8215).
 _NOWHERE = tuple(
     ip_network(net)
     for net in (
@@ -20,7 +21,7 @@ _NOWHERE = tuple(
 
 
 def may_call(address: Address, *, development: bool) -> bool:
-    """Returns True for a public address; in development, also for the loopback."""
+    """Returns True for a public address and, in development, for a loopback address."""
     address = _inner(address)
     if development and address.is_loopback:
         return True

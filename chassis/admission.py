@@ -1,7 +1,7 @@
 """Thread pool for calls, with a bounded queue and a fair share for each caller.
 
-grpc submits every call to the pool. A pool that raised there would break the server's own loop, so
-excess calls run on a small second pool, where `check_admitted` refuses them at once. Each caller
+grpc submits every call to the pool. An exception from the pool would break the server's own loop,
+so excess calls run on a small second pool, where `check_admitted` refuses them at once. Each caller
 has a lane (`set_lane`): its calls occupy at most a share of the threads and three quarters of the
 queue, so that a caller who floods the service delays mostly itself.
 """
@@ -27,8 +27,8 @@ def set_lane(caller: str) -> None:
 
 
 class CallPool(ThreadPoolExecutor):
-    """Runs `threads` calls at once and holds at most `most` running and waiting; `share` limits the
-    threads of one caller.
+    """Runs `threads` calls at once and holds at most `most` calls, running and waiting. `share` is
+    the number of threads that one caller may occupy; 0 means no limit.
     """
 
     def __init__(self, threads: int, most: int, *, share: int = 0) -> None:
@@ -37,7 +37,7 @@ class CallPool(ThreadPoolExecutor):
         self._share = share
         self._running = 0
         self._count_by_caller = Counter[str]()  # running and waiting calls by caller
-        # calls of callers whose share of threads is in use
+        # calls, by caller, that wait because their caller's share of threads is in use
         self._waiting = defaultdict[str, deque[Callable[[], object]]](deque)
         self._counting = threading.Lock()
         self._refusing_pool = ThreadPoolExecutor(
@@ -71,8 +71,8 @@ class CallPool(ThreadPoolExecutor):
         return done
 
     def refuse_waiting(self) -> None:
-        """Refuses all calls that have not started yet, those that wait for their caller's share
-        included. Running calls go on.
+        """Refuses all calls that have not started yet, including calls that wait for their caller's
+        share. Running calls go on.
         """
         self.stopping = True
         with self._counting:
@@ -85,7 +85,7 @@ class CallPool(ThreadPoolExecutor):
         _local.pool = self
 
     def _done(self, lane: str) -> None:
-        """Starts the next call of this caller, if one waits for its share."""
+        """Counts a call as ended, and starts the caller's next call if one waits for the share."""
         following: Callable[[], object] | None = None
         with self._counting:
             self._running -= 1
@@ -121,8 +121,8 @@ def _mark_full() -> None:
 
 
 def check_admitted() -> None:
-    """Raises Exhausted or Unavailable if this thread may only refuse its call: the pool is full, or
-    stopping.
+    """Raises Exhausted if the pool is full and this thread only refuses calls, or Unavailable if
+    the pool is stopping.
     """
     if getattr(_local, "full", False):
         raise Exhausted("too_many_requests", 1)

@@ -8,7 +8,7 @@ services store (trail/heads.py) do not match any more.
 
 Each row carries a mark: an HMAC-SHA256 over its contents and the caller's token, with a key that
 only the service's processes have. So the password of the database is not enough to add a valid row.
-Limit: a service that is taken over has that key; from then on it can write false rows, but not
+Limit: an attacker who takes over a service has that key, and can then write false rows, but not
 replace earlier ones.
 """
 
@@ -53,7 +53,7 @@ class Head:
 START = Head(0, sha256(b"enlace.audit.v1").digest())
 """The position before the first row."""
 
-_NONCE = 8  # bytes before the hash of a mark, so that equal rows have different marks
+_NONCE = 8  # random bytes before the hash in a mark, so that equal rows have different marks
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -133,9 +133,7 @@ def _row_contents(
     token_hash: str | None,
     token_end: datetime | None,
 ) -> bytes:
-    """Returns the contents of a row as the mark covers them, in the format of
-    trail.chain._LINES.
-    """
+    """Returns the contents of a row that its mark covers, in the format of trail.chain._LINES."""
     end = str(_micros(token_end)) if token_end else ""
     codes = ",".join(detail_codes)
     fields = (
@@ -158,8 +156,10 @@ def _micros(time: datetime) -> int:
 
 
 def is_append_only(tx: Transaction) -> bool:
-    """Returns True if the service's role can't change the tables whose comments declare them
-    append-only.
+    """Returns True if the service's role can't change rows of the tables whose comments protect
+    them (`append only`, `owner only`), nor add rows to the `owner only` tables.
+
+    Returns False if no table is protected.
     """
     row = tx.execute(
         "SELECT count(*) > 0 AND bool_and(NOT has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE')"
@@ -179,10 +179,10 @@ def accesses(
     limit: int,
     before: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Returns who did these actions on an object, newest first; `before` is the sequence to
-    continue from.
+    """Returns who did these actions on an object, newest first.
 
-    Equal actions of one person within a clock hour count once; each refusal is listed.
+    `before` continues a list: only rows with a lower sequence are returned. Equal actions of one
+    person within a clock hour count once; each refusal is listed.
     """
     return tx.execute(
         "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code,"
@@ -212,7 +212,7 @@ def search(
 ) -> list[dict[str, Any]]:
     """Returns rows of the trail, newest first; an empty argument does not narrow the search.
 
-    `before` is the sequence to continue from.
+    `before` continues a list: only rows with a lower sequence are returned.
     """
     return tx.execute(
         "SELECT sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
@@ -264,8 +264,8 @@ class Trail(list[Entry]):
 
 
 def _object(message: Message) -> str:
-    """Returns the id that a message is about: its own, that of a resource in it, or the first id
-    that it names.
+    """Returns the id of the object that a message is about: the message's own id, the id of a
+    resource in it, or the first id that it names; "" if there is none.
     """
     fields = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
     inner = [

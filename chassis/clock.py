@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 AHEAD = timedelta(minutes=1)
-"""The largest difference between the clocks of two processes. A stored time further ahead comes
-from a clock that was wrong.
+"""The largest difference expected between the clocks of two processes. If a stored time lies
+further in the future, a clock was wrong.
 """
 
 

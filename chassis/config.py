@@ -9,8 +9,9 @@ from pathlib import Path
 
 from environs import Env, EnvValidationError
 
-# Calls per second of one caller, on average. A page makes up to ten calls, a ministry's system that
-# synchronises makes ten per second. A higher rate would let one caller occupy a process.
+# Calls per second that one caller may make, on average. A page makes up to ten calls, and a
+# ministry's system that synchronises makes ten per second. A higher rate would let one caller
+# occupy a process.
 CALLER_RATE = 50
 
 
@@ -27,9 +28,9 @@ class Settings:
         self._problems: list[str] = []
 
     def text(self, name: str, default: str | None = None, *, optional_file: bool = False) -> str:
-        """Returns a text, or the contents of the file that NAME_FILE names.
+        """Returns the value of a setting, or the contents of the file that NAME_FILE names.
 
-        With `optional_file` the file may be missing, as the file of an optional Secret in a
+        With `optional_file` the file may be missing, like the file of an optional Secret in a
         cluster.
         """
         file = self.env.str(f"{name}_FILE", None)

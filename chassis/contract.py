@@ -1,5 +1,5 @@
 """Reads the options of rpcs in the .proto files: who may call each, whether the trail records it,
-and the reasons it may refuse with.
+and the reasons for which it may refuse a call.
 
 The options are declared in protos/contract/v1/contract.proto. They are looked up by name, since the
 chassis imports no message of the project.
@@ -33,13 +33,13 @@ _WITH_TOKEN = frozenset(
 class Rules:
     """The options of one rpc.
 
-    A caller needs any of the roles (a worker) or the scope (an API key); a `public` rpc needs no
-    token. The trail records each call of an rpc that is `recorded`.
+    A worker needs one of the roles, and an API key needs the scope; a `public` rpc needs no token.
+    The trail records each call of an rpc that is `recorded`.
 
     `unversioned`: the response may change while its etag stays. `refusals` are the reasons that the
-    .proto adds to the common ones. `step_up`: a worker must have proved her identity within the
-    last minutes. A deprecated rpc has the date of its deprecation, and the date after which it may
-    be removed.
+    .proto adds to the common ones. `step_up`: a worker must have proved her identity recently
+    (chassis.tokens.PROOF_LIFE). A deprecated rpc has the date of its deprecation, and the date
+    after which it may be removed.
     """
 
     roles: frozenset[str]
@@ -109,8 +109,8 @@ def _read(method: MethodDescriptor) -> Rules:
 
 @cache
 def refusals(method: MethodDescriptor) -> frozenset[str]:
-    """Returns all reasons that an rpc may refuse with: the common ones, and those that its .proto
-    names.
+    """Returns all reasons for which an rpc may refuse a call: the common ones, and those that its
+    .proto names.
     """
     return _reasons(method)
 

@@ -3,13 +3,14 @@ advisory locks.
 
 A transaction that ends without an exception is committed; any exception rolls it back. Faults of
 the database become the refusals Unavailable("store_unavailable"), Exhausted("store_full") and Late.
-Nothing was written then, unless the connection broke during the commit: the retry finds out by its
-request_id.
+In these cases nothing was written, unless the connection broke during the commit; then a retry with
+the same request_id finds out.
 
 Nothing waits forever. A server that hangs keeps its connections open and acknowledges what it
 receives, so each exchange has a time limit here (`Bounded`). The server has limits too, for clients
 that have gone. A probe knows whether the database responds, so no call waits for a database that is
-known to be unavailable. Limit: the system resolves the host's name, with its own timeout.
+known to be unavailable. Limit: the operating system resolves the host's name, with a timeout of its
+own.
 """
 
 import math
@@ -42,26 +43,29 @@ Transaction = psycopg.Connection[Row]
 # Seconds that a caller waits for a free connection before it is refused (C2: refuse quickly rather
 # than queue).
 _POOL_TIMEOUT = 2.0
-_LIMIT = 10.0  # seconds for a transaction without a timeout
-# seconds for a transaction at most: an import of 5,000 rows on a slow machine
+_LIMIT = 10.0  # seconds that a transaction may take if its caller sets no timeout
+# Most seconds that a transaction may take: enough to import 5,000 rows on a slow machine.
 _LONGEST = 600.0
-# seconds for a connection's first response: a firewall may have dropped it while it was idle
+# Seconds within which a connection must give its first response. A firewall may have dropped the
+# connection while it was idle.
 _FIRST = 2.0
-_GRACE = 0.5  # seconds after its end in which a transaction can still be rolled back
-# seconds for one exchange of a background loop, below chassis.supervisor.LIMIT
+_GRACE = 0.5  # seconds after a transaction's time limit in which it can still be rolled back
+# Most seconds that one exchange of a background loop may take; below chassis.supervisor.LIMIT.
 _DEDICATED = 30.0
-_PROBE_EVERY = 0.5
-# seconds: with the line above, a database that hangs is noticed after two
+_PROBE_EVERY = 0.5  # seconds between two queries of the probe
+# Seconds within which the database must respond to the probe. With the pause above, a database that
+# hangs is noticed after two seconds.
 _PROBE_SILENCE = 1.5
 
-# PostgreSQL's function that refuses a statement prepared before a migration changed what it returns
+# The function of PostgreSQL that rejects a prepared statement whose result columns a migration has
+# changed.
 _REPLANNING = "RevalidateCachedQuery"
 
-# The kernel notices that a peer's machine is gone after 10 + 3 · 5 s of silence, or 10 s after it
-# sent data.
+# The kernel notices that the peer's machine is gone after 10 + 3 · 5 s of silence, or if sent data
+# is not acknowledged for 10 s.
 _CONNECTION: dict[str, Any] = {
     "row_factory": dict_row,
-    "connect_timeout": 2,  # psycopg's least
+    "connect_timeout": 2,  # seconds; psycopg allows no less
     "keepalives": 1,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -85,7 +89,9 @@ class Bounded(psycopg.Connection[Row]):
     """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Limits a wait; psycopg waits for each response and each notification here."""
+        """Waits for the server within the limits; psycopg calls this for each response and each
+        notification. Raises Silence when a limit is exceeded.
+        """
         patience = max(0.0, min(self.limit, self.end - time.monotonic()))
         if patience == math.inf or (timeout is not None and timeout <= patience):
             return super().wait(gen, interval, timeout)
@@ -114,7 +120,7 @@ class Probe:
     """
 
     def __init__(self, connect: Callable[[], Bounded]) -> None:
-        # The pause limits the time until a returned database is noticed.
+        # The pause is short, so that a database that is back is noticed soon.
         self.loop = Loop("database", self._ask, waits_for=LOST, longest_pause=0.3)
         self._connect = connect
         self._answers: bool | None = None
@@ -148,7 +154,7 @@ class Probe:
                     self._record(True)
                     loop.wait(_PROBE_EVERY)
         except LOST as error:
-            # An administrator may have terminated this connection only: the next try decides.
+            # An administrator may have terminated only this connection, so the next try decides.
             if isinstance(error, Silence) or not answered:
                 self._record(False)
             raise
@@ -189,8 +195,8 @@ class Database:
             open=False,
             timeout=_POOL_TIMEOUT,
             # Short: the pool doubles the pauses between attempts, so after a minute's outage it
-            # would retry only half a minute later. After it gave up, the next getconn retries at
-            # once, and none happens while the probe fails.
+            # would retry only half a minute later. After the pool gave up, the next getconn retries
+            # at once, and no call gets as far as getconn while the probe fails.
             reconnect_timeout=0.5,
             configure=self._register,
             kwargs={**_CONNECTION, "application_name": "enlace"},
@@ -203,7 +209,8 @@ class Database:
 
     def fit(self, calls: int, workers: int) -> None:
         """Sizes the pool for the threads of the process: two connections per call (a guess is
-        counted beside the call's own transaction), and one per worker.
+        counted in a transaction of its own, in addition to the call's), and one per `workers`, the
+        threads of the background loops.
         """
         self._pool.resize(2, max(2, 2 * calls + workers))
 
@@ -223,8 +230,8 @@ class Database:
 
     @contextmanager
     def transaction(self, caller: Caller, *, timeout: float | None = None) -> Iterator[Transaction]:
-        """Yields a transaction in the caller's scope. It takes at most `timeout` seconds and ends
-        with the deadline of the current call; then it raises Late.
+        """Yields a transaction in the caller's scope. Raises Late when the transaction has taken
+        `timeout` seconds, or when the deadline of the current call has passed.
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
@@ -261,7 +268,7 @@ class Database:
 
     def dedicated(self) -> Transaction:
         """Returns a connection in autocommit outside of the pool, for LISTEN and advisory locks.
-        The caller closes it. Raises one of LOST.
+        The caller closes it. Raises one of LOST if the database is unavailable.
         """
         connection = self._connect("enlace-listen")
         connection.limit = _DEDICATED
@@ -331,13 +338,13 @@ class Database:
             self._connections.add(connection)
 
 
-# local/postgres.py makes the server read-only while the disk is full
+# The errors of a full disk; local/postgres.py makes the server read-only while its disk is full.
 _NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
 
 
 def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
-    """Returns the refusal for a fault of the database. `past`: the time limit had passed. `asked`:
-    the limit was the caller's own.
+    """Returns the refusal for a fault of the database. `past`: the time limit had passed.
+    `is_callers`: the limit was the caller's own, by a timeout or by the deadline of the call.
     """
     if isinstance(error, (*_NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
         return Exhausted("store_full", 5)
@@ -360,16 +367,16 @@ def met_a_migration(refusal: Unavailable) -> bool:
 
 @contextmanager
 def skip_if_disk_full(tx: Transaction) -> Iterator[None]:
-    """Skips the writes of the block while the disk is full. For minor records, such as a time of
-    last use, that must not fail a read.
+    """Skips the writes of the block while the disk is full. For minor records such as a time of
+    last use: a read must not fail because of them.
     """
     with suppress(*_NO_ROOM), tx.transaction():
         yield
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:
-    """Extends the rest of this transaction to the whole service: for a caller with proof of another
-    right, and for counts.
+    """Extends the scope of this transaction, from here on, to the whole service: for a caller who
+    has proved another right, and for counts.
     """
     tx.execute("SELECT set_config('enlace.view', 'system', true)")
 
@@ -384,7 +391,7 @@ def follow(tx: Transaction, trace_id: str) -> None:
 SILENT = 20.0
 """Seconds without a statement after which the holder of a lock counts as hanging.
 
-`keeping_lock` sends a statement every quarter of that time.
+`keeping_lock` sends a statement four times in that time.
 """
 
 
@@ -397,7 +404,7 @@ def keeping_lock(connection: Transaction) -> Iterator[None]:
 
     def work() -> None:
         while not ended.wait(SILENT / 4):
-            with suppress(psycopg.Error):  # the block notices it, too
+            with suppress(psycopg.Error):  # the block meets the same error
                 connection.execute("SELECT 1")
 
     thread = threading.Thread(target=work, name="turn", daemon=True)

@@ -4,7 +4,8 @@ connects to exactly one of those.
 A name may be harmless when it is entered and point into our own network later, so each connection
 checks again. The client follows no redirect, ignores the environment's proxy settings and netrc,
 stores no cookie, and reads no more of a response than the caller allows. Limit: an EgressClient
-serves one endpoint and one thread at a time; the system resolves names, with its own timeout.
+serves one endpoint and one thread at a time; the operating system resolves names, with a timeout of
+its own.
 """
 
 import contextlib
@@ -30,9 +31,11 @@ from chassis.addresses import may_call
 # urllib3 logs whole URLs at WARNING, and a partner's URL may contain a token.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
-TIMEOUT = 10.0  # seconds, for an attempt as a whole
+TIMEOUT = 10.0  # seconds that an attempt may take as a whole
 _CONNECT_TIMEOUT = 5.0
-_ANSWER = 16_384  # bytes read to keep the connection open; after a longer response it is closed
+# Bytes of an ignored response that are read so that the connection can stay open; after a longer
+# response the connection is closed.
+_ANSWER = 16_384
 
 
 class RefusedAddress(NewConnectionError):
@@ -80,8 +83,8 @@ class Connection:
         raise NewConnectionError(asking, "failed") from failure
 
     def cut(self) -> None:
-        """Shuts the current connection down, whatever it is doing. A receiver that sends a byte
-        every nine seconds never runs into a read timeout.
+        """Shuts the current connection down, whatever it is doing. A read timeout is not enough: a
+        receiver that sends a byte every nine seconds never runs into it.
         """
         self.was_cut = True
         if self._handle is not None:
@@ -228,7 +231,8 @@ class EgressClient:
         self._connection = Connection(development=self._development, timeout=self._timeout)
         self._session = requests.Session()
         self._session.trust_env = False
-        # sends only the caller's headers, which are shown to the webhook's owner
+        # Without default headers, exactly the caller's headers are sent; the owner of a webhook is
+        # shown those.
         self._session.headers.clear()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):

@@ -26,8 +26,8 @@ class NotAllowed(Refusal):
 
 
 class NotFound(Refusal):
-    """Refuses access to an object that does not exist, or that the caller may not see: the two look
-    the same.
+    """Refuses access to an object that does not exist, or that the caller may not see; the caller
+    can't tell the two apart.
     """
 
     def __init__(self) -> None:

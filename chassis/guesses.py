@@ -8,13 +8,14 @@ other people's guesses do not lock its owner out (OWASP calls this device cookie
 
 With `Lanes`, an address that guessed wrong about an account is soon blocked for that account. When
 the account's budget is used up, an address that never guessed wrong has another budget: strangers
-delay the owner, but do not lock her out. Guesses at accounts that do not exist count alike.
+delay the owner, but do not lock her out. Guesses at accounts that do not exist are counted in the
+same way.
 
 Only a comparison that took place is a guess. `begin` reserves a guess, so that parallel guesses are
-all counted. `settle` counts a wrong guess and gives a right one back. If the call ends before
-`settle` (late, or without its database), the reservation expires when no call can be running any
-more. If a stored time lies further in the future than real guesses could have moved it, a clock was
-wrong; the time is capped when read.
+all counted. `settle` counts a wrong guess, and cancels the reservation of a right one. If the call
+ends before `settle` (its deadline passed, or the database was lost), the reservation expires when
+the call can't be running any more. If a stored time lies further in the future than real guesses
+could have moved it, a clock was wrong; the time is capped when read.
 
 Limit: somebody with many addresses has many budgets of addresses; then the account's budget is the
 only limit.
@@ -31,10 +32,10 @@ from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 
 UNDER_WAY = timedelta(seconds=15)
-"""The longest time that a guess can take: longer than any call, its comparison and its result
-included.
+"""The longest time that a guess can take, including its comparison and the recording of its result:
+longer than any call.
 """
-_SETTLING = 3.0  # seconds to record a result, also after the deadline of the call
+_SETTLING = 3.0  # seconds for recording a result, even after the deadline of the call
 DEVICE_LIFETIME = timedelta(days=180)
 """The time for which a device is remembered after the right secret was given from it."""
 
@@ -42,8 +43,8 @@ DEVICE_LIFETIME = timedelta(days=180)
 @dataclass(frozen=True)
 class Budget:
     """A budget of guesses: `burst` at once, and one more after each `every`. After `most` wrong
-    guesses, only one guess per `then` is allowed. It is forgotten when `kept` has passed without a
-    guess.
+    guesses, only one guess per `then` is allowed. The budget is forgotten when it has been full for
+    `kept`.
     """
 
     burst: int
@@ -53,7 +54,7 @@ class Budget:
     then: timedelta = timedelta(0)
 
     def step(self, wrong: int) -> timedelta:
-        """Returns the cost of one guess after so many wrong ones."""
+        """Returns the cost of one guess, as a time, after `wrong` wrong guesses."""
         return self.every if self._fresh(wrong) else self.then
 
     def take(self, row: Row, now: datetime, under_way: int = 0) -> tuple[datetime, timedelta]:
@@ -66,8 +67,8 @@ class Budget:
         return before + step, max(before + step - now - room, timedelta(0))
 
     def _owed(self, wrong: int) -> timedelta:
-        """Returns the most that so many wrong guesses can have cost, if all of them were made just
-        now.
+        """Returns the most time that `wrong` wrong guesses can have cost, if all of them were made
+        just now.
         """
         return (
             self.every * min(wrong, self.burst)
@@ -123,8 +124,8 @@ class Guesses:
         address: Budget,
         lanes: Lanes | None = None,
     ) -> None:
-        """Counts in transactions of their own in `database`, so that a refusal does not undo the
-        count.
+        """Guesses are counted in transactions of their own in `database`, so that a refusal does
+        not undo the count.
         """
         self._database = database
         self._keyring = keyring
@@ -149,7 +150,8 @@ class Guesses:
 
     def settle(self, guess: Guess, right: bool, now: datetime) -> None:
         """Records the result of the comparison, within a time limit of its own. A wrong guess is
-        counted; after a right one, the device is known. Other people's wrong guesses stay counted.
+        counted; after a right one, the device is remembered. Other people's wrong guesses stay
+        counted.
         """
         with deadline.until(time.monotonic() + _SETTLING), self._database.transaction(SYSTEM) as tx:
             for row in _lock(tx, guess.budgets, now):
@@ -206,8 +208,8 @@ class Guesses:
         return own | address
 
     def _in_lane(self, rows: list[Row], account: str, origin: Origin, now: datetime) -> list[Row]:
-        """Removes the budget that this guess does not use: the account's own, or that of
-        newcomers.
+        """Returns the rows without the budget that this guess does not use: the account's own, or
+        that of newcomers.
         """
         by_mark = {row["mark"]: row for row in rows}
         here = by_mark.get(self._mark("here", account, origin.address))
@@ -232,8 +234,8 @@ def forget(tx: Transaction, now: datetime) -> int:
 
 
 def _wait(row: Row, budget: Budget, now: datetime) -> timedelta:
-    """Returns the time that a guess has to wait; running guesses make it wait no longer than they
-    can last.
+    """Returns the time that a guess has to wait. Guesses that are still running make it wait no
+    longer than they can last.
     """
     return max(
         budget.take(row, now)[1],
@@ -271,8 +273,8 @@ def _note(tx: Transaction, row: Row, under_way: list[datetime], kept_until: date
 
 
 def _under_way(row: Row, now: datetime) -> list[datetime]:
-    """Returns the start times of guesses that may still be running. The clocks of two processes may
-    differ.
+    """Returns the start times of guesses that may still be running. A start time may lie in the
+    future, since the clocks of two processes may differ.
     """
     return [began for began in row["under_way"] if abs(now - began) < UNDER_WAY]
 

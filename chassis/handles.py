@@ -2,7 +2,7 @@
 
 import resource
 
-_MOST = 65_536  # enough for every process; some systems refuse to set "unlimited"
+_MOST = 65_536  # open files, enough for every process; some systems refuse to set "unlimited"
 
 
 def raise_limit() -> int:

@@ -4,8 +4,9 @@ are written in one transaction.
 Of two parallel calls with the same request_id, the second waits for the first to commit and gets
 its response. A request or response may hold a reference, a PIN, a note, or a secret that is shown
 once. So the fingerprint and the key of the response derive from the service's key *and* the
-request_id, which is not stored: the database and the service's key together open none of them.
-Limit: a guessable request_id is not protected; ours, and UUIDs, cannot be guessed.
+request_id, which is not stored: the database and the service's key are not enough to open them.
+Limit: a response is not protected if its request_id can be guessed; Enlace's own ids, and UUIDs,
+can't be guessed.
 """
 
 from datetime import datetime
@@ -92,7 +93,7 @@ def stored_id(caller_id: str, request_id: str) -> str:
 
 
 def forget(tx: Transaction, before: datetime) -> int:
-    """Deletes requests older than a moment (the contract promises 24 hours), and returns their
-    number.
+    """Deletes requests from before a moment, and returns their number. The contract promises that
+    requests are stored for 24 hours.
     """
     return tx.execute("DELETE FROM requests WHERE time < %s", (before,)).rowcount

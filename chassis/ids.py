@@ -11,8 +11,8 @@ def new_id() -> str:
 
 
 def is_id(text: str) -> bool:
-    """Returns True if a text has the format of an id. A text without it names no object, so no
-    query is needed.
+    """Returns True if a text has the format of an id. Any other text names no object, so no query
+    is needed.
     """
     return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
 

@@ -32,9 +32,9 @@ def language_of(tag: str) -> str:
 
 
 def in_language(texts: Mapping[str, Text], language: str) -> Text | None:
-    """Returns the text in a language, or in the source where that has none; None without both.
+    """Returns the text in a language, or else in the source language; None if there is neither.
 
-    This is the rule for content that brings its languages along, such as the names of a pathway:
-    what was written before a language came is read in Spanish.
+    This is the rule for content that contains its own translations, such as the names of a pathway:
+    a text that was written before a language was added is shown in Spanish.
     """
     return texts.get(language) or texts.get(SOURCE)

@@ -16,11 +16,14 @@ from urllib.parse import unquote
 from chassis.errors import Exhausted
 from chassis.tokens import NOBODY, Caller
 
-# seconds' worth of calls that may come at once: pages and systems that send a backlog make bursts
+# The seconds whose calls may come at once: pages, and systems that send a backlog, make bursts.
 WINDOW = 2
-# callers; beyond that, those with a full quota are forgotten, then those whose last call is oldest
+# Callers that are remembered. Beyond that number, callers with a full quota are forgotten first,
+# and then the callers whose last call is oldest.
 _MOST_CALLERS = 20_000
-_CALLERS_PER_ADDRESS = 20  # one address, the gateway's, makes the calls of many without a token
+# Callers' quotas that one address has: the gateway's address makes the calls of many people without
+# a token.
+_CALLERS_PER_ADDRESS = 20
 
 
 @dataclass(frozen=True)

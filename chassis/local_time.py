@@ -1,8 +1,9 @@
 """Local days, hours and public holidays of places in the region, by ISO 3166 codes; holidays come
 from the `holidays` library.
 
-Limit: in a country of several zones (the United States, Mexico, Ecuador) a place is known by its
-subdivision alone, and a subdivision of two zones has that of most of its people.
+Limit: in a country with several zones (the United States, Mexico, Ecuador) only the subdivision
+decides the zone of a place, and a subdivision with two zones gets the zone in which most of its
+people live.
 """
 
 from datetime import date, datetime

@@ -1,13 +1,14 @@
-"""Logs: one JSON object per line on standard output. Fields come from a list, so that no personal
-data slips in by a new keyword.
+"""Logs: one JSON object per line on standard output. Only listed fields are logged, so that no
+personal data slips in through a new keyword.
 
 A field that is not on the list is dropped, and its name is logged instead. Values are ids, codes,
-numbers and times. Of an exception, in a library's log or in a thread or process that dies, only the
-class and the lines are logged: its message may hold data, as that of a KeyError does.
+numbers and times. If a library logs an exception, or a thread or process dies of one, only the
+class and the line numbers are logged, because the message may hold data, as that of a KeyError
+does.
 
 A line that can't be written (the disk is full, the reader is gone) is counted and dropped, and
-raises nothing: a failed log line must not stop the work. Limit: a pipe whose reader stands still
-blocks the writer.
+raises nothing: a failed log line must not stop the work. Limit: a pipe whose reader has stopped
+reading blocks the writer.
 """
 
 import logging
@@ -66,8 +67,8 @@ _service = ""
 class _StandardOutput:
     """Writes lines to standard output, and raises nothing.
 
-    Bypasses Python's buffer: a line that failed there would stay until the end of the process, and
-    change its exit code.
+    Bypasses Python's buffer, since a line that can't be written would stay in it until the process
+    ends, and change the exit code.
     """
 
     def __init__(self) -> None:
@@ -114,7 +115,7 @@ def _replace_excepthooks() -> None:
 
 def _write_uncaught(error: BaseException | None) -> None:
     if error and not isinstance(error, SystemExit):
-        # the name of the key file or settings file that is missing
+        # for example, the name of a key file or settings file that is missing
         file = error.filename if isinstance(error, OSError) else None
         with suppress(OSError, ValueError):
             sys.stderr.write(f"DIED {fault(error)}{f': {file}' if file else ''}\n")

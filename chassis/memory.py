@@ -12,7 +12,7 @@ _PR_SET_DUMPABLE = 4
 def forbid_dumps() -> None:
     """Forbids core dumps, and on Linux also debuggers of the same user.
 
-    Each process that holds keys or names calls this at its start.
+    Each process that holds keys or people's names calls this at its start.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

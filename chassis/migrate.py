@@ -1,4 +1,4 @@
-"""Migrates the schema of a service's database by dbmate."""
+"""Migrates the schema of a service's database with dbmate."""
 
 import os
 import re
@@ -14,8 +14,9 @@ import psycopg
 _MIGRATION_LOCK = 728_341  # an arbitrary number; dbmate takes no lock itself
 
 # A table's comment declares its protection: `owner only`, `append only`, `append only: COLUMNS that
-# may be written`, `append only, but for: COLUMNS that may be changed`. Runs at each migration: a
-# restore recreates the tables, and the owner's default privileges open them to the service's role.
+# may be written`, `append only, but for: COLUMNS that may be changed`. The statement runs at each
+# migration, since a restore recreates the tables, and the owner's default privileges then open them
+# to the service's role.
 _CLOSE_WHAT_IS_APPEND_ONLY = """
 DO $$
 DECLARE app text := replace(current_user, '_owner', ''); found record; columns text;

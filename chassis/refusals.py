@@ -29,8 +29,8 @@ CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
 def refuse(
     context: grpc.ServicerContext, refusal: errors.Refusal, input_type: Descriptor
 ) -> NoReturn:
-    """Aborts the call with the status of a refusal; ErrorInfo carries its reason, further details
-    the fields or the delay.
+    """Aborts the call with the status of a refusal. ErrorInfo carries its reason; further details
+    carry the fields or the delay.
     """
     info = error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace")
     details: list[Message] = [info]

@@ -1,9 +1,9 @@
-"""Serves the rpcs of one gRPC service: authenticates each call, checks its right, and runs it
-within a deadline and one transaction.
+"""Serves the rpcs of one gRPC service: authenticates each call, checks the caller's right, and runs
+the call within a deadline and one transaction.
 
 A `Servicer` connects a service of the .proto to objects that implement its rpcs as `method(request,
 call) -> response`. A streaming rpc is `method(request, stream)`: it yields responses, and opens a
-transaction for each look at the database (chassis/streams.py). A servicer raises TypeError at the
+transaction for each read of the database (chassis/streams.py). A servicer raises TypeError at the
 start if an rpc has no method, or if its .proto does not state who may call it.
 
 A repeated request gets its first answer, and a refusal becomes a gRPC status (chassis/refusals.py).
@@ -40,9 +40,9 @@ from chassis.streams import Streams
 from chassis.tokens import NOBODY, AddressReader, Caller, Verifier
 from keys.sealing import CannotOpen
 
-# an id of ours, or a UUID
+# the format of Enlace's own ids, or of a UUID
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_DEADLINE = 10.0  # seconds, for a call without a deadline
+_DEADLINE = 10.0  # seconds that a call may take at most, whether or not it has a deadline
 
 
 @dataclass
@@ -194,7 +194,7 @@ class Servicer:
             raise TypeError(
                 f"{descriptor.full_name}: a stream needs a token, and is not on the trail"
             )
-        # the attribute that grpc reads
+        # grpc reads the pool from this attribute
         stream_responses.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(
             stream_responses, response_serializer=response_class.SerializeToString
@@ -293,8 +293,9 @@ class Servicer:
         try:
             yield trail
         except errors.Refusal as refusal:
-            # A store that is unavailable or full can't record it, and revealed nothing. An rpc that
-            # is not recorded has refusals on the trail only for a missing right.
+            # A store that is unavailable or full can't record the refusal, and revealed nothing.
+            # For an rpc that is not recorded, a refusal is on the trail only if the right is
+            # missing, or if the method has added entries.
             if (
                 isinstance(refusal, errors.Unavailable | errors.Late)
                 or refusal.reason == "store_full"
@@ -369,7 +370,7 @@ def _hiding_details(name: str, context: grpc.ServicerContext) -> Iterator[None]:
     """Converts faults of the error handling itself to INTERNAL without details; gRPC would send the
     exception's message.
 
-    `context.abort` raises a bare Exception, which passes.
+    `context.abort` raises a bare Exception, which is passed on.
     """
     try:
         yield

@@ -1,8 +1,8 @@
-"""Checks of the rule of two: one person proposes, a second one agrees.
+"""Checks of the rule of two: one person proposes, and a second person agrees.
 
 Every such rule of every service calls `check_second` instead of comparing ids. Two accounts may
-belong to one person, since somebody who may invite people can have two. So partners finds the kin
-of each account, the accounts that may be the same person
+belong to one person, since a person who may invite others can invite herself. So partners finds the
+kin of each account, the accounts that may be the same person
 (services/partners/members/domain/independence.py), and puts them into the caller's token. A caller
 whose kin are unknown is never a second person.
 """
@@ -30,8 +30,8 @@ class Kin:
 
     `alone` is the reason why the account never counts as a second person: unknown (its origin is
     unknown, or the caller is a system), second_factor (the account has only a password), too_many
-    (more kin than a token can carry); empty if it may count. `time` is when the kin were looked up;
-    None means just now.
+    (more kin than a token can carry); empty if the account may count. `time` is when the kin were
+    looked up; None means just now.
     """
 
     marks: frozenset[str] = frozenset()
@@ -44,9 +44,9 @@ class Kin:
 
 
 UNKNOWN = Kin()
-"""The kin of a caller of whom nothing is known."""
+"""The kin of a caller about whom nothing is known."""
 NONE = Kin(alone="")
-"""The kin of an account that has none."""
+"""The kin of an account that has no kin, and may count as a second person."""
 
 
 class Second(Protocol):
@@ -67,10 +67,10 @@ def mark_of(id: str) -> str:
 
 
 def refusal(second: Second, first_id: str) -> Conflict | None:
-    """Returns the reason why `second` is no second person beside `first_id`; None if she is one.
+    """Returns the refusal if `second` can't be the second person after `first_id`; None if she can.
 
     second_person_required: she is the first person herself. not_independent: she may be the same
-    person; `about` gives the reason (kin, or as in `Kin.alone`).
+    person; `about` gives the reason (kin, or a reason of `Kin.alone`).
     """
     if second.id == first_id:
         return Conflict("second_person_required")
@@ -82,7 +82,8 @@ def refusal(second: Second, first_id: str) -> Conflict | None:
 
 
 def check_second(second: Second, first_id: str, first_time: datetime | None = None) -> None:
-    """Raises Conflict for a caller who is no second person beside `first_id`, as in `refusal`.
+    """Raises Conflict, as in `refusal`, for a caller who can't be the second person after
+    `first_id`.
 
     `first_time` is when the first person acted. Kin that were looked up before that are too old,
     since the account may have been created in between: the caller needs a fresh token

@@ -40,17 +40,18 @@ _OPTIONS = [
     # The server's own pings detect clients whose machine is gone.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # Each connection holds a file handle, so one without a handshake, or without a call for a
-    # minute, is closed.
+    # Each connection holds a file handle, so a connection is closed if its handshake takes longer
+    # than 10 s, or if it has had no call for a minute.
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.max_concurrent_streams", 256),  # per connection; the gateway's gates allow fewer
 ]
 
-# at most, if the limit of open files allows it; further connections are closed at once
+# Most open connections, if the limit of open files allows so many; further connections are closed
+# at once.
 _CONNECTIONS = 2000
 
-_OTHER_FILES = 128  # for the database, the broker, keys and libraries
+_OTHER_FILES = 128  # file handles left for the database, the broker, keys and libraries
 
 
 class Health(health.HealthServicer):
@@ -65,7 +66,7 @@ class Health(health.HealthServicer):
         ) -> health_pb2.HealthCheckResponse:
             return health.HealthServicer.Check(self, request, context)
 
-        # the attribute that grpc reads
+        # grpc reads the pool from this attribute
         check.experimental_thread_pool = pool  # type: ignore[attr-defined]
         self.Check = check  # type: ignore[method-assign]
         self._watching = set[Callable[[health_pb2.HealthCheckResponse | None], None]]()
@@ -125,7 +126,7 @@ class Reflection(reflection.ReflectionServicer):
                 context.abort(CODES[type(refusal)], refusal.reason)
             yield from reflection.ReflectionServicer.ServerReflectionInfo(self, requests, context)
 
-        # the attribute that grpc reads
+        # grpc reads the pool from `experimental_thread_pool`
         pool = ThreadPoolExecutor(2, thread_name_prefix="reflection")
         list_services.experimental_thread_pool = pool  # type: ignore[attr-defined]
         self.ServerReflectionInfo = list_services  # type: ignore[method-assign, assignment]
@@ -172,7 +173,8 @@ class Server:
         of the connection counts.
         """
         self._streams = [servicer.streams for servicer in servicers if servicer.streams]
-        self.threads = threads + TURNS * len(self._streams)  # those that may hold a transaction
+        # the number of threads that may hold a transaction
+        self.threads = threads + TURNS * len(self._streams)
         self._pool = CallPool(threads, threads * _CALLS_PER_THREAD, share=max(2, threads // 4))
         # Not maximum_concurrent_rpcs: it would refuse health checks too, and a busy service would
         # look dead.

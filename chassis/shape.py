@@ -2,8 +2,8 @@
 violations are found at once, before any method runs.
 
 The rules come from the option (contract.v1.field), which is looked up by name; the field's name and
-type supply the defaults. Limit: shapes only. Whether a code exists, whom an id belongs to, and
-whether two fields fit together is checked by the use cases.
+type supply the defaults. Limit: shapes only. The use cases check whether a code exists, whom an id
+belongs to, and whether two fields fit together.
 """
 
 import re
@@ -29,8 +29,8 @@ MAX_VIOLATIONS = 20  # violations in one refusal, which has to fit into a traile
 # field only by mistake.
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
 FORBIDDEN = re.compile(rf"[{CONTROL}\ud800-\udfff]")
-_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # of a domain's name, RFC 1035
-# seconds of the years 1 to 9999, all that a Timestamp may say
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # a label of a domain name (RFC 1035)
+# the range of a Timestamp: the seconds of the years 1 to 9999
 _TIMES = range(-62_135_596_800, 253_402_300_800)
 FieldType = Any  # a FieldDescriptor: its two implementations have no common type
 Violation = tuple[str, str]
@@ -44,7 +44,7 @@ class Kind:
 
     `long` is the reason for a text that is too long. `checks` limits the checks: a credential is
     not checked at all, since all wrong credentials get the same answer; an id is only checked for
-    presence, since an id without the format of one is simply not found.
+    presence, since an id in a wrong format is simply not found.
     """
 
     name: str
@@ -240,8 +240,8 @@ def violations(request: Message) -> list[Violation]:
 
 
 def list_of(descriptor: Descriptor | None, path: str) -> str:
-    """Returns the name of the enum of a request's field; "" if the field is none. Numbers in a path
-    are positions in a list.
+    """Returns the name of the enum of a request's field; "" if the field has no enum. Numbers in a
+    path are positions in a list.
     """
     message, field = descriptor, None
     for name in (part for part in path.split(".") if not part.isdecimal()):

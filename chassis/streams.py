@@ -1,9 +1,9 @@
 """Streams: responses that a caller receives as events happen, on threads of their own, so that open
 streams do not block calls.
 
-A stream ends with the token that it was opened with, so a revoked caller loses streams as soon as
-calls (docs/decisions/0019). A slow reader does not fill the memory: the next message is made after
-the previous one was taken. A reader that takes nothing for too long is disconnected.
+A stream ends with the token that it was opened with, so a revoked caller loses her streams as soon
+as she loses calls (docs/decisions/0019). A slow reader does not fill the memory: the next message
+is made after the previous one was taken. A reader that takes nothing for too long is disconnected.
 """
 
 import threading
@@ -20,15 +20,15 @@ from chassis.db import Transaction
 from chassis.errors import Exhausted
 from chassis.tokens import LEEWAY, LIFETIME, Caller
 
-MOST = 32  # streams of a process
-EACH = 4  # streams of an organisation
-TURNS = 4  # streams that read at once: the number of database connections for streams
-_LOOK = 5.0  # seconds for one transaction
-_LATE = 5.0  # seconds past its end after which a stream that is stuck in sending is cut off
+MOST = 32  # streams that a process may have
+EACH = 4  # streams that an organisation may have
+TURNS = 4  # streams that may read at once: the number of database connections for streams
+_LOOK = 5.0  # seconds that one transaction of a stream may take
+_LATE = 5.0  # seconds after a stream's end until it is cut off, if it is stuck in sending
 
 
 class Line(Protocol):
-    """The connection of a stream, as gRPC's ServicerContext."""
+    """The connection of a stream: the part of gRPC's ServicerContext that streams use."""
 
     def is_active(self) -> bool:
         """Returns True while the caller is connected."""
@@ -101,7 +101,7 @@ class Streams:
     ) -> Iterator[Stream]:
         """Yields a stream; `until` is when the token ends.
 
-        Raises Exhausted too_many_requests if there are too many.
+        Raises Exhausted too_many_requests if the organisation has too many streams.
         """
 
         @contextmanager
@@ -122,14 +122,14 @@ class Streams:
             late.cancel()
 
     def _count(self, organization_id: str, line: Line) -> None:
-        """Counts the stream until its connection has ended. That is noticed before its thread wakes
-        from a wait, so a caller who reconnects at once has room.
+        """Counts the stream until its connection has ended. The end is noticed even before the
+        stream's thread wakes from a wait, so there is room for a caller who reconnects at once.
         """
 
         def ended() -> None:
             metrics.STREAMS.dec()
             with self._counting:
-                self._open -= Counter([organization_id])  # removes organisations with none
+                self._open -= Counter([organization_id])  # drops organisations without streams
 
         with self._counting:
             if self._open[organization_id] >= EACH:

@@ -1,11 +1,11 @@
 """Supervised background loops: a loop starts, stops, restarts after a failure with growing pauses,
 and reports when its last turn began.
 
-`work(loop)` creates what it needs, does one turn per `while loop.turn():`, and may end by any
-exception: it is called again. An unavailable part (`waits_for`, Unavailable, Exhausted) is waited
-for, and counts as no failure. Any other refusal counts as a failure, since it would recur at every
-try. Limit: a turn that hangs can't be interrupted from here. Its state is then STUCK, and the
-process that watches its loops reports it.
+`work(loop)` creates what it needs, does one turn per `while loop.turn():`, and may end with any
+exception; then it is called again. If a part is unavailable (`waits_for`, Unavailable, Exhausted),
+the loop waits for it, and this does not count as a failure. Any other refusal counts as a failure,
+since it would recur at every try. Limit: a turn that hangs can't be interrupted from here. The
+loop's state is then STUCK, and the process that watches its loops reports it.
 """
 
 import threading
@@ -25,14 +25,15 @@ from chassis import log, metrics
 from chassis.errors import Exhausted, Refusal, Unavailable
 
 LIMIT = 60.0
-"""Seconds without a turn after which a loop is stuck.
+"""Seconds without a turn after which a loop counts as stuck.
 
 The longest normal turn is a batch that the broker does not acknowledge (15 s).
 """
 
-_LONGEST_PAUSE = 5.0  # seconds between two tries: a part that is back is noticed within that time
-# seconds of turns after which a try counts as working, so that a try that fails at once does not
-# reset the state and the pauses
+# Most seconds between two tries, so that a part that is back is noticed within that time.
+_LONGEST_PAUSE = 5.0
+# Seconds of turns after which a try counts as working, so that a try that fails at once does not
+# reset the state and the pauses.
 _PROVEN = 0.5
 
 
@@ -63,8 +64,8 @@ class Loop:
         longest_pause: float = _LONGEST_PAUSE,
         workers: int = 1,
     ) -> None:
-        """`longest_pause` limits the pause between two tries. `workers` is the number of its
-        threads that may hold a transaction, its own included.
+        """`longest_pause` limits the pause between two tries, in seconds. `workers` is the number
+        of the loop's threads that may hold a transaction, including its main thread.
         """
         self.name = name
         self.limit = limit
@@ -74,8 +75,9 @@ class Loop:
         self._waits_for: tuple[type[Exception], ...] = (Unavailable, Exhausted, *waits_for)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._turned_at = time.monotonic()  # during a wait: when the wait ends
-        self._began_at = self._turned_at  # of the current try
+        # when the last turn began; during a wait, when the wait ends
+        self._turned_at = time.monotonic()
+        self._began_at = self._turned_at  # when the current try began
         self._try: RetryCallState | None = None
         self._trouble: State | None = None
 
@@ -129,7 +131,7 @@ class Loop:
         return not self.stopping
 
     def wait(self, seconds: float) -> bool:
-        """Waits until the time has passed or the loop is asked to stop; returns True if it was."""
+        """Waits `seconds`, or until the loop is asked to stop; returns True if it was asked."""
         self._turned_at = time.monotonic() + seconds
         stopped = self._stopping.wait(seconds)
         self._turned_at = time.monotonic()
@@ -162,7 +164,7 @@ class Loop:
                 log.get().info(
                     "loop_waits", loop=self.name, error=type(error).__name__, reason=reason
                 )
-        # Any exception, also SystemExit, is logged, and the work goes on.
+        # Any exception, even SystemExit, is logged, and the work goes on.
         except BaseException as error:
             self._trouble = State.FAILING
             metrics.LOOP_FAILURES.labels(self.name).inc()

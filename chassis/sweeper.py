@@ -1,4 +1,4 @@
-"""Deletes expired rows from time to time; a failure is repaired by the next run."""
+"""Deletes expired rows from time to time; the next run makes up for a run that failed."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

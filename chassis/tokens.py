@@ -3,8 +3,8 @@ partners and verified by each service.
 
 A token names its caller (a worker or an API key), the organisation, and the roles or scopes. A
 token does not prove that the member is in good standing: each service checks that with the facts
-that it has received. It is valid at one service, its audience, and nowhere else. Its lifetime of a
-few seconds makes a revocation effective in time even where the fact has not arrived.
+that it has received. A token is valid at one service, its audience, and nowhere else. Because of
+its lifetime of a few seconds, a revocation takes effect in time even if the fact has not arrived.
 """
 
 import time
@@ -35,11 +35,13 @@ ADDRESS_LIFETIME = timedelta(seconds=15)
 """The time for which a client address that the gateway signed is accepted: longer than any call and
 its repetitions.
 """
-# tokens with a verified signature: a caller sends the same token for a second or more
+# Tokens that are remembered after their signature was verified: a caller sends the same token for a
+# second or more.
 _MOST_VERIFIED = 1000
-_REREAD_SIGNING = 1.0  # seconds between two reads of the signing key
+_REREAD_SIGNING = 1.0  # least seconds between two reads of the signing key
 _REREAD = 4.0  # seconds after which a removed key is no longer accepted
-# seconds between two reads for an unknown `kid`, so that invalid tokens do not cause constant reads
+# Least seconds between two reads for an unknown `kid`, so that invalid tokens do not cause constant
+# reads.
 _REREAD_UNKNOWN = 0.2
 
 
@@ -59,9 +61,9 @@ class Evidence:
 class Caller:
     """The author of a call.
 
-    `kind` is worker, key, public (an unknown caller) or system. Beside one of her `kin` a worker is
-    no second person. `token` is the evidence of the caller's token; None without one. `prove_time`
-    is when she last proved her identity in this session; None if that is unknown.
+    `kind` is worker, key, public (an unknown caller) or system. A worker can't be the second person
+    after one of her `kin`. `token` is the evidence of the caller's token; None without one.
+    `prove_time` is when a worker last proved her identity in this session; None if that is unknown.
     """
 
     id: str
@@ -79,8 +81,8 @@ class Caller:
         return role in self.roles
 
     def has_proved(self, now: datetime) -> bool:
-        """Returns True if a worker proved her identity recently. An API key has no session, and
-        need not.
+        """Returns True if a worker proved her identity recently, and for an API key, which has no
+        session and need not prove anything.
         """
         return self.kind == "key" or (
             self.prove_time is not None and abs(now - self.prove_time) <= PROOF_LIFE
@@ -94,7 +96,7 @@ NOBODY = Caller("public", "public", "")
 
 
 class Issuer:
-    """Signs tokens with a private key; a callable returns the key to use now."""
+    """Signs tokens with a private key. If `key` is a callable, it returns the current key."""
 
     def __init__(self, key: OKPKey | Callable[[], OKPKey], clock: Clock) -> None:
         self._read: Callable[[], OKPKey] = (lambda: key) if isinstance(key, OKPKey) else key
@@ -144,15 +146,15 @@ def _kin(claims: Mapping[str, Any]) -> Kin:
 
 
 class Verifier:
-    """Verifies tokens for one audience with the public keys by `kid`; during a rotation two keys
-    are valid.
+    """Verifies tokens for one audience, each with the public key that its `kid` names; during a
+    rotation two keys are valid.
     """
 
     def __init__(
         self, key: OKPKey | Callable[[], Mapping[str, OKPKey]], audience: str, clock: Clock
     ) -> None:
-        """A callable returns the current keys. It is called again every few seconds, and for an
-        unknown `kid`.
+        """If `key` is a callable, it returns the current keys. It is called again every few
+        seconds, and for an unknown `kid`.
         """
         self._read: Callable[[], Mapping[str, OKPKey]] = (
             (lambda: {str(key.kid): key}) if isinstance(key, OKPKey) else key
@@ -177,7 +179,8 @@ class Verifier:
         judged as of its arrival.
         """
         registry = jwt.JWTClaimsRegistry(
-            # not rounded to seconds, which are long here; the library only compares the numbers
+            # Not rounded to seconds, since a token lives for only a few; the library only compares
+            # the numbers.
             now=cast("int", self._clock.now().timestamp() - waited),
             leeway=LEEWAY,
             iss={"essential": True, "value": ISSUER},
@@ -211,7 +214,7 @@ class Verifier:
     def _signed(self, token: str) -> dict[str, Any]:
         """Returns the claims of a token after checking its signature.
 
-        The signature of one token is checked once, for as long as its key is valid.
+        The signature of a token is checked only once, as long as its key stays valid.
         """
         verified = self._verified.get(token)
         if verified is not None and self._current_key(verified[0]) is verified[1]:
@@ -261,7 +264,7 @@ class AddressSigner:
 
 
 class AddressReader:
-    """Verifies client addresses with the gateway's public keys by `kid`."""
+    """Verifies client addresses, each with the gateway's public key that its `kid` names."""
 
     def __init__(
         self, keys: Callable[[], Mapping[str, OKPKey]], audience: str, clock: Clock

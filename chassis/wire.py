@@ -34,13 +34,14 @@ class for each enum, without a common base.)
 Position = list[str | int]
 """The end of a page: the sort key of its last row, with which the query of the next page begins."""
 
-# the option of an enum's value, looked up by name, since the chassis imports no message
+# The name of the option that gives the word of an enum's value. It is looked up by name, since the
+# chassis imports no message.
 _WORD = "enlace.contract.v1.word"
 _VERSION = re.compile(r"v([0-9]{1,16})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAC = 16  # bytes: 128 bits, as much as an id
-# characters, as the REST API documents; the longest token issued (two names of 200 characters) is
-# shorter
+_MAC = 16  # bytes of a signature: 128 bits, as many as an id has
+# Most characters of a token, as the REST API documents; the longest token that is issued (for two
+# names of 200 characters) is shorter.
 _LONGEST_TOKEN = 2000
 
 
@@ -51,7 +52,7 @@ def timestamp(time: datetime | None) -> Timestamp | None:
     """Returns a time as a Timestamp; None stays unset."""
     if time is None:
         return None
-    # three times as fast as FromDatetime; a page of services has 150 times
+    # Three times as fast as FromDatetime, which matters for a page of services with 150 times.
     since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
@@ -59,7 +60,7 @@ def timestamp(time: datetime | None) -> Timestamp | None:
 MEANT_YEARS = range(1900, 2200)
 """The years that a request may contain.
 
-Outside of them there is no room to add a deadline, or to convert to another zone.
+Closer to the ends of the calendar, adding a deadline or converting to another zone could overflow.
 """
 
 ANY_YEAR = range(1, 10_000)
@@ -136,7 +137,7 @@ class EnumCodec(Generic[M]):
         """
         members = []
         for index, number in enumerate(numbers):
-            # Only the first: a refusal that listed hundreds would be too long for gRPC.
+            # Reports only the first: a refusal that listed hundreds would be too long for gRPC.
             if (member := self.member(number, f"{path}.{index}")) is None:
                 raise Invalid((f"{path}.{index}", "unknown_code"))
             members.append(member)
@@ -216,14 +217,14 @@ def number(enum: EnumClass, word: str) -> Any:
 def etag(version: int, *seen_besides: str) -> str:
     """Returns the strong etag of a version.
 
-    `seen_besides` lists what the response also shows of other objects.
+    `seen_besides` lists the contents of other objects that the response also shows.
     """
     if not seen_besides:
         return f"v{version}"
     return f"v{version}-{_digest(seen_besides)}"
 
 
-@lru_cache(4096)  # a page repeats a few names
+@lru_cache(4096)  # a page repeats the same few names
 def _digest(texts: tuple[str, ...]) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
 
@@ -259,7 +260,7 @@ class PageTokens:
     """Makes and reads page tokens: positions where the next page begins, signed with a key of the
     service.
 
-    A token is valid for the rpc and the filters of the previous page. Tokens are signed and not
+    A token is valid for the rpc and the filters of the previous page. Tokens are signed but not
     sealed, so that equal pages have equal tokens, on which the ETag of a list depends. A token
     reveals the sort key of the page's last row, so a list must not be sorted by anything that its
     reader must not know.
@@ -307,7 +308,7 @@ class PageTokens:
 class ResumeTokens:
     """Makes and reads resume tokens: positions from which a stream continues.
 
-    They are sealed, since their numbers would let a reader count events of others.
+    The tokens are sealed, since the numbers in them would let a reader count other people's events.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -348,9 +349,9 @@ class ResumeTokens:
 
 class WatchTokens:
     """Makes and reads watch tokens. A token proves for a while that its holder was shown a scope,
-    so that he can ask for changes without signing in again.
+    so that the holder can ask for changes of the scope without signing in again.
 
-    Tokens are signed and readable: a scope is its holder's own, and contains no name.
+    Tokens are signed but readable: a scope concerns its holder only, and contains no name.
     """
 
     SECONDS = 60
@@ -421,8 +422,8 @@ def _filters(request: Message) -> bytes:
 
 
 def _leave_out_times(message: Message) -> None:
-    """Clears all times of a message: a filter such as "due before now" moves between two pages, and
-    the order stays.
+    """Clears all times of a message: a filter such as "due before now" changes between two pages
+    without changing their order.
     """
     for field, value in message.ListFields():
         if field.message_type is None or field.is_repeated:

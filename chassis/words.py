@@ -1,7 +1,8 @@
-"""Catalogues of words: the texts of a service in each language, as gettext keeps them.
+"""Catalogues of words: the texts of a service in each language, in the format of gettext.
 
-A catalogue is FOLDER/LANGUAGE/LC_MESSAGES/messages.po. It is read when the process starts, so that
-what is reviewed is what is shown. A text without a translation is shown in the source's language.
+A catalogue is FOLDER/LANGUAGE/LC_MESSAGES/messages.po. This file is read when the process starts,
+so that the reviewed texts are the texts shown. A text without a translation is shown in the source
+language.
 """
 
 from functools import cache
@@ -16,13 +17,13 @@ from chassis.languages import LANGUAGES
 
 
 def path_of(folder: Path, language: str) -> Path:
-    """Returns where the catalogue of a language is; there may be none."""
+    """Returns the path of the catalogue of a language; the file need not exist."""
     return folder / language / "LC_MESSAGES" / "messages.po"
 
 
 @cache
 def catalogue(folder: Path, language: str) -> NullTranslations:
-    """Returns the catalogue of one language; one that translates nothing, if there is no file."""
+    """Returns the catalogue of a language, or an empty catalogue if there is no file."""
     source = path_of(folder, language)
     if not source.exists():
         return NullTranslations()
@@ -40,5 +41,5 @@ class Catalogues:
         self._by_language = {language: catalogue(folder, language) for language in LANGUAGES}
 
     def text(self, language: str, text: str) -> str:
-        """Returns a text in a language of the table."""
+        """Returns a text in one of the languages (chassis.languages.LANGUAGES)."""
         return str(self._by_language[language].gettext(text))

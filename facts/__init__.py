@@ -1,5 +1,5 @@
 """The facts that services publish for each other: written to an outbox with the change that made
 them true, published to Kafka in order, and applied by each consumer exactly once.
 
-Stands on the chassis; nothing in the chassis imports it.
+The package builds on the chassis; nothing in the chassis imports it.
 """

@@ -1,8 +1,8 @@
 """Dead letters: unreadable records, stored sealed. Operators list dead letters and held facts,
 retry them, or discard them.
 
-Discarding is the only way past a fact that had no effect. The trail records it with the operator's
-reason.
+Discarding is the only way past a fact that can't be applied. The trail records each discarding with
+the operator's reason.
 """
 
 import hashlib
@@ -87,9 +87,9 @@ def count(tx: Transaction, consumer: str) -> int:
 def take_redriven(
     tx: Transaction, keyring: Keyring, consumer: str, limit: int
 ) -> list[tuple[str, Record]]:
-    """Returns (id, record) of the records that an operator wants to be read again.
+    """Returns (id, record) for each record that an operator wants to have read again.
 
-    Clears their marks: a record that is still unreadable stays.
+    Clears the marks that the operator has set; a record that is still unreadable stays stored.
     """
     rows = tx.execute(
         "UPDATE dead_letters SET redrive = false WHERE (consumer, id) IN"
@@ -105,7 +105,7 @@ def take_redriven(
 
 
 def remove(tx: Transaction, consumer: str, identity: str) -> None:
-    """Deletes a record that could be read."""
+    """Deletes a stored record that could be read or is discarded."""
     tx.execute("DELETE FROM dead_letters WHERE consumer = %s AND id = %s", (consumer, identity))
 
 
@@ -126,7 +126,9 @@ def waiting(tx: Transaction) -> list[DeadLetter]:
 def chosen(
     letters: Sequence[DeadLetter], *, identity: str = "", subject: str = ""
 ) -> list[DeadLetter]:
-    """Returns the letter with this id, or those of this subject; all if neither is given."""
+    """Returns the letter with this id, or the held facts of this subject; all letters if neither is
+    given.
+    """
     if identity:
         return [letter for letter in letters if letter.id == identity]
     if subject:
@@ -139,7 +141,7 @@ def chosen(
 
 
 def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
-    """Lets the running service retry these at once."""
+    """Lets the running service retry these letters at once."""
     for letter in letters:
         if letter.kind == "held":
             subject, _, version = letter.id.rpartition("/")
@@ -157,7 +159,7 @@ def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: da
 
 
 def discard(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
-    """Discards these: a held fact never takes effect, and the facts behind it go on."""
+    """Discards these letters: a held fact never takes effect, and the facts behind it go on."""
     for letter in letters:
         if letter.kind == "held":
             _release(tx, letter)

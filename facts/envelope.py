@@ -38,8 +38,8 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzin
 
 
 class Unreadable(Exception):
-    """A record is no valid fact (`reason`: headers, source, signature), or no consumer could store
-    it (limits).
+    """Raised if a record is no valid fact (`reason`: headers, source, signature), or if no consumer
+    could store its values (limits).
     """
 
     def __init__(self, reason: str) -> None:
@@ -48,8 +48,8 @@ class Unreadable(Exception):
 
 
 class NewerKind(Exception):
-    """A handler does not know this kind of fact: a later version published it, and this consumer
-    can't judge what it would miss.
+    """Raised by a handler that does not know this kind of fact. A later version published the fact,
+    so this consumer can't judge what it would miss if it ignored the fact.
     """
 
 
@@ -107,8 +107,10 @@ def unpack(
     body: bytes | None,
     trusted_signers: Mapping[str, SignatureCheck],
 ) -> Fact:
-    """Returns the fact in a record. Raises Unreadable unless its source is one of `trusted_signers`
-    and signed it.
+    """Returns the fact in a record.
+
+    Raises Unreadable unless the record is valid, and its source is one of `trusted_signers` and
+    signed it.
     """
     listed = list(headers)
     headers_by_name = dict(listed)

@@ -1,10 +1,10 @@
-"""The inbox: the last applied version of each subject by consumer. A consumer ignores repeats, and
-never applies a fact out of order or skips one.
+"""The inbox: for each consumer, the last applied version of each subject. A consumer ignores
+repeats, never applies a fact out of order, and never skips a fact.
 
 The effect of a fact and its row here are written in one transaction. Repeats are recognised
-forever, not within a window of time. A fact that can't be applied yet waits here: behind a missing
-one (parked), or because its handler refused it (held, with a reason, the number of attempts, and
-the time of the next try).
+forever, not within a window of time. A fact that can't be applied yet waits here, either because an
+earlier fact is missing (parked), or because its handler refused it (held, with a reason, the number
+of attempts, and the time of the next try).
 """
 
 from collections.abc import Sequence
@@ -15,20 +15,23 @@ from enum import Enum
 from chassis.db import Transaction
 from facts.outbox import Fact
 
+# Pauses between two tries of a held fact. Once its cause is repaired, the fact is applied within
+# five minutes, or at once after `redrive`.
 _FIRST_PAUSE, _LONGEST_PAUSE = (
     timedelta(seconds=1),
     timedelta(minutes=5),
-)  # a repaired cause takes effect within five minutes, or at once by `redrive`
+)
 
 
 class FactPosition(Enum):
     """The position of a fact among the applied ones of its subject."""
 
     NEXT = "next"
-    KNOWN = "known"  # next in a new epoch, and applied in the one before
-    SEEN = "seen"
-    AHEAD = "ahead"  # a fact before it is missing, or held
-    # next, but refused before: tried again when it is due, not whenever it is published again
+    KNOWN = "known"  # the next fact of a new epoch, but already applied in an earlier epoch
+    SEEN = "seen"  # already applied, or of an epoch that is over
+    AHEAD = "ahead"  # an earlier fact is missing, or held
+    # the next fact, but its handler has refused it: it is tried again when it is due, not whenever
+    # it is published again
     HELD = "held"
 
 
@@ -44,7 +47,7 @@ class Waiting:
 
 def position(tx: Transaction, consumer: str, fact: Fact) -> FactPosition:
     """Returns the position of this fact. Locks its subject for the transaction, so that two
-    consumers with the same name can't both apply it.
+    consumers with the same name can't both apply the fact.
 
     A fact of a later epoch replaces the history of the subject: versions count from 1 again, and
     versions that both epochs share count as applied.
@@ -90,8 +93,8 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> FactPosition:
 
 
 def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
-    """Records that this fact was applied, and removes it from the waiting ones; returns True if
-    another waits behind it.
+    """Records that this fact was applied, and removes it from the waiting facts; returns True if
+    the next fact of its subject waits.
     """
     row = tx.execute(
         "WITH moved AS (UPDATE inbox SET version = %(version)s WHERE consumer = %(consumer)s"
@@ -122,7 +125,7 @@ def seen(tx: Transaction, consumer: str, subjects: Sequence[str]) -> dict[str, t
 
 
 def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) -> None:
-    """Stores a fact until the one before it has been applied; a held fact stays held."""
+    """Stores a fact until the fact before it has been applied; a held fact stays held."""
     tx.execute(
         "INSERT INTO inbox_parked (consumer, topic, subject, version, type, payload, time, epoch,"
         " base, trace, parked_at)"
@@ -149,7 +152,7 @@ def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) 
 
 
 def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: datetime) -> None:
-    """Holds a refused fact, and with it its subject; the pauses between tries grow.
+    """Holds a refused fact, and so the later facts of its subject; the pauses between tries grow.
 
     Does nothing if another process applied the fact meanwhile.
     """
@@ -168,7 +171,8 @@ def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: dat
 _NEXT = (
     " FROM inbox_parked p JOIN inbox i USING (consumer, subject)"
     " WHERE p.consumer = %(consumer)s AND p.epoch = i.epoch AND p.version = i.version + 1"
-    # A time further ahead than the longest pause comes from a clock that was wrong.
+    # If a time lies further in the future than the longest pause, a clock was wrong; then the fact
+    # is due.
     " AND p.next_try_time NOT BETWEEN %(now)s + interval '1 microsecond'"
     f" AND %(now)s + interval '{_LONGEST_PAUSE.total_seconds():.0f} s'"
 )
@@ -197,7 +201,7 @@ def due(tx: Transaction, consumer: str, subject: str, now: datetime) -> Waiting 
 
 
 def forget_overtaken(tx: Transaction, consumer: str) -> None:
-    """Deletes waiting facts whose version was applied otherwise, or whose epoch is over."""
+    """Deletes waiting facts whose version has been applied meanwhile, or whose epoch is over."""
     tx.execute(
         "DELETE FROM inbox_parked p USING inbox i WHERE p.consumer = %s AND i.consumer = p.consumer"
         " AND i.subject = p.subject"
@@ -207,8 +211,8 @@ def forget_overtaken(tx: Transaction, consumer: str) -> None:
 
 
 def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, str]]:
-    """Returns (topic, subject) of the facts that have waited since before a moment for one that has
-    not arrived.
+    """Returns (topic, subject) for each subject whose facts have waited since before a moment for
+    an earlier fact that has not arrived.
     """
     rows = tx.execute(
         "SELECT p.topic, p.subject FROM inbox_parked p JOIN inbox i USING (consumer, subject)"
@@ -229,8 +233,8 @@ def count_held(tx: Transaction, consumer: str) -> int:
 
 
 def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
-    """Returns True if this consumer has requested all facts since its own store was restored; also
-    for a new consumer.
+    """Returns True if this consumer is new, or has requested all facts since its own store was
+    restored.
     """
     tx.execute(
         "INSERT INTO consumers (consumer, epoch) VALUES (%s, %s) ON CONFLICT DO NOTHING",

@@ -1,9 +1,10 @@
 """Sends and reads Kafka records, in the same way for the local stack, tests and clusters.
 
 The module hides the traps of kafka-python 3.0: constructors that block, a producer that waits
-forever after a timed-out batch (it is discarded after any failure), back-offs of 30 s. Delivery is
-not guaranteed: the caller keeps its records until `send_all` returns. Names of topics and groups
-have the prefix of the settings at the broker and nowhere else. All functions raise BrokerLost only.
+forever after a timed-out batch (so a producer is discarded after any failure), back-offs of 30 s.
+Delivery is not guaranteed: the caller keeps its records until `send_all` returns. The names of
+topics and groups have the prefix of the settings only at the broker. The functions raise no other
+exception than BrokerLost.
 """
 
 import threading
@@ -25,9 +26,9 @@ PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
 PERMANENT = frozenset({"enlace.erasures.v1"})
 """Topics whose records are kept forever; all other topics repeat the contents of an outbox."""
-_RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
 # The exceptions of kafka-python when the broker is unavailable or has lost its state (the last four
-# come from its internals).
+# come from the library's internals).
+_RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
 
 
 class BrokerLost(Exception):
@@ -55,7 +56,8 @@ def _raising_broker_lost() -> Iterator[None]:
 REPLAYS = "enlace.replays.v1"
 """The topic for requests to publish facts again: key = the fact's topic, value = its subject."""
 
-_SILENCE_MS = 5_000  # without a response, after which the broker counts as unavailable
+# Milliseconds without a response after which the broker counts as unavailable.
+_SILENCE_MS = 5_000
 
 _SILENCE = 30.0
 """Seconds without progress after which reading a topic fails, since silence does not prove that the
@@ -63,29 +65,30 @@ end was reached.
 """
 
 _POLL = 1.0
-"""Seconds of one poll. kafka-python 3.0 discards a join that completes between two polls and joins
-again, which fewer polls make rarer.
+"""Seconds that one poll may last. If a join completes between two polls, kafka-python 3.0 discards
+it and joins again; longer and so fewer polls make that rarer.
 """
 
 _BATCH = 50
-"""Records of one poll.
+"""Most records of one poll.
 
-A member that processes them takes part in no rebalance, so a batch must be short even for a slow
-handler.
+While a member processes records, it takes part in no rebalance, so a batch must not take long even
+with a slow handler.
 """
 
 _SLOWEST_BATCH = 900.0
-"""Seconds that a batch may take before the group excludes its member: above the longest transaction
-of all its records.
+"""Seconds that a batch may take before the group excludes its member: more than the transactions of
+all its records may take.
 """
 
 _UNASSIGNED = 30.0
 """Seconds without a partition after which a member leaves and joins again."""
 
 _EMPTY = 8.0
-"""Seconds without a partition for a member that has joined. There are fewer processes of a service
-than partitions, so each should have some. kafka-python's leader assigns nothing if it does not know
-the topic's partitions yet, and then does not always assign again.
+"""Seconds without a partition after which a member that has joined leaves and joins again. There
+are fewer processes of a service than partitions, so each process should have some. kafka-python's
+leader assigns nothing if it does not know the topic's partitions yet, and then does not always
+assign again.
 """
 
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
@@ -107,7 +110,8 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
         "security_protocol": settings.kafka_security_protocol,
-        # With the library's default of 30 s, a service would notice a returned broker that late.
+        # With the library's default, a service would notice only after 30 s that the broker is
+        # back.
         "reconnect_backoff_ms": 50,
         "reconnect_backoff_max_ms": 500,
         "bootstrap_timeout_ms": 3000,
@@ -126,8 +130,8 @@ class Broker:
     """Watches the broker.
 
     `cluster_id` is None while no cluster responds; another id means that the broker has lost its
-    state. A broker that responds may still fail (a deleted topic, a broken partition), so its users
-    report success and failure.
+    state. A broker that responds may still fail (a deleted topic, a broken partition), so the parts
+    that use the broker report success and failure, each under its own name (`user`).
     """
 
     def __init__(
@@ -136,14 +140,14 @@ class Broker:
         """`patience` is the number of seconds of failures after which the broker counts as
         unusable; it exceeds the time in which clients reconnect.
         """
-        # The pause limits the time until a returned broker is noticed.
+        # The pause is short, so that a broker that is back is noticed soon.
         self.loop = Loop("broker", self._watch, waits_for=_RAISED, longest_pause=0.5)
         self.settings = settings
         self._topics = list(topics)
         self._changed = threading.Condition()
         self._cluster_id: str | None = None
         self._patience = patience
-        self._failing: dict[str, float] = {}  # the time of the first failure by user
+        self._failing: dict[str, float] = {}  # the time of the first failure, by user
 
     @property
     def cluster_id(self) -> str | None:
@@ -152,7 +156,7 @@ class Broker:
 
     @property
     def usable(self) -> bool:
-        """True if the broker responds, and no user reports repeated failures."""
+        """True if the broker responds, and no user has been failing for too long (`patience`)."""
         since = min(list(self._failing.values()), default=None)
         return self._cluster_id is not None and (
             since is None or time.monotonic() - since < self._patience
@@ -212,7 +216,7 @@ class Broker:
             return
         with self._changed:
             self._cluster_id = cluster_id
-            self._failing.clear()  # a returned broker starts without failures
+            self._failing.clear()  # a broker that is back starts without failures
             self._changed.notify_all()
         log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
 
@@ -221,7 +225,7 @@ def create_topics(
     admin: KafkaAdminClient, settings: ServiceSettings, topics: Sequence[str]
 ) -> None:
     """Creates the missing topics. Automatic creation is off, so that a misspelled name does not
-    create one.
+    create a topic.
     """
     replication = settings.kafka_replication_factor
     wanted = {settings.kafka_prefix + topic: topic for topic in topics}
@@ -240,7 +244,7 @@ def create_topics(
                 }
             )
         except TopicAlreadyExistsError:
-            continue  # another service was faster
+            continue  # another service created it first
     if missing:
         admin.wait_for_topics(missing)
 
@@ -255,8 +259,8 @@ class Producer:
         # Idempotence by producer ids is off. Consumers recognise repeats by (subject, version), and
         # a broker that lost its state assigns the same producer ids again, takes new records for
         # repeats, and acknowledges and drops them. One request at a time keeps the order.
-        # delivery_timeout exceeds all our waits: after a batch that times out during a retry,
-        # kafka-python 3.0 waits forever.
+        # delivery_timeout exceeds all waits of this module, because kafka-python 3.0 waits forever
+        # after a batch has timed out during a retry.
         with _raising_broker_lost():
             self._prefix = settings.kafka_prefix
             self._producer = KafkaProducer(
@@ -275,10 +279,10 @@ class Producer:
     def send_all(
         self, topic: str, records: Sequence[Record], *, timeout: float = 15.0
     ) -> dict[int, int]:
-        """Sends records in order, and returns when all are acknowledged: the offset after the last
-        record, by partition.
+        """Sends records in order, and waits until all are acknowledged; returns the offset after
+        the last record of each partition.
 
-        Raises BrokerLost; some records may have arrived then.
+        Raises BrokerLost; some records may have arrived even then.
         """
         with _raising_broker_lost():
             futures = [
@@ -301,7 +305,7 @@ class Producer:
 def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> None:
     """Sends records with a producer of their own.
 
-    Raises BrokerLost; some records may have arrived then.
+    Raises BrokerLost; some records may have arrived even then.
     """
     producer = Producer(settings)
     try:
@@ -316,7 +320,7 @@ def read_from(
     """Reads a topic without a group, from these offsets by partition (0 by default) to its current
     end.
 
-    Yields batches, also empty ones, so that the reader can record a turn. Returns only at the end.
+    Yields batches, even empty ones, so that the reader can record a turn. Returns only at the end.
     Raises BrokerLost if the topic is missing, or if nothing arrives for half a minute.
     """
     with _raising_broker_lost():
@@ -337,7 +341,8 @@ def read_from(
                 raise BrokerLost("no topic")
             ends = consumer.end_offsets(partitions)
             starts = {partition: begins.get(partition.partition, 0) for partition in partitions}
-            # An end before the start belongs to a new topic of this name: read it from the start.
+            # If a partition ends before the given offset, the topic has been created anew: read
+            # it from its beginning.
             starts = {
                 partition: start if start <= ends[partition] else 0
                 for partition, start in starts.items()
@@ -449,8 +454,8 @@ class Consumer:
     def commit(self, records: Sequence[Received]) -> None:
         """Commits the offsets after these records.
 
-        Raises BrokerLost, also if another member has taken the partition over: then the records are
-        read again.
+        Raises BrokerLost, including when another member has taken the partition over; then the
+        records are read again.
         """
         ends = {
             TopicPartition(
@@ -470,7 +475,7 @@ class Consumer:
 def read(broker: Broker, user: str, consumer: Consumer) -> list[Received]:
     """Polls once, and reports to the broker whether `user` has a partition to read.
 
-    Raises as Consumer.poll.
+    Raises the same exceptions as Consumer.poll.
     """
     try:
         records = consumer.poll(_POLL)

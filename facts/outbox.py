@@ -1,15 +1,15 @@
 """The outbox: facts are written in the transaction that makes them true, and published afterwards.
 Published facts stay, as the event log.
 
-`save` guarantees that a fact is published at least once if and only if the transaction commits, at
-no particular time, possibly repeatedly. (subject, version) is unique and serves as the optimistic
-lock: the loser of a race gets Stale.
+`save` guarantees that a fact is published if and only if the transaction commits: at least once,
+perhaps repeatedly, and at no guaranteed time. (subject, version) is unique and serves as the
+optimistic lock: the loser of a race gets Stale.
 
 Facts are published in *rounds*. A new fact has not been published in any round; a fact is published
 again if its last round is not the current one. A broker that lost its state begins the next round.
 A store that was restored from a copy begins a new *epoch* and publishes its facts again under it.
-Consumers then accept its history, even where it reuses versions of its lost future. The `base` of a
-subject is its last version published before the epoch began.
+Consumers then accept the store's history, even where it reuses versions that were published after
+the copy was made. The `base` of a subject is its last version published before the epoch began.
 """
 
 import json
@@ -25,7 +25,8 @@ from chassis.errors import Stale
 from chassis.tokens import SYSTEM
 
 CHANNEL = "outbox"
-_CHUNK = 5_000  # facts that one statement of a replay marks: far below any statement timeout
+# Facts that one statement of a replay marks; this takes far less time than any statement timeout.
+_CHUNK = 5_000
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Fact:
     time: datetime
     epoch: int = 0
     base: int = 0
-    trace: str = field(default="", compare=False)  # the request that caused it
+    trace: str = field(default="", compare=False)  # the trace id of the request that caused it
 
 
 def save(tx: Transaction, facts: Sequence[Fact]) -> None:
@@ -92,7 +93,8 @@ def new_facts(tx: Transaction, limit: int) -> list[Fact]:
     """Returns the next facts that were never published, each after the facts of its subject that
     are to be repeated, so that versions stay in order.
 
-    Selects by state and not by the highest id, since sequences commit out of order.
+    Selects by state and not by the highest id, since transactions do not commit in the order of
+    their ids.
     """
     rows = tx.execute(
         "WITH new AS (SELECT DISTINCT subject FROM outbox WHERE first_round IS NULL"
@@ -105,7 +107,7 @@ def new_facts(tx: Transaction, limit: int) -> list[Fact]:
 
 
 def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
-    """Returns the next facts after a place that are to be published again."""
+    """Returns the next facts that are to be published again, after a (subject, version)."""
     rows = tx.execute(
         f"{_FACTS} WHERE o.last_round < %(round)s"
         f" AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",
@@ -210,7 +212,7 @@ def count(tx: Transaction, since: datetime | None = None) -> int:
 
 def repeat_since(database: Database, since: datetime) -> Iterator[int]:
     """Marks the facts since a moment to be published again, a chunk per transaction; yields the
-    number so far.
+    number of facts marked so far.
     """
     subject, version, marked = "", 0, 0
     while True:
@@ -232,8 +234,8 @@ def repeat_since(database: Database, since: datetime) -> Iterator[int]:
 
 
 def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
-    """Records the broker's cluster. If it is another one than before, begins a round and returns
-    True.
+    """Records the broker's cluster. If another cluster was recorded before, begins a round and
+    returns True.
     """
     row = tx.execute("SELECT cluster_id FROM relay").fetchone()
     known = row["cluster_id"] if row else ""
@@ -258,15 +260,15 @@ STORE = """
 
 
 def store(tx: Transaction) -> str:
-    """Returns the identity of this store; a restored copy has another."""
+    """Returns the identity of this store; a restored copy has another identity."""
     row = tx.execute(STORE).fetchone()
     assert row is not None
     return str(row["store"])
 
 
 def meet_store(tx: Transaction, clock: Clock) -> int:
-    """Returns the epoch of this store; begins a new one if the database is another than the one
-    recorded.
+    """Returns the epoch of this store; begins a new epoch if the recorded identity is that of
+    another store.
     """
     row = tx.execute(
         f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({STORE}) AS found"
@@ -288,7 +290,7 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
 def begin_epoch(tx: Transaction, clock: Clock, after: int = 0) -> None:
     """Begins an epoch, and with it a round.
 
-    An epoch is the time of its beginning in seconds, but always later than the one before and than
+    An epoch is the time of its beginning in seconds, but always greater than the previous epoch and
     `after`, even if the machine's clock went back.
     """
     tx.execute(

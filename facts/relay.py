@@ -1,10 +1,10 @@
 """The relay: publishes the outbox's facts to Kafka, in one process at a time. New facts go before
 repeated ones.
 
-Reading, sending and marking are three steps, without a lock during sending: a crash between them
-repeats facts and never skips one. If the broker's cluster is another than before, it has lost its
-state, and all facts are published again. After the store was restored from a copy, all facts are
-also published again, under a new epoch.
+Reading, sending and marking are three steps, and no lock is held during sending. A crash between
+two steps repeats facts and never skips one. If the broker's cluster has changed, the broker has
+lost its state, and all facts are published again. After the store was restored from a copy, all
+facts are also published again, under a new epoch.
 """
 
 import math
@@ -21,9 +21,9 @@ from facts.outbox import Fact
 from keys.sealing import Signer
 
 _BATCH = 500
-_SLOW_POLL = 1.0  # seconds, in case a notification was lost while reconnecting
+_SLOW_POLL = 1.0  # seconds between two polls, in case a notification was lost while reconnecting
 _BEGINNING = ("", 0)
-_COUNTED_WITHIN = 2.0  # seconds
+_COUNTED_WITHIN = 2.0  # seconds that counting the backlog may take
 
 
 class Relay:
@@ -148,7 +148,8 @@ class Relay:
     def _next_to_repeat(self, connection: Transaction) -> list[Fact]:
         facts = list[Fact]()
         if outbox.anything_to_repeat(connection):
-            # Facts that the pass had already gone by may have been marked since, so start over.
+            # Facts before the position of the pass may have been marked meanwhile, so the pass
+            # starts over.
             facts = outbox.facts_to_repeat(
                 connection, _BATCH, self._repeated
             ) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)

@@ -6,11 +6,11 @@ the offset after that. A handler is called again for the same fact only if that 
 commit, or if it returned True: part of its work is done and committed, and it is called for the
 next part. A transaction has ten seconds, so longer work is done in parts.
 
-Failures are handled in three ways. An *unreadable* record (no event, a wrong signature, values that
-can't be stored) becomes a dead letter at once. A fact is *held* if its handler refuses it, fails,
-or is late three times, or if its kind is newer than this consumer: its subject waits and is retried
-with growing pauses, while other subjects go on. If a part is *unavailable*, the subscriber waits
-and skips nothing.
+Failures are handled in three ways. An *unreadable* record (not an event, a wrong signature, values
+that can't be stored) becomes a dead letter at once. A fact is *held* if its handler refuses it,
+fails, or is late three times, or if its kind is newer than this consumer: its subject waits and is
+retried with growing pauses, while other subjects go on. If a part is *unavailable*, the subscriber
+waits and skips nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,13 +35,13 @@ from keys.sealing import Keyring, SignatureCheck
 
 T = TypeVar("T")
 Handler = Callable[[Transaction, Fact], bool | None]
-_LIMIT = 10.0  # seconds for one transaction
-# late tries in a row, with a database that responds, after which the handler counts as the cause
+_LIMIT = 10.0  # seconds that one transaction may take
+# Late tries in a row, while the database responds, after which the handler counts as the cause.
 _LATE_TRIES = 3
-_SWEEP = timedelta(seconds=1)  # between two sweeps of waiting facts
-# before a missing fact is requested, and requested again
+_SWEEP = timedelta(seconds=1)  # least time between two sweeps of waiting facts
+# The time before a missing fact is requested, and the longest time before it is requested again.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
-_SWEPT = 100  # waiting subjects of one sweep; the topics are read in between
+_SWEPT = 100  # most waiting subjects of one sweep; the topics are read between two sweeps
 
 
 class Subscriber:
@@ -70,7 +70,7 @@ class Subscriber:
         self._keyring = keyring
         self._clock = clock
         self._on_held = on_held
-        # Both are due at the start.
+        # The first sweep and the first request are due at the start.
         self._swept_at = self._requested_at = clock.now() - _LONGEST_PATIENCE
         self._patience = _FIRST_PATIENCE
         # (topic, key) of unreadable records since the last request
@@ -90,7 +90,7 @@ class Subscriber:
                     self.sweep()
                     continue
                 consumer = Consumer(self._broker.settings, self._name, self._topics)
-                # Before the first fact is applied: registers the consumer, so that a restored copy
+                # Registers the consumer before the first fact is applied, so that a restored copy
                 # of this store can be recognised.
                 self._request_missing()
                 while loop.turn() and self._broker.cluster_id == cluster_id:
@@ -111,8 +111,8 @@ class Subscriber:
     # --- records of the topics
 
     def take(self, records: Sequence[Any]) -> None:
-        """Applies, parks, holds or buries each of these records; when it returns, their offsets may
-        be committed.
+        """Applies, parks or holds each of these records, or stores it as a dead letter. Afterwards
+        their offsets may be committed.
         """
         facts: list[tuple[Any, Fact | Unreadable]] = []
         for record in records:
@@ -163,7 +163,7 @@ class Subscriber:
 
     def _try(self, find: Callable[[Transaction], tuple[FactPosition, Waiting | None]]) -> bool:
         """Applies the fact that `find` returns, if it is the next of its subject, and holds it if
-        that fails. Returns True if another waits behind it.
+        that fails. Returns True if the fact after it waits.
         """
         waiting: Waiting | None = None
 
@@ -221,7 +221,7 @@ class Subscriber:
         )
 
     def sweep(self) -> None:
-        """Retries waiting facts that are due, reads dead letters again that an operator released,
+        """Retries the waiting facts that are due, reads the dead letters that an operator released,
         and reports the number of held facts.
         """
         now = self._clock.now()
@@ -297,8 +297,8 @@ class Subscriber:
     # --- missing facts
 
     def _request_missing(self) -> None:
-        """Requests missing facts from the services that published them; and all facts after the own
-        store was restored from a copy.
+        """Requests missing facts from the services that published them, and requests all facts
+        after this service's own store was restored from a copy.
         """
         now = self._clock.now()
         if timedelta() <= now - self._requested_at < self._patience:
@@ -336,8 +336,9 @@ class Subscriber:
     # --- retries
 
     def _note_turn(self) -> None:
-        """Records a turn for each fact, since a batch may last longer than a turn. A stop leaves
-        the rest to the next process.
+        """Records a turn for each fact, since a batch may last longer than a turn is allowed to.
+
+        Raises _Stopped if the loop is asked to end; the next process takes the rest.
         """
         if not self._loop.turn():
             raise _Stopped
@@ -348,8 +349,9 @@ class Subscriber:
         """Runs `act` in one transaction; retries while a part is unavailable, so that nothing is
         skipped.
 
-        Raises Late if a handler (`is_handling`: it had begun) was late several times in a row while
-        the database responded.
+        Raises Late if a handler was late several times in a row while the database responded;
+        `is_handling` returns True if the handler had begun. Raises _Stopped if the loop is asked to
+        end.
         """
         delay, late = 0.1, 0
         while True:
@@ -384,4 +386,4 @@ def _reason(error: Exception) -> str:
 
 
 class _Stopped(Exception):
-    """The process is ending: leave the record to the next one."""
+    """Raised when the process is ending; the next process takes the record."""

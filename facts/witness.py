@@ -1,11 +1,12 @@
 """Witnesses of a topic: services that store its records in their databases, and publish them again
 if a broker has lost them.
 
-A witness stores each record with the signature of its publisher, so it can repeat records and not
+A witness stores each record with the signature of its publisher, so it can repeat records but not
 forge any. It publishes the records that the topic lacks when it starts, when the broker's cluster
-changes, and when a reader asks (`QUESTION`). Then it answers with the number of subjects whose
-records it stores (`ANSWER`). A reader that has the answers of all witnesses, and has read to the
-end after them, knows all records. Without the answers, an empty or short topic proves nothing.
+changes, and when the publisher asks (`QUESTION`). Then it answers with the number of subjects whose
+records it stores (`ANSWER`). A publisher that has the answers of all witnesses, and has then read
+the topic to its end, knows all records. Without the answers, an empty or short topic proves
+nothing.
 """
 
 import hashlib
@@ -27,13 +28,13 @@ from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 
 QUESTION = "enlace.witness.asked.v1"
-"""Type of a question by the publisher of the topic: its subject is an id of its own."""
+"""Type of a question by the publisher of the topic. Its subject is the id of the question."""
 ANSWER = "enlace.witness.answered.v1"
-"""Type of an answer: its subject is that of the question, and its version is one more than the
+"""Type of an answer. Its subject is the id of the question, and its version is one more than the
 number of subjects that the witness stores.
 """
-# seconds between two reads of the topic: the time for which only the broker has a record, and for
-# which a question waits
+# Seconds between two reads of the topic: the longest time for which only the broker has a record,
+# or for which a question waits.
 _PAUSE = 5.0
 
 
@@ -60,9 +61,9 @@ def read(
 ) -> Fact | Question | Answer:
     """Returns the message of a record of the topic.
 
-    Raises Unreadable, also if a witness speaks in the publisher's name. Only facts of type `kind`
-    belong to the topic: somebody with write access could insert any other fact that the publisher
-    signed.
+    Raises Unreadable, including when a witness publishes in the publisher's name. Only facts of
+    type `kind` belong to the topic: an attacker with write access could insert any other fact that
+    the publisher signed.
     """
     fact = unpack(record.headers, record.value, trusted_signers)
     source = dict(record.headers)["ce_source"].decode().removeprefix("enlace/")
@@ -99,7 +100,7 @@ class Witness:
         clock: Clock,
     ) -> None:
         """`teller` is the service that publishes the topic, `kind` the type of its facts;
-        `trusted_signers` check its signatures and this witness's own.
+        `trusted_signers` check the signatures of the publisher and of this witness.
         """
         self._name = name
         self._topic = topic
@@ -128,8 +129,8 @@ class Witness:
                 loop.wait(_PAUSE)
 
     def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
-        """Stores new records of the topic; publishes the records that only this service has, if
-        that is due; returns their number. Raises BrokerLost.
+        """Stores new records of the topic and, if that is due, publishes the records that only this
+        service has; returns the number of published records. Raises BrokerLost.
         """
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:
@@ -138,7 +139,7 @@ class Witness:
         self._read_topic(going_on)
         questions = self._questions - self._answered
         if questions:
-            self._forget()  # a broker may have lost records and kept its cluster id
+            self._forget()  # a broker may have lost records but kept its cluster id
             self._read_topic(going_on)
         if self._compared:
             return 0
@@ -197,7 +198,7 @@ def as_sent(record: Any) -> Record:
 
 
 def save(tx: Transaction, topic: str, subject: str, record: Any) -> None:
-    """Stores a record forever; ignores one that is stored already."""
+    """Stores a record forever; ignores a record that is stored already."""
     packed = records.pack(record.key, record.value, record.headers)
     tx.execute(
         "INSERT INTO kept_records (topic, id, subject, record) VALUES (%s, %s, %s, %s)"

@@ -16,9 +16,9 @@ from chassis.db import Bounded, Transaction
 @dataclass(frozen=True)
 class Finding:
     """A place at which the trail is not valid. `reason` is altered, missing, forked (another row
-    was witnessed there), cut (later rows were witnessed), forged (the mark was not made with the
-    service's key), unmarked (no mark), untied (a worker's or a key's row without a token) or
-    repeated (a copy of an earlier row).
+    was witnessed there), cut (rows after the end were witnessed), forged (the mark was not made
+    with the service's key), unmarked (no mark), untied (the row of a worker or an API key without a
+    token) or repeated (a copy of an earlier row).
     """
 
     sequence: int
@@ -30,8 +30,8 @@ _ROLLING = timedelta(hours=1)
 run.
 """
 
-# A row in the format of its hash, made by built-in functions only (migration 3 has the same one),
-# with the hash before it and the mark behind it.
+# Rows in the format that their hashes cover, made with built-in functions only (migration 3 has the
+# same format). Each row has its hash before it, and its token and its mark after it.
 _LINES = (
     "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch"
     " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
@@ -45,7 +45,7 @@ _LINES = (
 def marked_since(tx: Transaction) -> int | None:
     """Returns the sequence from which on each row must have a mark; None if no row has one yet.
 
-    Rows from before an update have none.
+    Rows that were written before the update to a version with marks have none.
     """
     row = tx.execute(
         "WITH first AS (SELECT sequence, recorded_time FROM audit WHERE mark IS NOT NULL"
@@ -79,8 +79,8 @@ def verify(
     hashes that others store, by sequence.
 
     Checks marks if the service's own key is available; from the sequence `marked` on
-    (`marked_since`), a row without one is a finding. Returns the last row with its computed hash,
-    and the findings up to there.
+    (`marked_since`), a row without a mark is a finding. Returns the last row with its computed
+    hash, and the findings up to that row.
     """
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None
@@ -117,7 +117,7 @@ def verify(
 def _unproven(
     marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
 ) -> str:
-    """Returns the reason why a row's mark does not prove it; "" if it does."""
+    """Returns the reason why a row's mark does not prove the row; "" if it does."""
     if not mark:
         return "unmarked" if due else ""
     _, time, _, contents = line.split(b"\t", 3)

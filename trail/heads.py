@@ -1,5 +1,5 @@
 """Heads of the trails. Each service publishes the last row of its trail every minute, stores the
-heads that the others publish, and compares its own trail with the heads it published.
+heads that other services publish, and compares its own trail with the heads it published.
 
 So the owner of one database can't shorten or rewrite its trail unnoticed: earlier heads are signed,
 in the topic, and in the other services' databases. If a broker has lost the heads, the other
@@ -39,9 +39,11 @@ WITNESSED = "enlace.audit.witnessed.v1"
 trail.
 """
 _SOURCE = "enlace/"
-_EVERY = 60.0  # seconds: the part of a trail that can be lost with a database unnoticed
-_FIRST = 5.0  # seconds after the start, in which the relay detects a restored store
-_ROWS = 100_000  # verified in one transaction: a second's work
+# Seconds between two heads: the longest part of a trail that can be lost unnoticed together with a
+# database.
+_EVERY = 60.0
+_FIRST = 5.0  # seconds before the first turn, in which the relay detects a restored store
+_ROWS = 100_000  # rows verified in one transaction: a second's work
 
 
 class Heads:
@@ -58,7 +60,7 @@ class Heads:
         trusted_signers: Mapping[str, SignatureCheck],
         clock: Clock,
     ) -> None:
-        """`trusted_signers` are those of all services, this one included, by source
+        """`trusted_signers` check the signatures of all services, including this one, by source
         (enlace/<service>).
         """
         self._name = name
@@ -86,8 +88,8 @@ class Heads:
 
     @property
     def witnessed(self) -> dict[int, set[bytes]]:
-        """The heads of this service's trail in this epoch, by sequence: those in the topic when the
-        process started (a week), and those published since, one per minute.
+        """The heads of this service's trail in this epoch, by sequence: the heads that were in the
+        topic when the process started (a week), and the heads published since, one per minute.
         """
         return dict(self._witnessed)
 
@@ -115,7 +117,7 @@ class Heads:
         return findings
 
     def _read_topic(self, going_on: Callable[[], object]) -> None:
-        """Stores the new heads of other services, and collects those of this one."""
+        """Stores the new heads of other services, and collects the new heads of this service."""
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:
             self._cluster, self._offsets, self._compared, self._in_topic = cluster, {}, False, set()
@@ -181,7 +183,7 @@ class Heads:
             if not findings and until > after.sequence:
                 self._marked = self._marked or chain.marked_since(tx)
                 last, findings = chain.verify(tx, after, until, {}, self._marked)
-                # findings are reported again at each turn
+                # after a finding the same rows are verified, and reported, again at each turn
                 self._checked = self._checked if findings else last
         self._published, self._unchecked = latest, []
         return findings, epoch, head
@@ -229,8 +231,8 @@ def save(tx: Transaction, heads: Sequence[Fact]) -> None:
 
 
 def last_heads(tx: Transaction) -> list[Fact]:
-    """Returns the last stored head of each other service, as facts of this service; both heads of a
-    fork.
+    """Returns the last stored head of each other service, as facts of this service; if there is a
+    fork, both of its heads.
     """
     rows = tx.execute(
         "SELECT service, sequence, hash, time, epoch FROM"
@@ -264,8 +266,8 @@ def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
 def published_heads(
     settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureCheck]
 ) -> Iterator[Head]:
-    """Yields a service's heads in the topic, whether it published them or another service did
-    again. Raises BrokerLost.
+    """Yields a service's heads in the topic, whether the service itself published them or another
+    service published them again. Raises BrokerLost.
     """
     for records in read_from(settings, TOPIC, {}):
         for record in records:

@@ -1,8 +1,8 @@
 """Checks that the sealing keys belong to the database, before anything is sealed or opened and then
 every minute.
 
-With other keys, existing data would not open, and new data would open with no other key. So the
-process logs the problem and ends.
+With wrong keys, existing data would not open, and new data would not open with the right keys. So
+the process logs the problem and ends.
 """
 
 from chassis import log
@@ -12,18 +12,21 @@ from chassis.tokens import SYSTEM
 from keys.sealing import CannotOpen, Keyring
 
 WRONG, MISSING = "sealing_key_wrong", "sealing_key_missing"
-"""WRONG: a key does not open what it sealed. MISSING: a newer key exists, but not here."""
+"""WRONG: a key does not open what was sealed with it. MISSING: there is no key here, or the
+database knows a newer one.
+"""
 _TEXT = "these are the keys"
 _MARKS = -1  # the number that stands for the secret of fingerprints
-_EVERY = 60.0
-_RETRY_WRONG = 0.2  # seconds: the interval at which a process looks at its loops
+_EVERY = 60.0  # seconds between two checks
+# Seconds between two checks while the keys are wrong: as often as a process looks at its loops.
+_RETRY_WRONG = 0.2
 
 
 class KeyCheck:
     """Runs the check in a loop of the service's process.
 
-    The keyring is locked until the keys are found to be right. An unavailable key service is waited
-    for.
+    The keyring is locked until the keys are found to be right. The loop waits for an unavailable
+    key service.
     """
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
@@ -88,7 +91,7 @@ def wrong(tx: Transaction, keyring: Keyring) -> str:
         for number in numbers
         if number not in stored
     }
-    # The new keys too: a key that can't open what it sealed must not be used.
+    # New keys are checked too: a key that can't open what it sealed must not be used.
     if not all(_opens(keyring, (stored | new)[number], number) for number in numbers):
         return WRONG
     for number, value in ({_MARKS: mark} | new).items():

@@ -1,5 +1,5 @@
 """The commands of each service for its sealing keys: rotate-keys, make-keys, print-key,
-retire-keys. They work beside the running service.
+retire-keys. They may be used while the service runs.
 """
 
 import json
@@ -23,9 +23,13 @@ from keys import key_folder, sealing_keys
 from keys.rotation import Sealed, remaining, rewrap
 from keys.sealing import Keyring
 
-# seconds after which each running process seals with a new key: twice the interval of its checks
+# Seconds after which each running process seals with a new key: twice the interval at which it
+# looks for one.
 _TAKEN_UP = 4.0
-_NOTICED, _COPIES = 60.0, 24 * 3600.0  # seconds until older keys may be destroyed
+# Seconds for which the newest key must have existed before older keys may be destroyed: with
+# --at-once, so that all processes have noticed it, and without, so that copies from before have
+# expired.
+_NOTICED, _COPIES = 60.0, 24 * 3600.0
 json_option = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many.")
 
@@ -37,8 +41,8 @@ def add_to(
     opened: Callable[[], AbstractContextManager[Database]],
     columns: Sequence[Sealed],
 ) -> None:
-    """Adds the commands to those of the service `name`. `opened` opens its database; `columns`
-    lists the columns that its sealing key seals.
+    """Adds the commands to those of the service `name`. `opened` opens the service's database;
+    `columns` lists the columns that its sealing key seals.
     """
 
     @main.command(
@@ -154,8 +158,8 @@ def _count_older(database: Database, keyring: Keyring, columns: Sequence[Sealed]
 def _rewrap(
     database: Database, keyring: Keyring, columns: Sequence[Sealed], *, wait: bool
 ) -> tuple[int, int]:
-    """Rewraps once, and after a new key again: for a moment the running processes still seal with
-    the previous key.
+    """Rewraps once and, if the key is new (`wait`), a second time, since for a moment the running
+    processes still seal with the previous key.
     """
 
     def say(count: int) -> None:

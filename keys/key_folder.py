@@ -4,8 +4,8 @@ read at the start. Token keys and sealing keys are read again when they change.
 Owners: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs
 facts) and `sealing.<service>.key` (the key-encryption key) to that service alone; the `.pub.jwk`
 files to everybody. `rotate-keys` creates `sealing.<service>.1.key` and so on, with the same owner.
-`gateway.key` signs forms, and `calls.gateway.jwk` signs the client addresses that the gateway tells
-services; both belong to the gateway alone. `mail.key` seals letters that partners hands to
+`gateway.key` signs forms, and `calls.gateway.jwk` signs the client addresses that the gateway sends
+to services; both belong to the gateway alone. `mail.key` seals letters that partners hands to
 notifications for one mailbox, and belongs to these two. The files are mounted or created here. The
 sealing keys may be in a key service instead, under the same names (keys/service.py).
 """
@@ -35,17 +35,18 @@ T = TypeVar("T")
 
 
 def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
-    """Creates the missing keys of these services, and leaves the others alone.
+    """Creates the missing keys of these services, and leaves existing keys alone.
 
     `sealing` is False if a key service holds the sealing keys.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if _pairs(directory, "tokens") == ["tokens"]:  # otherwise the first pair was replaced
+    # any other pairs mean that the first pair has been replaced
+    if _pairs(directory, "tokens") == ["tokens"]:
         _create_pair(directory, "tokens")
     _create_pair(directory, "calls.gateway")
     for service in services:
         _create_pair(directory, f"facts.{service}")
-        # with a marks file, the first key was retired
+        # a marks file means that the first key has been retired
         if sealing and not (directory / f"marks.{service}.key").exists():
             _create_secret(directory / f"sealing.{service}.key")
     for name in ("gateway", "mail"):
@@ -72,11 +73,11 @@ def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
     """Returns the private keys `name` and `name`.N, oldest first, each with the time at which its
     public half was created.
 
-    The gateway's folder in a cluster has no public halves; there the files of the private keys
-    count.
+    The gateway's folder in a cluster has no public halves; there the creation of the private keys'
+    files counts.
     """
     half = ".pub.jwk" if any(directory.glob(f"{name}*.pub.jwk")) else ".jwk"
-    # A process may have been killed between the halves of a pair.
+    # A pair without a private half is left out: its creation was interrupted.
     names = [
         pair for pair in _pairs(directory, name, half) if (directory / f"{pair}.jwk").exists()
     ] or [name]
@@ -132,11 +133,11 @@ class Held(Generic[T]):
 
 
 def replace_pair(directory: Path, name: str) -> str:
-    """Creates the next pair, unless there are two already; returns the name of the newest."""
+    """Creates the next pair, unless there are two already; returns the name of the newest pair."""
     names = _pairs(directory, name)
     if len(names) > 1:
-        # Completes a pair that was interrupted between its halves: otherwise the older pair would
-        # be dropped, and nobody could sign.
+        # Completes a pair whose creation was interrupted between its halves: otherwise the older
+        # pair would be dropped, and nobody could sign.
         _create_pair(directory, names[-1])
         return names[-1]
     _, _, number = names[-1].rpartition(".")
@@ -158,7 +159,7 @@ def drop_older_pairs(directory: Path, name: str) -> int:
 
 
 def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
-    """Returns the names of pairs, oldest first, by the files of this half."""
+    """Returns the names of pairs, oldest first. A pair counts if the file of this half exists."""
     parts = [
         file.name.removeprefix(f"{name}.").removesuffix(half)
         for file in directory.glob(f"{name}.*{half}")
@@ -169,8 +170,8 @@ def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
 
 
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
-    """Returns the checks of facts' signatures by source: of these services, or of all whose public
-    key is here.
+    """Returns the checks for the signatures of facts, by source: for these services, or for all
+    services whose public key is here if none is named.
     """
     names = services or [
         file.name.removeprefix("facts.").removesuffix(".pub.jwk")
@@ -267,7 +268,9 @@ def names(directory: Path, service: str) -> list[Path]:
 
 
 def drop_sealing(directory: Path, service: str) -> None:
-    """Deletes these files, once a key service holds other keys and the secret for fingerprints."""
+    """Deletes the files that `names` returns, once a key service holds newer keys and the secret
+    for fingerprints.
+    """
     for file in names(directory, service):
         file.unlink()
 
@@ -300,7 +303,7 @@ def _create_pair(directory: Path, name: str) -> None:
     if (directory / f"{name}.jwk").exists():
         return
     private, public = _new_pair()
-    # The public half first: after a crash between the halves, both are created again.
+    # The public half is written first: after a crash between the halves, both are created again.
     _write(directory / f"{name}.pub.jwk", public, 0o644)
     _write(directory / f"{name}.jwk", private, 0o600)
 
@@ -315,8 +318,8 @@ def _new_secret() -> str:
 
 
 def _create_secret(path: Path) -> None:
-    """Creates a secret, unless it exists. Of two processes at once, the second keeps the secret of
-    the first, which may have sealed something already.
+    """Creates a secret, unless it exists. If two processes do this at once, the secret of the first
+    stays, since that process may have sealed something already.
     """
     if path.exists():
         return

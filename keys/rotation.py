@@ -1,5 +1,5 @@
-"""Rewraps data that older keys of a service sealed with its newest key, while the service works: in
-batches, each in its own transaction.
+"""Seals the data that a service's older keys sealed anew with its newest key ("rewraps" it), while
+the service works: in batches, each in its own transaction.
 
 Each row starts with the number of its key, so the rows themselves record the progress. The rotation
 may be killed at any moment and started again.
@@ -24,16 +24,16 @@ class Sealed:
     table: str
     column: str
     ids: tuple[str, ...]
-    context: str  # {0}, {1}: the ids
+    context: str  # a format string, in which {0}, {1} stand for the ids
     where: str = "true"  # selects the rows that this key sealed
 
 
 DEAD_LETTERS = Sealed("dead_letters", "sealed", ("consumer", "id"), "dead_letters/{0}/{1}")
-"""The column that each service has."""
+"""The sealed column that each service has."""
 
 
 def remaining(tx: Transaction, keyring: Keyring, columns: Sequence[Sealed]) -> int:
-    """Returns the number of rows that an older key than the newest sealed."""
+    """Returns the number of rows that are not yet sealed with the newest key."""
     counts = [
         tx.execute(
             f"SELECT count(*) AS n FROM {sealed.table} WHERE {_older(sealed, keyring)}"
@@ -49,8 +49,8 @@ def rewrap(
     columns: Sequence[Sealed],
     going_on: Callable[[int], object] = lambda _: None,
 ) -> tuple[int, int]:
-    """Rewraps all rows; returns the number of rewrapped rows, and of rows that do not open. Those
-    are logged and skipped.
+    """Rewraps all rows; returns the number of rewrapped rows, and the number of rows that do not
+    open, which are logged and skipped.
     """
     done = broken = 0
     for sealed in columns:

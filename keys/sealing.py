@@ -6,8 +6,8 @@ another place the value does not open. A nonce is 96 random bits, and NIST SP 80
 texts per key. A subject's key seals some thousands of texts (probability of a repeated nonce below
 2**-70), a service's key a million keys and notes (2**-57).
 
-Destroying a wrapped key destroys each copy of the data that it sealed. Limit: the key-encryption
-key and the database together open everything.
+Destroying a wrapped key destroys each copy of the data that it sealed. Limit: an attacker who has
+both the key-encryption key and the database can open everything.
 """
 
 import hashlib
@@ -28,13 +28,15 @@ from joserfc.jwk import OKPKey
 from chassis import log, metrics
 from chassis.errors import Unavailable
 
-_FORMAT = b"\x01"  # the first byte of everything sealed; another cipher gets another number
-# the first byte of data sealed by another key than the first, whose number follows
+# The first byte of a value sealed with a subject's key or with a service's first key. Another
+# cipher would get another byte.
+_FORMAT = b"\x01"
+# The first byte of a value sealed with a later key of a service; the key's number follows.
 _NUMBERED = b"\x02"
 _NONCE = 12
-_REREAD = 2.0  # seconds after which all processes of a service use its new key
-_PATIENCE = 2.0  # seconds that a call waits for the first check of the keys
-_REREAD_UNKNOWN = 0.2  # seconds between two reads for an unknown key
+_REREAD = 2.0  # seconds within which all processes of a service use its new key
+_PATIENCE = 2.0  # seconds that a call waits until the keys are found to be right
+_REREAD_UNKNOWN = 0.2  # least seconds between two reads for an unknown key
 
 
 class Cipher(Protocol):
@@ -48,9 +50,9 @@ class Cipher(Protocol):
 
 
 class CannotOpen(Exception):
-    """The value was altered, or not sealed with this key for this context.
+    """Raised if a value was altered, or was not sealed with this key for this context.
 
-    A fault, never an answer to a caller; `where` is the context: table, row, field.
+    This is a fault, never an answer to a caller; `where` is the context: table, row, field.
     """
 
     def __init__(self, where: str) -> None:
@@ -91,9 +93,10 @@ class Keyring(SealingKey):
     small values of the service itself.
 
     The newest key seals; each key opens what it sealed. `ring` reads the keys by number, so that a
-    new key is noticed within seconds. Fingerprints are made with `secret` (or the function in its
-    place), which stays when keys change, since values are looked up by their fingerprints. Keys in
-    a key service may be unavailable: then sealing and opening raise Unavailable.
+    new key is noticed within seconds. Fingerprints are made with `secret` (or with the function
+    given in its place), which stays when keys change, since values are looked up by their
+    fingerprints. If the keys are in a key service that is unavailable, sealing and opening raise
+    Unavailable.
     """
 
     def __init__(
@@ -121,7 +124,7 @@ class Keyring(SealingKey):
         return SealingKey(secret), self._seal(secret, context)
 
     def unwrap(self, wrapped: bytes, context: str) -> SealingKey:
-        """Returns the key in its wrapped form."""
+        """Returns the key that `new_key` wrapped."""
         return SealingKey(self._open(wrapped, context))
 
     def seal_bytes(self, value: bytes, context: str) -> bytes:
@@ -149,13 +152,13 @@ class Keyring(SealingKey):
         return sorted(self._keys)
 
     def checked(self, number: int, text: str, context: str) -> bytes:
-        """Returns a text sealed with one of the keys, even while they are blocked: for the check of
-        that key.
+        """Returns a text sealed with one of the keys, for the check of that key. Works even while
+        the keys are blocked.
         """
         return _mark(number) + _encrypt(self._keys[number], text.encode(), context)
 
     def opens(self, sealed: bytes, context: str) -> str:
-        """Opens a text of that check."""
+        """Returns a text that `checked` sealed. Works even while the keys are blocked."""
         return self._decrypt_value(sealed, context).decode()
 
     def rewrap(self, sealed: bytes, context: str) -> bytes:
@@ -164,7 +167,7 @@ class Keyring(SealingKey):
 
     @property
     def newest(self) -> int:
-        """The number of the key that seals."""
+        """The number of the key that seals. Raises Unavailable if there is none."""
         self._read_keys(_REREAD if self._keys else 0.0)
         if not self._keys:
             raise Unavailable("store_unavailable")
@@ -209,8 +212,8 @@ class Keyring(SealingKey):
         return _decrypt(self._keys[number], rest, context)
 
     def _read_keys(self, after: float) -> None:
-        """Reads the keys again, unless that happened less than `after` seconds ago. Unreadable
-        files leave them as they were. Raises Unavailable if the key service does not answer.
+        """Reads the keys again, unless that happened less than `after` seconds ago. If files are
+        unreadable, the known keys stay. Raises Unavailable if the key service does not answer.
         """
         now = time.monotonic()
         if now - self._read_at < after:

@@ -1,5 +1,5 @@
-"""The sealing keys of one service: files in its folder, keys in its key service, or both during a
-move. The newest key seals.
+"""The sealing keys of one service: files in its folder, keys in its key service, or both while they
+are being moved. The newest key seals.
 """
 
 from __future__ import annotations
@@ -112,10 +112,9 @@ class SealingKeys:
 
 
 def of(settings: ServiceSettings, name: str) -> SealingKeys:
-    """Returns the sealing keys of a service, by its settings.
+    """Returns the sealing keys of a service, found through its settings.
 
-    Raises WrongSettings if they are in a key service and the library that speaks to it is not
-    installed.
+    Raises WrongSettings if the keys are in a key service, but the library for it is not installed.
     """
     if not settings.key_service:
         return SealingKeys(settings.keys, name)

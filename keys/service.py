@@ -1,13 +1,13 @@
 """Sealing keys in a key service: a PKCS#11 token (SoftHSM, a smart card, an HSM). The keys can't be
-read; the service seals and opens.
+read; the key service itself seals and opens.
 
-The names are those of the files (keys/key_folder.py): the AES keys `sealing.SERVICE` and
+The keys have the names of the files (keys/key_folder.py): the AES keys `sealing.SERVICE` and
 `sealing.SERVICE.N`, and `marks.SERVICE`, which makes fingerprints.
 
-There is one session, and one call at a time: the library promises the module calls from one thread,
-and a session carries one operation. A broken session is opened again, at most once a second; until
-then callers get Unavailable, and nobody waits long for a module that hangs. A wrong PIN is tried
-once, since a card may lock itself after three tries.
+There is one session, and one call at a time: the library promises the module that all calls come
+from one thread, and a session can do only one operation. A broken session is opened again, at most
+once a second; until then callers get Unavailable, and no caller waits long for a module that hangs.
+A wrong PIN is tried only once, since a card may lock itself after three tries.
 """
 
 import hashlib
@@ -40,10 +40,10 @@ from chassis.errors import Unavailable
 from keys.sealing import Cipher
 
 _Answer = TypeVar("_Answer")
-_PATIENCE = 2.0  # seconds that a call waits for another
-_AGAIN = 1.0  # seconds between two tries to open a session
+_PATIENCE = 2.0  # seconds that a call waits for another call to end
+_AGAIN = 1.0  # least seconds between two tries to open a session
 _TAG_BITS = 128
-_PURPOSES = 4096  # the names of each organisation are one purpose
+_PURPOSES = 4096  # cached hashes of purposes; the names of each organisation are one purpose
 _ONE_CALLER = threading.RLock()  # the module is loaded once per process
 _HIDDEN = {
     Attribute.SENSITIVE: True,
@@ -80,7 +80,7 @@ class KeyService:
         }
 
     def marks(self, service: str) -> Callable[[bytes], bytes] | None:
-        """Returns the function that makes a service's fingerprints; None without their key.
+        """Returns the function that makes a service's fingerprints; None if the token lacks their key.
 
         Results are cached: some hundreds of hashes, none of which is the key.
         """
@@ -107,7 +107,7 @@ class KeyService:
         )  # fmt: skip
 
     def keep_marks(self, service: str, secret: bytes) -> None:
-        """Stores the service's secret for fingerprints, unless it has one."""
+        """Stores the service's secret for fingerprints, unless the token has one already."""
         if f"marks.{service}" not in self._labels():
             known = {
                 Attribute.CLASS: ObjectClass.SECRET_KEY,
@@ -124,7 +124,7 @@ class KeyService:
         self._seen.discard(label)
 
     def made_at(self, service: str, number: int, now: float) -> float:
-        """Returns the time at which this key was created. A key that was imported may be new: it
+        """Returns the time at which this key was created. An imported key, whose age is unknown,
         counts as created now.
         """
         identity = self._run(
@@ -154,8 +154,8 @@ class KeyService:
                     key.decrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=parameters)
                 )
             except PKCS11Error:
-                # Modules report a wrong tag differently, and some (SoftHSM 2.6) as any other
-                # failure. If the key still encrypts, the tag was wrong.
+                # Modules report a wrong tag in different ways, and some (SoftHSM 2.6) like any
+                # other failure. If the key still encrypts, the tag was wrong.
                 key.encrypt(
                     b"-",
                     mechanism=Mechanism.AES_GCM,
@@ -177,7 +177,8 @@ class KeyService:
                 for key in list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
             ]
             if self._session and self._seen - set(present):
-                # A removed token looks empty (SoftHSM): only a new session may report fewer keys.
+                # A removed token looks empty (SoftHSM), so a report of fewer keys counts only if it
+                # comes from a new session.
                 raise SessionClosed
             return present
 
@@ -194,7 +195,7 @@ class KeyService:
         return self._handles[label]
 
     def _change(self, act: Callable[[pkcs11.Session], object]) -> None:
-        """Runs `act` in a session that may write. It is logged in by the session that reads."""
+        """Runs `act` in a session that may write; the login of the reading session covers it."""
 
         def do(session: pkcs11.Session) -> None:
             with session.token.open(rw=True) as writing:
@@ -263,7 +264,7 @@ class KeyService:
         return Unavailable("store_unavailable", why)
 
     def _log_once(self, why: str, error: Exception | None = None) -> None:
-        """Logs a reason once, until another follows."""
+        """Logs a reason, unless it was the last one logged."""
         if why != self._why:
             log.get().error(
                 "key_service_away", reason=why, error=type(error).__name__ if error else ""
@@ -290,8 +291,8 @@ def _label(service: str, number: int) -> str:
 
 
 def _only(session: pkcs11.Session, label: str) -> Any:
-    """Returns the key with this label. The library's own `get_key` leaves a search open if there
-    are two.
+    """Returns the key with this label. The library's own `get_key` would leave a search open if
+    there are two such keys.
     """
     keys = list(
         session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label})

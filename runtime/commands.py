@@ -1,6 +1,6 @@
 """The commands of every service for operators: migrate, doctor, replay, audit verify and witnesses,
-dead-letters list, redrive and discard, and those for sealing keys (keys/commands.py). They work
-beside the running service.
+dead-letters list, redrive and discard, and the commands for sealing keys (keys/commands.py). They
+may be used while the service runs.
 
 Exit codes: 0 done; 1 refused, nothing found, or an invalid trail; 2 wrong usage. Results go to
 standard output, progress to standard error.
@@ -51,11 +51,11 @@ def add_to(
     migrations: Sequence[Path],
     sealed: Sequence[Sealed] = (),
 ) -> None:
-    """Adds the commands to those of the service `name`. `settings` reads its settings when a
-    command is called.
+    """Adds the commands to those of the service `name`. `settings` reads the service's settings
+    when a command is called.
 
     `key_files` and `migrations` are the files that the service needs. `sealed` lists the columns
-    that its key seals, beside those of every service.
+    that the service's key seals, in addition to the columns that every service has.
     """
 
     @main.command(
@@ -280,8 +280,8 @@ def _examine(
 
 
 def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
-    """Returns True if the database has every migration of this version; those of a newer version do
-    no harm.
+    """Returns True if the database has every migration of this version; migrations of a newer
+    version do no harm.
     """
     wanted = {file.name.split("_")[0] for folder in migrations for file in folder.glob("*.sql")}
     return wanted <= {row["version"] for row in tx.execute("SELECT version FROM schema_migrations")}
@@ -291,7 +291,7 @@ def _holds(database: Database, ask: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
             return ask(tx)
-    except Exception:  # with any failure the service could not serve
+    except Exception:  # whatever the failure is, the service could not serve either
         return False
 
 
@@ -308,7 +308,7 @@ def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:
 
 
 _MOST_SHOWN = 100  # findings that are listed; the others are counted
-_CHUNK = 100_000  # rows in one transaction
+_CHUNK = 100_000  # rows verified in one transaction
 
 
 def _published_heads(settings: ServiceSettings, name: str) -> list[Head]:

@@ -1,6 +1,7 @@
-"""The parts that every service process has. Each object is created here once, in reading order.
+"""The parts that every service process has. Each object is created here once, after the objects
+that it needs.
 
-The `__main__` of a service creates its further objects.
+The `__main__` of a service creates the other objects of that service.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ class Parts:
     key_check: KeyCheck
 
     def server(self, servicers: Sequence[Servicer]) -> Server:
-        """Returns a server with these servicers, by the settings."""
+        """Returns a server with these servicers, configured by the settings."""
         settings = self.settings
         return Server(
             settings.listen,
@@ -58,8 +59,8 @@ class Parts:
         )
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
-        """Returns the background loops of every service: they check its keys, publish facts, repeat
-        facts on request, delete expired rows (`sweep`), and witness trails.
+        """Returns the background loops of every service: they publish facts, repeat facts on
+        request, check the service's keys, delete expired rows (`sweep`), and witness trails.
         """
         return [
             Relay(
@@ -93,7 +94,7 @@ class Parts:
     ) -> int:
         """Runs until SIGTERM; returns the exit code.
 
-        `ready` reports whether the service has everything that it needs beside its parts.
+        `ready` returns True if the service has everything else that it needs, besides these parts.
         """
         return service_runner.run(
             server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong,
@@ -112,7 +113,7 @@ def make(
 ) -> Parts:
     """Creates the parts; opens and starts nothing yet.
 
-    `hears` lists the topics of other services that it reads; `view_of` is as in Database.
+    `hears` lists the topics of other services that this service reads; `view_of` is as in Database.
     """
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()

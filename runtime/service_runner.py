@@ -19,20 +19,20 @@ from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
 from facts.kafka import Broker
 
-# Seconds after the signal, within the ten that are guaranteed.
-# The server keeps answering until then, while clients that watch its health turn to other servers,
-# so that calls on their way to it are not refused.
+# The times below are in seconds after the signal, within the ten seconds that are guaranteed.
+# Until this time the server keeps answering, while clients that watch its health turn to other
+# servers, so that calls that are on their way are not refused.
 _FAREWELL = 1.0
-# Running calls may end by themselves until then; after that their database connections are cut, and
+# Until this time running calls may end by themselves; then their database connections are cut, and
 # they return UNAVAILABLE.
 _DRAIN = 4.0
-_CUT = 1.0  # more, in which these responses are sent
-_LOOPS = 8.0  # until then loops may end by themselves
-_FORCE = 9.0  # remaining threads are abandoned
+_CUT = 1.0  # seconds after the cut in which these responses are sent
+_LOOPS = 8.0  # until this time loops may end by themselves
+_FORCE = 9.0  # at this time the process ends, whatever its threads are doing
 _MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
 # Thresholds of the cyclic garbage collector. A call allocates ten thousand objects that reference
-# counting frees; with Python's 700, a search among 100,000 services took 10.2 ms at p99, with these
-# 7.9 ms (bench search, twice each in turn).
+# counting frees. With Python's default of 700, a search among 100,000 services took 10.2 ms at p99;
+# with these thresholds it took 7.9 ms (bench search, two runs of each, alternately).
 _GARBAGE = 20_000, 20, 50
 _LOOK = 0.2  # seconds between two reports
 
@@ -49,9 +49,10 @@ def run(
 ) -> int:
     """Runs until a signal arrives; returns the exit code.
 
-    An unavailable database or broker is waited for, and reported by the health service. `wrong`
-    returns the reason why the process can't run at all, once that is known: then it ends with exit
-    code 78. `usable` reports whether the process could answer, given its database.
+    The process waits for an unavailable database or broker, and the health service reports it.
+    `wrong` returns the reason why the process can't run at all, once that is known; the process
+    then ends with exit code 78. `usable` returns True if the process can answer while its database
+    responds.
     """
     memory.forbid_dumps()
     gc.set_threshold(*_GARBAGE)
@@ -137,8 +138,8 @@ def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     drained = server.stop(_DRAIN - _FAREWELL + _CUT)
     drained.wait(_DRAIN - _FAREWELL if database.answers else 0.0)
     _join(loops, began + (_DRAIN if database.answers else 0.0))
-    # Ends the exchanges with the database: calls have a moment to return a refusal, and loops that
-    # wait for a hanging server can end.
+    # Ends the exchanges with the database: calls then have a moment to return a refusal, and loops
+    # that wait for a hanging database can end.
     database.cut()
     drained.wait(_CUT + 0.5)
     _join(loops, began + _LOOPS)

@@ -80,7 +80,8 @@ class KeyService:
         }
 
     def marks(self, service: str) -> Callable[[bytes], bytes] | None:
-        """Returns the function that makes a service's fingerprints; None if the token lacks their key.
+        """Returns the function that makes a service's fingerprints; None if there is no key for
+        them.
 
         Results are cached: some hundreds of hashes, none of which is the key.
         """

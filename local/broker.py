@@ -35,8 +35,9 @@ _OPTIONS = [
     "-Xlog:all=error:stderr",
 ]
 
-# One node: each internal topic has one copy and few partitions, a group does not wait for more
-# members, and a killed broker is forgotten quickly (with the default its restart takes 13 to 15 s).
+# There is only one node, so each internal topic has one copy and few partitions, a group does not
+# wait for more members, and a killed broker is forgotten quickly (with the default timeout, its
+# restart takes 13 to 15 s).
 # The default buffer of the log cleaner takes 128 MB. With the default of
 # metadata.max.idle.interval.ms the controller writes a record each half second.
 _SETTINGS = """\
@@ -79,7 +80,7 @@ class Program:
 class Broker:
     """A node in a folder of its own.
 
-    Its port stays the same over restarts, so that clients find it again.
+    Its port stays the same across restarts, so that clients find it again.
     """
 
     def __init__(
@@ -198,8 +199,8 @@ def _java() -> Path:
 
 
 def _format(java: list[str], folder: Path, formatted: Path) -> None:
-    """Creates an empty storage folder. That takes a JVM of its own, so it is done once, and the
-    folder is copied.
+    """Creates an empty storage folder. This needs a JVM of its own, so it is done only once; each
+    stack gets a copy of the folder.
     """
     if formatted.exists():
         return
@@ -291,8 +292,8 @@ def _copy_storage(formatted: Path, data: Path) -> None:
 
 
 def _cluster_id() -> str:
-    """Returns a cluster id in Kafka's format, never with a leading dash, which Kafka's tools take
-    for an option (one in 64).
+    """Returns a cluster id in Kafka's format. Leaves out ids with a leading dash (one in 64), which
+    Kafka's tools take for an option.
     """
     identifiers = (
         urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") for _ in itertools.count()

@@ -24,7 +24,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop(BaseException):
-    """Signals that the stack was asked to stop (Ctrl-C, SIGTERM, SIGHUP)."""
+    """Raised when the stack is asked to stop (Ctrl-C, SIGTERM, SIGHUP)."""
 
 
 @click.command(
@@ -68,7 +68,7 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
                 cleanup.enter_context(_locked(var))
                 stack = LocalStack(var, port, calm)
                 cleanup.callback(stack.stop)
-                # ignored from here on: a second signal must not interrupt the stop
+                # called first at the end, so that a second signal does not interrupt the stop
                 cleanup.callback(_ignore_signals)
                 if only_postgres:
                     stack.start_postgres()
@@ -144,7 +144,7 @@ def _short(path: Path) -> str:
 
 def _handle_signals() -> None:
     for number in SIGNALS:
-        # nohup, or a shell that starts a background job, has this signal ignored
+        # A signal that nohup, or the shell of a background job, has set to be ignored stays so.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _raise_stop)
 

@@ -49,7 +49,7 @@ def fetched(
     lock: Path, say: Callable[[str], None] = lambda line: None, home: Path | None = None
 ) -> Iterator[tuple[Path, list[Path]]]:
     """Yields the folder of the lock file and its jars in the order of the file; fetches missing
-    ones. Other processes wait until the block ends.
+    jars. Other processes wait until the block ends.
 
     `say` receives progress messages. Raises Failed with a sentence that tells the user how to
     proceed: no connection to a repository, a wrong hash, a full disk.
@@ -116,7 +116,7 @@ def _content(jar: Jar, folder: Path) -> bytes:
         content = _resolve(local, jar)
         if hashlib.sha256(content).hexdigest() == jar.sha256:
             return content
-    except RuntimeError:  # the local repository lacks it
+    except RuntimeError:  # the local repository lacks the jar
         pass
     try:
         content = _resolve(

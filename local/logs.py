@@ -1,6 +1,6 @@
 """Limits the size of child processes' logs.
 
-A log is a child's standard output, and the child can't be told to open another file, so its file is
+A log is a child's standard output, and the child can't be told to open another file, so the log is
 emptied in place. Limit: a line written between the copy and the truncation (microseconds) is lost.
 """
 
@@ -10,16 +10,16 @@ import os
 import shutil
 from pathlib import Path
 
-MOST = 4 * 2**20  # bytes: 1,000 referrals
-OLDER = 3  # copies beside the current file
+MOST = 4 * 2**20  # bytes of a log, enough for 1,000 referrals
+OLDER = 3  # older copies, in addition to the current file
 
 
 def trim(log: Path, most: int = MOST, older: int = OLDER) -> None:
-    """Copies a log larger than `most` bytes to NAME.1, the previous copies to NAME.2 and so on up
-    to `older`, and then empties it.
+    """Empties a log that is larger than `most` bytes, after copying it to NAME.1 and moving the
+    previous copies to NAME.2 and so on, up to `older`.
 
-    Its writers opened it for appending, so they continue at the new end. Does nothing if the disk
-    is full; by then the oldest copy has been deleted.
+    The log's writers opened it for appending, so they continue at the new end. If the disk is full,
+    the log stays as it is, but the oldest copy has been deleted.
     """
     with contextlib.suppress(OSError):
         if log.stat().st_size <= most:

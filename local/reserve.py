@@ -8,8 +8,8 @@ import contextlib
 import os
 from pathlib import Path
 
-SIZE = 64 << 20
-LOW = 32 << 20  # bytes free below which the disk counts as full
+SIZE = 64 << 20  # bytes of the reserve
+LOW = 32 << 20  # free bytes below which the disk counts as full
 
 
 class Reserve:
@@ -22,7 +22,7 @@ class Reserve:
         self._file = file
 
     def short(self) -> bool:
-        """Returns True from the time when less than 32 MB are free until there are 128 MB, of which
+        """Returns True from the time when less than 32 MB are free until 128 MB are free, of which
         the file then takes 64.
         """
         free = self.free()

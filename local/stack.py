@@ -36,8 +36,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 IMPORTED = time.monotonic()
 PROGRESS = 2.0  # seconds between two progress lines of a command
-# seconds for the response of a part that accepted a connection; at a load of 40 a response takes
-# many times as long as usual
+# Seconds within which a part that accepted a connection must respond; on a machine with a load of
+# 40, a response takes many times as long as usual.
 ANSWER = 10.0
 
 
@@ -81,7 +81,7 @@ class LocalStack:
         self.logs = self.var / "log"
         self.environments = self.var / "environment"
         self.demo_file = self.var / "demo.json"
-        # a stack with demo data stays one: the data is never deleted
+        # A stack with demo data stays a demo stack, since the data is never deleted.
         self.demo = self.demo_file.exists()
         self.ready_after: float | None = None
         self.without_demo = ""  # the reason why a requested demo network is missing
@@ -163,9 +163,11 @@ class LocalStack:
             file.unlink(missing_ok=True)
 
     def environment(self, service: Service, *, owner: bool = False) -> dict[str, str]:
-        """Returns the environment of a service; it contains only the addresses of other services.
+        """Returns the environment of a service. It contains the addresses of other services, but
+        none of their secrets.
 
-        `owner`: for migrations and operators. A running service can't change tables.
+        `owner` adds the URL of the database's owner, for migrations and operators. A running
+        service does not have it, and so can't change tables.
         """
         variables = self._common()
         if service.database:
@@ -325,7 +327,7 @@ class LocalStack:
                 process.start()
             last_lines = {
                 process: process.last_words(1) for process in running
-            }  # the last lines of an earlier start
+            }  # the lines that an earlier start has left
             next_progress = time.monotonic() + PROGRESS
             while any(process.alive for process in running):
                 self.supervisor.tick()
@@ -420,7 +422,7 @@ def _serves_http(address: str) -> bool:
 
 def _health(address: str, name: str = "", timeout: float = ANSWER) -> bool | None:
     """Returns whether a service reports a health name as serving; None if it does not respond."""
-    # Imported late, while PostgreSQL starts: the import takes a moment.
+    # Imported here, while PostgreSQL starts, since the import takes a moment.
     import grpc
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
     from grpc_health.v1.health_pb2_grpc import HealthStub

@@ -16,16 +16,16 @@ from local.process import Failed, Process
 
 # seconds before the first, second, … restart after a death; the last value repeats
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)
-CALM = 30.0  # seconds up after which earlier deaths no longer count
+CALM = 30.0  # seconds that a part must be up before its earlier deaths no longer count
 # seconds between two readiness checks, each of which is a call and a line in the part's log
 LOOK = 0.1
 EXAMINE = 5.0  # seconds between two checks of a running part
-# seconds of failed checks in a row after which a part is killed; longer than a machine under heavy
-# writes stalls
+# seconds of failed checks in a row after which a part is killed; longer than a machine stalls under
+# heavy writes
 PATIENCE = 30.0
 REMIND = 15.0  # seconds between two lines that name the parts that are not ready
 TRIM = 5.0  # seconds between two checks of the logs' sizes
-LIMIT = 4  # deaths before a part was ever ready, after which the start fails
+LIMIT = 4  # deaths of a part that was never ready after which the start fails
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Part:
     restart_at: float | None = field(default=None, init=False)
     check_at: float = field(default=0.0, init=False)
     failures: int = field(default=0, init=False)  # failed checks in a row
-    trouble: str = field(default="", init=False)  # the reason why it could not be started
+    trouble: str = field(default="", init=False)  # the reason why the part could not be started
 
 
 class Supervisor:

@@ -1,10 +1,10 @@
-"""Generates the Python code beside the .proto files, stubs.py and comments.json.
+"""Generates the Python code next to the .proto files, stubs.py and comments.json.
 
-The module stubs.py has a client of each service. The file comments.json has the comments by name,
-which compiled descriptors no longer hold. With --check, reports whether the committed files match
-the .proto files; with --release VERSION, saves the descriptors of a release (released/). Limit: it
-needs the development requirements (grpcio-tools, mypy-protobuf); the running system only imports
-the result.
+The module stubs.py has a client of each service. The file comments.json has the comments of the
+.proto files by name, since compiled descriptors do not contain them. With --check, reports whether
+the committed files match the .proto files; with --release VERSION, saves the descriptors of a
+release (released/). Limit: needs the development requirements (grpcio-tools, mypy-protobuf); the
+running system only imports the result.
 """
 
 import filecmp
@@ -35,7 +35,7 @@ def compile_all(*options: str) -> None:
     """Runs protoc on all .proto files with these options. Exits if protoc refuses them."""
     sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("protos/*/v1/*.proto"))
     wellknown = Path(protoc.__file__).parent / "_proto"
-    # the wheel has google/api/*.proto beside their Python
+    # the wheel has the files google/api/*.proto next to the modules generated from them
     googleapis = Path(http_pb2.__file__).parents[2]
     if (
         protoc.main(
@@ -49,7 +49,7 @@ def compile_all(*options: str) -> None:
 def describe(into: Path, *, comments: bool = True) -> None:
     """Writes all descriptors to one file for buf, which can't find .proto files in a wheel.
 
-    `comments`: with the comments of the .proto files.
+    `comments` says whether to include the comments of the .proto files.
     """
     compile_all(
         "--include_imports",
@@ -81,7 +81,7 @@ def generate(into: Path) -> None:
 
 
 def stubs(described: Path) -> str:
-    """Returns the text of stubs.py: a class of clients for each package of ours.
+    """Returns the text of stubs.py: a class of clients for each package of the project.
 
     The module also lists the descriptors of the files and services.
     """
@@ -142,9 +142,10 @@ def stubs(described: Path) -> str:
 
 
 def comments(described: Path) -> dict[str, str]:
-    """Returns the comments of our .proto files by full name.
+    """Returns the comments of the project's .proto files, by the full name of the element.
 
-    A comment stands above or behind a message, field, enum, value, service or rpc.
+    An element is a message, field, enum, value, service or rpc; its comment stands above or behind
+    it.
     """
     found: dict[str, str] = {}
     for file in FileDescriptorSet.FromString(described.read_bytes()).file:
@@ -161,8 +162,9 @@ Name = tuple[tuple[int, ...], str]
 
 
 def _names(file: FileDescriptorProto) -> Iterator[Name]:
-    # Paths are those of descriptor.proto: 4 is a message, 5 an enum, 6 a service; in a message 2 is
-    # a field, 3 and 4 are nested types; in the others 2 is a value or an rpc.
+    # Paths consist of field numbers of descriptor.proto, each followed by an index: 4 is a message,
+    # 5 an enum, 6 a service. In a message, 2 is a field, and 3 and 4 are nested messages and enums;
+    # in an enum or a service, 2 is a value or an rpc.
     for number, message in enumerate(file.message_type):
         yield from _names_in_message((4, number), f"{file.package}.{message.name}", message)
     for number, enum in enumerate(file.enum_type):

@@ -1,1 +1,1 @@
-"""Contracts of the contracts: the options that the others are annotated with."""
+"""The options with which the contracts of the services are annotated."""

@@ -1,4 +1,4 @@
-"""Starts the notifications service: every object is made here, once, in reading order."""
+"""Starts the notifications service: creates each object once, after the objects that it needs."""
 
 import sys
 from functools import partial
@@ -106,7 +106,7 @@ def servicers(
 
 
 def run(settings: NotificationsSettings) -> int:
-    """Makes every object and runs the service; returns the exit code."""
+    """Creates all objects and runs the service; returns the exit code."""
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
     parts = service.make(NAME, subscriptions.TOPIC, settings.service, hears=topics, view_of=view_of)
     database, clock, development = parts.database, parts.clock, settings.service.development
@@ -146,7 +146,7 @@ def run(settings: NotificationsSettings) -> int:
     loops = [
         *parts.loops(sweep),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
-        # One subscriber for each topic, so that a replay of members delays no message.
+        # Each topic has a subscriber of its own, so that a replay of members delays no message.
         *(
             Subscriber(
                 f"{NAME}-{source}",

@@ -1,4 +1,4 @@
-"""The settings of the notifications service; each has a default that runs embedded."""
+"""The settings of the notifications service; each has a default that suits the local stack."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ OUTBOX = "outbox:"
 class NotificationsSettings:
     """The settings beyond those of every service.
 
-    E-mails go to the mail server, in development to a folder; without either none are made.
+    E-mails go to the mail server or, in development, to a folder; without either, none are made.
     """
 
     service: ServiceSettings
@@ -30,9 +30,10 @@ class NotificationsSettings:
 
 
 def load() -> NotificationsSettings:
-    """Returns the settings from the environment; raises WrongSettings with all that is wrong."""
+    """Returns the settings from the environment; raises WrongSettings if any is invalid."""
     settings = Settings()
-    # The URL is a secret if it holds a password: ENLACE_SMTP_URL_FILE is better then.
+    # If the URL contains a password, it is a secret, and is better given in a file
+    # (ENLACE_SMTP_URL_FILE).
     smtp_url = settings.text("ENLACE_SMTP_URL", OUTBOX, optional_file=True) or OUTBOX
     mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost", optional_file=True)
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")

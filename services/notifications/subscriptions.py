@@ -17,7 +17,9 @@ from services.notifications.usecases import hear
 REFERRALS = "enlace.referrals.v1"
 PARTNERS = "enlace.partners.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""The topic and type of the witnessed facts, stored as the referrals service signed them."""
+"""The topic and type of the facts that this service witnesses: it stores them as the referrals
+service signed them.
+"""
 TOPIC = "enlace.notifications.v1"
 
 _OTHERS = tuple(
@@ -25,7 +27,8 @@ _OTHERS = tuple(
     for message in facts_pb2.DESCRIPTOR.message_types_by_name
     if (name := words_of(message).removesuffix("_fact")) not in ("referral", "enquiry")
 )
-"""The subjects of the facts of referrals whose notices all follow one rule."""
+"""The subjects of the referrals service's facts whose notices all follow one rule (hear.subject).
+"""
 
 Handler = Callable[[Transaction, Fact], None]
 

@@ -1,7 +1,8 @@
-"""Between this service's objects and messages: facts in and out, answers and webhook bodies.
+"""Converts between this service's objects and messages: received and published facts, answers, and
+webhook bodies.
 
-Limit: only the fields on the short lists of this module are copied from a fact; a field that a fact
-gains later goes nowhere by itself.
+Limit: only the fields that this module lists are copied from a fact; a field that is added to a
+fact later is not passed on by itself.
 """
 
 import json
@@ -28,8 +29,8 @@ from services.notifications.words import text
 UNDELIVERABLE = "enlace.message.undeliverable.v1"
 WEBHOOK_DISABLED = "enlace.webhook.disabled.v1"
 _STATUSES = EnumCodec(pb.DeliveryStatus, Status)
-# The values of received facts: a value that is newer than this service is ignored, and is no reason
-# to refuse the fact.
+# The words for the values in received facts. A value that is newer than this service is ignored,
+# and is no reason to refuse the fact.
 _STATES, _URGENCIES, _CLOCKS = (
     words(referrals_pb2.State.DESCRIPTOR),
     words(referrals_pb2.Urgency.DESCRIPTOR),
@@ -38,7 +39,7 @@ _STATES, _URGENCIES, _CLOCKS = (
 _URGENCY_NAMES = names(referrals_pb2.Urgency)  # as messages store them
 
 
-# --- facts heard
+# --- received facts
 
 
 def verb_of(fact: Fact, subject: str) -> str:
@@ -55,7 +56,7 @@ def verb_of(fact: Fact, subject: str) -> str:
 
 
 def referral_fact(fact: Fact) -> referrals_facts_pb2.ReferralFact:
-    """Returns the body of a fact about a referral; raises DecodeError if it is none."""
+    """Returns the body of a fact about a referral; raises DecodeError if it is malformed."""
     return referrals_facts_pb2.ReferralFact.FromString(fact.payload)
 
 
@@ -175,7 +176,7 @@ def letter(opened: bytes) -> letters_pb2.InvitationLetter:
     return letters_pb2.InvitationLetter.FromString(opened)
 
 
-# --- facts told
+# --- published facts
 
 
 def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
@@ -190,11 +191,11 @@ def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
     return Fact(message.id, 1, UNDELIVERABLE, payload.SerializeToString(), now)
 
 
-# --- webhook bodies: thin; codes as the REST interface writes them
+# --- webhook bodies: only ids, codes and times; codes as the REST interface writes them
 
 
 def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url: str) -> str:
-    """Returns the body for partner systems of a fact about a referral.
+    """Returns the webhook body for a fact about a referral.
 
     It holds ids, codes, times and the address of the details; the worker's id is left out.
     """
@@ -216,7 +217,7 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
 
 
 def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: str) -> str:
-    """Returns the body for partner systems of a fact about an enquiry.
+    """Returns the webhook body for a fact about an enquiry.
 
     Nothing in it tells who asks, or about which person.
     """
@@ -232,20 +233,20 @@ def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: 
 
 
 def subject_body(fact: Fact, name: str) -> str:
-    """Returns the body for an organisation's systems of a fact about a subject: its id.
+    """Returns the webhook body for a fact about another subject: it holds only the subject's id.
 
-    The subject is an invitation to the organisation, or a thing of its own.
+    The subject belongs to the organisation that gets the webhook, e.g. one of its invitations.
     """
     return _body(fact.type, fact.time, {f"{name}_id": fact.subject})
 
 
 def test_body(webhook: Webhook, now: datetime) -> str:
-    """Returns the body of a sample, which says that it is one."""
+    """Returns the body of a test delivery, which its type marks as a test."""
     return _body(TEST, now, {"webhook_id": webhook.id})
 
 
 def disabled_body(webhook_id: str, now: datetime) -> str:
-    """Returns the body for the other systems of an organisation whose endpoint was disabled."""
+    """Returns the webhook body for the other endpoints of an organisation when one was disabled."""
     return _body(WEBHOOK_DISABLED, now, {"webhook_id": webhook_id})
 
 

@@ -1,4 +1,4 @@
 """The outgoing channels: webhooks by HTTP and e-mail by SMTP.
 
-In development an outbox stores the e-mails for looking at them.
+In development, e-mails may be written to a folder instead, where they can be read.
 """

@@ -1,4 +1,4 @@
-"""Deliveries by HTTP, through the client for all outgoing HTTP."""
+"""Delivers by HTTP, with the client for all outgoing HTTP requests (chassis.egress)."""
 
 from chassis import egress
 from services.notifications.domain.delivery import Outcome
@@ -12,7 +12,7 @@ class EgressClient(egress.EgressClient):
     def post(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
         """Makes one attempt and returns its result.
 
-        The attempt arrived if the answer is 2xx; the answer is thrown away, but for its status.
+        The message has arrived if the status of the response is 2xx; its body is ignored.
         """
         answer = self.ask("POST", url, headers, body)
         return Outcome(answer.error, answer.code, answer.duration_ms)

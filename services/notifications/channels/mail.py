@@ -1,8 +1,8 @@
 """Sends e-mails: by SMTP, or into a folder in development (store/mail_folder.py).
 
-E-mails are sent at least once: the Message-ID is the id of the delivery, so a mailbox can tell a
-repeat. A server's answer to one e-mail decides about that e-mail only; a failure before it
-(connection, TLS, sign-in) is no verdict on the e-mail, which is tried again.
+E-mails are sent at least once. The Message-ID is the id of the delivery, so that a mailbox can
+recognise a repeat. A server's answer to an e-mail concerns that e-mail only; a failure before the
+answer (connection, TLS, sign-in) says nothing about the e-mail, which is tried again.
 """
 
 import smtplib
@@ -23,10 +23,14 @@ from services.notifications.domain.mail_server import MailServer
 from services.notifications.domain.texts import Mail
 from services.notifications.usecases.sending import EMAILS, Sending
 
-TIMEOUT = 15.0  # seconds, for each answer of the server
-_SLOW_POLL = 1.0  # seconds; finds e-mails that are due by the clock alone; a stop may wait as long
-_BATCH = 20  # e-mails in one connection
-_LIMIT = 180.0  # seconds for one e-mail: a server may take its time for each of up to nine answers
+TIMEOUT = 15.0  # seconds within which the server must give each answer
+# Seconds between two polls, which find e-mails that become due without a notification. A stop may
+# have to wait as long.
+_SLOW_POLL = 1.0
+_BATCH = 20  # most e-mails sent over one connection
+# Seconds that one e-mail may take before the loop counts as stuck: a server may use its time for
+# each of up to nine answers.
+_LIMIT = 180.0
 
 
 class Mailbox(Protocol):
@@ -87,7 +91,7 @@ class Smtp:
         try:
             dialogue = self._dialogue or self._open()
         except smtplib.SMTPResponseException as refusal:
-            # the operator has to correct a wrong password: the e-mail is not at fault
+            # The e-mail is not at fault; the operator has to correct e.g. a wrong password.
             self._broken = True
             return "smtp", refusal.smtp_code, False
         except (smtplib.SMTPException, OSError):
@@ -102,7 +106,8 @@ class Smtp:
             code = next(iter(refusal.recipients.values()))[0]
             return "smtp", code, code >= 500
         except smtplib.SMTPSenderRefused as refusal:
-            return "smtp", refusal.smtp_code, False  # our own address, which the operator corrects
+            # The server refuses Enlace's own address, which the operator has to correct.
+            return "smtp", refusal.smtp_code, False
         except smtplib.SMTPResponseException as refusal:
             return "smtp", refusal.smtp_code, refusal.smtp_code >= 500
         except (smtplib.SMTPException, OSError):
@@ -139,7 +144,8 @@ class Smtp:
 def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
     """Returns the e-mail as it is transmitted.
 
-    Among all e-mails in a language, only ids of fixed length, date and recipient differ.
+    Among the e-mails to desks in one language, only the link, the Message-ID, the date and the
+    recipient differ.
     """
     message = EmailMessage(policy=SMTP)
     message["From"] = f"Enlace <{sender}>"
@@ -155,7 +161,7 @@ def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
 
 
 class MailSender:
-    """Claims one e-mail after the other, hands it to the mailbox, and records the result."""
+    """Claims e-mails one after another, hands each to the mailbox, and records the result."""
 
     def __init__(
         self, database: Database, sending: Sending, mailbox: Mailbox, clock: Clock
@@ -168,7 +174,7 @@ class MailSender:
     def loop(self) -> Loop:
         """Returns the loop, which runs until it is stopped.
 
-        It waits for a database that is away.
+        The loop waits for an unavailable database.
         """
         return Loop("mail", self._work, waits_for=LOST, limit=_LIMIT)
 
@@ -180,7 +186,7 @@ class MailSender:
                     wait_for_notice(connection, _SLOW_POLL)
 
     def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
-        """Sends the e-mails that are due now, one after the other; returns how many.
+        """Sends the e-mails that are due now, one after another, up to a batch; returns how many.
 
         Each e-mail is a turn of the loop, which may be asked to stop in between.
         """
@@ -208,8 +214,8 @@ class MailSender:
         except (*LOST, Unavailable, Exhausted, Late):
             raise
         except Exception as error:
-            # a fault in one e-mail does not stop the others; this e-mail is due again when its
-            # lease is over
+            # A fault in one e-mail does not stop the others. This e-mail is due again when its
+            # lease is over.
             metrics.ROWS_PUT_ASIDE.labels("mail").inc()
             log.get().error(
                 "delivery_put_aside", channel="email", delivery_id=claim.id, fault=log.fault(error)

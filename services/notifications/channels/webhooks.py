@@ -1,9 +1,9 @@
-"""Sends webhooks by Standard Webhooks, in a small pool of threads.
+"""Sends webhooks as the Standard Webhooks specification requires, in a small pool of threads.
 
-The commit that makes a delivery wakes the sender; a slow poll finds the rest. Webhooks are sent at
-least once: if a process dies between the POST and recording it, the delivery is sent again under
-the same webhook-id. There are two lanes with threads of their own, so that endpoints that failed or
-were slow the last time can't delay the others.
+The commit that makes a delivery wakes the sender; a slow poll finds the other deliveries. Webhooks
+are sent at least once: if a process dies between the POST and recording it, the delivery is sent
+again under the same webhook-id. There are two lanes with threads of their own, so that endpoints
+that failed or were slow the last time can't delay the others.
 """
 
 import threading
@@ -20,10 +20,11 @@ from services.notifications.channels.egress import TIMEOUT, EgressClient
 from services.notifications.domain.delivery import Channel, Sent, WebhookClaim, headers
 from services.notifications.usecases.sending import WEBHOOKS, Sending
 
-# seconds; finds deliveries that are due by the clock alone or whose notification was lost
+# Seconds between two polls, which find deliveries that become due without a notification, or whose
+# notification was lost.
 _SLOW_POLL = 1.0
-_GRACE = 1.5  # seconds; the whole process has ten
-_KEPT_OPEN = 500  # connections kept open in one lane
+_GRACE = 1.5  # seconds in which running attempts may end at a stop; the whole process has ten
+_KEPT_OPEN = 500  # most connections that one lane keeps open
 
 
 class WebhookSender:
@@ -50,13 +51,13 @@ class WebhookSender:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=self.name)
         self._free = threading.Semaphore(threads)
-        self._kept: dict[str, EgressClient] = {}  # by endpoint, open and not in use
+        self._kept: dict[str, EgressClient] = {}  # open clients that are not in use, by webhook id
         self._in_use: set[EgressClient] = set()
 
     def loop(self) -> Loop:
         """Returns the loop, which runs until it is stopped.
 
-        It waits for a database that is away.
+        The loop waits for an unavailable database.
         """
         return Loop(self.name, self._work, waits_for=LOST, workers=1 + self._threads)
 
@@ -68,9 +69,9 @@ class WebhookSender:
                 self._finish()
 
     def _finish(self) -> None:
-        """Waits for the attempts under way.
+        """Waits for the attempts that are under way.
 
-        Attempts that take longer than a moment are cut off; the next process makes them again.
+        Attempts that take longer than `_GRACE` are cut off; the next process makes them again.
         """
         cutter = threading.Timer(_GRACE, self._cut_all)
         cutter.daemon = True
@@ -104,7 +105,7 @@ class WebhookSender:
     def _take_free(self) -> int:
         """Takes all idle threads and returns their number.
 
-        Waits up to half a second for the first.
+        Waits up to half a second for the first idle thread.
         """
         if not self._free.acquire(timeout=0.5):
             return 0
@@ -126,13 +127,13 @@ class WebhookSender:
             Exhausted,
             Late,
             Stale,
-        ) as refusal:  # not now: the lease ends by itself, and the delivery is sent again
+        ) as refusal:  # when the lease ends, the delivery is sent again
             log.get().warning(
                 "attempt_not_noted", channel="webhook", delivery_id=claim.id, reason=refusal.reason
             )
         except Exception as error:
-            # a fault in one delivery does not stop the others; this delivery is due again when its
-            # lease is over
+            # A fault in one delivery does not stop the others. This delivery is due again when its
+            # lease is over.
             metrics.ROWS_PUT_ASIDE.labels(self.name).inc()
             log.get().error(
                 "delivery_put_aside",

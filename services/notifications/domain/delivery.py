@@ -1,7 +1,7 @@
 """A delivery of one message to one place outside: its attempts, and when it is given up.
 
-Deliveries are made at least once: a sender that dies between sending and recording sends again,
-under the same id, by which the receiver recognises the repeat.
+Deliveries are made at least once: if a sender dies between sending and recording, the delivery is
+sent again under the same id, by which the receiver recognises the repeat.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Status(Enum):
     DELIVERED = "DELIVERED"
     RETRYING = "RETRYING"
     DEAD = "DEAD"  # given up
-    DISCARDED = "DISCARDED"  # nobody wants it any more
+    DISCARDED = "DISCARDED"  # no longer wanted
 
 
 class Channel(Enum):
@@ -75,7 +75,7 @@ class Claim:
     id: str
     message_id: str | None
     lease: datetime
-    tries: int  # before this one
+    tries: int  # attempts before this one
     first_try_time: datetime | None
     trace: str  # the trace of the request that caused the delivery
 
@@ -96,10 +96,10 @@ class WebhookClaim(Claim):
 
 @dataclass(frozen=True)
 class EmailClaim(Claim):
-    """A claimed e-mail.
+    """A claimed e-mail, either to a desk or, as a letter, to one person.
 
-    `email` is still sealed; it is None if the desk has removed its address since. `letter`, an
-    e-mail that goes to no desk, is also still sealed; it is None once it is too old.
+    `email`, the desk's address, is still sealed; it is None if the desk has removed the address
+    since. `letter` is also still sealed; it is None once the letter has expired.
     """
 
     referral_id: str
@@ -125,13 +125,13 @@ class BackOff:
     patience: timedelta
 
 
-# 5 s to 3 days: neither a receiver that restarts nor one that is broken over a weekend misses
-# anything.
+# From 5 s to 3 days, so that neither a receiver that restarts nor a receiver that is broken over a
+# weekend misses anything.
 WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timedelta(days=3))
-# 1 min to 24 h: greylisting servers want some minutes, and after a day a task has been seen in the
-# inbox or escalated.
+# From 1 min to 24 h, since greylisting servers require some minutes, and after a day a task has
+# been seen in the inbox or has been escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
-SPREAD = 0.2  # share of a wait, each way
+SPREAD = 0.2  # the share of a wait by which chance may shorten or lengthen it
 BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
 
 
@@ -139,8 +139,8 @@ BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
 class Outcome:
     """The result of one attempt.
 
-    `error` is empty if the attempt arrived, else one of timeout, connection, http, refused_address,
-    smtp.
+    `error` is empty if the message arrived, or else one of timeout, connection, http,
+    refused_address, smtp.
     """
 
     error: str = ""
@@ -156,16 +156,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Sent:
-    """The time and the signature that an attempt sent beside the body."""
+    """The time and the signature that an attempt sent with the body."""
 
     time: datetime
     signature: str
 
 
 def headers(id: str, sent: Sent) -> dict[str, str]:
-    """Returns all headers of a webhook but those that follow from its address and length.
+    """Returns all headers of a webhook except those that depend on its address and length.
 
-    The usual headers are included, so that the owner of the endpoint is shown all of them.
+    The headers that an HTTP client would add by itself are included, so that the owner of the
+    endpoint is shown all headers.
     """
     return {
         "accept": "*/*",

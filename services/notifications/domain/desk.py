@@ -1,4 +1,4 @@
-"""An organisation's desk: its language, and its e-mail address beside the inbox."""
+"""An organisation's desk: its language, and its e-mail address, if it has one."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _EMAIL = re.compile(
 
 @dataclass(frozen=True)
 class Desk:
-    """A desk; with an empty e-mail it has the inbox only."""
+    """A desk; without an e-mail address it has only the inbox."""
 
     organization_id: str
     language: str
@@ -29,7 +29,7 @@ def is_address(text: str) -> bool:
 
 
 def check(desk: Desk) -> None:
-    """Refuses an unknown language and a text that is no e-mail address."""
+    """Raises Invalid for an unknown language, and for a text that is no e-mail address."""
     wrong = []
     if desk.language not in LANGUAGES:
         wrong.append(("desk.language", "unknown_code"))

@@ -20,7 +20,9 @@ class Standing:
 
 
 def check_standing(standing: Standing) -> None:
-    """Refuses a suspended organisation, a suspended worker and a revoked key."""
+    """Raises NotAllowed for an organisation or a worker that is suspended or has left, and for a
+    revoked key.
+    """
     if (
         standing.organization_status in OUT
         or standing.worker_status in OUT

@@ -22,8 +22,8 @@ INVITATION, APPLICATION = "invitation", "application"
 class Message:
     """A message in an inbox.
 
-    `besides_worker_id` names the worker of the desk who has the same message in person and need not
-    see this one.
+    `besides_worker_id` names the worker of the desk who gets the same message in person, and so
+    need not see this one.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Message:
 class Letter:
     """An e-mail to one person instead of a desk, sealed until it is sent.
 
-    It brings a link to an invited person or an applicant, or notifies a worker of her own account.
+    It brings a link to an invited person or an applicant, or informs a worker about her account.
     `about_id` is the id of the invitation, the application or the notice; `kind` is INVITATION,
     APPLICATION or the kind of the notice.
     """
@@ -72,10 +72,10 @@ class Notice:
 
 
 def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
-    """Returns the messages of one happening; their time is when it happened, not when it was heard.
+    """Returns the messages about one happening, with its own time, not that of its arrival here.
 
-    The time is part of the text from which an id is derived: a store that was restored from a copy
-    uses a version again, for something else.
+    The time is part of the text from which an id is derived, since a store that was restored from a
+    copy uses a version again, for something else.
     """
     personal = {
         (one.kind, one.organization_id): one.worker_id
@@ -106,7 +106,9 @@ def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
 
 
 def about_unreached(message: Message, now: datetime) -> Message:
-    """Returns the message that nobody was reached, so that the coordination calls by telephone."""
+    """Returns the message that tells the coordination that nobody was reached, so that it calls by
+    telephone.
+    """
     told = Told(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
     identity = derived_id(message.id, told)
     parties = (message.sender_organization_id, message.receiver_organization_id)
@@ -203,16 +205,16 @@ def about_enquiry(
 def letter_id(message_id: str) -> str:
     """Returns the id of the delivery of the letter that goes with a message.
 
-    A fact that is heard again gives the same id, and so the same Message-ID.
+    A fact that is received again gives the same id, and so the same Message-ID.
     """
     return hashlib.sha256(f"{message_id}/letter".encode()).hexdigest()[:32]
 
 
 def derived_id(cause: str, told: Told) -> str:
-    """Returns an id that the same cause gives again.
+    """Returns an id that is the same whenever the cause is the same.
 
-    A message that is made twice is stored once, also after the database was lost and every fact is
-    heard again.
+    So a message that is made twice is stored only once, even after the database was lost and every
+    fact is received again.
     """
     return hashlib.sha256(
         "/".join(

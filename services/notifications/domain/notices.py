@@ -1,8 +1,8 @@
-"""What somebody is told: one row a notice, with the fact that it follows, who is told, and its
-text, which the catalogues have in each other language (services/notifications/words).
+"""The table of notices: one row for each notice, with the fact that causes it, its recipients, and
+its text in Spanish. The catalogues (services/notifications/words) have the other languages.
 
-The texts are constant, reviewed like code; nothing in them depends on a person, a place or a need.
-In the inbox, behind a sign-in, they say what happened.
+The texts are constant and reviewed like code; nothing in them depends on a person, a place or a
+need. They are shown in the inbox, behind a sign-in, so they may say what happened.
 """
 
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from chassis.languages import N_
 
 
 class Party(Enum):
-    """A part that somebody has in a referral."""
+    """The recipients of a notice, by their part in the referral or in what happened."""
 
-    RECEIVER = "receiver"
-    # the receiver, unless it was the receiver who did it
+    RECEIVER = "receiver"  # the receiver's desk
+    # the receiver, unless the receiver itself acted
     RECEIVER_OF_OTHERS_DEED = "receiver_of_others_deed"
-    SENDER = "sender"  # the desk, and the worker who sent it
-    # the sender, unless it was the sender who did it
+    SENDER = "sender"  # the sender's desk, and the worker who sent the referral
+    # the sender, unless the sender itself acted
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"
     COORDINATION = "coordination"
-    # And no desk: whom it is about has none yet, or has no part in it. Once a day, however many
-    # there are.
+    # The coordination, and no desk: the organisation concerned has no desk yet, or no part in the
+    # matter. One message a day, however many facts there are.
     COORDINATION_ALONE = "coordination_alone"
-    COORDINATION_EACH = "coordination_each"  # and no desk, each time
-    REMINDED = "reminded"  # whose turn it is, as the fact says
-    AUDITORS = "auditors"  # each of them; where there is none, the coordination
-    MANAGERS = "managers"  # each manager of the organisation, and whoever did it
-    # the worker of the receiver who answers for it, unless she did it herself; its desk, when
-    # nobody is named
+    COORDINATION_EACH = "coordination_each"  # the coordination, and no desk, for each fact
+    REMINDED = "reminded"  # the side whose turn it is, which the fact names
+    AUDITORS = "auditors"  # each auditor; the coordination if there is none
+    MANAGERS = "managers"  # each manager of the organisation, and the worker who acted
+    # the responsible worker of the receiver, unless she acted herself; if no worker is responsible,
+    # as RECEIVER_OF_OTHERS_DEED
     RESPONSIBLE = "responsible"
 
 
@@ -44,8 +44,11 @@ ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 
 @dataclass(frozen=True)
 class Notice:
-    """`verb` is that of the referral's fact it follows, or `fact` one of a contact, receipt or
-    enquiry (`receipt.given`); both are empty for what has a rule of its own.
+    """A row of the table.
+
+    `verb` is the verb of the fact about a referral that causes the notice. `fact` names a fact
+    about another subject instead, e.g. `receipt.proposed`. Both are empty for a notice that has a
+    rule of its own.
     """
 
     kind: str
@@ -647,8 +650,8 @@ NOTICES: tuple[Notice, ...] = (
     ),
 )
 SILENT = frozenset({"drafted", "started", "appointment_attended", "entered_in_error"})
-"""Verbs that are known, and nobody's message: what the sender does alone, what goes as it should,
-and corrections of the record.
+"""Known verbs without a notice: steps that concern only the sender, steps that go as planned, and
+corrections of the record.
 """
 BY_KIND = {notice.kind: notice for notice in NOTICES}
 BY_VERB = {notice.verb: notice for notice in NOTICES if notice.verb}

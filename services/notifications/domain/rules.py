@@ -1,4 +1,4 @@
-"""Chooses the recipients of a fact by the table of notices.
+"""Chooses the recipients of a fact from the table of notices.
 
 Limit: this module knows recipients, not channels; it cannot tell whether a recipient has an e-mail
 address or a webhook.
@@ -19,8 +19,8 @@ from services.notifications.domain.notices import (
     Party,
 )
 
-# A fact that is older than this when it is heard (a new service, a replay, the made-up past of the
-# demo) is history: nobody is notified.
+# If a fact is older than this when it is received (by a new service, in a replay, from the invented
+# past of the demo), nobody is notified.
 HISTORY = timedelta(days=7)
 
 
@@ -47,7 +47,7 @@ class Happening:
     receiver_organization_id: str
     actor_organization_id: str
     override_used: bool
-    clock: str = ""  # override_confirm, decide …: for a deadline event
+    clock: str = ""  # the kind of deadline (override_confirm, decide …) that the fact is about
     need_code: str = ""
     responsible_worker_id: str = ""
     actor_worker_id: str = ""
@@ -80,8 +80,8 @@ ENQUIRY_MATCHED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = (
     "enquiry_exhausted",
     "enquiry_cancelled",
 )
-# The receiver learns by the referral itself that a referral follows from its offer: `referred` has
-# no notice.
+# `referred` has no notice: the receiver learns from the referral itself that its offer has led to a
+# referral.
 ENQUIRY_VERBS = frozenset(
     fact.removeprefix("enquiry.") for fact in BY_FACT if fact.startswith("enquiry.")
 ) | {"referred"}
@@ -101,7 +101,9 @@ LASTING_VERBS = frozenset(
 The person concerned, the managers and the worker who made the change are notified.
 """
 TOLD_WHILE_OUT = frozenset({"member_held", "member_suspended"})
-"""Letters to a manager that are sent although the organisation is out, because they say so."""
+"""Kinds of letters to a manager that are sent although the organisation is suspended or has left,
+because they tell the manager just that.
+"""
 ACCOUNT_VERBS = (
     LASTING_VERBS
     | TOLD_WHILE_OUT
@@ -118,24 +120,24 @@ ACCOUNT_VERBS = (
 
 
 def account_kind(verb: str, by_role: str) -> str | None:
-    """Returns the kind of the notice to a worker about her own account; None if there is none."""
+    """Returns the kind of the notice to a worker about her account; None if there is no notice."""
     if verb == "second_factor_removed" and by_role == "COORDINATOR":
         return "second_factor_removed_by_coordination"
     return {"reset_asked": "password_reset_asked", "reset_ended": None}.get(verb, verb)
 
 
 def invitation_kind(verb: str, first_manager: bool) -> str | None:
-    """Returns the kind of the notice to the desk about an invitation; None if there is none."""
+    """Returns the kind of the notice to a desk about an invitation; None if there is no notice."""
     if verb == "created":
         return MANAGER_INVITED if first_manager else WORKER_INVITED
     return ACCOUNT_OPENED if verb == "accepted" else None
 
 
 def told_of(happening: Happening, now: datetime) -> list[Told]:
-    """Returns the recipients of a happening; none of them twice with the same kind."""
+    """Returns the recipients of a happening, each at most once for each kind of message."""
     if now - happening.time > HISTORY or happening.verb not in BY_VERB:
         return []
-    # it was amended before it was sent: only its sender knows of it
+    # Only the sender knows of a draft; the only notice about a draft is that of its deadline.
     if happening.draft and happening.clock != "draft":
         return []
     notice = BY_VERB[happening.verb]
@@ -146,17 +148,17 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
         parties = OVERSEEING  # the receiver can do nothing about an override
     elif happening.verb == "clock_reminded" and happening.clock in ("answer", "close"):
         parties = SENDER  # it is the sender's turn
-    elif happening.clock == "replace":  # for the receiver it is over
+    elif happening.clock == "replace":  # for the receiver, the referral is over
         parties = (
             OVERSEEING
             if happening.verb == "clock_escalated" or happening.urgency == "IMMEDIATE"
             else SENDER
         )
     elif happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":
-        parties = ALL  # no time for a ladder
+        parties = ALL  # there is no time to notify one side after another
     told = _of_parties(kind, parties, happening)
     if happening.verb == "sent" and happening.override_used:
-        # both may confirm it
+        # the coordination and the sender may confirm the override
         told += [
             Told(OVERRIDE_USED, Audience.COORDINATION),
             *_desk(OVERRIDE_USED, happening.sender_organization_id),
@@ -184,8 +186,8 @@ def told_of_enquiry(
     """Returns the recipients of a fact about an enquiry.
 
     Each asked organisation is notified when the enquiry opens, and `taken` when its offer was
-    taken. `asker` is (organisation, worker) and gets the rest. The coordination is notified when
-    nobody could help.
+    taken. `asker` is (organisation, worker) and gets the other notices. The coordination is
+    notified when nobody could help.
     """
     organization_id, worker_id = asker
 

@@ -1,8 +1,9 @@
-"""What an e-mail says, in the language of the code; the catalogues have the others
-(services/notifications/words).
+"""The texts of e-mails in the language of the code; the catalogues (services/notifications/words)
+have the other languages.
 
-An e-mail says only that there is a task: whoever looks over a shoulder or reads the mailbox learns
-that an account exists, no more. All e-mails of a language are equal but for one id of fixed length.
+An e-mail to a desk says only that there is a task: somebody who looks over a shoulder or reads the
+mailbox learns that an account exists, and no more. In each language, the e-mails to desks differ
+only in their link. Letters to one person say what they are about.
 """
 
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ ID_LENGTH = 32
 
 @dataclass(frozen=True)
 class MailText:
-    """Subject and body of an e-mail before they are translated.
+    """The subject and the body of an e-mail before they are translated.
 
-    The body has a place for the link, as `{link}`; where the link carries a token, also for the
-    `{code}` that somebody types who can't open the link.
+    The body contains `{link}` and, if the link carries a token, `{code}`: the token, to be typed by
+    a recipient who can't open the link.
     """
 
     subject: str
@@ -26,8 +27,8 @@ class MailText:
 
 @dataclass(frozen=True)
 class Mail:
-    """An e-mail, complete: the id makes its Message-ID, so that a repeat is recognised by the
-    mailbox.
+    """A complete e-mail. Its Message-ID is made from `id`, so that a mailbox recognises a
+    repeat.
     """
 
     id: str
@@ -222,7 +223,7 @@ ACCOUNT = {
         ),
     ),
 }
-"""What somebody is told of her own account or organisation, by the kind of the notice."""
+"""The e-mails to a worker about her own account or organisation, by the kind of the notice."""
 
 PLACES = {
     "provider_proposed": "sign-in-provider",
@@ -236,6 +237,6 @@ PLACES = {
     "member_suspended": "",
     "member_reinstated": "",
 }
-"""The page that a letter leads to, where it is not the one on which another password is asked
-for.
+"""The page that a letter without a token links to, by the kind of the notice. All other kinds link
+to the page on which a worker asks for a new password.
 """

@@ -1,6 +1,6 @@
 """A partner system's endpoint: its address, the kinds it wants, and when it is switched off.
 
-The address is checked here and again at each connection: a name may point elsewhere tomorrow.
+The address is checked here and again at each connection, since a name may point elsewhere later.
 """
 
 from collections.abc import Callable, Collection
@@ -13,10 +13,10 @@ from chassis.errors import Conflict, Invalid, Stale
 from services.notifications.domain.notices import BY_KIND
 
 TEST = "enlace.webhook.test.v1"
-LIMIT = 20  # endpoints of one organisation: each multiplies the deliveries
-# both secrets sign for this time: long enough to enter the new one by hand
+LIMIT = 20  # most endpoints of one organisation, since each multiplies the deliveries
+# The time after a rotation in which both secrets sign, long enough to enter the new secret by hand.
 ROTATION = timedelta(hours=24)
-PATIENCE = timedelta(days=3)  # failing this long without a success switches an endpoint off
+PATIENCE = timedelta(days=3)  # time of failures alone after which an endpoint is switched off
 SLOW_MS = 2000  # an endpoint that takes longer moves to the slow lane
 BY_OWNER, FAILING = "by_owner", "failing"
 
@@ -106,7 +106,7 @@ def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
 
     At most two secrets sign. While a receiver may still know only the former secret, a further
     rotation is refused, because it would cut the receiver off without a warning. With `at_once` the
-    former secret ends at once: it has leaked.
+    former secret ends at once, because it has leaked.
     """
     until = webhook.former_secret_expire_time
     if not at_once and until is not None and now < until <= now + ROTATION:
@@ -120,7 +120,7 @@ def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
 
 
 def check_kinds(kinds: Collection[str]) -> None:
-    """Refuses kinds of which there is no notice."""
+    """Raises Invalid for kinds that have no notice."""
     unknown = [
         (f"webhook.kinds.{number}", "unknown_code")
         for number, kind in enumerate(kinds)
@@ -131,10 +131,10 @@ def check_kinds(kinds: Collection[str]) -> None:
 
 
 def check_url(url: str, reach: Reach) -> None:
-    """Refuses a URL that this service would not call.
+    """Raises Invalid for a URL that this service would not call.
 
-    That is one that is not https (but in development), holds user info, or points into the network
-    of this service.
+    Such a URL is malformed, contains user info or a fragment, is not https (in development, http is
+    allowed), or points into the network of this service.
     """
     try:
         parts = urlsplit(url)

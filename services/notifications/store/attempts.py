@@ -23,7 +23,7 @@ def of_delivery(tx: Transaction, delivery_id: str, limit: int) -> list[Attempt]:
 def by_hour(tx: Transaction, webhook_ids: Sequence[str], since: datetime) -> list[Hour]:
     """Returns the counts of successful and failed attempts.
 
-    There is one for each endpoint and each hour in which an attempt was made.
+    There is an entry for each endpoint and each hour in which an attempt was made.
     """
     rows = tx.execute(
         "SELECT webhook_id, date_trunc('hour', attempt_time, 'UTC') AS start_time,"

@@ -1,9 +1,11 @@
-"""Deliveries: claimed by a sender for a lease, finished under it, and listed for their owner.
+"""Deliveries: a sender claims them for a lease and finishes them within it, and the owner of an
+endpoint lists them.
 
 A claim moves `next_attempt_time` to the end of the lease, so the delivery of a sender that dies
-becomes due again by itself. A finish after the lease changes nothing. A transaction that changes
-both locks an endpoint before its deliveries: otherwise a manager who disables the endpoint and a
-sender who records an attempt would wait for each other, and PostgreSQL would end one of the two.
+becomes due again by itself. A finish after the lease changes nothing. A transaction that changes an
+endpoint and its deliveries locks the endpoint first: otherwise a manager who disables the endpoint
+and a sender that records an attempt would wait for each other, and PostgreSQL would end one of the
+two transactions.
 """
 
 from datetime import datetime, timedelta
@@ -30,9 +32,9 @@ _SEEN = (
     " create_time, next_attempt_time, delivery_time"
 )
 
-# The endpoint that was served longest ago comes first, with one delivery at a time: an endpoint
-# with a thousand waiting deliveries, or one that takes its ten seconds, delays no other. The lanes
-# keep troublesome endpoints from taking all threads.
+# The endpoint that was served longest ago comes first, with one delivery at a time, so that an
+# endpoint with a thousand waiting deliveries, or an endpoint that uses its full ten seconds, delays
+# no other. The lanes keep troublesome endpoints from taking all threads.
 _CLAIM_WEBHOOKS = """
 WITH due AS (
     SELECT first.id, w.id AS webhook_id, w.url, w.secret, CASE
@@ -102,11 +104,12 @@ SELECT (SELECT count(*) FROM done) AS done,
 
 
 def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
-    """Makes due at once what waits longer than it can under a right clock.
+    """Makes due at once the deliveries that would wait longer than is possible if all clocks were
+    right, and frees endpoints that would stay busy for too long.
 
-    Such a time was written while the clock was ahead. A sender's lease is no longer than `lease`,
-    and a pause no longer than follows from the tries; a second lease makes up for clocks that
-    differ.
+    The times of such deliveries were written while a clock was ahead. A sender's lease is no longer
+    than `lease`, and a pause no longer than the number of tries allows; a second lease is added for
+    clocks that differ.
     """
     back_off = BACK_OFFS[channel]
     values = {
@@ -195,7 +198,9 @@ def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
 
 
 def discard_of_organization(tx: Transaction, organization_id: str) -> None:
-    """Closes the open deliveries to an organisation, but for letters that say why it is out."""
+    """Closes the open deliveries to an organisation that is suspended or has left, except for the
+    letters that tell its managers so.
+    """
     tx.execute(
         "SELECT FROM webhooks WHERE organization_id = %s ORDER BY id FOR UPDATE", (organization_id,)
     )
@@ -209,7 +214,7 @@ def discard_of_organization(tx: Transaction, organization_id: str) -> None:
 
 
 def discard(tx: Transaction, id: str, lease: datetime) -> None:
-    """Closes a delivery that this sender has claimed and nobody wants any more."""
+    """Closes a delivery that this sender has claimed and that is no longer wanted."""
     tx.execute(
         "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE id = %s"
         " AND next_attempt_time = %s",
@@ -218,7 +223,7 @@ def discard(tx: Transaction, id: str, lease: datetime) -> None:
 
 
 def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetime) -> Delivery:
-    """Adds a sample to the ordinary queue."""
+    """Adds a test delivery to the ordinary queue."""
     row = tx.execute(
         "INSERT INTO deliveries (id, channel, organization_id, webhook_id, kind, body, status,"
         " next_attempt_time, create_time)"
@@ -231,7 +236,7 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
 
 
 def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
-    """Makes a delivery due at once under the same id, with all its attempts before it again.
+    """Makes a delivery due at once under the same id, with the full number of attempts again.
 
     Returns None if there is no such delivery, or its endpoint is gone.
     """
@@ -246,7 +251,7 @@ def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Deli
 
 
 def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str] | None:
-    """Returns a delivery and its body; None if it or its endpoint is gone."""
+    """Returns a delivery and its body; None if the delivery or its endpoint is gone."""
     row = tx.execute(
         f"SELECT {_SEEN}, body FROM deliveries WHERE id = %s AND organization_id = %s"
         " AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id)",

@@ -1,6 +1,6 @@
 """Desks: the language and e-mail address of each organisation.
 
-The address is sealed for its context: a row that is copied elsewhere can't be opened.
+The address is sealed for its context, so if a row is copied elsewhere, it can't be opened there.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from services.notifications.domain.desk import Desk
 
 
 def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
-    """Returns the desk of an organisation; by default a desk has the inbox only."""
+    """Returns the desk of an organisation; by default, a desk has only the inbox."""
     row = tx.execute(
         "SELECT language, email, version FROM desks WHERE organization_id = %s", (organization_id,)
     ).fetchone()
@@ -28,7 +28,7 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
 
 
 def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
-    """Saves the desk in the place of the version before; raises Stale if another is stored."""
+    """Saves the desk in place of the previous version. Raises Stale if another one is stored."""
     sealed = keyring.seal(desk.email, _email_context(desk.organization_id)) if desk.email else None
     changed = tx.execute(
         "INSERT INTO desks (organization_id, language, email, update_time, version)"
@@ -44,7 +44,7 @@ def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
 
 
 def open_email(keyring: Keyring, organization_id: str, sealed: bytes) -> str:
-    """Returns the address that a row holds sealed."""
+    """Returns the address that is sealed in a row."""
     return keyring.open(sealed, _email_context(organization_id))
 
 

@@ -1,6 +1,6 @@
 """Letters: e-mails to a person instead of a desk.
 
-They stay sealed as they were received, and are deleted once they are sent or too old.
+They stay sealed as they were received, and are deleted once they have been sent or have expired.
 """
 
 from datetime import datetime
@@ -16,8 +16,8 @@ LETTER = "letter"
 def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
     """Adds the letter, due at once, as a delivery of the message that announces it.
 
-    Nothing is added if the letter is there already. An organisation that is out gets only the
-    letters that say so.
+    Nothing is added if the letter is there already. An organisation that is suspended or has left
+    gets only the letters that tell its managers so.
     """
     id = letter_id(message_id)
     added = tx.execute(
@@ -47,10 +47,10 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
 
 
 def discard(tx: Transaction, about_id: str) -> None:
-    """Deletes the letters about a thing, and closes their deliveries.
+    """Deletes the letters about an invitation or a notice, and closes their deliveries.
 
-    Nobody wants them any more: the invitation was accepted, replaced or revoked, or the link was
-    used or has ended.
+    They are no longer wanted: the invitation was accepted, replaced or revoked, or the link was
+    used or has expired.
     """
     tx.execute(
         "WITH gone AS (DELETE FROM letters WHERE invitation_id = %s RETURNING delivery_id)"
@@ -61,7 +61,7 @@ def discard(tx: Transaction, about_id: str) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> None:
-    """Deletes letters that were sent, given up, or are too old to be sent."""
+    """Deletes letters that were sent or given up, or that have expired."""
     tx.execute(
         "DELETE FROM letters USING deliveries WHERE id = delivery_id AND (next_attempt_time IS NULL"
         " OR expire_time <= %s)",

@@ -1,7 +1,7 @@
 """The development outbox: a folder that stands for a mail server, on a developer's machine.
 
-An e-mail is a file with the id of its delivery, so a repeat replaces it. Nobody outside is reached,
-and nothing of it is in the database.
+An e-mail is a file with the id of its delivery, so a repeat replaces it. No e-mail leaves the
+machine, and none is stored in the database.
 """
 
 import json
@@ -13,18 +13,18 @@ from chassis.clock import Clock
 from services.notifications.domain.delivery import Outcome
 from services.notifications.domain.texts import Mail
 
-KEPT = 200  # e-mails, as many as the development page shows
+KEPT = 200  # e-mails that are stored: as many as the development page shows
 
 
 class MailFolder:
-    """Keeps the latest e-mails to be looked at."""
+    """Stores the latest e-mails, to be read on the development page."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder
         self._clock = clock
 
     def put(self, mail: Mail) -> Outcome:
-        """Keeps an e-mail, which always arrives."""
+        """Stores an e-mail; here an e-mail always arrives."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._folder / f"{mail.id}.new"
         new.write_text(json.dumps(asdict(mail) | {"time": self._clock.now().isoformat()}))

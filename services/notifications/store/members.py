@@ -1,6 +1,6 @@
 """The known state of members, taken from facts.
 
-It is a copy for checking callers and finding coordinators, never a source.
+This is a copy for checking callers and finding recipients, never a source.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from services.notifications.domain.member import Standing
 
 
 def view_of(caller: Caller) -> str:
-    """Returns the caller's view by row-level security.
+    """Returns the caller's view for row-level security.
 
-    A `coordinator` sees the codes of the whole network, a `member` the rows of the own
-    organisation.
+    A `coordinator` sees the codes of the whole network, and a `member` sees the rows of the
+    caller's own organisation.
     """
     return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
 

@@ -23,9 +23,10 @@ _COLUMNS = (
     " enquiry_id"
 )
 
-# One round trip, because the path from a fact to a partner's system is measured in milliseconds. A
-# delivery's id is derived from its message and destination, so that a fact heard again after a
-# restored backup is sent under the same webhook-id or Message-ID.
+# Everything is written in one round trip, because the path from a fact to a partner's system is
+# measured in milliseconds. A delivery's id is derived from its message and destination, so that if
+# a fact is received again after a backup was restored, it is sent under the same webhook-id or
+# Message-ID.
 _KEEP = """
 WITH made AS (
     INSERT INTO messages (
@@ -82,8 +83,8 @@ def keep(
 ) -> None:
     """Writes the messages that are not there yet, with their deliveries.
 
-    There is a delivery to each webhook and e-mail address that wants the message. The senders are
-    woken at the commit.
+    There is a delivery to each webhook and e-mail address that is to get the message. The senders
+    are woken at the commit.
     """
     if not messages:
         return
@@ -150,7 +151,7 @@ _READ_ALL = (
 def inbox(
     tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int
 ) -> list[Message]:
-    """The messages that `who` (organization, me, coordinator) sees, newest first."""
+    """Returns the messages that `who` (organization, me, coordinator) sees, newest first."""
     time, id = after or (None, "")
     rows = tx.execute(
         _LIST, {**who, "time": time, "id": id, "unread": unread, "limit": limit}
@@ -168,8 +169,8 @@ def unread(tx: Transaction, who: dict[str, object]) -> int:
 def unread_version(tx: Transaction, organization_id: str, *, coordination: bool) -> str:
     """Returns a text that changes with the unread messages of an organisation.
 
-    The text is their number, whoever they are for, and a sum of their ids; with `coordination`,
-    messages to the coordination are included.
+    The text consists of the number of these messages, whichever worker they are for, and a sum of
+    the hashes of their ids. With `coordination`, messages to the coordination are included.
     """
     row = tx.execute(
         "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages"
@@ -185,7 +186,7 @@ def unread_version(tx: Transaction, organization_id: str, *, coordination: bool)
 def mark_read(
     tx: Transaction, who: dict[str, object], message_id: str, now: datetime
 ) -> Message | None:
-    """Marks a message as read unless it was before, and returns it.
+    """Marks a message as read, unless it has been read before, and returns it.
 
     Returns None if `who` does not see the message.
     """
@@ -201,7 +202,7 @@ def mark_all_read(tx: Transaction, who: dict[str, object], until: datetime, now:
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
     """Returns how the messages about a referral were delivered, for one of its sides.
 
-    Messages to desk and worker of one organisation are one notice.
+    The messages to the desk and to a worker of one organisation are one notice.
     """
     rows = tx.execute(
         "WITH about AS (SELECT id, kind, organization_id, create_time, read_time FROM messages"
@@ -221,9 +222,11 @@ def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Not
 
 
 def note_unreached(tx: Transaction, message_id: str) -> Message | None:
-    """Marks a message that no delivery outside can reach anybody with any more, and returns it.
+    """Marks a message as unreached if none of its deliveries has arrived or can still arrive, and
+    returns it.
 
-    Returns None if it was marked before, or is itself a message about such a message.
+    Returns None otherwise, and if the message was marked before or is itself about an unreached
+    message.
     """
     # Two last deliveries may die at the same time: the lock lets the second see the result of the
     # first.

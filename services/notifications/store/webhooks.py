@@ -34,7 +34,7 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
 
 
 def hold_organization(tx: Transaction, organization_id: str) -> int:
-    """Locks the endpoints of an organisation and returns their number.
+    """Locks the number of endpoints of an organisation, and returns it.
 
     No other transaction adds an endpoint to the organisation until this one ends, so that the limit
     holds.
@@ -105,7 +105,7 @@ def keep(tx: Transaction, webhook: Webhook) -> None:
 def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
     """Saves a new secret.
 
-    The present secret becomes the former one if it is to sign for a while.
+    The current secret becomes the former secret if it is to sign for a while.
     """
     tx.execute(
         "UPDATE webhooks SET former_secret = CASE WHEN %(until)s::timestamptz IS NULL THEN NULL"
@@ -152,7 +152,7 @@ def switch_off(
 
 
 def open_secret(keyring: Keyring, webhook_id: str, sealed: bytes) -> str:
-    """Returns the secret that a row holds sealed."""
+    """Returns the secret that is sealed in a row."""
     return keyring.open(sealed, _secret_context(webhook_id))
 
 

@@ -1,6 +1,6 @@
-"""Desks: address and language for notices.
+"""Desks: the address and the language for notices.
 
-Also the development outbox, which shows their e-mails.
+Also lists the e-mails that are stored in development.
 """
 
 from chassis.errors import Conflict, NotFound, Stale
@@ -29,7 +29,7 @@ class Desks:
         self._development = development
 
     def GetDesk(self, request: pb.GetDeskRequest, call: Call) -> pb.Desk:
-        """Returns the caller's desk; a coordinator may name any."""
+        """Returns the caller's desk; a coordinator may name any desk."""
         return wire.desk_answer(
             desks.fetch(
                 call.tx, self._keyring, _organization_id(call.caller, request.organization_id)
@@ -37,7 +37,7 @@ class Desks:
         )
 
     def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
-        """Changes the caller's desk; a coordinator may name any.
+        """Changes the caller's desk; a coordinator may name any desk.
 
         Raises Stale for the etag of another version.
         """

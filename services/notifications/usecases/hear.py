@@ -1,4 +1,4 @@
-"""Applies a fact that was heard.
+"""Applies received facts.
 
 Each function runs in the transaction of the fact's inbox row, so the fact is applied once or not at
 all.
@@ -76,8 +76,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             told = [Told(notice.kind, Audience.DESK, desk)]
         if Party.COORDINATION in notice.parties:
             told.append(Told(notice.kind, Audience.COORDINATION))
-        # Anybody may apply: only the first application of a day is a message, not each of three
-        # hundred.
+        # Anybody may apply, so only the first application of a day makes a message, even if there
+        # are three hundred.
         cause = (
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )
@@ -86,7 +86,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
-    """Writes the messages to the asked organisations, to the taken one and to the asker.
+    """Writes the messages about an enquiry, to the recipients that the rules give.
 
     Raises NewerKind for a verb that no rule knows: it comes from a later version.
     """
@@ -116,9 +116,11 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
 
 
 def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Records the standing of an organisation, and notifies it that its agreement ends.
+    """Records the standing of an organisation, and writes the messages about it, e.g. that its
+    agreement ends.
 
-    Nothing more is sent to an organisation that is out.
+    Once an organisation is suspended or has left, only the letters that tell its managers so are
+    still sent to it.
     """
     body = wire.organization_fact(fact)
     members.keep_organization(tx, body.organization_id, body.status_code)
@@ -178,9 +180,9 @@ def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -
 
 
 def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Notifies a worker of her own account, by e-mail too, and nobody else.
+    """Notifies a worker, and nobody else, about her own account, in the inbox and by e-mail.
 
-    A link that is used or has ended is no longer sent.
+    A link that was used or has expired is no longer sent.
     """
     body, verb = wire.account_fact(fact), wire.verb_of(fact, "account")
     if verb not in ACCOUNT_VERBS:

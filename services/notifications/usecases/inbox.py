@@ -45,7 +45,7 @@ class Inbox:
     def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
         """Counts the unread messages.
 
-        Returns the version of the caller's scope and a token to watch it, too.
+        Also returns the version of the caller's scope, and a token to watch it.
         """
         scope, unread = _scope(call.caller), messages.unread(call.tx, _who(call.caller))
         token = self._watch.token(scope, call.clock.now())
@@ -74,7 +74,7 @@ class Inbox:
     def MarkAllMessagesRead(
         self, request: pb.MarkAllMessagesReadRequest, call: Call
     ) -> pb.CountUnreadResponse:
-        """Marks as read all messages up to the newest that the caller saw.
+        """Marks as read all messages up to the newest message that the caller saw.
 
         Newer messages stay unread.
         """
@@ -98,7 +98,7 @@ class Inbox:
 def _scope(caller: Caller) -> str:
     """Returns the scope whose unread messages change together.
 
-    The scope is the caller's organisation, or for a coordinator that and the coordination.
+    The scope is the caller's organisation; for a coordinator it includes the coordination.
     """
     return f"{caller.organization_id}{_AND_COORDINATION if caller.has('COORDINATOR') else ''}"
 
@@ -121,6 +121,6 @@ def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]
 
 
 def _who(caller: Caller) -> dict[str, object]:
-    # an auditor does not do the work of a desk, and does not mark its messages as read
+    # An auditor does not do the work of a desk, so she does not mark the desk's messages as read.
     organization = "" if caller.roles == {"AUDITOR"} else caller.organization_id
     return {"organization": organization, "me": caller.id, "coordinator": caller.has("COORDINATOR")}

@@ -7,5 +7,5 @@ from services.notifications.store import members
 
 
 def check_standing(tx: Transaction, caller: Caller) -> None:
-    """Refuses a caller whom the partners service has reported as suspended or revoked."""
+    """Raises NotAllowed for a caller reported by the partners service as suspended or revoked."""
     member.check_standing(members.standing(tx, caller.id, caller.organization_id))

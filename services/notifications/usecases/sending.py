@@ -1,6 +1,6 @@
 """Claims the next deliveries for a sender, and records their results.
 
-The sending itself is no part of any transaction.
+The sending itself happens outside of any transaction.
 """
 
 import secrets
@@ -34,10 +34,12 @@ from services.notifications.store import attempts, deliveries, desks, letters, m
 from services.notifications.words import account_mail, application_mail, invitation_mail, mail
 
 WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
-WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
-EMAIL_LEASE = timedelta(minutes=4)  # an attempt ends after three
+# longer than an attempt: 10 s, or 20 s if an idle connection turns out to be broken
+WEBHOOK_LEASE = timedelta(seconds=30)
+EMAIL_LEASE = timedelta(minutes=4)  # longer than an attempt, which may take three minutes
 BOUND_EVERY = timedelta(minutes=1)
-ATTEMPTS_KEPT = timedelta(days=30)  # for this time an owner may ask why a delivery did not arrive
+# The time for which the owner of an endpoint can see why a delivery did not arrive.
+ATTEMPTS_KEPT = timedelta(days=30)
 
 _chance = secrets.SystemRandom().random
 
@@ -104,8 +106,8 @@ class Sending:
     def letter(self, claim: EmailClaim) -> Mail | None:
         """Returns the e-mail; None if it can no longer be sent.
 
-        That is so if its desk has no address any more, or if it is a letter that is no longer of
-        use.
+        An e-mail to a desk can't be sent if the desk has no address any more, and a letter can't be
+        sent if it has expired or its address is invalid.
         """
         if claim.about_id and claim.letter:
             if claim.letter_kind == INVITATION:
@@ -179,15 +181,15 @@ class Sending:
             )
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
-            # The coordination does not call an applicant whose address does not exist: mostly that
-            # is on purpose.
+            # The coordination need not call an applicant whose address does not exist, since mostly
+            # such an address was entered on purpose.
             of_stranger = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
             if held and verdict.status is Status.DEAD and claim.message_id and not of_stranger:
                 self._say_if_unreached(tx, claim.message_id, outcome.error, now)
         return verdict.status
 
     def let_rest(self, claim: Claim) -> None:
-        """Closes a delivery that nobody wants any more."""
+        """Closes a delivery that is no longer wanted."""
         with self._database.transaction(SYSTEM) as tx:
             deliveries.discard(tx, claim.id, claim.lease)
 

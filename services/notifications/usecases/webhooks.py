@@ -18,13 +18,13 @@ from services.notifications.domain import webhook as rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
-SHOWN = 100  # the most attempts of a delivery that are shown: the last ones
-HOURS = 24
+SHOWN = 100  # most attempts of a delivery that are shown: the newest
+HOURS = 24  # hours for which attempts are counted
 _CHANGEABLE = ("url", "kinds", "enabled")
 
 
 class Webhooks:
-    """The endpoints of all organisations; each call sees its caller's own."""
+    """The endpoints of all organisations; each call sees those of its caller's organisation."""
 
     def __init__(self, keyring: Keyring, pages: PageTokens, *, development: bool) -> None:
         self._keyring = keyring
@@ -92,7 +92,8 @@ class Webhooks:
     ) -> pb.RotateWebhookSecretResponse:
         """Gives an endpoint another secret and returns it.
 
-        The second of two calls at the same time waits for the first, and is refused.
+        Of two calls at the same time, the second waits for the first, and is refused unless it is
+        `at_once`.
         """
         webhook = rules.rotate(
             _fetch(call, request.id, to_change=True), call.clock.now(), at_once=request.at_once
@@ -111,7 +112,7 @@ class Webhooks:
         return pb.DeleteWebhookResponse()
 
     def TestWebhook(self, request: pb.TestWebhookRequest, call: Call) -> pb.Delivery:
-        """Queues a signed sample."""
+        """Queues a signed test delivery."""
         webhook, now = _fetch(call, request.id), call.clock.now()
         return wire.delivery_answer(
             deliveries.add_test(call.tx, new_id(), webhook, wire.test_body(webhook, now), now)
@@ -158,7 +159,7 @@ class Webhooks:
     ) -> pb.ListDeliveryHoursResponse:
         """Counts the results of the attempts by endpoint and hour.
 
-        The present hour is counted and the 23 hours before it.
+        The current hour and the 23 hours before it are counted.
         """
         own = call.caller.organization_id
         endpoints = (
@@ -188,7 +189,7 @@ class Webhooks:
 def _fetch(call: Call, webhook_id: str, *, to_change: bool = False) -> Webhook:
     """Returns an endpoint of the caller's organisation, locked if it is `to_change`.
 
-    Raises NotFound.
+    Raises NotFound if there is no such endpoint.
     """
     webhook = webhooks.fetch(
         call.tx, call.caller.organization_id, object_id(webhook_id), to_change=to_change

@@ -1,5 +1,5 @@
-"""Notices and e-mails in the reader's language: the texts of the domain, by the catalogues beside
-this file.
+"""Notices and e-mails in the reader's language: the texts of the domain, translated with the
+catalogues next to this file.
 """
 
 from pathlib import Path
@@ -22,10 +22,10 @@ WORDS = Catalogues(FOLDER)
 
 
 def text(kind: str, language: str) -> str:
-    """The inbox's text.
+    """Returns the text of a notice, as the inbox shows it.
 
-    A kind of a later version, already in the store when going back to this one, is shown by its
-    code.
+    A kind that only a later version knows is shown as its code; it is in the store if the service
+    went back to this version.
     """
     notice = BY_KIND.get(kind)
     return WORDS.text(language_of(language), notice.text) if notice else kind
@@ -34,7 +34,7 @@ def text(kind: str, language: str) -> str:
 def mail(
     delivery_id: str, recipient: str, referral_id: str, language: str, public_url: str
 ) -> Mail:
-    """The e-mail of a message: the kind is not in it, the link is the only thing that differs."""
+    """Returns the e-mail for a message. It does not show the kind; only the link differs."""
     link = f"{public_url}/referrals/{referral_id}" if referral_id else f"{public_url}/inbox"
     return _mail(delivery_id, recipient, TASK, language_of(language), link)
 
@@ -42,10 +42,9 @@ def mail(
 def invitation_mail(
     delivery_id: str, recipient: str, token: str, language: str, public_url: str
 ) -> Mail:
-    """The e-mail of an invitation.
+    """Returns the e-mail for an invitation.
 
-    The token stands behind the # of the link: what is there a browser sends to nobody, and no
-    server writes it down.
+    The token stands after the # of the link, so that no browser sends it and no server logs it.
     """
     chosen = language_of(language)
     link = f"{public_url}/invitation?lang={chosen}#{token}"
@@ -55,8 +54,8 @@ def invitation_mail(
 def application_mail(
     delivery_id: str, recipient: str, token: str, language: str, public_url: str
 ) -> Mail:
-    """The e-mail to whoever applied: nothing that was written into the form is in it, for the
-    mailbox may be a stranger's.
+    """Returns the e-mail to an applicant. It contains nothing that was entered into the form, since
+    the mailbox may be a stranger's.
     """
     chosen = language_of(language)
     link = f"{public_url}/join/confirm?lang={chosen}#{token}"
@@ -66,9 +65,10 @@ def application_mail(
 def account_mail(
     delivery_id: str, kind: str, recipient: str, token: str, language: str, public_url: str
 ) -> Mail | None:
-    """The e-mail of what somebody is told of her own account; None for a kind of a later version.
+    """Returns the e-mail to a worker about her own account or organisation; None for a kind that
+    only a later version knows.
 
-    Its token stands where that of an invitation does.
+    A token stands after the # of the link, as in an invitation.
     """
     if kind not in ACCOUNT:
         return None

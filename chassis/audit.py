@@ -268,22 +268,22 @@ def _object(message: Message) -> str:
     resource in it, or the first id that it names; "" if there is none.
     """
     fields = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
-    inner = [
+    submessages = [
         getattr(message, field.name)
         for field in fields
         if field.message_type and message.HasField(field.name)
     ]
-    own = [message, *(part for part in inner if "id" in part.DESCRIPTOR.fields_by_name)]
-    named = [
+    parts = [message, *(part for part in submessages if "id" in part.DESCRIPTOR.fields_by_name)]
+    ids = [
         getattr(part, field.name)
-        for part in own
+        for part in parts
         for field in part.DESCRIPTOR.fields
         if field.name == "id"
     ]
-    named += [
+    ids += [
         getattr(part, field.name)
-        for part in own
+        for part in parts
         for field in part.DESCRIPTOR.fields
         if field.name.endswith("_id") and field.name != "request_id"
     ]
-    return next((value for value in named if isinstance(value, str) and is_id(value)), "")
+    return next((value for value in ids if isinstance(value, str) and is_id(value)), "")

@@ -201,28 +201,28 @@ class Guesses:
                 if self._lanes
                 else self._account
             } | address
-        own = {self._mark("account", account): self._account}
+        budgets = {self._mark("account", account): self._account}
         if self._lanes and origin.address:
-            own[self._mark("newcomer", account)] = self._lanes.newcomer
-            own[self._mark("here", account, origin.address)] = self._lanes.at_address
-        return own | address
+            budgets[self._mark("newcomer", account)] = self._lanes.newcomer
+            budgets[self._mark("here", account, origin.address)] = self._lanes.at_address
+        return budgets | address
 
     def _in_lane(self, rows: list[Row], account: str, origin: Origin, now: datetime) -> list[Row]:
         """Returns the rows without the budget that this guess does not use: the account's own, or
         that of newcomers.
         """
         by_mark = {row["mark"]: row for row in rows}
-        here = by_mark.get(self._mark("here", account, origin.address))
-        if here is None:
+        address_row = by_mark.get(self._mark("here", account, origin.address))
+        if address_row is None:
             return rows
-        own = self._mark("account", account)
-        is_new = not here["wrong"] and not _under_way(here, now)
-        left_out = (
-            own
-            if is_new and _wait(by_mark[own], self._account, now)
+        account_mark = self._mark("account", account)
+        is_new = not address_row["wrong"] and not _under_way(address_row, now)
+        unused_mark = (
+            account_mark
+            if is_new and _wait(by_mark[account_mark], self._account, now)
             else self._mark("newcomer", account)
         )
-        return [row for row in rows if row["mark"] != left_out]
+        return [row for row in rows if row["mark"] != unused_mark]
 
     def _mark(self, *parts: str) -> bytes:
         return self._keyring.fingerprint("\0".join((self._kind, *parts)).encode(), "guesses")

@@ -37,13 +37,13 @@ def refuse(
     if isinstance(refusal, errors.Conflict) and refusal.about:
         info.metadata["about"] = ",".join(refusal.about)
     if isinstance(refusal, errors.Invalid):
-        of_lists = [
-            f"{path}={listed}"
+        enum_fields = [
+            f"{path}={enum_name}"
             for path, _ in refusal.violations
-            if (listed := shape.list_of(input_type, path))
+            if (enum_name := shape.list_of(input_type, path))
         ]
-        if of_lists:
-            info.metadata["lists"] = ",".join(of_lists)
+        if enum_fields:
+            info.metadata["lists"] = ",".join(enum_fields)
         fields = [
             error_details_pb2.BadRequest.FieldViolation(
                 field=path, description=reason, reason=reason

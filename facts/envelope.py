@@ -112,11 +112,14 @@ def unpack(
     Raises Unreadable unless the record is valid, and its source is one of `trusted_signers` and
     signed it.
     """
-    listed = list(headers)
-    headers_by_name = dict(listed)
+    header_list = list(headers)
+    headers_by_name = dict(header_list)
     # The library ignores the case of names, and the signature covers names in lower case: two
     # headers that differ in case only are refused.
-    if len({name.lower() for name, _ in listed}) < len(listed) or None in headers_by_name.values():
+    if (
+        len({name.lower() for name, _ in header_list}) < len(header_list)
+        or None in headers_by_name.values()
+    ):
         raise Unreadable("headers")
     signature = headers_by_name.pop(SIGNATURE, b"")
     trace_id = trace.id_of(

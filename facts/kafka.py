@@ -195,13 +195,13 @@ class Broker:
         admin = None
         try:
             admin = KafkaAdminClient(**_common(self.settings) | {"request_timeout_ms": _SILENCE_MS})
-            known = ""
+            known_id = ""
             while loop.turn():
                 cluster_id = str(admin.describe_cluster()["cluster_id"])
                 # after failures too, since a topic may have been deleted
-                if cluster_id != known or self._failing:
+                if cluster_id != known_id or self._failing:
                     create_topics(admin, self.settings, self._topics)
-                    known = cluster_id
+                    known_id = cluster_id
                 self._set(cluster_id)
                 loop.wait(1.0)
         except Exception:
@@ -228,10 +228,10 @@ def create_topics(
     create a topic.
     """
     replication = settings.kafka_replication_factor
-    wanted = {settings.kafka_prefix + topic: topic for topic in topics}
-    missing = sorted(set(wanted) - set(admin.list_topics()))
+    topic_by_name = {settings.kafka_prefix + topic: topic for topic in topics}
+    missing = sorted(set(topic_by_name) - set(admin.list_topics()))
     for name in missing:
-        retention = "-1" if wanted[name] in PERMANENT else str(RETENTION_MS)
+        retention = "-1" if topic_by_name[name] in PERMANENT else str(RETENTION_MS)
         configs = {"retention.ms": retention, "min.insync.replicas": str(min(2, replication))}
         try:
             admin.create_topics(

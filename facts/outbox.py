@@ -240,10 +240,10 @@ def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
     row = tx.execute("SELECT cluster_id FROM relay").fetchone()
     known = row["cluster_id"] if row else ""
     if known != cluster_id:
-        again = 1 if known else 0
+        rounds = 1 if known else 0
         tx.execute(
             "UPDATE relay SET cluster_id = %s, round = round + %s, offsets = '{}'",
-            (cluster_id, again),
+            (cluster_id, rounds),
         )
     return bool(known) and known != cluster_id
 

@@ -135,13 +135,13 @@ class Relay:
     def publish(self, connection: Transaction, producer: Producer) -> int:
         """Publishes the next facts; returns their number, 0 when none are left."""
         self._meet_store(connection)
-        told_round = outbox.current_round(connection)
+        round_number = outbox.current_round(connection)
         facts = outbox.new_facts(connection, _BATCH) or self._next_to_repeat(connection)
         if facts:
             offsets = producer.send_all(
                 self._topic, [pack(fact, self._source, self._signer) for fact in facts]
             )
-            outbox.mark_published(connection, facts, told_round, offsets)
+            outbox.mark_published(connection, facts, round_number, offsets)
             metrics.FACTS_TOLD.inc(len(facts))
         return len(facts)
 

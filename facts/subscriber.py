@@ -122,7 +122,7 @@ class Subscriber:
                 facts.append((record, unreadable))
         subjects = {fact.subject for _, fact in facts if isinstance(fact, Fact)}
         # A single fact needs no such query: its position is read anyway.
-        seen = (
+        applied = (
             self._retry_while_unavailable(lambda tx: inbox.seen(tx, self._name, sorted(subjects)))
             if len(facts) > 1
             else {}
@@ -130,7 +130,7 @@ class Subscriber:
         for record, fact in facts:
             if isinstance(fact, Unreadable):
                 self._dead_letter(record, fact.reason)
-            elif (fact.epoch, fact.version) > seen.get(fact.subject, (0, 0)):
+            elif (fact.epoch, fact.version) > applied.get(fact.subject, (0, 0)):
                 with trace.under(fact.trace):
                     self._take_one(record.topic, fact)
             else:
@@ -235,12 +235,12 @@ class Subscriber:
             lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)
         ):
             self._read_again(identity, record)
-        held, dead = self._retry_while_unavailable(
+        held_count, dead_count = self._retry_while_unavailable(
             lambda tx: (inbox.count_held(tx, self._name), dead_letters.count(tx, self._name))
         )
-        metrics.FACTS_HELD.labels(self._name).set(held)
-        metrics.DEAD_LETTERS.labels(self._name).set(dead)
-        self._on_held(held)
+        metrics.FACTS_HELD.labels(self._name).set(held_count)
+        metrics.DEAD_LETTERS.labels(self._name).set(dead_count)
+        self._on_held(held_count)
 
     def _due_subjects(self, tx: Transaction, now: datetime) -> list[str]:
         inbox.forget_overtaken(tx, self._name)

@@ -141,9 +141,9 @@ def replace_pair(directory: Path, name: str) -> str:
         _create_pair(directory, names[-1])
         return names[-1]
     _, _, number = names[-1].rpartition(".")
-    following = f"{name}.{int(number) + 1 if number.isdecimal() else 1}"
-    _create_pair(directory, following)
-    return following
+    next_name = f"{name}.{int(number) + 1 if number.isdecimal() else 1}"
+    _create_pair(directory, next_name)
+    return next_name
 
 
 def drop_older_pairs(directory: Path, name: str) -> int:

@@ -208,7 +208,7 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
     settings.write_text(
         _SETTINGS.format(host=HOST, port=9092, controller=9093, data=folder / "data")
     )
-    format_it = [
+    arguments = [
         "kafka.tools.StorageTool",
         "format",
         "--ignore-formatted",
@@ -218,7 +218,7 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
         str(settings),
     ]
     result = subprocess.run(
-        [*java, *format_it],
+        [*java, *arguments],
         capture_output=True,
         text=True,
         env=_environment(),

@@ -122,10 +122,10 @@ def _print_summary(stack: LocalStack, demo: bool) -> None:
             + _short(stack.demo_file)
             + ")"
         )
-        seen: dict[str, dict[str, Any]] = {}
+        account_by_role: dict[str, dict[str, Any]] = {}
         for account in accounts:
-            seen.setdefault(str(account.get("role", "")), account)
-        for role, account in seen.items():
+            account_by_role.setdefault(str(account.get("role", "")), account)
+        for role, account in account_by_role.items():
             totp = f"   code from {account['totp_secret']}" if account.get("totp_secret") else ""
             lines.append(
                 f"        {account['email']:<36} {account['password']:<24} {role.lower()},"

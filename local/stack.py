@@ -260,12 +260,12 @@ class LocalStack:
             "ENLACE_PUBLIC_URL": self.url,
             "ENLACE_DEVELOPMENT": "1",
         }
-        own = {
+        overrides = {
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
             "ENLACE_KEYS": str(self.var / "keys"),
             "PYTHONUNBUFFERED": "1",
         }
-        return defaults | inherited | own
+        return defaults | inherited | overrides
 
     def _databases(self, name: str, prefix: str) -> dict[str, str]:
         owner, app = self._logins(name)

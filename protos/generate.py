@@ -152,9 +152,11 @@ def comments(described: Path) -> dict[str, str]:
         if file.package.startswith("enlace."):
             names = dict(_names(file))
             for location in file.source_code_info.location:
-                said = " ".join((location.leading_comments or location.trailing_comments).split())
-                if said and tuple(location.path) in names:
-                    found[names[tuple(location.path)]] = said
+                comment = " ".join(
+                    (location.leading_comments or location.trailing_comments).split()
+                )
+                if comment and tuple(location.path) in names:
+                    found[names[tuple(location.path)]] = comment
     return dict(sorted(found.items()))
 
 

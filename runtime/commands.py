@@ -135,7 +135,7 @@ def add_to(
     @json_option
     def verify(witnesses: Sequence[TextIO], topic: bool, as_json: bool) -> None:
         try:
-            seen = [
+            witnessed_heads = [
                 Head(int(row["sequence"]), bytes.fromhex(row["hash"]))
                 for file in witnesses
                 for row in json.load(file)
@@ -145,8 +145,8 @@ def add_to(
                 "--witnesses is what `audit witnesses --json` of another service said"
             ) from error
         with opened() as database:
-            seen += _published_heads(settings(), name) if topic else []
-            verdict = _verify(database, seen)
+            witnessed_heads += _published_heads(settings(), name) if topic else []
+            verdict = _verify(database, witnessed_heads)
         click.echo(json.dumps(verdict) if as_json else "\n".join(_verdict_lines(verdict)))
         sys.exit(1 if verdict["findings"] else 0)
 
@@ -258,10 +258,10 @@ def _examine(
     settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]
 ) -> dict[str, bool]:
     """Returns the requirements of the service, each with whether it is met. Changes nothing."""
-    of_files = [
+    required_files = [
         name for name in key_files if not (settings.key_service and name.startswith("sealing."))
     ]
-    checks = {f"key {name}": key_folder.readable(settings.keys, name) for name in of_files}
+    checks = {f"key {name}": key_folder.readable(settings.keys, name) for name in required_files}
     if settings.key_service:
         checks["key service"] = sealing_keys.of(settings, service).work()
     database = Database(settings.database_url, max_size=2)
@@ -283,8 +283,12 @@ def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
     """Returns True if the database has every migration of this version; migrations of a newer
     version do no harm.
     """
-    wanted = {file.name.split("_")[0] for folder in migrations for file in folder.glob("*.sql")}
-    return wanted <= {row["version"] for row in tx.execute("SELECT version FROM schema_migrations")}
+    required_versions = {
+        file.name.split("_")[0] for folder in migrations for file in folder.glob("*.sql")
+    }
+    return required_versions <= {
+        row["version"] for row in tx.execute("SELECT version FROM schema_migrations")
+    }
 
 
 def _holds(database: Database, ask: Callable[[Transaction], bool]) -> bool:

@@ -98,7 +98,7 @@ def verify(
             expected = digest.digest() if fits else bytes.fromhex(stored_hash.decode())
             if not fits:
                 findings.append(Finding(sequence, "altered"))
-            if any(seen != expected for seen in witnessed.get(sequence, ())):
+            if any(witnessed_hash != expected for witnessed_hash in witnessed.get(sequence, ())):
                 findings.append(Finding(sequence, "forked"))
             due = marked is not None and sequence >= marked
             reason = (

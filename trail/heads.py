@@ -130,11 +130,13 @@ class Heads:
             ]
             if len(heads) < len(records):
                 log.get().warning("audit_heads_unreadable", count=len(records) - len(heads))
-            others = [fact for fact in heads if fact.subject != self._name and fact.type == TYPE]
+            other_heads = [
+                fact for fact in heads if fact.subject != self._name and fact.type == TYPE
+            ]
             self._in_topic |= {(fact.subject, fact.epoch, fact.version) for fact in heads}
-            if others:
+            if other_heads:
                 with self._database.transaction(SYSTEM) as tx:
-                    save(tx, others)
+                    save(tx, other_heads)
             self._unchecked += [fact for fact in heads if fact.subject == self._name]
             self._offsets |= {record.partition: record.offset + 1 for record in records}
 
@@ -285,8 +287,8 @@ def _read(record: Any, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | 
         _hash(fact)
     except (Unreadable, DecodeError):
         return None
-    own = dict(record.headers)["ce_source"].decode() == _SOURCE + fact.subject
-    return fact if fact.type == (TYPE if own else WITNESSED) else None
+    is_own = dict(record.headers)["ce_source"].decode() == _SOURCE + fact.subject
+    return fact if fact.type == (TYPE if is_own else WITNESSED) else None
 
 
 def _hash(fact: Fact) -> bytes:

@@ -137,11 +137,11 @@ def run(settings: NotificationsSettings) -> int:
         )
     )
 
-    held = dict.fromkeys((source for source, _, _ in hearing), 0)
+    held_by_source = dict.fromkeys((source for source, _, _ in hearing), 0)
 
     def say_held(source: str, count: int) -> None:
-        held[source] = count
-        server.set_status("facts", not any(held.values()))
+        held_by_source[source] = count
+        server.set_status("facts", not any(held_by_source.values()))
 
     loops = [
         *parts.loops(sweep),

@@ -206,10 +206,10 @@ def judge(
     if outcome.hopeless:
         return Verdict(Status.DEAD)
     back_off = BACK_OFFS[channel]
-    following = now + wait(back_off, tries, chance)
-    if following - first_try_time > back_off.patience:
+    next_time = now + wait(back_off, tries, chance)
+    if next_time - first_try_time > back_off.patience:
         return Verdict(Status.DEAD)
-    return Verdict(Status.RETRYING, following)
+    return Verdict(Status.RETRYING, next_time)
 
 
 def wait(back_off: BackOff, tries: int, chance: float) -> timedelta:

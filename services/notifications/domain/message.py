@@ -78,22 +78,23 @@ def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
     copy uses a version again, for something else.
     """
     personal = {
-        (one.kind, one.organization_id): one.worker_id
-        for one in told
-        if one.audience is Audience.WORKER
+        (recipient.kind, recipient.organization_id): recipient.worker_id
+        for recipient in told
+        if recipient.audience is Audience.WORKER
     }
     return [
         Message(
             derived_id(
-                f"{happening.referral_id}/{happening.version}/{happening.time.isoformat()}", one
+                f"{happening.referral_id}/{happening.version}/{happening.time.isoformat()}",
+                recipient,
             ),
-            one.audience,
-            one.organization_id,
-            one.worker_id,
-            personal.get((one.kind, one.organization_id), "")
-            if one.audience is Audience.DESK
+            recipient.audience,
+            recipient.organization_id,
+            recipient.worker_id,
+            personal.get((recipient.kind, recipient.organization_id), "")
+            if recipient.audience is Audience.DESK
             else "",
-            one.kind,
+            recipient.kind,
             happening.referral_id,
             happening.urgency,
             happening.sender_organization_id,
@@ -101,7 +102,7 @@ def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
             happening.time,
             need_code=happening.need_code,
         )
-        for one in told
+        for recipient in told
     ]
 
 
@@ -109,16 +110,16 @@ def about_unreached(message: Message, now: datetime) -> Message:
     """Returns the message that tells the coordination that nobody was reached, so that it calls by
     telephone.
     """
-    told = Told(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
-    identity = derived_id(message.id, told)
+    recipient = Told(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
+    identity = derived_id(message.id, recipient)
     parties = (message.sender_organization_id, message.receiver_organization_id)
     return Message(
         identity,
-        told.audience,
+        recipient.audience,
         "",
         "",
         "",
-        told.kind,
+        recipient.kind,
         message.referral_id,
         message.urgency,
         *parties,
@@ -129,14 +130,14 @@ def about_unreached(message: Message, now: datetime) -> Message:
 
 def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Message:
     """Returns the message to the desk whose endpoint was switched off."""
-    told = Told(WEBHOOK_DISABLED, Audience.DESK, organization_id)
+    recipient = Told(WEBHOOK_DISABLED, Audience.DESK, organization_id)
     return Message(
-        derived_id(f"{webhook_id}/{now.isoformat()}", told),
-        told.audience,
+        derived_id(f"{webhook_id}/{now.isoformat()}", recipient),
+        recipient.audience,
         organization_id,
         "",
         "",
-        told.kind,
+        recipient.kind,
         "",
         "",
         "",
@@ -180,25 +181,29 @@ def about_enquiry(
     Only a message to the asking organisation names that organisation.
     """
     personal = {
-        one.organization_id: one.worker_id for one in told if one.audience is Audience.WORKER
+        recipient.organization_id: recipient.worker_id
+        for recipient in told
+        if recipient.audience is Audience.WORKER
     }
     return [
         Message(
-            derived_id(f"{enquiry_id}/{cause}/{time.isoformat()}", one),
-            one.audience,
-            one.organization_id,
-            one.worker_id,
-            personal.get(one.organization_id, "") if one.audience is Audience.DESK else "",
-            one.kind,
+            derived_id(f"{enquiry_id}/{cause}/{time.isoformat()}", recipient),
+            recipient.audience,
+            recipient.organization_id,
+            recipient.worker_id,
+            personal.get(recipient.organization_id, "")
+            if recipient.audience is Audience.DESK
+            else "",
+            recipient.kind,
             "",
             urgency,
-            asker_organization_id if one.organization_id == asker_organization_id else "",
+            asker_organization_id if recipient.organization_id == asker_organization_id else "",
             "",
             time,
             need_code=need_code,
             enquiry_id=enquiry_id,
         )
-        for one in told
+        for recipient in told
     ]
 
 

@@ -156,14 +156,14 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
         )
     elif happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":
         parties = ALL  # there is no time to notify one side after another
-    told = _of_parties(kind, parties, happening)
+    recipients = _of_parties(kind, parties, happening)
     if happening.verb == "sent" and happening.override_used:
         # the coordination and the sender may confirm the override
-        told += [
+        recipients += [
             Told(OVERRIDE_USED, Audience.COORDINATION),
             *_desk(OVERRIDE_USED, happening.sender_organization_id),
         ]
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(recipients))
 
 
 def _of_parties(kind: str, parties: Sequence[Party], happening: Happening) -> list[Told]:
@@ -198,7 +198,9 @@ def told_of_enquiry(
         ]
 
     if verb == "opened":
-        return [told for each in asked for told in _desk(ENQUIRY_OPENED, each)]
+        return [
+            recipient for organization in asked for recipient in _desk(ENQUIRY_OPENED, organization)
+        ]
     if verb == "answered":
         return to_asker(ENQUIRY_OFFERED) if first_offer else []
     if verb == "offers_waiting":

@@ -40,9 +40,9 @@ class MailFolder:
         """Returns the e-mails with the time of each, newest first."""
         mails = []
         for file in self._files():
-            kept = json.loads(file.read_text())
-            time = datetime.fromisoformat(kept.pop("time"))
-            mails.append((Mail(**kept), time))
+            fields = json.loads(file.read_text())
+            time = datetime.fromisoformat(fields.pop("time"))
+            mails.append((Mail(**fields), time))
         return mails
 
     def _files(self) -> list[Path]:

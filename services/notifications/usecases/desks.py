@@ -41,15 +41,18 @@ class Desks:
 
         Raises Stale for the etag of another version.
         """
-        asked = request.desk
-        base = version(asked.etag, "desk.etag")
+        requested = request.desk
+        base = version(requested.etag, "desk.etag")
         before = desks.fetch(
-            call.tx, self._keyring, _organization_id(call.caller, asked.organization_id)
+            call.tx, self._keyring, _organization_id(call.caller, requested.organization_id)
         )
         if base != before.version:
             raise Stale
         desk = Desk(
-            before.organization_id, asked.language or SOURCE, asked.email, before.version + 1
+            before.organization_id,
+            requested.language or SOURCE,
+            requested.email,
+            before.version + 1,
         )
         rules.check(desk)
         desks.keep(call.tx, self._keyring, desk, call.clock.now())

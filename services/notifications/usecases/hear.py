@@ -48,8 +48,10 @@ def referral(
     happening = wire.happening(fact, body)
     if happening.verb not in VERBS:
         raise NewerKind
-    told = messages_of(happening, told_of(happening, now))
-    messages.keep(tx, told, wire.webhook_body(fact, body, public_url), now, by_email=by_email)
+    new_messages = messages_of(happening, told_of(happening, now))
+    messages.keep(
+        tx, new_messages, wire.webhook_body(fact, body, public_url), now, by_email=by_email
+    )
 
 
 def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
@@ -61,28 +63,30 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
         if Party.AUDITORS in notice.parties:  # not the desk, which the fact may be about
-            told = [
+            recipients = [
                 Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)
             ]
-            told = told or [Told(notice.kind, Audience.COORDINATION)]
+            recipients = recipients or [Told(notice.kind, Audience.COORDINATION)]
         elif Party.MANAGERS in notice.parties:
-            heard = dict.fromkeys(
+            worker_ids = dict.fromkeys(
                 [*members.managers(tx, desk), *filter(None, [wire.worker_of(fact, name)])]
             )
-            told = [Told(notice.kind, Audience.WORKER, desk, worker_id) for worker_id in heard]
+            recipients = [
+                Told(notice.kind, Audience.WORKER, desk, worker_id) for worker_id in worker_ids
+            ]
         elif {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & set(notice.parties):
-            told = [Told(notice.kind, Audience.COORDINATION)]
+            recipients = [Told(notice.kind, Audience.COORDINATION)]
         else:
-            told = [Told(notice.kind, Audience.DESK, desk)]
+            recipients = [Told(notice.kind, Audience.DESK, desk)]
         if Party.COORDINATION in notice.parties:
-            told.append(Told(notice.kind, Audience.COORDINATION))
+            recipients.append(Told(notice.kind, Audience.COORDINATION))
         # Anybody may apply, so only the first application of a day makes a message, even if there
         # are three hundred.
         cause = (
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )
-        about = [about_subject(each, cause, fact.time) for each in told]
-        messages.keep(tx, about, wire.subject_body(fact, name), now, by_email=by_email)
+        new_messages = [about_subject(recipient, cause, fact.time) for recipient in recipients]
+        messages.keep(tx, new_messages, wire.subject_body(fact, name), now, by_email=by_email)
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
@@ -95,7 +99,7 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
         raise NewerKind
     if now - fact.time > HISTORY:
         return
-    told = told_of_enquiry(
+    recipients = told_of_enquiry(
         verb,
         (body.organization_id, body.worker_id),
         body.asked_organization_ids,
@@ -103,8 +107,8 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
         first_offer=body.first_offer,
         by_clock=not body.actor_organization_id,
     )
-    about = about_enquiry(
-        told,
+    new_messages = about_enquiry(
+        recipients,
         fact.subject,
         body.organization_id,
         str(fact.version),
@@ -112,7 +116,9 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
         body.need_code,
         fact.time,
     )
-    messages.keep(tx, about, wire.enquiry_body(fact, body, public_url), now, by_email=by_email)
+    messages.keep(
+        tx, new_messages, wire.enquiry_body(fact, body, public_url), now, by_email=by_email
+    )
 
 
 def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:

@@ -22,7 +22,9 @@ def notify_managers(tx: Transaction, caller: Caller, now: datetime, organization
         recipients[caller.id] = caller.organization_id
     cause = new_id()
     notices = [
-        about_subject(Told(SENDING_CHANGED, Audience.WORKER, own, worker_id), cause, now)
-        for worker_id, own in recipients.items()
+        about_subject(
+            Told(SENDING_CHANGED, Audience.WORKER, own_organization_id, worker_id), cause, now
+        )
+        for worker_id, own_organization_id in recipients.items()
     ]
     messages.keep(tx, notices, "", now, by_email=False)

@@ -176,15 +176,20 @@ class Sending:
         )
         webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None
         with self._database.transaction(SYSTEM) as tx:
-            held = deliveries.finish(
+            is_recorded = deliveries.finish(
                 tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id, sent=sent
             )
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
             # The coordination need not call an applicant whose address does not exist, since mostly
             # such an address was entered on purpose.
-            of_stranger = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
-            if held and verdict.status is Status.DEAD and claim.message_id and not of_stranger:
+            is_to_applicant = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
+            if (
+                is_recorded
+                and verdict.status is Status.DEAD
+                and claim.message_id
+                and not is_to_applicant
+            ):
                 self._say_if_unreached(tx, claim.message_id, outcome.error, now)
         return verdict.status
 

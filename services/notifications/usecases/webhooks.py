@@ -35,11 +35,17 @@ class Webhooks:
         self, request: pb.CreateWebhookRequest, call: Call
     ) -> pb.CreateWebhookResponse:
         """Creates an endpoint; returns it with its secret, which no other call returns."""
-        asked, organization_id = request.webhook, call.caller.organization_id
+        requested, organization_id = request.webhook, call.caller.organization_id
         there_are = webhooks.hold_organization(call.tx, organization_id)
         now, reach = call.clock.now(), self._reach
         webhook = rules.open_webhook(
-            new_id(), organization_id, asked.url, asked.kinds, now, there_are=there_are, reach=reach
+            new_id(),
+            organization_id,
+            requested.url,
+            requested.kinds,
+            now,
+            there_are=there_are,
+            reach=reach,
         )
         secret = _new_secret()
         webhooks.add(call.tx, self._keyring, webhook, secret)
@@ -70,16 +76,16 @@ class Webhooks:
         An endpoint that is switched off loses its waiting deliveries; a test, or a delivery that is
         sent again by hand, is still sent.
         """
-        asked, paths = request.webhook, masked(request.update_mask, _CHANGEABLE)
-        webhook_id, base = object_id(asked.id), version(asked.etag, "webhook.etag")
+        requested, paths = request.webhook, masked(request.update_mask, _CHANGEABLE)
+        webhook_id, base = object_id(requested.id), version(requested.etag, "webhook.etag")
         before = _fetch(call, webhook_id, to_change=True)
         webhook = rules.change(
             before,
             base,
             call.clock.now(),
-            url=asked.url if "url" in paths else None,
-            kinds=list(asked.kinds) if "kinds" in paths else None,
-            enabled=asked.enabled if "enabled" in paths else None,
+            url=requested.url if "url" in paths else None,
+            kinds=list(requested.kinds) if "kinds" in paths else None,
+            enabled=requested.enabled if "enabled" in paths else None,
             reach=self._reach,
         )
         webhooks.keep(call.tx, webhook)
@@ -161,11 +167,11 @@ class Webhooks:
 
         The current hour and the 23 hours before it are counted.
         """
-        own = call.caller.organization_id
+        organization_id = call.caller.organization_id
         endpoints = (
             [_fetch(call, request.webhook_id)]
             if request.webhook_id
-            else webhooks.of_organization(call.tx, own)
+            else webhooks.of_organization(call.tx, organization_id)
         )
         since = call.clock.now().replace(minute=0, second=0, microsecond=0) - timedelta(
             hours=HOURS - 1

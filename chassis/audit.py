@@ -2,7 +2,7 @@
 row holds ids and codes only, and is chained to the row before.
 
 A row is written in the transaction of the call that it records, so neither a change nor an answer
-exists without its row. The service's role can only add rows, and the database assigns their places.
+exists without its row. The service's role can only add rows; the database gives them their numbers.
 The owner of the database can change rows; then the chain (trail/chain.py) or the heads that other
 services store (trail/heads.py) do not match any more.
 
@@ -248,7 +248,7 @@ def head(tx: Transaction) -> Head:
 
 
 class Trail(list[Entry]):
-    """The trail entries of one call: those that its method adds, or else a default entry."""
+    """The trail entries of one call: the entries that its method adds, or else a default entry."""
 
     def __init__(self, action: str) -> None:
         super().__init__()

@@ -209,8 +209,8 @@ class Database:
 
     def fit(self, calls: int, workers: int) -> None:
         """Sizes the pool for the threads of the process: two connections per call (a guess is
-        counted in a transaction of its own, in addition to the call's), and one per `workers`, the
-        threads of the background loops.
+        counted in a transaction of its own, in addition to the call's), and one for each of the
+        `workers`, the threads of the background loops.
         """
         self._pool.resize(2, max(2, 2 * calls + workers))
 

@@ -1,11 +1,11 @@
 """HTTP client for outgoing requests. It checks the addresses that a host name resolves to, and
 connects to exactly one of those.
 
-A name may be harmless when it is entered and point into our own network later, so each connection
-checks again. The client follows no redirect, ignores the environment's proxy settings and netrc,
-stores no cookie, and reads no more of a response than the caller allows. Limit: an EgressClient
-serves one endpoint and one thread at a time; the operating system resolves names, with a timeout of
-its own.
+A name may be harmless when it is entered and point into the internal network later, so each
+connection checks again. The client follows no redirect, ignores the environment's proxy settings
+and netrc, stores no cookie, and reads no more of a response than the caller allows. Limit: an
+EgressClient serves one endpoint and one thread at a time; the operating system resolves names, with
+a timeout of its own.
 """
 
 import contextlib
@@ -204,7 +204,7 @@ class EgressClient:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                if connection.was_cut:  # the response ended only because we cut the connection
+                if connection.was_cut:  # the response ended only because of the cut
                     raise requests.Timeout
                 code = answer.status_code
                 error = "" if 200 <= code < 300 else "http"

@@ -58,8 +58,8 @@ class Budget:
         return self.every if self._fresh(wrong) else self.then
 
     def take(self, row: Row, now: datetime, under_way: int = 0) -> tuple[datetime, timedelta]:
-        """Returns when the budget will be full again, counting this guess and those still running,
-        and how long this guess must wait (zero if not at all).
+        """Returns when the budget will be full again, counting this guess and the guesses that are
+        still running (`under_way`), and how long this guess must wait (zero if not at all).
         """
         step = self.step(row["wrong"] + under_way)
         before = max(min(row["whole_time"], now + self._owed(row["wrong"])), now) + step * under_way

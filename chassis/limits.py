@@ -16,13 +16,14 @@ from urllib.parse import unquote
 from chassis.errors import Exhausted
 from chassis.tokens import NOBODY, Caller
 
-# The seconds whose calls may come at once: pages, and systems that send a backlog, make bursts.
+# Seconds' worth of calls that may come at once, since pages, and systems that send a backlog, call
+# in bursts.
 WINDOW = 2
 # Callers that are remembered. Beyond that number, callers with a full quota are forgotten first,
 # and then the callers whose last call is oldest.
 _MOST_CALLERS = 20_000
-# Callers' quotas that one address has: the gateway's address makes the calls of many people without
-# a token.
+# The rate of an address, as a multiple of the rate of a caller: the gateway's address makes the
+# calls of many people without a token.
 _CALLERS_PER_ADDRESS = 20
 
 

@@ -10,7 +10,7 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid_dumps() -> None:
-    """Forbids core dumps, and on Linux also debuggers of the same user.
+    """Forbids core dumps and, on Linux, access by debuggers of the same user.
 
     Each process that holds keys or people's names calls this at its start.
     """

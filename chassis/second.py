@@ -50,7 +50,7 @@ NONE = Kin(alone="")
 
 
 class Second(Protocol):
-    """A person who agrees as the second one: a caller, or an actor of a domain."""
+    """A person who may agree as the second person: a caller, or an actor of a domain."""
 
     @property
     def id(self) -> str:

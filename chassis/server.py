@@ -222,8 +222,8 @@ class Server:
         return self._health.is_watched
 
     def stop(self, grace: float) -> threading.Event:
-        """Takes no new calls, gives the running ones `grace` seconds, and refuses those that wait
-        for a thread. Returns the event that is set at the end.
+        """Takes no new calls, gives running calls `grace` seconds, and refuses calls that wait for
+        a thread. Returns the event that is set at the end.
         """
         self.announce_stop()
         self._pool.refuse_waiting()

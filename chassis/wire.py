@@ -435,9 +435,9 @@ def _leave_out_times(message: Message) -> None:
 
 
 def page_size(requested: int, *, default: int, most: int, path: str = "page_size") -> int:
-    """Returns the number of rows of a page: the requested one up to `most`, or the default for 0.
+    """Returns the number of rows of a page: the requested number up to `most`; for 0, `default`.
 
-    Raises Invalid (path, out_of_range) below 0.
+    Raises Invalid (path, out_of_range) for a number below 0.
     """
     if requested < 0:
         raise Invalid((path, "out_of_range"))

@@ -189,8 +189,8 @@ class Broker:
         return self.loop.join(timeout)
 
     def _watch(self, loop: Loop) -> None:
-        """Queries the cluster once a second. After any failure the cluster is unknown until one
-        responds.
+        """Queries the cluster once a second. After any failure the cluster is unknown until a
+        cluster responds.
         """
         admin = None
         try:
@@ -417,7 +417,7 @@ class Consumer:
                 metrics_enabled=False,
                 session_timeout_ms=6000,  # detects a dead member soon
                 heartbeat_interval_ms=1000,
-                # the broker responds as soon as a record arrives; this is the wait without one
+                # the broker responds as soon as a record arrives, and at the latest after this time
                 fetch_max_wait_ms=2000,
                 max_poll_records=_BATCH,
                 max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),

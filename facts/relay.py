@@ -111,7 +111,8 @@ class Relay:
         the outbox lacks shows that the store has gone back in time.
 
         This detects a restored snapshot of the disk, which leaves the store's identity unchanged. A
-        crash between sending and marking leaves such records too, but the outbox contains those.
+        crash between sending and marking leaves such records, too, but their facts are in the
+        outbox.
         """
         trusted_signers = {self._source: self._signer.check()}
         ends, lost, epochs = dict[int, int](), 0, [0]

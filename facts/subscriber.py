@@ -1,5 +1,5 @@
 """The subscriber: reads topics, applies each fact once and in order of its subject's versions, and
-never skips one that had no effect.
+never skips a fact that could not be applied.
 
 A handler gets a transaction and a fact. Its effect and the inbox row are committed together, and
 the offset after that. A handler is called again for the same fact only if that transaction did not

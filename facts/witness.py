@@ -208,8 +208,8 @@ def save(tx: Transaction, topic: str, subject: str, record: Any) -> None:
 
 
 def latest(tx: Transaction, topic: str) -> dict[str, Record]:
-    """Returns the last record of each subject. After a change of keys, that is the one signed with
-    the newest key.
+    """Returns the last record of each subject. After a change of keys, that is the record signed
+    with the newest key.
     """
     rows = tx.execute(
         "SELECT DISTINCT ON (subject) subject, record FROM kept_records WHERE topic = %s"

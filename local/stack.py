@@ -163,8 +163,7 @@ class LocalStack:
             file.unlink(missing_ok=True)
 
     def environment(self, service: Service, *, owner: bool = False) -> dict[str, str]:
-        """Returns the environment of a service. It contains the addresses of other services, but
-        none of their secrets.
+        """Returns the environment of a service. Of other services, it contains only the addresses.
 
         `owner` adds the URL of the database's owner, for migrations and operators. A running
         service does not have it, and so can't change tables.

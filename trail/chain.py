@@ -75,8 +75,8 @@ def verify(
     witnessed: Mapping[int, Iterable[bytes]],
     marked: int | None = None,
 ) -> tuple[Head, list[Finding]]:
-    """Recomputes the chain from the row after `after` to the one at `until`; `witnessed` holds the
-    hashes that others store, by sequence.
+    """Recomputes the chain from the row after `after` to the row at `until`; `witnessed` holds the
+    hashes that other services store, by sequence.
 
     Checks marks if the service's own key is available; from the sequence `marked` on
     (`marked_since`), a row without a mark is a finding. Returns the last row with its computed

@@ -1,6 +1,7 @@
 """The topics that this service consumes, and the handler of each fact.
 
-A fact without a notice is accepted all the same; a kind that is newer than this service is held.
+A fact without a notice is accepted and ignored; a fact whose kind is newer than this service is
+held.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A delivery of one message to one place outside: its attempts, and when it is given up.
+"""A delivery of one message to one outside destination: its attempts, and when it is given up.
 
 Deliveries are made at least once: if a sender dies between sending and recording, the delivery is
 sent again under the same id, by which the receiver recognises the repeat.

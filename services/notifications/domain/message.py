@@ -72,10 +72,11 @@ class Notice:
 
 
 def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
-    """Returns the messages about one happening, with its own time, not that of its arrival here.
+    """Returns the messages about one happening. They bear the time of the happening, not the time
+    at which it became known here.
 
     The time is part of the text from which an id is derived, since a store that was restored from a
-    copy uses a version again, for something else.
+    copy uses a version again for another happening.
     """
     personal = {
         (recipient.kind, recipient.organization_id): recipient.worker_id

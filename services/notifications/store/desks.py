@@ -28,7 +28,7 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
 
 
 def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
-    """Saves the desk in place of the previous version. Raises Stale if another one is stored."""
+    """Replaces the previous version of the desk. Raises Stale if another version is stored."""
     sealed = keyring.seal(desk.email, _email_context(desk.organization_id)) if desk.email else None
     changed = tx.execute(
         "INSERT INTO desks (organization_id, language, email, update_time, version)"

@@ -90,7 +90,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
-    """Writes the messages about an enquiry, to the recipients that the rules give.
+    """Writes the messages about an enquiry, to the recipients that `told_of_enquiry` chooses.
 
     Raises NewerKind for a verb that no rule knows: it comes from a later version.
     """

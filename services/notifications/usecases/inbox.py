@@ -86,7 +86,7 @@ class Inbox:
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
         """Lists how the messages about a referral were delivered.
 
-        The list is empty if the caller is no side of the referral, as for a referral that does not
+        The list is empty if the caller is no side of the referral, or if the referral does not
         exist.
         """
         notices = messages.notices(

@@ -19,7 +19,7 @@ REACHED_BY_OVERRIDE = frozenset(
 
 NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
 
-MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
+MAX_SAID = 20  # most faults in one refusal, since a refusal travels in a trailer of 8 KiB
 
 # Used with fullmatch only: `$` would accept a final line break.
 _NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
@@ -114,9 +114,9 @@ def short_code(identifier: str) -> str:
 
 
 def beginnings_of(code: str) -> list[str]:
-    """Returns the beginnings, of eight characters, of all ids with this code.
+    """Returns the possible first eight characters of ids with this code.
 
-    Two of their 32 bits are not in the code. Empty for an invalid code.
+    There are four, since the code holds 30 of their 32 bits. The list is empty for an invalid code.
     """
     meant = as_meant(code)
     if len(meant) != 6 or any(character not in ALPHABET for character in meant):

@@ -77,7 +77,7 @@ def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
 
 
 def late_step(row: Mapping[str, Any], pathway: Pathway) -> pb.LateStep:
-    """Returns a late step, in a row of the store, as a message.
+    """Returns the message for a late step, from a row of the store.
 
     `pathway` is the version that the plan of the step follows.
     """

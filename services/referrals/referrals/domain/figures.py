@@ -17,9 +17,9 @@ from services.referrals.network.domain.codes import NEED_GROUPS, Check
 from services.referrals.network.domain.counts import FEW, SMALLEST, told
 
 SETTLED = timedelta(days=7)
-"""The time from the end of a quarter until it is counted.
+"""The time between the end of a quarter and its count.
 
-Until then mistakes of its last days can be corrected.
+In this time, mistakes made in the last days of the quarter can be corrected.
 """
 Key = TypeVar("Key")
 Kept = Mapping["Cell", int]
@@ -29,7 +29,8 @@ Kept = Mapping["Cell", int]
 class Cell:
     """The smallest unit of counting.
 
-    It counts the people with whom help of this group was completed in this quarter (2026-Q3).
+    Its count is the number of people for whom help of this group was completed in this quarter
+    (such as 2026-Q3).
     """
 
     quarter: str

@@ -35,7 +35,8 @@ class Filter:
     def is_open(self) -> bool:
         """Returns whether the filter can match open referrals only.
 
-        It then asks for referrals with a deadline, or for those that wait for a side.
+        Such a filter names only states of open referrals, or a criterion that only an open referral
+        can meet: a deadline, or a side that has to act.
         """
         asked = (
             self.live

@@ -30,7 +30,7 @@ class AgeNoter:
         self._after = ""  # the id of the last file of a full batch
 
     def loop(self) -> Loop:
-        """Returns the loop that does the work; it waits for a database that is away."""
+        """Returns the loop that does the work; the loop waits while the database is away."""
         return Loop("ages", self._work, waits_for=LOST)
 
     def note(self) -> int:

@@ -35,7 +35,7 @@ class NameNoter:
         self._clock = clock
 
     def loop(self) -> Loop:
-        """Returns the loop that does the work; it waits for a database that is away."""
+        """Returns the loop that does the work; the loop waits while the database is away."""
         return Loop("names", self._work, waits_for=LOST)
 
     def note(self) -> int:

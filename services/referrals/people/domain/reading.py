@@ -21,7 +21,7 @@ class Reading:
 
     day: date
     organization_type: str
-    need_group_code: str  # empty: to continue with the person's call or file
+    need_group_code: str  # empty if the access was to continue with the person's call or file
     field_groups: tuple[str, ...]
     allowed: bool
     count: int = 0

@@ -52,8 +52,8 @@ _UPDATE = (
     " put_aside_time = NULL"
     " WHERE id = %(id)s AND version = %(was)s"
 )
-# A copy keeps the time of the question and its deadline, whatever happens to the enquiry: the
-# offers of others do not concern the organisation that is asked.
+# A copy keeps the creation time and the first deadline of the enquiry, whatever happens later,
+# since the offers of others do not concern the organisation that is asked.
 _KEPT = ("enquiry_id", "service_id", "due_time", "create_time")
 _KEEP_OFFER = (
     f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
@@ -67,7 +67,7 @@ _KEEP_OFFER = (
 def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Enquiry:
     """Returns an enquiry that the scope of the transaction shows.
 
-    Raises NotFound otherwise, also for an organisation that was only asked.
+    Raises NotFound otherwise, even for an organisation that is asked and has a copy.
     """
     row = tx.execute(
         "SELECT * FROM enquiries WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
@@ -102,7 +102,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
 
 
 def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:
-    """Saves the changed copies of an enquiry that has no new event."""
+    """Saves the changed copies of an enquiry, even if the enquiry has no new event."""
     with tx.cursor() as cursor:
         cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
 
@@ -134,8 +134,8 @@ def asked(
 ) -> tuple[list[Enquiry], Position | None]:
     """Lists the enquiries of an organisation, newest first, and where the next page begins.
 
-    `person_id` selects those for a person or for a contact of hers, `waiting` those in which it is
-    the organisation's turn.
+    `person_id` selects the enquiries for a person or for a contact of hers, `waiting` those in
+    which it is the organisation's turn.
     """
     offered = (
         "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
@@ -218,7 +218,7 @@ def _more(rows: Sequence[Row], limit: int) -> Position | None:
 
 
 def copies_of(tx: Transaction, organization_id: str, identifier: str) -> list[Row]:
-    """Returns the copies of one enquiry that an organisation has; NotFound if it was not asked."""
+    """Returns an organisation's copies of one enquiry; raises NotFound if there are none."""
     rows = _copies(tx, organization_id, [identifier])
     if not rows:
         raise NotFound
@@ -236,7 +236,7 @@ def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> li
 def count_of(
     tx: Transaction, organization_id: str, start: datetime, end: datetime
 ) -> tuple[int, int]:
-    """Returns how many enquiries an organisation has open, and made in this time."""
+    """Returns how many enquiries of an organisation are open, and how many it made in this time."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS open,"
@@ -255,7 +255,7 @@ _ALIKE = {
     Attribute.AGE_BAND: "age_band = %(age_band)s",
     Attribute.GENDER: "gender_code = %(gender_code)s",
 }
-# The live states as words of the statement, so that the index of live referrals is used.
+# The live states as literals of the statement, so that the index of live referrals is used.
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _IN_COUNTRY = " AND country = %(country)s"
 _CASES = (
@@ -272,12 +272,12 @@ _CASES = (
 def count_alike(
     tx: Transaction, content: Content, organization_id: str
 ) -> tuple[int, dict[Attribute, int]]:
-    """Counts other members with a similar open case, in all and without each attribute.
+    """Counts other members with a similar open case: by all attributes, and without each of them.
 
-    Members are counted, not cases: a worker who invents persons, for her own service or with a
-    second member, adds one at most. Not counted are the cases that the organisation itself sends,
-    asks or receives, and members on probation. A count would answer the question "is she there?",
-    so it is disclosed only through `domain.enquiry.told`.
+    Members are counted instead of cases, so a worker who invents persons, for her own service or
+    with a second member, adds one at most. Members on probation do not count, nor do the cases that
+    the organisation itself sends, asks about or receives. The exact count could reveal that a
+    certain person is in the network, so it is disclosed only through `domain.enquiry.told`.
     """
     said = content.said
 
@@ -306,7 +306,7 @@ def count_alike(
 
 
 def unmet(tx: Transaction, since: datetime) -> list[Row]:
-    """Counts the enquiries exhausted since then, by need, department and reason.
+    """Counts the enquiries exhausted after `since`, by need, department and reason.
 
     The most frequent come first.
     """
@@ -442,11 +442,11 @@ _ENQUIRY = f"({_PERSON} OR contact_id = ANY(%(alone)s))"
 
 
 COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {_ENQUIRY})"
-"""The copies of other organisations that still describe the person.
+"""The condition of the copies at organisations that were asked which still describe the person.
 
 A copy without a need is blank already.
 """
 
 
 WAITS = "(state = 'open' OR (state = 'matched' AND referral_id = ''))"
-"""An enquiry that is open, or whose accepted offer waits for a referral."""
+"""The condition of an enquiry that is open, or whose accepted offer waits for a referral."""

@@ -131,7 +131,7 @@ def read_arrival(message: referrals_pb2.Arrival) -> Arrival:
 def change_message(
     referral: Referral, event: Event, step_version: int, resume_token: str
 ) -> referrals_pb2.WatchReferralsResponse:
-    """Returns an event as a stream sends it: as it was then, even if more has happened since."""
+    """Returns an event as a stream sends it, with the referral's state at the time of the event."""
     return referrals_pb2.WatchReferralsResponse(
         resume_token=resume_token,
         referral_id=referral.id,

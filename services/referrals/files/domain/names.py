@@ -14,7 +14,7 @@ FORM = 3
 A file whose words were stored by older rules, or by none, is processed again.
 """
 MOST = 12
-"""The largest number of words of a name; further words are not found."""
+"""The largest number of words of a name; further words are ignored."""
 _PARTICLES = frozenset("de del la las los el y e da do dos san santa".split())
 _SOUNDS = [
     (re.compile(pattern), sound)

@@ -116,7 +116,7 @@ class Arrival:
     sign: str
 
     def check(self) -> None:
-        """Refuses a missing answer."""
+        """Refuses an arrival with an empty answer."""
         check = Check()
         for name, answer in vars(self).items():
             check.that(bool(answer.strip()), f"arrival.{name}", "required")
@@ -178,7 +178,7 @@ class Person:
         self._changed(now)
 
     def grow(self, birth_date: str, now: datetime, today: date) -> bool:
-        """Updates the age band to this day; returns whether it changed."""
+        """Updates the age band to that of `today`; returns whether the band changed."""
         band = age_band(birth_date, today)
         if not band or band == self.coarse.age_band:
             return False

@@ -23,7 +23,8 @@ PROTECTION, ASSAULT, CHILD, RETURN = (
 class Rule:
     """A condition on the answers.
 
-    It holds if the question has this answer, unless another question has the answer in `unless`.
+    The condition holds if the question has this answer, unless another question has the answer in
+    `unless`.
     """
 
     question: str
@@ -76,8 +77,8 @@ class Triage:
     def urgency(self) -> Urgency | None:
         """Returns the urgency of the most urgent rule that holds.
 
-        An answer that was not given never lowers it. None while a question is open that could raise
-        it.
+        A missing answer never lowers the urgency. If no rule holds, returns normal once the urgency
+        can no longer rise (see _calm), and None before.
         """
         return max(
             (rule.urgency for rule in self._holding()),
@@ -91,7 +92,7 @@ class Triage:
         return next((pathway for pathway in FIRST if pathway in opened), self._calm(RETURN) or "")
 
     def health(self) -> list[DeadlineKind]:
-        """Returns the medicine that may still be begun, by the answers."""
+        """Returns the medicine that, according to the answers, may still be begun."""
         return list(dict.fromkeys(kind for rule in self._holding() for kind in rule.health))
 
     def _holding(self) -> list[Rule]:
@@ -121,7 +122,7 @@ class Triage:
     def _calm(self, value: Value) -> Value | None:
         """Returns the value once the urgency can no longer rise, else None.
 
-        Each deciding question was answered or declined, and at least one was answered.
+        By then, each deciding question was answered or declined, and at least one was answered.
         """
         return (
             value

@@ -27,8 +27,8 @@ from services.referrals.people.wire.messages import anomaly_message
 from trail import chain
 from trail.chain import Finding
 
-_ROWS = 200_000  # rows verified in one call: two seconds' work
-_MOST_TOLD = 100  # findings in one answer; more would tell no more than that the trail is broken
+_ROWS = 200_000  # the most rows verified in one call, which takes two seconds
+_MOST_TOLD = 100  # the most findings in one answer; these suffice to see that the trail is broken
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Audit:
     ) -> pb.ListAnomaliesResponse:
         """Lists anomalies, newest first.
 
-        Anomalies are in nobody's scope: the rpc needs the right of an auditor.
+        Anomalies are in nobody's scope, so this rpc lifts the scope; it requires the right of an
+        auditor.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -136,9 +137,9 @@ class Audit:
 def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]]) -> Verdict:
     """Verifies the chain after the row `after`, as far as one call can.
 
-    At the end of the trail it also reports witnessed heads beyond it. `witnessed` are the heads of
-    this trail that other services keep, by their sequence (trail.heads). Read them before this
-    call: none is then beyond the end.
+    At the end of the trail, also reports witnessed heads beyond that end. `witnessed` are the heads
+    of this trail that other services keep, by their sequence (trail.heads). They must be read
+    before this call, so that rows written in the meantime put no head beyond the end.
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)

@@ -28,7 +28,7 @@ def erasure_fact(erasure: Erasure, verb: str) -> Fact:
 
 
 def erasure_of(fact: Fact) -> Erasure:
-    """Returns the erasure in a fact; it is done."""
+    """Returns the completed erasure that a fact reports."""
     said = facts_pb2.ErasureFact.FromString(fact.payload)
     propose_time = moment(said, "propose_time")
     assert propose_time is not None

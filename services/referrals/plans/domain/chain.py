@@ -1,7 +1,7 @@
 """The hand-over across borders as one line.
 
-The line has the legs of a plan as they are now, which organisation takes the next step of each, and
-which of them a receiver sees.
+The line has the legs of a plan as they are now, and the organisation that takes the next step of
+each leg. A receiver sees only some of the legs.
 """
 
 from collections.abc import Mapping, Sequence

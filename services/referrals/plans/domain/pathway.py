@@ -66,7 +66,7 @@ class Lists:
 
 
 class LegKind(Enum):
-    """The part of a step in a hand-over across borders."""
+    """The part that a step has in a hand-over across borders."""
 
     DEPARTURE = "departure"  # the person leaves
     ARRIVAL = "arrival"  # somebody takes her over after the departure
@@ -98,7 +98,7 @@ class Step:
 class Pathway:
     """One version of a pathway.
 
-    It is for persons who match any entry of each list; an empty list matches all.
+    A pathway is for persons who match at least one entry of each list; an empty list matches all.
     """
 
     id: str
@@ -112,7 +112,7 @@ class Pathway:
     text: str = ""
 
     def takes(self, age_band: str) -> bool:
-        """Returns whether the pathway can be for this age band.
+        """Returns whether a person of this age band may follow the pathway.
 
         An adult may follow a child's pathway, since her child may be the reason. A child can't
         follow an adult's.
@@ -138,7 +138,8 @@ def read(
 class _Reader:
     """The reader of a pathway.
 
-    It goes on after a fault, so that it finds all of them; values that it could not read are empty.
+    The reader goes on after a fault, so that it finds all faults; values that it could not read are
+    empty.
     """
 
     def __init__(self, lists: Lists) -> None:

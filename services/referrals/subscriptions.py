@@ -31,16 +31,16 @@ def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
     if kind == "organization":
-        said = facts_pb2.OrganizationFact.FromString(fact.payload)
+        organization = facts_pb2.OrganizationFact.FromString(fact.payload)
         more = members.organization_changed(
             tx,
             clock.now(),
-            said.organization_id,
-            said.status_code,
-            said.organization_type_code,
-            said.country_code,
+            organization.organization_id,
+            organization.status_code,
+            organization.organization_type_code,
+            organization.country_code,
         )
-        return lives.tell_of_standing(tx, clock.now(), said.organization_id) or more
+        return lives.tell_of_standing(tx, clock.now(), organization.organization_id) or more
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = (

@@ -351,7 +351,7 @@ class Receipt:
 
         A field of `_LATER` has no line while it is empty, so that older signatures stay valid.
         """
-        names = [each.name for each in fields(self) if each.name not in _UNSIGNED]
+        names = [field.name for field in fields(self) if field.name not in _UNSIGNED]
         return "\n".join(
             f"{name}={_plain(getattr(self, name))}"
             for name in names

@@ -67,15 +67,15 @@ class Identity:
         """Returns the identity, updated by the non-empty fields of a newer one."""
         return Identity(
             **{
-                each.name: getattr(newer, each.name) or getattr(self, each.name)
-                for each in fields(self)
+                attribute.name: getattr(newer, attribute.name) or getattr(self, attribute.name)
+                for attribute in fields(self)
             }
         )
 
     @property
     def known(self) -> bool:
         """Returns whether any field is set."""
-        return any(getattr(self, each.name) for each in fields(self))
+        return any(getattr(self, attribute.name) for attribute in fields(self))
 
 
 GROUP_OF: dict[str, FieldGroup] = {
@@ -231,7 +231,7 @@ def band_end(birth_date: str, band: str) -> date | None:
     """
     born = _date(birth_date)
     return (
-        next((_birthday(born, years) for years, each in _BANDS.items() if each == band), None)
+        next((_birthday(born, years) for years, name in _BANDS.items() if name == band), None)
         if born
         else None
     )

@@ -40,8 +40,16 @@ class Unsafe:
         every = [self, *others]
         return Unsafe(
             self.code,
-            tuple(dict.fromkeys(each for one in every for each in one.organization_ids)),
-            tuple(dict.fromkeys(each for one in every for each in one.departments)),
+            tuple(
+                dict.fromkeys(
+                    organization_id
+                    for answer in every
+                    for organization_id in answer.organization_ids
+                )
+            ),
+            tuple(
+                dict.fromkeys(department for answer in every for department in answer.departments)
+            ),
         )
 
     def names(self, organization_id: str, department: str) -> bool:

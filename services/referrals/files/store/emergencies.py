@@ -11,7 +11,7 @@ from keys.sealing import SealingKey
 from services.referrals.files.domain.emergency import EmergencyAccess
 from services.referrals.files.wire.facts import emergency_fact
 
-_COLUMNS = [each.name for each in fields(EmergencyAccess)]
+_COLUMNS = [field.name for field in fields(EmergencyAccess)]
 _CHANGED = (
     "end_time",
     "version",

@@ -22,7 +22,7 @@ from services.referrals.files.wire.facts import receipt_fact
 
 _GROUNDS = ("adult_ground_code", "giver_ground_code")
 _COLUMNS = [
-    each.name for each in fields(Receipt) if each.name not in ("genuine", "about", *_GROUNDS)
+    field.name for field in fields(Receipt) if field.name not in ("genuine", "about", *_GROUNDS)
 ]
 _CHANGED = (
     "until_time",
@@ -187,7 +187,7 @@ class Receipts:
 
     def _read(self, row: Row) -> Receipt:
         values = dict(row)
-        told = values.pop("told")
+        published_version = values.pop("told")
         values["about"] = Circumstances(
             values.pop("age_band") or "", values.pop("recipient_type") or ""
         )
@@ -198,7 +198,7 @@ class Receipts:
         values["purpose_codes"] = tuple(values["purpose_codes"])
         values["explained_codes"] = tuple(values["explained_codes"])
         receipt = Receipt(**values)
-        receipt.genuine = told == receipt.version and self._check.holds(
+        receipt.genuine = published_version == receipt.version and self._check.holds(
             _bytes(receipt.signature), receipt.canonical()
         )
         if not receipt.genuine:

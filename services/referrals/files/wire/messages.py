@@ -66,7 +66,9 @@ def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
     id were ignored.
     """
     return tuple(
-        dict.fromkeys(optional_id(each, f"{path}.{number}") for number, each in enumerate(given))
+        dict.fromkeys(
+            optional_id(identifier, f"{path}.{number}") for number, identifier in enumerate(given)
+        )
     )
 
 

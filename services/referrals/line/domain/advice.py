@@ -35,13 +35,13 @@ class AdviceCard:
     retired: bool = False
     publish_time: datetime | None = None
 
-    def opens(self, said: Triage, need_code: str) -> bool:
+    def opens(self, answers: Triage, need_code: str) -> bool:
         """Returns whether the answers or the need open the card."""
         needed = bool(self.need_code) and (
             need_code == self.need_code or need_code.startswith(f"{self.need_code}.")
         )
         return needed or any(
-            answer and answer == getattr(said, question)
+            answer and answer == getattr(answers, question)
             for question, answer in vars(self.opened_by).items()
         )
 

@@ -51,7 +51,7 @@ class Campaign:
     def end(self, now: datetime) -> None:
         """Ends the campaign, once."""
         self.end_time = self.end_time or now
-        self.placements = [replace(each, active=False) for each in self.placements]
+        self.placements = [replace(placement, active=False) for placement in self.placements]
 
 
 @dataclass(frozen=True)

@@ -159,16 +159,16 @@ class Contact:
         self.unheard, self.outcome_code = True, OPEN
         self.change(now, calendar)
 
-    def follow(self, asked: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
+    def follow(self, waiting: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
         """Sets the outcome according to the referrals that were made for the contact.
 
-        `asked` says of each referral that was not entered in error whether it waits for its sender,
-        as a draft or an open need. The contact is open while any of them waits, while there is no
-        referral, or while the caller's last note is unheard; otherwise the contact is referred.
-        Another outcome that an operator set (advised, handed over, dropped) stays. Returns whether
-        anything changed.
+        `waiting` says of each referral that was not entered in error whether it waits for its
+        sender, as a draft or an open need. The contact is open while any of them waits, while there
+        is no referral, or while the caller's last note is unheard; otherwise the contact is
+        referred. Another outcome that an operator set (advised, handed over, dropped) stays.
+        Returns whether anything changed.
         """
-        outcome = OPEN if self.unheard or not asked or any(asked) else REFERRED
+        outcome = OPEN if self.unheard or not waiting or any(waiting) else REFERRED
         if self.erased or self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
             return False
         self.outcome_code = outcome

@@ -108,15 +108,15 @@ class Triage:
 
         They are neither answered nor declined.
         """
-        asked = DECIDING | {
+        relevant = DECIDING | {
             rule.unless[0]
             for rule in RULES
             if rule.unless[0] and self._said(rule.question) in (rule.answer, NOT_ASKED)
         }
         return [
-            each.name
-            for each in fields(self)
-            if each.name in asked and self._said(each.name) == NOT_ASKED
+            question.name
+            for question in fields(self)
+            if question.name in relevant and self._said(question.name) == NOT_ASKED
         ]
 
     def _calm(self, value: Value) -> Value | None:

@@ -13,7 +13,7 @@ from services.referrals.line.domain.callback import Callback
 from services.referrals.line.wire.facts import callback_fact
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
 
-_PLAIN = [each.name for each in fields(Callback) if each.name != "clock"]
+_PLAIN = [field.name for field in fields(Callback) if field.name != "clock"]
 _COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
 # Fixed words, joined once: no value ever becomes part of a statement's text.
 _INSERT = (

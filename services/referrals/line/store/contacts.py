@@ -15,7 +15,7 @@ from services.referrals.line.domain.triage import Triage
 from services.referrals.line.wire.facts import contact_fact
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
 
-_PLAIN = [each.name for each in fields(Contact) if each.name not in ("triage", "clock")]
+_PLAIN = [field.name for field in fields(Contact) if field.name not in ("triage", "clock")]
 _COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
 _NO_CLOCK = {f"clock_{name}": None for name in CLOCK} | {
     "clock_fired_percent": 0,

@@ -27,14 +27,14 @@ def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
     Raises ValueError with the name of a wrong card, so that the service does not start with it.
     """
     cards = []
-    for each in yaml.safe_load(file.read_text(encoding="utf-8")):
+    for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
         texts = {
-            language: Text(each[language]["title"], tuple(each[language]["lines"]))
+            language: Text(entry[language]["title"], tuple(entry[language]["lines"]))
             for language in LANGUAGES
-            if language in each or language == SOURCE
+            if language in entry or language == SOURCE
         }
         card = AdviceCard(
-            each["id"], 1, texts, Triage(**each.get("opened_by", {})), each.get("need", "")
+            entry["id"], 1, texts, Triage(**entry.get("opened_by", {})), entry.get("need", "")
         )
         try:
             card.check()

@@ -60,7 +60,7 @@ class Callbacks:
         )
         page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListCallbacksResponse(
-            callbacks=[callback_message(*each) for each in page],
+            callbacks=[callback_message(*row) for row in page],
             next_page_token=self._pages.token(request, more),
         )
 

@@ -187,9 +187,9 @@ class Contacts(Callbacks):
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = [
-            each
-            for each in contacts.of_caller(call.tx, first.id)
-            if each.organization_id == call.caller.organization_id
+            contact
+            for contact in contacts.of_caller(call.tx, first.id)
+            if contact.organization_id == call.caller.organization_id
         ]
         if not own:
             raise NotFound

@@ -38,10 +38,10 @@ def card_message(card: AdviceCard, *, opened: bool = False) -> pb.AdviceCard:
         publish_time=timestamp(card.publish_time),
     )
     for language, text in card.texts.items():
-        said = pb.AdviceText(title=text.title, lines=text.lines)
+        message_text = pb.AdviceText(title=text.title, lines=text.lines)
         if language in REQUIRED:
-            getattr(message, language).MergeFrom(said)
+            getattr(message, language).MergeFrom(message_text)
         else:
-            said.language = language
-            message.translations.append(said)
+            message_text.language = language
+            message.translations.append(message_text)
     return message

@@ -199,7 +199,7 @@ class Policy:
         if wrong:
             raise Invalid(*dict.fromkeys(wrong))
 
-    def check_following(self, said: Mapping[Key, Span], before: "Policy") -> None:
+    def check_following(self, derived: Mapping[Key, Span], before: "Policy") -> None:
         """Refuses derived spans that follow neither from this policy nor from the one before.
 
         Above all, nobody may change a fixed span.
@@ -207,7 +207,7 @@ class Policy:
         possible = [dict(before.all()), dict(self.all())]
         wrong = [
             (path_of(key), "out_of_range")
-            for key, span in said.items()
+            for key, span in derived.items()
             if all(span != spans[key] for spans in possible)
         ]
         if wrong:
@@ -378,5 +378,5 @@ def assault_to_the_hour(
     return hour
 
 
-CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
+CLOCK = [field.name for field in fields(Deadline) if field.name != "kind"]
 """The attributes of a deadline that are stored, under the same names."""

@@ -68,7 +68,7 @@ def note_service(
     `uses` are the attributes that the service decides by (None: not stated), `department` is where
     the service helps, `shelter` says whether the service is a shelter (None: not stated).
     """
-    said = None if uses is None else [each.value for each in uses]
+    use_codes = None if uses is None else [attribute.value for attribute in uses]
     tx.execute(
         "INSERT INTO directory_services (id, organization_id, active, uses, minimum_age,"
         " maximum_age, department, shelter)"
@@ -82,7 +82,7 @@ def note_service(
             identifier,
             organization_id,
             active,
-            said,
+            use_codes,
             ages.minimum,
             ages.maximum,
             department,

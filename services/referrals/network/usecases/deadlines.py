@@ -203,7 +203,7 @@ class DeadlineScheduler:
 
         A batch that takes too long is fired row by row.
         """
-        told, singles = 0, 0
+        count, singles = 0, 0
         while going_on():
             limit, singles = (1, singles - 1) if singles else (_BATCH, 0)
             try:
@@ -216,10 +216,10 @@ class DeadlineScheduler:
                 self._put_aside(alone)
                 singles = 0
             else:
-                told += len(events)
+                count += len(events)
                 if not events and not singles:
                     break
-        return told
+        return count
 
     def _fire_some(self, limit: int) -> Sequence[Fired]:
         """Fires some rows in one transaction.

@@ -121,10 +121,10 @@ def unusual(
     openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool
 ) -> dict[AnomalyKind, int]:
     """Returns the anomalies in the accesses of a worker on one day, each with its count."""
-    looked = [opening for opening in openings if not opening.refused]
+    allowed = [opening for opening in openings if not opening.refused]
     others = {
         opening.object_id: opening.organization_id
-        for opening in looked
+        for opening in allowed
         if opening.organization_id not in ("", own)
     }
     counts = {
@@ -134,7 +134,7 @@ def unusual(
         else 0,
         AnomalyKind.AT_NIGHT: 0
         if at_night_on_duty
-        else len({o.object_id for o in looked if is_night(o.time, zone)}),
+        else len({o.object_id for o in allowed if is_night(o.time, zone)}),
         AnomalyKind.OPENING_QUOTA: sum(opening.refused for opening in openings),
     }
     return {kind: count for kind, count in counts.items() if count}

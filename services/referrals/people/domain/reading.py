@@ -46,21 +46,21 @@ def told_plainly(
     )
     readings = sorted(
         counted,
-        key=lambda each: (
-            each.organization_type,
-            each.need_group_code,
-            each.field_groups,
-            each.allowed,
+        key=lambda reading: (
+            reading.organization_type,
+            reading.need_group_code,
+            reading.field_groups,
+            reading.allowed,
         ),
     )
     return [
         Reading(
-            each.day,
-            each.organization_type,
-            each.need_group_code,
-            each.field_groups,
-            each.allowed,
-            counted[each],
+            reading.day,
+            reading.organization_type,
+            reading.need_group_code,
+            reading.field_groups,
+            reading.allowed,
+            counted[reading],
         )
-        for each in sorted(readings, key=lambda each: each.day, reverse=True)
+        for reading in sorted(readings, key=lambda reading: reading.day, reverse=True)
     ]

@@ -15,8 +15,8 @@ from services.referrals.people.domain.erasure import Destroyed, Erasure
 from services.referrals.people.store import hers
 from services.referrals.people.wire.facts import erasure_fact
 
-_PLAIN = [each.name for each in fields(Erasure) if each.name != "destroyed"]
-_COLUMNS = [*_PLAIN, *(each.name for each in fields(Destroyed))]
+_PLAIN = [field.name for field in fields(Erasure) if field.name != "destroyed"]
+_COLUMNS = [*_PLAIN, *(field.name for field in fields(Destroyed))]
 _KEEP = (
     f"INSERT INTO erasures ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
@@ -146,5 +146,5 @@ def _values(erasure: Erasure) -> dict[str, Any]:
 
 
 def _read(row: Row) -> Erasure:
-    destroyed = Destroyed(**{each.name: row[each.name] for each in fields(Destroyed)})
+    destroyed = Destroyed(**{field.name: row[field.name] for field in fields(Destroyed)})
     return Erasure(**{name: row[name] for name in _PLAIN}, destroyed=destroyed)

@@ -62,7 +62,7 @@ class Anomalies:
             )
             of_day = [
                 *anomalies.openings(tx, worker, start, end),
-                *(one for one in refused if start <= one.time < end),
+                *(opening for opening in refused if start <= opening.time < end),
             ]
             for kind, count in unusual(of_day, own, zone, at_night_on_duty=duty).items():
                 anomalies.note(

@@ -170,7 +170,8 @@ class Consents:
                 if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
                     self._withdraw(tx, actor, now, other.id, trail)
             if not any(
-                each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)
+                remaining.is_live(now)
+                for remaining in self._receipts.of_person(tx, receipt.person_id)
             ):
                 self._plans.end_with_consent(tx, receipt.person_id, now)
         return receipt

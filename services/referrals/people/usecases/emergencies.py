@@ -101,7 +101,7 @@ class Emergencies:
             referral_id=optional_id(request.referral_id, "referral_id"),
             waiting=request.waiting,
         )
-        shown = [emergency_message(each, call.caller, call.clock.now()) for each in page]
+        shown = [emergency_message(emergency, call.caller, call.clock.now()) for emergency in page]
         return pb.ListEmergenciesResponse(
             emergencies=shown, next_page_token=self._pages.token(request, more)
         )

@@ -114,13 +114,13 @@ class Erasing:
         """
         cancel_of(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
         self._files.hold(tx, known.person_id)
-        kept = erasures.of_person(tx, known.person_id, for_update=True)
-        if kept and kept.erase_time is not None:
+        stored = erasures.of_person(tx, known.person_id, for_update=True)
+        if stored and stored.erase_time is not None:
             return False
         # If the erasure has another id in the store, it was proposed anew after the restore; the
         # file is erased all the same.
         erasure = replace(
-            known, id=kept.id if kept else known.id, version=kept.version + 1 if kept else 1
+            known, id=stored.id if stored else known.id, version=stored.version + 1 if stored else 1
         )
         try:
             person = self._files.get(tx, known.person_id)

@@ -203,9 +203,9 @@ class Erasures:
         """Applies erasures to the present store, which may have been replaced a moment ago."""
         known = [erasure for erasure, _ in self._known.values()]
         with self._database.transaction(SYSTEM) as tx:
-            lacking = erasures.not_applied(tx, [each.person_id for each in known])
+            lacking = erasures.not_applied(tx, [erasure.person_id for erasure in known])
         again = 0
-        for erasure in [each for each in known if each.person_id in lacking]:
+        for erasure in [erasure for erasure in known if erasure.person_id in lacking]:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
                 now = self._clock.now()
                 if self._erasing.again(tx, now, erasure):
@@ -248,13 +248,13 @@ class Erasures:
         if not self._question_id:
             self._question_id, question = witness.question(self._signer, _NAME, self._clock.now())
             self._publish([question])
-        alarm = silent, known, kept = (
+        alarm = silent, known, witnessed = (
             sorted(WITNESSES - self._counts.keys()),
             len(self._published),
             max(self._counts.values(), default=0),
         )
         if alarm != self._alarm:
-            log.get().error("erasures_missing", silent=silent, known=known, witnessed=kept)
+            log.get().error("erasures_missing", silent=silent, known=known, witnessed=witnessed)
             self._alarm = alarm
 
     def _is_complete(self) -> bool:

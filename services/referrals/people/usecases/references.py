@@ -126,10 +126,12 @@ class References:
         # an access to a contact is on the trail of a file as well, and must be counted once
         also = {f"contact:{contact.id}" for contact in own}
         about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
-        seen = [
-            row for each in about for row in audit.accesses(tx, each, READING, limit=_MOST_READINGS)
+        accesses = [
+            row
+            for object_id in about
+            for row in audit.accesses(tx, object_id, READING, limit=_MOST_READINGS)
         ]
-        rows = [row for row in seen if also.isdisjoint(row["detail_codes"])]
+        rows = [row for row in accesses if also.isdisjoint(row["detail_codes"])]
         types = members.types(tx, {row["organization_id"] for row in rows})
         readings = [
             pb.ReferenceReading(
@@ -204,11 +206,11 @@ class References:
         )
 
     def _withdraw_one(
-        self, call: Call, first: Contact, asked: Sequence[Referral], key: str
+        self, call: Call, first: Contact, requests: Sequence[Referral], key: str
     ) -> None:
         """Withdraws one request; a request that has ended stays as it is."""
         matching = [
-            referral for referral in asked if self._book.item_key(first.id, referral.id) == key
+            referral for referral in requests if self._book.item_key(first.id, referral.id) == key
         ]
         if not matching:
             raise NotFound

@@ -95,8 +95,10 @@ class Audit:
             last_sequence=verdict.end,
             witnessed=verdict.witnesses,
             findings=[
-                pb.TrailFinding(sequence=one.sequence, fault=number(pb.TrailFault, one.reason))
-                for one in verdict.findings[:_MOST_TOLD]
+                pb.TrailFinding(
+                    sequence=finding.sequence, fault=number(pb.TrailFault, finding.reason)
+                )
+                for finding in verdict.findings[:_MOST_TOLD]
             ],
             next_page_token=self._pages.token(request, more),
         )
@@ -151,8 +153,8 @@ def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]
             Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > last.sequence
         ]
         findings += chain.repeated(tx)
-    seen = sum(after.sequence < sequence <= until for sequence in witnessed)
-    return Verdict(Head(until, last.hash), end.sequence, seen, findings)
+    verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed)
+    return Verdict(Head(until, last.hash), end.sequence, verified_heads, findings)
 
 
 def _row(row: dict[str, Any]) -> pb.TrailRow:

@@ -167,7 +167,7 @@ class _Reader:
         written = self._list(parts.get("steps"), MOST_STEPS)
         if "steps" in parts:
             self._that(bool(written), parts["steps"], "required")
-        steps = [(each, step) for each in written if (step := self._step(each))]
+        steps = [(part, step) for part in written if (step := self._step(part))]
         self._check_order(steps)
         return Pathway(
             identifier,
@@ -178,7 +178,7 @@ class _Reader:
             age_bands=self._codes(whom.get("age_bands"), self._lists.age_bands),
             urgencies=self._codes(whom.get("urgencies"), self._lists.urgencies),
             countries=tuple(
-                self._text(each, _COUNTRY) for each in self._list(whom.get("countries"))
+                self._text(part, _COUNTRY) for part in self._list(whom.get("countries"))
             ),
             text=text,
         )
@@ -195,7 +195,7 @@ class _Reader:
             self._names(parts.get("names")),
             self._code(parts.get("need"), NEEDS),
             self._code(parts.get("role"), self._lists.roles),
-            tuple(self._text(each) for each in self._list(parts.get("after"))),
+            tuple(self._text(part) for part in self._list(parts.get("after"))),
             self._codes(parts.get("documents"), self._lists.documents),
             self._codes(parts.get("legal_basis"), self._lists.legal_bases),
             span,
@@ -268,9 +268,9 @@ class _Reader:
                 if isinstance(part.value, dict)
                 else []
             )
-            for each in inner:
-                if each.value == text:
-                    return each
+            for item in inner:
+                if item.value == text:
+                    return item
         return said
 
     def _map(self, said: Said, needed: Iterable[str], possible: Iterable[str]) -> dict[str, Said]:
@@ -326,7 +326,7 @@ class _Reader:
         return text
 
     def _codes(self, said: Said | None, codes: Collection[str]) -> tuple[str, ...]:
-        return tuple(self._code(each, codes) for each in self._list(said))
+        return tuple(self._code(part, codes) for part in self._list(said))
 
     def _that(self, holds: bool, said: Said, reason: str) -> None:
         self.check.that(holds, f"text.{said.line}", reason)

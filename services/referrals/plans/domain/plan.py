@@ -285,8 +285,8 @@ class Plan:
         Each leg has a consent of its own, so that the person can agree or refuse for each place.
         """
         legs = [leg.key for leg in self.legs]
-        of_it = [key for key in legs if self.steps[key].referral_id == referral.id]
-        for key in legs if of_it else ():
+        own_legs = [key for key in legs if self.steps[key].referral_id == referral.id]
+        for key in legs if own_legs else ():
             other = self.standing_for(key)
             same = (
                 other is not None
@@ -294,7 +294,7 @@ class Plan:
                 and {other.state, referral.state} <= LIVE
                 and other.receipt_id == referral.receipt_id
             )
-            if same or key in of_it[1:]:
+            if same or key in own_legs[1:]:
                 raise Conflict("receipt_of_another_leg", key)
 
     def _is_taken_on(self, key: str) -> bool:

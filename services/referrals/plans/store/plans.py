@@ -203,7 +203,7 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
     pathway = pathway_of(values.pop("pathway_id"), values.pop("pathway_version"))
     del values["next_due_time"]
     rows = tx.execute("SELECT * FROM plan_steps WHERE plan_id = %s", (row["id"],)).fetchall()
-    kept = {
+    steps = {
         r["key"]: PlanStep(
             r["key"],
             StepState(r["state"]),
@@ -215,7 +215,7 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
         for r in rows
     }
     plan = Plan(
-        pathway=pathway, steps={step.key: kept[step.key] for step in pathway.steps}, **values
+        pathway=pathway, steps={step.key: steps[step.key] for step in pathway.steps}, **values
     )
     read_legs(tx, plan)
     return plan

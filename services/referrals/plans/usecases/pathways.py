@@ -77,7 +77,7 @@ def _said(node: yaml.Node) -> Said:
             line,
         )
     if isinstance(node, yaml.SequenceNode):
-        return Said([_said(each) for each in node.value], line)
+        return Said([_said(item) for item in node.value], line)
     return Said(str(node.value), line)
 
 
@@ -102,11 +102,11 @@ def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
         try:
             pathway = _shipped(text)
         except Invalid as refusal:
-            said = "; ".join(
+            faults = "; ".join(
                 f"line {field.removeprefix('text.')}: {reason}"
                 for field, reason in refusal.violations
             )
-            raise ValueError(f"{file.name}: {said}") from None
+            raise ValueError(f"{file.name}: {faults}") from None
         if pathway.id != file.stem:
             raise ValueError(f"{file.name}: its id is {pathway.id}")
         pathways[pathway.id] = pathway

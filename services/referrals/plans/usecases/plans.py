@@ -77,7 +77,7 @@ class Plans:
     def ListPathways(self, request: pb.ListPathwaysRequest, call: Call) -> pb.ListPathwaysResponse:
         """Lists the newest version of each pathway, ordered by id."""
         return pb.ListPathwaysResponse(
-            pathways=[pathway_message(each) for each in self._pathways.newest(call.tx)]
+            pathways=[pathway_message(pathway) for pathway in self._pathways.newest(call.tx)]
         )
 
     def GetPathway(self, request: pb.GetPathwayRequest, call: Call) -> pb.StandardPathway:
@@ -331,8 +331,8 @@ class Plans:
 
     def _line(self, tx: Transaction, plan: Plan) -> list[Link]:
         """Returns the legs of a plan's hand-over across borders."""
-        asked = {referral.receiver_organization_id for referral in plan.referrals.values()}
-        return line(plan, members.countries(tx, asked)) if plan.legs else []
+        receivers = {referral.receiver_organization_id for referral in plan.referrals.values()}
+        return line(plan, members.countries(tx, receivers)) if plan.legs else []
 
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]

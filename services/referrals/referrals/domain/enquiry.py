@@ -88,7 +88,11 @@ class Content:
     @property
     def said(self) -> tuple[Attribute, ...]:
         """Returns the attributes that the content states."""
-        return tuple(each for each in Attribute if getattr(self, each.field) not in ("", (), None))
+        return tuple(
+            attribute
+            for attribute in Attribute
+            if getattr(self, attribute.field) not in ("", (), None)
+        )
 
     @property
     def questions(self) -> "list[Content]":
@@ -107,13 +111,18 @@ class Content:
         Need, urgency and accessibility are left out.
         """
         return "|".join(
-            [self.country, *(f"{each.value}={getattr(self, each.field)}" for each in self.said)]
+            [
+                self.country,
+                *(f"{attribute.value}={getattr(self, attribute.field)}" for attribute in self.said),
+            ]
         )
 
     def without(self, attributes: Collection[Attribute]) -> "Content":
         """Returns the content without these attributes."""
         nothing = Content(self.need_code, self.urgency)
-        empty: dict[str, Any] = {each.field: getattr(nothing, each.field) for each in attributes}
+        empty: dict[str, Any] = {
+            attribute.field: getattr(nothing, attribute.field) for attribute in attributes
+        }
         return replace(self, **empty)
 
 
@@ -126,9 +135,9 @@ def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ..
     if any(service.uses is None for service in services):
         return ()
     return tuple(
-        each
-        for each in content.said
-        if not any(each in (service.uses or ()) for service in services)
+        attribute
+        for attribute in content.said
+        if not any(attribute in (service.uses or ()) for service in services)
     )
 
 
@@ -158,7 +167,7 @@ def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
     """
     if alike >= FEW or not without:
         return None
-    best = max(without, key=lambda each: without[each])
+    best = max(without, key=lambda attribute: without[attribute])
     return best if without[best] > alike else next(iter(without))
 
 
@@ -337,13 +346,13 @@ class Enquiry:
         for offer in gone:
             offer.content, offer.version, offer.update_time = None, offer.version + 1, now
             if self.state is S.OPEN:
-                said, offer.state = offer.answer, S.CANCELLED
+                answer_before, offer.state = offer.answer, S.CANCELLED
                 offer.answer, offer.reason_code, offer.answer_time = (
                     NO,
                     offer.reason_code or NOT_OFFERED,
                     now,
                 )
-                if said != NO:
+                if answer_before != NO:
                     self._note("answered", now, offer.organization_id, offer)
         if gone and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
             self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)

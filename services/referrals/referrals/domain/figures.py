@@ -101,20 +101,20 @@ def published(counts: Kept) -> dict[Cell, int]:
 
 def answer(kept: Kept, until: str, question: Question) -> Answer:
     """Answers a question from published cells; `until` is the last quarter that was counted."""
-    asked = {cell: count for cell, count in kept.items() if question.covers(cell)}
-    by_quarter = _sums(asked, lambda cell: cell.quarter)
+    cells = {cell: count for cell, count in kept.items() if question.covers(cell)}
+    by_quarter = _sums(cells, lambda cell: cell.quarter)
     first = min((cell.quarter for cell in kept), default=until)
     return Answer(
-        total=sum(asked.values()) or FEW,
+        total=sum(cells.values()) or FEW,
         by_quarter=[
-            (each, by_quarter[each] or FEW)
-            for each in _quarters(first, until)
-            if question.covers_quarter(each)
+            (quarter, by_quarter[quarter] or FEW)
+            for quarter in _quarters(first, until)
+            if question.covers_quarter(quarter)
         ],
-        by_exploitation_country=_ranked(_sums(asked, lambda cell: cell.exploitation_country)),
-        by_country=_ranked(_sums(asked, lambda cell: cell.country)),
-        by_need_group=_ranked(_sums(asked, lambda cell: cell.need_group)),
-        routes=_ranked(_sums(asked, lambda cell: (cell.exploitation_country, cell.country))),
+        by_exploitation_country=_ranked(_sums(cells, lambda cell: cell.exploitation_country)),
+        by_country=_ranked(_sums(cells, lambda cell: cell.country)),
+        by_need_group=_ranked(_sums(cells, lambda cell: cell.need_group)),
+        routes=_ranked(_sums(cells, lambda cell: (cell.exploitation_country, cell.country))),
         years=sorted({cell.quarter[:4] for cell in kept}),
         countries=sorted(
             {country for cell in kept for country in (cell.exploitation_country, cell.country)}

@@ -38,7 +38,7 @@ class Filter:
         Such a filter names only states of open referrals, or a criterion that only an open referral
         can meet: a deadline, or a side that has to act.
         """
-        asked = (
+        open_only = (
             self.live
             or self.waiting_for_me
             or self.waiting_for_other
@@ -48,7 +48,7 @@ class Filter:
             or self.pressing
         )
         return bool(
-            asked
+            open_only
             or self.due_before
             or self.due_after
             or (self.states and set(self.states) <= LIVE | {State.DRAFT})

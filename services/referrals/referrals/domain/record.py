@@ -280,7 +280,9 @@ class ReferralRecord:
         step = step_of(verb, carried)
         refusal = self._refusal(step, actor, now)
         if refusal and refusal.reason == NOT_NOW:
-            allowed = (f"allowed={each.verb}" for each in self._allowed_steps(actor, now))
+            allowed = (
+                f"allowed={allowed_step.verb}" for allowed_step in self._allowed_steps(actor, now)
+            )
             raise Conflict(
                 NOT_NOW,
                 f"from={self.state.value}",
@@ -312,7 +314,7 @@ class ReferralRecord:
         if answers is None:
             return urgency or self.urgency
         if urgency is None:
-            return max(self.urgency or answers, answers, key=lambda each: each.rank)
+            return max(self.urgency or answers, answers, key=lambda level: level.rank)
         known = self.urgency_reason_code if urgency is self.urgency else ""
         check_urgency(urgency, answers, reason_code or known)
         self.urgency_reason_code = (reason_code or known) if urgency.rank < answers.rank else ""

@@ -187,9 +187,9 @@ class Referral(ReferralRecord):
         """
         step = self._check_step(verb, actor, now, **carried)
         values = step.checked(carried, now)
-        for each in step.carries:
-            if each.stored_as:
-                setattr(self, each.stored_as, values[each.name])
+        for carried_field in step.carries:
+            if carried_field.stored_as:
+                setattr(self, carried_field.stored_as, values[carried_field.name])
         for effect in step.effects:
             effect(self, actor, now, calendar)
         self._move(
@@ -226,9 +226,9 @@ class Referral(ReferralRecord):
         """
         step = self._check_step("amend", actor, now)
         changed = [
-            each.name
-            for each in fields(Coarse)
-            if getattr(coarse, each.name) != getattr(self.coarse, each.name)
+            field.name
+            for field in fields(Coarse)
+            if getattr(coarse, field.name) != getattr(self.coarse, field.name)
         ]
         if urgency and urgency is not self.urgency:
             self._as_answered(urgency, answers, urgency_reason_code)

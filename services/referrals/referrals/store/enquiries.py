@@ -27,9 +27,9 @@ from services.referrals.referrals.domain.enquiry import (
 from services.referrals.referrals.domain.lifecycle import LIVE
 from services.referrals.referrals.wire.facts import enquiry_facts
 
-_CONTENT = [each.name for each in fields(Content)]
+_CONTENT = [field.name for field in fields(Content)]
 _APART = {"content", "state", "offers", "events", "left_out", "unsafe"}
-_PLAIN = [each.name for each in fields(Enquiry) if each.name not in _APART]
+_PLAIN = [field.name for field in fields(Enquiry) if field.name not in _APART]
 _COLUMNS = [
     *_PLAIN,
     *_CONTENT,
@@ -39,7 +39,7 @@ _COLUMNS = [
     "excluded_organization_ids",
     "unsafe_departments",
 ]
-_OFFER = [each.name for each in fields(Offer) if each.name not in ("content", "state")]
+_OFFER = [field.name for field in fields(Offer) if field.name not in ("content", "state")]
 _OFFER_COLUMNS = ["enquiry_id", *_OFFER, *_CONTENT, "state", "due_time", "create_time"]
 # Fixed words, joined once: no value ever becomes part of a statement's text.
 _INSERT = (
@@ -87,7 +87,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     values = {name: getattr(enquiry, name) for name in _PLAIN} | _said(enquiry.content)
     values |= {"state": enquiry.state.value, "was": was}
     values |= {
-        "left_out": [each.value for each in enquiry.left_out],
+        "left_out": [attribute.value for attribute in enquiry.left_out],
         "unsafe_code": enquiry.unsafe.code,
     }
     values |= {
@@ -203,10 +203,10 @@ def _page(
     organization_id: str, states: Collection[EnquiryState], limit: int, after: Position | None
 ) -> dict[str, Any]:
     time, identifier = after or ("infinity", "")
-    said = [state.value for state in states]
+    state_codes = [state.value for state in states]
     return {
         "organization": organization_id,
-        "states": said,
+        "states": state_codes,
         "time": time,
         "after": identifier,
         "limit": limit + 1,
@@ -279,20 +279,20 @@ def count_alike(
     the organisation itself sends, asks about or receives. The exact count could reveal that a
     certain person is in the network, so it is disclosed only through `domain.enquiry.told`.
     """
-    said = content.said
+    stated = content.said
 
     def alike(attributes: Sequence[Attribute]) -> str:
         return (
             "count(DISTINCT sender) FILTER (WHERE"
-            f" {' AND '.join(_ALIKE[each] for each in attributes) or 'true'})"
+            f" {' AND '.join(_ALIKE[attribute] for attribute in attributes) or 'true'})"
         )
 
     cases = _CASES.format(in_country=_IN_COUNTRY if content.country else "")
     counts = [
-        f"{alike(said)} AS alike",
+        f"{alike(stated)} AS alike",
         *(
-            f"{alike([other for other in said if other is not each])} AS {each.value}"
-            for each in said
+            f"{alike([other for other in stated if other is not left_out])} AS {left_out.value}"
+            for left_out in stated
         ),
     ]
     row = tx.execute(
@@ -302,7 +302,7 @@ def count_alike(
         _said(content) | {"organization": organization_id},
     ).fetchone()
     assert row is not None
-    return int(row["alike"]), {each: int(row[each.value]) for each in said}
+    return int(row["alike"]), {attribute: int(row[attribute.value]) for attribute in stated}
 
 
 def unmet(tx: Transaction, since: datetime) -> list[Row]:
@@ -416,14 +416,14 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
         offers[row["enquiry_id"]].append(offer(row))
     enquiries = []
     for row in rows:
-        said = content(row)
-        assert said is not None, "who asks keeps what was asked"
+        enquiry_content = content(row)
+        assert enquiry_content is not None, "who asks keeps what was asked"
         enquiries.append(
             Enquiry(
                 **{name: row[name] for name in _PLAIN},
-                content=said,
+                content=enquiry_content,
                 state=EnquiryState(row["state"]),
-                left_out=tuple(Attribute(each) for each in row["left_out"]),
+                left_out=tuple(Attribute(code) for code in row["left_out"]),
                 unsafe=Unsafe(
                     row["unsafe_code"],
                     tuple(row["excluded_organization_ids"]),

@@ -34,7 +34,7 @@ _APART = {
     "events",
     "unsafe",
 }
-_PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
+_PLAIN = [field.name for field in fields(Referral) if field.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]

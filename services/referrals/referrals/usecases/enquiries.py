@@ -106,7 +106,7 @@ class Enquiries:
             few=alike < rules.FEW,
             similar_cases=alike,
             coarser_attribute=ATTRIBUTES.number(coarser),
-            unused_attributes=[ATTRIBUTES.number(each) for each in unused],
+            unused_attributes=[ATTRIBUTES.number(attribute) for attribute in unused],
             due_time=timestamp(
                 due_time(
                     DeadlineKind.ACKNOWLEDGE,
@@ -225,8 +225,8 @@ class Enquiries:
             self._pages.position(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
-            asked, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
-            messages = [asked_message(enquiry) for enquiry in asked]
+            sent, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
+            messages = [asked_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None
         else:
@@ -254,10 +254,10 @@ class Enquiries:
         self._received(tx, caller, identifier)  # raises NotFound if the caller is not asked
         elevate_to_system_scope(tx)  # an answer changes the asker's enquiry
         enquiry = enquiries.get(tx, identifier, for_update=True)
-        seen = self._received(tx, caller, identifier)
+        received = self._received(tx, caller, identifier)
         if (
-            all(offer.state is EnquiryState.OPEN for offer in seen.offers)
-            and seen.version != based_on
+            all(offer.state is EnquiryState.OPEN for offer in received.offers)
+            and received.version != based_on
         ):
             raise Stale
         enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
@@ -352,7 +352,9 @@ class Enquiries:
         return [
             service
             for service, kind, department in members.services(
-                tx, [each for each in service_ids if is_id(each)], caller.organization_id
+                tx,
+                [service_id for service_id in service_ids if is_id(service_id)],
+                caller.organization_id,
             )
             if kind in REACHED_BY_OVERRIDE
             and service.organization_id != caller.organization_id
@@ -383,8 +385,8 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
 
     Returns whether more enquiries may be left. Needs the scope of the whole service.
     """
-    told = enquiries.told_to(tx, organization_id, _STOPPED)
-    for identifier in told + enquiries.open_of(tx, organization_id):
+    received_ids = enquiries.told_to(tx, organization_id, _STOPPED)
+    for identifier in received_ids + enquiries.open_of(tx, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:
             gone = members.shelters(tx, [offer.service_id for offer in enquiry.offers])
@@ -397,7 +399,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
         enquiry.stop_asking(gone, now)
         enquiries.keep_copies(tx, enquiry)
         enquiries.keep(tx, enquiry)
-    return len(told) == _STOPPED
+    return len(received_ids) == _STOPPED
 
 
 def cancel_of(

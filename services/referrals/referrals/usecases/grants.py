@@ -158,7 +158,8 @@ def check_after_withdrawal(
         tx, referral.person_id, referral.receiver_organization_id
     )
     if before and (
-        reason != "danger_after_withdrawal" or any(refusal(caller, each) for each in before)
+        reason != "danger_after_withdrawal"
+        or any(refusal(caller, sender_id) for sender_id in before)
     ):
         raise Conflict("override_after_withdrawal")
     if reason == "danger_after_withdrawal" and not before:

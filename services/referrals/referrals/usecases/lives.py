@@ -155,9 +155,9 @@ class Lives:
         """
         ended = []
         for identifier in [
-            each.id
-            for each in referrals.of_people(tx, [person_id])
-            if each.state is State.DRAFT or each.need_is_open
+            referral.id
+            for referral in referrals.of_people(tx, [person_id])
+            if referral.state is State.DRAFT or referral.need_is_open
         ]:
             referral = referrals.get(tx, identifier, for_update=True)
             if referral.state is State.DRAFT:
@@ -191,15 +191,15 @@ class Lives:
         for person_id in sorted(
             {
                 referral.person_id
-                for each in contact_ids
-                for referral in referrals.of_contact(tx, each)
+                for contact_id in contact_ids
+                for referral in referrals.of_contact(tx, contact_id)
             }
         ):
             self._people.hold(tx, person_id)
         done = [
             r
-            for each in contact_ids
-            for r in referrals.of_contact(tx, each, for_update=True)
+            for contact_id in contact_ids
+            for r in referrals.of_contact(tx, contact_id, for_update=True)
             if r.state is State.COMPLETED
         ]
         if not done:
@@ -223,11 +223,14 @@ class Lives:
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
             claimed = referrals.claimed(tx, identifiers)
-            fired = [(each.id, each.fire_clocks(now, self.calendar(tx, each))) for each in claimed]
+            fired = [
+                (referral.id, referral.fire_clocks(now, self.calendar(tx, referral)))
+                for referral in claimed
+            ]
             referrals.keep_all(tx, claimed)
             expired = [
-                each
-                for each, (_, events) in zip(claimed, fired, strict=True)
+                referral
+                for referral, (_, events) in zip(claimed, fired, strict=True)
                 if any(e.from_state is not e.to_state for e in events)
             ]
             if expired:

@@ -214,13 +214,13 @@ class Referrals(Steps):
     ) -> Iterator[pb.WatchReferralsResponse]:
         """Streams the events of the referrals that match a filter, as they happen."""
         whose = _queue_scope(stream.caller)
-        asked = pb.ReferralFilter(
+        message = pb.ReferralFilter(
             box=request.box,
             need_code=request.need_code,
             person_id=request.person_id,
             contact_id=request.contact_id,
         )
-        wanted = filter(asked, stream.caller, stream.clock.now(), "")
+        wanted = filter(message, stream.caller, stream.clock.now(), "")
         with stream.transaction() as tx:
             store, position = self._changes.begin(
                 tx, self._resume.position(request, whose, str, int)

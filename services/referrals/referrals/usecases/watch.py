@@ -54,8 +54,10 @@ class Watch:
         until = min(watch.last_position(tx), after + watch.WINDOW)
         changes = watch.changes(tx, wanted, after, until, _BATCH)
         actor = actor_of(caller)
-        told = [change for change in changes if change.referral.events_for(actor, [change.event])]
-        return told, changes[-1].position if len(changes) == _BATCH else until
+        visible = [
+            change for change in changes if change.referral.events_for(actor, [change.event])
+        ]
+        return visible, changes[-1].position if len(changes) == _BATCH else until
 
     def wait(self, after: int, seconds: float) -> None:
         """Waits until a position after this one is given, or the time has passed."""

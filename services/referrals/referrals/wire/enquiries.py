@@ -131,7 +131,7 @@ def asked_message(enquiry: Enquiry) -> pb.Enquiry:
         side=referrals_pb2.SIDE_SENDER,
         turn=_turn(running, referrals_pb2.TURN_SENDER if mine else referrals_pb2.TURN_RECEIVER),
         offers=[_offer_message(offer) for offer in enquiry.offers],
-        left_out_attributes=[ATTRIBUTES.number(each) for each in enquiry.left_out],
+        left_out_attributes=[ATTRIBUTES.number(attribute) for attribute in enquiry.left_out],
         unsafe_code=number(referrals_pb2.UnsafeAnswer, enquiry.unsafe.code),
         excluded_organization_ids=enquiry.unsafe.organization_ids,
         unsafe_departments=enquiry.unsafe.departments,

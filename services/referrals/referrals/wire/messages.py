@@ -84,9 +84,9 @@ def referral_message(
         if referral.is_receiver_alone(actor) and referral.state in CAME_BACK
         else timestamp(referral.remind_time),
     }
-    plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
+    plain = [field for field in referrals_pb2.Referral.DESCRIPTOR.fields if field.name not in shown]
     return referrals_pb2.Referral(
-        **shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain}
+        **shown, **{field.name: _said(field, getattr(referral, field.name)) for field in plain}
     )
 
 

@@ -194,12 +194,12 @@ def spans(deadlines: Iterable[pb.PolicyDeadline]) -> dict[Key, Span]:
     Raises Invalid for a deadline that occurs twice, or that has both seconds and working days.
     """
     spans: dict[Key, Span] = {}
-    for number, each in enumerate(deadlines):
-        kind = CLOCKS.member(each.clock, f"deadlines.{number}.clock")
+    for number, deadline in enumerate(deadlines):
+        kind = CLOCKS.member(deadline.clock, f"deadlines.{number}.clock")
         if kind is None:
             raise Invalid((f"deadlines.{number}.clock", "required"))
-        key = URGENCIES.member(each.urgency, f"deadlines.{number}.urgency"), kind
-        if key in spans or (each.seconds and each.working_days):
+        key = URGENCIES.member(deadline.urgency, f"deadlines.{number}.urgency"), kind
+        if key in spans or (deadline.seconds and deadline.working_days):
             raise Invalid((f"deadlines.{number}", "out_of_range"))
-        spans[key] = each.working_days or timedelta(seconds=each.seconds)
+        spans[key] = deadline.working_days or timedelta(seconds=deadline.seconds)
     return spans

@@ -23,7 +23,8 @@ After that, the organisation gets no other emergency access until the review is 
 class EmergencyAccess:
     """An emergency access to a person's data.
 
-    It opens what an override opens: nothing of the person's story, her family or her papers.
+    The access opens what an override opens: nothing of the person's story, her family or her
+    papers.
     """
 
     id: str

@@ -2,7 +2,7 @@
 
 A search compares whole words without accents and case; words that sound alike in Spanish are equal.
 Only a keyed hash of each word is stored. Limit: someone who has the database but not the key sees
-how often a word occurs in the files of one organisation, but not which word it is.
+how often a hashed word occurs in the files of one organisation, but not which word it is.
 """
 
 import re

@@ -168,7 +168,8 @@ class Person:
     def identify(self, identity: Identity, now: datetime, today: date) -> None:
         """Updates the coarse data that follow from the person's identity.
 
-        These are whether there is one, and the age band on `today`, which is the day at her place.
+        They are whether the identity has any field, and the age band on `today`, which is the day
+        at the person's place.
         """
         self.check_not_erased()
         self.has_identity = identity.known
@@ -189,7 +190,7 @@ class Person:
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
         """Stores the parts of the safe-contact plan that are not sealed.
 
-        These are the channel, or that there is none, and whether a message may be left.
+        They are the channel (or that nobody may contact her), and whether a message may be left.
         """
         self.check_not_erased()
         self.safe_contact_channel, self.message_may_be_left = (

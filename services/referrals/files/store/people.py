@@ -183,7 +183,7 @@ class People:
     def without_names(self, tx: Transaction, limit: int) -> list[Person]:
         """Returns files whose words were not stored by the present rules.
 
-        They are locked for this transaction, so that two processes take different files.
+        The files are locked for this transaction, so that two processes take different files.
         """
         rows = tx.execute(
             "SELECT * FROM people WHERE names_form BETWEEN 0 AND %s AND NOT erased"

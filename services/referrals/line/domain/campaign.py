@@ -31,7 +31,7 @@ class Placement:
 
 @dataclass
 class Campaign:
-    """A campaign. It belongs to the network: the coordination begins and ends it."""
+    """A campaign of the network, which the coordination begins and ends."""
 
     id: str
     name: str

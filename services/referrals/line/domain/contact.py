@@ -45,7 +45,7 @@ class LaterNote:
 
 @dataclass
 class Contact:
-    """One call, visit or message. It needs no name and has no single owner."""
+    """One call, visit or message; a contact needs no name and has no single owner."""
 
     id: str
     organization_id: str

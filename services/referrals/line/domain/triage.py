@@ -106,7 +106,7 @@ class Triage:
     def unanswered(self) -> list[str]:
         """Returns the questions that can still change the urgency.
 
-        They are neither answered nor declined.
+        These questions were neither answered nor declined.
         """
         relevant = DECIDING | {
             rule.unless[0]

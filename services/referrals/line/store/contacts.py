@@ -21,7 +21,7 @@ _NO_CLOCK = {f"clock_{name}": None for name in CLOCK} | {
     "clock_fired_percent": 0,
     "clock_policy_version": 1,
 }
-# Fixed words, joined once: no value ever becomes part of a statement's text.
+# Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO contacts ({', '.join(_COLUMNS)}, note_sealed)"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)}, %(note)s)"
@@ -199,7 +199,7 @@ def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns the contacts whose deadline reaches a level, the earliest first.
 
-    They are locked for this transaction, so that two processes take different contacts.
+    The contacts are locked for this transaction, so that two processes take different contacts.
     """
     rows = tx.execute(
         "SELECT id FROM contacts WHERE clock_next_time <= %s ORDER BY clock_next_time"

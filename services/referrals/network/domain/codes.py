@@ -81,7 +81,7 @@ def new_checked_code(length: int) -> str:
 def checked_code(text: str, length: int) -> str:
     """Returns a code with its check character, as it was meant; "" if it is not valid.
 
-    So a typing error does not pass for another code.
+    The check character keeps a typing error from passing for another code.
     """
     meant = as_meant(text)
     holds = (
@@ -95,7 +95,7 @@ def checked_code(text: str, length: int) -> str:
 def check_character(body: str) -> str:
     """Returns the check character by Luhn modulo 32.
 
-    It detects every single wrong character, and nearly every swap of neighbours.
+    The check detects every single wrong character, and nearly every swap of neighbours.
     """
     total = 0
     for position, character in enumerate(reversed(body)):

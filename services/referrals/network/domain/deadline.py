@@ -83,15 +83,16 @@ SOON = timedelta(hours=4)
 SILENCE_AFTER_NEWS = timedelta(days=30)
 """The span of SILENCE after news, while no appointment is open."""
 OVERRIDE_CONFIRM = timedelta(hours=12)
-"""The time in which a second person confirms an override; after it, the override opens nothing.
+"""The time in which a second person must confirm an override.
 
-Within this time the next shift has begun.
+An override that is still unconfirmed after this time opens nothing. By then the next shift has
+begun.
 """
 OVERRIDE_END = timedelta(hours=72)
 DELETION = timedelta(hours=72)
-"""The time in which a receiver confirms that it holds no more data of a person.
+"""The time in which a receiver must confirm that it holds no more data of a person.
 
-It begins when she withdraws her consent.
+This time begins when the person withdraws her consent.
 """
 Span = timedelta | int
 """A span of time; an integer counts working days."""

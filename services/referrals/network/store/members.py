@@ -1,7 +1,7 @@
 """Known facts about members and services.
 
-They are enough to check a member's standing and the owner of a service, even while the directory is
-away.
+These facts are enough to check a member's standing and the owner of a service, even while the
+directory is away.
 """
 
 from collections.abc import Collection, Sequence
@@ -173,7 +173,8 @@ def on_probation(tx: Transaction, organization_id: str) -> bool:
 def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | None:
     """Returns the organisation of a service.
 
-    None if the service is not known, is no longer offered, or does not exist for the sender.
+    Returns None if the service is not known, is no longer offered, or does not exist for the
+    sender.
     """
     row = tx.execute(
         f"SELECT s.organization_id FROM directory_services s WHERE s.id = %(id)s AND {_EXISTS}",

@@ -67,7 +67,7 @@ class Opening:
 class Anomaly:
     """An anomaly of one worker, or key, on one day.
 
-    It is published once, however often it happens again that day.
+    An anomaly is published once, however often it happens again that day.
     """
 
     id: str
@@ -111,7 +111,7 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
     """Returns whether the worker who did these acts is usually on duty at night.
 
-    That is so if an act was in this night, or if acts were in two nights of the last fourteen days.
+    Such a worker has acted on duty in this night, or in two nights of the last fourteen days.
     """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS

@@ -29,7 +29,7 @@ class Destroyed:
 class Erasure:
     """The erasure of a file, one for each file.
 
-    It has ids and times only, since it outlives the file.
+    An erasure has ids and times only, since it outlives the file.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """Accesses in the form in which a person learns of them.
 
-They are counted by day, kind of organisation and reason; they name neither the organisation nor the
-worker.
+Accesses are counted by day, kind of organisation and reason, and name neither the organisation nor
+the worker.
 """
 
 from collections import Counter

@@ -116,7 +116,7 @@ class References:
     ) -> pb.ListReadingsByReferenceResponse:
         """Lists the accesses to the caller's files and contacts.
 
-        They are counted by day and kind of organisation.
+        Accesses are counted by day and kind of organisation.
         """
         tx, first = (
             call.tx,

@@ -35,8 +35,8 @@ _MOST_TOLD = 100  # the most findings in one answer; these suffice to see that t
 class Verdict:
     """The result of a verification.
 
-    It has the last verified row, the end of the trail, the number of witnessed heads of the
-    verified rows, and the findings.
+    A verdict has the last verified row, the end of the trail, the number of witnessed heads among
+    the verified rows, and the findings.
     """
 
     until: Head

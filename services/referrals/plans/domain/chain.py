@@ -54,7 +54,7 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
 def beside(links: Sequence[Link], referral_id: str) -> list[Link]:
     """Returns the leg of a referral with the legs directly before and after it.
 
-    They show from whom the person comes, and to whom she goes.
+    These legs show from whom the person comes, and to whom she goes.
     """
     at = next(
         (

@@ -37,7 +37,7 @@ DAY = timedelta(hours=24)
 FEW = 5
 """The smallest number of members with a similar open case that is enough to hide a person.
 
-With fewer, a service that is asked might recognise her.
+With fewer, a service that is asked might recognise the person.
 """
 MOST_COUNTED = 50
 CAUTION = 2

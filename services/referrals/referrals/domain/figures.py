@@ -75,7 +75,7 @@ class Question:
 class Answer:
     """The answer to a question: sums of published cells.
 
-    It has the total, the sums by quarter (every quarter, in order), the sums by the other
+    An answer has the total, the sums by quarter (every quarter, in order), the sums by the other
     attributes (greatest first, without zeros), and the values that can be used in further
     questions.
     """

@@ -110,7 +110,7 @@ scheduled for a time this long ago.
 Guard = Callable[["ReferralRecord", "Actor", datetime], None]
 """A condition of a step beyond state and side.
 
-It raises Conflict with its own reason, or with NOT_NOW.
+A guard that refuses raises Conflict with its own reason, or with NOT_NOW.
 """
 Effect = Callable[["Referral", "Actor", datetime, Calendar], None]
 """A change beyond the stored fields, the state and the deadlines of the step's row."""

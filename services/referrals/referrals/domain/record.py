@@ -238,7 +238,8 @@ class ReferralRecord:
     def deletion(self) -> Deadline | None:
         """Returns the latest deletion deadline.
 
-        It is stopped once the receiver has confirmed that it holds no more data of the person.
+        This deadline is stopped once the receiver has confirmed that it holds no more data of the
+        person.
         """
         return next(
             (clock for clock in reversed(self.clocks) if clock.kind is DeadlineKind.DELETION), None

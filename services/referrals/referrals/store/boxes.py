@@ -175,7 +175,7 @@ def find(
 ) -> tuple[list[Referral], Position | None]:
     """Returns a page, nearest deadline first, and where the next page begins.
 
-    With `by_urgency` the most urgent come first, and of those the nearest deadline.
+    With `by_urgency`, the most urgent come first, ordered among themselves by deadline.
     """
     values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
     if after:
@@ -298,8 +298,8 @@ _NETWORK = " UNION ALL ".join(
 def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
     """Returns a digest of the latest changes in an organisation's lists.
 
-    These are its referrals, contacts, callbacks, plans and enquiries; with `network`, also all
-    referrals that were sent and all exhausted enquiries.
+    The lists have the organisation's referrals, contacts, callbacks, plans and enquiries; with
+    `network`, also all referrals that were sent and all exhausted enquiries.
     """
     newest = _NETWORK if network else _OWN
     row = tx.execute(

@@ -41,7 +41,7 @@ _COLUMNS = [
 ]
 _OFFER = [field.name for field in fields(Offer) if field.name not in ("content", "state")]
 _OFFER_COLUMNS = ["enquiry_id", *_OFFER, *_CONTENT, "state", "due_time", "create_time"]
-# Fixed words, joined once: no value ever becomes part of a statement's text.
+# Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO enquiries ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
@@ -360,7 +360,7 @@ def holders(tx: Transaction, her: Her) -> int:
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns the enquiries whose deadline has passed, the earliest first.
 
-    They are locked for this transaction, so that two processes take different enquiries.
+    The enquiries are locked for this transaction, so that two processes take different enquiries.
     """
     rows = tx.execute(
         "SELECT id FROM enquiries WHERE due_time IS NOT NULL"

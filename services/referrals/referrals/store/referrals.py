@@ -39,7 +39,7 @@ _COARSE = "age_band gender_code language dependants country department".split()
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 """The columns of a referral's row that `read` needs."""
-# Fixed words, joined once: no value ever becomes part of a statement's text.
+# Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO referrals ({', '.join(COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in COLUMNS)})"

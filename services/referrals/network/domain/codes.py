@@ -116,7 +116,8 @@ def short_code(identifier: str) -> str:
 def beginnings_of(code: str) -> list[str]:
     """Returns the possible first eight characters of ids with this code.
 
-    There are four, since the code holds 30 of their 32 bits. The list is empty for an invalid code.
+    Four beginnings are possible, since the code holds 30 of their 32 bits. The list is empty for an
+    invalid code.
     """
     meant = as_meant(code)
     if len(meant) != 6 or any(character not in ALPHABET for character in meant):

@@ -442,7 +442,7 @@ _ENQUIRY = f"({_PERSON} OR contact_id = ANY(%(alone)s))"
 
 
 COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {_ENQUIRY})"
-"""The condition of the copies at organisations that were asked which still describe the person.
+"""The condition of copies, held by organisations that were asked, that still describe the person.
 
 A copy without a need is blank already.
 """

@@ -6,7 +6,7 @@ from chassis.db import Transaction
 
 
 def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
-    """Stores when to report that a referral's consent ends, instead of that of a former one."""
+    """Stores when to report that a referral's consent ends soon; replaces an earlier time."""
     tx.execute(
         "INSERT INTO renewals (referral_id, next_time) VALUES (%s, %s)"
         " ON CONFLICT (referral_id) DO UPDATE SET next_time = excluded.next_time",

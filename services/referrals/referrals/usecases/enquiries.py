@@ -211,7 +211,7 @@ class Enquiries:
     ) -> pb.ListEnquiriesResponse:
         """Lists the enquiries that the caller's organisation made, or those that were put to it.
 
-        A member on probation has no enquiries that were put to it.
+        For a member on probation, the list of enquiries put to it is empty.
         """
         if request.box not in pb.EnquiryBox.values():
             raise Invalid(("box", "unknown_code"))

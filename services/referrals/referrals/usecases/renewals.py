@@ -1,4 +1,4 @@
-"""Notices that a consent ends soon on which a live referral depends."""
+"""Notices of the coming end of consents on which live referrals depend."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -3,5 +3,5 @@
 Owns: persons (identity sealed per person), consent receipts, contacts with reference and PIN,
 referrals with their deadlines and history. Publishes: enlace.referrals.v1 (ReferralFact,
 ContactFact, ReceiptFact). Subscribes to: enlace.partners.v1, to know members and services. Limit:
-it notifies nobody; the notifications service does that, by the facts.
+this service notifies nobody; the notifications service does that when it reads the facts.
 """

@@ -144,7 +144,7 @@ def make(
     openings_an_hour: int = AN_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
 ) -> Made:
-    """Makes stores and use cases; each use case answers the rpcs of a service of the .proto.
+    """Makes the stores and use cases; each use case answers the rpcs of one .proto service.
 
     `witnessed` returns the heads of the trail that other services keep.
     """

@@ -1,4 +1,4 @@
-"""The facts of partners that this service uses: members in good standing, owners of services."""
+"""Stores the facts of the partners service about members in good standing and their services."""
 
 import re
 
@@ -12,7 +12,7 @@ from services.referrals.referrals.usecases import members
 from services.referrals.referrals.usecases.lives import Lives
 
 TOPIC = "enlace.partners.v1"
-# The attribute of an enquiry for each criterion of the directory.
+# The attribute of an enquiry that corresponds to each criterion of the directory.
 _USES = {
     "age": Attribute.AGE_BAND,
     "gender": Attribute.GENDER,
@@ -24,23 +24,23 @@ _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
 def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
-    """Applies one fact of the directory; returns whether there is more to do for it.
+    """Applies one fact of the directory; returns whether more work is left for this fact.
 
     A fact of an unknown kind is held, since this version can't judge it.
     """
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
     if kind == "organization":
-        said = facts_pb2.OrganizationFact.FromString(fact.payload)
+        organization = facts_pb2.OrganizationFact.FromString(fact.payload)
         more = members.organization_changed(
             tx,
             clock.now(),
-            said.organization_id,
-            said.status_code,
-            said.organization_type_code,
-            said.country_code,
+            organization.organization_id,
+            organization.status_code,
+            organization.organization_type_code,
+            organization.country_code,
         )
-        return lives.tell_of_standing(tx, clock.now(), said.organization_id) or more
+        return lives.tell_of_standing(tx, clock.now(), organization.organization_id) or more
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = (

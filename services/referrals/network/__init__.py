@@ -1,4 +1,5 @@
 """Settings of the network, and what is known of its members.
 
-These are code lists, deadline policies, calendars, members, and the rules for publishing counts.
+The package has code lists, deadline policies, calendars, members, and the rules for publishing
+counts.
 """

@@ -1,9 +1,10 @@
 """Consent receipts: which field groups of a person an organisation may open, why and until when.
 
-A receipt is checked when a referral is sent and at every access, by the person's age as her file
-has it then. It is based on her own consent, on the consent of somebody who may give it for her, on
-a decision in a child's best interest, or on an override: nobody was asked, because waiting would
-cost too much. All but her own consent and that of a child's guardian need a second person.
+A receipt is checked when a referral is sent and at every access, against the age that the person's
+file has at that moment. A receipt is based on the person's own consent, on the consent of somebody
+who may give it for her, on a decision in a child's best interest, or on an override, for which
+nobody was asked because waiting would cost too much. A second person must confirm every receipt
+except the person's own consent and that of a child's guardian or authority.
 """
 
 from dataclasses import dataclass, fields
@@ -25,7 +26,7 @@ CHILDREN = frozenset({"0-11", "12-17"})
 TOO_YOUNG_TO_ASK = frozenset({"0-11"})
 """The ages at which a child may be too young to say yes or no."""
 POINTS = 7
-"""The number of points that must be explained: HTCDS' points, the contract's enum Explained.
+"""The number of points that must be explained: those of HTCDS, in the contract's enum Explained.
 
 A person who was not told all of them has not given a valid consent.
 """
@@ -40,9 +41,10 @@ OVERRIDE_GROUPS = frozenset(
 )
 """The field groups that are needed to act: nothing of the person's story, family or papers."""
 FIRST_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT})
-"""The field groups of an override that no second person has confirmed.
+"""The field groups that an override opens before a second person has confirmed it.
 
-Of these it opens the person's first name and her safe-contact plan, which a bed needs tonight.
+Of these, it opens only the person's first name and her safe-contact plan, which are needed to give
+her a bed tonight.
 """
 
 
@@ -56,7 +58,7 @@ class Grant:
 
     person_id: str
     groups: frozenset[FieldGroup]
-    # the basis besides file and receipt, as on the trail: emergency:ID
+    # a basis other than file and receipt, as written on the trail: emergency:ID
     basis: tuple[str, ...] = ()
     first_name_only: bool = False
 
@@ -76,15 +78,15 @@ class Grant:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """The facts besides its own record by which a receipt is checked.
+    """The circumstances, outside its own record, against which a receipt is checked.
 
-    They change after the receipt was given, so they are read again at every use.
+    They may change after the receipt was given, so they are read again at every use.
     """
 
     age_band: str = ""  # as the person's file has it; empty: unknown
     recipient_type: str = ""
-    # The person withdrew a consent. Read when a receipt is recorded, since a withdrawal ends the
-    # receipts that others gave before.
+    # True: the person withdrew a consent before. This is read only when a receipt is recorded,
+    # since a later withdrawal ends the receipts that others gave.
     took_back: bool = False
 
 
@@ -92,7 +94,8 @@ class Circumstances:
 class Receipt:
     """A consent receipt, signed as a whole.
 
-    Any change of it in the database invalidates it, so it can't be widened, prolonged or revived.
+    Any change of a receipt in the database invalidates the signature, so a receipt can't be
+    widened, prolonged or revived.
     """
 
     id: str
@@ -118,7 +121,7 @@ class Receipt:
     version: int = 1
     # how it is known that the person is an adult, if her file has no age
     adult_ground_code: str = ""
-    giver_ground_code: str = ""  # why somebody else gave it for an adult
+    giver_ground_code: str = ""  # why somebody else gave the receipt for an adult
     genuine: bool = True  # False if the signature is invalid, or an older record was put back
     about: Circumstances = Circumstances()
 
@@ -157,7 +160,7 @@ class Receipt:
 
     @property
     def confirm_until(self) -> datetime | None:
-        """Returns until when an override opens data without a second person; else None."""
+        """Returns the time until which an override needs no confirmation; None for a consent."""
         return self.create_time + OVERRIDE_CONFIRM if self.is_override else None
 
     @property
@@ -226,10 +229,10 @@ class Receipt:
         """Refuses a giver who may not give this receipt for the person.
 
         This is the one rule for every giver; it is checked when a receipt is recorded and at every
-        use. For a child the giver is a guardian, an authority or a decision in its best interest,
-        and only the last overrules the child's refusal. An adult gives it herself. Somebody else
-        may give it for her on a ground, within the limits of an override, and never in a case that
-        `_check_reachable` refuses.
+        use. For a child the giver is a guardian, an authority or a decision in the child's best
+        interest, and only such a decision overrules the child's refusal. An adult gives the receipt
+        herself. Somebody else may give a receipt for her on a stated ground, within the limits of
+        an override, and never in a case that `_check_reachable` refuses.
         """
         if self.is_override:
             return
@@ -266,7 +269,7 @@ class Receipt:
             raise Conflict("own_consent_required")
 
     def confirm(self, second: Second, now: datetime) -> None:
-        """Records that a second person confirms the receipt: once, and only while it is valid."""
+        """Records that a second person confirms the receipt, once and only while it is valid."""
         if not (self.is_override or self.needs_second) or self.confirm_time is not None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.recorded_by_worker_id, self.create_time)
@@ -329,8 +332,8 @@ class Receipt:
     ) -> Grant:
         """Returns a grant for these groups if the receipt covers all of them.
 
-        The recipient does not learn why a giver may no longer give it: the reason is then
-        receipt_missing. Raises Conflict.
+        Raises Conflict. If the giver may no longer give the receipt, the reason is receipt_missing,
+        so that the recipient does not learn why.
         """
         try:
             self.check_giver()
@@ -344,11 +347,11 @@ class Receipt:
         return Grant(self.person_id, groups, first_name_only=self.is_unconfirmed_override)
 
     def canonical(self) -> bytes:
-        """Returns the signed form of the receipt: all of its fields in a fixed form, a line each.
+        """Returns the signed form of the receipt: its fields in a fixed form, one per line.
 
         A field of `_LATER` has no line while it is empty, so that older signatures stay valid.
         """
-        names = [each.name for each in fields(self) if each.name not in _UNSIGNED]
+        names = [field.name for field in fields(self) if field.name not in _UNSIGNED]
         return "\n".join(
             f"{name}={_plain(getattr(self, name))}"
             for name in names
@@ -357,7 +360,7 @@ class Receipt:
 
     def _check_not_over(self, now: datetime) -> None:
         if not self.genuine:
-            # callers are told that there is none; operations gets the alarm
+            # callers learn only that there is no receipt; operations gets the alarm
             raise Conflict("receipt_missing")
         if self.withdraw_time is not None:
             raise Conflict("receipt_withdrawn")

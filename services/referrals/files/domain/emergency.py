@@ -1,6 +1,6 @@
 """Emergency access: one worker opens a person's data without a consent, for an hour at most.
 
-It is never secret: others are notified at once, and somebody else reviews it.
+Such an access is never secret: others are notified at once, and somebody else reviews the access.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LASTS = timedelta(minutes=60)
 REVIEW = timedelta(hours=72)
 """The time in which somebody else must review an emergency access.
 
-After it, the organisation gets no other emergency access until the review is done.
+After that, the organisation gets no other emergency access until the review is done.
 """
 
 
@@ -23,13 +23,14 @@ After it, the organisation gets no other emergency access until the review is do
 class EmergencyAccess:
     """An emergency access to a person's data.
 
-    It opens what an override opens: nothing of the person's story, her family or her papers.
+    The access opens what an override opens: nothing of the person's story, her family or her
+    papers.
     """
 
     id: str
     person_id: str
     referral_id: str
-    organization_id: str  # of the worker who opens
+    organization_id: str  # the organisation of the worker who opens the data
     worker_id: str
     file_organization_id: str
     reason_code: str

@@ -2,7 +2,7 @@
 
 A search compares whole words without accents and case; words that sound alike in Spanish are equal.
 Only a keyed hash of each word is stored. Limit: someone who has the database but not the key sees
-how often a word occurs in the files of one organisation, but not which word it is.
+how often a hashed word occurs in the files of one organisation, but not which word it is.
 """
 
 import re
@@ -14,7 +14,7 @@ FORM = 3
 A file whose words were stored by older rules, or by none, is processed again.
 """
 MOST = 12
-"""The largest number of words of a name; further words are not found."""
+"""The largest number of words of a name; further words are ignored."""
 _PARTICLES = frozenset("de del la las los el y e da do dos san santa".split())
 _SOUNDS = [
     (re.compile(pattern), sound)

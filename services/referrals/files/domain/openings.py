@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 READING = ("open_identity", "read_notes", "read_safe_contact", "read_contact")
 """The accesses that a person learns of when she asks who looked at her file."""
 AN_HOUR = 40
-"""The largest number of persons and contacts in an hour.
+"""The most persons and contacts whose data one worker may open in an hour, by default.
 
 A call takes ten minutes, and a list that is handed over at the end of a shift has twenty-five
-entries. So a busy line stays below the limit, and a search that no work needs does not (96 accesses
-in a second have been observed). A worker may look at the same person again as often as she wants
-within the hour.
+entries. So a busy line stays below the limit, and somebody who searches through files does not (96
+accesses in a second have been observed). Opening the same person's data again within the hour does
+not count.
 """
 HOUR = timedelta(hours=1)
 

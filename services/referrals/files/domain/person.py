@@ -67,15 +67,15 @@ class Identity:
         """Returns the identity, updated by the non-empty fields of a newer one."""
         return Identity(
             **{
-                each.name: getattr(newer, each.name) or getattr(self, each.name)
-                for each in fields(self)
+                attribute.name: getattr(newer, attribute.name) or getattr(self, attribute.name)
+                for attribute in fields(self)
             }
         )
 
     @property
     def known(self) -> bool:
         """Returns whether any field is set."""
-        return any(getattr(self, each.name) for each in fields(self))
+        return any(getattr(self, attribute.name) for attribute in fields(self))
 
 
 GROUP_OF: dict[str, FieldGroup] = {
@@ -116,7 +116,7 @@ class Arrival:
     sign: str
 
     def check(self) -> None:
-        """Refuses a missing answer."""
+        """Refuses an arrival with an empty answer."""
         check = Check()
         for name, answer in vars(self).items():
             check.that(bool(answer.strip()), f"arrival.{name}", "required")
@@ -168,7 +168,8 @@ class Person:
     def identify(self, identity: Identity, now: datetime, today: date) -> None:
         """Updates the coarse data that follow from the person's identity.
 
-        These are whether there is one, and the age band on `today`, which is the day at her place.
+        They are whether the identity has any field, and the age band on `today`, which is the day
+        at the person's place.
         """
         self.check_not_erased()
         self.has_identity = identity.known
@@ -178,7 +179,7 @@ class Person:
         self._changed(now)
 
     def grow(self, birth_date: str, now: datetime, today: date) -> bool:
-        """Updates the age band to this day; returns whether it changed."""
+        """Updates the age band to that of `today`; returns whether the band changed."""
         band = age_band(birth_date, today)
         if not band or band == self.coarse.age_band:
             return False
@@ -189,7 +190,7 @@ class Person:
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
         """Stores the parts of the safe-contact plan that are not sealed.
 
-        These are the channel, or that there is none, and whether a message may be left.
+        They are the channel (or that nobody may contact her), and whether a message may be left.
         """
         self.check_not_erased()
         self.safe_contact_channel, self.message_may_be_left = (
@@ -231,7 +232,7 @@ def band_end(birth_date: str, band: str) -> date | None:
     """
     born = _date(birth_date)
     return (
-        next((_birthday(born, years) for years, each in _BANDS.items() if each == band), None)
+        next((_birthday(born, years) for years, name in _BANDS.items() if name == band), None)
         if born
         else None
     )

@@ -1,4 +1,4 @@
-"""Organisations and places with which a person is not safe, in her own words.
+"""The organisations and places where a person is not safe, as she has named them.
 
 She is asked before each enquiry and each referral, and both respect the answer.
 """
@@ -16,8 +16,8 @@ UNSAFE_FOR_HER = "unsafe_for_her"
 class Unsafe:
     """A person's answer to the question with whom or where she is not safe.
 
-    It names organisations and departments, says that there are none, or says why she was not asked.
-    Only the sender sees it.
+    The answer names organisations and departments, says that there are none, or says why the person
+    was not asked. Only the sender sees the answer.
     """
 
     code: str = ""  # UnsafeAnswer as a word; empty if there is no answer
@@ -40,8 +40,16 @@ class Unsafe:
         every = [self, *others]
         return Unsafe(
             self.code,
-            tuple(dict.fromkeys(each for one in every for each in one.organization_ids)),
-            tuple(dict.fromkeys(each for one in every for each in one.departments)),
+            tuple(
+                dict.fromkeys(
+                    organization_id
+                    for answer in every
+                    for organization_id in answer.organization_ids
+                )
+            ),
+            tuple(
+                dict.fromkeys(department for answer in every for department in answer.departments)
+            ),
         )
 
     def names(self, organization_id: str, department: str) -> bool:
@@ -55,7 +63,7 @@ class Unsafe:
     ) -> None:
         """Refuses a receiver that the person named.
 
-        An acknowledgement of UNSAFE_FOR_HER allows the receiver: she wants it all the same.
+        An acknowledgement of UNSAFE_FOR_HER allows the receiver, since she wants it all the same.
         """
         if self.names(organization_id, department) and UNSAFE_FOR_HER not in acknowledged:
             raise Conflict(UNSAFE_FOR_HER)

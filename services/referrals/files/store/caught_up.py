@@ -5,16 +5,16 @@ from chassis.errors import Unavailable
 from facts import outbox
 
 CAUGHT_UP = f"(SELECT store IN ('', ({outbox.STORE})) FROM erasure_store)"
-"""Whether all erasures that are known outside have been applied to this store.
+"""The SQL expression for whether all erasures known outside this store have been applied to it.
 
-It is part of the statement that reads a key, since that is read often.
+The expression is part of the statement that reads a key, since keys are read often.
 """
 
 
 def check_caught_up(caught_up: bool) -> None:
     """Refuses to go on in a restored store until all known erasures have been applied.
 
-    Until then it may hold a person who was erased since.
+    Until then the store may hold a person who was erased after the copy was made.
     """
     if not caught_up:
         log.get().error("erasures_awaited")

@@ -11,7 +11,7 @@ from keys.sealing import SealingKey
 from services.referrals.files.domain.emergency import EmergencyAccess
 from services.referrals.files.wire.facts import emergency_fact
 
-_COLUMNS = [each.name for each in fields(EmergencyAccess)]
+_COLUMNS = [field.name for field in fields(EmergencyAccess)]
 _CHANGED = (
     "end_time",
     "version",
@@ -94,7 +94,7 @@ def owes_review(tx: Transaction, organization_id: str, now: datetime) -> bool:
 def open_of_person(tx: Transaction, person_id: str, organization_id: str) -> list[EmergencyAccess]:
     """Returns and locks the emergency accesses to a person that are not over.
 
-    Those of one organisation, or of all if `organization_id` is "".
+    `organization_id` selects the accesses by one organisation; "" selects all.
     """
     rows = tx.execute(
         "SELECT * FROM emergencies WHERE person_id = %s AND NOT ended"
@@ -133,7 +133,7 @@ def page(
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns the emergency accesses with an event that is due.
 
-    They are locked for this transaction, so that two processes take different ones.
+    The accesses are locked for this transaction, so that two processes take different accesses.
     """
     rows = tx.execute(
         "SELECT id FROM emergencies WHERE next_time <= %s ORDER BY next_time"

@@ -15,15 +15,15 @@ class Her:
 
     @classmethod
     def of_caller(cls, people: list[str], contacts: list[str]) -> "Her":
-        """Returns the ids that a caller's reference leads to; all of them are the person's own."""
+        """Returns the ids to which a caller's reference leads; all contacts count as hers alone."""
         return cls(people, contacts, contacts)
 
 
 def ids_of(tx: Transaction, person_id: str) -> Her:
     """Returns the ids of a person.
 
-    Needs the scope of the whole service: her contacts are those of all lines that share one
-    reference with hers.
+    Needs the scope of the whole service, since her contacts include those with other lines under
+    the same reference.
     """
     rows = tx.execute(
         "WITH hers AS (SELECT coalesce(nullif(tied_to_id, ''), id) AS first FROM contacts"

@@ -14,9 +14,9 @@ _READING = ", ".join(f"'{action}'" for action in READING)
 
 
 def hold(tx: Transaction, worker_id: str) -> None:
-    """Locks the worker until the access is on the trail.
+    """Locks the worker until the end of the transaction, when the access is on the trail.
 
-    So all accesses at the same time are counted, whatever process they are in.
+    So accesses at the same time are counted one after the other, even in different processes.
     """
     advisory_lock(tx, f"openings/{worker_id}")
 
@@ -38,8 +38,9 @@ def opened_between(
 ) -> dict[str, datetime]:
     """Returns the persons and contacts that a worker or key has accessed.
 
-    Each has the time of its last access. `others_only` leaves out the files and contacts of its own
-    organisation. An access to a person's contact counts once, though it is on the trail with both.
+    Each person or contact has the time of the last access. `others_only` leaves out the files and
+    contacts of the worker's or key's own organisation. An access to a contact counts once, though
+    it is on the trail both for the contact and for the person.
     """
     rows = tx.execute(
         "SELECT object_id, max(time) AS time FROM audit AS a WHERE actor_id = %s AND time > %s"
@@ -70,9 +71,9 @@ def note_export(
 def exported_since(
     tx: Transaction, actor_id: str, since: datetime, limit: int, before: int | None
 ) -> list[Row]:
-    """Returns the exports of persons by a worker since then, the newest first.
+    """Returns the exports of persons by a worker after `since`, the newest first.
 
-    `object_id` is the person; `before` is the sequence to go on from.
+    `object_id` is the person; only rows with a sequence below `before` are returned.
     """
     return tx.execute(
         "SELECT sequence, object_id, time FROM audit WHERE actor_id = %s AND time >= %s"

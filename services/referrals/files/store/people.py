@@ -29,8 +29,8 @@ _COARSE = "age_band gender_code language dependants country department".split()
 class People:
     """The store of files.
 
-    It needs the sealing key of the service; the fields of each person are sealed with a key of her
-    own.
+    The store needs the sealing key of the service, with which the key of each person is wrapped.
+    The fields of each person are sealed with a key of her own.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -78,7 +78,7 @@ class People:
         identity: Identity | None = None,
         plan: SafeContact | None = None,
     ) -> None:
-        """Saves a new version of the file; sealed data only if given. Raises Stale."""
+        """Saves a new version of the file, and the sealed data that are given. Raises Stale."""
         changed = tx.execute(
             "UPDATE people SET version = %(version)s, age_band = %(age_band)s, gender_code ="
             " %(gender_code)s, language = %(language)s,"
@@ -101,8 +101,8 @@ class People:
     def key(self, tx: Transaction, person_id: str) -> SealingKey:
         """Returns the person's key.
 
-        Raises Conflict if it was destroyed, and Unavailable if it may have been destroyed since the
-        copy from which this store was restored.
+        Raises Conflict if the key was destroyed, and Unavailable if the key may have been destroyed
+        since the copy was made from which this store was restored.
         """
         row = tx.execute(
             f"SELECT wrapped, {caught_up.CAUGHT_UP} AS caught_up FROM person_keys"
@@ -119,13 +119,13 @@ class People:
     def identity(self, tx: Transaction, grant: Grant) -> Identity:
         """Returns the identity, as far as the grant opens it.
 
-        The caller has recorded the access.
+        The calling code must record the access.
         """
         values = self._open(tx, grant.person_id, "identity") if grant.groups else None
         return grant.shows(Identity(**values)) if values else Identity()
 
     def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
-        """Returns the safe-contact plan. The caller has recorded the access.
+        """Returns the safe-contact plan. The calling code must record the access.
 
         Returns None if the person was not asked yet, or if the grant does not open the plan.
         """
@@ -140,8 +140,8 @@ class People:
     def hold(tx: Transaction, person_id: str) -> None:
         """Locks the person, for transactions that give, use or withdraw a consent of hers.
 
-        It must come before any lock of her rows. Without it a referral could be sent on a consent
-        while that is being withdrawn.
+        This lock must come before any lock of her rows. Without this lock, a referral could be sent
+        on a consent that is being withdrawn.
         """
         advisory_lock(tx, f"person/{person_id}")
 
@@ -183,7 +183,7 @@ class People:
     def without_names(self, tx: Transaction, limit: int) -> list[Person]:
         """Returns files whose words were not stored by the present rules.
 
-        They are locked for this transaction, so that two processes take different files.
+        The files are locked for this transaction, so that two processes take different files.
         """
         rows = tx.execute(
             "SELECT * FROM people WHERE names_form BETWEEN 0 AND %s AND NOT erased"
@@ -193,7 +193,7 @@ class People:
         return [_read(row) for row in rows]
 
     def note_names(self, tx: Transaction, person: Person, now: datetime) -> None:
-        """Opens an identity to store its words and its age band. The caller records the access."""
+        """Opens an identity to store its words and its age band. The calling code records that."""
         identity = self.identity(tx, Grant.of_file(person, person.organization_id))
         self._note_names(tx, person, identity)
         self._note_age(tx, person, identity, now)
@@ -231,7 +231,7 @@ class People:
     def note_age(self, tx: Transaction, person: Person, now: datetime) -> None:
         """Opens an identity only for its birth date, and stores the age band.
 
-        The band is that of this day at the person's place. The caller records the access.
+        The band is that of today at the person's place. The calling code records the access.
         """
         self._note_age(
             tx, person, self.identity(tx, Grant.of_file(person, person.organization_id)), now

@@ -22,7 +22,7 @@ from services.referrals.files.wire.facts import receipt_fact
 
 _GROUNDS = ("adult_ground_code", "giver_ground_code")
 _COLUMNS = [
-    each.name for each in fields(Receipt) if each.name not in ("genuine", "about", *_GROUNDS)
+    field.name for field in fields(Receipt) if field.name not in ("genuine", "about", *_GROUNDS)
 ]
 _CHANGED = (
     "until_time",
@@ -45,8 +45,8 @@ _ABOUT = (
     " (SELECT type FROM members WHERE members.id = {recipient}"
     " AND kind = 'organization') AS recipient_type"
 )
-# The last published version. Somebody who puts an older row back, with its signature, can't undo
-# that a newer version was published.
+# `told` is the last published version. Somebody who puts an older row back, with its signature,
+# can't undo that a newer version was published.
 _SELECT = (
     f"SELECT {', '.join(f'r.{c}' for c in _COLUMNS)}, {', '.join(f'g.{c}' for c in _GROUNDS)},"
     " about.*,"
@@ -60,8 +60,8 @@ _SELECT = (
 class Receipts:
     """The store of receipts.
 
-    It needs the key that signs the service's facts: those who trust the facts can check the
-    receipts.
+    Receipts are signed with the key that signs the service's facts, so whoever trusts the facts can
+    check the receipts.
     """
 
     def __init__(self, signer: Signer) -> None:
@@ -160,9 +160,9 @@ class Receipts:
     def circumstances(
         self, tx: Transaction, person_id: str, recipient_organization_id: str
     ) -> Circumstances:
-        """Returns the circumstances by which a new receipt is checked.
+        """Returns the circumstances of a person and a recipient, to check a new receipt.
 
-        They are those of this person and recipient. Needs the scope of the person's file.
+        Needs the scope of the person's file.
         """
         row = tx.execute(
             (
@@ -187,7 +187,7 @@ class Receipts:
 
     def _read(self, row: Row) -> Receipt:
         values = dict(row)
-        told = values.pop("told")
+        published_version = values.pop("told")
         values["about"] = Circumstances(
             values.pop("age_band") or "", values.pop("recipient_type") or ""
         )
@@ -198,7 +198,7 @@ class Receipts:
         values["purpose_codes"] = tuple(values["purpose_codes"])
         values["explained_codes"] = tuple(values["explained_codes"])
         receipt = Receipt(**values)
-        receipt.genuine = told == receipt.version and self._check.holds(
+        receipt.genuine = published_version == receipt.version and self._check.holds(
             _bytes(receipt.signature), receipt.canonical()
         )
         if not receipt.genuine:

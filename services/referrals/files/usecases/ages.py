@@ -1,4 +1,4 @@
-"""Ages: the age band of a file follows its birth date, by the day at the person's place.
+"""Updates the age bands of files by the birth dates, on the day at each person's place.
 
 This goes on for as long as there is a file.
 """
@@ -14,7 +14,7 @@ from services.referrals.files.store.people import People as Files
 
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two rounds; a band is late by this at most
-_LOOKED_BACK = 1100  # days: a service that was off for three years catches up
+_LOOKED_BACK = 1100  # days, so that a service that was off for three years catches up
 
 
 class AgeNoter:
@@ -30,7 +30,7 @@ class AgeNoter:
         self._after = ""  # the id of the last file of a full batch
 
     def loop(self) -> Loop:
-        """Returns the loop that does the work; it waits for a database that is away."""
+        """Returns the loop that does the work; the loop waits while the database is away."""
         return Loop("ages", self._work, waits_for=LOST)
 
     def note(self) -> int:

@@ -14,10 +14,10 @@ from services.referrals.files.store.people import People as Files
 
 MOST_FOUND = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
-"""The searches of a worker: enough for a busy night.
+"""The searches that one worker may make: enough for a busy night.
 
 At most 300 searches a day are possible, for example for the usual given names of a country, and
-each is on the trail.
+each search is on the trail.
 """
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two rounds when there is nothing to store
@@ -35,7 +35,7 @@ class NameNoter:
         self._clock = clock
 
     def loop(self) -> Loop:
-        """Returns the loop that does the work; it waits for a database that is away."""
+        """Returns the loop that does the work; the loop waits while the database is away."""
         return Loop("names", self._work, waits_for=LOST)
 
     def note(self) -> int:

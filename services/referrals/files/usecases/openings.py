@@ -1,4 +1,4 @@
-"""The quota of accesses: a worker who looks at more persons in an hour than work needs waits."""
+"""The quota of accesses: a worker who opens too many persons' data in an hour has to wait."""
 
 from datetime import datetime
 
@@ -19,9 +19,9 @@ class Openings:
     def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
         """Allows an access to a person or contact, or raises Exhausted opening_quota.
 
-        The caller of this method must put the access on the trail. A system's accesses to files of
-        its own organisation are not counted: a system works through all of them, and they are not
-        data of others.
+        The calling code must put the access on the trail. A system's accesses to files of its own
+        organisation are not counted, since a system works through all of these files, and they hold
+        no data of other organisations.
         """
         is_system = caller.kind == "key"
         if is_system and openings.is_of(tx, identifier, caller.organization_id):

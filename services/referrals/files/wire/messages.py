@@ -62,10 +62,13 @@ def _unsafe(unsafe: Unsafe) -> dict[str, Any]:
 def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
     """Parses the organisations that a person named.
 
-    A malformed id is refused: ignoring it would ask an organisation that she wants left out.
+    A malformed id is refused, since an organisation that she wants left out could be asked if the
+    id were ignored.
     """
     return tuple(
-        dict.fromkeys(optional_id(each, f"{path}.{number}") for number, each in enumerate(given))
+        dict.fromkeys(
+            optional_id(identifier, f"{path}.{number}") for number, identifier in enumerate(given)
+        )
     )
 
 
@@ -102,9 +105,9 @@ def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
 
 
 def person_message(person: Person, plan: SafeContact | None = None) -> people_pb2.Person:
-    """Returns a file as a message, without the identity; the plan is for its organisation only.
+    """Returns a file as a message, without the identity; `plan` is for its organisation only.
 
-    An erased file shows only that it was erased: what is left of it is for counting.
+    An erased file shows only that it was erased, since what is left of it serves for counting.
     """
     message = people_pb2.Person(
         id=person.id,
@@ -127,7 +130,7 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
 
 
 def receipt_values(message: people_pb2.Receipt) -> dict[str, Any]:
-    """Parses a consent, without its end."""
+    """Parses a consent, without the time of its end."""
     return {
         "person_id": object_id(message.person_id),
         "recipient_organization_id": optional_id(

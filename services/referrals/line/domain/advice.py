@@ -21,10 +21,10 @@ class Text:
 class AdviceCard:
     """One version of a card, which never changes.
 
-    An operator reads it in her language, or in Spanish if it has no text in hers; a caller may
-    speak another.
-    `opened_by`: any of these answers opens the card; `need_code`: this need, or a need of this
-    group, opens it.
+    An operator reads the card in the operator's language, or in Spanish if the card has no text in
+    that language; the caller may speak another language.
+    Any of the answers in `opened_by` opens the card. So does the need `need_code`, or any need of
+    that group.
     """
 
     id: str
@@ -35,20 +35,20 @@ class AdviceCard:
     retired: bool = False
     publish_time: datetime | None = None
 
-    def opens(self, said: Triage, need_code: str) -> bool:
+    def opens(self, answers: Triage, need_code: str) -> bool:
         """Returns whether the answers or the need open the card."""
         needed = bool(self.need_code) and (
             need_code == self.need_code or need_code.startswith(f"{self.need_code}.")
         )
         return needed or any(
-            answer and answer == getattr(said, question)
+            answer and answer == getattr(answers, question)
             for question, answer in vars(self.opened_by).items()
         )
 
     def check(self) -> None:
-        """Refuses a card that is incomplete in a language, or has fewer lines than in another.
+        """Refuses a card that is incomplete in a language, or whose languages differ in lines.
 
-        A sentence that was not translated would not be said.
+        A line that was not translated would not be said to a caller.
         """
         check, lines = Check(), len(self.texts[SOURCE].lines)
         for language, text in self.texts.items():

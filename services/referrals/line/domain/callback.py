@@ -10,7 +10,7 @@ from services.referrals.network.domain.deadline import Deadline, DeadlineKind
 DAYS = {"today": 0, "tomorrow": 1, "in_two_days": 2, "in_three_days": 3}
 HOURS = {"morning": (8, 12), "afternoon": (12, 17), "evening": (17, 20), "night": (20, 23)}
 SHORTEST = timedelta(minutes=30)
-"""The least time that must be left of hours that have begun, so that a call is still possible."""
+"""The least time that must be left of the named hours, so that a call is still possible."""
 REACHED, AGAIN = "reached", "again"
 GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 
@@ -19,7 +19,7 @@ GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 class Wish:
     """The day and the hours that a caller named.
 
-    `path`: the beginning of their paths in the request.
+    `path` is the prefix of the paths of these two fields in the request.
     """
 
     day_code: str
@@ -29,7 +29,7 @@ class Wish:
     def hours(self, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
         """Returns start and end of the hours, by the local time of the caller's place.
 
-        Refuses hours that are over, or nearly.
+        Refuses hours of which less than SHORTEST is left.
         """
         missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
         if missing:
@@ -52,7 +52,7 @@ class Callback:
     update_time: datetime
     clock: Deadline
     version: int = 1
-    step_version: int = 1  # of the last change by somebody; a deadline that fires is none
+    step_version: int = 1  # version of the last change, without those by fired deadlines
     asked_by_herself: bool = False
     tries: int = 0
     outcome_code: str = ""  # empty: the call is still owed
@@ -98,7 +98,7 @@ class Callback:
         self._change(now)
 
     def fire_clock(self, now: datetime) -> str:
-        """Records the level that is reached, and returns its fact; "" if there is none."""
+        """Records the level that the deadline has reached; returns the fact's verb, or ""."""
         percent = self.clock.fire(now)
         if percent is None:
             return ""

@@ -1,7 +1,7 @@
 """Campaigns that make the line of a country known.
 
-Each medium has a code, by which a caller says how she heard of the line. The module also has the
-rules for publishing the counts of calls.
+Each medium has a code, and a caller names the code to say how she heard of the line. The module
+also has the rules for publishing the counts of calls.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ Count = tuple[str, int]
 
 @dataclass(frozen=True)
 class Placement:
-    """One medium of a campaign. `active`: the campaign has not ended."""
+    """One medium of a campaign. `active` says that the campaign has not ended."""
 
     code: str
     medium_code: str
@@ -31,7 +31,7 @@ class Placement:
 
 @dataclass
 class Campaign:
-    """A campaign. It belongs to the network: the coordination begins and ends it."""
+    """A campaign of the network, which the coordination begins and ends."""
 
     id: str
     name: str
@@ -51,7 +51,7 @@ class Campaign:
     def end(self, now: datetime) -> None:
         """Ends the campaign, once."""
         self.end_time = self.end_time or now
-        self.placements = [replace(each, active=False) for each in self.placements]
+        self.placements = [replace(placement, active=False) for placement in self.placements]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Brought:
 
 
 def new_code() -> str:
-    """Returns three random characters and a check character: 32,768 codes, to be said on the phone.
+    """Returns a code to be said on the phone: three random characters and a check character.
 
-    The store refuses a code that exists.
+    There are 32,768 such codes; the store refuses a code that exists.
     """
     return new_checked_code(LENGTH)
 
@@ -77,7 +77,7 @@ def brought(
 ) -> Brought:
     """Returns the published counts of a placement.
 
-    Small counts are left out: a call to the line from a small place points to a person.
+    Small counts are left out, since a call from a small place could point to a person.
     """
     contacts = told(Counter(by_urgency).total())
     if contacts < 0:
@@ -86,5 +86,5 @@ def brought(
 
 
 def _told(counts: Mapping[str, int]) -> list[Count]:
-    """Returns the published counts, without those below ten: none and nine look the same."""
+    """Returns the published counts, without those below ten: nine must look like none."""
     return [(code, told(count)) for code, count in sorted(counts.items()) if told(count) > 0]

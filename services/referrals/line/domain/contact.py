@@ -22,13 +22,16 @@ from services.referrals.network.domain.deadline import (
 
 OPEN, REFERRED, DROPPED = "open", "referred", "dropped"
 UNASSESSED = Urgency.EMERGENCY
-"""The urgency of a contact of which nothing is known yet: it may be anything."""
+"""The urgency of a contact of which nothing is known yet, so that it may be anything."""
 WAITING, ESCALATED = "waiting", "escalated"
-"""The facts of a contact's deadline: to the line, and the second also to the coordination."""
-MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
-"""The most notes that a reference may add in this time.
+"""The verbs of the facts of a deadline.
 
-The holder of a reference can be somebody else, or a program.
+The line is notified of both facts; of the second, the coordination is notified as well.
+"""
+MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
+"""The most notes that can be added by one reference, and the time in which they are counted.
+
+The holder of a reference can be somebody other than the caller, or a program.
 """
 
 
@@ -42,14 +45,14 @@ class LaterNote:
 
 @dataclass
 class Contact:
-    """One call, visit or message. It needs no name and has no single owner."""
+    """One call, visit or message; a contact needs no name and has no single owner."""
 
     id: str
     organization_id: str
     create_time: datetime
     update_time: datetime
     version: int = 1
-    step_version: int = 1  # of the last change by somebody; a deadline that fires is none
+    step_version: int = 1  # version of the last change, without those by fired deadlines
     line_country: str = ""
     campaign_code: str = ""
     # the code that the caller named, of a poster, spot or page of a campaign
@@ -63,15 +66,17 @@ class Contact:
     need_code: str = ""
     person_id: str = ""
     reference_hint: str = ""
-    assault_time: datetime | None = None  # of a recent assault, to the hour
-    connected_live: str = ""  # yes: handed over, all three on the line; no: told where to turn
+    assault_time: datetime | None = None  # the time of a recent assault, to the hour
+    # yes: the caller was handed over with all three on the line; no: she was told where to turn
+    connected_live: str = ""
     handed_over_organization_id: str = ""
-    emergency_number_code: str = ""  # a number of the state, instead of a member
+    # a number of the state, to which she was handed over instead of a member
+    emergency_number_code: str = ""
     # the first contact of the same caller, possibly of another line, whose reference the caller
     # uses
     tied_to_id: str = ""
     erased: bool = False  # its person was erased: nothing more is written about her
-    unheard: bool = False  # the caller has added a note since a worker of the line last changed it
+    unheard: bool = False  # the caller has added a note since the line last changed the contact
     clock: Deadline | None = None
 
     def check(self) -> None:
@@ -111,8 +116,8 @@ class Contact:
     def watch(self, now: datetime, calendar: Calendar) -> None:
         """Starts, adapts or stops the deadline of the contact.
 
-        It runs while the contact is open, and its span follows from the answers. A contact that is
-        open again has a new one.
+        The deadline runs while the contact is open, and its span follows from the answers. A
+        contact that is opened again gets a new deadline.
         """
         urgency = self.triage.urgency() or UNASSESSED
         if self.outcome_code != OPEN:
@@ -127,7 +132,7 @@ class Contact:
             self.clock.recount(now, urgency, calendar)
 
     def fire_clock(self, now: datetime) -> str:
-        """Records the level that is reached, and returns its fact; "" if there is none.
+        """Records the level that the deadline has reached; returns the fact's verb, or "".
 
         For an immediate contact the coordination is notified at once.
         """
@@ -148,20 +153,22 @@ class Contact:
     def hear(self, now: datetime, calendar: Calendar) -> None:
         """Opens the contact again after the caller has added a note by her reference.
 
-        It stays open until a worker of the line has handled it, whatever happens to her referrals.
+        The contact stays open until a worker of the line has handled it, whatever happens to the
+        caller's referrals.
         """
         self.unheard, self.outcome_code = True, OPEN
         self.change(now, calendar)
 
-    def follow(self, asked: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
-        """Sets the outcome by the referrals that were made for the contact.
+    def follow(self, waiting: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
+        """Sets the outcome according to the referrals that were made for the contact.
 
-        `asked` has a value for each referral that was not entered in error: whether it waits for
-        its sender, as a draft or an open need. The contact is open while one does, else referred.
-        Another outcome that an operator set (advised, handed over, dropped) stays. Returns whether
-        anything changed.
+        `waiting` says of each referral that was not entered in error whether it waits for its
+        sender, as a draft or an open need. The contact is open while any of them waits, while there
+        is no referral, or while the caller's last note is unheard; otherwise the contact is
+        referred. Another outcome that an operator set (advised, handed over, dropped) stays.
+        Returns whether anything changed.
         """
-        outcome = OPEN if self.unheard or not asked or any(asked) else REFERRED
+        outcome = OPEN if self.unheard or not waiting or any(waiting) else REFERRED
         if self.erased or self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
             return False
         self.outcome_code = outcome
@@ -214,7 +221,7 @@ PLAIN = {
     "withdrawn": "stopped",
     "consent_withdrawn": "stopped",
 }
-"""The plain status of a referral for the caller: never a partner's name or place.
+"""The plain status of a referral for the caller, without any partner's name or place.
 
-A referral that was entered in error has none.
+A referral that was entered in error has no plain status.
 """

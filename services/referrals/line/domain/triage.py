@@ -23,7 +23,8 @@ PROTECTION, ASSAULT, CHILD, RETURN = (
 class Rule:
     """A condition on the answers.
 
-    It holds if the question has this answer, unless another question has the answer in `unless`.
+    The condition holds if the question has this answer, unless another question has the answer in
+    `unless`.
     """
 
     question: str
@@ -76,8 +77,8 @@ class Triage:
     def urgency(self) -> Urgency | None:
         """Returns the urgency of the most urgent rule that holds.
 
-        An answer that was not given never lowers it. None while a question is open that could raise
-        it.
+        A missing answer never lowers the urgency. If no rule holds, returns normal once the urgency
+        can no longer rise (see _calm), and None before.
         """
         return max(
             (rule.urgency for rule in self._holding()),
@@ -91,7 +92,7 @@ class Triage:
         return next((pathway for pathway in FIRST if pathway in opened), self._calm(RETURN) or "")
 
     def health(self) -> list[DeadlineKind]:
-        """Returns the medicine that may still be begun, by the answers."""
+        """Returns the medicine that, according to the answers, may still be begun."""
         return list(dict.fromkeys(kind for rule in self._holding() for kind in rule.health))
 
     def _holding(self) -> list[Rule]:
@@ -105,23 +106,23 @@ class Triage:
     def unanswered(self) -> list[str]:
         """Returns the questions that can still change the urgency.
 
-        They are neither answered nor declined.
+        These questions were neither answered nor declined.
         """
-        asked = DECIDING | {
+        relevant = DECIDING | {
             rule.unless[0]
             for rule in RULES
             if rule.unless[0] and self._said(rule.question) in (rule.answer, NOT_ASKED)
         }
         return [
-            each.name
-            for each in fields(self)
-            if each.name in asked and self._said(each.name) == NOT_ASKED
+            question.name
+            for question in fields(self)
+            if question.name in relevant and self._said(question.name) == NOT_ASKED
         ]
 
     def _calm(self, value: Value) -> Value | None:
         """Returns the value once the urgency can no longer rise, else None.
 
-        Each deciding question was answered or declined, and at least one was answered.
+        By then, each deciding question was answered or declined, and at least one was answered.
         """
         return (
             value

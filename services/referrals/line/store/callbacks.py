@@ -13,9 +13,9 @@ from services.referrals.line.domain.callback import Callback
 from services.referrals.line.wire.facts import callback_fact
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
 
-_PLAIN = [each.name for each in fields(Callback) if each.name != "clock"]
+_PLAIN = [field.name for field in fields(Callback) if field.name != "clock"]
 _COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
-# Fixed words, joined once: no value ever becomes part of a statement's text.
+# Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO callbacks ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
@@ -81,8 +81,8 @@ def page(
 ) -> tuple[list[tuple[Callback, str, str]], Position | None]:
     """Returns the callbacks that an organisation owes, the earliest due first.
 
-    Each has the reference hint and the person of its contact. The second value is where the next
-    page begins.
+    Each callback comes with the reference hint and the person of its contact. The second value is
+    where the next page begins.
     """
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
@@ -102,7 +102,7 @@ def page(
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns the callbacks whose deadline reaches a level, the earliest first.
 
-    They are locked for this transaction, so that two processes take different callbacks.
+    The callbacks are locked for this transaction, so that two processes take different callbacks.
     """
     rows = tx.execute(
         "SELECT id FROM callbacks WHERE clock_next_time <= %s ORDER BY clock_next_time"

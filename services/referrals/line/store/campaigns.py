@@ -73,16 +73,16 @@ def named(tx: Transaction, campaign: Campaign) -> list[Row]:
     return tx.execute(
         "SELECT placement_code, triage, outcome_code, count(*) AS count FROM contacts"
         " WHERE placement_code = ANY(%s) GROUP BY 1, 2, 3",
-        ([each.code for each in campaign.placements],),
+        ([placement.code for placement in campaign.placements],),
     ).fetchall()
 
 
 def _campaigns(tx: Transaction, rows: list[Row]) -> list[Campaign]:
     placed: dict[str, list[Placement]] = {row["id"]: [] for row in rows}
-    for each in tx.execute(
+    for placement in tx.execute(
         f"{_PLACED} WHERE p.campaign_id = ANY(%s) ORDER BY p.number", (list(placed),)
     ):
-        placed[each["campaign_id"]].append(Placement(**each))
+        placed[placement["campaign_id"]].append(Placement(**placement))
     return [
         Campaign(
             row["id"],

@@ -47,7 +47,7 @@ class ContactNotes:
     def of(self, tx: Transaction, contact_id: str) -> list[LaterNote]:
         """Returns the notes of a contact, oldest first, without those that were erased.
 
-        The caller of this method has recorded the access.
+        The calling code must record the access.
         """
         rows = tx.execute(
             "SELECT * FROM contact_notes WHERE contact_id = %s ORDER BY number", (contact_id,)

@@ -15,13 +15,13 @@ from services.referrals.line.domain.triage import Triage
 from services.referrals.line.wire.facts import contact_fact
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
 
-_PLAIN = [each.name for each in fields(Contact) if each.name not in ("triage", "clock")]
+_PLAIN = [field.name for field in fields(Contact) if field.name not in ("triage", "clock")]
 _COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
 _NO_CLOCK = {f"clock_{name}": None for name in CLOCK} | {
     "clock_fired_percent": 0,
     "clock_policy_version": 1,
 }
-# Fixed words, joined once: no value ever becomes part of a statement's text.
+# Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO contacts ({', '.join(_COLUMNS)}, note_sealed)"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)}, %(note)s)"
@@ -59,7 +59,7 @@ class Contacts:
         tx.execute("SELECT pg_notify('clocks', '')")
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
-        """Saves a new version; the note only if given."""
+        """Saves a new version, and the note if one is given."""
         keep(tx, contact, "changed", None if note is None else self._seal(contact, note))
 
     def get(
@@ -93,7 +93,7 @@ class Contacts:
     ) -> tuple[list[Contact], Position | None]:
         """Returns the contacts of an organisation, newest first, and where the next page begins.
 
-        With an outcome only those that have it.
+        An outcome code selects the contacts that have this outcome.
         """
         time, identifier = after or ("infinity", "")
         rows = tx.execute(
@@ -128,7 +128,7 @@ class Contacts:
     def by_reference(self, tx: Transaction, reference: str) -> tuple[str, str] | None:
         """Returns (contact id, PIN hash), or None for an unknown reference.
 
-        Works in every scope: reference and PIN are the credential.
+        Works in every scope, since reference and PIN are the credential.
         """
         row = tx.execute(
             "SELECT contact_id, pin_hash FROM contact_references WHERE fingerprint = %s",
@@ -139,7 +139,7 @@ class Contacts:
     def item_key(self, first_id: str, referral_id: str) -> str:
         """Returns the key of a referral for a caller.
 
-        It tells her referrals apart, but does not lead to the referral.
+        The key tells the caller's referrals apart, but nobody can find the referral by it.
         """
         return self._keyring.fingerprint(
             f"{first_id}/{referral_id}".encode(), "reference items"
@@ -153,7 +153,7 @@ class Contacts:
 
 
 def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> list[Contact]:
-    """Returns all contacts of one reference, oldest first: the first one and those tied to it."""
+    """Returns the contacts of one reference, oldest first: the first one and those tied to it."""
     rows = tx.execute(
         (
             "SELECT * FROM contacts WHERE id = %s OR (tied_to_id = %s AND tied_to_id <> '')"
@@ -166,10 +166,10 @@ def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> li
 
 
 def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
-    """Returns the ids of a caller's files by her contacts.
+    """Returns the ids of the files to which a caller's contacts lead.
 
-    These are the files of the contacts, and those with a referral made for the contacts. They are
-    sorted, since files are locked in this order.
+    These are the files named in the contacts, and the files with a referral made for the contacts.
+    The ids are sorted, since files are locked in this order.
     """
     rows = tx.execute(
         "SELECT DISTINCT person_id FROM referrals WHERE contact_id = ANY(%s)",
@@ -189,7 +189,7 @@ def hold(tx: Transaction, identifier: str) -> Contact:
 
 
 def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None) -> None:
-    """Saves a new version and its fact; a sealed note only if given. Raises Stale."""
+    """Saves a new version and its fact, and the sealed note if one is given. Raises Stale."""
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale
     outbox.save(tx, [contact_fact(contact, verb)])
@@ -199,7 +199,7 @@ def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns the contacts whose deadline reaches a level, the earliest first.
 
-    They are locked for this transaction, so that two processes take different contacts.
+    The contacts are locked for this transaction, so that two processes take different contacts.
     """
     rows = tx.execute(
         "SELECT id FROM contacts WHERE clock_next_time <= %s ORDER BY clock_next_time"

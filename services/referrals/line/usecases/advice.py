@@ -1,4 +1,4 @@
-"""Advice cards, as rpcs: those that come with the service, and published versions."""
+"""Advice cards, as rpcs: the cards that come with the service, and published versions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,17 +24,17 @@ SHIPPED = Path(__file__).parent.parent / "advice.yaml"
 def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
     """Returns the cards that come with the service.
 
-    Raises ValueError with the name of a wrong card: the service does not start with it.
+    Raises ValueError with the name of a wrong card, so that the service does not start with it.
     """
     cards = []
-    for each in yaml.safe_load(file.read_text(encoding="utf-8")):
+    for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
         texts = {
-            language: Text(each[language]["title"], tuple(each[language]["lines"]))
+            language: Text(entry[language]["title"], tuple(entry[language]["lines"]))
             for language in LANGUAGES
-            if language in each or language == SOURCE
+            if language in entry or language == SOURCE
         }
         card = AdviceCard(
-            each["id"], 1, texts, Triage(**each.get("opened_by", {})), each.get("need", "")
+            entry["id"], 1, texts, Triage(**entry.get("opened_by", {})), entry.get("need", "")
         )
         try:
             card.check()
@@ -71,7 +71,7 @@ class Advice:
     def PublishAdviceCard(self, request: pb.PublishAdviceCardRequest, call: Call) -> pb.AdviceCard:
         """Publishes the next version of a card, which the request must name.
 
-        Of two that are written at the same time, the second is refused as Stale.
+        Of two versions that are published at the same time, the second is refused as Stale.
         """
         card = parse(request.card)
         card.check()

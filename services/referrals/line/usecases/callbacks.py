@@ -60,7 +60,7 @@ class Callbacks:
         )
         page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListCallbacksResponse(
-            callbacks=[callback_message(*each) for each in page],
+            callbacks=[callback_message(*row) for row in page],
             next_page_token=self._pages.token(request, more),
         )
 
@@ -96,11 +96,11 @@ class Callbacks:
     def _check_plans(self, tx: Transaction, contact: Contact) -> str:
         """Refuses a callback that a safe-contact plan does not allow.
 
-        Her file at this line must allow calls, and no file at another line may forbid them. Returns
-        the id of the person in the former; "" if there is no file.
+        The person's file at this line must allow calls, and no file of hers at another line may
+        forbid them. Returns the id of the file at this line, or "" if there is none.
         """
         own = contacts.people_of(tx, [contact])
-        elevate_to_system_scope(tx)  # that nobody may call her concerns every line that might call
+        elevate_to_system_scope(tx)  # a plan that forbids calls concerns every line that might call
         everywhere = contacts.people_of(
             tx, contacts.of_caller(tx, contact.tied_to_id or contact.id)
         )
@@ -121,7 +121,7 @@ def ask(
 ) -> None:
     """Records a callback that the caller asked for herself, through her contacts.
 
-    The last line that she called owes it.
+    The last line that she called and that has a file of hers owes the callback.
     """
     if not may_ask(tx, files, people, for_update=True):
         raise Conflict("call_not_safe")
@@ -132,7 +132,7 @@ def ask(
 def may_ask(
     tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
 ) -> bool:
-    """Returns whether every file of the caller allows calls."""
+    """Returns whether the caller has a file, and every file of hers allows calls."""
     return bool(people) and all(
         files.get(tx, person, for_update=for_update).may_be_called for person in people
     )

@@ -60,7 +60,7 @@ class Campaigns:
         )
         page, more = campaigns.page(call.tx, size, after)
         return pb.ListCampaignsResponse(
-            campaigns=[_campaign_message(each) for each in page],
+            campaigns=[_campaign_message(campaign) for campaign in page],
             next_page_token=self._pages.token(request, more),
         )
 
@@ -92,8 +92,8 @@ class Campaigns:
             ]
             by_outcome[row["placement_code"]][row["outcome_code"]] += row["count"]
         rows = [
-            brought(each, by_urgency[each.code], by_outcome[each.code])
-            for each in campaign.placements
+            brought(placement, by_urgency[placement.code], by_outcome[placement.code])
+            for placement in campaign.placements
         ]
         return pb.CampaignFigures(
             placements=[
@@ -132,9 +132,10 @@ def _campaign_message(campaign: Campaign) -> pb.LineCampaign:
         name=campaign.name,
         country=campaign.country,
         media_codes=[
-            number(contacts_pb2.Campaign, each.medium_code) for each in campaign.placements
+            number(contacts_pb2.Campaign, placement.medium_code)
+            for placement in campaign.placements
         ],
-        placements=[_placement_message(each) for each in campaign.placements],
+        placements=[_placement_message(placement) for placement in campaign.placements],
         create_time=timestamp(campaign.create_time),
         end_time=timestamp(campaign.end_time),
     )

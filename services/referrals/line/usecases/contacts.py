@@ -39,14 +39,14 @@ from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
 from services.referrals.network.usecases.policies import Policies
 
-# Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he
-# guesses right with a probability of 4.6 %.
+# A stranger who knows a reference can try 100 of the 10,000 PINs, and then one a day, and so finds
+# the right PIN within a year with a probability of 4.6 %.
 OF_A_REFERENCE = Budget(
     10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1)
 )
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
-# Strangers delay a caller but do not lock her out (decision 17): strangers are stopped at their own
-# address, and her address, without wrong attempts, has a lane of its own.
+# Strangers can delay a caller but not lock her out (decision 17): strangers are stopped at their
+# own address, and the caller's address, if it made no wrong attempts, has a lane of its own.
 LANES = Lanes(
     at_address=Budget(5, timedelta(days=1), timedelta(days=30)),
     newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),
@@ -71,8 +71,8 @@ class ReferenceGate:
     ) -> Contact:
         """Returns the caller's first contact, to which the reference belongs.
 
-        From here on the transaction has the scope of the whole service. Raises Unauthenticated for
-        a wrong reference or PIN.
+        Afterwards the transaction has the scope of the whole service. Raises Unauthenticated for a
+        wrong reference or PIN.
         """
         now = self._clock.now()
         try:
@@ -88,7 +88,7 @@ class ReferenceGate:
             _matches(id_and_hash[1] if id_and_hash else self._nobody, pin)
             and id_and_hash is not None
         )
-        # counts as right also if the caller's request is refused later
+        # the guess counts as right even if the caller's request is refused later
         self._guesses.settle(guess, right, now)
         if not right or id_and_hash is None:
             raise Unauthenticated("reference_or_pin_wrong")
@@ -166,7 +166,7 @@ class Contacts(Callbacks):
         return contact_message(contact, note, later)
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
-        """Lists the contacts of the caller's line; with an outcome only those that have it."""
+        """Lists the contacts of the caller's line, or only those with the requested outcome."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
@@ -187,9 +187,9 @@ class Contacts(Callbacks):
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = [
-            each
-            for each in contacts.of_caller(call.tx, first.id)
-            if each.organization_id == call.caller.organization_id
+            contact
+            for contact in contacts.of_caller(call.tx, first.id)
+            if contact.organization_id == call.caller.organization_id
         ]
         if not own:
             raise NotFound
@@ -198,8 +198,8 @@ class Contacts(Callbacks):
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         """Saves further answers.
 
-        The person must be in a file of the line itself, since her reference gives access to that
-        file.
+        A person to whom the contact is linked must have her file at the line's own organisation,
+        since the caller's reference gives access to that file.
         """
         tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
         identifier, based_on = (

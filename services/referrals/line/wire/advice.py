@@ -9,7 +9,7 @@ from services.referrals.network.wire.languages import REQUIRED
 
 
 def card(message: pb.AdviceCard) -> AdviceCard:
-    """Parses a card in a request: the languages that it needs, and the others that it has."""
+    """Parses the card in a request, in the required languages and in any others that it has."""
     texts = {language: _text(getattr(message, language)) for language in REQUIRED}
     texts |= {
         text.language: _text(text)
@@ -27,7 +27,7 @@ def _text(message: pb.AdviceText) -> Text:
 
 
 def card_message(card: AdviceCard, *, opened: bool = False) -> pb.AdviceCard:
-    """Returns a card as a message; `opened`: the answers of a contact open it."""
+    """Returns a card as a message; `opened` says that a contact opens the card."""
     message = pb.AdviceCard(
         id=card.id,
         version=card.version,
@@ -38,10 +38,10 @@ def card_message(card: AdviceCard, *, opened: bool = False) -> pb.AdviceCard:
         publish_time=timestamp(card.publish_time),
     )
     for language, text in card.texts.items():
-        said = pb.AdviceText(title=text.title, lines=text.lines)
+        message_text = pb.AdviceText(title=text.title, lines=text.lines)
         if language in REQUIRED:
-            getattr(message, language).MergeFrom(said)
+            getattr(message, language).MergeFrom(message_text)
         else:
-            said.language = language
-            message.translations.append(said)
+            message_text.language = language
+            message.translations.append(message_text)
     return message

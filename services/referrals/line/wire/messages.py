@@ -15,7 +15,7 @@ from services.referrals.network.wire.messages import CLOCKS, URGENCIES, clock_me
 
 def read_triage(message: contacts_pb2.Triage, path: str = "contact.triage") -> Triage:
     """Parses the answers in a request; `path` is their name in a refusal."""
-    names = [each.name for each in message.DESCRIPTOR.fields]
+    names = [field.name for field in message.DESCRIPTOR.fields]
     return Triage(
         **{
             name: word(contacts_pb2.Answer, getattr(message, name), f"{path}.{name}")
@@ -24,10 +24,10 @@ def read_triage(message: contacts_pb2.Triage, path: str = "contact.triage") -> T
     )
 
 
-def triage_message(said: Triage) -> contacts_pb2.Triage:
+def triage_message(triage: Triage) -> contacts_pb2.Triage:
     """Returns the answers of a caller as a message."""
     answers: dict[str, Any] = {
-        name: number(contacts_pb2.Answer, each) for name, each in vars(said).items()
+        name: number(contacts_pb2.Answer, answer) for name, answer in vars(triage).items()
     }
     return contacts_pb2.Triage(**answers)
 
@@ -62,9 +62,11 @@ def contact_message(
         assault_time=timestamp(contact.assault_time),
         later_notes=[
             contacts_pb2.LaterNote(
-                time=timestamp(each.time), note=each.note or "", note_withheld=each.note is None
+                time=timestamp(later_note.time),
+                note=later_note.note or "",
+                note_withheld=later_note.note is None,
             )
-            for each in later
+            for later_note in later
         ],
         unheard=contact.unheard,
         called_before=bool(contact.tied_to_id),

@@ -19,7 +19,7 @@ REACHED_BY_OVERRIDE = frozenset(
 
 NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
 
-MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
+MAX_SAID = 20  # most faults in one refusal, since a refusal travels in a trailer of 8 KiB
 
 # Used with fullmatch only: `$` would accept a final line break.
 _NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
@@ -81,7 +81,7 @@ def new_checked_code(length: int) -> str:
 def checked_code(text: str, length: int) -> str:
     """Returns a code with its check character, as it was meant; "" if it is not valid.
 
-    So a typing error does not pass for another code.
+    The check character keeps a typing error from passing for another code.
     """
     meant = as_meant(text)
     holds = (
@@ -95,7 +95,7 @@ def checked_code(text: str, length: int) -> str:
 def check_character(body: str) -> str:
     """Returns the check character by Luhn modulo 32.
 
-    It detects every single wrong character, and nearly every swap of neighbours.
+    The check detects every single wrong character, and nearly every swap of neighbours.
     """
     total = 0
     for position, character in enumerate(reversed(body)):
@@ -114,9 +114,10 @@ def short_code(identifier: str) -> str:
 
 
 def beginnings_of(code: str) -> list[str]:
-    """Returns the beginnings, of eight characters, of all ids with this code.
+    """Returns the possible first eight characters of ids with this code.
 
-    Two of their 32 bits are not in the code. Empty for an invalid code.
+    Four beginnings are possible, since the code holds 30 of their 32 bits. The list is empty for an
+    invalid code.
     """
     meant = as_meant(code)
     if len(meant) != 6 or any(character not in ALPHABET for character in meant):

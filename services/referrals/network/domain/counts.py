@@ -9,7 +9,7 @@ SMALLEST = 10
 STEP = 5
 """The step of published counts.
 
-A reader who knows her own part of a count does not learn the rest of it.
+A reader who knows a part of a count can't compute the rest of the count.
 """
 
 
@@ -23,10 +23,10 @@ def told(count: int) -> int:
 
 
 STEP_OF_TIME = timedelta(hours=6)
-"""The interval at which counts are taken that can be read again and again.
+"""The interval at which counts change that can be read again and again.
 
-Such a count is as of the last full interval, and in steps of STEP, so that it reveals nobody who
-comes or goes.
+Such a count is taken as of the start of the present interval, and rounded to a multiple of STEP, so
+that it does not reveal that one person comes or goes.
 """
 
 

@@ -28,7 +28,7 @@ class Urgency(Enum):
 
 
 def check_urgency(urgency: Urgency, answers: Urgency | None, reason_code: str) -> None:
-    """Refuses an urgency below that of the caller's answers on the line without a coded reason.
+    """Refuses an urgency below that of a contact's answers, unless a reason is given.
 
     `answers` is None if no answer decides the urgency.
     """
@@ -63,7 +63,7 @@ class Calendar(Protocol):
     def is_working_day(self, moment: datetime) -> bool:
         """Returns whether offices are open on the local day of this moment.
 
-        Friday evening in Managua is Saturday in UTC.
+        The local day can differ from the day in UTC: Friday evening in Managua is Saturday in UTC.
         """
 
     def policy(self, version: int = 0) -> "Policy":
@@ -74,8 +74,8 @@ LEVELS = (50, 100, 150)
 EXPIRE_PERCENT = 200
 """The level of DECIDE at which the referral expires, so that another service can be asked.
 
-Nobody has answered. The receiver was reminded before, and both desks and the coordination were
-notified.
+By then nobody has answered, although the receiver was reminded and both desks and the coordination
+were notified.
 """
 SOON = timedelta(hours=4)
 """The time before a deadline within which it is due soon."""
@@ -83,22 +83,24 @@ SOON = timedelta(hours=4)
 SILENCE_AFTER_NEWS = timedelta(days=30)
 """The span of SILENCE after news, while no appointment is open."""
 OVERRIDE_CONFIRM = timedelta(hours=12)
-"""The time in which a second person confirms an override; after it, the override opens nothing.
+"""The time in which a second person must confirm an override.
 
-By then the next shift is there.
+An override that is still unconfirmed after this time opens nothing. By then the next shift has
+begun.
 """
 OVERRIDE_END = timedelta(hours=72)
 DELETION = timedelta(hours=72)
-"""The time in which a receiver confirms that it holds no more data of a person.
+"""The time in which a receiver must confirm that it holds no more data of a person.
 
-It begins when she withdraws her consent.
+This time begins when the person withdraws her consent.
 """
 Span = timedelta | int
 """A span of time; an integer counts working days."""
 SPAN_BY_URGENCY = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT)
 SPAN_FOR_ANY = (DeadlineKind.SILENCE, DeadlineKind.CLOSE)
-# A referral that came back is placed elsewhere in the time in which a receiver has to decide. A
-# question, a draft and a contact of the line have the time in which a referral is acknowledged.
+# The sender has as long to replace a referral that came back as a receiver has to decide. To answer
+# a question, send a draft or act on a contact of the line takes at most as long as to acknowledge a
+# referral.
 AS_LONG_AS = {
     DeadlineKind.REPLACE: DeadlineKind.DECIDE,
     DeadlineKind.ANSWER: DeadlineKind.ACKNOWLEDGE,
@@ -107,8 +109,8 @@ AS_LONG_AS = {
 }
 BY_URGENCY = frozenset({*SPAN_BY_URGENCY, *AS_LONG_AS})
 """Deadlines that depend on the urgency."""
-# From an assault until then, medicine against HIV, and against a pregnancy, can be begun (WHO,
-# Responding to children and adolescents who have been sexually abused, 2017, and its clinical
+# The time after an assault in which medicine against HIV, and against a pregnancy, can be begun
+# (WHO, Responding to children and adolescents who have been sexually abused, 2017, and its clinical
 # handbook of 2014: 72 hours and 120).
 HEALTH = {
     DeadlineKind.HIV_PROPHYLAXIS: timedelta(hours=72),
@@ -123,8 +125,8 @@ FIXED = {
 }
 SHORTEST, LONGEST = timedelta(minutes=5), timedelta(days=90)
 _DAY = timedelta(days=1)
-# A coordinator who publishes a policy can be wrong, or bought: in danger nobody has to wait longer
-# than this.
+# The longest spans that a policy may set for people in danger, since a coordinator who publishes a
+# policy can be wrong, or bought.
 LONGEST_IN_DANGER = {Urgency.IMMEDIATE: _DAY, Urgency.EMERGENCY: 3 * _DAY}
 Key = tuple[Urgency | None, DeadlineKind]
 """The urgency (None for any) and the kind of a deadline."""
@@ -174,7 +176,8 @@ class Policy:
         wrong = [(path_of(key), "required") for key in KEYS if key not in self.spans]
         wrong += [(path_of(key), "unknown_code") for key in self.spans if key not in KEYS]
         for key, span in self.spans.items():
-            # nobody in danger waits until Monday
+            # spans that may concern people in danger don't count working days, so that nobody waits
+            # until Monday
             by_days = isinstance(span, int) and (key[0] is None or key[0] in LONGEST_IN_DANGER)
             longest = LONGEST_IN_DANGER.get(key[0], LONGEST) if key[0] else LONGEST
             if by_days or not SHORTEST <= _at_least(span) <= longest:
@@ -197,7 +200,7 @@ class Policy:
         if wrong:
             raise Invalid(*dict.fromkeys(wrong))
 
-    def check_following(self, said: Mapping[Key, Span], before: "Policy") -> None:
+    def check_following(self, derived: Mapping[Key, Span], before: "Policy") -> None:
         """Refuses derived spans that follow neither from this policy nor from the one before.
 
         Above all, nobody may change a fixed span.
@@ -205,7 +208,7 @@ class Policy:
         possible = [dict(before.all()), dict(self.all())]
         wrong = [
             (path_of(key), "out_of_range")
-            for key, span in said.items()
+            for key, span in derived.items()
             if all(span != spans[key] for spans in possible)
         ]
         if wrong:
@@ -228,8 +231,8 @@ def _at_least(span: Span) -> timedelta:
 
 
 def _first() -> Policy:
-    # Two working days are counted by the calendar; "same day" is 12 hours, so that a call at 23:50
-    # has a deadline that can be met.
+    # The integer 2 stands for two working days. "Same day" is 12 hours, so that a call at 23:50 has
+    # a deadline that can be met.
     hour, day = timedelta(hours=1), _DAY
     rows: dict[Urgency, tuple[Span, Span, Span]] = {
         Urgency.IMMEDIATE: (hour / 4, hour, 12 * hour),
@@ -293,7 +296,7 @@ class Deadline:
     def next_percent(self) -> int | None:
         """Returns the next level that is reported; None after the last.
 
-        A health deadline has none, so that the assault is in no fact or message.
+        A health deadline has no levels, so that no fact or message reveals the assault.
         """
         if self.kind in HEALTH:
             return None
@@ -367,8 +370,8 @@ def assault_to_the_hour(
 ) -> datetime:
     """Returns the time of an assault, rounded down to the hour.
 
-    No more is known, and no more is needed. Refuses a time in the future, or so long ago that no
-    health deadline runs; the known time may be sent again, as a form does.
+    A more exact time is neither known nor needed. Refuses a time in the future, or so long ago that
+    no health deadline runs. The known time may always be sent again, since a form does that.
     """
     hour = time.replace(minute=0, second=0, microsecond=0)
     if hour != known:
@@ -376,5 +379,5 @@ def assault_to_the_hour(
     return hour
 
 
-CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
+CLOCK = [field.name for field in fields(Deadline) if field.name != "kind"]
 """The attributes of a deadline that are stored, under the same names."""

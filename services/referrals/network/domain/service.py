@@ -1,4 +1,4 @@
-"""Services of the directory, as far as this service knows which persons they accept."""
+"""Services of the directory, and which persons they accept, as far as that is known here."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ AGE_NOT_TAKEN = "age_not_taken"
 
 
 def check_age_taken(taken: bool, acknowledged: Collection[str]) -> None:
-    """Refuses a service for other ages than the person's, unless that is acknowledged."""
+    """Refuses a person whose age is not accepted, unless the caller has acknowledged that."""
     if not taken and AGE_NOT_TAKEN not in acknowledged:
         raise Conflict(AGE_NOT_TAKEN)
 
@@ -39,7 +39,7 @@ def check_age_taken(taken: bool, acknowledged: Collection[str]) -> None:
 class Attribute(Enum):
     """An attribute of the content that describes the person.
 
-    The order is that in which attributes are proposed to be left out, if several do equally well.
+    If leaving out any of several attributes helps equally, the first one in this order is proposed.
     """
 
     DEPARTMENT = "department"
@@ -58,7 +58,7 @@ class Attribute(Enum):
 class Service:
     """A service as an enquiry sees it.
 
-    `uses` are the attributes that it decides by; None if they are not known.
+    `uses` are the attributes that the service decides by; None if they are not known.
     """
 
     id: str

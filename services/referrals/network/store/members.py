@@ -1,7 +1,7 @@
 """Known facts about members and services.
 
-They are enough to check a member's standing and the owner of a service, even while the directory is
-away.
+These facts are enough to check a member's standing and the owner of a service, even while the
+directory is away.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,8 +11,9 @@ from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.referrals.network.domain.service import ANY_AGES, Ages, Attribute, Service
 
-# Exists for an organisation: for a member on probation only its own shelters do. A service that has
-# not said whether it is a shelter counts as one if its member is one.
+# The condition that a service is active and exists for an organisation. For a member on probation,
+# shelters of other members do not exist. A service that has not stated whether it is a shelter
+# counts as one if its member is a shelter.
 _EXISTS = (
     "s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NOT coalesce(s.shelter,"
     " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER')))"
@@ -64,10 +65,10 @@ def note_service(
 ) -> None:
     """Saves a service of the directory.
 
-    `uses` are the attributes that it decides by (None: not stated), `department` is where it helps,
-    `shelter` whether it is a shelter (None: not stated).
+    `uses` are the attributes that the service decides by (None: not stated), `department` is where
+    the service helps, `shelter` says whether the service is a shelter (None: not stated).
     """
-    said = None if uses is None else [each.value for each in uses]
+    use_codes = None if uses is None else [attribute.value for attribute in uses]
     tx.execute(
         "INSERT INTO directory_services (id, organization_id, active, uses, minimum_age,"
         " maximum_age, department, shelter)"
@@ -81,7 +82,7 @@ def note_service(
             identifier,
             organization_id,
             active,
-            said,
+            use_codes,
             ages.minimum,
             ages.maximum,
             department,
@@ -93,8 +94,8 @@ def note_service(
 def check_standing(tx: Transaction, caller: Caller) -> None:
     """Refuses a caller whose organisation, worker account or key is known to be suspended.
 
-    That holds however fresh the token is. A suspension that is not known yet has no effect: the
-    token is a few seconds old at most.
+    A fresh token does not help the caller. A suspension that is not known here yet has no effect,
+    which is tolerable because a token is a few seconds old at most.
     """
     row = tx.execute(
         "SELECT 1 FROM members WHERE id = ANY(%s) AND NOT active LIMIT 1",
@@ -164,7 +165,7 @@ def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
 def on_probation(tx: Transaction, organization_id: str) -> bool:
     """Returns whether an organisation is on probation.
 
-    No shelter exists for it, and nobody asks it anything.
+    For such an organisation no shelters of other members exist, and it receives no enquiries.
     """
     return organization(tx, organization_id)[0] == "PROBATION"
 
@@ -172,7 +173,8 @@ def on_probation(tx: Transaction, organization_id: str) -> bool:
 def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | None:
     """Returns the organisation of a service.
 
-    None if the service is not known, is no longer offered, or does not exist for the sender.
+    Returns None if the service is not known, is no longer offered, or does not exist for the
+    sender.
     """
     row = tx.execute(
         f"SELECT s.organization_id FROM directory_services s WHERE s.id = %(id)s AND {_EXISTS}",
@@ -203,10 +205,10 @@ def department_of_service(tx: Transaction, service_id: str) -> str:
 def services(
     tx: Transaction, identifiers: Sequence[str], asker_id: str
 ) -> list[tuple[Service, str, str]]:
-    """Returns the services that may be asked.
+    """Returns the services that may be asked, each with the type of its member and its department.
 
-    They exist for the asking organisation, and their member is approved. Each has the type of that
-    member and the department where it helps.
+    Only services that exist for the asking organisation, and whose member is approved, may be
+    asked.
     """
     rows = tx.execute(
         "SELECT s.id, s.organization_id, s.uses, s.department, m.type FROM directory_services s"

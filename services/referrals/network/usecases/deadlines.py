@@ -17,10 +17,11 @@ from services.referrals.network.domain.deadline import DeadlineKind
 
 _BATCH = 50
 _LIMIT = 10.0  # seconds for a batch, and for a single row
-_GRACE = 0.1  # seconds before the limit at which the database may cut off what takes too long
-# seconds; a fallback to LISTEN, which also notices a change of the machine's clock
+_GRACE = 0.1  # seconds before the limit; from then on the database may cut a transaction off
+# most seconds between two readings: a fallback to LISTEN, and for a change of the machine's clock
 _LONGEST_WAIT = 1.0
-# a due row that another transaction has locked is read again, but not in a tight loop
+# least seconds between two readings, so that a due row that another transaction has locked is not
+# read in a tight loop
 _SHORTEST_WAIT = 0.05
 
 
@@ -32,9 +33,9 @@ A repaired deadline is then fired soon, and the tries are too rare to cost anyth
 
 
 PUT_ASIDE_LATE = timedelta(minutes=10)
-"""The time until a deadline is tried again that took all of the available time.
+"""The time until the next try of a deadline that took all of the available time.
 
-Each try costs the other deadlines that time.
+Each such try costs the other deadlines the same time.
 """
 
 
@@ -56,17 +57,17 @@ Held = TypeVar("Held")
 
 @dataclass(frozen=True)
 class ClockFired:
-    """The result of the only deadline of a thing."""
+    """The result of firing the only deadline of an object."""
 
     verb: str
     clock: DeadlineKind | None
 
 
 class Watched(Protocol):
-    """A kind of thing that has deadlines."""
+    """The objects of one kind that have deadlines, such as referrals."""
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
-        """Records reached levels on rows that it locks; returns the events."""
+        """Locks some due rows and records the levels that they have reached; returns the events."""
 
 
 class Alone(Exception):
@@ -85,7 +86,7 @@ class Alone(Exception):
         )
 
     def put_aside(self, tx: Transaction, now: datetime, until: datetime) -> None:
-        """Postpones the row, and logs that."""
+        """Postpones the row, and logs that the row was postponed."""
         self._put_aside(tx, self._identifier, now, until)
         metrics.ROWS_PUT_ASIDE.labels(self._loop).inc()
         log.get().error("clocks_put_aside", **{self._called: self._identifier}, fault="late")
@@ -103,14 +104,13 @@ def fire_each(
     fire: Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]],
     put_aside: PutAside,
 ) -> list[AnyFired]:
-    """Fires the deadlines of each row; returns the events, which are on the trail.
+    """Fires the deadlines of each row; records the events on the trail and returns them.
 
     `fire` returns the events of each identifier; `called` is the name of the identifier in the log.
-
-    All rows are fired in one savepoint. If a row can't be read or saved, each half gets its own
-    savepoint, and so on until that row is alone: `put_aside` (identifier, now, until) postpones it,
-    so that it delays no other. Raises Alone if the connection is lost meanwhile: then this
-    transaction can do nothing more.
+    All rows are fired in one savepoint. If that fails, each half gets its own savepoint, and so on
+    until the faulty row is alone. `put_aside` (identifier, now, until) postpones that row, and any
+    row without an event, so that it delays no other row. Raises Alone if the connection is lost
+    while a single row is fired, since this transaction can then do nothing more.
     """
 
     def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
@@ -158,9 +158,10 @@ def with_one_clock(
     act: Callable[[Held], str],
     keep: Callable[[Held, str], None],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[ClockFired]]]]:
-    """Returns a `fire` for `fire_each`, for things with one deadline.
+    """Returns a `fire` for `fire_each`, for objects with one deadline.
 
-    Each is locked, fired (`act` returns the verb of the event, or ""), and saved with the verb.
+    `hold` locks an object, `act` fires its deadline and returns the verb of the event or "", and
+    `keep` saves the object with the verb.
     """
 
     def fire(identifier: str) -> list[ClockFired]:
@@ -174,7 +175,7 @@ def with_one_clock(
 
 
 class DeadlineScheduler:
-    """Watches the deadlines of one kind of thing.
+    """Watches the deadlines of one kind of object.
 
     Several processes share the work by locking rows.
     """
@@ -194,7 +195,7 @@ class DeadlineScheduler:
         self._name = name
 
     def loop(self) -> Loop:
-        """Returns the loop that watches; it waits for a database that is away."""
+        """Returns the loop that watches deadlines; the loop waits while the database is away."""
         return Loop(self._name, self._work, waits_for=LOST)
 
     def fire(self, going_on: Callable[[], bool] = lambda: True) -> int:
@@ -202,7 +203,7 @@ class DeadlineScheduler:
 
         A batch that takes too long is fired row by row.
         """
-        told, singles = 0, 0
+        count, singles = 0, 0
         while going_on():
             limit, singles = (1, singles - 1) if singles else (_BATCH, 0)
             try:
@@ -215,16 +216,16 @@ class DeadlineScheduler:
                 self._put_aside(alone)
                 singles = 0
             else:
-                told += len(events)
+                count += len(events)
                 if not events and not singles:
                     break
-        return told
+        return count
 
     def _fire_some(self, limit: int) -> Sequence[Fired]:
         """Fires some rows in one transaction.
 
-        Raises Alone if a single row takes all the time while the database answers; otherwise the
-        database is late.
+        Raises Alone if a single row takes all of the time although the database answers. Raises
+        Unavailable if the connection was lost earlier, or if the database does not answer.
         """
         began = time.monotonic()
         try:

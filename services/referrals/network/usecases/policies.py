@@ -34,7 +34,7 @@ class Policies:
 
         An unknown place has the working days of Nicaragua.
         """
-        # read for the due time and again for the number, which must be of one version
+        # cached, so that the due time and the stored version number come from the same version
         policy_of = cache(partial(self.by_clock, tx))
         return CountryCalendar(country or department[:2] or "NI", policy_of)
 
@@ -75,8 +75,9 @@ class Policies:
     ) -> Policy:
         """Publishes the next version, which the request must name.
 
-        Of two that are written at the same time, the second is refused as Stale. `spans` may
-        include derived spans, as they follow from the version before or from this one.
+        Of two versions that are published at the same time, the second is refused as Stale.
+        `spans` may include derived spans, but only as they follow from the version before or from
+        this one.
         """
         advisory_lock(tx, "deadline_policies")
         newest = self.newest(tx)

@@ -11,16 +11,19 @@ from enum import Enum
 from chassis.errors import Conflict, Stale
 
 OUTSIDE = 20
-"""Persons of other organisations' files in a day: more than the whole network receives in one."""
-ACROSS = 5
-"""Organisations whose files one worker opens in a day.
+"""The most files of other organisations that a worker may open in a day without an anomaly.
 
-An organisation that receives from that many has a desk, and not only one worker.
+The whole network receives fewer persons in a day.
+"""
+ACROSS = 5
+"""The number of other organisations whose files one worker opens in a day that is an anomaly.
+
+An organisation that receives persons from so many others has a desk with several workers.
 """
 NIGHT = range(22, 29)
-"""The hours of the night, in a day that begins at five in the morning.
+"""The hours of the night, from 22:00 to 05:00.
 
-So a night belongs to one day.
+They are counted to 29, since a day begins at five in the morning. A night thus belongs to one day.
 """
 DUTY_NIGHTS, DUTY_DAYS = 2, 14
 DUTY = (
@@ -34,7 +37,7 @@ DUTY = (
     "answer_referral",
     "start_referral",
 )
-"""Acts of a worker on duty: on the line, or for people who come at night."""
+"""The actions that show that a worker is on duty, on the line or for people who come at night."""
 _MORNING = timedelta(hours=5)
 
 
@@ -51,7 +54,7 @@ class AnomalyKind(Enum):
 class Opening:
     """An access to a person or contact; `organization_id` is that of the file, "" for a contact.
 
-    `refused`: by the quota.
+    `refused` says that the quota refused the access.
     """
 
     object_id: str
@@ -64,7 +67,7 @@ class Opening:
 class Anomaly:
     """An anomaly of one worker, or key, on one day.
 
-    It is published once, however often it happens again that day.
+    An anomaly is published once, however often it happens again that day.
     """
 
     id: str
@@ -80,7 +83,7 @@ class Anomaly:
     review_code: str = ""
 
     def review(self, worker_id: str, code: str, version: int, now: datetime) -> None:
-        """Records the review by an auditor: once."""
+        """Records the review by an auditor; a second review is refused."""
         if self.version != version:
             raise Stale
         if self.review_time is not None:
@@ -95,7 +98,7 @@ def day_of(time: datetime, zone: tzinfo) -> date:
 
 
 def span_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
-    """Returns the start and the end of that day."""
+    """Returns the start and the end of a day."""
     start = datetime(day.year, day.month, day.day, tzinfo=zone) + _MORNING
     return start, start + timedelta(days=1)
 
@@ -108,7 +111,7 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
     """Returns whether the worker who did these acts is usually on duty at night.
 
-    That is so with an act tonight, or in two nights of the last fourteen days.
+    Such a worker has acted on duty in this night, or in two nights of the last fourteen days.
     """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
@@ -118,10 +121,10 @@ def unusual(
     openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool
 ) -> dict[AnomalyKind, int]:
     """Returns the anomalies in the accesses of a worker on one day, each with its count."""
-    looked = [opening for opening in openings if not opening.refused]
+    allowed = [opening for opening in openings if not opening.refused]
     others = {
         opening.object_id: opening.organization_id
-        for opening in looked
+        for opening in allowed
         if opening.organization_id not in ("", own)
     }
     counts = {
@@ -131,7 +134,7 @@ def unusual(
         else 0,
         AnomalyKind.AT_NIGHT: 0
         if at_night_on_duty
-        else len({o.object_id for o in looked if is_night(o.time, zone)}),
+        else len({o.object_id for o in allowed if is_night(o.time, zone)}),
         AnomalyKind.OPENING_QUOTA: sum(opening.refused for opening in openings),
     }
     return {kind: count for kind, count in counts.items() if count}

@@ -9,7 +9,7 @@ from chassis.second import Second, check_second
 PROPOSED_FOR = timedelta(days=7)
 """The time in which a proposal can be confirmed.
 
-A second person must agree with the present situation, not with an opinion of a year ago.
+A second person must judge the present situation, not confirm an opinion of a year ago.
 """
 
 
@@ -29,7 +29,7 @@ class Destroyed:
 class Erasure:
     """The erasure of a file, one for each file.
 
-    It has ids and times only, since it outlives the file.
+    An erasure has ids and times only, since it outlives the file.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Erasure:
     version: int = 1
     confirmed_by_worker_id: str = ""
     erase_time: datetime | None = None
-    witness_time: datetime | None = None  # when it was received back from outside the database
+    witness_time: datetime | None = None  # when the erasure was read back from the topic
     destroyed: Destroyed = field(default_factory=Destroyed)
 
     @property

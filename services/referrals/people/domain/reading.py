@@ -1,7 +1,7 @@
 """Accesses in the form in which a person learns of them.
 
-They are counted by day, kind of organisation and reason; they name neither the organisation nor the
-worker.
+Accesses are counted by day, kind of organisation and reason, and name neither the organisation nor
+the worker.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ class Reading:
 
     day: date
     organization_type: str
-    need_group_code: str  # empty: to continue with the person's call or file
+    need_group_code: str  # empty if the access was to continue with the person's call or file
     field_groups: tuple[str, ...]
     allowed: bool
     count: int = 0
@@ -46,21 +46,21 @@ def told_plainly(
     )
     readings = sorted(
         counted,
-        key=lambda each: (
-            each.organization_type,
-            each.need_group_code,
-            each.field_groups,
-            each.allowed,
+        key=lambda reading: (
+            reading.organization_type,
+            reading.need_group_code,
+            reading.field_groups,
+            reading.allowed,
         ),
     )
     return [
         Reading(
-            each.day,
-            each.organization_type,
-            each.need_group_code,
-            each.field_groups,
-            each.allowed,
-            counted[each],
+            reading.day,
+            reading.organization_type,
+            reading.need_group_code,
+            reading.field_groups,
+            reading.allowed,
+            counted[reading],
         )
-        for each in sorted(readings, key=lambda each: each.day, reverse=True)
+        for reading in sorted(readings, key=lambda reading: reading.day, reverse=True)
     ]

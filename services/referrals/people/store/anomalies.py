@@ -11,7 +11,7 @@ from services.referrals.files.domain.openings import READING
 from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
 from services.referrals.people.wire.facts import anomaly_fact
 
-_ROWS = 5_000  # rows of the trail that one transaction searches
+_ROWS = 5_000  # the most rows of the trail that one transaction searches
 _READING = ", ".join(f"'{action}'" for action in READING)
 _DUTY = ", ".join(f"'{action}'" for action in DUTY)
 
@@ -19,8 +19,8 @@ _DUTY = ", ".join(f"'{action}'" for action in DUTY)
 def take(tx: Transaction) -> tuple[int, int]:
     """Returns the rows of the trail that this transaction searches, as (after, until).
 
-    One transaction searches at a time. The trail is a chain: a transaction that reads a row of it
-    has all rows before.
+    One transaction searches at a time. The trail is a chain, so a transaction that sees one of its
+    rows sees all rows before that row.
     """
     row = tx.execute("SELECT sequence FROM anomalies_looked FOR UPDATE").fetchone()
     assert row is not None, "the migration writes the only row"
@@ -36,8 +36,8 @@ def take(tx: Transaction) -> tuple[int, int]:
 def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:
     """Returns the workers and keys that had accesses in these rows of the trail.
 
-    Accesses that the quota refused are included. Each has kind, id, organisation, and first and
-    last time.
+    Accesses that the quota refused are included. Each result has the kind, id and organisation of
+    the worker or key, and the times of the first and the last access.
     """
     return tx.execute(
         "SELECT actor_kind, actor_id, organization_id, min(time) AS first, max(time) AS last"
@@ -50,7 +50,7 @@ def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:
 
 
 def openings(tx: Transaction, worker_id: str, start: datetime, end: datetime) -> list[Opening]:
-    """Returns the accesses of a worker in this time, to the hour."""
+    """Returns the accesses of a worker in this time, with their times rounded down to the hour."""
     rows = tx.execute(
         "SELECT DISTINCT a.object_id, date_trunc('hour', a.time) AS time,"
         " coalesce(p.organization_id, '') AS organization_id FROM audit a LEFT JOIN people p"
@@ -74,7 +74,7 @@ def refused_by_quota(tx: Transaction, worker_id: str, after: int, until: int) ->
 def acts_of_duty(
     tx: Transaction, worker_id: str, since: datetime, until: datetime
 ) -> list[datetime]:
-    """Returns the times of a worker's acts on duty."""
+    """Returns the times of the acts that show that a worker is on duty."""
     rows = tx.execute(
         "SELECT time FROM audit WHERE actor_id = %s AND time >= %s AND time < %s AND allowed"
         f" AND action IN ({_DUTY})",
@@ -86,8 +86,8 @@ def acts_of_duty(
 def note(tx: Transaction, anomaly: Anomaly) -> None:
     """Saves an anomaly, and publishes it if it is new.
 
-    A known anomaly is only counted on: refusals are added, since they are of new rows; other counts
-    are of the whole day.
+    For a known anomaly only the count changes. Refusals are added, since they come from new rows;
+    of other counts, which cover the whole day, the greater one is kept.
     """
     row = tx.execute(
         "INSERT INTO anomalies AS known (id, kind, worker_id, organization_id, day, count,"

@@ -15,8 +15,8 @@ from services.referrals.people.domain.erasure import Destroyed, Erasure
 from services.referrals.people.store import hers
 from services.referrals.people.wire.facts import erasure_fact
 
-_PLAIN = [each.name for each in fields(Erasure) if each.name != "destroyed"]
-_COLUMNS = [*_PLAIN, *(each.name for each in fields(Destroyed))]
+_PLAIN = [field.name for field in fields(Erasure) if field.name != "destroyed"]
+_COLUMNS = [*_PLAIN, *(field.name for field in fields(Destroyed))]
 _KEEP = (
     f"INSERT INTO erasures ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
@@ -45,7 +45,7 @@ def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> E
 def proposed(
     tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
 ) -> tuple[list[Erasure], Position | None]:
-    """Returns the open proposals of an organisation since then, oldest first.
+    """Returns the open proposals that an organisation made after `since`, oldest first.
 
     The second value is where the next page begins.
     """
@@ -82,9 +82,9 @@ def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -
 
 
 def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
-    """Returns the files without an erasure in this store.
+    """Returns those of the erased files whose erasure is not in this store.
 
-    A restored copy has brought them back, or does not even have the proof.
+    The store is then a restored copy, which has brought the file back or never had it.
     """
     rows = tx.execute(
         "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures"
@@ -95,7 +95,7 @@ def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
 
 
 def note_first_store(tx: Transaction) -> None:
-    """Stores which store is the first one: a copy of it that is restored has to catch up."""
+    """Stores the id of the first store, so that a restored copy, with another id, catches up."""
     tx.execute("UPDATE erasure_store SET store = %s WHERE store = ''", (outbox.store(tx),))
 
 
@@ -114,7 +114,7 @@ def caught_up(tx: Transaction) -> None:
 
 
 def destroy(tx: Transaction, her: Her, now: datetime) -> Destroyed:
-    """Destroys a person's key and the data sealed with it, and blanks her rows by the list.
+    """Destroys a person's key and the data sealed with it, and blanks her rows (hers.PARTS).
 
     Needs the scope of the whole service. If somebody destroys her key by hand, triggers delete
     plans and the marks of her name.
@@ -146,5 +146,5 @@ def _values(erasure: Erasure) -> dict[str, Any]:
 
 
 def _read(row: Row) -> Erasure:
-    destroyed = Destroyed(**{each.name: row[each.name] for each in fields(Destroyed)})
+    destroyed = Destroyed(**{field.name: row[field.name] for field in fields(Destroyed)})
     return Erasure(**{name: row[name] for name in _PLAIN}, destroyed=destroyed)

@@ -1,9 +1,9 @@
 """The list of all rows about one person, and what an erasure does to each column.
 
-It also says which rows still have an effect for her. Erasing follows this list. A table or column
-about a person that is missing in it fails a test (tests/referrals/test_hers.py), which also checks
-the list after a withdrawal and after an erasure. The order is that of erasing: a row comes before
-the row by which it is found.
+The list also says which rows still have an effect for her. Erasing follows this list. If a table or
+column about a person is missing from the list, a test fails (tests/referrals/test_hers.py); the
+test also checks the list after a withdrawal and after an erasure. The order is that of erasing: a
+row comes before the row by which it is found.
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from services.referrals.referrals.store.enquiries import _ENQUIRY, _PERSON, COPI
 class Part:
     """The rows of one table.
 
-    `erased`: column → its value after an erasure; None: the rows are deleted. `kept`: the columns
-    that stay.
+    `erased` maps each column to its value after an erasure; None means that the rows are deleted.
+    `kept` names the columns that stay.
     """
 
     table: str
     hers: str  # the condition for a person's rows, on the fields of Her
     erased: Mapping[str, str] | None = field(default_factory=dict)
     kept: str = ""
-    # the condition for a row that still has an effect for her; empty: none ever has
+    # the condition for a row that still has an effect for her; empty if no row ever has
     live: str = ""
 
 
@@ -93,7 +93,7 @@ PARTS = (
     # makes everything that was sealed with the key unreadable
     Part("person_keys", _PERSON, {"wrapped": "NULL"}, kept="person_id"),
     Part(
-        # the worker who opened her data without a consent; the note is sealed with her key
+        # who opened the person's data without a consent; the note is sealed with the person's key
         "emergencies",
         _PERSON,
         kept="id person_id referral_id organization_id worker_id file_organization_id reason_code"
@@ -117,7 +117,7 @@ PARTS = (
         live="withdraw_time IS NULL",
     ),
     Part(
-        # the history, which nobody can change; notes and arrival are sealed with her key
+        # the history, which nobody can change; notes and arrivals are sealed with the person's key
         "referral_events",
         _REFERRAL,
         kept="referral_id version verb from_state to_state time actor_kind actor_id organization_id"
@@ -194,8 +194,8 @@ PARTS = (
             "safe_contact_channel": "''",
             "message_may_be_left": "false",
         },
-        # Country, department and country of exploitation stay: past and future published figures
-        # are counted by them. They appear in no answer.
+        # Country, department and country of exploitation stay, since past and future published
+        # figures are counted by them. No response shows them.
         kept=(
             "id organization_id version country department exploitation_country create_time"
             " update_time names_form"

@@ -19,14 +19,14 @@ from services.referrals.people.domain.anomaly import (
 )
 from services.referrals.people.store import anomalies
 
-_PAUSE = 5.0  # seconds between two rounds: the auditor is notified within a minute
+_PAUSE = 5.0  # seconds between two rounds, so that the auditor is notified within a minute
 
 
 class Anomalies:
     """The search for anomalies.
 
-    It reads the trail afterwards, so that refused accesses are included. Several processes take
-    turns.
+    The search reads the trail after the accesses were made or refused, so that refused accesses
+    are included. Several processes take turns.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -34,7 +34,7 @@ class Anomalies:
         self._clock = clock
 
     def loop(self) -> Loop:
-        """Returns the loop that searches; it waits for a database that is away."""
+        """Returns the loop that searches; the loop waits while the database is away."""
         return Loop("anomalies", self._work, waits_for=LOST)
 
     def look(self) -> None:
@@ -48,7 +48,7 @@ class Anomalies:
             more = until > after
 
     def _judge(self, tx: Transaction, who: Row, after: int, until: int) -> None:
-        """Judges the days of these rows, each as a whole."""
+        """Judges each day on which a worker or key had accesses in these rows, as a whole."""
         own, worker = who["organization_id"], who["actor_id"]
         zone = zone_of(members.countries(tx, [own]).get(own, ""))
         refused = anomalies.refused_by_quota(tx, worker, after, until)
@@ -62,7 +62,7 @@ class Anomalies:
             )
             of_day = [
                 *anomalies.openings(tx, worker, start, end),
-                *(one for one in refused if start <= one.time < end),
+                *(opening for opening in refused if start <= opening.time < end),
             ]
             for kind, count in unusual(of_day, own, zone, at_night_on_duty=duty).items():
                 anomalies.note(

@@ -79,7 +79,8 @@ class Consents:
     def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
         """Confirms a receipt by a second person of the file's organisation.
 
-        It was decided for a child, or given for an adult.
+        Such a receipt was decided in a child's best interest, or given by somebody else for an
+        adult.
         """
         now, receipt = call.clock.now(), self._held(call.tx, object_id(request.id))
         if receipt.organization_id != call.caller.organization_id:
@@ -96,7 +97,8 @@ class Consents:
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
         """Lists the receipts of a person that the scope shows.
 
-        With a referral of hers only those that the referral could be based on.
+        If the request names a referral of hers, lists only the receipts on which the referral could
+        be based.
         """
         tx, now, referral_id = (
             call.tx,
@@ -160,7 +162,7 @@ class Consents:
             trail.append(
                 Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",))
             )
-            # a recipient, who may withdraw it for the person, does not see her other receipts
+            # a recipient, who may withdraw the receipt for the person, does not see the others
             elevate_to_system_scope(tx)
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
             # nobody continues to speak for an adult who has withdrawn
@@ -168,7 +170,8 @@ class Consents:
                 if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
                     self._withdraw(tx, actor, now, other.id, trail)
             if not any(
-                each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)
+                remaining.is_live(now)
+                for remaining in self._receipts.of_person(tx, receipt.person_id)
             ):
                 self._plans.end_with_consent(tx, receipt.person_id, now)
         return receipt
@@ -230,7 +233,9 @@ class Consents:
     def _end_emergencies(
         tx: Transaction, now: datetime, person_id: str, organization_id: str
     ) -> None:
-        """Ends the emergency accesses of an organisation to a person who withdrew a consent.
+        """Ends the emergency accesses to a person who withdrew a consent.
+
+        `organization_id` selects those of one organisation; "" selects all.
 
         After a withdrawal the organisation opens nothing more of her on any basis.
         """

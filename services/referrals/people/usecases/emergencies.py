@@ -39,8 +39,8 @@ class Emergencies:
     def OpenInEmergency(self, request: pb.OpenInEmergencyRequest, call: Call) -> pb.Emergency:
         """Opens a person's data in an emergency.
 
-        The referral is live and to the caller's organisation, and no consent opens her data. The
-        request is on the trail first, even if it is refused.
+        The referral must be live and sent to the caller's organisation, and no consent may open the
+        person's data already. The request is put on the trail first, even if it is then refused.
         """
         tx, caller, now = call.tx, call.caller, call.clock.now()
         reason = word(referrals_pb2.OverrideReason, request.reason_code, "reason_code")
@@ -85,9 +85,9 @@ class Emergencies:
     def ListEmergencies(
         self, request: pb.ListEmergenciesRequest, call: Call
     ) -> pb.ListEmergenciesResponse:
-        """Lists emergency accesses to files of the caller's organisation and by it, newest first.
+        """Lists emergency accesses to files of the caller's organisation, and by it, newest first.
 
-        For the coordination and auditors, those of the network.
+        Coordinators and auditors get those of the whole network.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -101,7 +101,7 @@ class Emergencies:
             referral_id=optional_id(request.referral_id, "referral_id"),
             waiting=request.waiting,
         )
-        shown = [emergency_message(each, call.caller, call.clock.now()) for each in page]
+        shown = [emergency_message(emergency, call.caller, call.clock.now()) for emergency in page]
         return pb.ListEmergenciesResponse(
             emergencies=shown, next_page_token=self._pages.token(request, more)
         )

@@ -1,4 +1,4 @@
-"""Erasures of files, as rpcs, by two people; after a restore by the service itself."""
+"""Erasures of files: by two people, as rpcs, and by the service itself after a restore."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -74,7 +74,7 @@ class Erasing:
             raise Conflict("nothing_to_confirm")
         call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
-        # before the lock of the person, as in a withdrawal of consent
+        # enquiries are locked before the person, as in a withdrawal of consent
         cancel_of(tx, now, ids_of(tx, person_id).alone, [person_id])
         self._files.hold(tx, person_id)
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
@@ -85,7 +85,7 @@ class Erasing:
     def GetErasure(self, request: pb.GetErasureRequest, call: Call) -> pb.Erasure:
         """Returns the proposal or the proof, for the file's organisation.
 
-        Both are there even if a restored copy never had the file.
+        Both can be read even if this store is a restored copy that never had the file.
         """
         erasure = erasures.of_person(call.tx, object_id(request.person_id))
         if erasure is None or erasure.organization_id != call.caller.organization_id:
@@ -114,13 +114,13 @@ class Erasing:
         """
         cancel_of(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
         self._files.hold(tx, known.person_id)
-        kept = erasures.of_person(tx, known.person_id, for_update=True)
-        if kept and kept.erase_time is not None:
+        stored = erasures.of_person(tx, known.person_id, for_update=True)
+        if stored and stored.erase_time is not None:
             return False
-        # If the store has another id, two people proposed the erasure anew: the file is still
-        # erased.
+        # If the erasure has another id in the store, it was proposed anew after the restore; the
+        # file is erased all the same.
         erasure = replace(
-            known, id=kept.id if kept else known.id, version=kept.version + 1 if kept else 1
+            known, id=stored.id if stored else known.id, version=stored.version + 1 if stored else 1
         )
         try:
             person = self._files.get(tx, known.person_id)
@@ -140,7 +140,7 @@ class Erasing:
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
             self._operators.erase(tx, now, contact_id)
-        # enquiries made since, before the contact was closed
+        # for enquiries that were made in the meantime, before the contact was closed
         cancel_of(tx, now, her.alone, [person.id])
         destroyed = erasures.destroy(tx, her, now)
         erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)

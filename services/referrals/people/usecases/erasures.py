@@ -1,8 +1,8 @@
 """Keeps erasures outside the database, and applies them to a database restored from a copy.
 
-Each erasure is kept by the topic, by the services that witness it (facts/witness.py), and in a
-file beside the keys if that can be written. Each of them alone is enough to apply the erasure
-again. A restored store shows no person until the topic and all witnesses have been read.
+Each erasure is kept on the topic, by the services that witness it (facts/witness.py), and in a file
+in the folder of the keys if that folder can be written. Any one of these is enough to apply the
+erasure again. A restored store shows no person until the topic and all witnesses have been read.
 """
 
 import os
@@ -34,22 +34,22 @@ TOPIC = "enlace.erasures.v1"
 The key is the erasure, the body its fact (`ErasureFact`, enlace.erasure.done.v1).
 """
 WITNESSES = frozenset({"partners", "notifications"})
-"""The services that keep the topic's records; a restored store waits for the answer of each."""
+"""The services that keep the topic's records; a restored store waits until each has answered."""
 FILE = "erasures.referrals"
-"""The file beside the keys, with one record a line.
+"""The file in the folder of the keys, with one record per line.
 
-It is copied with the keys, and not restored with a database.
+This file is copied with the keys, and is not restored with a database.
 """
 _NAME = "referrals"
 _SOURCE = f"enlace/{_NAME}"
-_PAUSE = 2.0  # seconds between two rounds: how long an erasure is in the database alone
+_PAUSE = 2.0  # seconds between two rounds; an erasure may be in the database alone for this long
 _PAUSE_WHILE_CLOSED = 0.5
 
 
 class Erasures:
     """The loop that keeps and applies erasures, one for each process of the service.
 
-    Several processes do the same work; an erasure that is published twice is still one.
+    Several processes do the same work; an erasure that is published twice counts once.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class Erasures:
         self._published: set[str] = set()  # ids that the topic has
         self._filed: set[str] | None = None  # ids that the file has; None before it was read
         self._question_id = ""
-        self._counts: dict[str, int] = {}  # of the witnesses that answered the question
-        self._heard_answers = False  # and the topic was read to its end after the answers
+        self._counts: dict[str, int] = {}  # erasures kept by each witness that has answered
+        self._heard_answers = False  # True: the topic was read to its end after all answers
         self._alarm: tuple[object, ...] = ()  # the last logged reason why the store stays closed
 
     def loop(self) -> Loop:
@@ -90,7 +90,7 @@ class Erasures:
     def _work(self, loop: Loop) -> None:
         while loop.turn():
             if self._broker.wait(0.5) is None:
-                self.remember()  # stores erasures of the time while the broker is away
+                self.remember()  # files the erasures that are made while the broker is away
             else:
                 self.turn(lambda: loop.turn())
             loop.wait(_PAUSE_WHILE_CLOSED if self._question_id else _PAUSE)
@@ -101,7 +101,7 @@ class Erasures:
         Returns how many files were erased again. Raises BrokerLost.
         """
         cluster = self._broker.cluster_id or ""
-        # another cluster is another topic: it is read from the start, and gets what it lacks
+        # another cluster has another topic, which is read from its start and gets what it lacks
         if cluster != self._cluster:
             self._cluster, self._offsets, self._published = cluster, {}, set()
             self._question_id, self._counts = "", {}
@@ -109,7 +109,7 @@ class Erasures:
         answered = self._counts.keys() >= WITNESSES
         self._hear(going_on)
         self._write_file()
-        self._heard_answers = answered  # what witnesses published was there before their answers
+        self._heard_answers = answered  # a witness publishes its erasures before its answer
         again = self._apply()
         self._publish(
             [record for id, (_, record) in self._known.items() if id not in self._published]
@@ -200,12 +200,12 @@ class Erasures:
                 pass
 
     def _apply(self) -> int:
-        """Applies erasures to the present store, which may be another than a moment ago."""
+        """Applies erasures to the present store, which may have been replaced a moment ago."""
         known = [erasure for erasure, _ in self._known.values()]
         with self._database.transaction(SYSTEM) as tx:
-            lacking = erasures.not_applied(tx, [each.person_id for each in known])
+            lacking = erasures.not_applied(tx, [erasure.person_id for erasure in known])
         again = 0
-        for erasure in [each for each in known if each.person_id in lacking]:
+        for erasure in [erasure for erasure in known if erasure.person_id in lacking]:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
                 now = self._clock.now()
                 if self._erasing.again(tx, now, erasure):
@@ -234,7 +234,7 @@ class Erasures:
     def _open_or_ask(self) -> None:
         """Opens the store once all erasures that are kept anywhere have been applied to it.
 
-        Until then it asks the witnesses, and logs what is missing.
+        Until then, asks the witnesses and logs what is missing.
         """
         with self._database.transaction(SYSTEM) as tx:
             awaited = not erasures.is_caught_up(tx)
@@ -248,13 +248,13 @@ class Erasures:
         if not self._question_id:
             self._question_id, question = witness.question(self._signer, _NAME, self._clock.now())
             self._publish([question])
-        alarm = silent, known, kept = (
+        alarm = silent, known, witnessed = (
             sorted(WITNESSES - self._counts.keys()),
             len(self._published),
             max(self._counts.values(), default=0),
         )
         if alarm != self._alarm:
-            log.get().error("erasures_missing", silent=silent, known=known, witnessed=kept)
+            log.get().error("erasures_missing", silent=silent, known=known, witnessed=witnessed)
             self._alarm = alarm
 
     def _is_complete(self) -> bool:

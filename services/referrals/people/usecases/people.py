@@ -97,9 +97,10 @@ class People:
         return person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        """Returns a file without the identity, and for its organisation with the safe-contact plan.
+        """Returns a file without the identity; its organisation also gets the safe-contact plan.
 
-        The outline of the plan is not sealed, so reading it is no access.
+        The outline of the plan is not sealed, so reading only the outline does not count as an
+        access.
         """
         person = self._files.get(call.tx, object_id(request.id))
         if person.organization_id != call.caller.organization_id or person.erased:
@@ -159,10 +160,10 @@ class People:
         return person_message(person)
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
-        """Opens an identity, and returns which groups are open as a whole.
+        """Returns the opened fields of an identity, and which groups are open as a whole.
 
-        The access is recorded first, so a refusal is on the trail as well, also for callers to whom
-        the file does not exist.
+        The access is recorded first, so that refusals are on the trail as well, even those of
+        callers for whom the file does not exist.
         """
         tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
         groups = frozenset(GROUPS.members(request.field_groups, "field_groups"))
@@ -198,10 +199,10 @@ class People:
         return person_message(person, plan)
 
     def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
-        """Returns how the person of a referral may be contacted, as far as it is not sealed.
+        """Returns the unsealed parts of the safe-contact plan of a referral's person.
 
-        Every party of the referral learns that nobody may call her, on any receipt or none: it
-        keeps her safe and reveals nothing about her.
+        Every party of the referral may learn that nobody may call her, with any receipt or none,
+        since knowing this keeps her safe and reveals nothing about her.
         """
         referral = referrals.get(call.tx, object_id(request.referral_id))
         person = self._grants.party(call.tx, call.caller, referral)
@@ -231,7 +232,7 @@ class People:
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
         """Lists the accesses to a file of the caller's organisation, newest first.
 
-        Each worker appears once an hour.
+        Equal accesses of a worker within an hour are listed once.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -263,7 +264,7 @@ class People:
     def ListOwnExports(
         self, request: pb.ListOwnExportsRequest, call: Call
     ) -> pb.ListOwnExportsResponse:
-        """Lists the caller's own exports since then, newest first."""
+        """Lists the caller's own exports since a time, newest first."""
         since = moment(request, "since_time")
         if since is None:
             raise Invalid(("since_time", "required"))

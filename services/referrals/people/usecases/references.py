@@ -1,6 +1,6 @@
-"""Reading and writing with a reference and PIN, which are the caller's credential.
+"""Requests of callers of the line, whose credential is a reference and its PIN.
 
-A caller gets codes only.
+Such a caller gets codes only.
 """
 
 from collections.abc import Sequence
@@ -40,20 +40,22 @@ from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.usecases.enquiries import cancel_of
 from services.referrals.referrals.usecases.lives import Lives
 
-_MOST_READINGS = 10_000  # of one file; by day and kind of organisation they are few
+# the most accesses that are read for one file; counted by day and kind of organisation they are few
+_MOST_READINGS = 10_000
 
 
 @dataclass
 class Standing:
     """The state of a caller's requests.
 
-    `items` has for each request (referral, plain status, whether its receiver may open her data
-    now). `may_be_contacted`: every safe-contact plan of hers, in any file, names a channel.
+    `items` has, for each request, the referral, its plain status, and whether the receiver may open
+    the caller's data now. `may_be_contacted` says that every safe-contact plan of the caller, in
+    any file, names a channel.
     """
 
     files: int
     items: list[tuple[Referral, str, bool]] = field(default_factory=list)
-    # organisations other than those that hold a file
+    # organisations that may open the caller's data now, besides those that hold a file
     open_to: set[str] = field(default_factory=set)
     may_withdraw: bool = False
     may_be_contacted: bool = False
@@ -98,7 +100,7 @@ class References:
     ) -> pb.ReferenceStatus:
         """Withdraws one request of the caller, with the consent that it is based on.
 
-        Without a key it withdraws everything that was allowed or requested for her, by anybody.
+        If `item_key` is empty, everything is withdrawn that anybody allowed or requested for her.
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = contacts.of_caller(call.tx, first.id)
@@ -114,20 +116,22 @@ class References:
     ) -> pb.ListReadingsByReferenceResponse:
         """Lists the accesses to the caller's files and contacts.
 
-        They are counted by day and kind of organisation.
+        Accesses are counted by day and kind of organisation.
         """
         tx, first = (
             call.tx,
             self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
         )
         own = contacts.of_caller(tx, first.id)
-        # an access to a contact is on the trail of a file, too
+        # an access to a contact is on the trail of a file as well, and must be counted once
         also = {f"contact:{contact.id}" for contact in own}
         about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
-        seen = [
-            row for each in about for row in audit.accesses(tx, each, READING, limit=_MOST_READINGS)
+        accesses = [
+            row
+            for object_id in about
+            for row in audit.accesses(tx, object_id, READING, limit=_MOST_READINGS)
         ]
-        rows = [row for row in seen if also.isdisjoint(row["detail_codes"])]
+        rows = [row for row in accesses if also.isdisjoint(row["detail_codes"])]
         types = members.types(tx, {row["organization_id"] for row in rows})
         readings = [
             pb.ReferenceReading(
@@ -159,7 +163,7 @@ class References:
     ) -> pb.ReferenceStatus:
         """Adds a note of the caller to each of her contacts.
 
-        The line of each has to handle the contact again.
+        The line of each contact has to handle that contact again.
         """
         tx, first = (
             call.tx,
@@ -202,11 +206,11 @@ class References:
         )
 
     def _withdraw_one(
-        self, call: Call, first: Contact, asked: Sequence[Referral], key: str
+        self, call: Call, first: Contact, requests: Sequence[Referral], key: str
     ) -> None:
         """Withdraws one request; a request that has ended stays as it is."""
         matching = [
-            referral for referral in asked if self._book.item_key(first.id, referral.id) == key
+            referral for referral in requests if self._book.item_key(first.id, referral.id) == key
         ]
         if not matching:
             raise NotFound

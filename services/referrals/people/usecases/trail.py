@@ -27,16 +27,16 @@ from services.referrals.people.wire.messages import anomaly_message
 from trail import chain
 from trail.chain import Finding
 
-_ROWS = 200_000  # rows verified in one call: two seconds' work
-_MOST_TOLD = 100  # findings in one answer; more would tell no more than that the trail is broken
+_ROWS = 200_000  # the most rows verified in one call, which takes two seconds
+_MOST_TOLD = 100  # the most findings in one answer; these suffice to see that the trail is broken
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The result of a verification.
 
-    It has the last verified row, the end of the trail, the number of witnessed heads of the
-    verified rows, and the findings.
+    A verdict has the last verified row, the end of the trail, the number of witnessed heads among
+    the verified rows, and the findings.
     """
 
     until: Head
@@ -95,8 +95,10 @@ class Audit:
             last_sequence=verdict.end,
             witnessed=verdict.witnesses,
             findings=[
-                pb.TrailFinding(sequence=one.sequence, fault=number(pb.TrailFault, one.reason))
-                for one in verdict.findings[:_MOST_TOLD]
+                pb.TrailFinding(
+                    sequence=finding.sequence, fault=number(pb.TrailFault, finding.reason)
+                )
+                for finding in verdict.findings[:_MOST_TOLD]
             ],
             next_page_token=self._pages.token(request, more),
         )
@@ -106,7 +108,8 @@ class Audit:
     ) -> pb.ListAnomaliesResponse:
         """Lists anomalies, newest first.
 
-        Anomalies are in nobody's scope: the rpc needs the right of an auditor.
+        Anomalies are in nobody's scope, so this rpc lifts the scope; it requires the right of an
+        auditor.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -136,9 +139,9 @@ class Audit:
 def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]]) -> Verdict:
     """Verifies the chain after the row `after`, as far as one call can.
 
-    At the end of the trail it also reports witnessed heads beyond it. `witnessed` are the heads of
-    this trail that other services keep, by their sequence (trail.heads). Read them before this
-    call: none is then beyond the end.
+    At the end of the trail, also reports witnessed heads beyond that end. `witnessed` are the heads
+    of this trail that other services keep, by their sequence (trail.heads). They must be read
+    before this call, so that rows written in the meantime put no head beyond the end.
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)
@@ -150,8 +153,8 @@ def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]
             Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > last.sequence
         ]
         findings += chain.repeated(tx)
-    seen = sum(after.sequence < sequence <= until for sequence in witnessed)
-    return Verdict(Head(until, last.hash), end.sequence, seen, findings)
+    verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed)
+    return Verdict(Head(until, last.hash), end.sequence, verified_heads, findings)
 
 
 def _row(row: dict[str, Any]) -> pb.TrailRow:

@@ -28,18 +28,18 @@ def erasure_fact(erasure: Erasure, verb: str) -> Fact:
 
 
 def erasure_of(fact: Fact) -> Erasure:
-    """Returns the erasure in a fact; it is done."""
-    said = facts_pb2.ErasureFact.FromString(fact.payload)
-    propose_time = moment(said, "propose_time")
+    """Returns the completed erasure that a fact reports."""
+    message = facts_pb2.ErasureFact.FromString(fact.payload)
+    propose_time = moment(message, "propose_time")
     assert propose_time is not None
     return Erasure(
-        said.erasure_id,
-        said.person_id,
-        said.organization_id,
-        said.proposed_by_worker_id,
+        message.erasure_id,
+        message.person_id,
+        message.organization_id,
+        message.proposed_by_worker_id,
         propose_time,
-        confirmed_by_worker_id=said.confirmed_by_worker_id,
-        erase_time=moment(said, "erase_time"),
+        confirmed_by_worker_id=message.confirmed_by_worker_id,
+        erase_time=moment(message, "erase_time"),
     )
 
 

@@ -1,7 +1,7 @@
 """The hand-over across borders as one line.
 
-The line has the legs of a plan as they are now, which organisation takes the next step of each, and
-which of them a receiver sees.
+The line has the legs of a plan as they are now, and the organisation that takes the next step of
+each leg. A receiver sees only some of the legs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
 def beside(links: Sequence[Link], referral_id: str) -> list[Link]:
     """Returns the leg of a referral with the legs directly before and after it.
 
-    They show from whom the person comes, and to whom she goes.
+    These legs show from whom the person comes, and to whom she goes.
     """
     at = next(
         (

@@ -66,7 +66,7 @@ class Lists:
 
 
 class LegKind(Enum):
-    """The part of a step in a hand-over across borders."""
+    """The part that a step has in a hand-over across borders."""
 
     DEPARTURE = "departure"  # the person leaves
     ARRIVAL = "arrival"  # somebody takes her over after the departure
@@ -98,7 +98,7 @@ class Step:
 class Pathway:
     """One version of a pathway.
 
-    It is for persons who match any entry of each list; an empty list matches all.
+    A pathway is for persons who match at least one entry of each list; an empty list matches all.
     """
 
     id: str
@@ -112,7 +112,7 @@ class Pathway:
     text: str = ""
 
     def takes(self, age_band: str) -> bool:
-        """Returns whether the pathway can be for this age band.
+        """Returns whether a person of this age band may follow the pathway.
 
         An adult may follow a child's pathway, since her child may be the reason. A child can't
         follow an adult's.
@@ -138,7 +138,8 @@ def read(
 class _Reader:
     """The reader of a pathway.
 
-    It goes on after a fault, so that it finds all of them; values that it could not read are empty.
+    The reader goes on after a fault, so that it finds all faults; values that it could not read are
+    empty.
     """
 
     def __init__(self, lists: Lists) -> None:
@@ -166,7 +167,7 @@ class _Reader:
         written = self._list(parts.get("steps"), MOST_STEPS)
         if "steps" in parts:
             self._that(bool(written), parts["steps"], "required")
-        steps = [(each, step) for each in written if (step := self._step(each))]
+        steps = [(part, step) for part in written if (step := self._step(part))]
         self._check_order(steps)
         return Pathway(
             identifier,
@@ -177,7 +178,7 @@ class _Reader:
             age_bands=self._codes(whom.get("age_bands"), self._lists.age_bands),
             urgencies=self._codes(whom.get("urgencies"), self._lists.urgencies),
             countries=tuple(
-                self._text(each, _COUNTRY) for each in self._list(whom.get("countries"))
+                self._text(part, _COUNTRY) for part in self._list(whom.get("countries"))
             ),
             text=text,
         )
@@ -194,7 +195,7 @@ class _Reader:
             self._names(parts.get("names")),
             self._code(parts.get("need"), NEEDS),
             self._code(parts.get("role"), self._lists.roles),
-            tuple(self._text(each) for each in self._list(parts.get("after"))),
+            tuple(self._text(part) for part in self._list(parts.get("after"))),
             self._codes(parts.get("documents"), self._lists.documents),
             self._codes(parts.get("legal_basis"), self._lists.legal_bases),
             span,
@@ -267,9 +268,9 @@ class _Reader:
                 if isinstance(part.value, dict)
                 else []
             )
-            for each in inner:
-                if each.value == text:
-                    return each
+            for item in inner:
+                if item.value == text:
+                    return item
         return said
 
     def _map(self, said: Said, needed: Iterable[str], possible: Iterable[str]) -> dict[str, Said]:
@@ -325,7 +326,7 @@ class _Reader:
         return text
 
     def _codes(self, said: Said | None, codes: Collection[str]) -> tuple[str, ...]:
-        return tuple(self._code(each, codes) for each in self._list(said))
+        return tuple(self._code(part, codes) for part in self._list(said))
 
     def _that(self, holds: bool, said: Said, reason: str) -> None:
         self.check.that(holds, f"text.{said.line}", reason)

@@ -77,7 +77,7 @@ class Plan:
     version: int = 1
     close_time: datetime | None = None
     close_reason_code: str = ""
-    close_proposed_reason_code: str = ""  # of a child's plan: why one person wants to end it
+    close_proposed_reason_code: str = ""  # why one person wants to end the plan of a child
     close_proposed_by_worker_id: str = ""
     steps: dict[str, PlanStep] = field(default_factory=dict)
     # the present or last referrals of its legs, by id
@@ -159,9 +159,9 @@ class Plan:
         self._changed(now)
 
     def follow(self, referral_id: str, state: State, outcome_code: str, now: datetime) -> bool:
-        """Updates the steps of a referral by its state; returns whether anything changed.
+        """Updates the steps of a referral according to its state; returns whether anything changed.
 
-        Help meets a step, and an end without help opens it again.
+        A referral that brought help meets the step, and one that ended without help opens it again.
         """
         if self.close_time is not None:
             return False
@@ -217,7 +217,7 @@ class Plan:
     def legs(self) -> list[Step]:
         """Returns the legs by which the person is handed over, in order, the departure first.
 
-        Skipped steps are no legs. If the departure is skipped, there are no legs.
+        Skipped steps do not count as legs. If the departure is skipped, there are no legs.
         """
         legs = [
             step
@@ -285,8 +285,8 @@ class Plan:
         Each leg has a consent of its own, so that the person can agree or refuse for each place.
         """
         legs = [leg.key for leg in self.legs]
-        of_it = [key for key in legs if self.steps[key].referral_id == referral.id]
-        for key in legs if of_it else ():
+        own_legs = [key for key in legs if self.steps[key].referral_id == referral.id]
+        for key in legs if own_legs else ():
             other = self.standing_for(key)
             same = (
                 other is not None
@@ -294,7 +294,7 @@ class Plan:
                 and {other.state, referral.state} <= LIVE
                 and other.receipt_id == referral.receipt_id
             )
-            if same or key in of_it[1:]:
+            if same or key in own_legs[1:]:
                 raise Conflict("receipt_of_another_leg", key)
 
     def _is_taken_on(self, key: str) -> bool:
@@ -308,7 +308,7 @@ class Plan:
     def _check_leg(self, standing: PlanStep, state: State) -> None:
         """Refuses a departure before all arrivals are accepted.
 
-        Refuses an arrival before the departure, too.
+        Also refuses an arrival before the departure has begun.
         """
         keys = [leg.key for leg in self.legs]
         if (
@@ -345,8 +345,8 @@ class Plan:
     def _set_times(self) -> None:
         """Sets the due time of each step.
 
-        It counts from the start, or from when another step was settled; there is none while that
-        step is open.
+        The time counts from the start of the plan, or from when another step was settled. While
+        that other step is open, there is no due time.
         """
         for step in self.pathway.steps:
             start = (

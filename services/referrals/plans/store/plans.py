@@ -51,7 +51,7 @@ def publish(tx: Transaction, pathway: Pathway, worker_id: str, now: datetime) ->
 
 
 def running(tx: Transaction, person_id: str, pathway_id: str) -> bool:
-    """Returns whether a person has a plan by this pathway that is not closed."""
+    """Returns whether a person has an open plan that follows this pathway."""
     sql = "SELECT 1 FROM plans WHERE person_id = %s AND pathway_id = %s AND close_time IS NULL"
     return tx.execute(sql, (person_id, pathway_id)).fetchone() is not None
 
@@ -98,7 +98,7 @@ def of_person(
 ) -> list[Plan]:
     """Returns the plans of a person, newest first.
 
-    With `only_running` the open ones, locked for changes.
+    `only_running` selects the open plans and locks them for changes.
     """
     rows = tx.execute(
         "SELECT * FROM plans WHERE person_id ="
@@ -203,7 +203,7 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
     pathway = pathway_of(values.pop("pathway_id"), values.pop("pathway_version"))
     del values["next_due_time"]
     rows = tx.execute("SELECT * FROM plan_steps WHERE plan_id = %s", (row["id"],)).fetchall()
-    kept = {
+    steps = {
         r["key"]: PlanStep(
             r["key"],
             StepState(r["state"]),
@@ -215,7 +215,7 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
         for r in rows
     }
     plan = Plan(
-        pathway=pathway, steps={step.key: kept[step.key] for step in pathway.steps}, **values
+        pathway=pathway, steps={step.key: steps[step.key] for step in pathway.steps}, **values
     )
     read_legs(tx, plan)
     return plan
@@ -224,8 +224,8 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
 def read_legs(tx: Transaction, plan: Plan) -> None:
     """Reads the referrals of the plan's legs.
 
-    Under the lock of the plan they do not change in any way that matters: a transaction that
-    changes a referral waits for that lock to update the plan.
+    While the plan is locked, these referrals do not change in any way that matters, since a
+    transaction that changes a referral waits for the same lock to update the plan.
     """
     plan.referrals = referrals.some(
         tx,

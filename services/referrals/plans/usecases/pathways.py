@@ -77,7 +77,7 @@ def _said(node: yaml.Node) -> Said:
             line,
         )
     if isinstance(node, yaml.SequenceNode):
-        return Said([_said(each) for each in node.value], line)
+        return Said([_said(item) for item in node.value], line)
     return Said(str(node.value), line)
 
 
@@ -85,7 +85,7 @@ def _line(mark: Any) -> int:
     return mark.line + 1 if mark else 1
 
 
-@cache  # a process reads them again and again, and each takes 50 ms
+@cache  # a process reads the same texts again and again, and each takes 50 ms
 def _shipped(text: str) -> Pathway:
     return read(parse(text), LISTS, text, lambda _: 1)
 
@@ -93,8 +93,8 @@ def _shipped(text: str) -> Pathway:
 def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
     """Returns the pathways that come with the service, by id.
 
-    Raises ValueError with file, line and reason for a wrong pathway: the service does not start
-    with it.
+    Raises ValueError with file, line and reason for a wrong pathway, so that the service does not
+    start with it.
     """
     pathways = {}
     for file in sorted(folder.glob("*.yaml")):
@@ -102,11 +102,11 @@ def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
         try:
             pathway = _shipped(text)
         except Invalid as refusal:
-            said = "; ".join(
+            faults = "; ".join(
                 f"line {field.removeprefix('text.')}: {reason}"
                 for field, reason in refusal.violations
             )
-            raise ValueError(f"{file.name}: {said}") from None
+            raise ValueError(f"{file.name}: {faults}") from None
         if pathway.id != file.stem:
             raise ValueError(f"{file.name}: its id is {pathway.id}")
         pathways[pathway.id] = pathway
@@ -114,14 +114,14 @@ def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
 
 
 class Pathways:
-    """The pathways in all versions, each read once in a process, since it never changes."""
+    """The pathways in all versions; a process reads each version once, since it never changes."""
 
     def __init__(self, first: dict[str, Pathway]) -> None:
         self._first = first
         self._read = {(pathway.id, pathway.version): pathway for pathway in first.values()}
 
     def newest(self, tx: Transaction) -> list[Pathway]:
-        """Returns each pathway in its newest version, by id."""
+        """Returns the newest version of each pathway, ordered by id."""
         return [self.get(tx, *latest) for latest in sorted(self._latest(tx).items())]
 
     def get(self, tx: Transaction, identifier: str, version: int = 0) -> Pathway:
@@ -152,7 +152,7 @@ class Pathways:
     def publish(self, tx: Transaction, caller: Caller, now: datetime, text: str) -> Pathway:
         """Publishes the next version.
 
-        A text names its version, so of two that are written at the same time the second is refused.
+        A text names its version, so of two texts for the same version the second is refused.
         """
         advisory_lock(tx, "pathways")
         latest = self._latest(tx)

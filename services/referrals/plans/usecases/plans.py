@@ -1,6 +1,6 @@
 """Pathways and plans, as rpcs.
 
-A plan is visible to the organisation of the file only.
+Only the organisation that holds the person's file sees her plans.
 """
 
 from collections import Counter, defaultdict
@@ -49,7 +49,10 @@ from services.referrals.referrals.wire.messages import actor_of
 
 @dataclass(frozen=True)
 class Counted:
-    """The counts of one step in the plans of a version in a department; FEW if not published."""
+    """The counts of one step over all plans of a pathway version in a department.
+
+    FEW stands for a count that is not published.
+    """
 
     key: str
     met: int
@@ -72,9 +75,9 @@ class Plans:
         self._pages = pages
 
     def ListPathways(self, request: pb.ListPathwaysRequest, call: Call) -> pb.ListPathwaysResponse:
-        """Lists each pathway in its newest version, by id."""
+        """Lists the newest version of each pathway, ordered by id."""
         return pb.ListPathwaysResponse(
-            pathways=[pathway_message(each) for each in self._pathways.newest(call.tx)]
+            pathways=[pathway_message(pathway) for pathway in self._pathways.newest(call.tx)]
         )
 
     def GetPathway(self, request: pb.GetPathwayRequest, call: Call) -> pb.StandardPathway:
@@ -99,9 +102,10 @@ class Plans:
         return pathway_message(pathway, pathway.text)
 
     def CreatePlan(self, request: pb.CreatePlanRequest, call: Call) -> pb.Plan:
-        """Begins a plan by the newest version of a pathway.
+        """Begins a plan that follows the newest version of a pathway.
 
-        The person is locked: two calls at the same time would both find no plan.
+        The person is locked, since two calls at the same time could both find no plan and begin
+        one.
         """
         tx, start, person_id = call.tx, moment(request, "start_time"), object_id(request.person_id)
         acknowledged = word_list(
@@ -187,7 +191,7 @@ class Plans:
         return self._message(plan, call)
 
     def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
-        """Ends a plan; a child's plan needs a second person."""
+        """Ends a plan; to end a child's plan, a second person is needed."""
         reason = word(pb.PlanCloseReason, request.reason_code, "reason_code")
         if reason == CONSENT_WITHDRAWN:
             # this reason follows from the person's withdrawal; no worker may give it
@@ -242,8 +246,9 @@ class Plans:
     ) -> dict[Group, tuple[int, list[Counted]]]:
         """Counts plans, and the states of their steps.
 
-        For the network only counts of ten plans or more are returned, rounded down to fives; for
-        the caller's own organisation all.
+        For the network, groups of fewer than ten plans are left out; other counts are rounded down
+        to a multiple of five, or FEW if below ten. For the caller's own organisation, all counts
+        are exact.
         """
         if network:
             elevate_to_system_scope(tx)
@@ -289,9 +294,9 @@ class Plans:
         )
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
-        """Updates the steps of plans after changes of referrals; the referrals are locked.
+        """Updates the steps of plans after changes of referrals, which the caller has locked.
 
-        Lifts the scope: an actor who changes a referral need not see the plan.
+        Lifts the scope, since an actor who changes a referral may not see the plan.
         """
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id for referral in moved]):
@@ -316,9 +321,9 @@ class Plans:
             referrals.keep_clocks(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
-        """Refuses a new receipt for a referral if another leg uses it; the referral is locked.
+        """Refuses a new receipt for a referral if another leg uses that receipt.
 
-        Lifts the scope.
+        The caller has locked the referral. Lifts the scope.
         """
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
@@ -326,8 +331,8 @@ class Plans:
 
     def _line(self, tx: Transaction, plan: Plan) -> list[Link]:
         """Returns the legs of a plan's hand-over across borders."""
-        asked = {referral.receiver_organization_id for referral in plan.referrals.values()}
-        return line(plan, members.countries(tx, asked)) if plan.legs else []
+        receivers = {referral.receiver_organization_id for referral in plan.referrals.values()}
+        return line(plan, members.countries(tx, receivers)) if plan.legs else []
 
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
@@ -338,7 +343,8 @@ class Plans:
         """
         links = self._line_with(tx, referral)
         if links and not referral.sides(actor) & {Side.SENDER, Side.COORDINATOR}:
-            # Most referrals are no leg, which is cheap to find out, so the grant is read only here.
+            # Most referrals are not legs, and that is cheap to find out, so the grant is read only
+            # here.
             links = beside(links, referral.id) if may_see() else []
         return [leg_message(link, actor) for link in links]
 
@@ -351,7 +357,7 @@ class Plans:
         return []
 
     def receipts_of_other_legs(self, tx: Transaction, referral: Referral) -> set[str]:
-        """Returns the receipts that other legs use, so that this leg can't. Lifts the scope."""
+        """Returns the receipts of other live legs, which this leg can't use. Lifts the scope."""
         others = [
             link.referral
             for link in self._line_with(tx, referral)
@@ -362,7 +368,8 @@ class Plans:
     def end_with_consent(self, tx: Transaction, person_id: str, now: datetime) -> None:
         """Closes the plans of a person who withdrew her last consent.
 
-        Lifts the scope, since she may tell a receiver.
+        Lifts the scope, since a receiver to whom she declares her withdrawal does not see the
+        plans.
         """
         elevate_to_system_scope(tx)
         for plan in plans.of_person(tx, person_id, self._of(tx), only_running=True):

@@ -21,8 +21,8 @@ def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
         version=pathway.version,
         names=pathway.names,
         need_codes=pathway.need_codes,
-        age_bands=[number(referrals_pb2.AgeBand, each) for each in pathway.age_bands],
-        urgencies=[number(referrals_pb2.Urgency, each) for each in pathway.urgencies],
+        age_bands=[number(referrals_pb2.AgeBand, code) for code in pathway.age_bands],
+        urgencies=[number(referrals_pb2.Urgency, code) for code in pathway.urgencies],
         countries=pathway.countries,
         steps=[
             pb.PathwayStep(
@@ -30,10 +30,10 @@ def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
                 names=step.names,
                 need_code=step.need_code,
                 after_keys=step.after_keys,
-                document_codes=[number(pb.PlanDocument, each) for each in step.document_codes],
+                document_codes=[number(pb.PlanDocument, code) for code in step.document_codes],
                 deadline_hours=(step.deadline or timedelta(0)) // timedelta(hours=1),
                 deadline_from_key=step.deadline_from_key,
-                legal_basis_codes=[number(pb.LegalBasis, each) for each in step.legal_basis_codes],
+                legal_basis_codes=[number(pb.LegalBasis, code) for code in step.legal_basis_codes],
                 role_code=number(pb.PlanRole, step.role_code),
                 leg=number(referrals_pb2.LegKind, step.leg.value if step.leg else ""),
             )
@@ -77,7 +77,7 @@ def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
 
 
 def late_step(row: Mapping[str, Any], pathway: Pathway) -> pb.LateStep:
-    """Returns a late step, in a row of the store, as a message.
+    """Returns the message for a late step, from a row of the store.
 
     `pathway` is the version that the plan of the step follows.
     """

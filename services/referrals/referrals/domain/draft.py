@@ -25,10 +25,10 @@ class Draft:
     unsafe_departments: tuple[str, ...] | None = None
 
     def unsafe(self, known: Unsafe) -> Unsafe | None:
-        """Returns with whom or where the person is not safe.
+        """Returns the people and places that are unsafe for the person, after this request.
 
-        Fields that the request leaves out are taken from `known`. None: the request sets none of
-        the fields.
+        Fields that the request leaves out are taken from `known`. Returns None if the request sets
+        none of the fields.
         """
         code, organizations, departments = (
             self.unsafe_code,

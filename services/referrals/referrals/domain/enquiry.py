@@ -1,7 +1,7 @@
 """Enquiries: one organisation asks many services at once whether they could help a person.
 
 An enquiry never names the person. Each service has its own copy, which holds the content and the
-service's answer. When the enquiry closes, every copy is blanked but the copy of the service whose
+service's answer. When the enquiry closes, every copy is blanked except that of the service whose
 offer was taken.
 """
 
@@ -35,13 +35,13 @@ MOST_OPEN, MOST_A_DAY = 20, 100
 MOST_OPEN_ON_PROBATION, MOST_A_DAY_ON_PROBATION = 2, 5
 DAY = timedelta(hours=24)
 FEW = 5
-"""The smallest number of members with a similar open case that hides a person.
+"""The smallest number of members with a similar open case that is enough to hide a person.
 
-With fewer, a service that is asked might know who she is.
+With fewer, a service that is asked might recognise the person.
 """
 MOST_COUNTED = 50
 CAUTION = 2
-"""The number by which every count is lowered, to err on the safe side.
+"""The number subtracted from every count, to err on the safe side.
 
 A person who resembles nobody is then seldom reported as one of many.
 """
@@ -88,14 +88,18 @@ class Content:
     @property
     def said(self) -> tuple[Attribute, ...]:
         """Returns the attributes that the content states."""
-        return tuple(each for each in Attribute if getattr(self, each.field) not in ("", (), None))
+        return tuple(
+            attribute
+            for attribute in Attribute
+            if getattr(self, attribute.field) not in ("", (), None)
+        )
 
     @property
     def questions(self) -> "list[Content]":
-        """Returns the content in the forms that are counted.
+        """Returns the content as one form for each language; the similar cases of each are counted.
 
-        The country is that of the department. Each form has one language: with several, a language
-        that nobody speaks would make the question a different one.
+        The country is taken from the department, if the content has one. Forms with several
+        languages are avoided, since adding a language that nobody speaks would make a new question.
         """
         placed = replace(self, country=self.department.partition("-")[0] or self.country)
         return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
@@ -107,13 +111,18 @@ class Content:
         Need, urgency and accessibility are left out.
         """
         return "|".join(
-            [self.country, *(f"{each.value}={getattr(self, each.field)}" for each in self.said)]
+            [
+                self.country,
+                *(f"{attribute.value}={getattr(self, attribute.field)}" for attribute in self.said),
+            ]
         )
 
     def without(self, attributes: Collection[Attribute]) -> "Content":
         """Returns the content without these attributes."""
         nothing = Content(self.need_code, self.urgency)
-        empty: dict[str, Any] = {each.field: getattr(nothing, each.field) for each in attributes}
+        empty: dict[str, Any] = {
+            attribute.field: getattr(nothing, attribute.field) for attribute in attributes
+        }
         return replace(self, **empty)
 
 
@@ -126,9 +135,9 @@ def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ..
     if any(service.uses is None for service in services):
         return ()
     return tuple(
-        each
-        for each in content.said
-        if not any(each in (service.uses or ()) for service in services)
+        attribute
+        for attribute in content.said
+        if not any(attribute in (service.uses or ()) for service in services)
     )
 
 
@@ -136,9 +145,9 @@ def told(senders: int, digest: bytes) -> int:
     """Returns how many members have a similar case, in the form that may be disclosed.
 
     Noise is added, and the sum is rounded down to a multiple of FEW; a small count becomes 0. The
-    noise is the difference of two numbers of leading zeros: each value is half as likely as the one
-    before it, so that no answer proves one case more or less. `digest` is the keyed hash of the
-    question, so the same question always gets the same answer.
+    noise is the difference between two numbers of leading zeros. Each further zero is half as
+    likely, so no answer proves that there is one case more or less. `digest` is the keyed hash of
+    the question, so the same question always gets the same answer.
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
@@ -150,14 +159,15 @@ def _leading_zeros(data: bytes) -> int:
 
 
 def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
-    """Returns the attribute whose omission makes most cases similar to the person's.
+    """Returns the attribute to leave out so that the most cases become similar to the person's.
 
-    Compares counts that may be disclosed. Returns None if nothing needs to be hidden, or if there
-    is no attribute to leave out.
+    The compared counts are those that may be disclosed. If no omission raises the count, the first
+    attribute is returned. Returns None if nothing needs to be hidden, or if there is no attribute
+    to leave out.
     """
     if alike >= FEW or not without:
         return None
-    best = max(without, key=lambda each: without[each])
+    best = max(without, key=lambda attribute: without[attribute])
     return best if without[best] > alike else next(iter(without))
 
 
@@ -197,7 +207,7 @@ class EnquiryEvent:
 class Enquiry:
     """An enquiry of one organisation.
 
-    Contact, file, worker and the omitted attributes are known to this organisation alone.
+    Only this organisation knows the contact, the case file, the worker and the omitted attributes.
     """
 
     id: str
@@ -214,7 +224,8 @@ class Enquiry:
     person_id: str = ""
     state: EnquiryState = S.OPEN
     version: int = 0
-    reminded: bool = False  # the asker was reminded that offers wait, or that the referral does
+    # the asker was reminded of offers that wait, or of an accepted offer without a referral
+    reminded: bool = False
     taken_service_id: str = ""
     referral_id: str = ""
     reason_code: str = ""
@@ -273,9 +284,9 @@ class Enquiry:
     ) -> None:
         """Records the answer of a service, which may replace its earlier answer.
 
-        Ends the enquiry once all services have refused. Raises NotFound (not a copy of the
-        organisation), Invalid (a refusal without a reason, or a reason without a refusal) or
-        Conflict (no longer open).
+        Ends the enquiry once all services have refused. Raises NotFound if the organisation has no
+        such copy, Invalid for a refusal without a reason or a reason without a refusal, and
+        Conflict if the enquiry is no longer open.
         """
         offer = self._offer(service_id)
         if offer is None or offer.organization_id != organization_id:
@@ -291,7 +302,7 @@ class Enquiry:
             self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
 
     def take(self, service_id: str, answer: str, now: datetime, calendar: Calendar) -> None:
-        """Takes an offer, if it still is the answer that the caller read.
+        """Takes an offer, if the service's answer is still the one that the caller read.
 
         Closes and blanks the copies of the other services, and starts the time in which a referral
         is expected. Raises Conflict("offer_gone") if the answer has changed.
@@ -324,8 +335,8 @@ class Enquiry:
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
         """Closes and blanks the copies of these services.
 
-        While the enquiry is open, the asker reads that these services do not offer the help. Ends
-        the enquiry if no other service is left.
+        While the enquiry is open, the asker sees these copies as refusals: the services do not
+        offer the help. Ends the enquiry if no other service is left.
         """
         gone = [
             offer
@@ -335,13 +346,13 @@ class Enquiry:
         for offer in gone:
             offer.content, offer.version, offer.update_time = None, offer.version + 1, now
             if self.state is S.OPEN:
-                said, offer.state = offer.answer, S.CANCELLED
+                answer_before, offer.state = offer.answer, S.CANCELLED
                 offer.answer, offer.reason_code, offer.answer_time = (
                     NO,
                     offer.reason_code or NOT_OFFERED,
                     now,
                 )
-                if said != NO:
+                if answer_before != NO:
                     self._note("answered", now, offer.organization_id, offer)
         if gone and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
             self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
@@ -361,8 +372,8 @@ class Enquiry:
         """Acts on the deadline once it has passed.
 
         Ends an open enquiry without an offer. If there are offers, or an accepted offer waits for a
-        referral, reminds the asker. An open enquiry then gets the same time once more; after it,
-        the offers lapse and the enquiry is cancelled.
+        referral, reminds the asker. An open enquiry then gets the same time once more; when that
+        has passed, the offers lapse and the enquiry is cancelled.
         """
         if self.due_time is None or self.due_time > now:
             return
@@ -382,8 +393,8 @@ class Enquiry:
     def _why_nobody(self) -> str:
         """Returns the reason why no service is left.
 
-        `no_response` if any service did not answer, otherwise the most frequent reason of the
-        refusals.
+        The reason is `no_response` if any service did not answer, otherwise the most frequent
+        reason among the refusals.
         """
         if any(not offer.answer for offer in self.offers):
             return NO_RESPONSE
@@ -439,7 +450,7 @@ class Received:
 
     @property
     def version(self) -> int:
-        """Returns a number that changes with each of these copies.
+        """Returns a number that changes whenever one of these copies changes.
 
         The version of the enquiry is not used, since it would reveal how many services have
         answered.

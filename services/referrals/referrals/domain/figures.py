@@ -17,9 +17,9 @@ from services.referrals.network.domain.codes import NEED_GROUPS, Check
 from services.referrals.network.domain.counts import FEW, SMALLEST, told
 
 SETTLED = timedelta(days=7)
-"""The time from the end of a quarter until it is counted.
+"""The time between the end of a quarter and its count.
 
-Until then mistakes of its last days can be corrected.
+In this time, mistakes made in the last days of the quarter can be corrected.
 """
 Key = TypeVar("Key")
 Kept = Mapping["Cell", int]
@@ -29,7 +29,8 @@ Kept = Mapping["Cell", int]
 class Cell:
     """The smallest unit of counting.
 
-    It counts the people with whom help of this group was completed in this quarter (2026-Q3).
+    Its count is the number of people for whom help of this group was completed in this quarter
+    (such as 2026-Q3).
     """
 
     quarter: str
@@ -74,7 +75,7 @@ class Question:
 class Answer:
     """The answer to a question: sums of published cells.
 
-    It has the total, the sums by quarter (every quarter, in order), the sums by the other
+    An answer has the total, the sums by quarter (every quarter, in order), the sums by the other
     attributes (greatest first, without zeros), and the values that can be used in further
     questions.
     """
@@ -100,20 +101,20 @@ def published(counts: Kept) -> dict[Cell, int]:
 
 def answer(kept: Kept, until: str, question: Question) -> Answer:
     """Answers a question from published cells; `until` is the last quarter that was counted."""
-    asked = {cell: count for cell, count in kept.items() if question.covers(cell)}
-    by_quarter = _sums(asked, lambda cell: cell.quarter)
+    cells = {cell: count for cell, count in kept.items() if question.covers(cell)}
+    by_quarter = _sums(cells, lambda cell: cell.quarter)
     first = min((cell.quarter for cell in kept), default=until)
     return Answer(
-        total=sum(asked.values()) or FEW,
+        total=sum(cells.values()) or FEW,
         by_quarter=[
-            (each, by_quarter[each] or FEW)
-            for each in _quarters(first, until)
-            if question.covers_quarter(each)
+            (quarter, by_quarter[quarter] or FEW)
+            for quarter in _quarters(first, until)
+            if question.covers_quarter(quarter)
         ],
-        by_exploitation_country=_ranked(_sums(asked, lambda cell: cell.exploitation_country)),
-        by_country=_ranked(_sums(asked, lambda cell: cell.country)),
-        by_need_group=_ranked(_sums(asked, lambda cell: cell.need_group)),
-        routes=_ranked(_sums(asked, lambda cell: (cell.exploitation_country, cell.country))),
+        by_exploitation_country=_ranked(_sums(cells, lambda cell: cell.exploitation_country)),
+        by_country=_ranked(_sums(cells, lambda cell: cell.country)),
+        by_need_group=_ranked(_sums(cells, lambda cell: cell.need_group)),
+        routes=_ranked(_sums(cells, lambda cell: (cell.exploitation_country, cell.country))),
         years=sorted({cell.quarter[:4] for cell in kept}),
         countries=sorted(
             {country for cell in kept for country in (cell.exploitation_country, cell.country)}

@@ -35,9 +35,10 @@ class Filter:
     def is_open(self) -> bool:
         """Returns whether the filter can match open referrals only.
 
-        It then asks for referrals with a deadline, or for those that wait for a side.
+        Such a filter names only states of open referrals, or a criterion that only an open referral
+        can meet: a deadline, or a side that has to act.
         """
-        asked = (
+        open_only = (
             self.live
             or self.waiting_for_me
             or self.waiting_for_other
@@ -47,7 +48,7 @@ class Filter:
             or self.pressing
         )
         return bool(
-            asked
+            open_only
             or self.due_before
             or self.due_after
             or (self.states and set(self.states) <= LIVE | {State.DRAFT})

@@ -59,8 +59,8 @@ LIVE = frozenset(
     {S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED}
 )
 """States in which a side is still expected to act and the receiver may have access."""
-# The side that has to act. After a refusal of the receiver it is the sender, too, until another
-# referral follows: see CAME_BACK.
+# The states in which the receiver has to act, and those in which the sender has to. The sender also
+# has to act on a referral that came back, until another referral follows: see CAME_BACK.
 WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
 WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
 EXITS = frozenset(
@@ -74,16 +74,16 @@ EXITS = frozenset(
         S.ENTERED_IN_ERROR,
     }
 )
-"""Ends other than closed; each has a reason, if one was given."""
+"""End states other than closed; the referral then has a reason, if one was given."""
 CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
 """Exits that leave the person without help though nobody withdrew the request.
 
-The need is open until another referral is sent, or a worker closes the need explicitly.
+The need stays open until another referral is sent, or a worker closes the need explicitly.
 """
 REFER_AGAIN = "refer_again"
-"""The main step of an exit that no other referral follows.
+"""The main step after an exit, while no other referral follows.
 
-It is no row of the table, but opens a new draft that is based on this referral.
+This step is not a row of the table: it opens a new draft that is based on this referral.
 """
 TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 """States in which the receiver has accepted and not given up since."""
@@ -91,25 +91,26 @@ UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
 
 NOT_NOW = "illegal_transition"
-"""The default reason for refusing a step: wrong state, wrong side, or a guard without a reason.
+"""The default reason for refusing a step.
 
-The referral is not in a state where the step begins, or another side takes the step.
+The step does not begin in the referral's state, belongs to another side, or is refused by a guard
+that gives no reason of its own.
 """
 ERROR_WINDOW = timedelta(hours=24)
 REMIND_AGAIN = timedelta(hours=1)
 FARTHEST_APPOINTMENT = timedelta(days=90)
-"""The longest time until an appointment; no news is asked for until then."""
+"""How far ahead an appointment may lie; until then the receiver is not asked for news."""
 EARLY = timedelta(hours=1)
-"""A tolerance of the time of an appointment: people come early, and clocks differ.
+"""The tolerance around the time of an appointment, since people come early and clocks differ.
 
-An appointment may have taken place this long before its time. An appointment that is recorded only
-now may have begun this long ago.
+The result of an appointment may be recorded this long before its time, and an appointment may be
+scheduled for a time this long ago.
 """
 
 Guard = Callable[["ReferralRecord", "Actor", datetime], None]
 """A condition of a step beyond state and side.
 
-It raises Conflict with its own reason, or with NOT_NOW.
+A guard that refuses raises Conflict with its own reason, or with NOT_NOW.
 """
 Effect = Callable[["Referral", "Actor", datetime, Calendar], None]
 """A change beyond the stored fields, the state and the deadlines of the step's row."""
@@ -142,11 +143,11 @@ class Step:
     reason: str = ""  # the field whose word is the reason in the history; `other` needs a note
     attribution: str = ""
     offered: bool = True  # False: never listed among an actor's allowed steps
-    # True: the step moves the referral on. Steps that ask, delay or end are possible beside it, but
-    # are never offered first.
+    # True: the step moves the referral on. Steps that ask, delay or end something are allowed, too,
+    # but are never listed first.
     main: bool = False
-    news: bool = False  # True: it is news of the person, so the next SILENCE may be a long one
-    # False: it changes nothing that a decision is based on, so no reader's version becomes stale
+    news: bool = False  # True: the step is news of the person, so the next SILENCE may last longer
+    # False: the step changes nothing that a decision is based on, so no reader's version gets stale
     decides: bool = True
 
     def checked(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -171,7 +172,8 @@ class Step:
 def check_note(note: str, *, needed: bool) -> None:
     """Refuses an empty note where a note is needed.
 
-    The note of an override gives its reason, and the note with `other` says what no code does.
+    The note of an override explains the override; the note with the code `other` says what no code
+    expresses.
     """
     if needed and not note.strip():
         raise Invalid(("note", "required"))
@@ -213,7 +215,7 @@ APPOINTMENT = _time("appointment_time", -EARLY, FARTHEST_APPOINTMENT)
 DELIVERED = _stored("delivered_need_codes", (), _check_delivered)
 
 
-# The guards. `now` is the time of the call, also when steps are only listed.
+# The guards. `now` is the time of the call, even when steps are only listed.
 
 
 def _require(condition: bool, reason: str = NOT_NOW) -> None:
@@ -271,8 +273,8 @@ def override_may_be_confirmed(referral: "ReferralRecord", actor: "Actor", now: d
 def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses the worker who sent the referral, and anyone who may be the same person.
 
-    The worker who sent the referral has no such step at all; for anyone else the reason is
-    not_independent.
+    For the worker who sent the referral the reason is NOT_NOW, so that the step seems not to exist.
+    For anyone else the reason is not_independent.
     """
     why = refusal(actor, referral.override_worker_id)
     if why:
@@ -280,9 +282,9 @@ def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: date
 
 
 def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to enter a referral in error more than a day after its draft was begun.
+    """Refuses to mark a referral as entered in error more than a day after its draft was begun.
 
-    Drafts, and coordinators, have no such limit.
+    The limit applies neither to drafts nor to coordinators.
     """
     always = referral.state is S.DRAFT or Side.COORDINATOR in referral.sides(actor)
     _require(always or now - referral.create_time <= ERROR_WINDOW)
@@ -404,8 +406,8 @@ TRANSITIONS: tuple[Step, ...] = (
         "attach_consent", "consent_attached", LIVE, None, _SENDER,
         carries=(RECEIPT,), stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END),
     ),
-    # While help is given, a note of the receiver is news. It becomes the main step once SILENCE has
-    # passed.
+    # While help is given, a note of the receiver is news. Adding a note becomes the main step once
+    # SILENCE has passed.
     Step(
         "add_note", "note_added", LIVE, None, frozenset({Side.SENDER, Side.RECEIVER}),
         carries=(NOTE,), effects=(restart_silence,), news=True,
@@ -430,7 +432,7 @@ TRANSITIONS: tuple[Step, ...] = (
         carries=(REASON, NOTE), reason="reason_code", attribution="provider", starts=_REPLACED,
         stops=_WAITS,
     ),
-    # The system takes the referral from a worker who has left, so that the desk is responsible.
+    # The system makes the desk responsible for a referral whose worker has left.
     Step(
         "assign", "assigned", TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM}),
         carries=(RESPONSIBLE_WORKER, NOTE), effects=(name_desk,),
@@ -472,7 +474,7 @@ TRANSITIONS: tuple[Step, ...] = (
         frozenset({Side.PERSON}),
         attribution="person", starts=(K.DELETION,), stops=_ALL, offered=False,
     ),
-    # Enlace closed its own data at once; only the receiver can destroy records elsewhere.
+    # Enlace has closed its own data already; only the receiver can destroy its records elsewhere.
     Step(
         "confirm_deletion", "deletion_confirmed", frozenset({S.CONSENT_WITHDRAWN}), None, _RECEIVER,
         carries=(NOTE,), guards=(deletion_is_expected,), stops=(K.DELETION,), main=True,
@@ -489,6 +491,6 @@ BY_VERB = {step.verb: step for step in TRANSITIONS}
 def step_of(verb: str, carried: Mapping[str, Any]) -> Step:
     """Returns the row of a verb.
 
-    Closing a referral whose help did not come is another row: it reopens the referral.
+    If the help did not come, `close` reopens the referral, which is another row.
     """
     return BY_VERB["reopen" if verb == "close" and carried.get("help_came_code") == "no" else verb]

@@ -65,9 +65,9 @@ class Event:
     attribution: str = ""
     clock: DeadlineKind | None = None
     note: str = ""
-    note_withheld: bool = False  # there is a note that its reader may not open
-    changed_field_codes: tuple[str, ...] = ()  # of an amendment after the referral was sent
-    arrival: Arrival | None = None  # of the sending, if nobody may contact the person
+    note_withheld: bool = False  # there is a note, but the reader of the event may not open it
+    changed_field_codes: tuple[str, ...] = ()  # fields amended after the referral was sent
+    arrival: Arrival | None = None  # stated on sending, if nobody may contact the person
 
 
 @dataclass
@@ -83,8 +83,8 @@ class ReferralRecord:
     update_time: datetime
     state: State = State.DRAFT
     version: int = 0
-    # The version of the last step. A deadline that fires and a reminder are no steps: they make no
-    # decision stale.
+    # The version of the last step. Fired deadlines and reminders do not count as steps here, since
+    # they make no decision stale.
     step_version: int = 0
     urgency: Urgency | None = None
     # why the urgency is lower than the answers of the contact make it
@@ -100,7 +100,7 @@ class ReferralRecord:
     responsible_desk_code: str = ""
     planned_first_contact_time: datetime | None = None
     first_contact_time: datetime | None = None
-    appointment_time: datetime | None = None  # of the open appointment
+    appointment_time: datetime | None = None  # the time of the open appointment
     reason_code: str = ""
     question_code: str = ""
     outcome_code: str = ""
@@ -112,7 +112,7 @@ class ReferralRecord:
     based_on_id: str = ""
     send_time: datetime | None = None
     need_close_reason_code: str = ""
-    assault_time: datetime | None = None  # of a recent assault, to the hour
+    assault_time: datetime | None = None  # the time of a recent assault, to the hour
     unsafe: Unsafe = UNSAID  # with whom or where the person is not safe; for the sender alone
     # organisations that may not act, as reported to the other sides
     sides_out: list[str] = field(default_factory=list)
@@ -145,7 +145,7 @@ class ReferralRecord:
         return frozenset(sides)
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
-        """Returns the steps that this actor may take, beginning with those that move things on."""
+        """Returns the steps that this actor may take, those that move the referral on first."""
         return [
             step.verb
             for step in sorted(
@@ -168,7 +168,7 @@ class ReferralRecord:
         return not receipt.is_override
 
     def main_step(self, actor: Actor, now: datetime) -> str:
-        """Returns the step of this actor that moves things on, or "" if there is none."""
+        """Returns the step by which this actor moves the referral on, or "" if there is none."""
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
         return next(
@@ -194,9 +194,9 @@ class ReferralRecord:
         return self.need_is_open and not self.is_receiver_alone(actor)
 
     def is_receiver_alone(self, actor: Actor) -> bool:
-        """Returns whether the actor is the receiver and nothing else.
+        """Returns whether the actor stands on the receiver's side only.
 
-        The receiver alone sees nothing of the help that the person gets elsewhere.
+        Such an actor sees nothing of the help that the person gets elsewhere.
         """
         return self.sides(actor) == {Side.RECEIVER}
 
@@ -238,7 +238,8 @@ class ReferralRecord:
     def deletion(self) -> Deadline | None:
         """Returns the latest deletion deadline.
 
-        It is stopped once the receiver has confirmed that it holds no more data of the person.
+        This deadline is stopped once the receiver has confirmed that it holds no more data of the
+        person.
         """
         return next(
             (clock for clock in reversed(self.clocks) if clock.kind is DeadlineKind.DELETION), None
@@ -250,7 +251,7 @@ class ReferralRecord:
         return min((clock.due_time for clock in self.clocks if clock.running), default=None)
 
     def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:
-        if step.verb == "add_note":  # once news is overdue
+        if step.verb == "add_note":  # moves the referral on only once news is overdue
             return Side.RECEIVER in self.sides(actor) and any(
                 clock.due_time <= now for clock in self.running(DeadlineKind.SILENCE)
             )
@@ -262,7 +263,7 @@ class ReferralRecord:
         ]
 
     def _refusal(self, step: Step, actor: Actor, now: datetime) -> Conflict | None:
-        """Returns the reason why the actor can't take a step now; None if it can."""
+        """Returns the refusal of a step that the actor can't take now; None if the actor can."""
         if self.state not in step.sources or not step.by & self.sides(actor):
             return Conflict(NOT_NOW)
         try:
@@ -275,12 +276,14 @@ class ReferralRecord:
     def _check_step(self, verb: str, actor: Actor, now: datetime, **carried: Any) -> Step:
         """Returns the row of a step that the actor may take now.
 
-        Raises the refusal of the first guard that refuses. NOT_NOW lists the allowed steps.
+        Otherwise raises the refusal; with NOT_NOW, the refusal lists the allowed steps.
         """
         step = step_of(verb, carried)
         refusal = self._refusal(step, actor, now)
         if refusal and refusal.reason == NOT_NOW:
-            allowed = (f"allowed={each.verb}" for each in self._allowed_steps(actor, now))
+            allowed = (
+                f"allowed={allowed_step.verb}" for allowed_step in self._allowed_steps(actor, now)
+            )
             raise Conflict(
                 NOT_NOW,
                 f"from={self.state.value}",
@@ -307,12 +310,12 @@ class ReferralRecord:
     ) -> Urgency | None:
         """Returns the requested urgency, or else the higher of the referral's own and `answers`.
 
-        Refuses an urgency below the answers without a reason.
+        Refuses a requested urgency below `answers` without a reason; stores the reason.
         """
         if answers is None:
             return urgency or self.urgency
         if urgency is None:
-            return max(self.urgency or answers, answers, key=lambda each: each.rank)
+            return max(self.urgency or answers, answers, key=lambda level: level.rank)
         known = self.urgency_reason_code if urgency is self.urgency else ""
         check_urgency(urgency, answers, reason_code or known)
         self.urgency_reason_code = (reason_code or known) if urgency.rank < answers.rank else ""
@@ -331,7 +334,7 @@ def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:
 def _is_of_her_need(event: Event) -> bool:
     """Returns whether an event is about help that the person gets elsewhere.
 
-    It happens after the referral came back, or after a leg was lost on the way.
+    Such events follow the return of the referral, or the loss of a leg on the way.
     """
     return event.verb in ("need_closed", LEG_LOST) or (
         event.verb == "reminded" and event.from_state in CAME_BACK

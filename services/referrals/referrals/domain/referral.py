@@ -1,7 +1,7 @@
 """The referral: a request to one service.
 
-It takes the steps of the table in lifecycle.py. An allowed step changes the referral and records an
-event; any other step is refused and changes nothing.
+A referral takes the steps of the table in lifecycle.py. An allowed step changes the referral and
+records an event; any other step is refused and changes nothing.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -56,7 +56,7 @@ class Referral(ReferralRecord):
         *,
         based_on_id: str = "",
     ) -> "Referral":
-        """Opens a draft, which only the sender sees; its deadline is the sender's alone."""
+        """Opens a draft; only the sender sees the draft and its deadline."""
         referral = cls(
             identifier,
             actor.organization_id,
@@ -96,9 +96,9 @@ class Referral(ReferralRecord):
     ) -> None:
         """Changes a draft; `service` is (service id, its organisation).
 
-        After an assault the urgency is at least emergency. `answers` is the urgency that follows
-        from the contact's answers, given if the request sets the urgency or the contact. Raises
-        Conflict or Invalid.
+        After a recent assault the urgency is at least emergency. `answers` is the urgency that
+        follows from the contact's answers, passed if the request sets the urgency or the contact.
+        Raises Conflict or Invalid.
         """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
@@ -117,7 +117,7 @@ class Referral(ReferralRecord):
             self._change_urgency(urgency, now, calendar)
         if service is not None:
             if service[1] != self.receiver_organization_id:
-                # a consent names its recipient: another recipient needs another one
+                # a consent names its recipient, so another recipient needs another consent
                 self.receipt_id = ""
             self.service_id, self.receiver_organization_id = service
         if receipt_id is not None:
@@ -187,9 +187,9 @@ class Referral(ReferralRecord):
         """
         step = self._check_step(verb, actor, now, **carried)
         values = step.checked(carried, now)
-        for each in step.carries:
-            if each.stored_as:
-                setattr(self, each.stored_as, values[each.name])
+        for carried_field in step.carries:
+            if carried_field.stored_as:
+                setattr(self, carried_field.stored_as, values[carried_field.name])
         for effect in step.effects:
             effect(self, actor, now, calendar)
         self._move(
@@ -202,7 +202,7 @@ class Referral(ReferralRecord):
         )
 
     def _watch_health(self, now: datetime) -> None:
-        for clock in self.running(*HEALTH):  # of an assault time that was given before
+        for clock in self.running(*HEALTH):  # those of an assault time given earlier
             clock.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:
@@ -226,9 +226,9 @@ class Referral(ReferralRecord):
         """
         step = self._check_step("amend", actor, now)
         changed = [
-            each.name
-            for each in fields(Coarse)
-            if getattr(coarse, each.name) != getattr(self.coarse, each.name)
+            field.name
+            for field in fields(Coarse)
+            if getattr(coarse, field.name) != getattr(self.coarse, field.name)
         ]
         if urgency and urgency is not self.urgency:
             self._as_answered(urgency, answers, urgency_reason_code)
@@ -250,10 +250,10 @@ class Referral(ReferralRecord):
     def attach_consent(
         self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
     ) -> None:
-        """Bases the referral on a consent that was given after it was sent.
+        """Bases a referral that was sent on another consent.
 
-        It replaces an override, or a consent that ends soon. Raises Conflict for an override, and
-        Invalid for the present receipt.
+        The new consent replaces an override, or a consent that ends soon. Raises Conflict if the
+        new receipt is an override, and Invalid if it is the present receipt.
         """
         step = self._check_step("attach_consent", actor, now)
         if receipt.is_override:
@@ -266,7 +266,7 @@ class Referral(ReferralRecord):
     def watch_need(self, now: datetime) -> None:
         """Stops the deadlines of an open need when another referral follows.
 
-        They go on if that referral was an error.
+        The deadlines go on if that referral was entered in error.
         """
         for clock in self.clocks:
             if clock.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
@@ -413,8 +413,8 @@ class Referral(ReferralRecord):
     ) -> None:
         """Starts a deadline.
 
-        SILENCE begins at the next appointment, if there is one, otherwise now. It is a long one
-        after `news` while no appointment is open.
+        SILENCE begins at the open appointment, if there is one, otherwise now. After `news`, and
+        without an open appointment, SILENCE lasts for SILENCE_AFTER_NEWS.
         """
         silence = kind is DeadlineKind.SILENCE
         start = max(now, self.appointment_time or now) if silence else now

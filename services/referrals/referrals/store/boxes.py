@@ -1,6 +1,6 @@
 """Referrals in lists: the boxes of an organisation and of the network.
 
-They are filtered, paged and counted, and have a version that shows whether anything changed.
+The lists are filtered, paged and counted, and have a version that shows whether anything changed.
 """
 
 from collections.abc import Iterable
@@ -24,31 +24,31 @@ from services.referrals.referrals.store import referrals
 
 
 def _words(states: Iterable[State]) -> str:
-    """Returns states as words of a statement: a partial index is used only with literal values."""
+    """Returns states as literals of a statement; without literals no partial index is used."""
     return ", ".join(f"'{state.value}'" for state in sorted(states, key=lambda state: state.value))
 
 
 _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
-# Referral.need_is_open in rows: after a referral came back, only the deadline of its need runs, as
-# long as the need is open.
+# Referral.need_is_open as a condition on rows: after a referral came back, its deadlines run only
+# as long as the need is open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
-# One of the sides can't act: it is suspended, or has left. Another service has to be asked for the
-# person, or someone has to speak to the side that is left.
+# The condition of a live referral of which one side can't act, since that side is suspended or has
+# left. Another service has to be asked for the person, or someone has to speak to the other side.
 _OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
 _STRANDED = (
     f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT}"
     f" OR sender_organization_id IN {_OUT}))"
 )
-# Only the deadline of the deletion runs in this state.
+# In this state only the deadline of the deletion can run.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
-# Referrals with something left to do, written as in their indexes: pages ask for these, and they
-# are few among all.
+# The condition of referrals with something left to do, written as in their partial indexes. Pages
+# ask for these referrals, which are few among all.
 _OPEN_STATES = LIVE | {State.DRAFT}
 _OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
 _LIVE, _FOR_RECEIVER, _FOR_SENDER = (
     f"state IN ({_words(states)})" for states in (LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER)
 )
-# Urgency.rank in rows; a referral without an urgency is below all.
+# Urgency.rank as an expression on rows; a referral without an urgency ranks lowest.
 _RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
 _MINE = (
     f"((receiver_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE}))"
@@ -65,8 +65,8 @@ _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NUL
 class _Part(NamedTuple):
     """A part of a box: its rows, their due time, and the condition for an open need.
 
-    Due time and open need are as the reader may see them: to a receiver, a referral that came back
-    is over.
+    Due time and open need are those that the reader may see: for a receiver, a referral that came
+    back is over.
     """
 
     rows: str
@@ -116,7 +116,7 @@ def _where(wanted: Filter, part: _Part) -> str:
         (wanted.waiting_for_me, _MINE),
         (wanted.waiting_for_other, _OTHER),
         # An outsider does not see a person's id, and must not learn what became of the person by
-        # asking for the id.
+        # filtering for the id.
         (
             wanted.person_id,
             (
@@ -175,7 +175,7 @@ def find(
 ) -> tuple[list[Referral], Position | None]:
     """Returns a page, nearest deadline first, and where the next page begins.
 
-    With `by_urgency` the most urgent come first, and of those the nearest deadline.
+    With `by_urgency`, the most urgent come first, ordered among themselves by deadline.
     """
     values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
     if after:
@@ -219,8 +219,8 @@ def find(
 def count(tx: Transaction, wanted: Filter) -> Row:
     """Counts referrals for the pages Today and the board.
 
-    All counts but `total` and `by_state` are of open referrals. Closed referrals are counted only
-    if the filter can match them.
+    All counts except `total` and `by_state` are of open referrals. Closed referrals are counted
+    only if the filter can match them.
     """
     mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
     columns = (
@@ -264,9 +264,10 @@ def count(tx: Transaction, wanted: Filter) -> Row:
     return row
 
 
-# The latest time alone is not enough: of two changes at the same time, the one that began first may
-# be committed last, and would never be seen. It is among the newest 64 unless more rows change in
-# the five seconds that a transaction may take. Each branch reads 64 rows by an index in this order.
+# The latest time alone does not show every change: of two transactions at the same time, the one
+# with the earlier time may be committed last, and its change would never be noticed. The changed
+# row is among the newest 64, unless more rows change in the five seconds that a transaction may
+# take. Each branch of the union reads 64 rows by an index in this order.
 _NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
 _OWN = " UNION ALL ".join(
     f"({_NEWEST.format(*branch)})"
@@ -279,7 +280,8 @@ _OWN = " UNION ALL ".join(
         ("enquiries", "organization_id = %(organization)s"),
     )
 )
-# An organisation that is asked sees its own copies: the answers of others are no change to it.
+# An organisation that is asked sees only its own copies, so the answers of others must not change
+# its version.
 _OWN += (
     " UNION ALL"
     f" ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"  # noqa: E501
@@ -296,8 +298,8 @@ _NETWORK = " UNION ALL ".join(
 def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
     """Returns a digest of the latest changes in an organisation's lists.
 
-    These are its referrals, contacts, callbacks, plans and enquiries; with `network`, also all
-    referrals that were sent and all exhausted enquiries.
+    The lists have the organisation's referrals, contacts, callbacks, plans and enquiries; with
+    `network`, also all referrals that were sent and all exhausted enquiries.
     """
     newest = _NETWORK if network else _OWN
     row = tx.execute(

@@ -27,9 +27,9 @@ from services.referrals.referrals.domain.enquiry import (
 from services.referrals.referrals.domain.lifecycle import LIVE
 from services.referrals.referrals.wire.facts import enquiry_facts
 
-_CONTENT = [each.name for each in fields(Content)]
+_CONTENT = [field.name for field in fields(Content)]
 _APART = {"content", "state", "offers", "events", "left_out", "unsafe"}
-_PLAIN = [each.name for each in fields(Enquiry) if each.name not in _APART]
+_PLAIN = [field.name for field in fields(Enquiry) if field.name not in _APART]
 _COLUMNS = [
     *_PLAIN,
     *_CONTENT,
@@ -39,9 +39,9 @@ _COLUMNS = [
     "excluded_organization_ids",
     "unsafe_departments",
 ]
-_OFFER = [each.name for each in fields(Offer) if each.name not in ("content", "state")]
+_OFFER = [field.name for field in fields(Offer) if field.name not in ("content", "state")]
 _OFFER_COLUMNS = ["enquiry_id", *_OFFER, *_CONTENT, "state", "due_time", "create_time"]
-# Fixed words, joined once: no value ever becomes part of a statement's text.
+# Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO enquiries ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
@@ -52,8 +52,8 @@ _UPDATE = (
     " put_aside_time = NULL"
     " WHERE id = %(id)s AND version = %(was)s"
 )
-# A copy keeps the time of the question and its deadline, whatever happens to the enquiry: the
-# offers of others do not concern the organisation that is asked.
+# A copy keeps the creation time and the first deadline of the enquiry, whatever happens later,
+# since the offers of others do not concern the organisation that is asked.
 _KEPT = ("enquiry_id", "service_id", "due_time", "create_time")
 _KEEP_OFFER = (
     f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
@@ -67,7 +67,7 @@ _KEEP_OFFER = (
 def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Enquiry:
     """Returns an enquiry that the scope of the transaction shows.
 
-    Raises NotFound otherwise, also for an organisation that was only asked.
+    Raises NotFound otherwise, even for an organisation that is asked and has a copy.
     """
     row = tx.execute(
         "SELECT * FROM enquiries WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
@@ -87,7 +87,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     values = {name: getattr(enquiry, name) for name in _PLAIN} | _said(enquiry.content)
     values |= {"state": enquiry.state.value, "was": was}
     values |= {
-        "left_out": [each.value for each in enquiry.left_out],
+        "left_out": [attribute.value for attribute in enquiry.left_out],
         "unsafe_code": enquiry.unsafe.code,
     }
     values |= {
@@ -102,7 +102,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
 
 
 def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:
-    """Saves the changed copies of an enquiry that has no new event."""
+    """Saves the changed copies of an enquiry, even if the enquiry has no new event."""
     with tx.cursor() as cursor:
         cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
 
@@ -134,8 +134,8 @@ def asked(
 ) -> tuple[list[Enquiry], Position | None]:
     """Lists the enquiries of an organisation, newest first, and where the next page begins.
 
-    `person_id` selects those for a person or for a contact of hers, `waiting` those in which it is
-    the organisation's turn.
+    `person_id` selects the enquiries for a person or for a contact of hers, `waiting` those in
+    which it is the organisation's turn.
     """
     offered = (
         "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
@@ -203,10 +203,10 @@ def _page(
     organization_id: str, states: Collection[EnquiryState], limit: int, after: Position | None
 ) -> dict[str, Any]:
     time, identifier = after or ("infinity", "")
-    said = [state.value for state in states]
+    state_codes = [state.value for state in states]
     return {
         "organization": organization_id,
-        "states": said,
+        "states": state_codes,
         "time": time,
         "after": identifier,
         "limit": limit + 1,
@@ -218,7 +218,7 @@ def _more(rows: Sequence[Row], limit: int) -> Position | None:
 
 
 def copies_of(tx: Transaction, organization_id: str, identifier: str) -> list[Row]:
-    """Returns the copies of one enquiry that an organisation has; NotFound if it was not asked."""
+    """Returns an organisation's copies of one enquiry; raises NotFound if there are none."""
     rows = _copies(tx, organization_id, [identifier])
     if not rows:
         raise NotFound
@@ -236,7 +236,7 @@ def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> li
 def count_of(
     tx: Transaction, organization_id: str, start: datetime, end: datetime
 ) -> tuple[int, int]:
-    """Returns how many enquiries an organisation has open, and made in this time."""
+    """Returns how many enquiries of an organisation are open, and how many it made in this time."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS open,"
@@ -255,7 +255,7 @@ _ALIKE = {
     Attribute.AGE_BAND: "age_band = %(age_band)s",
     Attribute.GENDER: "gender_code = %(gender_code)s",
 }
-# The live states as words of the statement, so that the index of live referrals is used.
+# The live states as literals of the statement, so that the index of live referrals is used.
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _IN_COUNTRY = " AND country = %(country)s"
 _CASES = (
@@ -272,27 +272,27 @@ _CASES = (
 def count_alike(
     tx: Transaction, content: Content, organization_id: str
 ) -> tuple[int, dict[Attribute, int]]:
-    """Counts other members with a similar open case, in all and without each attribute.
+    """Counts other members with a similar open case: by all attributes, and without each of them.
 
-    Members are counted, not cases: a worker who invents persons, for her own service or with a
-    second member, adds one at most. Not counted are the cases that the organisation itself sends,
-    asks or receives, and members on probation. A count would answer the question "is she there?",
-    so it is disclosed only through `domain.enquiry.told`.
+    Members are counted instead of cases, so a worker who invents persons, for her own service or
+    with a second member, adds one at most. Members on probation do not count, nor do the cases that
+    the organisation itself sends, asks about or receives. The exact count could reveal that a
+    certain person is in the network, so it is disclosed only through `domain.enquiry.told`.
     """
-    said = content.said
+    stated = content.said
 
     def alike(attributes: Sequence[Attribute]) -> str:
         return (
             "count(DISTINCT sender) FILTER (WHERE"
-            f" {' AND '.join(_ALIKE[each] for each in attributes) or 'true'})"
+            f" {' AND '.join(_ALIKE[attribute] for attribute in attributes) or 'true'})"
         )
 
     cases = _CASES.format(in_country=_IN_COUNTRY if content.country else "")
     counts = [
-        f"{alike(said)} AS alike",
+        f"{alike(stated)} AS alike",
         *(
-            f"{alike([other for other in said if other is not each])} AS {each.value}"
-            for each in said
+            f"{alike([other for other in stated if other is not left_out])} AS {left_out.value}"
+            for left_out in stated
         ),
     ]
     row = tx.execute(
@@ -302,11 +302,11 @@ def count_alike(
         _said(content) | {"organization": organization_id},
     ).fetchone()
     assert row is not None
-    return int(row["alike"]), {each: int(row[each.value]) for each in said}
+    return int(row["alike"]), {attribute: int(row[attribute.value]) for attribute in stated}
 
 
 def unmet(tx: Transaction, since: datetime) -> list[Row]:
-    """Counts the enquiries exhausted since then, by need, department and reason.
+    """Counts the enquiries exhausted after `since`, by need, department and reason.
 
     The most frequent come first.
     """
@@ -360,7 +360,7 @@ def holders(tx: Transaction, her: Her) -> int:
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns the enquiries whose deadline has passed, the earliest first.
 
-    They are locked for this transaction, so that two processes take different enquiries.
+    The enquiries are locked for this transaction, so that two processes take different enquiries.
     """
     rows = tx.execute(
         "SELECT id FROM enquiries WHERE due_time IS NOT NULL"
@@ -416,14 +416,14 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
         offers[row["enquiry_id"]].append(offer(row))
     enquiries = []
     for row in rows:
-        said = content(row)
-        assert said is not None, "who asks keeps what was asked"
+        enquiry_content = content(row)
+        assert enquiry_content is not None, "who asks keeps what was asked"
         enquiries.append(
             Enquiry(
                 **{name: row[name] for name in _PLAIN},
-                content=said,
+                content=enquiry_content,
                 state=EnquiryState(row["state"]),
-                left_out=tuple(Attribute(each) for each in row["left_out"]),
+                left_out=tuple(Attribute(code) for code in row["left_out"]),
                 unsafe=Unsafe(
                     row["unsafe_code"],
                     tuple(row["excluded_organization_ids"]),
@@ -442,11 +442,11 @@ _ENQUIRY = f"({_PERSON} OR contact_id = ANY(%(alone)s))"
 
 
 COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {_ENQUIRY})"
-"""The copies of other organisations that still describe the person.
+"""The condition of copies, held by organisations that were asked, that still describe the person.
 
 A copy without a need is blank already.
 """
 
 
 WAITS = "(state = 'open' OR (state = 'matched' AND referral_id = ''))"
-"""An enquiry that is open, or whose accepted offer waits for a referral."""
+"""The condition of an enquiry that is open, or whose accepted offer waits for a referral."""

@@ -14,7 +14,8 @@ ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined
 def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     """Counts people whose file was opened in [start, end) and who got help.
 
-    In total, and by department of origin, country they were taken to, need group and month.
+    The counts are in total, and by department of origin, country they were taken to, need group and
+    month.
     """
     row = tx.execute(
         "WITH helped AS (SELECT p.* FROM people p WHERE p.create_time >= %(start)s"
@@ -46,9 +47,9 @@ def of_member(
 ) -> dict[str, int]:
     """Counts the open work of an organisation.
 
-    These are live referrals, deadlines of its turn and open enquiries, and files and running plans
-    as of `step`. Files and plans are at least one once there has been one, so that none looks like
-    a few.
+    Open work is live referrals, deadlines before `due_before` on which the organisation has to act,
+    open enquiries, and files and running plans as of `step`. The counts of files and plans are at
+    least 1 once there has been one, so that none can't be told from a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s"
@@ -81,13 +82,14 @@ def of_member(
 
 
 def response_times(tx: Transaction, since: datetime) -> list[Row]:
-    """Returns how soon organisations answered the referrals sent to them since then.
+    """Returns how soon organisations answered the referrals sent to them after `since`.
 
-    For each: how many were sent, how many were answered, and the median time to answer in seconds.
+    Each row has the number of referrals sent, the number answered, and the median time to answer in
+    seconds.
     """
     return tx.execute(
-        # A referral that was sent since then can only have been answered since then: both are read
-        # by time, from there on.
+        # A referral that was sent after `since` can only have been answered after `since`, so both
+        # tables are read by time from there on.
         "WITH answered AS (SELECT referral_id, organization_id, min(time) AS time"
         " FROM referral_events"
         f"   WHERE time >= %(since)s AND verb IN ({ANSWERS}) GROUP BY 1, 2),"
@@ -111,7 +113,7 @@ def counted_until(tx: Transaction) -> str:
 
 
 def completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
-    """Counts the people with whom help was completed in [start, end), by cell.
+    """Counts the people for whom help was completed in [start, end), by cell.
 
     People are in no cell if their country, or the country they were taken to, is not known.
     """

@@ -34,12 +34,12 @@ _APART = {
     "events",
     "unsafe",
 }
-_PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
+_PLAIN = [field.name for field in fields(Referral) if field.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 """The columns of a referral's row that `read` needs."""
-# Fixed words, joined once: no value ever becomes part of a statement's text.
+# Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO referrals ({', '.join(COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in COLUMNS)})"
@@ -54,7 +54,7 @@ _UPDATE = (
 def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referral:
     """Returns one referral that the scope shows; raises NotFound otherwise.
 
-    `for_update` locks it against other writers.
+    `for_update` locks the referral against other writers.
     """
     row = tx.execute(
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
@@ -78,15 +78,16 @@ def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
 def keep(tx: Transaction, referral: Referral, key: SealingKey | None) -> None:
     """Saves the referral, its deadlines, its new events and their facts.
 
-    `key` (the person's) seals notes; it is needed only if there are any.
+    `key` is the person's key, which seals notes and arrivals; it is needed only if an event has
+    one.
     """
     keep_all(tx, [referral], key)
 
 
 def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | None = None) -> None:
-    """Saves several referrals with as many statements as for one.
+    """Saves several referrals, with as many statements as one referral needs.
 
-    Either none has a note, or all are of one person.
+    If any of them has a note, all must be of the same person, since `key` is her key.
     """
     changed = [referral for referral in referrals if referral.events]
     if not changed:
@@ -212,7 +213,7 @@ def events(
 ) -> list[Event]:
     """Returns the history, oldest first.
 
-    With a key the person's arrival is opened, and with `with_notes` the notes.
+    With a key, the person's arrival is opened; with `with_notes`, the notes are opened as well.
     """
     rows = tx.execute(
         "SELECT * FROM referral_events WHERE referral_id = %s ORDER BY version", (referral_id,)
@@ -257,7 +258,7 @@ def _opened(row: Row, key: SealingKey | None, what: str) -> str | None:
 
 
 def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
-    """Returns the live referrals of a person; with `receipt_id` only those based on it."""
+    """Returns the live referrals of a person; `receipt_id` selects those based on that receipt."""
     rows = tx.execute(
         "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s)"
         " AND state = ANY(%s) ORDER BY id",
@@ -281,7 +282,7 @@ def named_unsafe(
 ) -> list[Unsafe]:
     """Returns what a person, or the caller of a contact, has named as not safe.
 
-    Reads the enquiries and referrals of one sender, but not the referral `besides`.
+    Reads the enquiries and referrals of one sender, except the referral `besides`.
     """
     rows = tx.execute(
         "SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments"
@@ -309,7 +310,7 @@ def to_tell_of_standing(
 ) -> list[str]:
     """Returns live referrals whose other side must be notified that an organisation is out or back.
 
-    At most `limit`; only referrals between two organisations.
+    Returns at most `limit`, and only referrals between two different organisations.
     """
     rows = tx.execute(
         "SELECT id FROM referrals WHERE (sender_organization_id = %(of)s"
@@ -341,8 +342,8 @@ def senders_before_withdrawal(
 ) -> list[str]:
     """Returns who sent a referral to this receiver for a person who then withdrew her consent.
 
-    Includes the workers who recorded a receipt that she withdrew. Empty if she never withdrew
-    anything.
+    Includes the workers who recorded a receipt for this receiver that she withdrew. The list is
+    empty if she never withdrew anything from this receiver.
     """
     rows = tx.execute(
         "SELECT s.actor_id FROM referrals r JOIN referral_events s ON s.referral_id = r.id"
@@ -377,15 +378,15 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
 
 
 def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns the referrals of which a deadline reaches a level.
+    """Returns referrals with a deadline that has reached a level.
 
-    The most urgent come first, and of those the longest due. They are locked for this transaction,
-    so that two processes take different referrals.
+    The most urgent come first, and of those the longest due. The referrals are locked for this
+    transaction, so that two processes take different referrals.
     """
     identifiers = list[str]()
     for rank in sorted((urgency.rank for urgency in Urgency), reverse=True):
-        # One rank after the other, in the order of an index: with all ranks in one statement the
-        # planner sorts all due rows, each time.
+        # The ranks are read one after the other, in the order of an index: with all ranks in one
+        # statement the planner would sort all due rows each time.
         rows = tx.execute(
             "SELECT id FROM clocks JOIN referrals ON id = referral_id WHERE rank = %s"
             " AND next_time <= %s ORDER BY next_time LIMIT %s"
@@ -399,7 +400,7 @@ def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
-    """Returns the referrals that this transaction has locked, in that order."""
+    """Returns the referrals that this transaction has locked, in the order of `identifiers`."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)
     ).fetchall()
@@ -423,7 +424,7 @@ def next_clock_time(tx: Transaction) -> datetime | None:
 
 
 def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
-    """Returns the referrals in these rows (COLUMNS), in that order, with their deadlines."""
+    """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines."""
     clocks: dict[str, list[Deadline]] = {}
     following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
@@ -463,10 +464,10 @@ def note_following(tx: Transaction, referral: Referral) -> None:
 
 
 def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, bool]]:
-    """Returns for each referral the one that follows it, and whether that was sent.
+    """Returns for each referral the id of the one that follows, and whether that one was sent.
 
-    The following referral is of the same sender, and based on it. A sent one takes precedence. Only
-    as far as the scope shows them.
+    A following referral is of the same sender, and is based on the earlier one. A referral that was
+    sent takes precedence over a draft. Only referrals that the scope shows are found.
     """
     if not identifiers:
         return {}

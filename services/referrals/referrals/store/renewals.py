@@ -6,7 +6,7 @@ from chassis.db import Transaction
 
 
 def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
-    """Watches the end of this consent, in place of the referral's former one."""
+    """Stores when to report that a referral's consent ends soon; replaces an earlier time."""
     tx.execute(
         "INSERT INTO renewals (referral_id, next_time) VALUES (%s, %s)"
         " ON CONFLICT (referral_id) DO UPDATE SET next_time = excluded.next_time",
@@ -16,14 +16,14 @@ def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
 
 
 def forget(tx: Transaction, referral_id: str) -> None:
-    """Stops watching the consent: its end was reported, or no longer matters."""
+    """Stops watching the consent, whose end was reported or no longer matters."""
     tx.execute("DELETE FROM renewals WHERE referral_id = %s", (referral_id,))
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns the referrals whose consent ends soon.
 
-    They are locked for this transaction, so that two processes take different referrals.
+    The referrals are locked for this transaction, so that two processes take different referrals.
     """
     rows = tx.execute(
         "SELECT id FROM renewals JOIN referrals ON id = referral_id WHERE next_time <= %s"
@@ -35,7 +35,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, referral_id: str, now: datetime, until: datetime) -> None:
-    """Postpones the notice of a referral that failed."""
+    """Postpones the notice for a referral, since the notice could not be recorded."""
     tx.execute(
         "UPDATE renewals SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
         (until, referral_id, now),

@@ -1,9 +1,10 @@
 """Events of referrals, in the order in which they became visible.
 
-Of two transactions, the one that began first, or drew the lower number, may be committed last; a
-reader in that order would miss it. So an event gets its position after it was committed, from one
-process at a time: whatever becomes visible later has a later position, and behind a given position
-nothing is missing. The database calls the position `place`.
+Of two transactions, the one that began first, or drew the lower number, may be committed last, so a
+reader that follows such an order would miss events. Therefore an event gets its position only after
+it was committed, and one process at a time gives positions. An event that becomes visible later has
+a later position, so a reader that has reached a position has missed no event before it. The
+database calls the position `place`.
 """
 
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from services.referrals.referrals.store import boxes, referrals
 
 _BATCH = 1_000
 WINDOW = 5_000
-"""The largest number of positions that one read passes.
+"""The largest number of positions that one read covers.
 
-So a reader who was away for long makes progress, even if few of the events match.
+The limit is on positions, so that a reader who was away for long makes progress even if few of the
+events match.
 """
 
 
@@ -36,7 +38,8 @@ class Change:
 def give_positions(tx: Transaction) -> int:
     """Gives positions to the next events that have none; returns how many.
 
-    They are ordered by time; those of one referral stay in their order, whichever clock wrote them.
+    The events are ordered by time. Events of one referral keep the order of their versions, even if
+    the machines that recorded their times had different clocks.
     """
     last = tx.execute("SELECT last FROM places FOR UPDATE").fetchone()
     assert last is not None, "the migration writes the only row"

@@ -52,11 +52,11 @@ from services.referrals.referrals.wire.enquiries import (
 from services.referrals.referrals.wire.enquiries import content as parse_content
 from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 
-# Enquiries that one transaction closes because a member is on probation. 100 take far less than the
-# ten seconds of a transaction.
+# The most enquiries that one transaction closes because a member is on probation. 100 take far less
+# than the ten seconds that a transaction may last.
 _STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
-"""The previews of one worker: enough for a busy night, too few to find a person by counts."""
+"""The previews that one worker may make: enough for a busy night, too few to find a person."""
 
 
 class Enquiries:
@@ -70,7 +70,7 @@ class Enquiries:
         keyring: Keyring,
         pages: PageTokens,
     ) -> None:
-        """Makes the use cases; `keyring` makes the noise of counts."""
+        """Makes the use cases; the noise of counts is made with a key of `keyring`."""
         self._people = people
         self._looks = looks
         self._policies = policies
@@ -80,7 +80,7 @@ class Enquiries:
     def PreviewEnquiry(self, request: pb.PreviewEnquiryRequest, call: Call) -> pb.EnquiryPreview:
         """Returns what an enquiry would disclose, and to how many services, before it is sent.
 
-        Previews are counted, since with many of them a person could be searched for.
+        The number of previews is limited, since many previews could serve to search for a person.
         """
         tx, caller, content, unsafe = (
             call.tx,
@@ -97,7 +97,7 @@ class Enquiries:
         services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
         unused = rules.unused(content, services)
         content = content if request.keep_unused else content.without(unused)
-        # open cases of the whole network are counted; only the count leaves
+        # open cases of the whole network are counted, but only the count is returned
         elevate_to_system_scope(tx)
         alike, coarser = self.similar(tx, content, caller.organization_id)
         return pb.EnquiryPreview(
@@ -106,7 +106,7 @@ class Enquiries:
             few=alike < rules.FEW,
             similar_cases=alike,
             coarser_attribute=ATTRIBUTES.number(coarser),
-            unused_attributes=[ATTRIBUTES.number(each) for each in unused],
+            unused_attributes=[ATTRIBUTES.number(attribute) for attribute in unused],
             due_time=timestamp(
                 due_time(
                     DeadlineKind.ACKNOWLEDGE,
@@ -211,7 +211,7 @@ class Enquiries:
     ) -> pb.ListEnquiriesResponse:
         """Lists the enquiries that the caller's organisation made, or those that were put to it.
 
-        A member on probation is asked nothing.
+        For a member on probation, the list of enquiries put to it is empty.
         """
         if request.box not in pb.EnquiryBox.values():
             raise Invalid(("box", "unknown_code"))
@@ -225,8 +225,8 @@ class Enquiries:
             self._pages.position(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
-            asked, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
-            messages = [asked_message(enquiry) for enquiry in asked]
+            sent, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
+            messages = [asked_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None
         else:
@@ -252,12 +252,12 @@ class Enquiries:
         )
         reason_code = word(referrals_pb2.DeclineReason, request.reason_code, "reason_code")
         self._received(tx, caller, identifier)  # raises NotFound if the caller is not asked
-        elevate_to_system_scope(tx)  # the effects of an answer are the asker's
+        elevate_to_system_scope(tx)  # an answer changes the asker's enquiry
         enquiry = enquiries.get(tx, identifier, for_update=True)
-        seen = self._received(tx, caller, identifier)
+        received = self._received(tx, caller, identifier)
         if (
-            all(offer.state is EnquiryState.OPEN for offer in seen.offers)
-            and seen.version != based_on
+            all(offer.state is EnquiryState.OPEN for offer in received.offers)
+            and received.version != based_on
         ):
             raise Stale
         enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
@@ -295,7 +295,7 @@ class Enquiries:
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
-        """Acts on the deadlines of enquiries that are due; returns the events."""
+        """Acts on enquiries whose deadline has passed; returns the events."""
 
         def fire(identifier: str) -> list[EnquiryEvent]:
             enquiry = enquiries.get(tx, identifier, for_update=True)
@@ -342,9 +342,9 @@ class Enquiries:
     ) -> list[Service]:
         """Returns the services that may be asked.
 
-        Omits services that the person is not safe with, by this enquiry or by what the organisation
-        knew before. Organisations of a kind that may detain, charge or expel her are told nothing
-        that she has not allowed, so they are never asked.
+        Leaves out the services with which the person is not safe, as this enquiry or the
+        organisation's earlier records say. Organisations of a kind that may detain, charge or expel
+        her may learn only what she has allowed, so they are never asked.
         """
         unsafe = unsafe.besides(
             referrals.named_unsafe(tx, caller.organization_id, person_id, contact_id)
@@ -352,7 +352,9 @@ class Enquiries:
         return [
             service
             for service, kind, department in members.services(
-                tx, [each for each in service_ids if is_id(each)], caller.organization_id
+                tx,
+                [service_id for service_id in service_ids if is_id(service_id)],
+                caller.organization_id,
             )
             if kind in REACHED_BY_OVERRIDE
             and service.organization_id != caller.organization_id
@@ -379,12 +381,12 @@ def _received(identifier: str, rows: list[Row]) -> Received:
 
 
 def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
-    """Closes the enquiries to a member on probation, and its own enquiries to shelters.
+    """Closes the enquiries put to a member on probation, and its own enquiries to shelters.
 
-    Returns whether there may be more. Needs the scope of the whole service.
+    Returns whether more enquiries may be left. Needs the scope of the whole service.
     """
-    told = enquiries.told_to(tx, organization_id, _STOPPED)
-    for identifier in told + enquiries.open_of(tx, organization_id):
+    received_ids = enquiries.told_to(tx, organization_id, _STOPPED)
+    for identifier in received_ids + enquiries.open_of(tx, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:
             gone = members.shelters(tx, [offer.service_id for offer in enquiry.offers])
@@ -397,7 +399,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
         enquiry.stop_asking(gone, now)
         enquiries.keep_copies(tx, enquiry)
         enquiries.keep(tx, enquiry)
-    return len(told) == _STOPPED
+    return len(received_ids) == _STOPPED
 
 
 def cancel_of(

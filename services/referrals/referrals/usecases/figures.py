@@ -22,11 +22,11 @@ PILOT_END = datetime(2006, 11, 1, tzinfo=UTC)
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 RECENT = timedelta(days=30)
-"""The period that response times cover, so that they describe the present."""
+"""The length of the period that response times cover, so that they describe the present."""
 
 
 class Statistics:
-    """The rpcs of statistics, each by its name. They return counts only."""
+    """The rpcs of statistics, each by its name; the rpcs return counts only."""
 
     def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
         """Returns the pilot's figures, counted from the files: January to October 2006."""
@@ -72,8 +72,8 @@ class Statistics:
     def CountMemberWork(self, request: pb.CountMemberWorkRequest, call: Call) -> pb.MemberWork:
         """Counts the open work of a member.
 
-        Counts that concern files and plans of persons are in steps of five, as of the last full six
-        hours.
+        Counts of files and plans are rounded up to a multiple of five, and taken as of the start of
+        the present six-hour interval.
         """
         organization_id, now = object_id(request.organization_id), call.clock.now()
         elevate_to_system_scope(call.tx)

@@ -1,4 +1,7 @@
-"""Grants: what a caller may open of a person now, by her file, a receipt or an emergency access."""
+"""Grants: which data of a person a caller may open now.
+
+A grant is based on the person's file, on a receipt or on an emergency access.
+"""
 
 from datetime import datetime
 
@@ -37,9 +40,10 @@ class Grants:
     ) -> Grant:
         """Returns the grant for these field groups of a person, or refuses all of them.
 
-        The caller works with people, in the organisation that holds the file, or in the receiver of
-        a live referral on the receipt of that referral. If the receipt does not cover the groups,
-        an emergency access of the caller may. Raises NotFound, NotAllowed, Conflict or Invalid.
+        The caller must have the right to work with people. The organisation that holds the file
+        needs no more; the receiver of a live referral needs a receipt of that referral that covers
+        the groups, or else an emergency access of the caller that does. Raises NotFound,
+        NotAllowed, Conflict or Invalid.
         """
         check_opens_people(tx, caller)
         person = self._people.get(tx, person_id)
@@ -83,9 +87,9 @@ class Grants:
     def consent_covers(
         self, tx: Transaction, caller: Caller, now: datetime, referral: Referral
     ) -> bool:
-        """Returns whether a receipt opens more of the person than her first name.
+        """Returns whether the referral's receipt opens more of the person than her first name.
 
-        The purpose is the need of this referral.
+        The purpose is the need of the referral.
         """
         try:
             grant = self._of_receipt(tx, caller, now, referral, referral.need_code, frozenset())
@@ -115,8 +119,8 @@ class Grants:
     def party(self, tx: Transaction, caller: Caller, referral: Referral) -> Person:
         """Returns the person of a referral.
 
-        The caller's organisation holds her file, or is the receiver while the referral is live.
-        Raises NotFound for any other caller.
+        The caller's organisation must hold the person's file, or be the receiver while the referral
+        is live. Raises NotFound for any other caller.
         """
         person = self._people.get(tx, referral.person_id)
         if person.organization_id != caller.organization_id and not _receives(caller, referral):
@@ -134,7 +138,8 @@ def check_may_override(caller: Caller) -> None:
 def check_reached(tx: Transaction, organization_id: str) -> None:
     """Refuses an organisation that may detain, charge or expel the person.
 
-    It has access only on a receipt that names it, never on an override or in an emergency.
+    Such an organisation has access only on a receipt that names it, never on an override or in an
+    emergency.
     """
     if members.organization(tx, organization_id)[1] not in codes.REACHED_BY_OVERRIDE:
         raise Conflict("receipt_missing")
@@ -145,15 +150,16 @@ def check_after_withdrawal(
 ) -> None:
     """Refuses new access for a receiver from which the person withdrew her consent.
 
-    The only exception is a danger that has come since, declared by a worker other than all those
-    who sent referrals before. Raises Conflict, or Invalid if that reason is given but nothing was
+    The only exception is a danger that has arisen since then, declared by a worker who sent none of
+    the earlier referrals. Raises Conflict, or Invalid if that reason is given but nothing was
     withdrawn.
     """
     before = referrals.senders_before_withdrawal(
         tx, referral.person_id, referral.receiver_organization_id
     )
     if before and (
-        reason != "danger_after_withdrawal" or any(refusal(caller, each) for each in before)
+        reason != "danger_after_withdrawal"
+        or any(refusal(caller, sender_id) for sender_id in before)
     ):
         raise Conflict("override_after_withdrawal")
     if reason == "danger_after_withdrawal" and not before:
@@ -172,7 +178,7 @@ def check_opens_people(tx: Transaction, caller: Caller) -> None:
 
 
 def check_knows_people(tx: Transaction, caller: Caller) -> None:
-    """Refuses coordinators, auditors and members on probation: they never learn who a person is."""
+    """Refuses coordinators, auditors and members on probation, who never learn who a person is."""
     if caller.has("COORDINATOR") or caller.has("AUDITOR"):
         raise NotAllowed("right_missing")
     if members.on_probation(tx, caller.organization_id):

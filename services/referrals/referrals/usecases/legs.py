@@ -1,7 +1,7 @@
-"""The interface that referrals need of plans, whose legs they may be.
+"""The interface to plans that this capability needs, since a referral may be a leg of a plan.
 
-A plan knows its referrals, and a referral knows no plan: `plans` is above this capability and
-implements the interface.
+A plan knows its referrals, but a referral knows no plan. So `plans`, which is above this
+capability, implements the interface.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ class Legs(Protocol):
     """The legs of plans. Each method lifts the scope of its transaction."""
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
-        """Updates the steps of plans after changes of referrals; the referrals are locked."""
+        """Updates the steps of plans after changes of referrals, which the caller has locked."""
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
         """Refuses a receipt that another leg of the same plan uses."""

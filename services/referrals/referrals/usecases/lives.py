@@ -1,6 +1,6 @@
-"""Changes of referrals that come from elsewhere: facts, withdrawals, erasures, deadlines.
+"""Changes of referrals that facts, withdrawals, erasures and deadlines cause.
 
-The module also has the work with which every change of a referral ends.
+The module also does the work that is left at the end of every change of a referral.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.legs import Legs
 
-# Referrals that one transaction changes because a worker has left or a member is out. 100 take far
-# less than the ten seconds of a transaction.
+# The most referrals that one transaction changes because a worker has left or a member is out. 100
+# take far less than the ten seconds that a transaction may last.
 _RELEASED = 100
 
 
@@ -37,8 +37,8 @@ class Lives:
     def watch_need(tx: Transaction, following: Referral, now: datetime) -> str:
         """Updates the need of the referral that `following` is based on.
 
-        The need is no longer open once `following` was sent, and is open again if it was an error.
-        Returns the id of the contact of the earlier referral, or "".
+        The need is no longer open once `following` was sent, and is open again if `following` was
+        entered in error. Returns the id of the contact of the earlier referral, or "".
         """
         if not following.based_on_id or following.send_time is None:
             return ""
@@ -51,14 +51,14 @@ class Lives:
     def follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
         """Updates what depends on the state of referrals: needs, steps of plans, contacts.
 
-        `before` is the contact of the referral that this one follows. Must come last in a
-        transaction.
+        `before` is the id of the contact of an earlier referral, on which a moved one is based.
+        Must come last in a transaction.
         """
         self._legs.follow(tx, now, *moved)
         for referral in moved:
             if referral.need_is_open:
                 referrals.note_following(tx, referral)
-                if referral.followed_up:  # another service was asked before this one declined
+                if referral.followed_up:  # another referral was sent before this one came back
                     referral.watch_need(now)
                     referrals.keep_clocks(tx, referral)
         self.follow_contacts(tx, now, before, *(referral.contact_id for referral in moved))
@@ -66,8 +66,8 @@ class Lives:
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
         """Updates the state of contacts of the line from their referrals, whoever changed those.
 
-        Must come last in a transaction: it lifts the scope, and a transaction that locks a contact
-        must not wait for a referral.
+        Must come last in a transaction, since this method lifts the scope, and since a transaction
+        that has locked a contact must not wait for a referral.
         """
         for identifier in sorted({*identifiers} - {""}):
             # a receiver, whose refusal opens the contact again, sees no contact of the line
@@ -98,7 +98,7 @@ class Lives:
     def save(self, tx: Transaction, referral: Referral) -> None:
         """Saves a referral with its events; a note is sealed with the person's key."""
         noted = any(event.note or event.arrival for event in referral.events)
-        if noted:  # also for the note of a coordinator, who sees no person's key
+        if noted:  # even a coordinator, who sees no person's key, may write a note
             elevate_to_system_scope(tx)
         referrals.keep(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
 
@@ -136,7 +136,7 @@ class Lives:
     def withdraw_consent(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = ""
     ) -> None:
-        """Ends every live referral that is based on a receipt, or without one all of a person.
+        """Ends every live referral based on a receipt, or all of the person's if none is given.
 
         The caller has locked the person.
         """
@@ -151,13 +151,13 @@ class Lives:
     def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
         """Ends drafts and open needs of a person whose file is erased.
 
-        The caller has locked the person; `actor` is of the sender.
+        The caller has locked the person; `actor` acts for the sender.
         """
         ended = []
         for identifier in [
-            each.id
-            for each in referrals.of_people(tx, [person_id])
-            if each.state is State.DRAFT or each.need_is_open
+            referral.id
+            for referral in referrals.of_people(tx, [person_id])
+            if referral.state is State.DRAFT or referral.need_is_open
         ]:
             referral = referrals.get(tx, identifier, for_update=True)
             if referral.state is State.DRAFT:
@@ -182,23 +182,24 @@ class Lives:
         contact_ids: Sequence[str],
         help_came: bool,
     ) -> None:
-        """Records the person's own answer, for all completed referrals of her contacts.
+        """Records the person's own answer whether help came.
 
-        Raises Conflict if there are none.
+        The answer is for all completed referrals of her contacts. Raises Conflict if there are
+        none.
         """
         actor = Actor("person", first_id, "")
         for person_id in sorted(
             {
                 referral.person_id
-                for each in contact_ids
-                for referral in referrals.of_contact(tx, each)
+                for contact_id in contact_ids
+                for referral in referrals.of_contact(tx, contact_id)
             }
         ):
             self._people.hold(tx, person_id)
         done = [
             r
-            for each in contact_ids
-            for r in referrals.of_contact(tx, each, for_update=True)
+            for contact_id in contact_ids
+            for r in referrals.of_contact(tx, contact_id, for_update=True)
             if r.state is State.COMPLETED
         ]
         if not done:
@@ -222,11 +223,14 @@ class Lives:
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
             claimed = referrals.claimed(tx, identifiers)
-            fired = [(each.id, each.fire_clocks(now, self.calendar(tx, each))) for each in claimed]
+            fired = [
+                (referral.id, referral.fire_clocks(now, self.calendar(tx, referral)))
+                for referral in claimed
+            ]
             referrals.keep_all(tx, claimed)
             expired = [
-                each
-                for each, (_, events) in zip(claimed, fired, strict=True)
+                referral
+                for referral, (_, events) in zip(claimed, fired, strict=True)
                 if any(e.from_state is not e.to_state for e in events)
             ]
             if expired:

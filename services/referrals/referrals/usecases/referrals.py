@@ -48,8 +48,8 @@ from services.referrals.referrals.wire.referrals import (
 )
 
 _AND_NETWORK = "+network"
-# Seconds after which a stream checks, without any event, whether its caller is still connected and
-# still allowed.
+# The most seconds that a stream waits for an event before it checks whether its caller is still
+# connected and still allowed.
 _LOOK = 0.5
 
 
@@ -82,7 +82,8 @@ class Referrals(Steps):
     def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
         """Opens a draft for a person of the caller's own organisation.
 
-        A draft that is based on an enquiry copies its content and its accepted offer.
+        A draft that is based on an enquiry takes the fields that the request leaves out from the
+        enquiry and its accepted offer.
         """
         tx, caller, now, draft = call.tx, call.caller, call.clock.now(), new_draft(request)
         based_on_id = optional_id(request.based_on_id, "based_on_id")
@@ -144,7 +145,7 @@ class Referrals(Steps):
         return referral_message(referral, actor, now)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
-        """Returns one referral, with the hand-over of which it is a leg."""
+        """Returns one referral, with the legs of the hand-over to which it belongs, if any."""
         referral, now = referrals.get(call.tx, object_id(request.id)), call.clock.now()
         return referral_message(
             referral, actor_of(call.caller), now, self._legs_of(call, now, referral)
@@ -213,19 +214,19 @@ class Referrals(Steps):
     ) -> Iterator[pb.WatchReferralsResponse]:
         """Streams the events of the referrals that match a filter, as they happen."""
         whose = _queue_scope(stream.caller)
-        asked = pb.ReferralFilter(
+        message = pb.ReferralFilter(
             box=request.box,
             need_code=request.need_code,
             person_id=request.person_id,
             contact_id=request.contact_id,
         )
-        wanted = filter(asked, stream.caller, stream.clock.now(), "")
+        wanted = filter(message, stream.caller, stream.clock.now(), "")
         with stream.transaction() as tx:
             store, position = self._changes.begin(
                 tx, self._resume.position(request, whose, str, int)
             )
-        # Sent without an event, too: a token that came only after an event would reveal the events
-        # of others.
+        # This token is sent even if there is no event: a token that came only after an event would
+        # reveal the events of others.
         yield pb.WatchReferralsResponse(
             resume_token=self._resume.token(request, whose, [store, position])
         )
@@ -247,7 +248,7 @@ class Referrals(Steps):
     def GetDeadlinePolicy(
         self, request: pb.GetDeadlinePolicyRequest, call: Call
     ) -> pb.DeadlinePolicy:
-        """Returns one version of the network's deadlines; without a number the newest."""
+        """Returns one version of the network's deadlines; the newest if the request names none."""
         return policy_message(
             self._policies.get(call.tx, request.version)
             if request.version
@@ -269,9 +270,9 @@ class Referrals(Steps):
     ) -> pb.ListReferralEventsResponse:
         """Returns the history of a referral.
 
-        Notes are about the person: like her identity, they need a grant, and the access is on the
-        trail. Her arrival is opened on any consent to the receiver, since a consent to be sent
-        there includes it.
+        Notes are about the person, so reading them needs a grant, as reading her identity does, and
+        is recorded on the trail. Any consent for the receiver also opens how she will arrive, since
+        a consent to be sent there includes it.
         """
         tx, now, actor = call.tx, call.clock.now(), actor_of(call.caller)
         referral = referrals.get(tx, object_id(request.referral_id))
@@ -327,7 +328,8 @@ class Referrals(Steps):
     ) -> None:
         """Changes a draft.
 
-        `followed`: its urgency was checked before, in the source of the draft.
+        `followed` is True if the urgency was checked before, in the enquiry or referral on which
+        the draft is based.
         """
         service = None
         if draft.service_id:
@@ -348,12 +350,13 @@ class Referrals(Steps):
             if contact_id and anew and not followed
             else None
         )
-        # contacts of other lines are unknown here, or a caller could read and end their requests
+        # contacts of other lines are refused as unknown; otherwise a caller could read and end
+        # their requests
         if draft.contact_id:
             known = recent(contacts.assault_time(tx, draft.contact_id), now)
             assault_time = assault_time or (None if referral.assault_time else known)
         unsafe = draft.unsafe(referral.unsafe)
-        # an unchanged value may be sent back, also if the person was not asked
+        # an unchanged value may be sent back, even if the person was not asked
         if unsafe is not None and unsafe != referral.unsafe:
             unsafe.check()
         person = self._people.get(tx, referral.person_id)
@@ -376,7 +379,7 @@ class Referrals(Steps):
 
 
 def _queue_scope(caller: Caller) -> str:
-    """Returns the scope of the caller's lists: all callers of a scope see the same lists."""
+    """Returns the scope of the caller's lists; callers with the same scope see the same lists."""
     return f"{caller.organization_id}{_AND_NETWORK if members.view_of(caller) == 'coordinator' else ''}"  # noqa: E501
 
 

@@ -1,4 +1,4 @@
-"""Notices that a consent ends soon, while a referral depends on it."""
+"""Notices of the coming end of consents on which live referrals depend."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,9 +23,9 @@ class Renewals:
         self._receipts = receipts
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
-        """Notifies of consents that end soon; returns the events.
+        """Records on referrals that their consent ends soon; returns the events.
 
-        A referral that no longer depends on the consent causes none.
+        A referral that is no longer live, or whose consent is not, has no event.
         """
         return fire_each(
             tx,

@@ -1,7 +1,8 @@
 """The steps of a referral, as rpcs.
 
 The request's type names a row of the table in lifecycle.py, and one handler takes the step. Five
-steps need more than the fields of their request: a receipt, the person's file, another service.
+steps need more than the fields of their request (a receipt, the person's file, another service), so
+each of the five has a method of its own.
 """
 
 from collections.abc import Collection
@@ -37,7 +38,7 @@ from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, Step
 
 
 class Steps:
-    """The rpcs of steps, each by its name; `take_step` answers those that need only their row."""
+    """The rpcs of steps, each by its name; `take_step` answers those without their own method."""
 
     def __init__(self, people: People, receipts: Receipts, legs: Legs, lives: Lives) -> None:
         self._people = people
@@ -117,7 +118,7 @@ class Steps:
         referral.take(
             "confirm_override", actor_of(call.caller), now, self._lives.calendar(tx, referral)
         )
-        # a coordinator sees neither the person nor her receipts, but decides on this one
+        # a coordinator sees neither the person nor her receipts, but may confirm this receipt
         elevate_to_system_scope(tx)
         receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
         receipt.confirm(call.caller, now)
@@ -187,7 +188,7 @@ class Steps:
     def RerouteReferral(self, request: pb.RerouteReferralRequest, call: Call) -> pb.Referral:
         """Ends the referral with its receiver, and opens a draft for another service.
 
-        The draft is the sender's, also when a coordinator reroutes.
+        The draft belongs to the sender, even if a coordinator reroutes the referral.
         """
         tx, now, service_id = (
             call.tx,
@@ -232,7 +233,7 @@ for _rpc in STEP_RPCS:
 
 
 def _check_worker(call: Call, worker_id: str) -> None:
-    """Refuses a responsible worker who does not work there: nobody would be responsible."""
+    """Refuses a responsible worker who is not known to work for the caller's organisation."""
     if (
         worker_id
         and worker_id != call.caller.id

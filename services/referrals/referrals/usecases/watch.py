@@ -14,16 +14,16 @@ from services.referrals.referrals.store.watch import Change
 from services.referrals.referrals.wire.messages import actor_of
 
 _BATCH = 100
-_LONGEST_WAIT = 1.0  # seconds; a fallback to LISTEN
-# Seconds between two rounds, in which positions are given and all streams read. Many events at once
-# are read together.
+_LONGEST_WAIT = 1.0  # most seconds between two rounds, as a fallback to LISTEN
+# Least seconds between two rounds. In each round, positions are given and all streams are read, so
+# many events at once are read together.
 _PACE = 0.1
 
 
 class Watch:
-    """The event positions of a process.
+    """Gives positions to events, and lets the streams of this process wait for them.
 
-    Each process has one; one process at a time gives positions.
+    Each process has one Watch; only one process at a time gives positions.
     """
 
     def __init__(self, database: Database) -> None:
@@ -34,8 +34,8 @@ class Watch:
     def begin(self, tx: Transaction, known: Position | None) -> tuple[str, int]:
         """Returns where a stream begins, as (store, position).
 
-        It begins after the position `known`, or at present without one. Raises Conflict if `known`
-        is of another store.
+        The stream begins after the position `known`, or after the last event so far if `known` is
+        None. Raises Conflict if `known` is of another store.
         """
         store = outbox.store(tx)
         if known is None:
@@ -54,8 +54,10 @@ class Watch:
         until = min(watch.last_position(tx), after + watch.WINDOW)
         changes = watch.changes(tx, wanted, after, until, _BATCH)
         actor = actor_of(caller)
-        told = [change for change in changes if change.referral.events_for(actor, [change.event])]
-        return told, changes[-1].position if len(changes) == _BATCH else until
+        visible = [
+            change for change in changes if change.referral.events_for(actor, [change.event])
+        ]
+        return visible, changes[-1].position if len(changes) == _BATCH else until
 
     def wait(self, after: int, seconds: float) -> None:
         """Waits until a position after this one is given, or the time has passed."""
@@ -75,7 +77,7 @@ class Watch:
                 self._given.notify_all()
 
     def loop(self) -> Loop:
-        """Returns the loop that gives positions; it waits for a database that is away."""
+        """Returns the loop that gives positions; the loop waits while the database is away."""
         return Loop("places", self._work, waits_for=LOST)
 
     def _work(self, loop: Loop) -> None:

@@ -49,9 +49,10 @@ def content(message: pb.EnquiryContent) -> Content:
 
 
 def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
-    """Parses with whom or where the person is not safe.
+    """Parses the person's answer, and the organisations and departments where she is not safe.
 
-    If a system names organisations and gives no answer, the answer is NAMED: it has asked her.
+    A request may name organisations without an answer, as systems do. The answer is then NAMED,
+    since the person must have been asked.
     """
     parsed = named(request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code"))
     return parsed if parsed.code or not parsed.organization_ids else replace(parsed, code=NAMED)
@@ -130,7 +131,7 @@ def asked_message(enquiry: Enquiry) -> pb.Enquiry:
         side=referrals_pb2.SIDE_SENDER,
         turn=_turn(running, referrals_pb2.TURN_SENDER if mine else referrals_pb2.TURN_RECEIVER),
         offers=[_offer_message(offer) for offer in enquiry.offers],
-        left_out_attributes=[ATTRIBUTES.number(each) for each in enquiry.left_out],
+        left_out_attributes=[ATTRIBUTES.number(attribute) for attribute in enquiry.left_out],
         unsafe_code=number(referrals_pb2.UnsafeAnswer, enquiry.unsafe.code),
         excluded_organization_ids=enquiry.unsafe.organization_ids,
         unsafe_departments=enquiry.unsafe.departments,
@@ -140,7 +141,8 @@ def asked_message(enquiry: Enquiry) -> pb.Enquiry:
 def received_message(enquiry: Received) -> pb.Enquiry:
     """Returns the message for an organisation that is asked.
 
-    It shows nothing of the asking organisation, and nothing that the answers of others change.
+    The message shows nothing of the asking organisation, and nothing that depends on the answers of
+    others.
     """
     states = {offer.state for offer in enquiry.offers}
     is_open = states == {EnquiryState.OPEN}

@@ -79,7 +79,7 @@ def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact
             need_code=enquiry.content.need_code,
             organization_id=enquiry.organization_id,
             worker_id=enquiry.worker_id,
-            asked_organization_ids=sorted({each.organization_id for each in enquiry.offers})
+            asked_organization_ids=sorted({copy.organization_id for copy in enquiry.offers})
             if event.verb == "opened"
             else [],
             service_id=offer.service_id if offer else "",

@@ -84,9 +84,9 @@ def referral_message(
         if referral.is_receiver_alone(actor) and referral.state in CAME_BACK
         else timestamp(referral.remind_time),
     }
-    plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
+    plain = [field for field in referrals_pb2.Referral.DESCRIPTOR.fields if field.name not in shown]
     return referrals_pb2.Referral(
-        **shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain}
+        **shown, **{field.name: _said(field, getattr(referral, field.name)) for field in plain}
     )
 
 
@@ -131,7 +131,7 @@ def read_arrival(message: referrals_pb2.Arrival) -> Arrival:
 def change_message(
     referral: Referral, event: Event, step_version: int, resume_token: str
 ) -> referrals_pb2.WatchReferralsResponse:
-    """Returns an event as a stream sends it: as it was then, even if more has happened since."""
+    """Returns an event as a stream sends it, with the referral's state at the time of the event."""
     return referrals_pb2.WatchReferralsResponse(
         resume_token=resume_token,
         referral_id=referral.id,

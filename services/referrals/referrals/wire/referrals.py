@@ -50,7 +50,7 @@ class StepRequest(Protocol):
 
 def _steps() -> Iterable[tuple[str, type[Message], str]]:
     for rpc in pb.DESCRIPTOR.services_by_name["Referrals"].methods:
-        # AcceptReferral, EnterReferralInError, AddNote
+        # accept for AcceptReferral, enter_in_error for EnterReferralInError
         verb = words_of(rpc.name).replace("_referral", "")
         if verb in BY_VERB:
             yield rpc.name, GetMessageClass(rpc.input_type), verb
@@ -123,7 +123,7 @@ def _required_urgency(number: int) -> Urgency:
 def _unsafe(
     message: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]
 ) -> dict[str, Any]:
-    """Parses with whom or where the person is not safe, for the fields in `paths`."""
+    """Parses those fields in `paths` that say with whom or where the person is not safe."""
     values: dict[str, Callable[[], Any]] = {
         "unsafe_code": lambda: word(pb.UnsafeAnswer, message.unsafe_code, "unsafe_code"),
         "unsafe_organization_ids": lambda: unsafe_organizations(
@@ -189,17 +189,17 @@ def policy_message(policy: Policy) -> pb.DeadlinePolicy:
 
 
 def spans(deadlines: Iterable[pb.PolicyDeadline]) -> dict[Key, Span]:
-    """Parses deadlines.
+    """Parses the deadlines of a policy.
 
     Raises Invalid for a deadline that occurs twice, or that has both seconds and working days.
     """
     spans: dict[Key, Span] = {}
-    for number, each in enumerate(deadlines):
-        kind = CLOCKS.member(each.clock, f"deadlines.{number}.clock")
+    for number, deadline in enumerate(deadlines):
+        kind = CLOCKS.member(deadline.clock, f"deadlines.{number}.clock")
         if kind is None:
             raise Invalid((f"deadlines.{number}.clock", "required"))
-        key = URGENCIES.member(each.urgency, f"deadlines.{number}.urgency"), kind
-        if key in spans or (each.seconds and each.working_days):
+        key = URGENCIES.member(deadline.urgency, f"deadlines.{number}.urgency"), kind
+        if key in spans or (deadline.seconds and deadline.working_days):
             raise Invalid((f"deadlines.{number}", "out_of_range"))
-        spans[key] = each.working_days or timedelta(seconds=each.seconds)
+        spans[key] = deadline.working_days or timedelta(seconds=deadline.seconds)
     return spans

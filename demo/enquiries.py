@@ -1,6 +1,6 @@
-"""This evening's enquiry of the line to five services, still open.
+"""The line's enquiry of this evening to five services, still open.
 
-One service may help, two can't, two have not answered yet.
+One service may help, two cannot, and two have not answered yet.
 """
 
 from datetime import datetime, timedelta
@@ -23,11 +23,11 @@ ANSWERS = (
     (timedelta(minutes=22), 4, NO, "no_capacity"),
     (timedelta(minutes=9), 1, MAYBE, ""),
 )
-"""Time since the answer, number of the service, answer, and reason of a refusal."""
+"""Rows: time since the answer, index of the service in ASKED, answer, reason for a refusal."""
 
 
 def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
-    """Returns the enquiry, for a woman with a child who is safe tonight and can't stay."""
+    """Returns the enquiry, for a woman with a child who is safe tonight but cannot stay."""
     line = "llama-y-vive-ni"
     offers = [network.offers[which] for which in ASKED]
     services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]

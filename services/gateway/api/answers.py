@@ -15,8 +15,8 @@ def thing(
 ) -> Response:
     """Returns one resource, with its ETag.
 
-    Returns 304 where the reader has it already; not if it `moves`, that is, changes without a new
-    version.
+    Returns 304 if the client already has this version. A resource that `moves`, that is, changes
+    without a new version, is always returned in full.
     """
     response = answer(body, status)
     if location:
@@ -37,8 +37,8 @@ def listed(
 ) -> Response:
     """Returns a list, or one page of it.
 
-    The next page is named in the body and, for a request that an address describes in full, in the
-    Link header.
+    The body names the cursor of the next page. The answer to a GET names the next page in the Link
+    header, too, because the address describes such a request in full.
     """
     body: dict[str, Any] = {"items": things, **(more or {})}
     if next_token:

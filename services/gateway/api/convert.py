@@ -1,10 +1,10 @@
 """Converts between messages of the contracts and plain JSON, by the descriptor.
 
-One converter replaces a copy of every field. Enums are the words of their lists ("in_progress"),
-times RFC 3339 in UTC, maps objects. Unset values are left out: empty texts, unspecified enums,
-absent times and messages. Lists, numbers without presence and flags are always present. Limit: it
-knows the kinds of field that our contracts use (no oneof beyond plain fields); it validates
-nothing, the schemas do.
+One converter serves all messages. Enums are the words of their lists ("in_progress"), times RFC
+3339 in UTC, maps objects. Unset values are left out: empty texts, unspecified enums, absent times
+and messages. Lists, numbers without presence and flags are always present. Limit: it knows the
+kinds of field that our contracts use (no oneof beyond plain fields). It validates nothing, because
+the schemas do.
 """
 
 from base64 import b64decode, b64encode
@@ -96,7 +96,7 @@ def _in(message: Message, field: Field, value: Any) -> None:
         getattr(message, field.name).FromDatetime(value)
     elif field.type == FieldDescriptor.TYPE_MESSAGE:
         part = getattr(message, field.name)
-        part.SetInParent()  # an empty object is not an absent one
+        part.SetInParent()  # an empty object differs from an absent one
         from_json(value, part)
     else:
         setattr(message, field.name, _in_one(field, value))

@@ -18,7 +18,7 @@ KINDS = {
     "object": "object",
 }
 FORMATS = {"date-time": "time", "date": "date", "password": "secret"}
-DEPTH = 4  # of objects inside each other; no contract of ours goes deeper
+DEPTH = 4  # levels of objects inside each other; no contract of ours goes deeper
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Accepts a resource that is sent back as it was read.
 
-In a body with its `id` or `etag`, fields that can't be written are ignored (AIP-203). A body
-without them was written by hand: in it a field that can't be written is refused like an unknown
-field, so that nobody mistakes a change for made. Resources that have neither mark are always
-accepted as sent back.
+If a body has the resource's `id` or `etag`, fields that cannot be written are ignored (AIP-203). A
+body without them was written by hand. There a field that cannot be written is refused like an
+unknown field, so that nobody believes that it was changed. A body for a resource that has neither
+mark always counts as sent back.
 """
 
 from functools import partial

@@ -2,8 +2,8 @@
 
 HSDS is described at https://docs.openreferral.org. The API is read-only and needs no credential;
 requests are counted by address, like those of every public route. A page of any other site may read
-it, because the answers are the same for all and no cookie is read. The parameters of a POST stand
-in no address and no log.
+it, because the answers are the same for all and no cookie is read. Lists can be requested by POST,
+too, because its parameters stand in no address and no log.
 """
 
 import re
@@ -51,7 +51,7 @@ def begin() -> None:
 
 @blueprint.after_request
 def finish(response: Response) -> Response:
-    """Adds the headers for caches and other sites; they are the same for all."""
+    """Adds the headers that let caches and other sites use the answer, the same for all readers."""
     response.headers["Access-Control-Allow-Origin"] = "*"
     if response.status_code == 200:
         response.add_etag()
@@ -207,9 +207,10 @@ def taxonomy_term(identifier: str) -> Response:
 
 
 def _given(known: Iterable[str]) -> Given:
-    """Returns the parameters of the address, and of a JSON body those that must not stand in one.
+    """Returns the parameters of the request, from its address and from the JSON body of a POST.
 
-    Refuses unknown parameters: an answer that ignored one would be mistaken for the right answer.
+    Refuses unknown parameters: an answer that ignored a parameter would be mistaken for the right
+    answer.
     """
     sent: dict[str, Any] = dict(request.args)
     if request.method == "POST" and request.get_data(cache=True):
@@ -248,9 +249,9 @@ def _paging(given: Given) -> tuple[int, int]:
 
 
 def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
-    """Returns the fields of a request, and whether nothing can be found.
+    """Returns the fields of the request to the service, and whether the result is empty anyway.
 
-    Nothing is found for an unknown term or organisation.
+    It is empty for an unknown taxonomy, term or organisation.
     """
     number, size = _paging(given)
     narrowed: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
@@ -285,7 +286,7 @@ def _flag(given: Given, name: str) -> bool:
 
 
 def _id(text: str) -> str:
-    """Converts a UUID, with hyphens or without, to our id. Raises NotFound if it is none."""
+    """Converts a UUID, with hyphens or without, to our id. Raises NotFound for any other text."""
     try:
         return UUID(text).hex
     except ValueError as error:
@@ -293,7 +294,7 @@ def _id(text: str) -> str:
 
 
 def _terms() -> dict[str, d.TaxonomyTerm]:
-    """Returns the taxonomy's terms by code. They are part of the release."""
+    """Returns the taxonomy's terms by code. The terms change only with a release."""
     return {
         term.code: term
         for term in clients().directory.ListTaxonomyTerms(d.ListTaxonomyTermsRequest()).terms

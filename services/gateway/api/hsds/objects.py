@@ -1,7 +1,8 @@
 """The public part of the directory as objects of HSDS 3 (https://docs.openreferral.org).
 
-Names that HSDS lacks begin with x_. Ids are UUIDs, as HSDS requires: ours are the same 128 bits
-without hyphens. An object without an id of ours gets one that is derived from its owner's id.
+Fields that HSDS lacks have names that begin with x_. Ids are UUIDs, as HSDS requires: ours are the
+same 128 bits without hyphens. An object without an id of ours gets one that is derived from its
+owner's id.
 """
 
 import re
@@ -24,7 +25,8 @@ _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
 _EVERY_DAY = "MO,TU,WE,TH,FR,SA,SU"
 _LANGUAGE = "es"
 _CHARACTERS = r"[\w.~!$&'()*+,;=:@/%-]"
-# RFC 3986, for http: user, host, port, path and query, fragment; two digits follow a %.
+# A URI of http or https by RFC 3986: user, host, port, path and query, fragment. Two hexadecimal
+# digits follow each %.
 _URI = re.compile(
     rf"(?!.*%(?![0-9A-Fa-f]{{2}}))https?://([\w.~%:-]*@)?([\w.~%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?([/?]({_CHARACTERS}|\?)*)?(#({_CHARACTERS}|\?)*)?",
     re.ASCII,
@@ -38,7 +40,7 @@ def uuid(id: str) -> str:
 
 
 def made(*of: str) -> str:
-    """Returns the id of an object that has none of ours, derived from its owner's."""
+    """Returns an id for an object that has none of ours, derived from its owner's id."""
     return str(uuid5(_NAMESPACE, "/".join(of)))
 
 
@@ -51,9 +53,9 @@ def term_id(code: str) -> str:
 
 
 def uri(address: str) -> str:
-    """Returns an address as people write it, with ñ and the like, as the URI that HSDS requires.
+    """Converts an address as people write it, with ñ and the like, to the URI that HSDS requires.
 
-    Returns "" if it can't be one.
+    Returns "" if the address cannot be converted.
     """
     try:
         made = iri_to_uri(address)
@@ -63,7 +65,7 @@ def uri(address: str) -> str:
 
 
 def organization(said: d.Organization, *, full: bool = False) -> Said:
-    """Returns an organisation; with its phone and languages if `full`."""
+    """Returns an organisation, with its phone and languages if `full`."""
     core: Said = {
         "id": uuid(said.id),
         "name": said.name,
@@ -83,7 +85,7 @@ def organization(said: d.Organization, *, full: bool = False) -> Said:
 def service(
     said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
 ) -> Said:
-    """Returns a service with its organisation; with everything that belongs to it if `full`."""
+    """Returns a service with its organisation, and with everything that belongs to it if `full`."""
     one = said.service
     takes = one.eligibility
     core: Said = {
@@ -234,7 +236,8 @@ def _location(said: l.Location) -> Said:
 def _address(said: l.Location) -> Said:
     """Returns the address of a location.
 
-    HSDS requires a city and a postal code. They are empty where people describe the way instead.
+    HSDS requires a city and a postal code. The city is empty if no municipality is stated, and the
+    postal code always: people describe the way instead.
     """
     return {
         "id": made(said.id, "addresses"),

@@ -120,8 +120,9 @@ def admit(needs_credential: bool) -> None:
 
 
 def language() -> str:
-    """The first language of Accept-Language that the pages speak; werkzeug's best_match would pass
-    over fr-CA for a later en.
+    """Returns the first language of Accept-Language that the pages have; else the source language.
+
+    werkzeug's best_match would pass over fr-CA for a later en.
     """
     wishes = map(known, request.accept_languages.values())
     return next(filter(None, wishes), SOURCE)

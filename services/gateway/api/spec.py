@@ -44,8 +44,8 @@ _BASED_ON = {
     "example": _ETAG,
 }
 _ONE_TAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
-# Headers of a request. An Idempotency-Key has no example: sent twice, it would mean the same
-# request or be refused with 422.
+# Headers of a request. An Idempotency-Key has no example: a client that copied it twice would
+# repeat its first request, or be refused with 422.
 HEADERS: dict[str, Said] = {
     "IDEMPOTENCY_KEY": {
         "name": "Idempotency-Key",
@@ -193,8 +193,8 @@ class ProblemSchema(Schema):
 def response_name(status: int) -> str:
     """Returns the name of a status among the document's responses.
 
-    It does not use Python's phrases, which changed in 3.13: the document must not depend on the
-    interpreter that prints it.
+    It does not use Python's phrases, which changed in 3.13, because the document must not depend on
+    the interpreter that prints it.
     """
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 

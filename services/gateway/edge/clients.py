@@ -34,13 +34,15 @@ from services.gateway.edge.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
-# for ending a session in the background; a restart of the service takes less
+# seconds to end a session in the background; a restart of the service takes less
 FAREWELL_SECONDS = 60.0
-FAREWELLS = 200  # under way, and as many waiting; further sessions end by their idle limit
+# sessions being ended at a time, and as many waiting; any further session ends when it reaches its
+# idle limit
+FAREWELLS = 200
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
-# of caller tokens: each token is valid at one service
+# audiences of the caller tokens, because each token is valid at one service
 AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)
 
 
@@ -58,7 +60,8 @@ class Caller:
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
-    who: str = ""  # a hash of the credential or the address; the gates share out their room by it
+    # a hash of the credential or the address, by which the gates share out their room
+    who: str = ""
     # metadata about the origin of a caller without a token
     origin: Mapping[str, str] = field(default_factory=dict)
     # fetches fresh tokens; None if the caller has no credential to fetch them with
@@ -83,8 +86,8 @@ READS = frozenset(
 def target(address: str) -> str:
     """Returns the target for gRPC.
 
-    A host name gets the scheme `dns`: it may stand for several servers, and is looked up again when
-    a connection is lost.
+    A host name gets the scheme `dns`, because it may stand for several servers. It is then looked
+    up again when a connection is lost.
     """
     host, _, port = address.rpartition(":")
     named = (
@@ -98,7 +101,7 @@ def target(address: str) -> str:
 
 
 def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
-    """Returns the options of a channel: calls go to all servers behind a name in turn.
+    """Returns the options of a channel, which sends calls to all servers behind a name in turn.
 
     A lost server is left out at once, and a connection is tried again within about a second. With
     `healthy_only`, a server that reports that it is not ready or is stopping is left out until it
@@ -112,11 +115,11 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
                 config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {})
             ),
         ),
-        # No retries by gRPC: it can't tell a lost connection from a service that reports, after a
-        # wait, that its database is away.
+        # gRPC does not retry, because it cannot tell a lost connection from a service that reports,
+        # after a wait, that its database is away.
         ("grpc.enable_retries", 0),
         # Pings go out only while a call is under way, so they stay below the limit that a server
-        # tolerates without a setting of its own.
+        # tolerates by default.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.initial_reconnect_backoff_ms", 200),
@@ -153,9 +156,10 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     ) -> Any:
         """Called by grpc for every call on the channel.
 
-        A token that expired on the way, or is older than a proof, is replaced once: the service
-        refused before any effect. If the fresh token expires, too, this machine is slow: raises
-        Unavailable service_busy, so that no caller is told that the caller is unknown.
+        If the token expired on the way, or is older than the caller's step-up, the call is repeated
+        once with a fresh token. This is safe, because the service refused before any effect. If the
+        fresh token expires, too, this machine is slow. The call then raises Unavailable
+        service_busy, so that no signed-in caller is refused as unknown.
         """
         caller, end = (
             calling.get(),
@@ -310,8 +314,9 @@ def details_of(
 class Standing:
     """The state of a service.
 
-    `ready`: its database answers. `tells`: its facts reach the broker. `holds`: facts that it
-    received wait for an operator. `fails`: a recent call to it failed.
+    `answers`: it answers health checks. `ready`: its database answers. `tells`: its facts reach the
+    broker. `holds`: facts that it received wait for an operator. `fails`: a recent call to it
+    failed.
     """
 
     answers: bool
@@ -338,7 +343,8 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True))
             for name, address in addresses.items()
         }
-        # Separate channels: a server that is not ready must still be able to report its state.
+        # Health checks have channels of their own, because a server that is not ready must still be
+        # able to report its state.
         self._asking_health = {
             name: grpc.insecure_channel(
                 target(address), options=channel_options(healthy_only=False)
@@ -369,8 +375,9 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     def standing(self) -> dict[str, Standing]:
         """Returns the state of each service.
 
-        Asks all services at once, and at most once a second. It may take as long as a health check,
-        so only a few threads may wait here; raises Unavailable service_busy for any other.
+        Asks all services at once, and at most once a second. This may take as long as a health
+        check, so only a few threads may wait here; raises Unavailable service_busy for any further
+        thread.
         """
         if not self._askers.acquire(blocking=False):
             raise errors.Unavailable("service_busy")
@@ -393,7 +400,10 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             self._askers.release()
 
     def end_session_later(self, secret: str) -> None:
-        """Ends a session in the background, within a minute, without waiting. Passes no gate."""
+        """Ends a session in the background, within a minute, without waiting. Passes no gate.
+
+        If too many sessions wait to be ended, the session ends when it reaches its idle limit.
+        """
         with contextlib.suppress(queue.Full):
             self._leaving.put_nowait(secret)
 
@@ -425,7 +435,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     def _serving(self, name: str) -> bool:
         """Returns whether one of the service's servers is ready.
 
-        This channel skips servers that are not ready.
+        The channel skips servers that are not ready.
         """
         asked: Any = health_pb2_grpc.HealthStub(self._plain[name])
         return standing_of(
@@ -436,7 +446,8 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
 def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
     """Returns the state of a service from its health checks, once each has answered or timed out.
 
-    A service that receives no facts does not know the name `facts`: it holds none.
+    A service that receives no facts does not know the health check `facts`, and counts as holding
+    none.
     """
     said: list[int | None] = []
     for call in (overall, broker, facts):

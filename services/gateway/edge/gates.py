@@ -68,8 +68,8 @@ class Gate:
         self._pause = pause
         self._turn = threading.Condition()
         self._inside = self._waiting = self._failures = 0
-        # At least two: somebody reads a page in two tabs, and a ministry's system makes more than
-        # one call at a time.
+        # At least two, because somebody may read a page in two tabs, and a ministry's system makes
+        # more than one call at a time.
         self._share = max(2, room // 4)
         self._inside_by, self._waiting_by = Counter[str](), Counter[str]()
         self._away = self._watched = False

@@ -101,7 +101,7 @@ def address() -> str:
 
 
 def network() -> str:
-    """Returns the address of the request; of IPv6 the customer's network of 64 bits."""
+    """Returns the address of the request; for IPv6, the network of 64 bits that a customer has."""
     remote = request.remote_addr or ""
     try:
         address = ipaddress.ip_address(remote)

@@ -9,8 +9,8 @@ from services.gateway.edge.clients import clients
 from services.gateway.site.language import words
 from services.gateway.site.parts import lists
 
-# The middle of a band: a service's limits are in years, but a person's age is often known only
-# roughly.
+# The middle age of each band. A service's limits are in years, but a person's age is often known
+# only as a band.
 BAND_AGES = {
     r.AGE_BAND_0_TO_11: 7,
     r.AGE_BAND_12_TO_17: 15,
@@ -77,8 +77,8 @@ def matches(
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
     """Returns services of other organisations than the receiver that may fit, as id and name.
 
-    A worker names one when she declines, or chooses one to ask instead. Returns nothing if the
-    directory refuses.
+    A worker names such a service when she declines, or chooses one to ask instead. Returns an empty
+    list if the directory refuses.
     """
     person = referral.person
     question = d.MatchServicesRequest(

@@ -19,7 +19,7 @@ def received() -> lists.Listed[e.Enquiry]:
 def asking() -> lists.Listed[e.Enquiry]:
     """Returns the desk's own enquiries that are open, or matched without a referral yet.
 
-    Those that wait for this desk come first.
+    Enquiries that wait for this desk come first.
     """
     question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
     listed = lists.all_of(

@@ -1,6 +1,6 @@
 """The state of a request by its reference and PIN.
 
-The person herself enters them, or a worker to whom she tells both.
+The person who made the request enters both, or a worker to whom she tells them.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def outcome_of(
 ) -> tuple[c.ReferenceStatus, str, bool]:
     """Returns the state, the result of `say`, and whether `say` was refused.
 
-    All three depend on a right PIN.
+    None of the three is returned without a right PIN.
     """
     try:
         status = ask(reference, pin)

@@ -51,7 +51,7 @@ def choices(
 def search(sought: str) -> d.SearchServicesResponse:
     """Returns the services that these words find, for any need.
 
-    Their organisations are the ones that she can name.
+    The person can name the organisations of these services.
     """
     try:
         return clients().directory.SearchServices(

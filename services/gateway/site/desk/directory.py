@@ -29,7 +29,7 @@ ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is pr
 
 @pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
 def search() -> str:
-    """Shows the form, needs to begin with, and the own services with their free places."""
+    """Shows the form, some needs to begin with, and the own organisation's services."""
     return render(d.SearchServicesRequest(), None)
 
 
@@ -139,7 +139,7 @@ def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
 
 @pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
 def vet(identifier: str, verb: str) -> Response:
-    """Takes a coordinator's step about a member, including those that two coordinators decide."""
+    """Takes a coordinator's step about a member, even one that two coordinators decide."""
     if verb == "invite":
         page_on_paper = invitations.send(first_manager_of(identifier))
         if page_on_paper:
@@ -154,9 +154,9 @@ def vet(identifier: str, verb: str) -> Response:
     "/directory/organizations/<identifier>/leave", access.NETWORK | access.MANAGERS, again=page
 )
 def leave(identifier: str) -> Response:
-    """Ends the membership of the manager's own organisation, or a coordinator's of any other.
+    """Ends the membership of the reader's own organisation, or of any other for a coordinator.
 
-    Redirects the manager to the first page.
+    A reader whose own organisation has left is redirected to the first page.
     """
     if not forms.flag("sure"):
         forms.refuse({"_form": _("Marque que lo decidieron así.")})
@@ -169,7 +169,7 @@ def leave(identifier: str) -> Response:
 
 
 def first_manager_of(identifier: str) -> m.Invitation:
-    """Returns the invitation in the form.
+    """Returns the invitation in the form, with the roles of manager and worker.
 
     In a small organisation its manager also works with people.
     """
@@ -200,7 +200,7 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
         directory.DropOrganizationChange(
             d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
         )
-    # of the organisation's only manager, for whom no other manager can do it
+    # The reset for the only manager of the organisation, for whom no other manager can do it.
     elif verb == "second-factor":
         invitations.reset_second_factor(forms.text("worker"))
     elif verb == "approve":

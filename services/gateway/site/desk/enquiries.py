@@ -1,6 +1,7 @@
 """Enquiries: many services are asked at once, without the person's identity.
 
-The questions, a preview of what the services will read, the answers, and the accepted offer.
+The pages are the questions, a preview of what the services will read, the answers, and the accepted
+offer.
 """
 
 from collections import Counter
@@ -23,7 +24,7 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
 MOST, MATCHES = 50, 100
-"""The contract's limits: services of one enquiry, and services of one query."""
+"""The contract's limits: services of one enquiry, and matches of one query."""
 ORDER = (
     e.OFFER_ANSWER_YES,
     e.OFFER_ANSWER_MAYBE,
@@ -85,7 +86,7 @@ def sketch(content: e.EnquiryContent) -> str:
 
 @pages.blueprint.app_template_global()
 def decline_choices() -> list[tuple[str, str]]:
-    """Returns the reasons for a no that can apply before anybody is named.
+    """Returns the reasons for declining that can apply before anybody is named.
 
     A reason that needs a sentence is not among them.
     """
@@ -108,7 +109,7 @@ def new() -> access.Answer:
         said.poplist(attribute)
         if attribute in asked.content.DESCRIPTOR.fields_by_name:
             asked.content.ClearField(attribute)  # type: ignore[arg-type]
-    # the line of one country may ask in another
+    # The line of one country may ask services in another.
     asked.content.country = asked.content.country or session.me().country
     errors = {
         name: words.violation("required", name)
@@ -189,8 +190,8 @@ def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
 def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
     """Returns the services that fit, or may fit, the best first; at most MOST.
 
-    Services of the own organisation are left out, as are those in departments that are not safe for
-    her.
+    Services of the reader's own organisation are left out, as are those in departments that are not
+    safe for the person.
     """
     person = r.CoarsePerson(
         age_band=content.age_band,
@@ -274,7 +275,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
     done="answered",
 )
 def answer(identifier: str) -> None:
-    """Answers an enquiry for one of the own services."""
+    """Answers an enquiry for one of the own organisation's services."""
     said = forms.filled(e.AnswerEnquiryRequest(id=identifier))
     if said.answer == e.OFFER_ANSWER_NO and not said.reason_code:
         forms.refuse({"reason_code": words.violation("required", "reason_code")})
@@ -307,7 +308,8 @@ def cancel(identifier: str) -> None:
 def refer(identifier: str) -> access.Answer:
     """Creates the referral that follows from an enquiry.
 
-    If the person has no file, first asks the one question that an enquiry never asks.
+    If the person has no file, first asks the one question that an enquiry never asks: how to reach
+    her.
     """
     enquiry = fetch(identifier)
     person_id = enquiry.person_id

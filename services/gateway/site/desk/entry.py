@@ -2,7 +2,8 @@
 
 Its managers maintain it, and each change has a history. If somebody else changed the entry
 meanwhile, the form comes back with the name of that worker and with the old and the new values. The
-typed values stay in the form, merged with the other changes, to be saved on purpose.
+typed values stay in the form, merged with the other changes. Nothing is saved until the manager
+sends the form again.
 """
 
 import json
@@ -37,7 +38,7 @@ NEW = "new"
 HOURS = 4
 """Rows of opening hours in the form.
 
-Schedules by months, or by some weeks only, stay as they are.
+Other schedules (monthly, or valid for some time only) have no row and stay as they are.
 """
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _ORGANIZATION = ("name", "description", "phone", "url", "languages", "department")
@@ -211,8 +212,8 @@ def overview(
 ) -> str:
     """Renders the page of the organisation, its services and places.
 
-    `base`, here and in the other forms, is the object from which the form was made, if it shows
-    another one.
+    Here and in the other forms, `base` is the stored object that the form was made from, if the
+    form shows a changed one.
     """
     scores = lists.all_of(
         clients().locations.ListTruthScores,

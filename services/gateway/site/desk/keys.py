@@ -13,7 +13,7 @@ pages = access.Pages("keys")
 
 @pages.get("/keys", access.MANAGERS)
 def listing() -> str:
-    """Shows all keys of the organisation, also those that ended."""
+    """Shows all keys of the organisation, including those that ended."""
     return render({})
 
 

@@ -1,4 +1,4 @@
-"""The sheet for the person about who knows what of her, and until when.
+"""The sheet for a person: who knows what about her, and until when.
 
 She can have it on the screen, on paper and as a PDF, in her language.
 """
@@ -22,17 +22,20 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
-"""Time before the end of a consent in which she is asked again.
+"""Time before the end of a consent in which the person is asked again.
 
 It is enough to meet her once more.
 """
 PAGES = 25
-"""Pages of 200 accesses each: more than any file ever had. The person's page has the rest."""
+"""Maximum number of pages of 200 accesses each, more than any file ever had.
+
+The page of the person's file shows any further accesses.
+"""
 
 
 @dataclass(frozen=True)
 class Held:
-    """The data about her that one organisation has.
+    """The data about the person that one organisation has.
 
     They come from one consent, or from enquiries without her name, for which there is no receipt.
     """
@@ -56,7 +59,7 @@ class Knowledge:
 
 @pages.get("/people/<identifier>/knows", access.SENDERS)
 def show(identifier: str) -> str:
-    """Shows the sheet, to go through with her."""
+    """Shows the sheet, for the worker to go through it with the person."""
     return render_template("knows.html", known=knowledge(identifier))
 
 
@@ -149,7 +152,7 @@ def of_receipt(
 ) -> Held:
     """Describes a consent: its data, its end, how often it was used, and the deletion.
 
-    The latter is the receiver's confirmation that it keeps nothing.
+    The deletion is the receiver's confirmation that it keeps nothing.
     """
     until, withdrawn = i18n.moment(receipt.until_time), i18n.moment(receipt.withdraw_time)
     opened = [
@@ -302,7 +305,10 @@ def all_referrals(identifier: str) -> list[r.Referral]:
 
 
 def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
-    """Fetches the own organisation's enquiries about her, by organisation that still holds them."""
+    """Fetches the own organisation's enquiries about the person.
+
+    They are grouped by the organisations that still hold them.
+    """
     enquiries = lists.all_of(
         clients().enquiries.ListEnquiries,
         e.ListEnquiriesRequest(person_id=identifier),

@@ -64,7 +64,7 @@ def closes() -> bool:
 def may_close(stored: c.Contact) -> bool:
     """Returns whether one press may close the contact.
 
-    It may be anything while a question that decides the urgency is open.
+    While a question that decides the urgency is open, the contact may be anything.
     """
     return not stored.open_question_count and stored.urgency in (
         r.URGENCY_UNSPECIFIED,
@@ -126,7 +126,7 @@ def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
 
 @pages.post("/line/<identifier>/hand-over", access.LINE)
 def hand_over(identifier: str) -> Response | tuple[str, int]:
-    """Records whether she was connected live, and with whom.
+    """Records whether the caller was connected live, and with whom.
 
     If she was connected, the contact ends as handed over.
     """
@@ -150,14 +150,15 @@ def hand_over(identifier: str) -> Response | tuple[str, int]:
             )
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        if isinstance(refusal, Stale):  # sent again, the form is based on the present version
+        # the form is based on the present version when it is sent again
+        if isinstance(refusal, Stale):
             said.etag = clients().contacts.GetContact(c.GetContactRequest(id=identifier)).etag
         return hand_over_page(said, forms.problems(refusal)), forms.status_of(refusal)
     return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
 
 
 def called_when() -> dict[str, Any]:
-    """Returns the day and the hours in a form."""
+    """Returns the day and the hours in a form, as fields of the request."""
     return {
         name: words.number(name.replace("_code", "_band"), forms.text(name))
         for name in ("day_code", "hour_code")
@@ -197,9 +198,9 @@ def page(
 ) -> str:
     """Renders the contact with its triage.
 
-    `reference` and `pin` are set only right after the contact was recorded; `known` holds those
-    that the caller gave, until then; `shown` is the object from which the form was made, if it is
-    not the contact itself.
+    `reference` and `pin` are set only right after the contact was recorded. `known` holds the
+    reference and PIN that the caller gave, until the contact is recorded. `shown` is the object
+    that the form was made from, if it is not the contact itself.
     """
     asked = asked_for(contact.id)
     return render_template(
@@ -235,13 +236,13 @@ def asked_for(identifier: str) -> lists.Listed[r.Referral]:
 def create() -> access.Answer:
     """Records the contact and shows reference and PIN, once.
 
-    They stand in the answer to this form and nowhere else.
+    Both stand in the answer to this form and nowhere else.
     """
     if closes():  # nothing is stored yet, so the urgency is not known
         return not_closed(contact())
     said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
-        # from this device she, or an operator in her name, was right a moment ago
+        # A moment ago the reference and PIN were right from this device.
         origin.tell(origin.device())
     try:
         answer = clients().contacts.CreateContact(

@@ -35,7 +35,7 @@ ICONS = {
 class Line:
     """A step with its state, its deadline and the steps that it waits for.
 
-    `referral` is the one that stands for the step, `candidates` are those that could.
+    `referral` is the referral that stands for the step, `candidates` are referrals that could.
     """
 
     step: pb.PathwayStep
@@ -53,14 +53,17 @@ class Line:
 
     @property
     def ahead(self) -> bool:
-        """Returns whether the step is at her arrival, so that its service is asked in advance."""
+        """Returns whether the step belongs to the person's arrival.
+
+        Its service is then asked before she leaves.
+        """
         return self.step.leg == r.LEG_KIND_ARRIVAL
 
     @property
     def by_us(self) -> bool:
         """Returns whether the holder of the file usually does the step.
 
-        Nobody else is asked first then.
+        No other organisation is then asked first.
         """
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 
@@ -138,9 +141,9 @@ def lines_of(plan: pb.Plan, asked: Mapping[str, r.Referral]) -> list[Line]:
 
 
 def candidates(step: pb.PathwayStep, asked: Mapping[str, r.Referral]) -> list[tuple[str, str]]:
-    """Returns her referrals that could stand for a step: live, or closed with help.
+    """Returns the person's referrals that could stand for a step: live, drafts, or closed.
 
-    Those for the same need come first.
+    Referrals for the same need come first.
     """
     possible = [
         one for one in asked.values() if one.live or one.state in (r.STATE_DRAFT, r.STATE_CLOSED)

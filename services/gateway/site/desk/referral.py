@@ -29,10 +29,10 @@ from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral")
-# opened by an emergency access, beside the notes, which are in the history
+# field groups that an emergency access opens, besides the notes, which are in the history
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})
-# Until a second person confirms an override, it opens only the person's first name and safe-contact
-# plan of these groups.
+# Field groups that an override opens until a second person confirms it. Of these it opens only the
+# first name and the safe-contact plan.
 UNCONFIRMED = frozenset({"identity", "contact"})
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
@@ -171,7 +171,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
 def is_on_probation(seen: names.Names) -> bool:
     """Returns whether the reader's organisation may not open any data yet.
 
-    It is one of the two organisations of the page.
+    The answer is only known for the organisations of the page, `seen`.
     """
     own = seen.organizations.get(session.me().organization_id)
     return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
@@ -183,9 +183,9 @@ def may_open() -> bool:
 
 
 def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
-    """Returns the safe-contact plan for a reader who may call her.
+    """Returns the safe-contact plan for a reader who may call the person.
 
-    If it can't be shown, returns None and the reason, if the reason is worth showing.
+    If the plan cannot be shown, returns None and the reason, if the reason is worth showing.
     """
     if filled.plan or not (referral.live and referral.person_id):
         return filled.plan, ""
@@ -229,7 +229,7 @@ def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
 
 
 def basis_of(receipt: p.Receipt) -> str:
-    """Returns the basis on which the receiver opens her data: a code of the table open_basis."""
+    """Returns the basis on which the receiver opens the data, as a code of the table open_basis."""
     if not receipt.live:
         return "emergency"
     if receipt.reason_code:
@@ -253,7 +253,7 @@ def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
 def history(referral: r.Referral) -> list[r.ReferralEvent]:
     """Returns the events, the newest first.
 
-    The steps of filling in a draft are left out, once it was sent.
+    Changes to the referral while it was a draft are left out.
     """
     events = (
         clients()
@@ -325,7 +325,7 @@ def act(identifier: str, verb: str) -> Response:
 def open_person(identifier: str) -> str:
     """Opens the data that the receipt allows, for a purpose.
 
-    They are shown in the answer to this form and nowhere else.
+    The data are shown in the answer to this form and nowhere else.
     """
     referral = referrals.fetch(identifier)
     groups = [
@@ -345,9 +345,9 @@ def open_person(identifier: str) -> str:
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
 def open_address(identifier: str) -> str | tuple[str, int]:
-    """Opens the address of the confidential service that accepted her.
+    """Opens the address of the confidential service that accepted the person.
 
-    It is shown in this answer only, and the reading is on record.
+    The address is shown in this answer only, and the reading is on record.
     """
     referral = referrals.fetch(identifier)
     try:
@@ -366,9 +366,9 @@ def open_address(identifier: str) -> str | tuple[str, int]:
     "/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency")
 )
 def open_in_emergency(identifier: str) -> Response:
-    """Opens her data for an hour without a consent.
+    """Opens the person's data for an hour without a consent.
 
-    The holder of her file and the coordinators are notified at once.
+    The holder of the file and the coordinators are notified at once.
     """
     clients().emergencies.OpenInEmergency(
         forms.filled(em.OpenInEmergencyRequest(referral_id=identifier))
@@ -386,7 +386,7 @@ def open_in_emergency(identifier: str) -> Response:
 def open_safe_contact(identifier: str) -> str:
     """Opens the safe-contact plan.
 
-    It is shown in this answer only, and the reading is on record.
+    The plan is shown in this answer only, and the reading is on record.
     """
     referral = referrals.fetch(identifier)
     return render(

@@ -54,8 +54,8 @@ def render(
 ) -> str:
     """Renders the page.
 
-    `results` is None before a search. The page asks for the PIN of `reference`; `problem` is that
-    of the last attempt.
+    `results` is None before a search. If `reference` is set, the page asks for its PIN; `problem`
+    is the problem of the last attempt.
     """
     seen = names.names_of(results.referrals if results else [])
     return render_template(
@@ -89,7 +89,7 @@ def find() -> access.Answer:
 
 
 def by_code(code: str) -> list[r.Referral]:
-    """Returns the own referrals with this code.
+    """Returns the own organisation's referrals with this code.
 
     Coordinators and auditors also get those of the network, except drafts.
     """
@@ -126,8 +126,8 @@ def look_for_people(name: str, results: Results) -> None:
 def status() -> Response | tuple[str, int]:
     """Shows the state of a request to a worker whom the caller gives reference and PIN.
 
-    It is shown as the caller would see it. For an operator of the caller's line it has a link to
-    the contact.
+    The page is the one that the caller would see. For an operator of the caller's line it also has
+    a link to the contact.
     """
     contact_ids = list[str]()
 

@@ -1,7 +1,7 @@
 """One step for several referrals at once.
 
 The step is taken for each referral by itself, on the version that the list showed. The page shows
-the result of each: no row is lost in a sum.
+the result of each referral, so that no failure is lost in a total.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ from services.gateway.site.shell import access
 
 pages = access.Pages("several")
 
-MOST = 50  # a page of a list
+MOST = 50  # rows on one page of a list
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Chosen:
 class Done:
     """The result of one referral.
 
-    `why` is the reason if the step was not taken, else empty; the referral is as it is now, None if
-    it can't be read.
+    `why` is the reason if the step was not taken, else empty. `referral` is its present state, or
+    None if it cannot be read.
     """
 
     id: str
@@ -75,7 +75,7 @@ def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[D
     """Takes the step for one referral after another.
 
     A refusal of one does not stop the others. If the session ends meanwhile, the form is offered
-    again after the sign-in; its request ids prevent that a step is taken twice.
+    again after the sign-in; its request ids prevent a step from being taken twice.
     """
     done = list[Done]()
     for row in rows:
@@ -91,7 +91,7 @@ def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[D
 def now(identifier: str) -> r.Referral | None:
     """Returns a referral whose step was refused, as it is now.
 
-    Returns None if it can't be read: the result is worth showing without it.
+    Returns None if the referral cannot be read, because the result is worth showing without it.
     """
     try:
         return referrals.fetch(identifier)

@@ -1,4 +1,4 @@
-"""The own account: change of the password, second factor, and open sessions."""
+"""The worker's own account: change of the password, second factor, and open sessions."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -57,7 +57,7 @@ def page(
 def password() -> None:
     """Changes the password; the worker's other sessions end.
 
-    The next page shows what they may have left.
+    The next page shows what those sessions may have left behind.
     """
     if request.form.get("new_password", "") != request.form.get("again", ""):
         forms.refuse({"again": _("no es la misma que la de arriba")})
@@ -84,7 +84,7 @@ def end_sessions() -> None:
 def begin_second_factor() -> Response | str:
     """Shows the secret for an authenticator app, once.
 
-    It stands in the answer to this form and nowhere else.
+    The secret stands in the answer to this form and nowhere else.
     """
     origin.tell(origin.device())
     question = pb.BeginSecondFactorRequest(

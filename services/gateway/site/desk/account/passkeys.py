@@ -1,6 +1,7 @@
-"""Passkeys of the own account, and sign-in with a passkey alone.
+"""Passkeys of the worker's own account, and sign-in with a passkey alone.
 
-A browser makes passkeys and signs with them by static/passkey.js; without it there are codes.
+A browser makes passkeys and signs with them through static/passkey.js. Without the script, a worker
+can use codes instead.
 """
 
 from functools import partial

@@ -1,6 +1,7 @@
 """The questions of a referral that is a draft already.
 
-Each answer that is missing or is changed has one page; a redirect leads to the next of them.
+Each question has a page, on which its answer is given or changed. A redirect then leads to the next
+question that has no answer.
 """
 
 from typing import Any
@@ -66,7 +67,7 @@ def urgency(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
 def unsafe(identifier: str) -> access.Answer:
-    """Asks with whom or where she is not safe."""
+    """Asks with whom or where the person is not safe."""
     return ask(identifier, "unsafe", unsafe_form.answer(said_now()), "referral_new.urgency")
 
 
@@ -81,7 +82,7 @@ def services(identifier: str) -> access.Answer:
 def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> access.Answer:
     """Asks one question whose answer is in fields of the draft.
 
-    `before` is the target of its way back.
+    `before` is the endpoint to which the page's "back" leads.
     """
     draft, errors = referrals.fetch(identifier), dict[str, str]()
     looks = page == "unsafe" and unsafe_form.looks(request.form)
@@ -131,7 +132,10 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
 
 
 def said_now() -> MultiDict[str, str]:
-    """Returns the values of the form. One button sets the answer that she named nothing."""
+    """Returns the values of the form.
+
+    The button `names_nothing` sets the answer that the person named nothing.
+    """
     said = MultiDict(request.form)
     if forms.flag("names_nothing"):
         said["unsafe_code"] = "nothing"
@@ -140,10 +144,10 @@ def said_now() -> MultiDict[str, str]:
 
 @pages.form("/referrals/<identifier>/contact", access.SENDERS)
 def contact(identifier: str) -> access.Answer:
-    """Asks how to reach her.
+    """Asks how to reach the person.
 
-    The answer is a part of her file, which this referral needs. A worker who comes to change it
-    reads it first, on record.
+    The answer is a part of her file, and this referral needs it. A worker who comes to change the
+    answer reads it first, and the reading is on record.
     """
     draft = referrals.fetch(identifier)
     file, errors = (

@@ -41,9 +41,10 @@ ASKED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Start:
-    """The start of a new referral, each part by its opaque id.
+    """The records from which a new referral starts, each named by its opaque id.
 
-    A contact, a file, a service chosen in the directory, an enquiry whose offer was accepted.
+    They are a contact, a file, a service chosen in the directory, and an enquiry whose offer was
+    accepted; each may be missing.
     """
 
     contact: c.Contact | None
@@ -55,7 +56,8 @@ class Start:
     def pages(self) -> list[str]:
         """Returns the pages of the questions.
 
-        For a person with a file nothing about her is asked; after an enquiry only how to reach her.
+        For a person with a file, nothing about her is asked. After an enquiry, it is asked how to
+        reach her and, if the enquiry does not say it, with whom or where she is not safe.
         """
         if self.enquiry:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
@@ -124,7 +126,7 @@ def is_one_need(code: str) -> bool:
 def person() -> access.Answer:
     """Shows the first open question, then the next or the one before.
 
-    After the last one a draft is created.
+    After the last question a draft is created.
     """
     start = begun()
     said = MultiDict(request.form) if request.method == "POST" else start.known()
@@ -151,11 +153,11 @@ def person() -> access.Answer:
 
 
 def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> str:
-    """Returns the chosen service, once everything else is answered.
+    """Returns the id of the chosen service once everything else is answered; until then, "".
 
-    It was chosen on its page, or before in the directory. A service from the directory counts only
-    if it takes, or may take, this person and this need; else its reasons are shown beside the other
-    services.
+    The service was chosen on its page, or earlier in the directory. A service from the directory
+    counts only if it takes, or may take, this person and this need; else its reasons are shown
+    beside the other services.
     """
     if page != "services" or not shown:
         return ""
@@ -183,7 +185,7 @@ def turn(start: Start, said: MultiDict[str, str], shown: str = "") -> tuple[str,
 
 
 def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
-    """Returns the services with their reasons, without those that she named as not safe."""
+    """Returns the services with their reasons, without those that the person named as not safe."""
     unsafe, excluded = (
         said.getlist(unsafe_form.DEPARTMENTS),
         said.getlist(unsafe_form.ORGANIZATIONS),
@@ -231,8 +233,8 @@ def coarse(start: Start) -> r.CoarsePerson:
 def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral:
     """Creates the file, unless there is one, and the draft.
 
-    All pages of one form share `once`: a worker who goes back and chooses again changes the same
-    draft.
+    All pages of one form share `once`, so that a worker who goes back and chooses again changes the
+    same draft.
     """
     once = forms.text("once")
     if start.file:
@@ -257,7 +259,7 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
         "service_id": service_id,
         **unsafe,
     }
-    # the button was pressed twice
+    # The draft has these values already, because the button was pressed twice.
     if all(getattr(draft, name) == value for name, value in wanted.items()):
         return draft
     return referrals.change(

@@ -226,7 +226,7 @@ def of_receipt(
 
 
 def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
-    """Describes the enquiries about her, without her name, that an organisation still holds."""
+    """Describes the enquiries about a person, without her name, that an organisation still has."""
     asked = list(enquiries)
     told = list(dict.fromkeys(part for enquiry in asked for part in told_of(enquiry)))
     parts = ", ".join([_("ayuda y urgencia"), *told])

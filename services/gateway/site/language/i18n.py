@@ -142,7 +142,7 @@ def day(stamp: Timestamp | None) -> str:
 
 
 def day_of(text: str) -> str:
-    """A full-date of a contract, the same way: it is a day wherever it is read."""
+    """Formats a full-date of a contract like `day`. It is the same day in every zone."""
     return str(format_date(date.fromisoformat(text), "d MMM y", locale=locale()))
 
 

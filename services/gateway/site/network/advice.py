@@ -38,7 +38,7 @@ def show(identifier: str) -> str:
 
 @pages.form("/advice/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Publishes a card. The form begins with the present version, or empty for a new card."""
+    """Publishes a card. The form begins with the present version; for a new card it is empty."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         card = asked()

@@ -16,7 +16,8 @@ from services.gateway.site.parts import forms, lists
 from services.gateway.site.shell import access
 
 pages = access.Pages("audit")
-MORNING = timedelta(hours=5)  # the begin of a day, so that a night belongs to one day
+# the beginning of a day here, so that a whole night belongs to one day
+MORNING = timedelta(hours=5)
 IDS = ("object_id", "actor_id", "organization_id")
 
 
@@ -83,7 +84,7 @@ def verify() -> str:
 
 
 def day_of(text: str) -> Timestamp | None:
-    """Returns the begin of a day; None for a text that is no day."""
+    """Returns the beginning of a day; None for a text that is no day."""
     try:
         return i18n.local_to_stamp(text[:10])
     except OverflowError:

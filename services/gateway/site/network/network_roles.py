@@ -21,7 +21,7 @@ ROLES = ("coordinator", "auditor")
 
 @pages.get("/network/roles", access.NETWORK, navigation=N_("Coordinación"), section="network")
 def listing() -> str:
-    """Shows the accounts with such a role, and the steps that wait for a second coordinator."""
+    """Shows the accounts with a network role, and steps that wait for a second coordinator."""
     return render({})
 
 
@@ -62,7 +62,10 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
     done="role_proposed",
 )
 def invite() -> str | None:
-    """Invites somebody to such a role. The link goes out once the second coordinator has agreed."""
+    """Invites somebody to a network role.
+
+    The link goes out once a second coordinator has agreed.
+    """
     roles = [
         contract_pb2.Role.ValueType(words.number("role", role))
         for role in forms.texts("roles")
@@ -99,7 +102,7 @@ def confirm(identifier: str) -> str | None:
     then="network_roles.listing",
 )
 def suspend(identifier: str) -> None:
-    """Proposes the end of an account with such a role, or agrees to it.
+    """Proposes the end of an account with a network role, or agrees to it.
 
     Each of the two coordinators gives a reason.
     """

@@ -27,7 +27,7 @@ def show(identifier: str) -> str:
 def render(errors: dict[str, str], identifier: str) -> str:
     """Renders the page, with the problems of a step.
 
-    The page does not wait for a service that is away; its counts are missing.
+    The page does not wait for a service that is away, and leaves out the counts of that service.
     """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     about: dict[str, Any] = {"organization_id": identifier}

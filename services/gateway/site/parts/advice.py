@@ -12,7 +12,10 @@ REQUIRED = frozenset(
     for field in pb.AdviceCard.DESCRIPTOR.fields
     if field.message_type is pb.AdviceText.DESCRIPTOR and not field.is_repeated
 )
-"""The languages that a card needs. Each has a field; any other is among the translations."""
+"""The languages that every card has, each in a field of its own.
+
+Texts in other languages are among the translations.
+"""
 
 
 @dataclass(frozen=True)

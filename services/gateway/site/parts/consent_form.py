@@ -1,4 +1,4 @@
-"""A consent in three pages: what was explained to her, her answers, and how she gave it.
+"""A consent in three pages: what was explained to the person, her answers, and how she gave it.
 
 The content of one page travels in the form of the next, so that "back" works and nothing stands in
 an address. A receipt is made from the form of the last page alone. No answer is preset.
@@ -46,18 +46,24 @@ AGES: Mapping[int, str] = {
 Bands that are not listed are those of adults.
 """
 NOT_ADULT = "unknown"
-"""The form's answer that nothing shows that she is an adult. It is no code of the contract."""
+"""The form's answer that nothing shows that the person is an adult.
+
+It is no code of the contract.
+"""
 
 
 def age_of(band: r.AgeBand.ValueType) -> str:
-    """Returns child, adult or unknown for an age band. This decides who gives a consent."""
+    """Returns child, adult or unknown for an age band.
+
+    The age group decides who gives a consent.
+    """
     return AGES.get(band, ADULT)
 
 
 def turn(recipient: str, age: str) -> tuple[str, dict[str, str]]:
-    """Returns the page that comes now, with its problems: the first incomplete page.
+    """Returns the page to show now, with its problems: usually the first incomplete page.
 
-    Returns `refused` if she said yes to nothing, and "" if the form is complete.
+    Returns `refused` if the person said yes to nothing, and "" if the form is complete.
     """
     if forms.text("recipient") != recipient:
         return "points", {
@@ -120,7 +126,7 @@ def unasked() -> bool:
 
 
 def agreed() -> list[str]:
-    """Returns the field groups to which she said yes."""
+    """Returns the field groups to which the person said yes."""
     return [code for name, code in ANSWERS.items() if forms.text(name) == "yes"]
 
 
@@ -155,9 +161,9 @@ def labels() -> dict[str, str]:
 
 
 def receipt(person_id: str, recipient: str) -> p.Receipt:
-    """Returns the receipt for the consent as she gave it.
+    """Returns the receipt for the consent as the person gave it.
 
-    It has exactly the points that were ticked, and the groups to which she said yes.
+    The receipt has exactly the points that were ticked, and the groups to which she said yes.
     """
     made = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
     # an adult gives the consent herself, unless the form names somebody else

@@ -22,7 +22,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Incomplete(Exception):
-    """The problems of a form that need no service to be found: text by field."""
+    """The problems of a form that are found without a service, as text by field."""
 
 
 # Refusals that a page can show in the form itself; any other becomes an error page.

@@ -25,7 +25,7 @@ COARSE = (
     "trafficking_status_code",
 )
 MOST_YEARS = 120
-# The contract holds no years. Each band by its first age.
+# Each age band by its first age in years. The contract has bands only, no years.
 BANDS = {
     int(re.split("[-+]", word)[0]): r.AgeBand.ValueType(number)
     for number, word in wire.words(r.AgeBand.DESCRIPTOR).items()
@@ -78,9 +78,9 @@ def age_problems() -> dict[str, str]:
 
 
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
-    """Returns whether the form must acknowledge that her age is not among the accepted ones.
+    """Returns whether the form must acknowledge that the pathway or service is not for this age.
 
-    This is so if the form was refused for that reason, or already carries the acknowledgement.
+    It must if it was refused for that reason, or already carries the acknowledgement.
     """
     return errors.get("_form") == words.conflict("age_not_taken") or bool(
         forms.texts("acknowledged_codes")

@@ -1,6 +1,6 @@
 """A printed sheet as a PDF: a title, paragraphs, and tables of two columns.
 
-A QR symbol holds an opaque code. The words are given.
+A QR symbol holds an opaque code. The caller passes all words.
 """
 
 from collections.abc import Sequence

@@ -22,14 +22,15 @@ ICONS = {
 }  # fmt: skip
 
 
-# The way of a referral that ends well, and how far along this way each state is.
+# The states of a referral that ends well, in their order. For other states, the index of the last
+# of these states that was reached.
 _WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
 _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a referral's way.
+    """A point on the progress line of a referral.
 
     `look` is past, stopped or empty; `here` marks the present state.
     """
@@ -40,7 +41,7 @@ class Point:
 
 
 def progress(referral: r.Referral) -> list[Point]:
-    """Returns the points of a referral's way: five, or two for a referral that stopped.
+    """Returns the points of a referral's progress line: five, or two for a referral that stopped.
 
     The two are its sending and the state in which it stopped.
     """

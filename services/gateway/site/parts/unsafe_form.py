@@ -21,7 +21,7 @@ Choice = tuple[str, str]
 
 @dataclass(frozen=True)
 class Choices:
-    """The organisations and departments that she can name, as (id or code, name).
+    """The organisations and departments that the person can name, as (id or code, name).
 
     The page has the other departments, too. `more`: the search found further organisations, for
     which there is no room here. `nothing`: it found none.
@@ -35,7 +35,7 @@ class Choices:
 
 
 def code_of(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> str:
-    """Returns the answer. A ticked organisation or department means that she named it."""
+    """Returns the answer. A ticked organisation or department means that the person named it."""
     return NAMED if _is_ticked(said, organizations) else said.get("unsafe_code", "")
 
 
@@ -68,7 +68,7 @@ def answer(said: MultiDict[str, str]) -> dict[str, object]:
 def looks(said: MultiDict[str, str]) -> bool:
     """Returns whether the form asks only for a search.
 
-    It does so by its button, or by a name for which the page has not searched yet.
+    The search button asks for a search, and so does a name for which the page has not searched yet.
     """
     sought = said.get(SEARCH, "").strip()
     return LOOK in said or (bool(sought) and sought != said.get(SOUGHT, ""))

@@ -86,7 +86,7 @@ def known_placement(code: str) -> pb.Placement | None:
 def placement_of(country: str) -> pb.Placement | None:
     """Returns the placement of the address's code, if its campaign runs in this country.
 
-    Otherwise the page is the same without it.
+    Otherwise returns None, and the page is the same without a code.
     """
     code = request.args.get("code", "")
     placement = known_placement(code) if code else None

@@ -143,7 +143,7 @@ def sheet(
         ["note", about, said, ""]
         for about, said in {**notes, **demo, "method": method, "date": today()}.items()
     )
-    # With the byte order mark, by which a spreadsheet recognises the accents.
+    # The byte order mark tells a spreadsheet how to read accents.
     headers = {"Content-Disposition": f"attachment; filename={name}.csv"}
     return Response("\ufeff" + text.getvalue(), mimetype="text/csv", headers=headers)
 
@@ -181,7 +181,7 @@ def pilot_method() -> str:
 def charts(asked: r.GetFiguresRequest, told: r.Figures, all_quarters: bool = False) -> list[Chart]:
     """Returns all charts of the network; none if there are no figures.
 
-    `all_quarters`: also the quarters for which a page has no room.
+    `all_quarters` includes the quarters for which a page has no room.
     """
     if told.total < 0:
         return []
@@ -222,7 +222,7 @@ def charts(asked: r.GetFiguresRequest, told: r.Figures, all_quarters: bool = Fal
 
 
 def pilot_charts(told: r.PilotFigures) -> list[Chart]:
-    """Returns all charts of the pilot, without those that nobody counted."""
+    """Returns all charts of the pilot, except those for which there are no counts."""
     made = [
         Chart("department", _("De dónde son"), bars(told.by_department, words.department)),
         Chart("country", _("A dónde las habían llevado"), bars(told.by_country, words.country)),
@@ -245,7 +245,7 @@ def bars(
 ) -> list[Bar]:
     """Returns the rows of a chart, the longest first.
 
-    A count under ten has no number and no length: either could reveal a person.
+    A count under ten has no number and no length, because either could reveal a person.
     """
     rows = list(figures) if in_order else sorted(figures, key=lambda row: -row.count)
     most = max((row.count for row in rows), default=0) or 1
@@ -265,7 +265,7 @@ def bars(
 def rest(table: str) -> Bar:
     """Returns the row of everything that is not published.
 
-    It is always there: even whether it counts anybody must not be seen.
+    The row is always there, because nobody may even see whether it counts anybody.
     """
     label = (
         _("Cualquier otra ruta")
@@ -297,7 +297,7 @@ def quarter_short(code: str) -> str:
 
 
 def months(told: r.PilotFigures) -> list[r.Figure]:
-    """Returns every month of the period, also those without a count."""
+    """Returns every month of the period, including those without a count."""
     counted = {row.code: row.count for row in told.by_month}
     every = [f"{year}-{number:02d}" for year in years(told) for number in range(1, 13)]
     return [

@@ -1,8 +1,8 @@
 """The open directory: services that members want anybody to find, without an account.
 
 It calls only the open-data rpcs, which never read data of a smaller audience. Search terms never
-stand in an address or a log. For housing, neither place nor description is shown, because both
-could lead there.
+stand in an address or a log. For housing, neither place nor description is shown, because either
+could lead somebody to the house.
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ class Card:
 
 @pages.get("/services", access.ANYBODY)
 def search() -> str:
-    """Shows the form, and needs to begin with."""
+    """Shows the form, and some needs to begin with."""
     return render(o.ListPublicServicesRequest(), None)
 
 
@@ -87,7 +87,7 @@ def results() -> str | tuple[str, int]:
 def organization(identifier: str) -> str:
     """Shows a member that offers a public service, with its services.
 
-    Any other organisation answers 404, as one that does not exist.
+    The answer for any other organisation is 404, as for one that does not exist.
     """
     id = object_id(identifier)
     members = (
@@ -214,7 +214,7 @@ def website(organization: d.Organization) -> str:
 def hours(schedules: Iterable[d.Schedule]) -> list[str]:
     """Returns the opening hours.
 
-    For schedules by weeks of the month it only says that there are more days.
+    If there are schedules by weeks of the month, the last entry only says that there are more days.
     """
     today = i18n.today().isoformat()
     valid = [

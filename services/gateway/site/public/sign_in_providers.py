@@ -1,8 +1,8 @@
 """Sign-in by an organisation's own provider: a link leads there and back.
 
-The organisation gives the link to its people. On the way the browser keeps a secret in a cookie: a
-browser without it, which somebody else's address led here, is not let in. No page shows which
-organisations have a provider.
+The organisation gives the link to its people. On the way the browser keeps a secret in a cookie. A
+browser without this secret was led here by somebody else's link, and is not let in. No page shows
+which organisations have a provider.
 """
 
 from flask import make_response, redirect, render_template, request, url_for
@@ -82,7 +82,7 @@ def _proved(challenge: str, said: dict[str, str]) -> Response:
 
 
 def asked(answer: m.SignInResponse) -> Response:
-    """Shows the further factor that her account requires."""
+    """Shows the further factor that the account requires."""
     return make_response(
         render_template("signin_code.html", to="", kept="", asked=answer, problem="")
     )

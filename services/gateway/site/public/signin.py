@@ -84,7 +84,7 @@ def enter() -> access.Answer:
 def enter_code() -> Response | tuple[str, int]:
     """Opens the session of an account that requires a code or a passkey.
 
-    The passkey may stand beside the password or replace it.
+    The passkey may come after the password or replace it.
     """
     form, device = request.form, origin.device()
     options = form.get("passkey_options", "")
@@ -138,12 +138,14 @@ def leave() -> Response:
 def quick_exit() -> Response:
     """Ends the session and redirects to an everyday page.
 
-    A plain link does it, so that it works without a script and when everything else is broken. It
-    sends no Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not
-    cached anyway. It waits for nothing, not even the partners service: leaving comes first.
+    A plain link does it, so that it works without a script and when everything else is broken. The
+    answer sends no Clear-Site-Data, because clearing the cache can hold a browser for seconds, and
+    pages are not cached anyway. It waits for nothing, not even the partners service, because
+    leaving comes first.
     """
     session.leave(wait=False)
     response = redirect(current_app.config["EXIT_URL"], 303)
-    # The cookie of the device stays: it protects her from strangers' wrong guesses.
+    # The cookie of the device stays, because it keeps strangers' wrong guesses from locking the
+    # worker out.
     session.drop_cookie(response)
     return response

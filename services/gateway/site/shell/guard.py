@@ -1,7 +1,8 @@
 """The guard before and after every page.
 
-Before the page it checks who may open it, and that a form is ours; after it, it sets what a browser
-may do with the answer. Deny by default: a page that does not declare its roles does not exist.
+Before the page, it checks who may open it, and that a form comes from one of our own pages. After
+the page, it sets what a browser may do with the answer. Deny by default: a page that does not
+declare its roles does not exist.
 """
 
 import gzip

@@ -262,7 +262,7 @@ class Teller:
 
 
 def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
-    """Returns stories of tonight, with every state that a referral can have."""
+    """Returns the stories of tonight, in most of the states that a referral can have."""
     teller = Teller(network, calendar, now)
     tell = teller.tell
     m, h, d = _minutes, _hours, _days

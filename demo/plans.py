@@ -1,6 +1,7 @@
 """Two plans under way: of a woman who came home, and of one who still waits in Guatemala.
 
-The first came home a week ago. The second waits until the border, too, has agreed to receive her.
+The first plan counts from nine days before the file was opened. The second woman waits until the
+border, too, has agreed to receive her.
 """
 
 from collections.abc import Sequence

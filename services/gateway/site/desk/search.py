@@ -132,9 +132,9 @@ def status() -> Response | tuple[str, int]:
     contact_ids = list[str]()
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        # The contact comes first: strangers' wrong guesses do not count at a line, and after it the
-        # request may be read from the line's device.
-        # line's device counts as hers.
+        # The contact is read first, because the guesses of strangers do not use up the budget of a
+        # line's desk. After a right PIN this device has a budget of its own, with which the status
+        # is read.
         contact_ids.append(contact_of(reference, pin))
         return references.ask_status(reference, pin)
 

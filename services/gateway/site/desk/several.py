@@ -184,7 +184,7 @@ def reroute() -> Response | str:
 
 @pages.post("/referrals/assign", access.MANAGERS)
 def assign() -> Response | str:
-    """Makes one worker responsible for received referrals, or the desk.
+    """Makes one worker responsible for the chosen referrals, or the desk as a whole.
 
     The worker belongs to the reader's organisation.
     """

@@ -30,10 +30,10 @@ SHOWN_IN_PLACE = (Invalid, Conflict, Stale, Reused, Incomplete)
 
 
 def filled(message: M) -> M:
-    """Fills a message with the form's values for its fields, also those of nested messages.
+    """Fills a message, including nested messages, with the form's values for its fields.
 
-    A form field has the name of its field in the contract. Fields that the form left out, and those
-    that only a service sets, stay as they are.
+    A field of the form has the name of the field in the contract. Fields that the form left out,
+    and fields that only a service sets, stay as they are.
     """
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None and field.message_type.full_name != TIME:

@@ -78,9 +78,9 @@ def age_problems() -> dict[str, str]:
 
 
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
-    """Returns whether the form must acknowledge that the pathway or service is not for this age.
+    """Returns whether the form of a plan asks to confirm a pathway that is for another age.
 
-    It must if it was refused for that reason, or already carries the acknowledgement.
+    It does if the form was refused for that reason, or already carries the confirmation.
     """
     return errors.get("_form") == words.conflict("age_not_taken") or bool(
         forms.texts("acknowledged_codes")

@@ -1,4 +1,4 @@
-"""Pictures drawn here, not by a script: a map, a table of shades, a strip of hours.
+"""Pictures drawn by the gateway, without a script: maps, charts, tables of shades, strips.
 
 Each picture has its figures beside it in words.
 """

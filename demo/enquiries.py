@@ -35,7 +35,7 @@ def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
         "HOU.EMG", Urgency.URGENT, "25-59", "Feminine", 1, ("es",), country="NI", department="NI-LE"
     )
     asker = network.members[line].id, network.hand_of(line)
-    asked = Enquiry.open(
+    new_enquiry = Enquiry.open(
         id_of("enquiry", "evening"),
         asker,
         content,
@@ -46,5 +46,5 @@ def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
     )
     for ago, number, answer, reason in ANSWERS:
         service = services[number]
-        asked.answer(service.id, service.organization_id, answer, reason, now - ago)
-    return asked
+        new_enquiry.answer(service.id, service.organization_id, answer, reason, now - ago)
+    return new_enquiry

@@ -510,14 +510,14 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (d(6.2), "acknowledge"),
         (d(2), "withdraw_consent"),
     )
-    asked = ((d(5.9), "send"), (d(5), "acknowledge"), taken(d(4), d(1)))
+    accepted_steps = ((d(5.9), "send"), (d(5), "acknowledge"), taken(d(4), d(1)))
     tell(
         "marcia",
         "PSS.CNS",
         "tejer-redes/consejeria",
         NORMAL,
         d(6),
-        *asked,
+        *accepted_steps,
         (h(20), "withdraw_consent"),
     )
     # Not seen for two days.
@@ -594,8 +594,8 @@ def _begun(
 ) -> Story:
     """Adds a story with the ordinary steps up to the start of help."""
     sent = drafted - timedelta(minutes=20)
-    seen = sent - timedelta(hours=2)
-    accepted = seen - timedelta(hours=12)
+    acknowledged = sent - timedelta(hours=2)
+    accepted = acknowledged - timedelta(hours=12)
     plan = {"responsible_worker_id": "", "planned_first_contact_time": -begun}
     start = {"first_contact_time": -begun}
     return tell(
@@ -605,7 +605,7 @@ def _begun(
         urgency,
         drafted,
         (sent, "send"),
-        (seen, "acknowledge"),
+        (acknowledged, "acknowledge"),
         (accepted, "accept", plan),
         (begun, "start", start),
         *later,

@@ -380,7 +380,7 @@ def _stories(
 ) -> Iterator[Story]:
     free = file.person.create_time
     for group in row.help.split():
-        asked = free + timedelta(minutes=chance.randint(20, 180))
+        drafted = free + timedelta(minutes=chance.randint(20, 180))
         offer = _offer(row, group, file.giver == "guardian")
         need = _NEEDS.get(group) or next(
             need for need in network.offers[offer].needs if need.startswith(group)
@@ -399,39 +399,39 @@ def _stories(
             )
             return story.send(at + timedelta(minutes=chance.randint(5, 40)))
 
-        story = ask(asked, offer)
+        story = ask(drafted, offer)
         if group == "HOU" and row.family in _TURNED_AWAY:
-            answered = asked + timedelta(hours=2, minutes=chance.randint(0, 59))
+            answered = drafted + timedelta(hours=2, minutes=chance.randint(0, 59))
             story.take(
                 answered,
                 "decline",
                 reason_code="no_capacity",
                 alternative_service_id=network.offers["casa-amanecer", "camas"].id,
             )
-            asked = answered + timedelta(minutes=chance.randint(10, 90))
-            following = ask(asked, ("casa-amanecer", "camas"), based_on=story.referral.id)
+            drafted = answered + timedelta(minutes=chance.randint(10, 90))
+            following = ask(drafted, ("casa-amanecer", "camas"), based_on=story.referral.id)
             yield story.followed_by(following)
             story = following
-        done = _helped(story, asked, group, chance)
+        done = _helped(story, drafted, group, chance)
         if group == "RET":
             free = done
         yield story
 
 
-def _helped(story: Story, asked: datetime, group: str, chance: random.Random) -> datetime:
+def _helped(story: Story, sent: datetime, group: str, chance: random.Random) -> datetime:
     """Takes the ordinary steps of a referral, from the receiver's first look to its closing.
 
     Returns the time when help was completed.
     """
-    seen = asked + timedelta(minutes=chance.randint(45, 170))
-    decided = seen + timedelta(hours=chance.randint(1, 20))
+    acknowledged = sent + timedelta(minutes=chance.randint(45, 170))
+    decided = acknowledged + timedelta(hours=chance.randint(1, 20))
     begun = _office_hour(decided + timedelta(days=1), chance)
     shortest, longest = _DAYS[group]
     done = _office_hour(begun + timedelta(days=chance.randint(shortest, longest)), chance)
     done = min(done, LAST_DAY - timedelta(days=chance.randint(3, 9)))
     closed = _office_hour(done + timedelta(days=chance.randint(1, 6)), chance)
     worker = story.receiver.id
-    story.take(seen, "acknowledge")
+    story.take(acknowledged, "acknowledge")
     story.take(decided, "accept", responsible_worker_id=worker, planned_first_contact_time=begun)
     story.take(begun, "start", first_contact_time=begun)
     outcome = chance.choice(

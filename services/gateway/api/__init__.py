@@ -62,8 +62,8 @@ def openapi() -> dict[str, Any]:
         api.spec.tag({"name": routes.name, "description": routes.description})
     webhooks = spec.told(api.spec)
     document = {**api.spec.to_dict(), "webhooks": webhooks}
-    for name, said in schemas.OF_THE_WHOLE.items():
-        document["components"]["schemas"][name].update(said)
+    for name, size_limits in schemas.OF_THE_WHOLE.items():
+        document["components"]["schemas"][name].update(size_limits)
     return document
 
 

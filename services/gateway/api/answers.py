@@ -45,9 +45,11 @@ def listed(
         body["next_cursor"] = next_token
     response = thing(body)
     if next_token and request.method in ("GET", "HEAD"):
-        kept = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
+        parameters = [
+            (name, value) for name, value in request.args.items(multi=True) if name != "cursor"
+        ]
         response.headers["Link"] = (
-            f'<{request.path}?{urlencode([*kept, ("cursor", next_token)])}>; rel="next"'
+            f'<{request.path}?{urlencode([*parameters, ("cursor", next_token)])}>; rel="next"'
         )
     return response
 

@@ -213,10 +213,10 @@ def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
         return ()
     rule = options.Extensions[annotations_pb2.http]
     return tuple(
-        Binding(rpc, verb, getattr(each, verb), each.body)
-        for each in (rule, *rule.additional_bindings)
+        Binding(rpc, verb, getattr(http_rule, verb), http_rule.body)
+        for http_rule in (rule, *rule.additional_bindings)
         for verb in VERBS
-        if getattr(each, verb)
+        if getattr(http_rule, verb)
     )
 
 
@@ -239,6 +239,6 @@ def _destinations(request: Message, target: Message, name: str) -> Iterator[tupl
     # mypy does not know the fields of a message
     inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009
     for message in (target, request, *inner):
-        for each in named:
-            if each in message.DESCRIPTOR.fields_by_name:
-                yield message, each
+        for field in named:
+            if field in message.DESCRIPTOR.fields_by_name:
+                yield message, field

@@ -70,7 +70,7 @@ def _out(field: Field, value: Any) -> Any:
     if is_map(field):
         return {key: value[key] for key in sorted(value)}
     if field.is_repeated:
-        return [said for item in value if (said := _out_one(field, item)) is not None]
+        return [converted for item in value if (converted := _out_one(field, item)) is not None]
     return _out_one(field, value)
 
 

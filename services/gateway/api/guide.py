@@ -88,11 +88,11 @@ def _saying(tag: str) -> Any:
 
 
 def _name_headings(tokens: Sequence[Token]) -> None:
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for token, inline in pairwise(tokens):
         if token.type == "heading_open":
             name = anchor("".join(child.content for child in inline.children or ()))
-            count = seen[name] = seen.get(name, -1) + 1
+            count = counts[name] = counts.get(name, -1) + 1
             token.attrSet("id", f"{name}-{count}" if count else name)
 
 

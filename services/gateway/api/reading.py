@@ -62,13 +62,13 @@ class Parser(FlaskParser):
         ):
             raise HttpRefusal("content_type_unsupported")
         try:
-            said = json.loads(raw, parse_constant=_no_number)
+            body = json.loads(raw, parse_constant=_no_number)
         except (
             ValueError,
             RecursionError,
         ) as error:  # not UTF-8, not JSON, a number of 5,000 digits, or thousands of brackets
             raise HttpRefusal("malformed_json") from error
-        return g.as_read(said, schema) if "as_read" in g else said
+        return g.as_read(body, schema) if "as_read" in g else body
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **_options: Any

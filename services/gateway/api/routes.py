@@ -60,9 +60,9 @@ class Routes(Blueprint):  # type: ignore[misc]
 
     def __init__(self, service: ServiceDescriptor) -> None:
         super().__init__(words_of(service.name), __name__, description=comment(service))
-        asked = [binding for rpc in service.methods for binding in bindings(rpc)]
-        self.has_any = bool(asked)
-        for binding in asked:
+        all_bindings = [binding for rpc in service.methods for binding in bindings(rpc)]
+        self.has_any = bool(all_bindings)
+        for binding in all_bindings:
             self._add(binding)
 
     def _add(self, binding: Binding) -> None:
@@ -125,15 +125,15 @@ class Routes(Blueprint):  # type: ignore[misc]
             "IF_MATCH_OPTIONAL": binding.takes_etag and not binding.needs_etag,
             "IF_NONE_MATCH": method == "GET",
         }
-        said: Given = admitted._apidoc  # type: ignore[attr-defined]
-        said["headers"] = [name for name, needed in named.items() if needed]
+        documentation: Given = admitted._apidoc  # type: ignore[attr-defined]
+        documentation["headers"] = [name for name, needed in named.items() if needed]
         # Does the work of flask-smorest's alt_response, which copies the whole documentation for
         # each response, schemas and headers included. That would take a fifth of the time of a
         # start.
         refused = {
             refusal: [response_name(refusal)] for refusal in statuses(binding, takes or query)
         }
-        said["response"]["responses"].update(
+        documentation["response"]["responses"].update(
             refused | ({304: ["NOT_MODIFIED"]} if method == "GET" else {})
         )
         self.route(binding.rule, methods=[method], tags=[self.name], endpoint=view.__name__)(
@@ -161,9 +161,9 @@ def answer_of(binding: Binding, message: Message) -> Response:
         }
         return listed(rest.pop(listing.name), rest.pop("next_page_token", ""), rest)
     if wrapped is not None:
-        said = to_json(message)
+        body = to_json(message)
         return thing(
-            {**said.pop(wrapped.name, {}), **said},
+            {**body.pop(wrapped.name, {}), **body},
             status=status,
             location=binding.where(getattr(message, wrapped.name)),
         )

@@ -47,10 +47,10 @@ class Text(fields.String):
     """A text without control characters. Lengths count characters."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        said = str(super()._deserialize(value, attr, data, **kwargs))
-        if FORBIDDEN.search(said):
+        text = str(super()._deserialize(value, attr, data, **kwargs))
+        if FORBIDDEN.search(text):
             raise ValidationError("malformed")
-        return said
+        return text
 
 
 class Number(fields.Integer):
@@ -74,9 +74,9 @@ class Time(fields.AwareDateTime):
     """A time with its zone (RFC 3339), converted to UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        said = super()._deserialize(value, attr, data, **kwargs)
+        moment = super()._deserialize(value, attr, data, **kwargs)
         try:
-            return said.astimezone(UTC)
+            return moment.astimezone(UTC)
         except OverflowError as error:  # 0001-01-01T00:00:00+14:00
             raise ValidationError("out_of_range") from error
 
@@ -89,14 +89,14 @@ class File(Text):
         self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        said = super()._deserialize(value, attr, data, **kwargs)
+        text = super()._deserialize(value, attr, data, **kwargs)
         try:
-            size = len(b64decode(said, validate=True))
+            size = len(b64decode(text, validate=True))
         except ValueError as error:
             raise ValidationError("malformed") from error
         if size > self._most:
             raise ValidationError("too_long")
-        return said
+        return text
 
 
 class Flag(fields.Boolean):
@@ -156,8 +156,8 @@ def body(binding: Binding) -> type[Schema] | None:
         shape(each) for each in (mask, request.fields_by_name.get(binding.body)) if each is not None
     ]
     only, without = (
-        [name for each in limits for name in each.only],
-        [name for each in limits for name in each.without],
+        [name for limit in limits for name in limit.only],
+        [name for limit in limits for name in limit.without],
     )
     # Fields under a mask may be sent in part; a merge patch can also clear them.
     make = _partial(clearing=patch) if mask else _partial(clearing=False) if patch else _asked
@@ -520,21 +520,25 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
 
 
 def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, Any]:
-    said: dict[str, Any] = {"description": comment(field)}
+    metadata: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else known.kind
     # protoc makes a oneof of its own for each optional field; its name begins with an underscore.
     if field.containing_oneof and not field.containing_oneof.name.startswith("_"):
-        said["x-one-of"] = field.containing_oneof.name
+        metadata["x-one-of"] = field.containing_oneof.name
     if kind and known.required and asked and not kind.pattern and kind.checks == "all":
-        said["pattern"] = FILLED
+        metadata["pattern"] = FILLED
     # a text that may be empty does not always match the format
     if kind and kind.format and not (asked and kind.pattern and not known.required):
-        said["format"] = kind.format
+        metadata["format"] = kind.format
     if known.distinct:
-        said["uniqueItems"] = True
+        metadata["uniqueItems"] = True
     if known.sealed:
-        said["description"] = f"{said['description']} Sealed; never in a log or a message.".strip()
-    return said if field.is_repeated or _is_part(field) else {**said, **_example(field, known)}
+        metadata["description"] = (
+            f"{metadata['description']} Sealed; never in a log or a message.".strip()
+        )
+    return (
+        metadata if field.is_repeated or _is_part(field) else {**metadata, **_example(field, known)}
+    )
 
 
 def _example(field: FieldType, known: Shape) -> dict[str, Any]:

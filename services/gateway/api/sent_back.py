@@ -47,7 +47,7 @@ def _part(given: Any, schema: Schema, message: Any) -> Any:
     """Removes the fields of the message that the schema does not accept."""
     if not isinstance(given, dict):
         return given
-    kept = {}
+    writable = {}
     for name, value in given.items():
         taken, field = schema.fields.get(name), message.fields_by_name.get(name)
         if taken is None and field is not None:
@@ -60,5 +60,5 @@ def _part(given: Any, schema: Schema, message: Any) -> Any:
                 if isinstance(value, list)
                 else _part(value, each, field.message_type)
             )
-        kept[name] = value
-    return kept
+        writable[name] = value
+    return writable

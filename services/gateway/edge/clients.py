@@ -179,9 +179,11 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 raise
             raise errors.Unavailable("service_busy") from refusal
 
-    def _ask(self, continuation: Any, asked: Any, request: Any, caller: Caller, end: float) -> Any:
+    def _ask(
+        self, continuation: Any, details: Any, request: Any, caller: Caller, end: float
+    ) -> Any:
         metadata = [
-            *(asked.metadata or ()),
+            *(details.metadata or ()),
             ("accept-language", caller.language),
             *self._origin(caller),
         ]
@@ -196,7 +198,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         def ask() -> Any:
             left = max(0.001, end - time.monotonic())
             call = continuation(
-                Details(asked.method, left, metadata, asked.credentials, None, None), request
+                Details(details.method, left, metadata, details.credentials, None, None), request
             )
             try:
                 call.result()
@@ -204,8 +206,8 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 raise refusal_of(error) from None
             return call
 
-        with self._gate.passage(caller.who, asked.method):
-            if asked.method in READS:
+        with self._gate.passage(caller.who, details.method):
+            if details.method in READS:
                 return tried_again(ask, end - time.monotonic())
             call = ask()
         if has_request_context():
@@ -358,15 +360,15 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self._gates = {
             name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses
         }
-        asked = {
+        channels = {
             name: grpc.intercept_channel(
                 channel, InTheCallersName(self._gates[name], f"enlace.{name}", signer)
             )
             for name, channel in self._plain.items()
         }
-        PartnersStubs.__init__(self, asked["partners"])
-        ReferralsStubs.__init__(self, asked["referrals"])
-        NotificationsStubs.__init__(self, asked["notifications"])
+        PartnersStubs.__init__(self, channels["partners"])
+        ReferralsStubs.__init__(self, channels["referrals"])
+        NotificationsStubs.__init__(self, channels["notifications"])
         self._leaving = queue.Queue[str](FAREWELLS)
         threading.Thread(target=self._say_farewells, name="farewells", daemon=True).start()
         self._askers, self._asking = threading.BoundedSemaphore(SPARE), threading.Lock()
@@ -384,12 +386,12 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         try:
             with self._asking:
                 if time.monotonic() - self._asked_at > HEALTH_SECONDS:
-                    asked = {
+                    checks = {
                         name: [self._ask_health(name, about) for about in ("", "broker", "facts")]
                         for name in self._health
                     }
                     self._standing = {
-                        name: standing_of(*answers) for name, answers in asked.items()
+                        name: standing_of(*answers) for name, answers in checks.items()
                     }
                     self._asked_at = time.monotonic()
                 return {
@@ -437,9 +439,9 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
 
         The channel skips servers that are not ready.
         """
-        asked: Any = health_pb2_grpc.HealthStub(self._plain[name])
+        stub: Any = health_pb2_grpc.HealthStub(self._plain[name])
         return standing_of(
-            asked.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+            stub.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
         ).ready
 
 
@@ -449,18 +451,21 @@ def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing
     A service that receives no facts does not know the health check `facts`, and counts as holding
     none.
     """
-    said: list[int | None] = []
+    statuses: list[int | None] = []
     for call in (overall, broker, facts):
         try:
-            said.append(call.result().status if call else None)
+            statuses.append(call.result().status if call else None)
         except (grpc.RpcError, grpc.FutureCancelledError):
-            said.append(None)
+            statuses.append(None)
     serving, refusing = (
         health_pb2.HealthCheckResponse.SERVING,
         health_pb2.HealthCheckResponse.NOT_SERVING,
     )
     return Standing(
-        said[0] is not None, said[0] == serving, said[1] == serving, said[2] == refusing
+        statuses[0] is not None,
+        statuses[0] == serving,
+        statuses[1] == serving,
+        statuses[2] == refusing,
     )
 
 

@@ -65,8 +65,8 @@ class Exchange:
         `passive` means that the page refreshes itself, which does not count as a use of the
         session. Raises Unauthenticated when the session has ended.
         """
-        question = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
-        return replace(self._ask(question, secret), secret=secret)
+        request = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
+        return replace(self._ask(request, secret), secret=secret)
 
     def api_key(self, key: str) -> SignedIn:
         """Returns the owner of an API key.
@@ -85,10 +85,10 @@ class Exchange:
             for passive in (False, True):
                 self._known.pop((fingerprint(secret), passive), None)
 
-    def _ask(self, question: members_pb2.IssueTokenRequest, secret: str) -> SignedIn:
+    def _ask(self, request: members_pb2.IssueTokenRequest, secret: str) -> SignedIn:
         mark = fingerprint(secret)
-        return self._recall(mark, passive=question.passive) or self._fetch(
-            question, mark, time.monotonic()
+        return self._recall(mark, passive=request.passive) or self._fetch(
+            request, mark, time.monotonic()
         )
 
     def _recall(self, mark: str, *, passive: bool) -> SignedIn | None:
@@ -104,11 +104,11 @@ class Exchange:
                     return known
         return None
 
-    def _fetch(self, question: members_pb2.IssueTokenRequest, mark: str, now: float) -> SignedIn:
-        answer = clients().tokens.IssueToken(question)
+    def _fetch(self, request: members_pb2.IssueTokenRequest, mark: str, now: float) -> SignedIn:
+        answer = clients().tokens.IssueToken(request)
         fresh = SignedIn(
             tokens=dict(answer.tokens),
-            renew=lambda: self._fetch(question, mark, time.monotonic()).tokens,
+            renew=lambda: self._fetch(request, mark, time.monotonic()).tokens,
             worker_id=answer.worker.id,
             name=answer.worker.name,
             language=answer.worker.language,
@@ -122,7 +122,7 @@ class Exchange:
         with self._lock:
             if len(self._known) >= CACHE_SIZE:
                 self._known.clear()
-            self._known[mark, question.passive] = (now + CACHE_SECONDS, fresh)
+            self._known[mark, request.passive] = (now + CACHE_SECONDS, fresh)
         return fresh
 
 

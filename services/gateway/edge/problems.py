@@ -182,8 +182,8 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
 
 def listed(field: str) -> dict[str, str]:
     """Returns the code list of a field, as an entry for the problem; empty if it has none."""
-    asked, wrapped = g.get("asked"), g.get("wrapped_in")
-    name = list_of(asked, field) or (list_of(asked, f"{wrapped}.{field}") if wrapped else "")
+    message, wrapped = g.get("asked"), g.get("wrapped_in")
+    name = list_of(message, field) or (list_of(message, f"{wrapped}.{field}") if wrapped else "")
     return {"list": name} if name else {}
 
 

@@ -18,9 +18,9 @@ def still_open() -> lists.Listed[c.Contact]:
     Contacts without an urgency come first, because they may be anything; then the most urgent, and
     of equal urgency the newest.
     """
-    question = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
+    request = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
     contacts = lists.all_of(
-        clients().contacts.ListContacts, question, lambda answer: answer.contacts
+        clients().contacts.ListContacts, request, lambda answer: answer.contacts
     )
     contacts.sort(key=lambda contact: (bool(contact.urgency), -contact.urgency))
     return contacts

@@ -35,7 +35,7 @@ def answered(
     reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
     origin.tell(device)
     try:
-        status, said, refused = outcome_of(ask, say, reference, pin)
+        status, text, refused = outcome_of(ask, say, reference, pin)
     except Exhausted as refusal:
         return again(problem_of(refusal), reference), 429
     except (Unauthenticated, Invalid) as refusal:
@@ -46,7 +46,7 @@ def answered(
             status=status,
             reference=reference,
             pin=pin,
-            said=said,
+            said=text,
             refused=refused,
             contact_id=contact_of(reference, pin),
             readings=readings_of(reference, pin),

@@ -108,10 +108,10 @@ def render(errors: dict[str, str]) -> str:
 )
 def read_all() -> None:
     """Marks all messages read that the page showed; messages that arrived meanwhile stay unread."""
-    seen = n.MarkAllMessagesReadRequest(
+    rpc_request = n.MarkAllMessagesReadRequest(
         until_time=forms.moment("until_time"), request_id=forms.request_id()
     )
-    clients().notifications.MarkAllMessagesRead(seen)
+    clients().notifications.MarkAllMessagesRead(rpc_request)
 
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
@@ -133,10 +133,10 @@ def read(identifier: str) -> Response:
 @pages.post("/inbox/desk", access.MANAGERS, again=render, then="inbox.inbox")
 def desk() -> None:
     """Sets language and e-mail address of the desk."""
-    said = n.Desk(
+    settings = n.Desk(
         organization_id=session.me().organization_id,
         language=forms.text("language"),
         email=forms.text("email"),
         etag=forms.etag(),
     )
-    clients().notifications.SetDesk(n.SetDeskRequest(desk=said, request_id=forms.request_id()))
+    clients().notifications.SetDesk(n.SetDeskRequest(desk=settings, request_id=forms.request_id()))

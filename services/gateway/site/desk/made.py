@@ -73,10 +73,10 @@ def _beginning(day: str) -> Timestamp:
 @pages.post("/account/made", access.EVERYONE, again=page)
 def end() -> Response:
     """Ends the chosen entries, and shows the rest."""
-    question = pb.EndMadeLatelyRequest(
+    rpc_request = pb.EndMadeLatelyRequest(
         since_time=_beginning(forms.text("since")),
         ids=forms.texts("ids"),
         request_id=forms.request_id(),
     )
-    clients().accounts.EndMadeLately(question)
+    clients().accounts.EndMadeLately(rpc_request)
     return redirect(url_for("made.show", since=forms.text("since"), done="made_ended"), 303)

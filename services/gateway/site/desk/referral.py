@@ -78,7 +78,7 @@ def listing() -> str:
         r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", ""))
     )
     assignable = any("assign" in row.allowed_verbs for row in answer.referrals)
-    kept = {
+    filters = {
         key: value
         for key, value in request.args.items()
         if key in ("box", "state", "need", "urgency", "all")
@@ -96,7 +96,7 @@ def listing() -> str:
         colleagues=colleagues() if assignable else [],
         assignable=assignable and me.may("manager"),
         nothing="nothing" in request.args,
-        kept=kept,
+        kept=filters,
         next_page=answer.next_page_token,
     )
 
@@ -123,7 +123,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
     """Renders the page, with the form that came back, if any."""
     events = history(referral)
     notices = notices_of(referral)
-    seen = names.names(
+    known = names.names(
         {
             referral.sender_organization_id,
             referral.receiver_organization_id,
@@ -138,7 +138,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
             *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER),
         },
     )
-    probation = is_on_probation(seen)
+    probation = is_on_probation(known)
     plan, no_plan = safe_contact(referral, filled)
     groups, basis = ([], "") if probation else openable(referral)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
@@ -148,7 +148,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         version=version(referral),
         events=events,
         notices=notices,
-        names=seen,
+        names=known,
         allowed=allowed,
         FORMS=step_forms.STEPS,
         alternatives=directory.alternatives(referral)
@@ -168,12 +168,12 @@ def render(referral: r.Referral, filled: Filled) -> str:
     )
 
 
-def is_on_probation(seen: names.Names) -> bool:
+def is_on_probation(known: names.Names) -> bool:
     """Returns whether the reader's organisation may not open any data yet.
 
-    The answer is only known for the organisations of the page, `seen`.
+    The answer is only known for the organisations of the page (`known`).
     """
-    own = seen.organizations.get(session.me().organization_id)
+    own = known.organizations.get(session.me().organization_id)
     return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
 
 
@@ -239,13 +239,16 @@ def basis_of(receipt: p.Receipt) -> str:
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """Returns the field groups that an emergency access of this reader opens now."""
-    question = em.ListEmergenciesRequest(referral_id=referral.id)
+    rpc_request = em.ListEmergenciesRequest(referral_id=referral.id)
     emergencies = lists.all_of(
-        clients().emergencies.ListEmergencies, question, lambda answer: answer.emergencies
+        clients().emergencies.ListEmergencies, rpc_request, lambda answer: answer.emergencies
     )
     return (
         EMERGENCY
-        if any(one.live and one.worker_id == session.me().worker_id for one in emergencies)
+        if any(
+            emergency.live and emergency.worker_id == session.me().worker_id
+            for emergency in emergencies
+        )
         else frozenset()
     )
 
@@ -260,8 +263,10 @@ def history(referral: r.Referral) -> list[r.ReferralEvent]:
         .referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
         .events
     )
-    told = [event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT]
-    return sorted(told, key=lambda event: -event.version)
+    shown = [
+        event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT
+    ]
+    return sorted(shown, key=lambda event: -event.version)
 
 
 def notices_of(referral: r.Referral) -> list[Notice]:
@@ -334,13 +339,13 @@ def open_person(identifier: str) -> str:
     ]
     if not groups:
         forms.refuse({"field_groups": words.violation("required")})
-    question = p.OpenPersonRequest(
+    rpc_request = p.OpenPersonRequest(
         id=referral.person_id,
         purpose_code=forms.text("purpose_code") or referral.need_code,
         field_groups=groups,
         referral_id=referral.id,
     )
-    return render(referral, Filled("open", {}, clients().people.OpenPerson(question)))
+    return render(referral, Filled("open", {}, clients().people.OpenPerson(rpc_request)))
 
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))

@@ -45,7 +45,7 @@ def form() -> str:
 
 
 def render(
-    said: str,
+    term: str,
     results: Results | None,
     errors: dict[str, str] | None = None,
     *,
@@ -57,12 +57,12 @@ def render(
     `results` is None before a search. If `reference` is set, the page asks for its PIN; `problem`
     is the problem of the last attempt.
     """
-    seen = names.names_of(results.referrals if results else [])
+    known = names.names_of(results.referrals if results else [])
     return render_template(
         "search.html",
-        q=said,
+        q=term,
         results=results,
-        names=seen,
+        names=known,
         errors=errors or {},
         reference=reference,
         problem=problem,
@@ -72,20 +72,20 @@ def render(
 @pages.post("/search", access.EVERYONE)
 def find() -> access.Answer:
     """Redirects to the only referral with this code, else shows the results."""
-    said = forms.text("q")
-    if not said:
-        return render(said, None, {"q": words.violation("required", "q")}), 422
-    plain = said.replace(" ", "").replace("-", "")
+    term = forms.text("q")
+    if not term:
+        return render(term, None, {"q": words.violation("required", "q")}), 422
+    plain = term.replace(" ", "").replace("-", "")
     codes = plain.isascii() and plain.isalnum()
     results = Results(referrals=by_code(plain)) if codes and len(plain) == 6 else Results()
     if len(results.referrals) == 1:
         return redirect(url_for("referral.show", identifier=results.referrals[0].id), 303)
     if session.me().may(*access.SENDERS):
         if codes and len(plain) == 8:
-            results.reference = said
-        if not any(character.isdigit() for character in said):
-            look_for_people(said, results)
-    return render(said, results, reference=results.reference)
+            results.reference = term
+        if not any(character.isdigit() for character in term):
+            look_for_people(term, results)
+    return render(term, results, reference=results.reference)
 
 
 def by_code(code: str) -> list[r.Referral]:

@@ -122,15 +122,15 @@ def reason(error: Exception) -> str:
 def said(step: str, done: list[Done], back: str) -> str:
     """Renders the page with the result of each referral; failures come first."""
     try:
-        known = names.names_of(one.referral for one in done if one.referral is not None)
+        known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)
     except (Unavailable, ServiceFault):
         known = names.Names()  # the results are shown without names
-    listed = sorted(done, key=lambda one: not one.why)
+    listed = sorted(done, key=lambda outcome: not outcome.why)
     return render_template(
         "several.html",
         step=step,
         outcomes=listed,
-        failed=sum(1 for one in done if one.why),
+        failed=sum(1 for outcome in done if outcome.why),
         back=back,
         names=known,
     )
@@ -174,10 +174,10 @@ def reroute() -> Response | str:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
 
     def take(row: Chosen) -> r.Referral:
-        asked = r.RerouteReferralRequest(
+        rpc_request = r.RerouteReferralRequest(
             id=row.id, etag=row.etag, service_id=services[row.id], request_id=row.request_id
         )
-        return clients().referrals.RerouteReferral(asked)
+        return clients().referrals.RerouteReferral(rpc_request)
 
     return said("reroute", each(rows, take), url_for("board.board"))
 
@@ -193,9 +193,9 @@ def assign() -> Response | str:
         return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)
 
     def take(row: Chosen) -> r.Referral:
-        asked = r.AssignReferralRequest(
+        rpc_request = r.AssignReferralRequest(
             id=row.id, etag=row.etag, responsible_worker_id=worker, request_id=row.request_id
         )
-        return clients().referrals.AssignReferral(asked)
+        return clients().referrals.AssignReferral(rpc_request)
 
     return said("assign", each(rows, take), url_for("referral.listing", box="inbox"))

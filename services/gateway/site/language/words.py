@@ -223,11 +223,11 @@ def place(subdivision: str, alpha2: str) -> str:
 
 def people(genders: Sequence[int]) -> str:
     """Returns the genders that a service accepts, in words. Returns "" if it has not stated any."""
-    said = {code("gender", gender): word("gender", gender).lower() for gender in genders}
+    genders_by_code = {code("gender", gender): word("gender", gender).lower() for gender in genders}
     return (
         _("todas las personas")
-        if said.keys() >= vocabulary.TABLES["gender"].keys()
-        else ", ".join(said.values())
+        if genders_by_code.keys() >= vocabulary.TABLES["gender"].keys()
+        else ", ".join(genders_by_code.values())
     )
 
 

@@ -67,7 +67,7 @@ def publish() -> access.Answer:
         (field.name, words.as_asked(field.name, words.code("answer", value)))
         for field, value in card.opened_by.ListFields()
     ]
-    said = {
+    opening_questions = {
         answer: [question for question, opening in opened_by if opening == answer]
         for answer in ANSWERS
     }
@@ -77,7 +77,7 @@ def publish() -> access.Answer:
         card=card,
         texts=texts,
         required=advice.REQUIRED,
-        said=said,
+        said=opening_questions,
         errors=errors,
     )
     return (page, 422) if errors else page

@@ -64,7 +64,10 @@ def board() -> str:
         lambda answer: answer.emergencies,
     )
     known.organizations |= names.names(
-        {*(time.organization_id for time in times), *(one.organization_id for one in opened)}
+        {
+            *(time.organization_id for time in times),
+            *(emergency.organization_id for emergency in opened),
+        }
     ).organizations
     on_probation = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_PROBATION)
     probation = lists.all_of(

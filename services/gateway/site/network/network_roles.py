@@ -28,12 +28,12 @@ def listing() -> str:
 def render(errors: dict[str, str], identifier: str = "") -> str:
     """Renders the page, with the problems of a step. `identifier` is the row of the step."""
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
-    question = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
+    request = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
     organizations = lists.all_of(
-        clients().directory.ListOrganizations, question, lambda page: page.organizations
+        clients().directory.ListOrganizations, request, lambda page: page.organizations
     )
-    known = {one.organization_id for one in answer.workers} | {
-        one.organization_id for one in answer.invitations
+    known = {worker.organization_id for worker in answer.workers} | {
+        invitation.organization_id for invitation in answer.invitations
     }
     coordinators = {
         worker.organization_id
@@ -44,7 +44,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
         "network_roles.html",
         workers=answer.workers,
         invitations=answer.invitations,
-        organizations=[(one.id, one.name) for one in organizations],
+        organizations=[(organization.id, organization.name) for organization in organizations],
         more_organizations=organizations.more,
         names=names.names(known),
         alone=len(coordinators) < 2,

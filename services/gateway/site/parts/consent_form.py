@@ -90,11 +90,11 @@ def _missing(page: str, age: str) -> dict[str, str]:
     if page == "points" and age != ADULT and unasked():
         return {}
     if page == "points":
-        said = forms.texts("explained_codes")
+        explained = forms.texts("explained_codes")
         return {
             f"point_{code}": _("falta; márquelo cuando se lo haya explicado")
             for code in POINTS
-            if code not in said
+            if code not in explained
         }
     if page == "answers":
         rest = "no" if forms.flag("no_to_the_rest") else ""
@@ -104,17 +104,17 @@ def _missing(page: str, age: str) -> dict[str, str]:
             if (forms.text(name) or rest) not in ("yes", "no")
         }
         return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
-    asked = ["manner_code"]
+    questions = ["manner_code"]
     minor = age == CHILD or (
         age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT)
     )
     if age != UNKNOWN or minor:
-        asked.append("giver_code")
+        questions.append("giver_code")
     if minor:
-        asked.append("assent_code")
+        questions.append("assent_code")
     if age == UNKNOWN and not unasked():
-        asked.append("adult_ground_code")
-    return {name: required for name in asked if not forms.text(name)}
+        questions.append("adult_ground_code")
+    return {name: required for name in questions if not forms.text(name)}
 
 
 def unasked() -> bool:
@@ -138,7 +138,7 @@ def said(recipient: str) -> MultiDict[str, str]:
 def carried(page: str, recipient: str) -> Iterator[tuple[str, str]]:
     """Yields the values of the other pages, for hidden fields."""
     for name, value in said(recipient).items(multi=True):
-        if any(name in asked for other, asked in ASKED.items() if other != page):
+        if any(name in fields for other, fields in ASKED.items() if other != page):
             yield name, value
 
 
@@ -147,8 +147,8 @@ def page_of(errors: Mapping[str, Any]) -> str:
     return next(
         (
             page
-            for page, asked in ASKED.items()
-            if errors.keys() & {*asked, *(("field_groups",) if page == "answers" else ())}
+            for page, fields in ASKED.items()
+            if errors.keys() & {*fields, *(("field_groups",) if page == "answers" else ())}
         ),
         "manner",
     )

@@ -138,9 +138,9 @@ def answers(policy: DeadlinePolicy) -> dict[str, str]:
     The sentence follows the network's policy.
     """
     return {
-        words.code("urgency", each.urgency): _within(each)
-        for each in policy.deadlines
-        if each.clock == CLOCK_KIND_ACKNOWLEDGE
+        words.code("urgency", deadline.urgency): _within(deadline)
+        for deadline in policy.deadlines
+        if deadline.clock == CLOCK_KIND_ACKNOWLEDGE
     }
 
 

@@ -33,19 +33,19 @@ def before(kind: type[M]) -> M:
     return entry
 
 
-def merged(said: M, fresh: M, paths: Sequence[str]) -> M:
+def merged(typed: M, fresh: M, paths: Sequence[str]) -> M:
     """Returns the fresh object with the typed fields on top.
 
     A field that was not touched keeps its fresh value.
     """
-    old = before(type(said))
-    result = type(said)()
+    old = before(type(typed))
+    result = type(typed)()
     result.CopyFrom(fresh)
     for path in paths:
-        if _of(said, path) != _of(old, path):
+        if _of(typed, path) != _of(old, path):
             result.ClearField(path)
-            part = type(said)()
-            FieldMask(paths=[path]).MergeMessage(said, part)
+            part = type(typed)()
+            FieldMask(paths=[path]).MergeMessage(typed, part)
             result.MergeFrom(part)
     return result
 

@@ -94,10 +94,10 @@ def band(years: int) -> r.AgeBand.ValueType:
 
 def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
     """Returns the request for a new file. `country` stands in if the form names none."""
-    asked = forms.filled(p.CreatePersonRequest())
-    asked.request_id = request_id
-    asked.coarse.language = asked.coarse.language or "es"
-    asked.coarse.country = asked.coarse.country or country
+    rpc_request = forms.filled(p.CreatePersonRequest())
+    rpc_request.request_id = request_id
+    rpc_request.coarse.language = rpc_request.coarse.language or "es"
+    rpc_request.coarse.country = rpc_request.coarse.country or country
     if (years := forms.whole_number("age")) is not None:
-        asked.coarse.age_band = band(years)
-    return asked
+        rpc_request.coarse.age_band = band(years)
+    return rpc_request

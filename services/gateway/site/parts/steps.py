@@ -117,9 +117,9 @@ def who_acts(referral: r.Referral, names: Names) -> str:
 def why(event: r.ReferralEvent) -> str:
     """Returns the reason of an event in words, for a step that requires one; "" for any other."""
     for step, form in step_forms.STEPS.items():
-        asked = next((ask for ask in form.asks if ask.kind == "choice"), None)
-        if asked and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
-            return words.word(asked.table, event.reason_code)
+        question = next((ask for ask in form.asks if ask.kind == "choice"), None)
+        if question and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
+            return words.word(question.table, event.reason_code)
     return ""
 
 

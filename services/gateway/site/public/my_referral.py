@@ -119,8 +119,8 @@ def readings() -> Response | tuple[str, int]:
 
 def ask_readings(reference: str, pin: str) -> list[c.ReferenceReading] | None:
     """Returns the readings of the person's data, by day and kind of organisation."""
-    asked = c.ListReadingsByReferenceRequest(reference=reference, pin=pin)
-    return list(clients().references.ListReadingsByReference(asked).readings)
+    request = c.ListReadingsByReferenceRequest(reference=reference, pin=pin)
+    return list(clients().references.ListReadingsByReference(request).readings)
 
 
 def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:

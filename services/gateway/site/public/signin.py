@@ -88,18 +88,18 @@ def enter_code() -> Response | tuple[str, int]:
     """
     form, device = request.form, origin.device()
     options = form.get("passkey_options", "")
-    asked = SignInResponse(
+    pending = SignInResponse(
         challenge=form.get("challenge", ""),
         asks_code=bool(form.get("asks_code") or not options),
         passkey_options=options,
     )
-    question = FinishSignInRequest(
-        challenge=asked.challenge,
+    rpc_request = FinishSignInRequest(
+        challenge=pending.challenge,
         code=form.get("code", "").strip(),
         passkey=form.get("passkey", ""),
     )
     try:
-        answer = clients().tokens.FinishSignIn(question)
+        answer = clients().tokens.FinishSignIn(rpc_request)
     except (Unauthenticated, Invalid):
         problem, status = (
             _(
@@ -108,7 +108,7 @@ def enter_code() -> Response | tuple[str, int]:
             ),
             401,
         )
-        if question.passkey:
+        if rpc_request.passkey:
             problem = _(
                 "Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez."
             )
@@ -120,7 +120,7 @@ def enter_code() -> Response | tuple[str, int]:
         "signin_code.html",
         to=form.get("to", ""),
         kept=form.get("kept", ""),
-        asked=asked,
+        asked=pending,
         problem=problem,
     ), status
 

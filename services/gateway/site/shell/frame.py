@@ -173,11 +173,12 @@ def here_in(language: str) -> str:
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
         return url_for("today.today" if g.get("me") else "home.home", lang=language)
-    kept = {
+    parameters = {
         key: value for key, value in request.args.items() if key not in ("lang", "done", "auto")
     }
     return url_for(
-        request.endpoint or "home.home", **{**(request.view_args or {}), **kept, "lang": language}
+        request.endpoint or "home.home",
+        **{**(request.view_args or {}), **parameters, "lang": language},
     )
 
 

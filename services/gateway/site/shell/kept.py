@@ -140,15 +140,15 @@ def sealed(purpose: str = SIGN_IN) -> str:
     """
     worker_id, _mark = session.maker_of_form()
     form = _form(with_secrets=purpose == PROOF)
-    said = zlib.compress(
+    content = zlib.compress(
         json.dumps([form.path, form.fields, form.secrets], ensure_ascii=False).encode(), 9
     )
-    if not worker_id or len(said) > MOST:
+    if not worker_id or len(content) > MOST:
         return ""
     return str(
         _serializer().dumps(
             base64.urlsafe_b64encode(
-                _keyring().seal_bytes(said, _context(worker_id, purpose))
+                _keyring().seal_bytes(content, _context(worker_id, purpose))
             ).decode()
         )
     )

@@ -109,8 +109,8 @@ class Live:
                 return _text(heard.answer)
             watched = [
                 name
-                for name, one in self._heard.items()
-                if began - one.polled < LEFT_SECONDS and one.answer.tokens[0]
+                for name, entry in self._heard.items()
+                if began - entry.polled < LEFT_SECONDS and entry.answer.tokens[0]
             ][:MOST]
             tokens = [self._heard[name].answer.tokens for name in watched]
         if heard and began - heard.named < RENEW_SECONDS and group in watched:

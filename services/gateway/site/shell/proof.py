@@ -77,10 +77,10 @@ def _page(carried: str, action: str, status: int, problem: str = "", to: str = "
     `carried` is the sealed form. Without a form and without a page to open (`to`), the typed values
     are lost, and the page says so.
     """
-    asked = clients().accounts.BeginProof(pb.BeginProofRequest())
+    begun = clients().accounts.BeginProof(pb.BeginProofRequest())
     return make_response(
         render_template(
-            "proof.html", asked=asked, kept=carried, action=action, to=to, problem=problem
+            "proof.html", asked=begun, kept=carried, action=action, to=to, problem=problem
         ),
         status,
     )

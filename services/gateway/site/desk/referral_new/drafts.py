@@ -60,9 +60,9 @@ def need(identifier: str) -> access.Answer:
 @pages.form("/referrals/<identifier>/urgency", access.SENDERS)
 def urgency(identifier: str) -> access.Answer:
     """Asks for the urgency."""
-    said = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
-    said |= forms.given(assault_time=forms.moment("assault_time"))
-    return ask(identifier, "urgency", said, "referral_new.need")
+    fields = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
+    fields |= forms.given(assault_time=forms.moment("assault_time"))
+    return ask(identifier, "urgency", fields, "referral_new.need")
 
 
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
@@ -93,7 +93,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
             errors = forms.problems(refusal)
     if page in ("services", "unsafe") and not draft.need_code:
         return referrals.onward(draft)
-    kept: dict[str, Any] = {
+    stored: dict[str, Any] = {
         "need_code": draft.need_code,
         "urgency": words.code("urgency", draft.urgency),
         "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
@@ -105,7 +105,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         else [],
         unsafe_form.DEPARTMENTS: list(draft.unsafe_departments) if request.method == "GET" else [],
     }
-    said = MultiDict(kept | request.form.to_dict(flat=False))
+    answers = MultiDict(stored | request.form.to_dict(flat=False))
     judged = []
     if page == "services":
         judged = directory.matches(
@@ -122,9 +122,9 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         page,
         errors,
         before,
-        said=said,
+        said=answers,
         matches=judged,
-        choices=unsafe_choices.choices([match.service for match in judged], said)
+        choices=unsafe_choices.choices([match.service for match in judged], answers)
         if page == "unsafe"
         else None,
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
@@ -136,10 +136,10 @@ def said_now() -> MultiDict[str, str]:
 
     The button `names_nothing` sets the answer that the person named nothing.
     """
-    said = MultiDict(request.form)
+    answers = MultiDict(request.form)
     if forms.flag("names_nothing"):
-        said["unsafe_code"] = "nothing"
-    return said
+        answers["unsafe_code"] = "nothing"
+    return answers
 
 
 @pages.form("/referrals/<identifier>/contact", access.SENDERS)

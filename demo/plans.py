@@ -33,7 +33,7 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
 def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
     """Returns the plan at home: some steps are done, the housing is late, the rest lies ahead.
 
-    The organisation that sent her home did the first steps.
+    The organisation that sent the woman home did the first steps.
     """
     story = next(story for story in stories if story.need == "HOU.TRANS")
     plan, begun = _begun(HOME, story, timedelta(days=9))

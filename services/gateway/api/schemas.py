@@ -128,7 +128,7 @@ class Whole(Regexp):
 class Object(Schema):
     """An object of the API.
 
-    Refuses two fields of the same oneof: nobody could know which of the two is meant.
+    Refuses two fields of the same oneof, because nobody could know which of the two is meant.
     """
 
     @validates_schema

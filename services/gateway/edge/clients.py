@@ -36,8 +36,8 @@ DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
 # seconds to end a session in the background; a restart of the service takes less
 FAREWELL_SECONDS = 60.0
-# sessions being ended at a time, and as many waiting; any further session ends when it reaches its
-# idle limit
+# sessions that are ended at a time, and as many that wait; any further session ends when it reaches
+# its idle limit
 FAREWELLS = 200
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
@@ -49,7 +49,8 @@ AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)
 class ServiceFault(Exception):
     """A fault of a service, or an answer that no contract allows.
 
-    Carries only the name of the gRPC status: the details may hold data that must not be logged.
+    Carries only the name of the gRPC status, because the details may hold data that must not be
+    logged.
     """
 
 

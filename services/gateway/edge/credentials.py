@@ -18,7 +18,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from services.gateway.edge.clients import Caller, calling, clients
 
-# Of the three seconds for which a token is valid, it is cached for these; the rest is for the calls
+# Seconds for which a token is cached, of the three for which it is valid; the rest is for the calls
 # that carry it.
 CACHE_SECONDS = 1.2
 CACHE_SIZE = 2_000

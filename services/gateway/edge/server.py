@@ -219,7 +219,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             threads=THREADS,
             listen=address,
             ipv6=address.startswith("["),
-            # beyond this limit waitress would not even accept; handle_accept makes room before
+            # waitress accepts no connection beyond this limit; handle_accept makes room before it
+            # is reached
             connection_limit=self._limit + 64,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=BODY_BYTES,

@@ -211,8 +211,8 @@ def taxonomy_term(identifier: str) -> Response:
 def _given(known: Iterable[str]) -> Given:
     """Returns the parameters of the request, from its address and from the JSON body of a POST.
 
-    Refuses unknown parameters: an answer that ignored a parameter would be mistaken for the right
-    answer.
+    Refuses unknown parameters, because an answer that ignored a parameter would be mistaken for the
+    right answer.
     """
     sent: dict[str, Any] = dict(request.args)
     if request.method == "POST" and request.get_data(cache=True):

@@ -246,8 +246,8 @@ def _location(message: l.Location) -> Said:
 def _address(message: l.Location) -> Said:
     """Returns the address of a location.
 
-    HSDS requires a city and a postal code. The city is empty if no municipality is stated, and the
-    postal code always: people describe the way instead.
+    HSDS requires a city and a postal code. The city is empty if no municipality is stated. The
+    postal code is always empty, because people describe the way instead.
     """
     return {
         "id": made(message.id, "addresses"),

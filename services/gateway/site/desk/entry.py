@@ -186,7 +186,7 @@ def _kept(
             merging.merged(typed, before, paths), errors, changes, base=before
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
-        with suppress(ValueError):  # a form made elsewhere
+        with suppress(ValueError):  # the form was not made here
             typed.update_time.FromJsonString(forms.text("seen"))
         return form(typed, forms.problems(refusal), base=merging.before(type(typed))), 422
     return redirect(url_for("entry.show", done="saved"), 303)
@@ -324,7 +324,7 @@ def changed_since(identifier: str) -> list[dict[str, Any]]:
     shown = Timestamp()
     try:
         shown.FromJsonString(forms.text("seen"))
-    except ValueError:  # a form made elsewhere: all changes are shown
+    except ValueError:  # the form was not made here, so all changes are shown
         return history(identifier)
     shown_at = (shown.seconds, shown.nanos)
     return [

@@ -105,8 +105,8 @@ def listing() -> str:
 def show(identifier: str) -> str | tuple[str, int]:
     """Shows one referral.
 
-    A background refresh that already has this version gets 304: rendering would open the sealed
-    notes and record an access that no user made.
+    A background refresh that already has this version gets 304, because rendering would open the
+    sealed notes and record an access that no user made.
     """
     referral = referrals.fetch(identifier)
     if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
@@ -171,7 +171,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
 def is_on_probation(known: names.Names) -> bool:
     """Returns whether the reader's organisation may not open any data yet.
 
-    The answer is only known for the organisations of the page (`known`).
+    Returns False if the organisation is not one of those on the page (`known`).
     """
     own = known.organizations.get(session.me().organization_id)
     return own is not None and own.status == ORGANIZATION_STATUS_PROBATION

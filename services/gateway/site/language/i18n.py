@@ -39,10 +39,10 @@ def install(app: Flask) -> None:
 
 
 def language() -> str:
-    """Returns the reader's language: the first of several sources that is set.
+    """Returns the reader's language, from the first source that names one.
 
-    They are the address, the choice in this session, the worker's own language, the browser's, and
-    Spanish.
+    The sources are the address, the choice in this session, the worker's own language, the browser,
+    and at last Spanish.
     """
     if "language" not in g:
         me = g.get("me")

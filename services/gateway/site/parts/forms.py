@@ -78,7 +78,7 @@ def _fill(message: Message, field: Any) -> None:
 def text(name: str) -> str:
     """Returns a text without blanks around it; "" if it was not sent.
 
-    The text is never cut: the service refuses one that is too long.
+    The text is never cut, because the service refuses one that is too long.
     """
     return request.form.get(name, "").strip()
 

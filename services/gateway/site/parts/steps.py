@@ -77,8 +77,8 @@ def next_step(referral: r.Referral) -> Step | None:
     if step == "send":
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
     if step == "refer_again":
-        # The following referral is not sent yet, or the need would not be open. The page of
-        # re-routing leads on to it.
+        # The following referral is still a draft; if it had been sent, the need would not be open.
+        # The page of re-routing leads on to the draft.
         label = _("Seguir con el borrador") if referral.following_id else _("Buscar otro servicio")
         return Step(label, url_for("referral_new.reroute", identifier=referral.id))
     if step not in step_forms.STEPS:  # there is no step, or it is newer than this gateway

@@ -30,8 +30,8 @@ def public_page(country: str, placement: pb.Placement | None) -> str:
 def placed(code: str) -> str:
     """Shows the page of a country, for the QR symbol of a poster.
 
-    It always shows a number: if the code is unknown or can't be looked up now, that of the reader's
-    country.
+    It always shows a number. If the code is unknown or can't be looked up now, it shows the number
+    of the reader's country.
     """
     if placement := known_placement(code):
         return public_page(placement.country, placement if placement.active else None)

@@ -229,7 +229,8 @@ def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
 def count_unread() -> int:
     """Returns the number of unread messages.
 
-    A failure gives 0, which is not shown: a number beside a word is not worth a broken page.
+    A failure gives 0, which is not shown, because a number beside a word is not worth a broken
+    page.
     """
     if "unread" not in g:
         try:

@@ -58,8 +58,9 @@ def finish(response: Response) -> Response:
 def compress(response: Response) -> None:
     """Compresses style, script and icons for browsers that accept it.
 
-    A phone on 2G pays for each kilobyte. Pages are not compressed: the length of a compressed page
-    would reveal whether it holds a text that an attacker makes the reader send (BREACH).
+    A phone on 2G pays for each kilobyte. Pages are not compressed, because the length of a
+    compressed page would reveal whether it holds a text that an attacker makes the reader send
+    (BREACH).
     """
     response.headers["Vary"] = "Accept-Encoding"
     if request.accept_encodings.quality("gzip") and "Content-Range" not in response.headers:

@@ -108,9 +108,9 @@ def lines() -> Lines:
 
 
 def hotlines() -> list[Hotline]:
-    """Returns the lines: that of the reader's country first, then Nicaragua's.
+    """Returns the lines; the line of the reader's country comes first, then Nicaragua's.
 
-    The country is that of the browser's language. Never raises.
+    The reader's country is the one in the browser's language. Never raises.
     """
     here = country_of_the_browser()
     return sorted(

@@ -65,7 +65,7 @@ class _Heard:
     answer: Answer
     at: float
     named: float  # time of the last call in a viewer's own name
-    polled: float  # time of the last look by a viewer
+    polled: float  # time when a viewer last asked
     sent: float = 0.0  # time when a viewer was last sent to ask in her own name
 
 

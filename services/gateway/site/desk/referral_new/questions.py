@@ -1,10 +1,10 @@
 """The questions of a new referral up to the choice of a service, one page each.
 
-The answers travel in the form of the next page, as in a consent: "back" works, two tabs do not mix,
-and when the session ends, the answers are kept with the form (kept.py). File and draft are created
-when a service is chosen. Until then nothing incomplete is stored anywhere, and each answer can be
-changed. Questions that the contact, the file or the chosen service answers already are skipped;
-their pages can still be reached.
+The answers travel in the form of the next page, as for a consent, so that "back" works and two tabs
+do not mix. When the session ends, the answers are kept with the form (kept.py). File and draft are
+created when a service is chosen. Until then nothing incomplete is stored anywhere, and each answer
+can be changed. Questions that the contact, the file or the chosen service answers already are
+skipped; their pages can still be reached.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,8 +56,8 @@ class Start:
     def pages(self) -> list[str]:
         """Returns the pages of the questions.
 
-        For a person with a file, nothing about her is asked. After an enquiry, it is asked how to
-        reach her and, if the enquiry does not say it, with whom or where she is not safe.
+        For a person with a file, no page asks about her. After an enquiry, the pages ask only how
+        to reach her and, unless the enquiry answers it, with whom or where she is not safe.
         """
         if self.enquiry:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
@@ -299,7 +299,7 @@ def link(contact: c.Contact | None, person_id: str, once: str) -> None:
 def carried(start: Start, page: str, answers: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
     """Yields the start and the answers of the other pages, for hidden fields.
 
-    An empty age band is carried as well: it shows that the question was asked.
+    An empty age band is carried as well, because it shows that the question was asked.
     """
     for kind, brought in (
         ("contact", start.contact),

@@ -70,7 +70,7 @@ class Caller:
 
 
 NOBODY = Caller()
-# Set once at the start of each HTTP request (session.py, api); read by every later call on the same
+# Set at the start of each HTTP request (session.py, api); read by every later call on the same
 # thread.
 calling: ContextVar[Caller] = ContextVar("calling", default=NOBODY)
 

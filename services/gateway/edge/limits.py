@@ -1,8 +1,8 @@
 """The quotas of callers at the gateway: one for each key and session, one for each address.
 
-The quota of an address counts requests whose credential is not yet verified. Quick exit, the probes
-and static files are never counted. Addresses are stored as keyed hashes, in this process's memory
-only.
+The quota of an address counts requests whose credential is not yet verified. Quick exit, the status
+page, the probes and static files are never counted. Addresses are stored as keyed hashes, in this
+process's memory only.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Names for ids: organisations, services and workers, in one call per page.
+"""Names for ids: organisations, services and workers, fetched together for a page.
 
 The names of needs come from the taxonomy, cached for ten minutes.
 """

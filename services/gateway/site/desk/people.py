@@ -271,7 +271,7 @@ def safe_contact(identifier: str) -> None:
     done="receipts_withdrawn",
 )
 def withdraw_all(identifier: str) -> None:
-    """Withdraws all consents in force, at the person's request.
+    """Withdraws every consent that is not withdrawn yet, at the person's request.
 
     If it fails midway, sending the form again withdraws the remaining consents.
     """

@@ -101,7 +101,7 @@ def following(pathway: pb.StandardPathway) -> str:
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
     """Returns the problems of the lines, each with its line.
 
-    Problems that belong to no line are those of the text as a whole.
+    A problem that belongs to no line is shown for the text as a whole.
     """
     wrong = {}
     for number, (field, reason) in enumerate(

@@ -39,7 +39,10 @@ class Shown:
 
 
 def text_in(card: pb.AdviceCard, language: str) -> pb.AdviceText:
-    """Returns the text of a card in one language, to be read or to be written."""
+    """Returns the text of a card in one language; adds an empty one if the card has none.
+
+    The caller may read or change it.
+    """
     if language in REQUIRED:
         text: pb.AdviceText = getattr(card, language)
         return text

@@ -52,7 +52,8 @@ _NETWORK = ("coordinator", "auditor")
 class Answer(NamedTuple):
     """The versions of the services' lists, and the tokens with which to ask for them again.
 
-    The second token is empty for a viewer without messages; both are empty when a service is away.
+    The second token is empty for a viewer without messages. Both are empty when the notifications
+    service is away.
     """
 
     queue: str

@@ -24,7 +24,8 @@ COOKIE = "s"
 PUBLIC = "public"  # mark of forms that belong to no session
 LEAVE_SECONDS = 3.0
 FORM_SECONDS = 12 * 3600  # the longest session, which a form cannot outlive
-# these pages call no service, so that they need not wait
+# endpoints that do not look up the session, so that they work even when the partners service is
+# away
 UNASKED = ("static", "signin.quick_exit", "health.status")
 
 

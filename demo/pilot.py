@@ -418,12 +418,12 @@ def _stories(
         yield story
 
 
-def _helped(story: Story, sent: datetime, group: str, chance: random.Random) -> datetime:
+def _helped(story: Story, drafted: datetime, group: str, chance: random.Random) -> datetime:
     """Takes the ordinary steps of a referral, from the receiver's first look to its closing.
 
     Returns the time when help was completed.
     """
-    acknowledged = sent + timedelta(minutes=chance.randint(45, 170))
+    acknowledged = drafted + timedelta(minutes=chance.randint(45, 170))
     decided = acknowledged + timedelta(hours=chance.randint(1, 20))
     begun = _office_hour(decided + timedelta(days=1), chance)
     shortest, longest = _DAYS[group]

@@ -1,7 +1,8 @@
 """`python -m demo`: fills an empty stack with the demo network.
 
-It writes to ENLACE_DEMO_FILE how to sign in. `python -m services` starts it when all services
-answer. It prints its progress. If it is stopped and run again, it goes on with the missing parts.
+It writes the accounts and API keys for signing in to the file that ENLACE_DEMO_FILE names, and
+prints its progress. `python -m services` starts it when all services answer. If it is stopped and
+run again, it fills the parts that are still missing.
 """
 
 import contextlib
@@ -27,9 +28,9 @@ SERVICES = ("partners", "referrals", "notifications")
 
 
 def main() -> None:
-    """Fills the missing parts, waits for their facts, and then writes how to sign in.
+    """Fills the missing parts, waits for their facts, and then writes the file for signing in.
 
-    It waits until the referrals service has received the facts.
+    The wait ends when the referrals service has received the facts.
     """
     directory, file, demo_network = (
         Path(os.environ["ENLACE_KEYS"]),
@@ -38,15 +39,18 @@ def main() -> None:
     )
     words = Words(key_folder.keyring(directory, "partners"))
     fill(directory, demo_network, words, SystemClock().now())
-    if not file.exists():  # else the facts came before, and a member may have been removed since
+    # If the file exists, the facts arrived in an earlier run. Waiting again might never end,
+    # because a member may have been removed since.
+    if not file.exists():
         wait_until_heard(demo_network)
     write(file, demo_network, words)
 
 
 def fill(directory: Path, demo_network: Network, words: Words, now: datetime) -> None:
-    """Fills the services, members first, because everything else refers to them.
+    """Fills the services: members before everything that refers to them.
 
-    Times are relative to `now`, or to the start of an earlier, unfinished run.
+    The campaign and the figures come first of all, because they record the start of the run. Times
+    are relative to `now`, or to the start of an earlier run.
     """
     with _database("referrals") as database:
         now = steps.patiently("figures", lambda: referrals.begin(database, demo_network, now))
@@ -61,8 +65,9 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
 def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) -> None:
     """Waits for the facts about members and services, as long as more of them arrive.
 
-    The referrals service refuses a request to a member or service whose facts have not come, and a
-    reader of "ready" must not meet that. Exits if no fact arrives for `patience` seconds.
+    The referrals service refuses a request that names a member or service whose facts have not
+    arrived, and a user of a stack that reports "ready" must not meet that refusal. Exits if no fact
+    arrives for `patience` seconds.
     """
     known = (
         [member.id for member in demo_network.members.values()],
@@ -106,9 +111,9 @@ def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now
 
 
 def write(file: Path, demo_network: Network, words: Words) -> None:
-    """Writes how to join the network.
+    """Writes the addresses, accounts, API keys and references for trying the network.
 
-    Only the owner can read the file, and it appears complete or not at all.
+    Only the owner can read the file. The file appears complete or not at all.
     """
     content = {
         "gateway": os.environ.get("ENLACE_PUBLIC_URL")
@@ -131,7 +136,7 @@ def write(file: Path, demo_network: Network, words: Words) -> None:
             }
             for key in demo_network.keys
         ],
-        # A caller's reference and PIN, for trying the public page.
+        # References and PINs of people who called the line, for trying the public page.
         "references": [
             {"reference": words.reference(contact), "pin": words.pin(contact)}
             for contact in (

@@ -17,14 +17,14 @@ CODES = {"poster": "7K2", "radio": "M4R", "tv": "T8V"}
 
 
 def code(medium: str) -> str:
-    """Returns the whole code of a medium."""
+    """Returns the placement code of a medium, with its check character."""
     return CODES[medium] + check_character(CODES[medium])
 
 
 def begun(tx: Transaction) -> datetime | None:
     """Returns the time at which the demo data was first written, or None if it was not.
 
-    The campaign is written first, so it dates the rest.
+    The campaign is written first, with a creation time six weeks before that time.
     """
     row = tx.execute("SELECT create_time FROM campaigns WHERE id = %s", (_ID,)).fetchone()
     return row["create_time"] + _AGO if row else None

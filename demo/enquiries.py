@@ -1,6 +1,6 @@
-"""This evening's enquiry of the line to five services, still open.
+"""The line's enquiry of this evening to five services, still open.
 
-One service may help, two can't, two have not answered yet.
+One service may help, two cannot, and two have not answered yet.
 """
 
 from datetime import datetime, timedelta
@@ -23,11 +23,11 @@ ANSWERS = (
     (timedelta(minutes=22), 4, NO, "no_capacity"),
     (timedelta(minutes=9), 1, MAYBE, ""),
 )
-"""Time since the answer, number of the service, answer, and reason of a refusal."""
+"""Rows: time since the answer, index of the service in ASKED, answer, reason for a refusal."""
 
 
 def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
-    """Returns the enquiry, for a woman with a child who is safe tonight and can't stay."""
+    """Returns the enquiry, for a woman with a child who is safe tonight but cannot stay."""
     line = "llama-y-vive-ni"
     offers = [network.offers[which] for which in ASKED]
     services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]
@@ -35,7 +35,7 @@ def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
         "HOU.EMG", Urgency.URGENT, "25-59", "Feminine", 1, ("es",), country="NI", department="NI-LE"
     )
     asker = network.members[line].id, network.hand_of(line)
-    asked = Enquiry.open(
+    new_enquiry = Enquiry.open(
         id_of("enquiry", "evening"),
         asker,
         content,
@@ -46,5 +46,5 @@ def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
     )
     for ago, number, answer, reason in ANSWERS:
         service = services[number]
-        asked.answer(service.id, service.organization_id, answer, reason, now - ago)
-    return asked
+        new_enquiry.answer(service.id, service.organization_id, answer, reason, now - ago)
+    return new_enquiry

@@ -1,6 +1,7 @@
-"""Figures of the last quarters, as if the network had been at work for long.
+"""Figures of the last seven quarters, as if the network had long been at work.
 
-They are made up, have no files behind them, and include only what would have been published.
+The figures are made up, and no files stand behind them. They include only counts that would have
+been published.
 """
 
 import random
@@ -27,7 +28,7 @@ _ROUTES = {
     ("MX", "MX"): 7,
 }
 _NEEDS = {"HOU": 1.0, "PSS": 1.1, "MED": 0.9, "RET": 0.7, "LEG": 0.5, "FAM": 0.3}
-"""People per quarter by route, and the share of them for each kind of help."""
+"""People per quarter by route (_ROUTES), and the factor for each kind of help (_NEEDS)."""
 
 
 def counts(now: datetime) -> dict[Cell, int]:

@@ -1,8 +1,8 @@
 """Tonight in the network: referrals in every state with running deadlines, and recent contacts.
 
-Times are relative to the first start ("so long ago"), so that some referrals are late, some soon
-due, and one must be answered now. Later they age like any other. People, places and words are made
-up.
+Times are relative to the first run of the demo, so that some referrals are late, some are soon due,
+and one must be answered now. Later the referrals age like any others. People, places and words are
+made up.
 """
 
 from __future__ import annotations
@@ -229,8 +229,8 @@ class Teller:
     ) -> Story:
         """Adds a story.
 
-        `steps` are (time since the step, verb, fields). A field that is a span of time means "so
-        long from now".
+        `steps` are (time since the step, verb, fields). A field that is a timedelta stands for the
+        moment that lies so far from now.
         """
         organization, slug = offer.split("/")
         at, file = self._now - drafted, self._files[who]
@@ -262,7 +262,7 @@ class Teller:
 
 
 def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
-    """Returns stories of tonight, with every state that a referral can have."""
+    """Returns the stories of tonight, in most of the states that a referral can have."""
     teller = Teller(network, calendar, now)
     tell = teller.tell
     m, h, d = _minutes, _hours, _days
@@ -270,7 +270,8 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     def taken(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
         return ago, "accept", {"responsible_worker_id": "", "planned_first_contact_time": first}
 
-    # The line: one must be answered in minutes, one is being decided, one has a health deadline.
+    # From the line: one referral must be answered in minutes, one is being decided, one has a
+    # health deadline, and one is accepted.
     tell(
         "tonight",
         "HOU.EMG",
@@ -311,12 +312,13 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         taken(h(22), h(1.5)),
         contact_id=id_of("contact", "hospital"),
     )
-    # Sent, and not seen yet: one soon due, one late, two with time.
+    # Sent, and not seen yet: one is soon due, one is late, two have time left.
     tell("rosa", "HOU.SAFE", "casa-amanecer/camas", EMERGENCY, m(58), (m(48), "send"))
     tell("darling", "MED.PRI", "salud-somoto/primaria", URGENT, h(31), (h(30), "send"))
     tell("keyling", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(6), (h(5), "send"))
     tell("newcomer", "PSS.CNS", "puentes/acogida", NORMAL, h(23), (h(22), "send"))
-    # Seen, and not decided yet: due in three hours; asked back; with time.
+    # Seen, and not decided yet: one is due in three hours, one waits for an answer to a question,
+    # one has time left.
     tell(
         "marcia",
         "LEG.INF",
@@ -344,7 +346,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (h(27), "send"),
         (h(20), "acknowledge"),
     )
-    # On a waiting list: review next week; review due yesterday.
+    # On a waiting list: one is to be reviewed next week, one should have been reviewed yesterday.
     wait = {"expected_wait_days": 21, "review_time": d(6)}
     tell(
         "keyling",
@@ -366,7 +368,7 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (d(12), "send"),
         (d(9), "waitlist", wait),
     )
-    # Accepted: first contact tomorrow; first contact due yesterday.
+    # Accepted: one first contact is planned for tomorrow, one was due yesterday.
     tell(
         "sugey",
         "HOU.SAFE",
@@ -387,8 +389,8 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (h(32), "acknowledge"),
         taken(h(30), -h(12)),
     )
-    # Help is under way: well, with an appointment the day after tomorrow; silent for nine days;
-    # since yesterday, with an appointment two hours ago.
+    # Help is under way: one case goes well, with an appointment the day after tomorrow; one has
+    # been silent for nine days; one began yesterday, with an appointment two hours ago.
     _begun(
         tell,
         "rosa",
@@ -410,7 +412,8 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         d(1),
         (h(12), "schedule_appointment", {"appointment_time": -h(2)}),
     )
-    # Completed, and the sender must still confirm that help came: nine days left; three hours left.
+    # Completed, and the sender must still confirm that help came: one has nine days left, one three
+    # hours.
     done = {"outcome_code": "fully_met", "delivered_need_codes": ("DOC.BIR", "DOC.IDN")}
     _begun(
         tell,
@@ -433,7 +436,8 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         d(17),
         (h(14 * 24 - 3), "complete", done),
     )
-    # Over: well; refused; withdrawn; not delivered; entered in error.
+    # Over: two closed after help came, two declined, one withdrawn, two ended because the person
+    # withdrew consent.
     done, yes = (
         {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")},
         {"help_came_code": "yes"},
@@ -506,18 +510,19 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (d(6.2), "acknowledge"),
         (d(2), "withdraw_consent"),
     )
-    asked = ((d(5.9), "send"), (d(5), "acknowledge"), taken(d(4), d(1)))
+    accepted_steps = ((d(5.9), "send"), (d(5), "acknowledge"), taken(d(4), d(1)))
     tell(
         "marcia",
         "PSS.CNS",
         "tejer-redes/consejeria",
         NORMAL,
         d(6),
-        *asked,
+        *accepted_steps,
         (h(20), "withdraw_consent"),
     )
     # Not seen for two days.
     tell("darling", "PSS.CNS", "tejer-redes/consejeria", EMERGENCY, h(50), (h(49.9), "send"))
+    # Accepted, but the person could not be reached.
     lost = {"reason_code": "could_not_contact"}
     tell(
         "olman",
@@ -529,8 +534,8 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         taken(d(8), -d(6)),
         (d(4), "not_deliver", lost),
     )
-    # From Guatemala to Chinandega. The escort and the receiving house have accepted; the border has
-    # not, so she does not leave.
+    # A journey from Guatemala to Chinandega. The escort and the receiving house have accepted; the
+    # border has not, so the person does not leave yet.
     tell(
         "journey",
         "HOU.SAFE",
@@ -560,7 +565,8 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
         (h(19), "send"),
         (h(9), "acknowledge"),
     )
-    # Nobody answered for a night, so another house is to be asked; its draft waits for her consent.
+    # Nobody answered overnight, so another house is to be asked; the draft for it waits for the
+    # consent of the person.
     tell(
         "keyling",
         "HOU.EMG",
@@ -588,8 +594,8 @@ def _begun(
 ) -> Story:
     """Adds a story with the ordinary steps up to the start of help."""
     sent = drafted - timedelta(minutes=20)
-    seen = sent - timedelta(hours=2)
-    accepted = seen - timedelta(hours=12)
+    acknowledged = sent - timedelta(hours=2)
+    accepted = acknowledged - timedelta(hours=12)
     plan = {"responsible_worker_id": "", "planned_first_contact_time": -begun}
     start = {"first_contact_time": -begun}
     return tell(
@@ -599,7 +605,7 @@ def _begun(
         urgency,
         drafted,
         (sent, "send"),
-        (seen, "acknowledge"),
+        (acknowledged, "acknowledge"),
         (accepted, "accept", plan),
         (begun, "start", start),
         *later,

@@ -1,6 +1,6 @@
 """The members of the demo network, their services, workers and keys, from network.yaml.
 
-Their ids are the same at every start.
+Their ids are the same in every run.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ _GENDERS = {
 
 
 def id_of(kind: str, *words: str) -> str:
-    """Returns an id with the usual shape that is the same at each start.
+    """Returns an id of the usual form that is the same in every run.
 
-    With it the second start finds the data of the first.
+    A second run thus finds the data of the first.
     """
     return hashlib.sha256("/".join(("enlace demo", kind, *words)).encode()).hexdigest()[:32]
 
@@ -125,7 +125,8 @@ class Network:
     def hand_of(self, organization: str) -> str:
         """Returns the id of the worker who acted for an organisation.
 
-        It is the first worker who handles referrals, else one who has left since.
+        This is the first worker who handles referrals; if there is none, the id of a worker who has
+        left.
         """
         for worker in self.workers:
             if worker.organization == organization and {"WORKER", "OPERATOR"} & set(worker.roles):

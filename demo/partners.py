@@ -34,10 +34,11 @@ from services.partners.members.domain.worker import Worker as Account
 from services.partners.members.store import api_keys, organizations, workers
 from services.partners.members.usecases.passwords import hashed
 
-# Before the pilot began, so that the receivers of its referrals were members.
+# A date before the pilot began, so that the receivers of the referrals were already members.
 _FOUNDED = datetime(2005, 11, 7, 15, tzinfo=UTC)
 _CONFIRMED, _LONG_AGO = timedelta(days=40), timedelta(days=240)
-_OLD_FIGURE = 500  # hours; a service with so old a figure has not confirmed its entry either
+# Hours. A service whose free places were stated so long ago has not confirmed its entry either.
+_OLD_FIGURE = 500
 
 
 def fill(database: Database, network: Network, words: Words, now: datetime) -> None:
@@ -53,7 +54,7 @@ def fill(database: Database, network: Network, words: Words, now: datetime) -> N
 
 
 def api_key(key: Key, words: Words) -> str:
-    """Returns a key in the form in which its holder has it."""
+    """Returns an API key as its holder has it, with its secret."""
     return full_key(_key_id(key), words.api_secret(key.organization))
 
 
@@ -135,7 +136,10 @@ def _keep_member(
 
 
 def _fill_accounts(database: Database, network: Network, words: Words, now: datetime) -> None:
-    """Hashes the passwords before the transactions, because hashing is slow on purpose."""
+    """Adds the missing accounts.
+
+    Hashes the passwords outside the transactions, because hashing is slow on purpose.
+    """
     missing = steps.patiently("accounts", lambda: _without_account(database, network))
     with ThreadPoolExecutor(2) as pool:  # argon2 releases Python's lock
 

@@ -1,7 +1,7 @@
 """The pilot of 2006 as history: 26 synthetic people, each with her referrals.
 
-They were assisted from January to October; 13 came from Chinandega. The totals are the published
-ones; people, dates and everything else are made up, the same at every start. Every story ends
+They were assisted from January to October; 13 came from Chinandega. These totals are the published
+ones. People, dates and everything else are made up, and are the same in every run. Every story ends
 within 2006.
 """
 
@@ -20,7 +20,7 @@ LAST_DAY = datetime(2006, 12, 22, tzinfo=UTC)
 
 
 class Assisted(NamedTuple):
-    """A row: begin, identity, origin, country of exploitation, holder of the file, and help.
+    """A person: first day, identity, origin, country of exploitation, holder of the file, and help.
 
     `help` names the groups of needs that were requested.
     """
@@ -301,7 +301,7 @@ ROWS = (
     ),
 )
 
-# Providers by department of origin; the rest is done in Managua.
+# Services by department of origin; `_offer` names the services for the other departments.
 _HOUSING = {
     "NI-CI": ("luna-nueva", "camas"),
     "NI-MN": ("casa-amanecer", "camas"),
@@ -319,8 +319,8 @@ _FAMILY = {"NI-CI": ("familia-chinandega", "valoracion")} | dict.fromkeys(
 )
 _NEEDS = {"MED": "MED.PRI", "PSS": "PSS.CNS", "RET": "RET.TRA", "FAM": "FAM.MED", "LEG": "LEG.INF"}
 _URGENCIES = {"HOU": Urgency.EMERGENCY, "MED": Urgency.URGENT, "RET": Urgency.URGENT}
-# Days from the start of help to its end, at least and at most. The journey home comes first,
-# everything else after it.
+# Shortest and longest time from the start of help to its end, in days. The journey home comes
+# first, and all other help after it.
 _DAYS = {
     "RET": (2, 6),
     "HOU": (20, 60),
@@ -329,7 +329,7 @@ _DAYS = {
     "FAM": (15, 45),
     "LEG": (10, 30),
 }
-# The first shelter had no bed for them; the second one had.
+# Family names of the people for whom the first shelter had no bed, and the second one had.
 _TURNED_AWAY = {"Suazo Meza", "Moncada", "Cerrato", "Escorcia"}
 _GENDERS = {"F": "Feminine", "M": "Masculine", "TF": "TransgenderFeminine"}
 
@@ -380,7 +380,7 @@ def _stories(
 ) -> Iterator[Story]:
     free = file.person.create_time
     for group in row.help.split():
-        asked = free + timedelta(minutes=chance.randint(20, 180))
+        drafted = free + timedelta(minutes=chance.randint(20, 180))
         offer = _offer(row, group, file.giver == "guardian")
         need = _NEEDS.get(group) or next(
             need for need in network.offers[offer].needs if need.startswith(group)
@@ -399,39 +399,39 @@ def _stories(
             )
             return story.send(at + timedelta(minutes=chance.randint(5, 40)))
 
-        story = ask(asked, offer)
+        story = ask(drafted, offer)
         if group == "HOU" and row.family in _TURNED_AWAY:
-            answered = asked + timedelta(hours=2, minutes=chance.randint(0, 59))
+            answered = drafted + timedelta(hours=2, minutes=chance.randint(0, 59))
             story.take(
                 answered,
                 "decline",
                 reason_code="no_capacity",
                 alternative_service_id=network.offers["casa-amanecer", "camas"].id,
             )
-            asked = answered + timedelta(minutes=chance.randint(10, 90))
-            following = ask(asked, ("casa-amanecer", "camas"), based_on=story.referral.id)
+            drafted = answered + timedelta(minutes=chance.randint(10, 90))
+            following = ask(drafted, ("casa-amanecer", "camas"), based_on=story.referral.id)
             yield story.followed_by(following)
             story = following
-        done = _helped(story, asked, group, chance)
+        done = _helped(story, drafted, group, chance)
         if group == "RET":
             free = done
         yield story
 
 
-def _helped(story: Story, asked: datetime, group: str, chance: random.Random) -> datetime:
+def _helped(story: Story, drafted: datetime, group: str, chance: random.Random) -> datetime:
     """Takes the ordinary steps of a referral, from the receiver's first look to its closing.
 
     Returns the time when help was completed.
     """
-    seen = asked + timedelta(minutes=chance.randint(45, 170))
-    decided = seen + timedelta(hours=chance.randint(1, 20))
+    acknowledged = drafted + timedelta(minutes=chance.randint(45, 170))
+    decided = acknowledged + timedelta(hours=chance.randint(1, 20))
     begun = _office_hour(decided + timedelta(days=1), chance)
     shortest, longest = _DAYS[group]
     done = _office_hour(begun + timedelta(days=chance.randint(shortest, longest)), chance)
     done = min(done, LAST_DAY - timedelta(days=chance.randint(3, 9)))
     closed = _office_hour(done + timedelta(days=chance.randint(1, 6)), chance)
     worker = story.receiver.id
-    story.take(seen, "acknowledge")
+    story.take(acknowledged, "acknowledge")
     story.take(decided, "accept", responsible_worker_id=worker, planned_first_contact_time=begun)
     story.take(begun, "start", first_contact_time=begun)
     outcome = chance.choice(
@@ -460,5 +460,5 @@ def _offer(row: Assisted, group: str, child: bool) -> tuple[str, str]:
 
 
 def _office_hour(day: datetime, chance: random.Random) -> datetime:
-    """Returns a working time of that day: between eight and four in Nicaragua (UTC-6)."""
+    """Returns a time on that day between eight and four in Nicaragua (UTC-6)."""
     return day.replace(hour=14, minute=0) + timedelta(minutes=chance.randint(0, 480))

@@ -1,6 +1,7 @@
 """Two plans under way: of a woman who came home, and of one who still waits in Guatemala.
 
-The first came home a week ago. The second waits until the border, too, has agreed to receive her.
+The first plan counts from nine days before the file was opened. The second woman waits until the
+border, too, has agreed to receive her.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
 def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
     """Returns the plan at home: some steps are done, the housing is late, the rest lies ahead.
 
-    The organisation that sent her home did the first steps.
+    The organisation that sent the woman home did the first steps.
     """
     story = next(story for story in stories if story.need == "HOU.TRANS")
     plan, begun = _begun(HOME, story, timedelta(days=9))

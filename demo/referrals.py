@@ -32,7 +32,7 @@ NAME = "referrals"
 def begin(database: Database, network: Network, now: datetime) -> datetime:
     """Writes the campaign and the figures.
 
-    Returns the time to which all times are relative: `now`, or the start of an earlier run.
+    Returns the time to which all other times are relative: `now`, or the start of an earlier run.
     """
     with database.transaction(SYSTEM, timeout=30) as tx:
         begun = campaigns.begun(tx)
@@ -52,7 +52,8 @@ def fill(
     calendar = CountryCalendar("NI")
 
     def history(part: tuple[File, list[Story]]) -> None:
-        # saving removes the facts from them, and an attempt may fail
+        # Saving removes the facts from these objects. Each attempt therefore saves a copy, because
+        # an attempt may fail and be repeated.
         file, stories = deepcopy(part)
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _is_there(tx, "people", file.person.id):

@@ -1,7 +1,7 @@
 """Fills the network part by part.
 
-Each part is a transaction of its own, so that a start that was stopped goes on with the missing
-part.
+Each part is a transaction of its own, so that a second run after a stop fills only the missing
+parts.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 
-PATIENCE = 120.0  # seconds without any progress
+PATIENCE = 120.0  # seconds to wait while nothing succeeds
 _LATER = (Unavailable, Exhausted, Late, Stale)
 
 Part = TypeVar("Part")
@@ -21,7 +21,10 @@ Result = TypeVar("Result")
 def each(
     what: str, parts: Iterable[Part], fill: Callable[[Part], object], patience: float = PATIENCE
 ) -> None:
-    """Fills each part, and prints a line after it. `fill` does nothing for a present part."""
+    """Fills each part, and prints a line after it.
+
+    `fill` must do nothing for a part that is already there.
+    """
     all_parts = list(parts)
     for number, part in enumerate(all_parts, 1):
         patiently(what, lambda part=part: fill(part), patience)  # type: ignore[misc]
@@ -31,7 +34,8 @@ def each(
 def patiently(what: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
     """Calls `do` until the database answers, and returns the result.
 
-    Repeats while the database is late, full or away. Exits with a sentence if that lasts too long.
+    Repeats the call while the database is late, full or away, or another process changed the same
+    row. Exits with a message after `patience` seconds.
     """
     tries = Retrying(
         retry=retry_if_exception_type(_LATER),

@@ -1,8 +1,8 @@
 """A referral with its whole life: its steps with their times, taken through the domain.
 
 The domain refuses an illegal step. The whole life is made in memory and saved once. If it were
-saved step by step, the stack's deadlines would find an unfinished past, see deadlines of long ago,
-and write into it.
+saved step by step, the running services would find an unfinished referral with deadlines of long
+ago, and write to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from services.referrals.network.domain.deadline import Calendar, Urgency
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 
-# The field groups that a receiver needs to help: never more than the need requires.
+# The field groups that a receiver needs in order to help, and none beyond these.
 _GROUPS = {
     "MED": {FieldGroup.IDENTITY, FieldGroup.HEALTH, FieldGroup.CONTACT},
     "PSS": {FieldGroup.IDENTITY, FieldGroup.EXPLOITATION, FieldGroup.CONTACT},
@@ -129,9 +129,9 @@ class Story:
         return self
 
     def take(self, at: datetime, verb: str, **words: Any) -> Story:
-        """Takes any other step, with the fields of its row.
+        """Takes a step that has no method of its own here, with the fields of the step.
 
-        The receiver takes it, unless only the sender may.
+        The receiver takes the step, unless only the sender may.
         """
         self._turn(at)
         actor = self.sender if verb in ("answer", "close", "withdraw") else self.receiver
@@ -139,7 +139,10 @@ class Story:
         return self
 
     def reroute(self, at: datetime, offer: tuple[str, str]) -> Story:
-        """Re-routes to another service, as the sender; the draft for it follows."""
+        """Re-routes the referral to another service, as the sender.
+
+        The draft for that service is kept in `following`.
+        """
         self._turn(at)
         service = self.network.offers[offer]
         receiver = self.network.members[service.organization].id
@@ -155,7 +158,7 @@ class Story:
         return self
 
     def followed_by(self, other: Story) -> Story:
-        """Records that another referral was sent after this one came back."""
+        """Records that another referral was sent after this one was declined."""
         at = other.referral.send_time or other.at
         self._turn(at)
         self.referral.followed_up = True
@@ -163,7 +166,7 @@ class Story:
         return self
 
     def withdraw_consent(self, at: datetime) -> Story:
-        """Withdraws the consent, as the person; whatever stood on the consent ends."""
+        """Withdraws the consent, as the person, for the referral that rests on it."""
         self._turn(at)
         self.withdrawn = at
         self.referral.withdraw_consent(Actor("person", self.file.person.id, ""), at, self.calendar)

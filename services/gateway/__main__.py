@@ -31,8 +31,8 @@ def main() -> None:
 def serve(only: str | None) -> None:
     """Listens on ENLACE_HTTP_LISTEN until SIGTERM.
 
-    Then serves on for the farewell, if one is set, accepts no new connection, lets requests under
-    way end, and exits with 0 within 10 s.
+    After SIGTERM it goes on serving for the farewell time, if one is set. Then it accepts no new
+    connection, lets requests under way end, and exits with 0 within 10 s.
     """
     memory.forbid_dumps()
     settings = from_environment(with_site=only != "api")
@@ -66,7 +66,10 @@ def openapi() -> None:
 
 
 def compose(settings: Settings, clients: Clients | None = None, *, with_api: bool = True) -> Flask:
-    """Makes the app of a process. The code of a part that is not wanted is not even loaded."""
+    """Makes the app of a process.
+
+    The code of a part that the process does not serve is not even loaded.
+    """
     app = edge.make(settings, clients)
     if with_api:
         from services.gateway import api

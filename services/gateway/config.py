@@ -14,8 +14,8 @@ from chassis.clock import SystemClock
 from chassis.tokens import AddressSigner
 from keys import key_folder
 
-# Requests. Each takes one call or more at the services, a page up to ten; the services therefore
-# allow a caller twice as many calls.
+# Requests per second of one caller, on average. A request makes one call or more to the services, a
+# page up to ten; the services therefore allow a caller twice as many calls.
 CALLER_RATE = config.CALLER_RATE // 2
 
 
@@ -27,7 +27,7 @@ class SiteSettings:
     signing_key: bytes
     demo: bool = False
     lines: tuple[tuple[str, str], ...] = ()
-    """Numbers by country, shown until the directory has answered."""
+    """Numbers of the helplines by country, shown until the directory has answered."""
     lines_file: Path | None = None
 
 
@@ -83,8 +83,8 @@ def from_environment(*, with_site: bool = True) -> Settings:
         public_url=settings.text("ENLACE_PUBLIC_URL", ""),
         development=development,
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
-        # Too few, and everybody behind the proxy counts as one address; too many, and a caller
-        # invents an address.
+        # With too few proxies, everybody behind a proxy counts as one address; with too many, a
+        # caller can invent an address.
         proxies=settings.number("ENLACE_PROXIES", 0),
         # Set behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
@@ -112,8 +112,8 @@ def _site(settings: config.Settings, folder: Path) -> SiteSettings:
 def _signing_key(keys: Path) -> bytes:
     """Returns the key that signs form tokens.
 
-    Without a key file, makes a key for the life of the process: forms from before a restart are
-    rejected and shown again.
+    Without a key file, makes a key for the life of the process, so that forms from before a restart
+    are rejected and shown again.
     """
     file = keys / "gateway.key"
     return base64.b64decode(file.read_text()) if file.exists() else secrets.token_bytes(32)
@@ -122,8 +122,8 @@ def _signing_key(keys: Path) -> bytes:
 def _addresses(folder: Path) -> AddressSigner | None:
     """Returns the signer with the newest key that every service has seen.
 
-    Returns None, and logs it, if there is no key: all callers without a token would then count as
-    one address.
+    If there is no key, logs that and returns None. All callers without a token then count as one
+    address.
     """
     try:
         return AddressSigner(

@@ -35,7 +35,7 @@ def register(app: Flask) -> None:
 
 
 def no_route() -> Response | None:
-    """Answers requests without a route: unknown paths and wrong methods are problems, too."""
+    """Answers an unknown path or a wrong method with a problem, like any other refusal."""
     if request.path.startswith(PATHS) and isinstance(request.routing_exception, HTTPException):
         return problem(request.routing_exception)
     return None
@@ -50,10 +50,10 @@ def quota(response: Response) -> Response:
 
 @cache
 def openapi() -> dict[str, Any]:
-    """Returns the OpenAPI document, without running services.
+    """Returns the OpenAPI document; no service has to run.
 
-    It is made once per process, as are the routes: both follow from the contract alone, and take
-    two seconds.
+    The document and the routes are made once per process, because both follow from the contract
+    alone and take two seconds to make.
     """
     app = Flask(__name__)
     api, root = _install(app)
@@ -62,8 +62,8 @@ def openapi() -> dict[str, Any]:
         api.spec.tag({"name": routes.name, "description": routes.description})
     webhooks = spec.told(api.spec)
     document = {**api.spec.to_dict(), "webhooks": webhooks}
-    for name, said in schemas.OF_THE_WHOLE.items():
-        document["components"]["schemas"][name].update(said)
+    for name, size_limits in schemas.OF_THE_WHOLE.items():
+        document["components"]["schemas"][name].update(size_limits)
     return document
 
 
@@ -73,7 +73,7 @@ def _services() -> list[Routes]:
 
 
 def _install(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:
-    """Registers the routes alone."""
+    """Registers the routes without the docs pages."""
     app.config.update(spec.settings())
     api = spec.DocumentedApi(app)
     api.register_converter(Opaque, lambda _: {"type": "string", "pattern": f"^{ID}$"})

@@ -15,8 +15,8 @@ def thing(
 ) -> Response:
     """Returns one resource, with its ETag.
 
-    Returns 304 where the reader has it already; not if it `moves`, that is, changes without a new
-    version.
+    Returns 304 if the client already has this version. A resource that `moves`, that is, changes
+    without a new version, is always returned in full.
     """
     response = answer(body, status)
     if location:
@@ -37,17 +37,19 @@ def listed(
 ) -> Response:
     """Returns a list, or one page of it.
 
-    The next page is named in the body and, for a request that an address describes in full, in the
-    Link header.
+    The body names the cursor of the next page. The answer to a GET names the next page in the Link
+    header, too, because the address describes such a request in full.
     """
     body: dict[str, Any] = {"items": things, **(more or {})}
     if next_token:
         body["next_cursor"] = next_token
     response = thing(body)
     if next_token and request.method in ("GET", "HEAD"):
-        kept = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
+        parameters = [
+            (name, value) for name, value in request.args.items(multi=True) if name != "cursor"
+        ]
         response.headers["Link"] = (
-            f'<{request.path}?{urlencode([*kept, ("cursor", next_token)])}>; rel="next"'
+            f'<{request.path}?{urlencode([*parameters, ("cursor", next_token)])}>; rel="next"'
         )
     return response
 

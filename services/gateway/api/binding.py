@@ -34,8 +34,8 @@ _SINGULAR = {
     "deliveries": "delivery",
     "notifications": "message",
 }
-# Names of operations that differ from those of their rpcs: for one of two bindings of an rpc, and
-# for names that clients know.
+# Operations that are not named after their rpc: the second binding of an rpc, and operations whose
+# name clients already know.
 OPERATIONS = {
     ("SearchServices", "get"): "list_services",
     ("BatchGet", "post"): "look_up",
@@ -48,7 +48,7 @@ Given = dict[str, Any]
 class Binding:
     """One way to call an rpc.
 
-    `body` is `*` (the request), the field that the body fills, or empty.
+    `body` is `*` (the whole request), the name of the field that the body fills, or empty.
     """
 
     rpc: MethodDescriptor
@@ -105,7 +105,7 @@ class Binding:
     def needs_etag(self) -> bool:
         """Returns whether a request without an etag is refused.
 
-        The .proto marks where it is optional.
+        The .proto marks an etag that may be left out as optional.
         """
         where = self.target if "etag" in self.target.fields_by_name else self.rpc.input_type
         return "etag" in where.fields_by_name and not shape(where.fields_by_name["etag"]).optional
@@ -129,7 +129,7 @@ class Binding:
     def right(self) -> str:
         """Returns who may call the operation: a key's scope, the roles it needs, or "public".
 
-        "reference and PIN" for an operation that is public, but needs both.
+        Returns "reference and PIN" for a public operation that needs both.
         """
         rules = self.rules
         if rules.public:
@@ -197,7 +197,7 @@ class Binding:
         )
 
     def _now(self, variables: Mapping[str, str]) -> Message:
-        """Reads the resource into which a merge patch is merged."""
+        """Reads the current resource, into which a merge patch is merged."""
         reading = self.rpc.containing_service.methods_by_name[
             f"Get{self.rpc.name.removeprefix('Update')}"
         ]
@@ -207,16 +207,16 @@ class Binding:
 
 @cache
 def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
-    """Returns the REST bindings of an rpc, in the order of the .proto; empty for an rpc without."""
+    """Returns the REST bindings of an rpc, in the order of the .proto; empty if it has none."""
     options = rpc.GetOptions()
     if not options.HasExtension(annotations_pb2.http):
         return ()
     rule = options.Extensions[annotations_pb2.http]
     return tuple(
-        Binding(rpc, verb, getattr(each, verb), each.body)
-        for each in (rule, *rule.additional_bindings)
+        Binding(rpc, verb, getattr(http_rule, verb), http_rule.body)
+        for http_rule in (rule, *rule.additional_bindings)
         for verb in VERBS
-        if getattr(each, verb)
+        if getattr(http_rule, verb)
     )
 
 
@@ -231,14 +231,14 @@ def _argument(collection: str, variable: str) -> str:
 
 
 def _destinations(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
-    """Yields the places for a value: the body's message, the request, its filter.
+    """Yields the messages that may hold a value: the body's message, the request, its filter.
 
-    Yields each with the name of the field there.
+    Yields each message with the name of the field in it.
     """
     named = [name, _NAMES.get(name, name)]
     # mypy does not know the fields of a message
     inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009
     for message in (target, request, *inner):
-        for each in named:
-            if each in message.DESCRIPTOR.fields_by_name:
-                yield message, each
+        for field in named:
+            if field in message.DESCRIPTOR.fields_by_name:
+                yield message, field

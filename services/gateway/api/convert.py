@@ -1,10 +1,10 @@
 """Converts between messages of the contracts and plain JSON, by the descriptor.
 
-One converter replaces a copy of every field. Enums are the words of their lists ("in_progress"),
-times RFC 3339 in UTC, maps objects. Unset values are left out: empty texts, unspecified enums,
-absent times and messages. Lists, numbers without presence and flags are always present. Limit: it
-knows the kinds of field that our contracts use (no oneof beyond plain fields); it validates
-nothing, the schemas do.
+One converter serves all messages. Enums are the words of their lists ("in_progress"), times RFC
+3339 in UTC, maps objects. Unset values are left out: empty texts, unspecified enums, absent times
+and messages. Lists, numbers without presence and flags are always present. Limit: it knows the
+kinds of field that our contracts use (no oneof beyond plain fields). It validates nothing, because
+the schemas do.
 """
 
 from base64 import b64decode, b64encode
@@ -70,7 +70,7 @@ def _out(field: Field, value: Any) -> Any:
     if is_map(field):
         return {key: value[key] for key in sorted(value)}
     if field.is_repeated:
-        return [said for item in value if (said := _out_one(field, item)) is not None]
+        return [converted for item in value if (converted := _out_one(field, item)) is not None]
     return _out_one(field, value)
 
 
@@ -96,7 +96,7 @@ def _in(message: Message, field: Field, value: Any) -> None:
         getattr(message, field.name).FromDatetime(value)
     elif field.type == FieldDescriptor.TYPE_MESSAGE:
         part = getattr(message, field.name)
-        part.SetInParent()  # an empty object is not an absent one
+        part.SetInParent()  # an empty object differs from an absent one
         from_json(value, part)
     else:
         setattr(message, field.name, _in_one(field, value))

@@ -16,7 +16,7 @@ LINK = f'<{PREFIX}/guide/versioning>; rel="deprecation"; type="text/html"'
 
 
 def said(rules: Rules) -> dict[str, Any]:
-    """Returns the entries of a deprecated operation in the OpenAPI document; else none."""
+    """Returns the OpenAPI entries of a deprecated operation; empty for any other operation."""
     if rules.deprecate_date is None or rules.sunset_date is None:
         return {}
     return {

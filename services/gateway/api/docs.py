@@ -1,6 +1,6 @@
 """The reference pages, served by the gateway itself: plain and without script.
 
-They are rendered from the OpenAPI document that is served beside them.
+They are rendered from the same OpenAPI document that the gateway serves.
 """
 
 from typing import Any
@@ -82,14 +82,14 @@ def install(app: Flask, document: dict[str, Any]) -> None:
 
 
 def shown(template: str, **values: Any) -> Response:
-    """Returns a page that runs nothing and loads nothing but its style."""
+    """Returns a page that runs no script and loads nothing but its style."""
     response = Response(render_template(template, pages=guide.PAGES, **values))
     response.headers["Content-Security-Policy"] = CSP
     return conditional(response)
 
 
 def conditional(response: Response) -> Response:
-    """Adds an ETag to the response, or makes it a 304 for a reader who has it."""
+    """Adds an ETag to the response, or makes it a 304 if the reader already has it."""
     response.add_etag()
     response.make_conditional(request)
     return response

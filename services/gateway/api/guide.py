@@ -1,8 +1,8 @@
 """The guide's pages: the parts of docs/ for those who connect a system, as HTML.
 
-The files are the ones that are read in the repository; the tables of rights and refusals are added
-to them. A link to another page of the guide leads to that page here; a link to a file that is not
-served is shown as plain text.
+The pages show the same files as the repository, with the tables of rights and refusals added. A
+link to another page of the guide leads to that page here; a link to a file that is not served is
+shown as plain text.
 """
 
 import posixpath
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its file, its title in the navigation, and the text printed below the file's."""
+    """A page: its file, its title in the navigation, and the text that is added after the file."""
 
     file: str
     title: str
@@ -88,11 +88,11 @@ def _saying(tag: str) -> Any:
 
 
 def _name_headings(tokens: Sequence[Token]) -> None:
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for token, inline in pairwise(tokens):
         if token.type == "heading_open":
             name = anchor("".join(child.content for child in inline.children or ()))
-            count = seen[name] = seen.get(name, -1) + 1
+            count = counts[name] = counts.get(name, -1) + 1
             token.attrSet("id", f"{name}-{count}" if count else name)
 
 

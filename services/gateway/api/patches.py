@@ -1,8 +1,8 @@
 """Merge patches (RFC 7396): named fields change, null clears, objects are merged, lists replaced.
 
-The contracts' masks name whole fields. A patch that reaches into an object is therefore merged here
-with the present object; the etag of the request ensures that nobody changed the resource in
-between.
+The contracts' masks name whole fields. A patch that changes only a part of an object is therefore
+merged here with the present object; the etag of the request ensures that nobody changed the
+resource in between.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def mask(patch: Given) -> FieldMask:
 def completed(patch: Given, read: Callable[[], Message]) -> Given:
     """Returns the patch with nested objects completed from the present resource.
 
-    Calls `read` only if there are any.
+    Calls `read` only if the patch has nested objects.
     """
     if not any(isinstance(value, dict) for value in patch.values()):
         return patch

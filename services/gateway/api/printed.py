@@ -1,6 +1,6 @@
 """Prints the tables of the guide that follow from the contract.
 
-One table shows who may call each rpc, the other the reasons of a refusal. `make tables` prints
+One table shows who may call each rpc, the other the reasons for refusals. `make tables` prints
 both.
 """
 
@@ -13,7 +13,7 @@ from protos.contract.v1 import contract_pb2
 from protos.stubs import SERVICES
 from services.gateway.edge.problems import REASONS
 
-# EMERGENCY opens no rpc by itself: the page explains it in a sentence.
+# EMERGENCY has no column, because it opens no rpc by itself. The page explains it in a sentence.
 _COLUMNS = tuple(
     name.removeprefix("ROLE_")
     for name in contract_pb2.Role.DESCRIPTOR.values_by_name
@@ -22,7 +22,7 @@ _COLUMNS = tuple(
 
 
 def rights() -> str:
-    """Returns the tables of all services as Markdown: one of rights and one of refusals each."""
+    """Returns two tables for each service as Markdown: its rights and its refusals."""
     return "\n".join(line for service in SERVICES for line in _service(service)) + "\n"
 
 

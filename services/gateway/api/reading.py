@@ -1,9 +1,8 @@
-"""What a request brings: a credential, a body or a query that a schema lets through, an
-Idempotency-Key, an If-Match.
+"""Reads a request: its credential, its body or query, Idempotency-Key and If-Match.
 
-Strict on purpose: what is not understood is refused with the place and a reason word, never half
-done, and what was sent is never repeated. No cookie is read here, so there is nothing to forge
-across sites.
+Reading is strict on purpose. Input that the gateway does not understand is refused with its place
+and a reason word; it is never processed in part, and never repeated in the answer. No cookie is
+read here, so other sites cannot forge a request.
 """
 
 import re
@@ -23,7 +22,7 @@ from services.gateway.edge.clients import AUDIENCES, Caller, calling
 from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
 from services.gateway.edge.problems import NAME, HttpRefusal
 
-LIMIT = 64 * 1024  # bytes; what the app sets as MAX_CONTENT_LENGTH
+LIMIT = 64 * 1024  # bytes of a body; the same as MAX_CONTENT_LENGTH of the app
 KEY = re.compile(r"^[\x21\x23-\x7e]{1,100}$")
 SESSION = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 JWT = re.compile(r"^[\w-]{1,4000}\.[\w-]{1,4000}\.[\w-]{1,4000}$", re.ASCII)
@@ -34,11 +33,11 @@ REASON = re.compile(r"^[a-z_]+$")
 
 
 class Nothing(Schema):
-    """The body of what takes none."""
+    """The schema of the body for an operation that takes none."""
 
 
 class Parser(FlaskParser):
-    """Reads body and query by a schema and refuses in our words."""
+    """Reads body and query by a schema, and refuses with our reason words."""
 
     DEFAULT_VALIDATION_STATUS = 400
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {
@@ -48,30 +47,36 @@ class Parser(FlaskParser):
     }
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        """The body, or nothing where none was sent."""
+        """Returns the parsed body, or `missing` if none was sent.
+
+        Raises HttpRefusal for a body that is too large, has another content type, or is not JSON.
+        """
         raw = req.get_data(cache=True)
         if not raw:
             return core.missing
         if req.content_length is None and len(raw) >= (req.max_content_length or LIMIT):
-            # chunked: werkzeug stops reading at the limit and says nothing
+            # The body is chunked: werkzeug stops reading at the limit and reports nothing.
             raise HttpRefusal("body_too_large")
         if req.mimetype != "application/json" and (
             req.mimetype != MERGE_PATCH or req.method != "PATCH"
         ):
             raise HttpRefusal("content_type_unsupported")
         try:
-            said = json.loads(raw, parse_constant=_no_number)
+            body = json.loads(raw, parse_constant=_no_number)
         except (
             ValueError,
             RecursionError,
         ) as error:  # not UTF-8, not JSON, a number of 5,000 digits, or thousands of brackets
             raise HttpRefusal("malformed_json") from error
-        return g.as_read(said, schema) if "as_read" in g else said
+        return g.as_read(body, schema) if "as_read" in g else body
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **_options: Any
     ) -> NoReturn:
-        """Raises what a schema found; webargs says in front where it looked (json, query)."""
+        """Raises Invalid with the violations that a schema found.
+
+        webargs groups the messages by the place where it looked (json, query).
+        """
         where = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
         wrong = [violation for messages in where.values() for violation in violations(messages)]
         raise Invalid(*dict.fromkeys(wrong))
@@ -82,15 +87,15 @@ def _no_number(_constant: str) -> NoReturn:
 
 
 def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """What marshmallow found, as (field path, reason word).
+    """Returns the messages of marshmallow as pairs of field path and reason word.
 
-    Names that no programmer gave are left out of the path.
+    The path leaves out names that do not look like the name of a field.
     """
     if isinstance(messages, Mapping):
         wrong = []
         for name, inner in messages.items():
             named = isinstance(name, int) or bool(NAME.match(str(name)))
-            # _schema: the object as a whole
+            # `_schema` stands for the object as a whole
             wrong += violations(inner, (*path, str(name)) if named else path)
         return wrong
     return [
@@ -100,11 +105,12 @@ def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str
 
 
 def admit(needs_credential: bool) -> None:
-    """Sets in whose name the services are asked.
+    """Sets the caller in whose name the services are called, and counts the request.
 
-    Refuses with token_missing, token_invalid, or what the partners service says of a key.
+    Refuses with token_missing, token_invalid, the partners service's refusal of a key, or
+    rate_limited.
     """
-    # The exchange of a key is asked in nobody's name.
+    # The credential itself is exchanged in nobody's name.
     sent = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
     mark = fingerprint(sent) if sent else ""
     calling.set(Caller(request_id=g.request_id, language=language(), who=mark or limits.address()))
@@ -114,16 +120,18 @@ def admit(needs_credential: bool) -> None:
 
 
 def language() -> str:
-    """The first language of Accept-Language that the pages speak; werkzeug's best_match would pass
-    over fr-CA for a later en.
+    """Returns the first language of Accept-Language that the pages have; else the source language.
+
+    werkzeug's best_match would pass over fr-CA for a later en.
     """
     wishes = map(known, request.accept_languages.values())
     return next(filter(None, wishes), SOURCE)
 
 
 def credential() -> SignedIn:
-    """Who asks: whom an API key or a session stands for, or whoever holds the caller token that was
-    sent; the services verify it.
+    """Returns the holder of the API key, session or caller token that was sent.
+
+    The services verify a caller token; here only its form is checked.
     """
     kind, _, sent = request.headers.get("Authorization", "").partition(" ")
     if not kind:
@@ -138,13 +146,14 @@ def credential() -> SignedIn:
 
 
 def request_key() -> str:
-    """The Idempotency-Key, or a fresh one where none was sent: then a repeated request is a new
-    one.
+    """Returns the Idempotency-Key, or a fresh key if none was sent.
+
+    Without the header, a repeated request counts as a new one.
     """
     sent = request.headers.get("Idempotency-Key")
     if sent is None:
         return new_id()
-    # the IETF draft has it in quotes, most clients do not
+    # The IETF draft puts the key in quotes; most clients do not.
     key = sent.strip().removeprefix('"').removesuffix('"')
     if not KEY.match(key):
         raise Invalid(("Idempotency-Key", "malformed"))
@@ -152,9 +161,10 @@ def request_key() -> str:
 
 
 def if_match(needed: bool = True) -> str:
-    """The etag that a change is based on.
+    """Returns the etag that a change is based on; "" if none was sent and none is needed.
 
-    A weak one, several, an empty one, or `*` name no version, and never match.
+    Raises Stale for a weak or empty etag, several etags, or `*`: these name no version. Raises
+    HttpRefusal etag_required if an etag is needed and none was sent.
     """
     strong = list(request.if_match.as_set())
     if len(strong) == 1 and strong[0]:

@@ -18,7 +18,7 @@ KINDS = {
     "object": "object",
 }
 FORMATS = {"date-time": "time", "date": "date", "password": "secret"}
-DEPTH = 4  # of objects inside each other; no contract of ours goes deeper
+DEPTH = 4  # levels of objects inside each other; no contract of ours goes deeper
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def operations(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
-def _parameters(document: Mapping[str, Any], said: list[Any]) -> Iterator[Row]:
-    for each in said:
-        parameter = _resolved(document, each)
+def _parameters(document: Mapping[str, Any], entries: list[Any]) -> Iterator[Row]:
+    for entry in entries:
+        parameter = _resolved(document, entry)
         example = {"examples": [parameter["example"]]} if "example" in parameter else {}
         schema = {**parameter.get("schema", {}), **example}
         about = parameter.get("description") or "Opaque: from an answer."
@@ -76,11 +76,13 @@ def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator
 
 def _fields(document: Mapping[str, Any], schema: Schema, within: str, depth: int) -> Iterator[Row]:
     resolved = _resolved(document, schema)
-    for name, said in resolved.get("properties", {}).items():
-        if said.get("readOnly"):
+    for name, field_schema in resolved.get("properties", {}).items():
+        if field_schema.get("readOnly"):
             continue
-        yield _row(document, within + name, "body", said, name in resolved.get("required", ()))
-        inner = _resolved(document, said)
+        yield _row(
+            document, within + name, "body", field_schema, name in resolved.get("required", ())
+        )
+        inner = _resolved(document, field_schema)
         is_list = "items" in inner
         if depth:
             yield from _fields(
@@ -92,9 +94,9 @@ def _fields(document: Mapping[str, Any], schema: Schema, within: str, depth: int
 
 
 def _row(
-    document: Mapping[str, Any], name: str, location: str, said: Schema, required: bool
+    document: Mapping[str, Any], name: str, location: str, field_schema: Schema, required: bool
 ) -> Row:
-    schema = _resolved(document, said)
+    schema = _resolved(document, field_schema)
     item = _resolved(document, schema["items"]) if "items" in schema else schema
     kind = _kind(item)
     return Row(
@@ -103,10 +105,10 @@ def _row(
         f"list: {kind}" if item is not schema else kind,
         required,
         ", ".join(_limits(schema, item)),
-        str(said.get("description", "")),
+        str(field_schema.get("description", "")),
         tuple(str(word) for word in item.get("enum", ()) if word is not None),
         str((item.get("examples") or [""])[0]),
-        str(said.get("x-one-of", "")),
+        str(field_schema.get("x-one-of", "")),
     )
 
 

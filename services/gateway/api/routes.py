@@ -1,8 +1,9 @@
 """The routes of the API, each made from an rpc of the contract.
 
 Method, path, right, headers and refusals come from binding.py, the schemas from schemas.py. The
-service decides in the caller's own name. Here the right only tells whether a credential is needed
-at all; it is also shown in the OpenAPI document and on the docs page.
+service decides in the caller's own name whether the call is allowed. Here the right only decides
+whether a credential is needed at all; it is also shown in the OpenAPI document and on the docs
+page.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,8 +43,8 @@ _WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" no
 class Opaque(BaseConverter):
     """An id in a path.
 
-    Nothing with another shape can exist. A word of another path is not an id, or that path would
-    offer this path's methods, too.
+    No id has another shape. A fixed word of another path is not accepted as an id, or that path
+    would also answer to this path's methods.
     """
 
     regex = rf"(?!(?:{'|'.join(sorted(_WORDS))})\Z){ID}"
@@ -59,9 +60,9 @@ class Routes(Blueprint):  # type: ignore[misc]
 
     def __init__(self, service: ServiceDescriptor) -> None:
         super().__init__(words_of(service.name), __name__, description=comment(service))
-        asked = [binding for rpc in service.methods for binding in bindings(rpc)]
-        self.has_any = bool(asked)
-        for binding in asked:
+        all_bindings = [binding for rpc in service.methods for binding in bindings(rpc)]
+        self.has_any = bool(all_bindings)
+        for binding in all_bindings:
             self._add(binding)
 
     def _add(self, binding: Binding) -> None:
@@ -75,8 +76,8 @@ class Routes(Blueprint):  # type: ignore[misc]
         needed = takes is not None and needs_body(takes, method, status)
 
         def view(given: Given | None = None, **variables: str) -> Response:
-            # Wrong guesses are counted by the address they come from. No other call carries an
-            # address.
+            # The service counts wrong guesses by the address that they come from. Only calls that
+            # can be such a guess carry the address.
             if "too_many_attempts" in binding.rules.refusals:
                 origin.tell()
             return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
@@ -124,14 +125,15 @@ class Routes(Blueprint):  # type: ignore[misc]
             "IF_MATCH_OPTIONAL": binding.takes_etag and not binding.needs_etag,
             "IF_NONE_MATCH": method == "GET",
         }
-        said: Given = admitted._apidoc  # type: ignore[attr-defined]
-        said["headers"] = [name for name, needed in named.items() if needed]
+        documentation: Given = admitted._apidoc  # type: ignore[attr-defined]
+        documentation["headers"] = [name for name, needed in named.items() if needed]
         # Does the work of flask-smorest's alt_response, which copies the whole documentation for
-        # each response, schemas and headers included: a fifth of the time of a start.
+        # each response, schemas and headers included. That would take a fifth of the time of a
+        # start.
         refused = {
             refusal: [response_name(refusal)] for refusal in statuses(binding, takes or query)
         }
-        said["response"]["responses"].update(
+        documentation["response"]["responses"].update(
             refused | ({304: ["NOT_MODIFIED"]} if method == "GET" else {})
         )
         self.route(binding.rule, methods=[method], tags=[self.name], endpoint=view.__name__)(
@@ -142,8 +144,8 @@ class Routes(Blueprint):  # type: ignore[misc]
 def answer_of(binding: Binding, message: Message) -> Response:
     """Returns the answer of a route.
 
-    It is empty, a list or a page of one, one resource, or one resource with a value that is shown
-    only once.
+    The answer is empty, a list or a page of one, one resource, or one resource with a value that is
+    shown only once.
     """
     output = message.DESCRIPTOR
     if not output.fields:
@@ -159,9 +161,9 @@ def answer_of(binding: Binding, message: Message) -> Response:
         }
         return listed(rest.pop(listing.name), rest.pop("next_page_token", ""), rest)
     if wrapped is not None:
-        said = to_json(message)
+        body = to_json(message)
         return thing(
-            {**said.pop(wrapped.name, {}), **said},
+            {**body.pop(wrapped.name, {}), **body},
             status=status,
             location=binding.where(getattr(message, wrapped.name)),
         )
@@ -189,7 +191,7 @@ def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[s
 def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -> dict[str, Any]:
     """Adds a route's headers to its OpenAPI.
 
-    Runs last, because flask-smorest replaces the parameters by those of the schemas.
+    Runs last, because flask-smorest replaces the parameters with those of the schemas.
     """
     if doc_info.get("headers"):
         doc.setdefault("parameters", []).extend(doc_info["headers"])
@@ -199,7 +201,7 @@ def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -
 def needs_body(schema: type[Schema], method: str, status: int) -> bool:
     """Returns whether the body is required.
 
-    An operation that changes or creates a resource needs one, if only {}.
+    An operation that changes or creates a resource requires a body, even if it is only {}.
     """
     return (
         method in ("PATCH", "PUT")
@@ -221,7 +223,7 @@ def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
 
 
 def install(app: Flask, services: Sequence[Routes]) -> Blueprint:
-    """Registers the services below /api/v1."""
+    """Registers the routes of the services below /api/v1."""
     app.url_map.converters["opaque"] = Opaque
     root = Blueprint("api", __name__, url_prefix=PREFIX)
     root._prepare_doc_cbks.append(add_headers)

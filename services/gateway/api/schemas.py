@@ -3,7 +3,7 @@
 Descriptions are the comments of the .proto files. By convention, a body holds the fields of its
 message without OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id
 (Idempotency-Key); api/sent_back.py removes these from a resource that is sent back as it was read.
-A query has page_token as `cursor` and page_size as `limit`, and nothing about a person. In the
+A query has page_token as `cursor` and page_size as `limit`, and no field about a person. In the
 schema of an answer, fields that are always present are `required`.
 """
 
@@ -26,14 +26,16 @@ from services.gateway.edge.problems import PARAMETERS
 
 MOST_A_PAGE = 200
 _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
-# FORBIDDEN as a pattern. JSON allows no half of a surrogate pair. FILLED: not only spaces.
+# PLAIN is FORBIDDEN as a pattern, without surrogates, which JSON cannot hold alone. FILLED also
+# refuses a text of spaces only.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
-# limits of a body as a whole in the document, by the name of its schema
+# Limits on the number of fields in a body, for the OpenAPI document, by the name of the schema.
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}
 _EXACT = 2**53  # numbers from here on are not exact in JSON
 _MOMENT = "2026-03-14T09:30:00Z"
 FieldType = Any
-# a Descriptor: its two implementations have no common type, and neither have those of a field
+# Any, because the two implementations of a Descriptor have no common type; nor have those of a
+# field.
 MessageType = Any
 AnyField = fields.Field[Any]
 
@@ -45,10 +47,10 @@ class Text(fields.String):
     """A text without control characters. Lengths count characters."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        said = str(super()._deserialize(value, attr, data, **kwargs))
-        if FORBIDDEN.search(said):
+        text = str(super()._deserialize(value, attr, data, **kwargs))
+        if FORBIDDEN.search(text):
             raise ValidationError("malformed")
-        return said
+        return text
 
 
 class Number(fields.Integer):
@@ -72,9 +74,9 @@ class Time(fields.AwareDateTime):
     """A time with its zone (RFC 3339), converted to UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        said = super()._deserialize(value, attr, data, **kwargs)
+        moment = super()._deserialize(value, attr, data, **kwargs)
         try:
-            return said.astimezone(UTC)
+            return moment.astimezone(UTC)
         except OverflowError as error:  # 0001-01-01T00:00:00+14:00
             raise ValidationError("out_of_range") from error
 
@@ -87,14 +89,14 @@ class File(Text):
         self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        said = super()._deserialize(value, attr, data, **kwargs)
+        text = super()._deserialize(value, attr, data, **kwargs)
         try:
-            size = len(b64decode(said, validate=True))
+            size = len(b64decode(text, validate=True))
         except ValueError as error:
             raise ValidationError("malformed") from error
         if size > self._most:
             raise ValidationError("too_long")
-        return said
+        return text
 
 
 class Flag(fields.Boolean):
@@ -114,7 +116,7 @@ class Flag(fields.Boolean):
 class Whole(Regexp):
     """A pattern that the whole text must match.
 
-    Python's `$` would let a line end pass; ECMAScript's does not.
+    Python's `$` would accept a final line break; ECMAScript's does not.
     """
 
     def __call__(self, value: Any) -> Any:
@@ -126,12 +128,12 @@ class Whole(Regexp):
 class Object(Schema):
     """An object of the API.
 
-    Refuses two fields of the same oneof: nobody could know which of the two is meant.
+    Refuses two fields of the same oneof, because nobody could know which of the two is meant.
     """
 
     @validates_schema
     def has_one_of_each(self, given: dict[str, Any], **_options: Any) -> None:
-        """Raises malformed, at the later of the two fields."""
+        """Raises malformed for the second field of a oneof."""
         chosen: dict[str, str] = {}
         for name in given:
             if group := self.fields[name].metadata.get("x-one-of"):
@@ -154,8 +156,8 @@ def body(binding: Binding) -> type[Schema] | None:
         shape(each) for each in (mask, request.fields_by_name.get(binding.body)) if each is not None
     ]
     only, without = (
-        [name for each in limits for name in each.only],
-        [name for each in limits for name in each.without],
+        [name for limit in limits for name in limit.only],
+        [name for limit in limits for name in limit.without],
     )
     # Fields under a mask may be sent in part; a merge patch can also clear them.
     make = _partial(clearing=patch) if mask else _partial(clearing=False) if patch else _asked
@@ -199,10 +201,10 @@ def query(binding: Binding) -> type[Schema] | None:
             or known.sealed
             or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD"))
         ):
-            continue  # an address stands in logs and histories
+            continue  # addresses stand in logs and in browser histories
         made = _asked(field)
         if isinstance(made, fields.Integer):
-            made.strict = False  # a query is text
+            made.strict = False  # all values in a query are texts
         fields_by_name[PARAMETERS.get(field.name, field.name)] = made
     return (
         _schema(f"{binding.rpc.name}Query", "", fields_by_name, RAISE) if fields_by_name else None
@@ -255,9 +257,9 @@ def answer(output: MessageType) -> type[Schema] | None:
 
 
 def listed_field(output: MessageType) -> FieldType | None:
-    """Returns the field that holds the list, for an answer that is a list or a page of one.
+    """Returns the field that holds the list, if the answer is a list or a page of one; else None.
 
-    A page may have more fields beside the list; the list is the first.
+    A page may have more fields besides the list; the list is the first.
     """
     rest = [field for field in output.fields if field.name not in ("next_page_token", "total_size")]
     if not rest or (len(rest) > 1 and "next_page_token" not in output.fields_by_name):
@@ -272,7 +274,7 @@ def listed_field(output: MessageType) -> FieldType | None:
 
 
 def wrapped_field(output: MessageType) -> FieldType | None:
-    """Returns the field that holds the resource, for an answer with a value beside it.
+    """Returns the field that holds the resource, if the answer has one value besides; else None.
 
     Such a value is shown only once: a secret, a PIN.
     """
@@ -329,7 +331,7 @@ def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[F
     """Yields the fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
     carried = {"id", "etag", "request_id", *in_path}
-    # the publisher of the next version must name its predecessor
+    # Whoever publishes the next version must name the version that it replaces.
     if binding and binding.rpc.name.startswith("Publish"):
         carried.remove("id")
     for field in message.fields:
@@ -360,7 +362,7 @@ def _type_name(field: FieldType) -> str:
 def _said(field: FieldType) -> AnyField:
     """Returns a field of an answer.
 
-    It is open to values that are newer than this gateway, of the same type.
+    The field is open to values that are newer than this gateway, if they have the same type.
     """
     known = shape(field)
     options: dict[str, Any] = {
@@ -400,7 +402,7 @@ def _asked(field: FieldType) -> AnyField:
 def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
     """Returns the function that makes fields of a patch.
 
-    Each may be left out. With `clearing`, null clears a field that can be empty.
+    Each field may be left out. With `clearing`, null clears a field that can be empty.
     """
 
     def make(field: FieldType) -> AnyField:
@@ -508,7 +510,7 @@ def _is_part(field: FieldType) -> bool:
 def _is_always_said(field: FieldType, known: Shape) -> bool:
     """Returns whether every answer with the message has the field.
 
-    The values that are left out stand in api/convert.py.
+    api/convert.py says which values are left out.
     """
     if known.always or field.name in ("id", "etag", "create_time"):
         return True
@@ -518,21 +520,25 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
 
 
 def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, Any]:
-    said: dict[str, Any] = {"description": comment(field)}
+    metadata: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else known.kind
-    # protoc's own oneof, for an optional field, begins with an underscore
+    # protoc makes a oneof of its own for each optional field; its name begins with an underscore.
     if field.containing_oneof and not field.containing_oneof.name.startswith("_"):
-        said["x-one-of"] = field.containing_oneof.name
+        metadata["x-one-of"] = field.containing_oneof.name
     if kind and known.required and asked and not kind.pattern and kind.checks == "all":
-        said["pattern"] = FILLED
+        metadata["pattern"] = FILLED
     # a text that may be empty does not always match the format
     if kind and kind.format and not (asked and kind.pattern and not known.required):
-        said["format"] = kind.format
+        metadata["format"] = kind.format
     if known.distinct:
-        said["uniqueItems"] = True
+        metadata["uniqueItems"] = True
     if known.sealed:
-        said["description"] = f"{said['description']} Sealed; never in a log or a message.".strip()
-    return said if field.is_repeated or _is_part(field) else {**said, **_example(field, known)}
+        metadata["description"] = (
+            f"{metadata['description']} Sealed; never in a log or a message.".strip()
+        )
+    return (
+        metadata if field.is_repeated or _is_part(field) else {**metadata, **_example(field, known)}
+    )
 
 
 def _example(field: FieldType, known: Shape) -> dict[str, Any]:

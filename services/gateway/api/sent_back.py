@@ -1,9 +1,9 @@
 """Accepts a resource that is sent back as it was read.
 
-In a body with its `id` or `etag`, fields that can't be written are ignored (AIP-203). A body
-without them was written by hand: in it a field that can't be written is refused like an unknown
-field, so that nobody mistakes a change for made. Resources that have neither mark are always
-accepted as sent back.
+If a body has the resource's `id` or `etag`, fields that cannot be written are ignored (AIP-203). A
+body without them was written by hand. There a field that cannot be written is refused like an
+unknown field, so that nobody believes that it was changed. A body for a resource that has neither
+mark always counts as sent back.
 """
 
 from functools import partial
@@ -47,7 +47,7 @@ def _part(given: Any, schema: Schema, message: Any) -> Any:
     """Removes the fields of the message that the schema does not accept."""
     if not isinstance(given, dict):
         return given
-    kept = {}
+    writable = {}
     for name, value in given.items():
         taken, field = schema.fields.get(name), message.fields_by_name.get(name)
         if taken is None and field is not None:
@@ -60,5 +60,5 @@ def _part(given: Any, schema: Schema, message: Any) -> Any:
                 if isinstance(value, list)
                 else _part(value, each, field.message_type)
             )
-        kept[name] = value
-    return kept
+        writable[name] = value
+    return writable

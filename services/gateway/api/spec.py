@@ -44,8 +44,8 @@ _BASED_ON = {
     "example": _ETAG,
 }
 _ONE_TAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
-# Headers of a request. An Idempotency-Key has no example: sent twice, it would mean the same
-# request or be refused with 422.
+# Headers of a request. An Idempotency-Key has no example: a client that copied it twice would
+# repeat its first request, or be refused with 422.
 HEADERS: dict[str, Said] = {
     "IDEMPOTENCY_KEY": {
         "name": "Idempotency-Key",
@@ -193,8 +193,8 @@ class ProblemSchema(Schema):
 def response_name(status: int) -> str:
     """Returns the name of a status among the document's responses.
 
-    It does not use Python's phrases, which changed in 3.13: the document must not depend on the
-    interpreter that prints it.
+    It does not use Python's phrases, which changed in 3.13, because the document must not depend on
+    the interpreter that prints it.
     """
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 
@@ -217,18 +217,18 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
     def _register_responses(self) -> None:
         for name, (_, description, example, required) in ANSWERED.items():
-            said: Said = {
+            component: Said = {
                 "description": description,
                 "required": required,
                 "schema": {"type": "string"},
                 "example": example,
             }
-            self.spec.components.header(name, said, lazy=True)
+            self.spec.components.header(name, component, lazy=True)
         for status, phrase in HTTP_STATUS_CODES.items():
-            said = {"description": phrase, "headers": answered(*_WITH_STATUS.get(status, ()))}
+            component = {"description": phrase, "headers": answered(*_WITH_STATUS.get(status, ()))}
             if status >= 400:
-                said["content"] = {MEDIA_TYPE: {"schema": ProblemSchema}}
-            self.spec.components.response(response_name(status), said, lazy=True)
+                component["content"] = {MEDIA_TYPE: {"schema": ProblemSchema}}
+            self.spec.components.response(response_name(status), component, lazy=True)
         other = {
             "description": "Any other problem",
             "headers": answered("ALLOW"),
@@ -240,8 +240,8 @@ class DocumentedApi(Api):  # type: ignore[misc]
         pass
 
     def _register_etag_headers(self) -> None:
-        for key, said in HEADERS.items():
-            self.spec.components.parameter(key, "header", {"required": False, **said}, lazy=True)
+        for key, header in HEADERS.items():
+            self.spec.components.parameter(key, "header", {"required": False, **header}, lazy=True)
 
 
 def told(spec: Any) -> Said:

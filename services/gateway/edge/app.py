@@ -1,8 +1,8 @@
 """The Flask application to which `api` and `site` add their routes.
 
 It has the steps before and after every request, the probes, and problem+json where nothing else
-answers. It logs nothing but the route's name, status and duration: an address may carry an opaque
-id, and a form may hold a person's story.
+answers. Of a request it logs only the route's name, method, status, id and duration, because an
+address may carry an opaque id, and a form may hold a person's story.
 """
 
 import time
@@ -74,13 +74,13 @@ def probe(status: str) -> Response:
 def keep_from_site(app: Flask, *prefixes: str) -> None:
     """Declares the path prefixes that systems call.
 
-    Such a request brings a key instead of a cookie, and a refusal is answered with problem+json.
+    A request to such a path brings a key instead of a cookie, and its refusal is problem+json.
     """
     app.extensions["systems"] = prefixes
 
 
 def is_for_people() -> bool:
-    """Returns whether the site answers this request: no probe, and not at a path of systems."""
+    """Returns whether the site answers this request, which is no probe and no path for systems."""
     return request.path not in PROBES and not request.path.startswith(
         current_app.extensions.get("systems", ())
     )
@@ -108,7 +108,7 @@ def finish(response: Response) -> Response:
 def log_request(status: int, seconds: float) -> None:
     """Writes one line of log and counts the duration.
 
-    Skips the probes, which ask every few seconds and would drown the rest.
+    The log leaves out the probes, which come every few seconds and would drown the rest.
     """
     rule = request.url_rule.rule if request.url_rule else ""
     HTTP_SECONDS.labels(rule, str(status)).observe(seconds)

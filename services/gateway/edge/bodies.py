@@ -18,13 +18,13 @@ FILES = {
     "/directory/import": 800_000,
 }
 """Maximum in bytes by path: a file of 700,000 bytes, as base64 in JSON or as a form sends it."""
-FILES_AT_ONCE = 20  # arriving; they are held in memory until they are complete
+FILES_AT_ONCE = 20  # files that may arrive at once; they are held in memory until they are complete
 
 
 class InMemory(Request):
     """A request whose files stay in memory, with a limited size.
 
-    A full disk therefore refuses no upload.
+    A full disk therefore does not stop an upload.
     """
 
     def _get_file_stream(self, *_sizes_and_names: Any, **_more: Any) -> IO[bytes]:

@@ -34,20 +34,23 @@ from services.gateway.edge.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
-# for ending a session in the background; a restart of the service takes less
+# seconds to end a session in the background; a restart of the service takes less
 FAREWELL_SECONDS = 60.0
-FAREWELLS = 200  # under way, and as many waiting; further sessions end by their idle limit
+# sessions that are ended at a time, and as many that wait; any further session ends when it reaches
+# its idle limit
+FAREWELLS = 200
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
-# of caller tokens: each token is valid at one service
+# audiences of the caller tokens, because each token is valid at one service
 AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)
 
 
 class ServiceFault(Exception):
     """A fault of a service, or an answer that no contract allows.
 
-    Carries only the name of the gRPC status: the details may hold data that must not be logged.
+    Carries only the name of the gRPC status, because the details may hold data that must not be
+    logged.
     """
 
 
@@ -58,7 +61,8 @@ class Caller:
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
-    who: str = ""  # a hash of the credential or the address; the gates share out their room by it
+    # a hash of the credential or the address, by which the gates share out their room
+    who: str = ""
     # metadata about the origin of a caller without a token
     origin: Mapping[str, str] = field(default_factory=dict)
     # fetches fresh tokens; None if the caller has no credential to fetch them with
@@ -66,7 +70,7 @@ class Caller:
 
 
 NOBODY = Caller()
-# Set once at the start of each HTTP request (session.py, api); read by every later call on the same
+# Set at the start of each HTTP request (session.py, api); read by every later call on the same
 # thread.
 calling: ContextVar[Caller] = ContextVar("calling", default=NOBODY)
 
@@ -83,8 +87,8 @@ READS = frozenset(
 def target(address: str) -> str:
     """Returns the target for gRPC.
 
-    A host name gets the scheme `dns`: it may stand for several servers, and is looked up again when
-    a connection is lost.
+    A host name gets the scheme `dns`, because it may stand for several servers. It is then looked
+    up again when a connection is lost.
     """
     host, _, port = address.rpartition(":")
     named = (
@@ -98,7 +102,7 @@ def target(address: str) -> str:
 
 
 def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
-    """Returns the options of a channel: calls go to all servers behind a name in turn.
+    """Returns the options of a channel, which sends calls to all servers behind a name in turn.
 
     A lost server is left out at once, and a connection is tried again within about a second. With
     `healthy_only`, a server that reports that it is not ready or is stopping is left out until it
@@ -112,11 +116,11 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
                 config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {})
             ),
         ),
-        # No retries by gRPC: it can't tell a lost connection from a service that reports, after a
-        # wait, that its database is away.
+        # gRPC does not retry, because it cannot tell a lost connection from a service that reports,
+        # after a wait, that its database is away.
         ("grpc.enable_retries", 0),
         # Pings go out only while a call is under way, so they stay below the limit that a server
-        # tolerates without a setting of its own.
+        # tolerates by default.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.initial_reconnect_backoff_ms", 200),
@@ -153,9 +157,10 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     ) -> Any:
         """Called by grpc for every call on the channel.
 
-        A token that expired on the way, or is older than a proof, is replaced once: the service
-        refused before any effect. If the fresh token expires, too, this machine is slow: raises
-        Unavailable service_busy, so that no caller is told that the caller is unknown.
+        If the token expired on the way, or is older than the caller's step-up, the call is repeated
+        once with a fresh token. This is safe, because the service refused before any effect. If the
+        fresh token expires, too, this machine is slow. The call then raises Unavailable
+        service_busy, so that no signed-in caller is refused as unknown.
         """
         caller, end = (
             calling.get(),
@@ -175,9 +180,11 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 raise
             raise errors.Unavailable("service_busy") from refusal
 
-    def _ask(self, continuation: Any, asked: Any, request: Any, caller: Caller, end: float) -> Any:
+    def _ask(
+        self, continuation: Any, details: Any, request: Any, caller: Caller, end: float
+    ) -> Any:
         metadata = [
-            *(asked.metadata or ()),
+            *(details.metadata or ()),
             ("accept-language", caller.language),
             *self._origin(caller),
         ]
@@ -192,7 +199,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         def ask() -> Any:
             left = max(0.001, end - time.monotonic())
             call = continuation(
-                Details(asked.method, left, metadata, asked.credentials, None, None), request
+                Details(details.method, left, metadata, details.credentials, None, None), request
             )
             try:
                 call.result()
@@ -200,8 +207,8 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 raise refusal_of(error) from None
             return call
 
-        with self._gate.passage(caller.who, asked.method):
-            if asked.method in READS:
+        with self._gate.passage(caller.who, details.method):
+            if details.method in READS:
                 return tried_again(ask, end - time.monotonic())
             call = ask()
         if has_request_context():
@@ -310,8 +317,9 @@ def details_of(
 class Standing:
     """The state of a service.
 
-    `ready`: its database answers. `tells`: its facts reach the broker. `holds`: facts that it
-    received wait for an operator. `fails`: a recent call to it failed.
+    `answers`: it answers health checks. `ready`: its database answers. `tells`: its facts reach the
+    broker. `holds`: facts that it received wait for an operator. `fails`: a recent call to it
+    failed.
     """
 
     answers: bool
@@ -338,7 +346,8 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True))
             for name, address in addresses.items()
         }
-        # Separate channels: a server that is not ready must still be able to report its state.
+        # Health checks have channels of their own, because a server that is not ready must still be
+        # able to report its state.
         self._asking_health = {
             name: grpc.insecure_channel(
                 target(address), options=channel_options(healthy_only=False)
@@ -352,15 +361,15 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self._gates = {
             name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses
         }
-        asked = {
+        channels = {
             name: grpc.intercept_channel(
                 channel, InTheCallersName(self._gates[name], f"enlace.{name}", signer)
             )
             for name, channel in self._plain.items()
         }
-        PartnersStubs.__init__(self, asked["partners"])
-        ReferralsStubs.__init__(self, asked["referrals"])
-        NotificationsStubs.__init__(self, asked["notifications"])
+        PartnersStubs.__init__(self, channels["partners"])
+        ReferralsStubs.__init__(self, channels["referrals"])
+        NotificationsStubs.__init__(self, channels["notifications"])
         self._leaving = queue.Queue[str](FAREWELLS)
         threading.Thread(target=self._say_farewells, name="farewells", daemon=True).start()
         self._askers, self._asking = threading.BoundedSemaphore(SPARE), threading.Lock()
@@ -369,20 +378,21 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     def standing(self) -> dict[str, Standing]:
         """Returns the state of each service.
 
-        Asks all services at once, and at most once a second. It may take as long as a health check,
-        so only a few threads may wait here; raises Unavailable service_busy for any other.
+        Asks all services at once, and at most once a second. This may take as long as a health
+        check, so only a few threads may wait here; raises Unavailable service_busy for any further
+        thread.
         """
         if not self._askers.acquire(blocking=False):
             raise errors.Unavailable("service_busy")
         try:
             with self._asking:
                 if time.monotonic() - self._asked_at > HEALTH_SECONDS:
-                    asked = {
+                    checks = {
                         name: [self._ask_health(name, about) for about in ("", "broker", "facts")]
                         for name in self._health
                     }
                     self._standing = {
-                        name: standing_of(*answers) for name, answers in asked.items()
+                        name: standing_of(*answers) for name, answers in checks.items()
                     }
                     self._asked_at = time.monotonic()
                 return {
@@ -393,7 +403,10 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             self._askers.release()
 
     def end_session_later(self, secret: str) -> None:
-        """Ends a session in the background, within a minute, without waiting. Passes no gate."""
+        """Ends a session in the background, within a minute, without waiting. Passes no gate.
+
+        If too many sessions wait to be ended, the session ends when it reaches its idle limit.
+        """
         with contextlib.suppress(queue.Full):
             self._leaving.put_nowait(secret)
 
@@ -425,31 +438,35 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     def _serving(self, name: str) -> bool:
         """Returns whether one of the service's servers is ready.
 
-        This channel skips servers that are not ready.
+        The channel skips servers that are not ready.
         """
-        asked: Any = health_pb2_grpc.HealthStub(self._plain[name])
+        stub: Any = health_pb2_grpc.HealthStub(self._plain[name])
         return standing_of(
-            asked.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+            stub.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
         ).ready
 
 
 def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
     """Returns the state of a service from its health checks, once each has answered or timed out.
 
-    A service that receives no facts does not know the name `facts`: it holds none.
+    A service that receives no facts does not know the health check `facts`, and counts as holding
+    none.
     """
-    said: list[int | None] = []
+    statuses: list[int | None] = []
     for call in (overall, broker, facts):
         try:
-            said.append(call.result().status if call else None)
+            statuses.append(call.result().status if call else None)
         except (grpc.RpcError, grpc.FutureCancelledError):
-            said.append(None)
+            statuses.append(None)
     serving, refusing = (
         health_pb2.HealthCheckResponse.SERVING,
         health_pb2.HealthCheckResponse.NOT_SERVING,
     )
     return Standing(
-        said[0] is not None, said[0] == serving, said[1] == serving, said[2] == refusing
+        statuses[0] is not None,
+        statuses[0] == serving,
+        statuses[1] == serving,
+        statuses[2] == refusing,
     )
 
 

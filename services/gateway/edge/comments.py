@@ -14,5 +14,5 @@ COMMENTS: dict[str, str] = json.loads((Path(protos.__file__).parent / "comments.
 
 def comment(named: Any) -> str:
     """Returns the comment of a message, field, service or rpc, as sentences; "" if it has none."""
-    said = COMMENTS.get(named.full_name, "")
-    return said and said[0].upper() + said[1:] + ("" if said[-1] in ".!?" else ".")
+    text = COMMENTS.get(named.full_name, "")
+    return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")

@@ -38,7 +38,7 @@ def full_name(name: str) -> str:
 
 
 def _attributes() -> _Attributes:
-    # Lax, not Strict: a link in a notice by e-mail must find the session.
+    # Lax, not Strict, because a link in a notice by e-mail must find the session.
     return {
         "httponly": True,
         "samesite": "Lax",

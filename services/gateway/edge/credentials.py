@@ -1,8 +1,8 @@
 """The credential of a request, exchanged at the partners service for short-lived caller tokens.
 
 A credential is the secret of a session, or an API key. Tokens are cached for little more than a
-second, so that an ended session is out everywhere within five. The partners service judges the idle
-and absolute limits.
+second, so that an ended session is refused everywhere within five seconds. The partners service
+judges the idle and absolute limits.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from services.gateway.edge.clients import Caller, calling, clients
 
-# of the three that a token lives; the rest is for the calls that carry it
+# Seconds for which a token is cached, of the three for which it is valid; the rest is for the calls
+# that carry it.
 CACHE_SECONDS = 1.2
 CACHE_SIZE = 2_000
 SCOPE_WORDS = wire.words(contract_pb2.Scope.DESCRIPTOR)
@@ -54,18 +55,18 @@ class Exchange:
     """
 
     def __init__(self) -> None:
-        # by the secret's hash, and whether the question was passive
+        # cached answers, by the secret's hash and whether the request was passive
         self._known: dict[tuple[str, bool], tuple[float, SignedIn]] = {}
         self._lock = Lock()
 
     def session(self, secret: str, *, passive: bool = False) -> SignedIn:
         """Returns the account of a session.
 
-        `passive`: the page asks by itself, which does not count as a use of the session. Raises
-        Unauthenticated when the session has ended.
+        `passive` means that the page refreshes itself, which does not count as a use of the
+        session. Raises Unauthenticated when the session has ended.
         """
-        question = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
-        return replace(self._ask(question, secret), secret=secret)
+        request = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
+        return replace(self._ask(request, secret), secret=secret)
 
     def api_key(self, key: str) -> SignedIn:
         """Returns the owner of an API key.
@@ -84,16 +85,17 @@ class Exchange:
             for passive in (False, True):
                 self._known.pop((fingerprint(secret), passive), None)
 
-    def _ask(self, question: members_pb2.IssueTokenRequest, secret: str) -> SignedIn:
+    def _ask(self, request: members_pb2.IssueTokenRequest, secret: str) -> SignedIn:
         mark = fingerprint(secret)
-        return self._recall(mark, passive=question.passive) or self._fetch(
-            question, mark, time.monotonic()
+        return self._recall(mark, passive=request.passive) or self._fetch(
+            request, mark, time.monotonic()
         )
 
     def _recall(self, mark: str, *, passive: bool) -> SignedIn | None:
         """Returns the cached answer.
 
-        An answer to a passive question does not serve a use: a click would not count as one.
+        The answer to a passive request is not used for a click, because the click would then not
+        count as a use of the session.
         """
         with self._lock:
             for how in (False, True)[: 1 + passive]:
@@ -102,11 +104,11 @@ class Exchange:
                     return known
         return None
 
-    def _fetch(self, question: members_pb2.IssueTokenRequest, mark: str, now: float) -> SignedIn:
-        answer = clients().tokens.IssueToken(question)
+    def _fetch(self, request: members_pb2.IssueTokenRequest, mark: str, now: float) -> SignedIn:
+        answer = clients().tokens.IssueToken(request)
         fresh = SignedIn(
             tokens=dict(answer.tokens),
-            renew=lambda: self._fetch(question, mark, time.monotonic()).tokens,
+            renew=lambda: self._fetch(request, mark, time.monotonic()).tokens,
             worker_id=answer.worker.id,
             name=answer.worker.name,
             language=answer.worker.language,
@@ -120,7 +122,7 @@ class Exchange:
         with self._lock:
             if len(self._known) >= CACHE_SIZE:
                 self._known.clear()
-            self._known[mark, question.passive] = (now + CACHE_SECONDS, fresh)
+            self._known[mark, request.passive] = (now + CACHE_SECONDS, fresh)
         return fresh
 
 

@@ -32,8 +32,8 @@ PATIENCE = 0.5  # seconds that a call waits at the gate
 # succeeds meanwhile
 LATELY = 300.0
 FAILURES = 3  # failed calls in a row after which calls go out one at a time
-# seconds between two health checks: a recovered service is noticed within two seconds, without
-# sacrificing a real call
+# seconds between two health checks, so that a recovered service is noticed within two seconds,
+# without sacrificing a real call
 PAUSE = 0.5
 AWAY_REASONS = frozenset({"service_unreachable", "store_unavailable", "deadline_exceeded"})
 BACKEND_AWAY = Gauge(
@@ -68,8 +68,8 @@ class Gate:
         self._pause = pause
         self._turn = threading.Condition()
         self._inside = self._waiting = self._failures = 0
-        # At least two: somebody reads a page in two tabs, and a ministry's system makes more than
-        # one call at a time.
+        # At least two, because somebody may read a page in two tabs, and a ministry's system makes
+        # more than one call at a time.
         self._share = max(2, room // 4)
         self._inside_by, self._waiting_by = Counter[str](), Counter[str]()
         self._away = self._watched = False
@@ -188,7 +188,7 @@ class Gate:
     def _answers(self) -> bool:
         try:
             return self._healthy()
-        except Exception as error:  # whatever fails, return a result: new calls wait for it
+        except Exception as error:  # whatever fails, return a result, because new calls wait for it
             if not self._closed.is_set():
                 log.get().error("health", where=self._name, fault=log.fault(error))
             return False

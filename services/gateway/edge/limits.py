@@ -1,8 +1,8 @@
 """The quotas of callers at the gateway: one for each key and session, one for each address.
 
-The quota of an address counts requests whose credential is not yet verified. Quick exit, the probes
-and static files are never counted. Addresses are stored as keyed hashes, in this process's memory
-only.
+The quota of an address counts requests whose credential is not yet verified. Quick exit, the status
+page, the probes and static files are never counted. Addresses are stored as keyed hashes, in this
+process's memory only.
 """
 
 import hashlib
@@ -101,7 +101,7 @@ def address() -> str:
 
 
 def network() -> str:
-    """Returns the address of the request; of IPv6 the customer's network of 64 bits."""
+    """Returns the address of the request; for IPv6, the network of 64 bits that a customer has."""
     remote = request.remote_addr or ""
     try:
         address = ipaddress.ip_address(remote)

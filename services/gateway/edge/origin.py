@@ -1,9 +1,9 @@
-"""The origin of a request that proves itself by a password or a PIN: address and device.
+"""The origin of a request with a password or a PIN: address and device.
 
 A cookie identifies the device. It is set after a right password or PIN, never before. It holds
 random characters, opens nothing, and has the same name for a worker who signs in and for a person
-who looks up her request. Its only use: wrong guesses by strangers do not lock the owner out
-(chassis/guesses.py).
+who looks up her request. It serves only one purpose: wrong guesses by strangers must not lock the
+owner out (chassis/guesses.py).
 """
 
 import re

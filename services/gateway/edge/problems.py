@@ -2,7 +2,7 @@
 
 Pages have their own words. A problem names a stable reason, its meaning, the request id, and the
 places of wrong fields; it never repeats what was sent. Limit: a reason that this table does not
-know is passed on with the title of its kind.
+know is passed on with the title of its HTTP status.
 """
 
 import re
@@ -22,12 +22,13 @@ from services.gateway.edge.comments import COMMENTS
 
 DOCS = "/api/v1/docs"
 MEDIA_TYPE = "application/problem+json"
-RETRY_SECONDS = 5  # a service that restarts is back within that time
+RETRY_SECONDS = 5  # a service that restarts is back within this time
 WRONG_HEADERS = {"etag_required": [("If-Match", "required")]}
 HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match")
 # Fields of our contracts that a REST request carries in a header.
 CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
-# A programmer's name. Any other text in the place of a field name may be a person's.
+# The name of a field as a programmer writes it. Any other text in that place may be a person's
+# data.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 # Our query parameters, by the name of the field in our contracts.
 PARAMETERS = {"page_token": "cursor", "page_size": "limit", "need_code": "need", "states": "state"}
@@ -43,7 +44,7 @@ class Meaning:
 
 
 class HttpRefusal(errors.Refusal):
-    """A refusal that only HTTP knows: of a body, header or method."""
+    """A refusal that exists only in HTTP, because of a body, a header or a method."""
 
 
 def _meanings() -> Iterator[tuple[str, Meaning]]:
@@ -61,8 +62,8 @@ def _meanings() -> Iterator[tuple[str, Meaning]]:
 REASONS = dict(_meanings())
 """Every reason of the contract, in its order.
 
-First come reasons about the caller, then about the request, the state of things, and a later
-attempt.
+First come reasons about the caller, then about the request, about the state of things, and reasons
+to try again later.
 """
 KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
     (errors.Unauthenticated, 401),
@@ -180,9 +181,9 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
 
 
 def listed(field: str) -> dict[str, str]:
-    """Returns the code list of a field, as an entry for the problem; empty for no list."""
-    asked, wrapped = g.get("asked"), g.get("wrapped_in")
-    name = list_of(asked, field) or (list_of(asked, f"{wrapped}.{field}") if wrapped else "")
+    """Returns the code list of a field, as an entry for the problem; empty if it has none."""
+    message, wrapped = g.get("asked"), g.get("wrapped_in")
+    name = list_of(message, field) or (list_of(message, f"{wrapped}.{field}") if wrapped else "")
     return {"list": name} if name else {}
 
 
@@ -190,8 +191,8 @@ def location_of(field: str) -> dict[str, str]:
     """Returns the place of a wrong field: header, query parameter, or JSON pointer (RFC 6901)."""
     if field in HEADERS:
         return {"header": field}
-    # A pointer ends before a part that is not a programmer's name: somebody may have typed the
-    # rest.
+    # A pointer ends before a part that is not a programmer's name, because somebody may have typed
+    # the rest.
     parts: list[str] = []
     if field == "update_mask":  # an empty patch: all of it is wrong
         field = ""

@@ -1,8 +1,8 @@
 """The HTTP server: waitress, which receives a whole request before a thread works on it.
 
 Sending the answer does not occupy a thread either. This module adds what waitress lacks: limits on
-how long a request may take to arrive and an answer to be received, room for new connections when a
-slow crowd holds all of them, threads of their own for requests that must never wait, and a stop
+how long a request may take to arrive and an answer to be received, room for new connections when
+slow clients hold all of them, threads of their own for requests that must never wait, and a stop
 that lets requests under way end.
 """
 
@@ -29,17 +29,19 @@ from services.gateway.edge import bodies
 from services.gateway.edge.gates import THREADS
 from services.gateway.edge.limits import Reply
 
-ARRIVAL_SECONDS = 20.0  # for a whole request, from its first byte; 64 kB take 11 s at 50 kbit/s
-SILENCE_SECONDS = 10.0  # without a byte within a request
+# for a whole request to arrive, from its first byte; 64 kB take 11 s at 50 kbit/s
+ARRIVAL_SECONDS = 20.0
+SILENCE_SECONDS = 10.0  # for the next byte of a request to arrive
 ANSWER_SECONDS = 60.0  # for the client to receive the answer
-# between requests; longer than the 60 s of common proxies, so that the proxies close first
+# for an idle connection between requests; longer than the 60 s of common proxies, so that the
+# proxies close first
 IDLE_SECONDS = 75.0
-GRACE_SECONDS = 8.0  # for requests under way at a stop; all in all a stop takes ten
-LAST_BYTES_SECONDS = 2.0  # of these, for requests that have not arrived completely
+GRACE_SECONDS = 8.0  # for requests under way at a stop; the whole stop takes ten seconds
+LAST_BYTES_SECONDS = 2.0  # part of GRACE_SECONDS, for requests that have not arrived completely
 LINGER_SECONDS = 2.0  # after a refusal, for bytes that are still on their way
-# before the refusal of a caller without quota, to slow down one that asks again at once
+# delay before a caller without quota is refused, to slow down a caller that asks again at once
 REFUSAL_SECONDS = 0.25
-REFUSED_WAITING = 200  # refusals delayed at a time; more would hold too many connections
+REFUSED_WAITING = 200  # refusals that are delayed at a time; more would hold too many connections
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
 # the app refuses more than 64 kB in its own words; the server does not even read a body larger than
@@ -59,7 +61,7 @@ _BEHIND_PROXIES: dict[str, Any] = {
 def too_large_or_broken(channel: "Channel", request: Any) -> Task:
     """Returns the task for a request that was not accepted.
 
-    The app answers one that is too large, in its own words; waitress answers broken HTTP.
+    The app answers a request that is too large, in its own words; waitress answers broken HTTP.
     """
     channel.lingers = True
     if not isinstance(request.error, RequestEntityTooLarge):
@@ -136,7 +138,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return bool(super().received(data))
 
     def service(self) -> None:
-        """Called by a worker with a complete request."""
+        """Called by a worker thread with a complete request."""
         super().service()
         self.since = self.heard = self.server.clock()
 
@@ -168,9 +170,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return now - self.since > IDLE_SECONDS
 
     def drained(self, late: bool) -> bool:
-        """Returns whether nothing is under way here.
+        """Returns whether nothing is under way on this connection.
 
-        `late`: the rest of a request is not awaited either.
+        With `late`, the rest of a request that is still arriving is not awaited either.
         """
         return not (self.requests or self.total_outbufs_len) and (late or self.request is None)
 
@@ -195,15 +197,16 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
         Behind `proxies` of our own, REMOTE_ADDR is the address that the outermost proxy saw.
         `refuse` returns a refusal by path and Authorization, or None, before the app handles the
-        request: a flood must cost next to nothing. `know` answers very frequent requests just as
-        cheaply, given the path and the headers (whose names are upper case with underscores). For
-        `farewell` seconds after `stop` the server goes on, and each answer closes its connection: a
-        proxy then opens its next connection elsewhere.
+        request, because a flood must cost next to nothing. `know` answers very frequent requests
+        just as cheaply, given the path and the headers (whose names are upper case with
+        underscores). For `farewell` seconds after `stop` the server goes on, and each answer closes
+        its connection, so that a proxy opens its next connection elsewhere.
         """
         self._refuse, self._know = refuse, know
         self._known = deque[Channel]()  # channels whose answer is known already
-        self._refused = deque[tuple[float, Channel]]()  # and the time at which each is answered
-        # waitress logs paths, which hold ids
+        # refused channels, with the time at which each is answered
+        self._refused = deque[tuple[float, Channel]]()
+        # waitress would log paths, which hold ids
         logging.getLogger("waitress").setLevel(logging.CRITICAL)
         # 128 handles are reserved for channels to services, logs and libraries
         self._limit = min(CONNECTIONS, handles.raise_limit() - 128)
@@ -216,11 +219,12 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             threads=THREADS,
             listen=address,
             ipv6=address.startswith("["),
-            # beyond this limit waitress would not even accept; handle_accept makes room before
+            # waitress accepts no connection beyond this limit; handle_accept makes room before it
+            # is reached
             connection_limit=self._limit + 64,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=BODY_BYTES,
-            inbuf_overflow=2 * BODY_BYTES,  # never to a file
+            inbuf_overflow=2 * BODY_BYTES,  # so large that a body is never written to a file
             cleanup_interval=1,
             asyncore_use_poll=True,
             **(_BEHIND_PROXIES | {"trusted_proxy_count": proxies} if proxies else {}),
@@ -230,8 +234,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def add_task(self, channel: Channel) -> None:
         """Called with a complete request.
 
-        Hands it to the workers or to the threads for requests that never wait, or answers it in a
-        moment without a worker.
+        Hands the request to the worker threads or to the threads for requests that never wait, or
+        lets the server's own thread answer it in a moment.
         """
         request = channel.requests[0]
         if self._stop_asked is not None:
@@ -259,7 +263,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def maintenance(self, now: float) -> None:
         """Called once a second; closes connections whose client has been awaited long enough.
 
-        Closes without an answer: a client that receives nothing can't be told.
+        No answer is sent, because a client that receives nothing would not receive that either.
         """
         for channel in list(self.active_channels.values()):
             if channel.overdue(self.clock()):
@@ -294,7 +298,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self.pull_trigger()
 
     def _turn(self, seconds: float) -> None:
-        """Handles the sockets for at most so many seconds, and sends the refusals that are due."""
+        """Handles the sockets for at most `seconds`, and sends the refusals that are due."""
         if self._refused:
             seconds = min(seconds, max(0.0, self._refused[0][0] - self.clock()))
         wasyncore.poll2(0.0 if self._known else seconds, self._map)

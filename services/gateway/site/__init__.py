@@ -57,7 +57,7 @@ def register(app: Flask, settings: SiteSettings) -> None:
 
 
 def equip(app: Flask, settings: SiteSettings) -> None:
-    """Gives an app its state between requests: versions of pages, numbers of the lines."""
+    """Gives an app its state between requests: versions of pages, numbers of the helplines."""
     app.extensions.update(
         live=Live(settings.signing_key), lines=Lines(dict(settings.lines), settings.lines_file)
     )

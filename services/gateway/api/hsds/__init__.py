@@ -2,8 +2,8 @@
 
 HSDS is described at https://docs.openreferral.org. The API is read-only and needs no credential;
 requests are counted by address, like those of every public route. A page of any other site may read
-it, because the answers are the same for all and no cookie is read. The parameters of a POST stand
-in no address and no log.
+it, because the answers are the same for all and no cookie is read. Lists can be requested by POST,
+too, because its parameters stand in no address and no log.
 """
 
 import re
@@ -51,7 +51,7 @@ def begin() -> None:
 
 @blueprint.after_request
 def finish(response: Response) -> Response:
-    """Adds the headers for caches and other sites; they are the same for all."""
+    """Adds the headers that let caches and other sites use the answer, the same for all readers."""
     response.headers["Access-Control-Allow-Origin"] = "*"
     if response.status_code == 200:
         response.add_etag()
@@ -90,10 +90,12 @@ def services() -> Response:
         _dated(o.ListPublicServicesRequest(**narrowed), given)
     )
     if _flag(given, "minimal"):
-        return _page([objects.minimal(one) for one in answer.services], answer.total_size, given)
+        return _page(
+            [objects.minimal(service) for service in answer.services], answer.total_size, given
+        )
     terms, full = _terms(), _flag(given, "full")
     return _page(
-        [objects.service(one, terms, full=full) for one in answer.services],
+        [objects.service(service, terms, full=full) for service in answer.services],
         answer.total_size,
         given,
     )
@@ -121,7 +123,7 @@ def organizations() -> Response:
         o.ListPublicOrganizationsRequest(page=number, page_size=size, words=given.get("search", ""))
     )
     return _page(
-        [objects.organization(one, full=full) for one in answer.organizations],
+        [objects.organization(organization, full=full) for organization in answer.organizations],
         answer.total_size,
         given,
     )
@@ -150,7 +152,7 @@ def service_at_locations() -> Response:
     )
     terms, full = _terms(), _flag(given, "full")
     return _page(
-        [objects.service_at_location(one, terms, full=full) for one in answer.services],
+        [objects.service_at_location(service, terms, full=full) for service in answer.services],
         answer.total_size,
         given,
     )
@@ -159,8 +161,8 @@ def service_at_locations() -> Response:
 @blueprint.get("/service_at_locations/<identifier>")
 def service_at_location(identifier: str) -> Response:
     """Returns one service at a location."""
-    asked = o.ListPublicServiceAtLocationsRequest(id=_id(identifier))
-    answer = clients().open_data.ListPublicServiceAtLocations(asked)
+    rpc_request = o.ListPublicServiceAtLocationsRequest(id=_id(identifier))
+    answer = clients().open_data.ListPublicServiceAtLocations(rpc_request)
     if not answer.services:
         raise NotFound
     return _answer(objects.service_at_location(answer.services[0], _terms(), full=True))
@@ -185,21 +187,21 @@ def taxonomy_terms() -> Response:
     """Returns a page of the taxonomy's codes."""
     given = _given(_PAGED | {"taxonomy_id", "top_only", "parent_id"})
     parent = given.get("parent_id", "").lower()
-    terms = [objects.term(each) for each in _terms().values()]
+    terms = [objects.term(term) for term in _terms().values()]
     if given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID:
         terms = []
     if _flag(given, "top_only"):
-        terms = [each for each in terms if "parent_id" not in each]
-    return _sliced([each for each in terms if not parent or each.get("parent_id") == parent], given)
+        terms = [term for term in terms if "parent_id" not in term]
+    return _sliced([term for term in terms if not parent or term.get("parent_id") == parent], given)
 
 
 @blueprint.get("/taxonomy_terms/<identifier>")
 def taxonomy_term(identifier: str) -> Response:
     """Returns one code of the taxonomy."""
     wanted = str(UUID(_id(identifier)))
-    for each in _terms().values():
-        if objects.term_id(each.code) == wanted:
-            return _answer(objects.term(each))
+    for term in _terms().values():
+        if objects.term_id(term.code) == wanted:
+            return _answer(objects.term(term))
     raise NotFound
 
 
@@ -207,9 +209,10 @@ def taxonomy_term(identifier: str) -> Response:
 
 
 def _given(known: Iterable[str]) -> Given:
-    """Returns the parameters of the address, and of a JSON body those that must not stand in one.
+    """Returns the parameters of the request, from its address and from the JSON body of a POST.
 
-    Refuses unknown parameters: an answer that ignored one would be mistaken for the right answer.
+    Refuses unknown parameters, because an answer that ignored a parameter would be mistaken for the
+    right answer.
     """
     sent: dict[str, Any] = dict(request.args)
     if request.method == "POST" and request.get_data(cache=True):
@@ -248,9 +251,9 @@ def _paging(given: Given) -> tuple[int, int]:
 
 
 def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
-    """Returns the fields of a request, and whether nothing can be found.
+    """Returns the fields of the request to the service, and whether the result is empty anyway.
 
-    Nothing is found for an unknown term or organisation.
+    It is empty for an unknown taxonomy, term or organisation.
     """
     number, size = _paging(given)
     narrowed: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
@@ -267,15 +270,15 @@ def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
     return narrowed, is_empty
 
 
-def _dated(asked: Any, given: Given) -> Any:
+def _dated(rpc_request: Any, given: Given) -> Any:
     if text := given.get("modified_after", ""):
         try:
             moment = datetime.fromisoformat(text)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            asked.modified_after.FromDatetime(moment.astimezone(UTC))
+            rpc_request.modified_after.FromDatetime(moment.astimezone(UTC))
         except (ValueError, OverflowError) as error:
             raise Invalid(("modified_after", "malformed")) from error
-    return asked
+    return rpc_request
 
 
 def _flag(given: Given, name: str) -> bool:
@@ -285,7 +288,7 @@ def _flag(given: Given, name: str) -> bool:
 
 
 def _id(text: str) -> str:
-    """Converts a UUID, with hyphens or without, to our id. Raises NotFound if it is none."""
+    """Converts a UUID, with hyphens or without, to our id. Raises NotFound for any other text."""
     try:
         return UUID(text).hex
     except ValueError as error:
@@ -293,7 +296,7 @@ def _id(text: str) -> str:
 
 
 def _terms() -> dict[str, d.TaxonomyTerm]:
-    """Returns the taxonomy's terms by code. They are part of the release."""
+    """Returns the taxonomy's terms by code. The terms change only with a release."""
     return {
         term.code: term
         for term in clients().directory.ListTaxonomyTerms(d.ListTaxonomyTermsRequest()).terms
@@ -311,7 +314,7 @@ def _sliced(entries: list[dict[str, Any]], given: Given) -> Response:
     number, size = _paging(given)
     words = given.get("search", "").casefold()
     entries = [
-        each for each in entries if words in f"{each['name']} {each['description']}".casefold()
+        entry for entry in entries if words in f"{entry['name']} {entry['description']}".casefold()
     ]
     return _page(entries[(number - 1) * size : number * size], len(entries), given)
 

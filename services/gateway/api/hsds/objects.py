@@ -1,7 +1,8 @@
 """The public part of the directory as objects of HSDS 3 (https://docs.openreferral.org).
 
-Names that HSDS lacks begin with x_. Ids are UUIDs, as HSDS requires: ours are the same 128 bits
-without hyphens. An object without an id of ours gets one that is derived from its owner's id.
+Fields that HSDS lacks have names that begin with x_. Ids are UUIDs, as HSDS requires: ours are the
+same 128 bits without hyphens. An object without an id of ours gets one that is derived from its
+owner's id.
 """
 
 import re
@@ -24,7 +25,8 @@ _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
 _EVERY_DAY = "MO,TU,WE,TH,FR,SA,SU"
 _LANGUAGE = "es"
 _CHARACTERS = r"[\w.~!$&'()*+,;=:@/%-]"
-# RFC 3986, for http: user, host, port, path and query, fragment; two digits follow a %.
+# A URI of http or https by RFC 3986: user, host, port, path and query, fragment. Two hexadecimal
+# digits follow each %.
 _URI = re.compile(
     rf"(?!.*%(?![0-9A-Fa-f]{{2}}))https?://([\w.~%:-]*@)?([\w.~%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?([/?]({_CHARACTERS}|\?)*)?(#({_CHARACTERS}|\?)*)?",
     re.ASCII,
@@ -38,7 +40,7 @@ def uuid(id: str) -> str:
 
 
 def made(*of: str) -> str:
-    """Returns the id of an object that has none of ours, derived from its owner's."""
+    """Returns an id for an object that has none of ours, derived from its owner's id."""
     return str(uuid5(_NAMESPACE, "/".join(of)))
 
 
@@ -51,9 +53,9 @@ def term_id(code: str) -> str:
 
 
 def uri(address: str) -> str:
-    """Returns an address as people write it, with ñ and the like, as the URI that HSDS requires.
+    """Converts an address as people write it, with ñ and the like, to the URI that HSDS requires.
 
-    Returns "" if it can't be one.
+    Returns "" if the address cannot be converted.
     """
     try:
         made = iri_to_uri(address)
@@ -62,48 +64,50 @@ def uri(address: str) -> str:
     return made if _URI.fullmatch(made) else ""
 
 
-def organization(said: d.Organization, *, full: bool = False) -> Said:
-    """Returns an organisation; with its phone and languages if `full`."""
+def organization(message: d.Organization, *, full: bool = False) -> Said:
+    """Returns an organisation, with its phone and languages if `full`."""
     core: Said = {
-        "id": uuid(said.id),
-        "name": said.name,
-        "description": said.description,
-        "website": uri(said.url),
-        "x_type": words(d.OrganizationType.DESCRIPTOR).get(said.type, ""),
-        "x_country": said.country,
-        "x_department": said.department,
-        "x_hotline_number": said.hotline_number,
+        "id": uuid(message.id),
+        "name": message.name,
+        "description": message.description,
+        "website": uri(message.url),
+        "x_type": words(d.OrganizationType.DESCRIPTOR).get(message.type, ""),
+        "x_country": message.country,
+        "x_department": message.department,
+        "x_hotline_number": message.hotline_number,
     }
     more: Said = (
-        {"phones": _phone(said.phone, said.id), "x_languages": list(said.languages)} if full else {}
+        {"phones": _phone(message.phone, message.id), "x_languages": list(message.languages)}
+        if full
+        else {}
     )
     return _filled(core, "description") | {name: value for name, value in more.items() if value}
 
 
 def service(
-    said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
+    message: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
 ) -> Said:
-    """Returns a service with its organisation; with everything that belongs to it if `full`."""
-    one = said.service
-    takes = one.eligibility
+    """Returns a service with its organisation, and with everything that belongs to it if `full`."""
+    listed_service = message.service
+    takes = listed_service.eligibility
     core: Said = {
-        "id": uuid(one.id),
-        "name": one.name,
-        "description": one.description,
+        "id": uuid(listed_service.id),
+        "name": listed_service.name,
+        "description": listed_service.description,
         "status": "active",
-        "assured_date": one.assured_time.ToDatetime(tzinfo=UTC).date().isoformat()
-        if one.HasField("assured_time")
+        "assured_date": listed_service.assured_time.ToDatetime(tzinfo=UTC).date().isoformat()
+        if listed_service.HasField("assured_time")
         else "",
-        "last_modified": rfc3339(said.modify_time.ToDatetime(tzinfo=UTC)),
+        "last_modified": rfc3339(message.modify_time.ToDatetime(tzinfo=UTC)),
         **{
             name: getattr(takes, name)
             for name in ("minimum_age", "maximum_age")
             if takes.HasField(name)
         },
-        "organization": organization(said.organization),
-        "x_need_codes": list(one.need_codes),
-        "x_country": one.country,
-        "x_department": one.department,
+        "organization": organization(message.organization),
+        "x_need_codes": list(listed_service.need_codes),
+        "x_country": listed_service.country,
+        "x_department": listed_service.department,
         "x_genders": [words(d.Gender.DESCRIPTOR)[gender] for gender in takes.genders],
         **{
             f"x_{name}": getattr(takes, name)
@@ -121,34 +125,40 @@ def service(
     if not full:
         return _filled(core)
     more: Said = {
-        "organization": organization(said.organization, full=True),
-        "phones": _phone(one.phone, one.id),
-        "schedules": _schedules(one.schedules, one.id),
-        "languages": _languages(one.languages, one.id),
+        "organization": organization(message.organization, full=True),
+        "phones": _phone(listed_service.phone, listed_service.id),
+        "schedules": _schedules(listed_service.schedules, listed_service.id),
+        "languages": _languages(listed_service.languages, listed_service.id),
         "service_areas": [
-            _area(code, one.id) for code in one.area_codes or [one.department or one.country]
+            _area(code, listed_service.id)
+            for code in listed_service.area_codes
+            or [listed_service.department or listed_service.country]
         ],
-        "attributes": [_attribute(code, one.id, terms) for code in one.need_codes],
-        "service_at_locations": [_at(at) for at in said.service_at_locations],
-        "x_accessibility": [words(d.Accessibility.DESCRIPTOR)[each] for each in one.accessibility],
+        "attributes": [
+            _attribute(code, listed_service.id, terms) for code in listed_service.need_codes
+        ],
+        "service_at_locations": [_at(at) for at in message.service_at_locations],
+        "x_accessibility": [
+            words(d.Accessibility.DESCRIPTOR)[code] for code in listed_service.accessibility
+        ],
     }
     return _filled(core | more)
 
 
 def service_at_location(
-    said: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
+    message: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
 ) -> Said:
     """Returns a service at its only location."""
-    at = said.service_at_locations[0]
+    at = message.service_at_locations[0]
     core = _at(at) if full else {"id": uuid(at.id), "location": _location(at.location)}
-    return {**core, "service": service(said, terms)}
+    return {**core, "service": service(message, terms)}
 
 
-def minimal(said: o.PublicService) -> Said:
+def minimal(message: o.PublicService) -> Said:
     """Returns id and date alone, for a reader who only wants to know what has changed."""
     return {
-        "id": uuid(said.service.id),
-        "modified_date": rfc3339(said.modify_time.ToDatetime(tzinfo=UTC)),
+        "id": uuid(message.service.id),
+        "modified_date": rfc3339(message.modify_time.ToDatetime(tzinfo=UTC)),
     }
 
 
@@ -164,85 +174,88 @@ def taxonomy() -> Said:
     }
 
 
-def term(said: d.TaxonomyTerm, *, full: bool = True) -> Said:
+def term(message: d.TaxonomyTerm, *, full: bool = True) -> Said:
     """Returns a code of the taxonomy."""
     return _filled(
         {
-            "id": term_id(said.code),
-            "code": said.code,
-            "name": said.names[_LANGUAGE] or said.code,
-            "description": " / ".join(said.names[language] for language in sorted(said.names))
-            or said.code,
-            "parent_id": term_id(said.parent_code) if said.parent_code else "",
+            "id": term_id(message.code),
+            "code": message.code,
+            "name": message.names[_LANGUAGE] or message.code,
+            "description": " / ".join(message.names[language] for language in sorted(message.names))
+            or message.code,
+            "parent_id": term_id(message.parent_code) if message.parent_code else "",
             "taxonomy": "Enlace",
             "taxonomy_id": TAXONOMY_ID,
             "language": _LANGUAGE,
             "taxonomy_detail": taxonomy() if full else {},
-            "x_htcds_types": list(said.htcds_spl_types),
+            "x_htcds_types": list(message.htcds_spl_types),
         }
     )
 
 
-def _at(said: l.ServiceAtLocation) -> Said:
+def _at(message: l.ServiceAtLocation) -> Said:
     return _filled(
         {
-            "id": uuid(said.id),
+            "id": uuid(message.id),
             "phones": [
                 _filled(
                     {
-                        "id": made(said.id, "phones", each.number),
-                        "number": each.number,
-                        "extension": int(each.extension) if each.extension.isdecimal() else "",
-                        "description": each.description,
-                        "languages": _languages(each.languages, made(said.id, each.number)),
+                        "id": made(message.id, "phones", phone.number),
+                        "number": phone.number,
+                        "extension": int(phone.extension) if phone.extension.isdecimal() else "",
+                        "description": phone.description,
+                        "languages": _languages(phone.languages, made(message.id, phone.number)),
                     }
                 )
-                for each in said.phones
+                for phone in message.phones
             ],
-            "schedules": _schedules(said.schedules, said.id),
-            "x_languages": list(said.languages),
-            "location": _location(said.location),
+            "schedules": _schedules(message.schedules, message.id),
+            "x_languages": list(message.languages),
+            "location": _location(message.location),
         }
     )
 
 
-def _location(said: l.Location) -> Said:
+def _location(message: l.Location) -> Said:
     point = (
-        {"latitude": said.latitude, "longitude": said.longitude}
-        if said.HasField("latitude")
+        {"latitude": message.latitude, "longitude": message.longitude}
+        if message.HasField("latitude")
         else {}
     )
     return _filled(
         {
-            "id": uuid(said.id),
+            "id": uuid(message.id),
             "location_type": "physical",
-            "name": said.name,
-            "transportation": said.transportation,
+            "name": message.name,
+            "transportation": message.transportation,
             **point,
-            "addresses": [_address(said)] if said.address else [],
+            "addresses": [_address(message)] if message.address else [],
             "accessibility": [
-                {"id": made(said.id, "accessibility", word), "description": word}
-                for word in (words(d.Accessibility.DESCRIPTOR)[each] for each in said.accessibility)
+                {"id": made(message.id, "accessibility", word), "description": word}
+                for word in (
+                    words(d.Accessibility.DESCRIPTOR)[code] for code in message.accessibility
+                )
             ],
-            "x_country": said.country,
-            "x_department": said.department,
-            "x_area_code": said.area_code,
+            "x_country": message.country,
+            "x_department": message.department,
+            "x_area_code": message.area_code,
         }
     )
 
 
-def _address(said: l.Location) -> Said:
+def _address(message: l.Location) -> Said:
     """Returns the address of a location.
 
-    HSDS requires a city and a postal code. They are empty where people describe the way instead.
+    HSDS requires a city and a postal code. The city is empty if no municipality is stated. The
+    postal code is always empty, because people describe the way instead.
     """
     return {
-        "id": made(said.id, "addresses"),
-        "address_1": said.address,
-        "city": area_name(said.area_code),
-        "state_province": area_name(said.department),
+        "id": made(message.id, "addresses"),
+        "address_1": message.address,
+        "city": area_name(message.area_code),
+        "state_province": area_name(message.department),
         "postal_code": "",
-        "country": said.country,
+        "country": message.country,
         "address_type": "physical",
     }
 
@@ -251,21 +264,21 @@ def _phone(number: str, of: str) -> list[Said]:
     return [{"id": made(of, "phones", number), "number": number, "type": "voice"}] if number else []
 
 
-def _schedules(said: Iterable[d.Schedule], of: str) -> list[Said]:
+def _schedules(schedules: Iterable[d.Schedule], of: str) -> list[Said]:
     return [
         _filled(
             {
                 "id": made(of, "schedules", str(number)),
-                "freq": words(d.Frequency.DESCRIPTOR)[each.freq].upper(),
-                "byday": ",".join(each.byday) or _EVERY_DAY,
-                "opens_at": each.opens_at,
-                "closes_at": each.closes_at,
-                "valid_from": each.valid_from,
-                "valid_to": each.valid_to,
-                "x_holidays": each.holidays,
+                "freq": words(d.Frequency.DESCRIPTOR)[schedule.freq].upper(),
+                "byday": ",".join(schedule.byday) or _EVERY_DAY,
+                "opens_at": schedule.opens_at,
+                "closes_at": schedule.closes_at,
+                "valid_from": schedule.valid_from,
+                "valid_to": schedule.valid_to,
+                "x_holidays": schedule.holidays,
             }
         )
-        for number, each in enumerate(said)
+        for number, schedule in enumerate(schedules)
     ]
 
 
@@ -293,11 +306,11 @@ def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> Said:
     }
 
 
-def _filled(said: Said, *always: str) -> Said:
+def _filled(values: Said, *always: str) -> Said:
     """Returns the object without its empty values, except for those named in `always`."""
     return {
         name: value
-        for name, value in said.items()
+        for name, value in values.items()
         if name in always or not (value is None or value == "" or value in ([], {}))
     }
 

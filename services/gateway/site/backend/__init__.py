@@ -1,4 +1,4 @@
-"""Calls of the services, and acts, that several pages need, each written once.
+"""Calls to the services that several pages need, each written once.
 
 Pages choose what they show of an answer.
 """

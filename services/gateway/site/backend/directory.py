@@ -9,8 +9,8 @@ from services.gateway.edge.clients import clients
 from services.gateway.site.language import words
 from services.gateway.site.parts import lists
 
-# The middle of a band: a service's limits are in years, but a person's age is often known only
-# roughly.
+# The middle age of each band. A service's limits are in years, but a person's age is often known
+# only as a band.
 BAND_AGES = {
     r.AGE_BAND_0_TO_11: 7,
     r.AGE_BAND_12_TO_17: 15,
@@ -30,10 +30,8 @@ def provider_of(service: d.Service) -> str:
 
 def services_of(organization_id: str) -> lists.Listed[d.Service]:
     """Returns the services of an organisation."""
-    question = d.SearchServicesRequest(organization_id=organization_id)
-    return lists.all_of(
-        clients().directory.SearchServices, question, lambda answer: answer.services
-    )
+    request = d.SearchServicesRequest(organization_id=organization_id)
+    return lists.all_of(clients().directory.SearchServices, request, lambda answer: answer.services)
 
 
 def matches(
@@ -53,7 +51,7 @@ def matches(
     is the country to search if hers is unknown. `support` is what she needs to be able to use a
     place.
     """
-    question = d.MatchServicesRequest(
+    request = d.MatchServicesRequest(
         need_code=need_code,
         country=person.country or home,
         department=person.department,
@@ -67,21 +65,21 @@ def matches(
         accessibility=support,
     )
     if person.HasField("dependants"):
-        question.dependants = person.dependants
+        request.dependants = person.dependants
     age = BAND_AGES.get(person.age_band) if years is None else years
     if age is not None:
-        question.age = age
-    return list(clients().directory.MatchServices(question).matches)
+        request.age = age
+    return list(clients().directory.MatchServices(request).matches)
 
 
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
     """Returns services of other organisations than the receiver that may fit, as id and name.
 
-    A worker names one when she declines, or chooses one to ask instead. Returns nothing if the
-    directory refuses.
+    A worker names such a service when she declines, or chooses one to ask instead. Returns an empty
+    list if the directory refuses.
     """
     person = referral.person
-    question = d.MatchServicesRequest(
+    request = d.MatchServicesRequest(
         need_code=referral.need_code,
         country=person.country,
         department=person.department,
@@ -94,7 +92,7 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
         limit=8,
     )
     try:
-        matches = clients().directory.MatchServices(question).matches
+        matches = clients().directory.MatchServices(request).matches
     except Refusal:
         return []
     return [

@@ -8,26 +8,30 @@ from services.gateway.site.parts import lists
 
 def received() -> lists.Listed[e.Enquiry]:
     """Returns the enquiries that wait for an answer of this desk, the nearest deadline first."""
-    question = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
+    request = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
     enquiries = lists.all_of(
-        clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries
+        clients().enquiries.ListEnquiries, request, lambda answer: answer.enquiries
     )
-    enquiries.sort(key=lambda one: one.due_time.seconds)
+    enquiries.sort(key=lambda enquiry: enquiry.due_time.seconds)
     return enquiries
 
 
 def asking() -> lists.Listed[e.Enquiry]:
     """Returns the desk's own enquiries that are open, or matched without a referral yet.
 
-    Those that wait for this desk come first.
+    Enquiries that wait for this desk come first.
     """
-    question = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
+    request = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
     listed = lists.all_of(
-        clients().enquiries.ListEnquiries, question, lambda answer: answer.enquiries
+        clients().enquiries.ListEnquiries, request, lambda answer: answer.enquiries
     )
-    enquiries = lists.only(listed, lambda one: bool(one.turn))
+    enquiries = lists.only(listed, lambda enquiry: bool(enquiry.turn))
     enquiries.sort(
-        key=lambda one: (one.turn != r.TURN_SENDER, not one.due_time.seconds, one.due_time.seconds)
+        key=lambda enquiry: (
+            enquiry.turn != r.TURN_SENDER,
+            not enquiry.due_time.seconds,
+            enquiry.due_time.seconds,
+        )
     )
     return enquiries
 

@@ -12,8 +12,8 @@ from services.gateway.site.parts import forms
 def send(invitation: m.Invitation) -> str | None:
     """Invites a worker.
 
-    Returns the page with her link if the network sends no e-mail and the form asks for paper; else
-    None.
+    Returns the page with the worker's link if the form asks for paper; else None. A network that
+    sends no e-mail requires paper.
     """
     invitation.on_paper = forms.flag("on_paper")
     try:

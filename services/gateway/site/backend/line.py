@@ -1,4 +1,4 @@
-"""Open contacts of the line, and calls that it owes."""
+"""Open contacts of the line, and calls that the line owes."""
 
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
@@ -15,12 +15,12 @@ def calls_owed() -> lists.Listed[c.Callback]:
 def still_open() -> lists.Listed[c.Contact]:
     """Returns the open contacts of the line.
 
-    First those without an urgency, because they may be anything; then the most urgent, and of equal
-    urgency the newest.
+    Contacts without an urgency come first, because they may be anything; then the most urgent, and
+    of equal urgency the newest.
     """
-    question = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
+    request = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
     contacts = lists.all_of(
-        clients().contacts.ListContacts, question, lambda answer: answer.contacts
+        clients().contacts.ListContacts, request, lambda answer: answer.contacts
     )
     contacts.sort(key=lambda contact: (bool(contact.urgency), -contact.urgency))
     return contacts

@@ -1,4 +1,4 @@
-"""Names for ids: organisations, services and workers, in one call per page.
+"""Names for ids: organisations, services and workers, fetched together for a page.
 
 The names of needs come from the taxonomy, cached for ten minutes.
 """
@@ -26,18 +26,18 @@ def names(
     wanted = [
         (field, identifier)
         for field, ids in fields.items()
-        for identifier in sorted({each for each in ids if each})
+        for identifier in sorted({wanted_id for wanted_id in ids if wanted_id})
     ]
     known = Names()
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
-        question = BatchGetRequest(
+        request = BatchGetRequest(
             **{
                 field: [identifier for each, identifier in batch if each == field]
                 for field in fields
             }
         )
-        answer = clients().directory.BatchGet(question)
+        answer = clients().directory.BatchGet(request)
         known.organizations |= {
             organization.id: organization for organization in answer.organizations
         }

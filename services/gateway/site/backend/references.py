@@ -1,6 +1,6 @@
 """The state of a request by its reference and PIN.
 
-The person herself enters them, or a worker to whom she tells both.
+The person who made the request enters both, or a worker to whom she tells them.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def answered(
     reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
     origin.tell(device)
     try:
-        status, said, refused = outcome_of(ask, say, reference, pin)
+        status, text, refused = outcome_of(ask, say, reference, pin)
     except Exhausted as refusal:
         return again(problem_of(refusal), reference), 429
     except (Unauthenticated, Invalid) as refusal:
@@ -46,7 +46,7 @@ def answered(
             status=status,
             reference=reference,
             pin=pin,
-            said=said,
+            said=text,
             refused=refused,
             contact_id=contact_of(reference, pin),
             readings=readings_of(reference, pin),
@@ -64,7 +64,7 @@ def outcome_of(
 ) -> tuple[c.ReferenceStatus, str, bool]:
     """Returns the state, the result of `say`, and whether `say` was refused.
 
-    All three depend on a right PIN.
+    None of the three is returned without a right PIN.
     """
     try:
         status = ask(reference, pin)

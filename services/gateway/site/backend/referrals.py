@@ -1,6 +1,6 @@
-"""Referrals: one by id, the filter of those that wait for this desk, and the way of a draft.
+"""Referrals: one by its id, the filter of those that wait for this desk, and changes to a draft.
 
-A draft goes on from question to question.
+A draft is completed on several pages, one question each.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
 
 
 def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
-    """Writes some fields of the draft."""
+    """Writes some fields of the draft, and returns it."""
     changed = r.Referral(id=draft.id, etag=etag or draft.etag, **fields)
     return clients().referrals.UpdateReferral(
         r.UpdateReferralRequest(
@@ -46,7 +46,7 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 def onward(draft: r.Referral, after: str = "") -> Response:
     """Redirects to the first page of the draft where something is missing.
 
-    A changed need leads to the choice of a service again, and a changed service to her consent.
+    A changed need leads to the choice of a service again, and a changed service to the consent.
     """
     if not draft.need_code:
         page = "need"
@@ -80,7 +80,7 @@ def is_unsafe(draft: r.Referral) -> bool:
 
 
 def urgency_hints() -> dict[str, str]:
-    """Returns, by urgency, when it applies and how soon the receiver then answers."""
+    """Returns for each urgency when it applies and how soon the receiver then answers."""
     answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
     return {
         code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}"

@@ -27,15 +27,15 @@ def choices(
     sought = said.get(SEARCH, "").strip()
     answer = search(sought) if sought else d.SearchServicesResponse()
     listed = list(services)
-    hits = {one.organization_id: provider_of(one) for one in answer.services}
-    named = {one.organization_id: provider_of(one) for one in listed} | dict(
+    hits = {service.organization_id: provider_of(service) for service in answer.services}
+    named = {service.organization_id: provider_of(service) for service in listed} | dict(
         list(hits.items())[:MOST]
     )
-    ticked = [each for each in said.getlist(organizations) if each and each not in named]
+    ticked = [value for value in said.getlist(organizations) if value and value not in named]
     known = names.names(ticked)
-    named |= {each: known.organization(each) for each in ticked}
-    near = {one.department for one in listed if one.department} | {
-        each for each in said.getlist(DEPARTMENTS) if each
+    named |= {value: known.organization(value) for value in ticked}
+    near = {service.department for service in listed if service.department} | {
+        value for value in said.getlist(DEPARTMENTS) if value
     }
     departments = sorted(((code, words.department(code)) for code in near), key=itemgetter(1))
     more = len(hits) > MOST or bool(answer.next_page_token)
@@ -51,7 +51,7 @@ def choices(
 def search(sought: str) -> d.SearchServicesResponse:
     """Returns the services that these words find, for any need.
 
-    Their organisations are the ones that she can name.
+    The person can name the organisations of these services.
     """
     try:
         return clients().directory.SearchServices(

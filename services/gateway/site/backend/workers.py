@@ -8,6 +8,6 @@ from services.gateway.site.parts import forms
 
 def suspend(worker_id: str) -> None:
     """Suspends a worker's account. The form is shown again if it gives no reason."""
-    asked = forms.filled(m.SuspendWorkerRequest(id=worker_id))
-    forms.refuse({} if asked.reason else {"reason": words.violation("required", "reason")})
-    clients().members.SuspendWorker(asked)
+    request = forms.filled(m.SuspendWorkerRequest(id=worker_id))
+    forms.refuse({} if request.reason else {"reason": words.violation("required", "reason")})
+    clients().members.SuspendWorker(request)

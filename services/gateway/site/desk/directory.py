@@ -29,7 +29,7 @@ ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is pr
 
 @pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
 def search() -> str:
-    """Shows the form, needs to begin with, and the own services with their free places."""
+    """Shows the form, some needs to begin with, and the own organisation's services."""
     return render(d.SearchServicesRequest(), None)
 
 
@@ -42,8 +42,8 @@ def render(
 
     `answer` is None if nothing was asked, or the query failed.
     """
-    asked = answer is not None or errors
-    counts = {each.department: each.count for each in answer.departments} if answer else {}
+    queried = answer is not None or errors
+    counts = {row.department: row.count for row in answer.departments} if answer else {}
     return render_template(
         "directory.html",
         question=question,
@@ -54,7 +54,7 @@ def render(
         map_=pictures.map_of(question.count_country, counts)
         if counts and pictures.has_map(question.count_country)
         else None,
-        own=[] if asked else directory.services_of(session.me().organization_id),
+        own=[] if queried else directory.services_of(session.me().organization_id),
         narrowed=any(getattr(question, name) for name in ("need_code", "country", "language"))
         or question.HasField("age"),
         errors=errors or {},
@@ -63,9 +63,9 @@ def render(
 
 def country_to_count(question: d.SearchServicesRequest) -> str:
     """Returns the country of the map: that of the query, or the reader's own."""
-    asked = question.country or question.department.partition("-")[0]
+    country = question.country or question.department.partition("-")[0]
     # the services refuse an unknown country, at its own field
-    return asked if asked in i18n.locale().territories else session.me().country
+    return country if country in i18n.locale().territories else session.me().country
 
 
 def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
@@ -108,13 +108,13 @@ def tap(question: d.SearchServicesRequest, chip: str) -> None:
 @pages.post("/directory", access.EVERYONE)
 def results() -> str | tuple[str, int]:
     """Shows the services that fit. The form requests each further page."""
-    question = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
-    tap(question, forms.text("chip"))
-    question.count_country = country_to_count(question)
+    rpc_request = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
+    tap(rpc_request, forms.text("chip"))
+    rpc_request.count_country = country_to_count(rpc_request)
     try:
-        return render(question, clients().directory.SearchServices(question))
+        return render(rpc_request, clients().directory.SearchServices(rpc_request))
     except forms.SHOWN_IN_PLACE as refusal:
-        return render(question, None, forms.problems(refusal)), 422
+        return render(rpc_request, None, forms.problems(refusal)), 422
 
 
 @pages.get("/directory/organizations/<identifier>", access.EVERYONE)
@@ -139,24 +139,24 @@ def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
 
 @pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
 def vet(identifier: str, verb: str) -> Response:
-    """Takes a coordinator's step about a member, including those that two coordinators decide."""
+    """Takes a coordinator's step about a member, even one that two coordinators decide."""
     if verb == "invite":
         page_on_paper = invitations.send(first_manager_of(identifier))
         if page_on_paper:
             return make_response(page_on_paper)
     elif not steer(clients().directory, identifier, verb, forms.request_id()):
         abort(404)
-    said = {"invite": "invited", "second-factor": "second_factor_reset"}.get(verb, "saved")
-    return redirect(url_for("directory.organization", identifier=identifier, done=said), 303)
+    done = {"invite": "invited", "second-factor": "second_factor_reset"}.get(verb, "saved")
+    return redirect(url_for("directory.organization", identifier=identifier, done=done), 303)
 
 
 @pages.post(
     "/directory/organizations/<identifier>/leave", access.NETWORK | access.MANAGERS, again=page
 )
 def leave(identifier: str) -> Response:
-    """Ends the membership of the manager's own organisation, or a coordinator's of any other.
+    """Ends the membership of the reader's own organisation, or of any other for a coordinator.
 
-    Redirects the manager to the first page.
+    A reader whose own organisation has left is redirected to the first page.
     """
     if not forms.flag("sure"):
         forms.refuse({"_form": _("Marque que lo decidieron así.")})
@@ -169,7 +169,7 @@ def leave(identifier: str) -> Response:
 
 
 def first_manager_of(identifier: str) -> m.Invitation:
-    """Returns the invitation in the form.
+    """Returns the invitation in the form, with the roles of manager and worker.
 
     In a small organisation its manager also works with people.
     """
@@ -200,7 +200,7 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
         directory.DropOrganizationChange(
             d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
         )
-    # of the organisation's only manager, for whom no other manager can do it
+    # The reset for the only manager of the organisation, for whom no other manager can do it.
     elif verb == "second-factor":
         invitations.reset_second_factor(forms.text("worker"))
     elif verb == "approve":
@@ -216,10 +216,10 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
             forms.filled(d.RejectApplicationRequest(id=identifier, request_id=once))
         )
     elif verb == "evidence":
-        seen = forms.filled(d.Evidence())
+        evidence = forms.filled(d.Evidence())
         directory.RecordEvidence(
             d.RecordEvidenceRequest(
-                id=identifier, etag=forms.etag(), evidence=seen, request_id=once
+                id=identifier, etag=forms.etag(), evidence=evidence, request_id=once
             )
         )
     else:
@@ -262,31 +262,31 @@ def members() -> str:
         waiting=listed(waits_for_second=True) if first else [],
         ending=listed(agreement_expire_before_date=str(today + SOON)) if first else [],
         **doubtful(first),
-        waits_too_long=lambda one: (
-            i18n.now() - one.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN
+        waits_too_long=lambda organization: (
+            i18n.now() - organization.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN
         ),
     )
 
 
 def doubtful(asked: bool) -> dict[str, Any]:
     """Returns the services that are no longer reliable, with their names."""
-    question = lo.ListTruthScoresRequest(doubtful=True)
+    rpc_request = lo.ListTruthScoresRequest(doubtful=True)
     scores = (
-        lists.all_of(clients().locations.ListTruthScores, question, lambda answer: answer.scores)
+        lists.all_of(clients().locations.ListTruthScores, rpc_request, lambda answer: answer.scores)
         if asked
         else lists.Listed()
     )
-    seen = names.names(
+    known = names.names(
         [score.organization_id for score in scores], [score.service_id for score in scores]
     )
-    return {"doubtful": scores, "names": seen}
+    return {"doubtful": scores, "names": known}
 
 
 def listed(**narrowed: Any) -> lists.Listed[d.Organization]:
     """Returns the network's members that match a filter."""
-    question = d.ListOrganizationsRequest(**narrowed)
+    rpc_request = d.ListOrganizationsRequest(**narrowed)
     return lists.all_of(
-        clients().directory.ListOrganizations, question, lambda answer: answer.organizations
+        clients().directory.ListOrganizations, rpc_request, lambda answer: answer.organizations
     )
 
 
@@ -298,10 +298,10 @@ def capacity(identifier: str) -> access.Answer:
         abort(404)
     errors: dict[str, str] = {}
     if request.method == "POST":
-        said = forms.filled(d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES))
+        stated = forms.filled(d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES))
         try:
             clients().directory.SetCapacity(
-                forms.filled(d.SetCapacityRequest(id=identifier, capacity=said))
+                forms.filled(d.SetCapacityRequest(id=identifier, capacity=stated))
             )
             if forms.text("back") == "today":
                 return redirect(url_for("today.today", done="capacity"), 303)

@@ -1,6 +1,7 @@
 """Enquiries: many services are asked at once, without the person's identity.
 
-The questions, a preview of what the services will read, the answers, and the accepted offer.
+The pages are the questions, a preview of what the services will read, the answers, and the accepted
+offer.
 """
 
 from collections import Counter
@@ -23,7 +24,7 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
 MOST, MATCHES = 50, 100
-"""The contract's limits: services of one enquiry, and services of one query."""
+"""The contract's limits: services of one enquiry, and matches of one query."""
 ORDER = (
     e.OFFER_ANSWER_YES,
     e.OFFER_ANSWER_MAYBE,
@@ -72,7 +73,7 @@ def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
 @pages.blueprint.app_template_global()
 def sketch(content: e.EnquiryContent) -> str:
     """Describes the person of an enquiry, as far as the enquiry does."""
-    said = [
+    parts = [
         words.word("age_band", content.age_band) if content.age_band else "",
         words.word("person_gender", content.gender_code) if content.gender_code else "",
         _("con %(num)d a su cargo", num=content.dependants) if content.dependants else "",
@@ -80,12 +81,12 @@ def sketch(content: e.EnquiryContent) -> str:
         words.department(content.department) if content.department else "",
         *(words.word("accessibility", code) for code in content.accessibility_codes),
     ]
-    return " · ".join(filter(None, said)) or "–"
+    return " · ".join(filter(None, parts)) or "–"
 
 
 @pages.blueprint.app_template_global()
 def decline_choices() -> list[tuple[str, str]]:
-    """Returns the reasons for a no that can apply before anybody is named.
+    """Returns the reasons for declining that can apply before anybody is named.
 
     A reason that needs a sentence is not among them.
     """
@@ -99,49 +100,51 @@ def decline_choices() -> list[tuple[str, str]]:
 @pages.form("/enquiries/new", access.SENDERS)
 def new() -> access.Answer:
     """Shows the questions; then a preview with the number of services; then creates the enquiry."""
-    said = MultiDict(request.form) if request.method == "POST" else known()
-    if request.method == "GET" or "back" in said:
-        return ask(said, {})
-    asked = forms.filled(e.PreviewEnquiryRequest(keep_unused=forms.flag("keep_unused")))
+    answers = MultiDict(request.form) if request.method == "POST" else known()
+    if request.method == "GET" or "back" in answers:
+        return ask(answers, {})
+    rpc_request = forms.filled(e.PreviewEnquiryRequest(keep_unused=forms.flag("keep_unused")))
     if forms.text("drop"):
         attribute = FIELDS.get(forms.text("drop"), forms.text("drop"))
-        said.poplist(attribute)
-        if attribute in asked.content.DESCRIPTOR.fields_by_name:
-            asked.content.ClearField(attribute)  # type: ignore[arg-type]
-    # the line of one country may ask in another
-    asked.content.country = asked.content.country or session.me().country
+        answers.poplist(attribute)
+        if attribute in rpc_request.content.DESCRIPTOR.fields_by_name:
+            rpc_request.content.ClearField(attribute)  # type: ignore[arg-type]
+    # The line of one country may ask services in another.
+    rpc_request.content.country = rpc_request.content.country or session.me().country
     errors = {
         name: words.violation("required", name)
         for name in ("need_code", "urgency")
-        if not getattr(asked.content, name)
+        if not getattr(rpc_request.content, name)
     }
-    lacks = unsafe_form.problems(said, EXCLUDED)
+    lacks = unsafe_form.problems(answers, EXCLUDED)
     errors |= {name: problem for name, problem in lacks.items() if name == "unsafe_code"}
     if errors:
-        return ask(said, errors)
+        return ask(answers, errors)
     try:
-        everywhere = fitting(asked.content)
-        unsafe = list(asked.unsafe_departments)
-        services = fitting(asked.content, unsafe) if unsafe else everywhere
-        asked.service_ids.extend(service.id for service in services)
-        sure = forms.flag("sure") and not unsafe_form.looks(said)
+        everywhere = fitting(rpc_request.content)
+        unsafe = list(rpc_request.unsafe_departments)
+        services = fitting(rpc_request.content, unsafe) if unsafe else everywhere
+        rpc_request.service_ids.extend(service.id for service in services)
+        sure = forms.flag("sure") and not unsafe_form.looks(answers)
         if sure and not lacks:
             return redirect(
-                url_for("enquiries.show", identifier=create(asked).id, done="asked"), 303
+                url_for("enquiries.show", identifier=create(rpc_request).id, done="asked"), 303
             )
-        preview = clients().enquiries.PreviewEnquiry(asked) if services else e.EnquiryPreview()
+        preview = (
+            clients().enquiries.PreviewEnquiry(rpc_request) if services else e.EnquiryPreview()
+        )
     except forms.SHOWN_IN_PLACE as refusal:
-        return ask(said, forms.problems(refusal))
-    choices = unsafe_choices.choices(everywhere, said, EXCLUDED)
+        return ask(answers, forms.problems(refusal))
+    choices = unsafe_choices.choices(everywhere, answers, EXCLUDED)
     lacks = lacks if sure else {}
     page = render_template(
         "enquiry_check.html",
-        content=asked.content,
+        content=rpc_request.content,
         preview=preview,
         choices=choices,
         more=services.more,
-        said=said,
-        keep_unused=asked.keep_unused,
+        said=answers,
+        keep_unused=rpc_request.keep_unused,
         errors=lacks,
     )
     return (page, 422) if lacks else page
@@ -149,37 +152,37 @@ def new() -> access.Answer:
 
 def known() -> MultiDict[str, str]:
     """Returns the answers that the contact or the file gives already."""
-    said = MultiDict[str, str]()
+    answers = MultiDict[str, str]()
     contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")
     if contact_id:
         contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id))
-        said.update(
+        answers.update(
             {
                 "contact_id": contact_id,
                 "need_code": contact.need_code,
                 "urgency": words.code("urgency", contact.urgency),
             }
         )
-        said.update({"languages": contact.language, "department": contact.department})
+        answers.update({"languages": contact.language, "department": contact.department})
         person_id = person_id or contact.person_id
     if person_id:
         coarse = people.file_of(person_id).coarse
-        said["person_id"] = person_id
-        said["age_band"], said["gender_code"] = (
+        answers["person_id"] = person_id
+        answers["age_band"], answers["gender_code"] = (
             words.code("age_band", coarse.age_band),
             words.code("person_gender", coarse.gender_code),
         )
-        said["languages"], said["department"] = coarse.language, coarse.department
-        said["dependants"] = str(coarse.dependants) if coarse.HasField("dependants") else ""
-    return said
+        answers["languages"], answers["department"] = coarse.language, coarse.department
+        answers["dependants"] = str(coarse.dependants) if coarse.HasField("dependants") else ""
+    return answers
 
 
-def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
+def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
     """Shows the questions, on one page."""
     page = render_template(
         "enquiry_new.html",
-        said=said,
-        person=person_form.Values(said),
+        said=answers,
+        person=person_form.Values(answers),
         errors=errors,
         urgency_hints=referrals.urgency_hints(),
     )
@@ -189,8 +192,8 @@ def ask(said: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
 def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
     """Returns the services that fit, or may fit, the best first; at most MOST.
 
-    Services of the own organisation are left out, as are those in departments that are not safe for
-    her.
+    Services of the reader's own organisation are left out, as are those in departments that are not
+    safe for the person.
     """
     person = r.CoarsePerson(
         age_band=content.age_band,
@@ -217,22 +220,22 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
     return services
 
 
-def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:
+def create(preview_request: e.PreviewEnquiryRequest) -> e.Enquiry:
     """Creates the enquiry to all services."""
     return clients().enquiries.CreateEnquiry(
         e.CreateEnquiryRequest(
-            content=asked.content,
-            service_ids=asked.service_ids,
-            excluded_organization_ids=asked.excluded_organization_ids,
+            content=preview_request.content,
+            service_ids=preview_request.service_ids,
+            excluded_organization_ids=preview_request.excluded_organization_ids,
             contact_id=forms.text("contact_id"),
             person_id=forms.text("person_id"),
-            keep_unused=asked.keep_unused,
+            keep_unused=preview_request.keep_unused,
             unsafe_code=r.UnsafeAnswer.ValueType(
                 words.number(
                     "unsafe_answer", unsafe_form.code_of(MultiDict(request.form), EXCLUDED)
                 )
             ),
-            unsafe_departments=asked.unsafe_departments,
+            unsafe_departments=preview_request.unsafe_departments,
             urgency_reason_code=r.UrgencyReason.ValueType(
                 words.number("urgency_reason", forms.text("urgency_reason_code"))
             ),
@@ -258,11 +261,11 @@ def render(errors: dict[str, str], identifier: str) -> str:
     offers: Sequence[e.Offer] = sorted(
         enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer))
     )
-    seen = names.names(
+    known = names.names(
         {offer.organization_id for offer in offers}, {offer.service_id for offer in offers}
     )
     return render_template(
-        "enquiry.html", enquiry=enquiry, offers=offers, names=seen, errors=errors
+        "enquiry.html", enquiry=enquiry, offers=offers, names=known, errors=errors
     )
 
 
@@ -274,13 +277,13 @@ def render(errors: dict[str, str], identifier: str) -> str:
     done="answered",
 )
 def answer(identifier: str) -> None:
-    """Answers an enquiry for one of the own services."""
-    said = forms.filled(e.AnswerEnquiryRequest(id=identifier))
-    if said.answer == e.OFFER_ANSWER_NO and not said.reason_code:
+    """Answers an enquiry for one of the own organisation's services."""
+    rpc_request = forms.filled(e.AnswerEnquiryRequest(id=identifier))
+    if rpc_request.answer == e.OFFER_ANSWER_NO and not rpc_request.reason_code:
         forms.refuse({"reason_code": words.violation("required", "reason_code")})
-    if said.answer != e.OFFER_ANSWER_NO:
-        said.reason_code = r.DECLINE_REASON_UNSPECIFIED
-    clients().enquiries.AnswerEnquiry(said)
+    if rpc_request.answer != e.OFFER_ANSWER_NO:
+        rpc_request.reason_code = r.DECLINE_REASON_UNSPECIFIED
+    clients().enquiries.AnswerEnquiry(rpc_request)
 
 
 @pages.post(
@@ -307,7 +310,8 @@ def cancel(identifier: str) -> None:
 def refer(identifier: str) -> access.Answer:
     """Creates the referral that follows from an enquiry.
 
-    If the person has no file, first asks the one question that an enquiry never asks.
+    If the person has no file, first asks the one question that an enquiry never asks: how to reach
+    her.
     """
     enquiry = fetch(identifier)
     person_id = enquiry.person_id

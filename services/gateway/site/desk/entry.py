@@ -2,7 +2,8 @@
 
 Its managers maintain it, and each change has a history. If somebody else changed the entry
 meanwhile, the form comes back with the name of that worker and with the old and the new values. The
-typed values stay in the form, merged with the other changes, to be saved on purpose.
+typed values stay in the form, merged with the other changes. Nothing is saved until the manager
+sends the form again.
 """
 
 import json
@@ -37,7 +38,7 @@ NEW = "new"
 HOURS = 4
 """Rows of opening hours in the form.
 
-Schedules by months, or by some weeks only, stay as they are.
+Other schedules (monthly, or valid for some time only) have no row and stay as they are.
 """
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _ORGANIZATION = ("name", "description", "phone", "url", "languages", "department")
@@ -61,13 +62,19 @@ def show() -> str:
 def save() -> Response | tuple[str, int]:
     """Saves the fields of the organisation."""
     before = own_organization()
-    said = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
-    said.phone = forms.text("phone")
-    asked = d.UpdateOrganizationRequest(
-        organization=said, update_mask=FieldMask(paths=_ORGANIZATION), request_id=forms.request_id()
+    typed = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
+    typed.phone = forms.text("phone")
+    rpc_request = d.UpdateOrganizationRequest(
+        organization=typed,
+        update_mask=FieldMask(paths=_ORGANIZATION),
+        request_id=forms.request_id(),
     )
     return _kept(
-        lambda: clients().directory.UpdateOrganization(asked), overview, said, before, _ORGANIZATION
+        lambda: clients().directory.UpdateOrganization(rpc_request),
+        overview,
+        typed,
+        before,
+        _ORGANIZATION,
     )
 
 
@@ -78,11 +85,11 @@ def service(identifier: str) -> access.Answer:
     places = own_places()
     if request.method == "GET":
         return service_form(before, {}, places=places, used=_used(before))
-    said = _said_of_service(before)
+    typed = _said_of_service(before)
     used = forms.texts("location_ids")
     form = partial(service_form, places=places, used=used)
     return _kept(
-        lambda: _offer_at(_keep_service(before, said).id, used), form, said, before, _SERVICE
+        lambda: _offer_at(_keep_service(before, typed).id, used), form, typed, before, _SERVICE
     )
 
 
@@ -91,11 +98,11 @@ def confirm(identifier: str) -> tuple[str, int] | None:
     """Confirms that everything about a service is still true."""
     before = _own_service(identifier)
     same = d.Service(id=before.id, etag=forms.etag())
-    asked = d.UpdateServiceRequest(
+    rpc_request = d.UpdateServiceRequest(
         service=same, update_mask=FieldMask(paths=["assured_time"]), request_id=forms.request_id()
     )
     try:
-        clients().directory.UpdateService(asked)
+        clients().directory.UpdateService(rpc_request)
     except Stale:  # somebody changed it, so the manager would confirm what she has not read
         return overview(
             own_organization(),
@@ -110,25 +117,25 @@ def place(identifier: str) -> access.Answer:
     before = _own_place(identifier)
     if request.method == "GET":
         return place_form(before, {})
-    said = forms.filled(
+    typed = forms.filled(
         pb.Location(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
     )
-    said.confidential = before.confidential or forms.flag("confidential")
-    return _kept(lambda: _keep_place(before, said), place_form, said, before, _LOCATION)
+    typed.confidential = before.confidential or forms.flag("confidential")
+    return _kept(lambda: _keep_place(before, typed), place_form, typed, before, _LOCATION)
 
 
-def _keep_place(before: pb.Location, said: pb.Location) -> None:
+def _keep_place(before: pb.Location, typed: pb.Location) -> None:
     locations, once = clients().locations, forms.request_id()
     if not before.id:
-        locations.CreateLocation(pb.CreateLocationRequest(location=said, request_id=once))
+        locations.CreateLocation(pb.CreateLocationRequest(location=typed, request_id=once))
         return
     # Sealed fields are not shown, so an empty field means that the value stays.
     sealed = ("address", "transportation") if before.confidential else ()
     mask = FieldMask(
-        paths=[path for path in _LOCATION if path not in sealed or getattr(said, path)]
+        paths=[path for path in _LOCATION if path not in sealed or getattr(typed, path)]
     )
     locations.UpdateLocation(
-        pb.UpdateLocationRequest(location=said, update_mask=mask, request_id=once)
+        pb.UpdateLocationRequest(location=typed, update_mask=mask, request_id=once)
     )
 
 
@@ -162,7 +169,7 @@ def remove(identifier: str) -> Response | tuple[str, int]:
 def _kept(
     keep: Callable[[], object],
     form: Callable[..., str],
-    said: Any,
+    typed: Any,
     before: Any,
     paths: Sequence[str],
 ) -> Response | tuple[str, int]:
@@ -173,15 +180,15 @@ def _kept(
     try:
         keep()
     except Stale:
-        changes = changed_since(said.id)
+        changes = changed_since(typed.id)
         errors = {} if changes else {"_form": words.conflict("put_together")}
         return form(
-            merging.merged(said, before, paths), errors, changes, base=before
+            merging.merged(typed, before, paths), errors, changes, base=before
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
-        with suppress(ValueError):  # a form made elsewhere
-            said.update_time.FromJsonString(forms.text("seen"))
-        return form(said, forms.problems(refusal), base=merging.before(type(said))), 422
+        with suppress(ValueError):  # the form was not made here
+            typed.update_time.FromJsonString(forms.text("seen"))
+        return form(typed, forms.problems(refusal), base=merging.before(type(typed))), 422
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
@@ -211,8 +218,8 @@ def overview(
 ) -> str:
     """Renders the page of the organisation, its services and places.
 
-    `base`, here and in the other forms, is the object from which the form was made, if it shows
-    another one.
+    Here and in the other forms, `base` is the stored object that the form was made from, if the
+    form shows a changed one.
     """
     scores = lists.all_of(
         clients().locations.ListTruthScores,
@@ -242,7 +249,7 @@ def service_form(
     base: d.Service | None = None,
 ) -> str:
     """Renders the form of a service. Simple hours stand in rows, other schedules in words."""
-    simple = [each for each in said.schedules if _is_simple(each)]
+    simple = [schedule for schedule in said.schedules if _is_simple(schedule)]
     return render_template(
         "entry_service.html",
         shown=merging.shown(said if base is None else base),
@@ -253,7 +260,7 @@ def service_form(
         days=[(day, words.word("weekday", day)) for day in DAYS],
         towns=[*MUNICIPALITIES.get(said.department or session.me().department, {}).items()],
         others=len(said.schedules) - len(simple),
-        narrowed={each.field for each in said.tiers},
+        narrowed={tier.field for tier in said.tiers},
         stated=_STATED,
         errors=errors,
         meanwhile=meanwhile,
@@ -317,13 +324,13 @@ def changed_since(identifier: str) -> list[dict[str, Any]]:
     shown = Timestamp()
     try:
         shown.FromJsonString(forms.text("seen"))
-    except ValueError:  # a form made elsewhere: all changes are shown
+    except ValueError:  # the form was not made here, so all changes are shown
         return history(identifier)
-    seen = (shown.seconds, shown.nanos)
+    shown_at = (shown.seconds, shown.nanos)
     return [
         change
         for change in history(identifier)
-        if (change["time"].seconds, change["time"].nanos) > seen
+        if (change["time"].seconds, change["time"].nanos) > shown_at
     ]
 
 
@@ -331,14 +338,14 @@ def _readable(field: str, value: str) -> str:
     if not value or field in _UNREADABLE:
         return ""
     try:
-        said = json.loads(value)
+        values = json.loads(value)
     except ValueError:  # longer than the contract allows, so it was cut
         return ""
-    if isinstance(said, bool):
-        return _("sí") if said else _("no")
-    if isinstance(said, dict):
+    if isinstance(values, bool):
+        return _("sí") if values else _("no")
+    if isinstance(values, dict):
         return ""
-    each = said if isinstance(said, list) else [said]
+    entries = values if isinstance(values, list) else [values]
     kind = {
         "need_codes": names.need,
         "languages": words.language,
@@ -347,7 +354,7 @@ def _readable(field: str, value: str) -> str:
         "area_code": words.area,
     }
     word = kind.get(field, str)
-    return ", ".join(word(one) for one in each)
+    return ", ".join(word(entry) for entry in entries)
 
 
 def _own_service(identifier: str) -> d.Service:
@@ -377,31 +384,31 @@ def _used(service: d.Service) -> list[str]:
     listed = clients().locations.ListServiceAtLocations(
         pb.ListServiceAtLocationsRequest(service_id=service.id)
     )
-    return [each.location_id for each in listed.service_at_locations]
+    return [service_at_location.location_id for service_at_location in listed.service_at_locations]
 
 
 def _said_of_service(before: d.Service) -> d.Service:
     """Returns the service in the form. An open choice stays unset, which means "ask"."""
-    said = forms.filled(
+    typed = forms.filled(
         d.Service(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
     )
-    said.confidential, said.public, said.active = (
+    typed.confidential, typed.public, typed.active = (
         forms.flag("confidential"),
         forms.flag("public"),
         forms.flag("active"),
     )
-    said.eligibility.SetInParent()
+    typed.eligibility.SetInParent()
     taken = {name: forms.text(name) for name in _STATED}
-    _clear(said.eligibility, _STATED)
+    _clear(typed.eligibility, _STATED)
     for name, answer in taken.items():
         if answer:
-            setattr(said.eligibility, name, answer == "yes")
-    del said.tiers[:]
-    said.tiers.extend(
+            setattr(typed.eligibility, name, answer == "yes")
+    del typed.tiers[:]
+    typed.tiers.extend(
         d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR)
         for name in forms.texts("narrowed")
     )
-    said.schedules.extend(each for each in before.schedules if not _is_simple(each))
+    typed.schedules.extend(schedule for schedule in before.schedules if not _is_simple(schedule))
     for number in range(HOURS):
         days, opens, closes = (
             forms.texts(f"days-{number}"),
@@ -409,7 +416,7 @@ def _said_of_service(before: d.Service) -> d.Service:
             forms.text(f"closes-{number}"),
         )
         if opens or closes:
-            said.schedules.append(
+            typed.schedules.append(
                 d.Schedule(
                     freq=d.FREQUENCY_WEEKLY,
                     byday=days,
@@ -418,7 +425,7 @@ def _said_of_service(before: d.Service) -> d.Service:
                     holidays=forms.flag(f"holidays-{number}"),
                 )
             )
-    return said
+    return typed
 
 
 def _clear(message: Message, fields: Sequence[str]) -> None:
@@ -430,20 +437,20 @@ def _is_simple(schedule: d.Schedule) -> bool:
     return schedule.freq == d.FREQUENCY_WEEKLY and not schedule.valid_from and not schedule.valid_to
 
 
-def _keep_service(before: d.Service, said: d.Service) -> d.Service:
+def _keep_service(before: d.Service, typed: d.Service) -> d.Service:
     directory, once = clients().directory, forms.request_id()
     if not before.id:
-        said.ClearField("active")
+        typed.ClearField("active")
         made: d.Service = directory.CreateService(
-            d.CreateServiceRequest(service=said, request_id=once)
+            d.CreateServiceRequest(service=typed, request_id=once)
         )
         return made
-    kept: d.Service = directory.UpdateService(
+    updated: d.Service = directory.UpdateService(
         d.UpdateServiceRequest(
-            service=said, update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]), request_id=once
+            service=typed, update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]), request_id=once
         )
     )
-    return kept
+    return updated
 
 
 def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
@@ -455,13 +462,14 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
     listed = locations.ListServiceAtLocations(
         pb.ListServiceAtLocationsRequest(service_id=service_id)
     ).service_at_locations
-    there = {each.location_id: each.id for each in listed}
+    there = {offered_at.location_id: offered_at.id for offered_at in listed}
     for location_id in wanted:
         if location_id not in there:
-            one = pb.ServiceAtLocation(service_id=service_id, location_id=location_id)
+            offered = pb.ServiceAtLocation(service_id=service_id, location_id=location_id)
             locations.SetServiceAtLocation(
                 pb.SetServiceAtLocationRequest(
-                    service_at_location=one, request_id=f"{forms.request_id()}-{location_id}"[:100]
+                    service_at_location=offered,
+                    request_id=f"{forms.request_id()}-{location_id}"[:100],
                 )
             )
     for location_id, identifier in there.items():

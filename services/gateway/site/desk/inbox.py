@@ -10,7 +10,8 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("inbox")
-# The page of a message without a referral or an enquiry, by the roles that may open the page.
+# The pages of a kind of message that names no referral and no enquiry, each with the roles that may
+# open it.
 LINKS = (
     {
         "erasure_proposed": (("erasures.listing", access.CARE),),
@@ -106,18 +107,18 @@ def render(errors: dict[str, str]) -> str:
     "/inbox/read", access.CARE | access.NETWORK | access.AUDITORS, then="inbox.inbox", done="read"
 )
 def read_all() -> None:
-    """Marks all messages read that the page showed. Messages that arrived meanwhile stay unread."""
-    seen = n.MarkAllMessagesReadRequest(
+    """Marks all messages read that the page showed; messages that arrived meanwhile stay unread."""
+    rpc_request = n.MarkAllMessagesReadRequest(
         until_time=forms.moment("until_time"), request_id=forms.request_id()
     )
-    clients().notifications.MarkAllMessagesRead(seen)
+    clients().notifications.MarkAllMessagesRead(rpc_request)
 
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
 def read(identifier: str) -> Response:
     """Marks a message read.
 
-    If its button asks for it, opens the referral, the enquiry or the page of the message.
+    Then opens the referral, the enquiry or the page that the pressed button names; else the inbox.
     """
     clients().notifications.MarkMessageRead(
         n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id())
@@ -132,10 +133,10 @@ def read(identifier: str) -> Response:
 @pages.post("/inbox/desk", access.MANAGERS, again=render, then="inbox.inbox")
 def desk() -> None:
     """Sets language and e-mail address of the desk."""
-    said = n.Desk(
+    settings = n.Desk(
         organization_id=session.me().organization_id,
         language=forms.text("language"),
         email=forms.text("email"),
         etag=forms.etag(),
     )
-    clients().notifications.SetDesk(n.SetDeskRequest(desk=said, request_id=forms.request_id()))
+    clients().notifications.SetDesk(n.SetDeskRequest(desk=settings, request_id=forms.request_id()))

@@ -13,7 +13,7 @@ pages = access.Pages("keys")
 
 @pages.get("/keys", access.MANAGERS)
 def listing() -> str:
-    """Shows all keys of the organisation, also those that ended."""
+    """Shows all keys of the organisation, including those that ended."""
     return render({})
 
 
@@ -26,8 +26,8 @@ def render(errors: dict[str, str], secret: str = "") -> str:
 @pages.post("/keys", access.MANAGERS, again=render)
 def create_key() -> str:
     """Makes a key and shows its secret, once."""
-    question = forms.filled(m.CreateApiKeyRequest(organization_id=session.me().organization_id))
-    return render({}, clients().members.CreateApiKey(question).secret)
+    request = forms.filled(m.CreateApiKeyRequest(organization_id=session.me().organization_id))
+    return render({}, clients().members.CreateApiKey(request).secret)
 
 
 @pages.post("/keys/<identifier>/confirm", access.MANAGERS, then="keys.listing")

@@ -1,4 +1,4 @@
-"""The sheet for the person about who knows what of her, and until when.
+"""The sheet for a person: who knows what about her, and until when.
 
 She can have it on the screen, on paper and as a PDF, in her language.
 """
@@ -22,17 +22,20 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
-"""Time before the end of a consent in which she is asked again.
+"""Time before the end of a consent in which the person is asked again.
 
 It is enough to meet her once more.
 """
 PAGES = 25
-"""Pages of 200 accesses each: more than any file ever had. The person's page has the rest."""
+"""Maximum number of pages of 200 accesses each, more than any file ever had.
+
+The page of the person's file shows any further accesses.
+"""
 
 
 @dataclass(frozen=True)
 class Held:
-    """The data about her that one organisation has.
+    """The data about the person that one organisation has.
 
     They come from one consent, or from enquiries without her name, for which there is no receipt.
     """
@@ -56,7 +59,7 @@ class Knowledge:
 
 @pages.get("/people/<identifier>/knows", access.SENDERS)
 def show(identifier: str) -> str:
-    """Shows the sheet, to go through with her."""
+    """Shows the sheet, for the worker to go through it with the person."""
     return render_template("knows.html", known=knowledge(identifier))
 
 
@@ -68,7 +71,7 @@ def printed(identifier: str) -> Response:
     """
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
-    parts = [sheet.Part(each.organization, lines=each.lines) for each in known.held]
+    parts = [sheet.Part(entry.organization, lines=entry.lines) for entry in known.held]
     parts.append(
         sheet.Part(_("Quién miró su expediente"), texts=known.readings or [_("Nadie todavía.")])
     )
@@ -111,31 +114,31 @@ def knowledge(identifier: str) -> Knowledge:
         abort(404)
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     readings = all_readings(identifier)
-    asked = all_referrals(identifier)
+    referrals = all_referrals(identifier)
     copies = all_copies(identifier)
-    seen = names.names(
+    known = names.names(
         {person.organization_id, *copies}
-        | {each.recipient_organization_id for each in receipts}
-        | {each.organization_id for each in readings}
+        | {receipt.recipient_organization_id for receipt in receipts}
+        | {reading.organization_id for reading in readings}
     )
-    held = [of_receipt(receipt, seen, readings, asked) for receipt in receipts]
+    held = [of_receipt(receipt, known, readings, referrals) for receipt in receipts]
     held += [
-        of_enquiries(seen.organization(organization), enquiries)
+        of_enquiries(known.organization(organization), enquiries)
         for organization, enquiries in copies.items()
     ]
     looked = [
         _(
             "%(day)s: %(organization)s, %(fields)s",
-            day=i18n.day(each.time),
-            organization=seen.organization(each.organization_id),
-            fields=groups(each.field_groups),
+            day=i18n.day(reading.time),
+            organization=known.organization(reading.organization_id),
+            fields=groups(reading.field_groups),
         )
-        for each in readings
-        if each.allowed and each.field_groups
+        for reading in readings
+        if reading.allowed and reading.field_groups
     ]
     return Knowledge(
         person,
-        seen.organization(person.organization_id),
+        known.organization(person.organization_id),
         sorted(held, key=lambda each: not each.live),
         list(dict.fromkeys(looked)),
     )
@@ -143,21 +146,21 @@ def knowledge(identifier: str) -> Knowledge:
 
 def of_receipt(
     receipt: p.Receipt,
-    seen: names.Names,
+    known: names.Names,
     readings: Iterable[p.Reading],
-    asked: Iterable[r.Referral],
+    referrals: Iterable[r.Referral],
 ) -> Held:
     """Describes a consent: its data, its end, how often it was used, and the deletion.
 
-    The latter is the receiver's confirmation that it keeps nothing.
+    The deletion is the receiver's confirmation that it keeps nothing.
     """
     until, withdrawn = i18n.moment(receipt.until_time), i18n.moment(receipt.withdraw_time)
     opened = [
-        each
-        for each in readings
-        if each.allowed
-        and each.organization_id == receipt.recipient_organization_id
-        and each.time.ToDatetime() >= receipt.create_time.ToDatetime()
+        reading
+        for reading in readings
+        if reading.allowed
+        and reading.organization_id == receipt.recipient_organization_id
+        and reading.time.ToDatetime() >= receipt.create_time.ToDatetime()
     ]
     if not receipt.genuine:
         end = _("No es válido: no abre nada.")
@@ -193,9 +196,9 @@ def of_receipt(
     deletion = next(
         (
             clock
-            for each in asked
-            if each.receipt_id == receipt.id
-            for clock in each.clocks
+            for referral in referrals
+            if referral.receipt_id == receipt.id
+            for clock in referral.clocks
             if clock.kind == r.CLOCK_KIND_DELETION
         ),
         None,
@@ -218,21 +221,21 @@ def of_receipt(
         )
     soon = bool(receipt.live and until and until - i18n.now() < SOON)
     return Held(
-        seen.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines
+        known.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines
     )
 
 
 def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
-    """Describes the enquiries about her, without her name, that an organisation still holds."""
-    asked = list(enquiries)
-    told = list(dict.fromkeys(part for enquiry in asked for part in told_of(enquiry)))
-    parts = ", ".join([_("ayuda y urgencia"), *told])
-    needs = list(dict.fromkeys(names.need(enquiry.content.need_code) for enquiry in asked))
+    """Describes the enquiries about a person, without her name, that an organisation still has."""
+    listed = list(enquiries)
+    attributes = list(dict.fromkeys(part for enquiry in listed for part in told_of(enquiry)))
+    parts = ", ".join([_("ayuda y urgencia"), *attributes])
+    needs = list(dict.fromkeys(names.need(enquiry.content.need_code) for enquiry in listed))
     ends = {
         _("Hasta que se cierre la consulta: entonces se borra.")
         if enquiry.state == e.ENQUIRY_STATE_OPEN
         else _("Se aceptó lo que ofreció: lo conserva.")
-        for enquiry in asked
+        for enquiry in listed
     }
     lines = [
         (_("Qué"), _("Una consulta que no dice quién es usted. Dice: %(parts)s.", parts=parts)),
@@ -256,12 +259,12 @@ def told_of(enquiry: e.Enquiry) -> list[str]:
     attributes = [
         number for number in e.EnquiryAttribute.values() if number and number not in left_out
     ]
-    said = [
+    stated = [
         words.word("enquiry_attribute", number)
         for number in attributes
         if is_said(enquiry.content, words.code("enquiry_attribute", number))
     ]
-    return [word.lower() for word in [*said, *beside]]
+    return [word.lower() for word in [*stated, *beside]]
 
 
 def is_said(content: e.EnquiryContent, attribute: str) -> bool:
@@ -302,7 +305,10 @@ def all_referrals(identifier: str) -> list[r.Referral]:
 
 
 def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
-    """Fetches the own organisation's enquiries about her, by organisation that still holds them."""
+    """Fetches the own organisation's enquiries about the person.
+
+    They are grouped by the organisations that still hold them.
+    """
     enquiries = lists.all_of(
         clients().enquiries.ListEnquiries,
         e.ListEnquiriesRequest(person_id=identifier),

@@ -45,15 +45,15 @@ def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
 
     `close` closes it, with the kind that the pressed button names.
     """
-    said = forms.filled(c.Contact(id=identifier))
-    said.line_country = said.line_country or session.me().country
-    said.outcome_code = said.outcome_code or c.CONTACT_OUTCOME_OPEN
+    typed = forms.filled(c.Contact(id=identifier))
+    typed.line_country = typed.line_country or session.me().country
+    typed.outcome_code = typed.outcome_code or c.CONTACT_OUTCOME_OPEN
     if close:
-        said.kind_code, said.outcome_code = (
+        typed.kind_code, typed.outcome_code = (
             CLOSED_AT_ONCE[forms.text("close_as")],
             c.CONTACT_OUTCOME_NOTHING_TO_DO,
         )
-    return said
+    return typed
 
 
 def closes() -> bool:
@@ -64,7 +64,7 @@ def closes() -> bool:
 def may_close(stored: c.Contact) -> bool:
     """Returns whether one press may close the contact.
 
-    It may be anything while a question that decides the urgency is open.
+    While a question that decides the urgency is open, the contact may be anything.
     """
     return not stored.open_question_count and stored.urgency in (
         r.URGENCY_UNSPECIFIED,
@@ -116,9 +116,9 @@ def handing_over(identifier: str) -> str:
 
 def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
     """Renders the form, with the members in good standing."""
-    asked = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED)
+    rpc_request = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED)
     members = lists.all_of(
-        clients().directory.ListOrganizations, asked, lambda answer: answer.organizations
+        clients().directory.ListOrganizations, rpc_request, lambda answer: answer.organizations
     )
     choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
@@ -126,38 +126,39 @@ def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
 
 @pages.post("/line/<identifier>/hand-over", access.LINE)
 def hand_over(identifier: str) -> Response | tuple[str, int]:
-    """Records whether she was connected live, and with whom.
+    """Records whether the caller was connected live, and with whom.
 
     If she was connected, the contact ends as handed over.
     """
-    said = c.Contact(
+    changed = c.Contact(
         id=identifier,
         etag=forms.etag(),
         handed_over_organization_id=forms.text("handed_over_organization_id"),
     )
-    said.connected_live = words.number("answer", forms.text("connected_live"))
-    said.emergency_number_code = words.number(
+    changed.connected_live = words.number("answer", forms.text("connected_live"))
+    changed.emergency_number_code = words.number(
         "emergency_number", forms.text("emergency_number_code")
     )
     paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
-    if said.connected_live == c.ANSWER_YES:
-        said.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
+    if changed.connected_live == c.ANSWER_YES:
+        changed.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
         paths.append("outcome_code")
     try:
         clients().contacts.UpdateContact(
             c.UpdateContactRequest(
-                contact=said, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
+                contact=changed, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
             )
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        if isinstance(refusal, Stale):  # sent again, the form is based on the present version
-            said.etag = clients().contacts.GetContact(c.GetContactRequest(id=identifier)).etag
-        return hand_over_page(said, forms.problems(refusal)), forms.status_of(refusal)
+        # the form is based on the present version when it is sent again
+        if isinstance(refusal, Stale):
+            changed.etag = clients().contacts.GetContact(c.GetContactRequest(id=identifier)).etag
+        return hand_over_page(changed, forms.problems(refusal)), forms.status_of(refusal)
     return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
 
 
 def called_when() -> dict[str, Any]:
-    """Returns the day and the hours in a form."""
+    """Returns the day and the hours in a form, as fields of the request."""
     return {
         name: words.number(name.replace("_code", "_band"), forms.text(name))
         for name in ("day_code", "hour_code")
@@ -197,11 +198,11 @@ def page(
 ) -> str:
     """Renders the contact with its triage.
 
-    `reference` and `pin` are set only right after the contact was recorded; `known` holds those
-    that the caller gave, until then; `shown` is the object from which the form was made, if it is
-    not the contact itself.
+    `reference` and `pin` are set only right after the contact was recorded. `known` holds the
+    reference and PIN that the caller gave, until the contact is recorded. `shown` is the object
+    that the form was made from, if it is not the contact itself.
     """
-    asked = asked_for(contact.id)
+    related = asked_for(contact.id)
     return render_template(
         "contact.html",
         contact=contact,
@@ -210,12 +211,12 @@ def page(
         reference=reference,
         pin=pin,
         known=known,
-        referrals=asked,
+        referrals=related,
         enquiries=enquiries.of_contact(contact.id),
         cards=advice.beside(
             clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards
         ),
-        names=names.names_of(asked, organizations=[contact.handed_over_organization_id]),
+        names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
     )
 
 
@@ -235,28 +236,28 @@ def asked_for(identifier: str) -> lists.Listed[r.Referral]:
 def create() -> access.Answer:
     """Records the contact and shows reference and PIN, once.
 
-    They stand in the answer to this form and nowhere else.
+    Both stand in the answer to this form and nowhere else.
     """
     if closes():  # nothing is stored yet, so the urgency is not known
         return not_closed(contact())
-    said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
+    typed, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
-        # from this device she, or an operator in her name, was right a moment ago
+        # A moment ago the reference and PIN were right from this device.
         origin.tell(origin.device())
     try:
         answer = clients().contacts.CreateContact(
             c.CreateContactRequest(
-                contact=said, pin=pin, reference=reference, request_id=forms.request_id()
+                contact=typed, pin=pin, reference=reference, request_id=forms.request_id()
             )
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return page(
-            said, forms.problems(refusal), known=(reference, pin) if reference else ("", "")
+            typed, forms.problems(refusal), known=(reference, pin) if reference else ("", "")
         ), 422
     except (Unauthenticated, Exhausted) as refusal:
         if not reference:
             raise
-        return page(said, {"_form": references.problem_of(refusal)}), 422
+        return page(typed, {"_form": references.problem_of(refusal)}), 422
     return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
 
 
@@ -274,9 +275,9 @@ def kept(errors: dict[str, str], identifier: str) -> str:
 @pages.post("/line/<identifier>/call", access.LINE, again=kept, then="line.queue")
 def agree_on_call(identifier: str) -> None:
     """Records the agreed time of a call back."""
-    asked = c.Callback(contact_id=identifier, **called_when())
+    callback = c.Callback(contact_id=identifier, **called_when())
     clients().contacts.CreateCallback(
-        c.CreateCallbackRequest(callback=asked, request_id=forms.request_id())
+        c.CreateCallbackRequest(callback=callback, request_id=forms.request_id())
     )
 
 
@@ -287,11 +288,11 @@ def save(identifier: str) -> Response | tuple[str, int]:
         clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     ):
         return not_closed(contact(identifier))
-    said = contact(identifier, close=closes())
+    typed = contact(identifier, close=closes())
     try:
         clients().contacts.UpdateContact(
             c.UpdateContactRequest(
-                contact=said,
+                contact=typed,
                 update_mask=FieldMask(paths=list(CHANGEABLE)),
                 request_id=forms.request_id(),
             )
@@ -299,12 +300,12 @@ def save(identifier: str) -> Response | tuple[str, int]:
     except Stale:
         stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
         return page(
-            together(said, stored),
+            together(typed, stored),
             {"_form": words.conflict("put_together")},
             shown=merging.shown(stored),
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
-        return page(said, forms.problems(refusal), shown=forms.text("shown")), 422
+        return page(typed, forms.problems(refusal), shown=forms.text("shown")), 422
     return redirect(
         url_for("line.queue", done="saved")
         if closes()
@@ -313,20 +314,20 @@ def save(identifier: str) -> Response | tuple[str, int]:
     )
 
 
-def together(said: c.Contact, stored: c.Contact) -> c.Contact:
+def together(typed: c.Contact, stored: c.Contact) -> c.Contact:
     """Merges the changes of this form with those that a colleague saved meanwhile.
 
     Neither of two notes is lost.
     """
     old = merging.before(c.Contact)
     both = merging.merged(
-        said, stored, [path for path in CHANGEABLE if path not in ("triage", "note")]
+        typed, stored, [path for path in CHANGEABLE if path not in ("triage", "note")]
     )
     for question in c.Triage.DESCRIPTOR.fields_by_name:
-        if getattr(said.triage, question) != getattr(old.triage, question):
-            setattr(both.triage, question, getattr(said.triage, question))
-    if stored.note == old.note or stored.note in said.note:
-        both.note = said.note
-    elif said.note not in stored.note:
-        both.note = f"{stored.note}\n{said.note}"
+        if getattr(typed.triage, question) != getattr(old.triage, question):
+            setattr(both.triage, question, getattr(typed.triage, question))
+    if stored.note == old.note or stored.note in typed.note:
+        both.note = typed.note
+    elif typed.note not in stored.note:
+        both.note = f"{stored.note}\n{typed.note}"
     return both

@@ -23,7 +23,7 @@ pages = access.Pages("live")
 def version() -> Response:
     """Returns the version of this reader's pages, and a ticket.
 
-    With the ticket it is cheap to ask again.
+    A page that sends the ticket can ask again at little cost.
     """
     me = session.me()
     return jsonify(version=live().version(me, _asked, _asked_for_all), ticket=live().ticket(me))

@@ -1,4 +1,4 @@
-"""Everything that the own account made since a day and that outlasts its sessions.
+"""Everything that the worker's own account made since a given day and that outlasts its sessions.
 
 It is shown after a change of the password, so that the worker can end what somebody else made.
 """
@@ -23,7 +23,7 @@ USUAL = timedelta(days=7)
 
 @pages.get("/account/made", access.EVERYONE)
 def show() -> str | tuple[str, int]:
-    """Shows the list since a day."""
+    """Shows the list since a given day."""
     try:
         return page({})
     except Invalid as refusal:
@@ -45,9 +45,9 @@ def page(errors: dict[str, str], since: str = "") -> str:
 
 
 def _exports(since: Timestamp) -> lists.Listed[p.Export]:
-    """Returns every sheet that was exported.
+    """Returns every sheet that the worker exported since then, from all pages of the list.
 
-    An intruder who exports one may export many more after it.
+    An intruder who exports one sheet may export many more after it.
     """
     if not session.me().may(*access.SENDERS):
         return lists.Listed()
@@ -59,7 +59,7 @@ def _exports(since: Timestamp) -> lists.Listed[p.Export]:
 
 
 def _beginning(day: str) -> Timestamp:
-    """Returns the begin of a day in the reader's zone; a week ago for an invalid day."""
+    """Returns the beginning of a day in the reader's zone; a week ago for an invalid day."""
     try:
         stamp = i18n.local_to_stamp(day[:10])
     except OverflowError:
@@ -73,10 +73,10 @@ def _beginning(day: str) -> Timestamp:
 @pages.post("/account/made", access.EVERYONE, again=page)
 def end() -> Response:
     """Ends the chosen entries, and shows the rest."""
-    question = pb.EndMadeLatelyRequest(
+    rpc_request = pb.EndMadeLatelyRequest(
         since_time=_beginning(forms.text("since")),
         ids=forms.texts("ids"),
         request_id=forms.request_id(),
     )
-    clients().accounts.EndMadeLately(question)
+    clients().accounts.EndMadeLately(rpc_request)
     return redirect(url_for("made.show", since=forms.text("since"), done="made_ended"), 303)

@@ -12,7 +12,7 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("members")
-# roles that a manager may give; the coordinator gives those of the network
+# roles that a manager may give; the coordinator gives the roles of the network
 GIVEN_ROLES = ("worker", "operator", "manager", "emergency")
 
 
@@ -45,7 +45,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
 def invite() -> str | None:
     """Invites somebody to the team.
 
-    She gets the link by e-mail or on paper, and chooses her own password.
+    The invited person gets the link by e-mail or on paper, and chooses her own password.
     """
     roles = [
         contract_pb2.Role.ValueType(words.number("role", role))

@@ -79,7 +79,7 @@ def new() -> Response | str:
 def show(identifier: str) -> str:
     """Shows one file.
 
-    Of a file of another organisation it leaves out plans, emergency accesses and readings.
+    For a file of another organisation it leaves out plans, emergency accesses and readings.
     """
     return render({}, identifier)
 
@@ -198,7 +198,7 @@ def grouping_key(reading: p.Reading) -> tuple[object, ...]:
 def looked(identifier: str) -> str:
     """Shows who has read the file or tried to, page by page.
 
-    The file itself is not fetched: that would be another reading.
+    The file itself is not fetched, because that would be another reading.
     """
     readings_request = p.ListReadingsRequest(
         person_id=identifier, page_size=200, page_token=request.args.get("page", "")
@@ -246,7 +246,7 @@ def update(identifier: str) -> None:
 def open_safe_contact(identifier: str) -> str:
     """Opens the safe-contact plan, to read or change it.
 
-    It is shown in this answer only, and the reading is on record.
+    The plan is shown in this answer only, and the reading is on record.
     """
     return render({}, identifier, plan_opened=True)
 
@@ -271,7 +271,7 @@ def safe_contact(identifier: str) -> None:
     done="receipts_withdrawn",
 )
 def withdraw_all(identifier: str) -> None:
-    """Withdraws all consents in force, at the person's request.
+    """Withdraws every consent that is not withdrawn yet, at the person's request.
 
     If it fails midway, sending the form again withdraws the remaining consents.
     """
@@ -334,7 +334,7 @@ def show_receipt(errors: dict[str, str], receipt: str) -> str:
     done="receipt_confirmed",
 )
 def confirm(receipt: str) -> None:
-    """Confirms, as the second person, what was decided for a child or given for an adult."""
+    """Confirms, as the second person, a decision for a child or a consent given for an adult."""
     clients().people.ConfirmReceipt(
         p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id())
     )

@@ -35,7 +35,7 @@ ICONS = {
 class Line:
     """A step with its state, its deadline and the steps that it waits for.
 
-    `referral` is the one that stands for the step, `candidates` are those that could.
+    `referral` is the referral that stands for the step, `candidates` are referrals that could.
     """
 
     step: pb.PathwayStep
@@ -53,14 +53,17 @@ class Line:
 
     @property
     def ahead(self) -> bool:
-        """Returns whether the step is at her arrival, so that its service is asked in advance."""
+        """Returns whether the step belongs to the person's arrival.
+
+        Its service is then asked before she leaves.
+        """
         return self.step.leg == r.LEG_KIND_ARRIVAL
 
     @property
     def by_us(self) -> bool:
         """Returns whether the holder of the file usually does the step.
 
-        Nobody else is asked first then.
+        No other organisation is then asked first.
         """
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 
@@ -78,15 +81,15 @@ def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
-    asked = {
-        one.id: one
-        for one in lists.all_of(
+    referrals_by_id = {
+        referral.id: referral
+        for referral in lists.all_of(
             clients().referrals.ListReferrals,
             r.ListReferralsRequest(filter=wanted),
             lambda answer: answer.referrals,
         )
     }
-    lines = lines_of(plan, asked)
+    lines = lines_of(plan, referrals_by_id)
     return render_template(
         "plan.html",
         plan=plan,
@@ -108,16 +111,20 @@ def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
     )
 
 
-def lines_of(plan: pb.Plan, asked: Mapping[str, r.Referral]) -> list[Line]:
+def lines_of(plan: pb.Plan, referrals_by_id: Mapping[str, r.Referral]) -> list[Line]:
     """Returns the steps in their order."""
     called = {step.key: names.called(step.names) for step in plan.pathway.steps}
     standing = {step.key: step for step in plan.steps}
     closed = i18n.moment(plan.close_time)
     lines = []
     for step in plan.pathway.steps:
-        if (each := standing.get(step.key)) is None:
+        if (standing_step := standing.get(step.key)) is None:
             continue
-        runs = each.state not in SETTLED and i18n.moment(each.due_time) and not closed
+        runs = (
+            standing_step.state not in SETTLED
+            and i18n.moment(standing_step.due_time)
+            and not closed
+        )
         begun = (
             standing[step.deadline_from_key].settle_time
             if step.deadline_from_key in standing
@@ -126,31 +133,42 @@ def lines_of(plan: pb.Plan, asked: Mapping[str, r.Referral]) -> list[Line]:
         lines.append(
             Line(
                 step,
-                each,
-                ICONS.get(each.state, "wait"),
-                due.between(begun, each.due_time, _("para este paso")) if runs else None,
-                [called.get(key, key) for key in each.waits_for_keys],
-                asked.get(each.referral_id),
-                candidates(step, asked),
+                standing_step,
+                ICONS.get(standing_step.state, "wait"),
+                due.between(begun, standing_step.due_time, _("para este paso")) if runs else None,
+                [called.get(key, key) for key in standing_step.waits_for_keys],
+                referrals_by_id.get(standing_step.referral_id),
+                candidates(step, referrals_by_id),
             )
         )
     return lines
 
 
-def candidates(step: pb.PathwayStep, asked: Mapping[str, r.Referral]) -> list[tuple[str, str]]:
-    """Returns her referrals that could stand for a step: live, or closed with help.
+def candidates(
+    step: pb.PathwayStep, referrals_by_id: Mapping[str, r.Referral]
+) -> list[tuple[str, str]]:
+    """Returns the person's referrals that could stand for a step: live, drafts, or closed.
 
-    Those for the same need come first.
+    Referrals for the same need come first.
     """
     possible = [
-        one for one in asked.values() if one.live or one.state in (r.STATE_DRAFT, r.STATE_CLOSED)
+        referral
+        for referral in referrals_by_id.values()
+        if referral.live or referral.state in (r.STATE_DRAFT, r.STATE_CLOSED)
     ]
     possible.sort(
-        key=lambda one: (one.need_code != step.need_code, one.need_code[:3] != step.need_code[:3])
+        key=lambda referral: (
+            referral.need_code != step.need_code,
+            referral.need_code[:3] != step.need_code[:3],
+        )
     )
     return [
-        (one.id, f"{one.code} · {names.need(one.need_code)} · {words.word('state', one.state)}")
-        for one in possible
+        (
+            referral.id,
+            f"{referral.code} · {names.need(referral.need_code)}"
+            f" · {words.word('state', referral.state)}",
+        )
+        for referral in possible
     ]
 
 
@@ -161,12 +179,12 @@ def update(identifier: str, key: str) -> Response:
     A reason is stored with "not needed" only, and a referral with "referred" only, whatever else
     the form holds.
     """
-    question = forms.filled(pb.UpdatePlanStepRequest(id=identifier, step_key=key))
-    if question.state != pb.PLAN_STEP_STATE_NOT_NEEDED:
-        question.reason_code = pb.SKIP_REASON_UNSPECIFIED
-    if question.state != pb.PLAN_STEP_STATE_REFERRED:
-        question.referral_id = ""
-    clients().plans.UpdatePlanStep(question)
+    request = forms.filled(pb.UpdatePlanStepRequest(id=identifier, step_key=key))
+    if request.state != pb.PLAN_STEP_STATE_NOT_NEEDED:
+        request.reason_code = pb.SKIP_REASON_UNSPECIFIED
+    if request.state != pb.PLAN_STEP_STATE_REFERRED:
+        request.referral_id = ""
+    clients().plans.UpdatePlanStep(request)
     return redirect(url_for("plans.show", identifier=identifier, done="saved", _anchor=key), 303)
 
 

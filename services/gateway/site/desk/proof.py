@@ -1,4 +1,4 @@
-"""The way on after a step-up, and the way to her organisation's provider for one.
+"""The page after a step-up, and the redirect to the organisation's own provider for a step-up.
 
 The step-up itself is in services/gateway/site/shell/proof.py.
 """
@@ -29,7 +29,7 @@ def go_on() -> Response:
 
 @pages.get("/account/proof/provider", access.EVERYONE)
 def leave_for_provider() -> Response:
-    """Redirects to the provider, which asks her to sign in again."""
+    """Redirects to the provider, which asks the worker to sign in again."""
     begun = clients().accounts.BeginProof(pb.BeginProofRequest())
     if not begun.authorization_url:
         raise NotFound

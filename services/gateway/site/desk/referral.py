@@ -29,10 +29,10 @@ from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral")
-# opened by an emergency access, beside the notes, which are in the history
+# field groups that an emergency access opens, besides the notes, which are in the history
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})
-# Until a second person confirms an override, it opens only the person's first name and safe-contact
-# plan of these groups.
+# Field groups that an override opens until a second person confirms it. Of these it opens only the
+# first name and the safe-contact plan.
 UNCONFIRMED = frozenset({"identity", "contact"})
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
@@ -78,7 +78,7 @@ def listing() -> str:
         r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", ""))
     )
     assignable = any("assign" in row.allowed_verbs for row in answer.referrals)
-    kept = {
+    filters = {
         key: value
         for key, value in request.args.items()
         if key in ("box", "state", "need", "urgency", "all")
@@ -96,7 +96,7 @@ def listing() -> str:
         colleagues=colleagues() if assignable else [],
         assignable=assignable and me.may("manager"),
         nothing="nothing" in request.args,
-        kept=kept,
+        kept=filters,
         next_page=answer.next_page_token,
     )
 
@@ -105,8 +105,8 @@ def listing() -> str:
 def show(identifier: str) -> str | tuple[str, int]:
     """Shows one referral.
 
-    A background refresh that already has this version gets 304: rendering would open the sealed
-    notes and record an access that no user made.
+    A background refresh that already has this version gets 304, because rendering would open the
+    sealed notes and record an access that no user made.
     """
     referral = referrals.fetch(identifier)
     if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
@@ -123,7 +123,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
     """Renders the page, with the form that came back, if any."""
     events = history(referral)
     notices = notices_of(referral)
-    seen = names.names(
+    known = names.names(
         {
             referral.sender_organization_id,
             referral.receiver_organization_id,
@@ -138,7 +138,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
             *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER),
         },
     )
-    probation = is_on_probation(seen)
+    probation = is_on_probation(known)
     plan, no_plan = safe_contact(referral, filled)
     groups, basis = ([], "") if probation else openable(referral)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
@@ -148,7 +148,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         version=version(referral),
         events=events,
         notices=notices,
-        names=seen,
+        names=known,
         allowed=allowed,
         FORMS=step_forms.STEPS,
         alternatives=directory.alternatives(referral)
@@ -168,12 +168,12 @@ def render(referral: r.Referral, filled: Filled) -> str:
     )
 
 
-def is_on_probation(seen: names.Names) -> bool:
+def is_on_probation(known: names.Names) -> bool:
     """Returns whether the reader's organisation may not open any data yet.
 
-    It is one of the two organisations of the page.
+    Returns False if the organisation is not one of those on the page (`known`).
     """
-    own = seen.organizations.get(session.me().organization_id)
+    own = known.organizations.get(session.me().organization_id)
     return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
 
 
@@ -183,9 +183,9 @@ def may_open() -> bool:
 
 
 def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
-    """Returns the safe-contact plan for a reader who may call her.
+    """Returns the safe-contact plan for a reader who may call the person.
 
-    If it can't be shown, returns None and the reason, if the reason is worth showing.
+    If the plan cannot be shown, returns None and the reason, if the reason is worth showing.
     """
     if filled.plan or not (referral.live and referral.person_id):
         return filled.plan, ""
@@ -229,7 +229,7 @@ def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
 
 
 def basis_of(receipt: p.Receipt) -> str:
-    """Returns the basis on which the receiver opens her data: a code of the table open_basis."""
+    """Returns the basis on which the receiver opens the data, as a code of the table open_basis."""
     if not receipt.live:
         return "emergency"
     if receipt.reason_code:
@@ -239,13 +239,16 @@ def basis_of(receipt: p.Receipt) -> str:
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """Returns the field groups that an emergency access of this reader opens now."""
-    question = em.ListEmergenciesRequest(referral_id=referral.id)
+    rpc_request = em.ListEmergenciesRequest(referral_id=referral.id)
     emergencies = lists.all_of(
-        clients().emergencies.ListEmergencies, question, lambda answer: answer.emergencies
+        clients().emergencies.ListEmergencies, rpc_request, lambda answer: answer.emergencies
     )
     return (
         EMERGENCY
-        if any(one.live and one.worker_id == session.me().worker_id for one in emergencies)
+        if any(
+            emergency.live and emergency.worker_id == session.me().worker_id
+            for emergency in emergencies
+        )
         else frozenset()
     )
 
@@ -253,15 +256,17 @@ def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
 def history(referral: r.Referral) -> list[r.ReferralEvent]:
     """Returns the events, the newest first.
 
-    The steps of filling in a draft are left out, once it was sent.
+    Changes to the referral while it was a draft are left out.
     """
     events = (
         clients()
         .referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
         .events
     )
-    told = [event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT]
-    return sorted(told, key=lambda event: -event.version)
+    shown = [
+        event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT
+    ]
+    return sorted(shown, key=lambda event: -event.version)
 
 
 def notices_of(referral: r.Referral) -> list[Notice]:
@@ -325,7 +330,7 @@ def act(identifier: str, verb: str) -> Response:
 def open_person(identifier: str) -> str:
     """Opens the data that the receipt allows, for a purpose.
 
-    They are shown in the answer to this form and nowhere else.
+    The data are shown in the answer to this form and nowhere else.
     """
     referral = referrals.fetch(identifier)
     groups = [
@@ -334,20 +339,20 @@ def open_person(identifier: str) -> str:
     ]
     if not groups:
         forms.refuse({"field_groups": words.violation("required")})
-    question = p.OpenPersonRequest(
+    rpc_request = p.OpenPersonRequest(
         id=referral.person_id,
         purpose_code=forms.text("purpose_code") or referral.need_code,
         field_groups=groups,
         referral_id=referral.id,
     )
-    return render(referral, Filled("open", {}, clients().people.OpenPerson(question)))
+    return render(referral, Filled("open", {}, clients().people.OpenPerson(rpc_request)))
 
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
 def open_address(identifier: str) -> str | tuple[str, int]:
-    """Opens the address of the confidential service that accepted her.
+    """Opens the address of the confidential service that accepted the person.
 
-    It is shown in this answer only, and the reading is on record.
+    The address is shown in this answer only, and the reading is on record.
     """
     referral = referrals.fetch(identifier)
     try:
@@ -366,9 +371,9 @@ def open_address(identifier: str) -> str | tuple[str, int]:
     "/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency")
 )
 def open_in_emergency(identifier: str) -> Response:
-    """Opens her data for an hour without a consent.
+    """Opens the person's data for an hour without a consent.
 
-    The holder of her file and the coordinators are notified at once.
+    The holder of the file and the coordinators are notified at once.
     """
     clients().emergencies.OpenInEmergency(
         forms.filled(em.OpenInEmergencyRequest(referral_id=identifier))
@@ -386,7 +391,7 @@ def open_in_emergency(identifier: str) -> Response:
 def open_safe_contact(identifier: str) -> str:
     """Opens the safe-contact plan.
 
-    It is shown in this answer only, and the reading is on record.
+    The plan is shown in this answer only, and the reading is on record.
     """
     referral = referrals.fetch(identifier)
     return render(

@@ -45,7 +45,7 @@ def form() -> str:
 
 
 def render(
-    said: str,
+    term: str,
     results: Results | None,
     errors: dict[str, str] | None = None,
     *,
@@ -54,15 +54,15 @@ def render(
 ) -> str:
     """Renders the page.
 
-    `results` is None before a search. The page asks for the PIN of `reference`; `problem` is that
-    of the last attempt.
+    `results` is None before a search. If `reference` is set, the page asks for its PIN; `problem`
+    is the problem of the last attempt.
     """
-    seen = names.names_of(results.referrals if results else [])
+    known = names.names_of(results.referrals if results else [])
     return render_template(
         "search.html",
-        q=said,
+        q=term,
         results=results,
-        names=seen,
+        names=known,
         errors=errors or {},
         reference=reference,
         problem=problem,
@@ -72,24 +72,24 @@ def render(
 @pages.post("/search", access.EVERYONE)
 def find() -> access.Answer:
     """Redirects to the only referral with this code, else shows the results."""
-    said = forms.text("q")
-    if not said:
-        return render(said, None, {"q": words.violation("required", "q")}), 422
-    plain = said.replace(" ", "").replace("-", "")
+    term = forms.text("q")
+    if not term:
+        return render(term, None, {"q": words.violation("required", "q")}), 422
+    plain = term.replace(" ", "").replace("-", "")
     codes = plain.isascii() and plain.isalnum()
     results = Results(referrals=by_code(plain)) if codes and len(plain) == 6 else Results()
     if len(results.referrals) == 1:
         return redirect(url_for("referral.show", identifier=results.referrals[0].id), 303)
     if session.me().may(*access.SENDERS):
         if codes and len(plain) == 8:
-            results.reference = said
-        if not any(character.isdigit() for character in said):
-            look_for_people(said, results)
-    return render(said, results, reference=results.reference)
+            results.reference = term
+        if not any(character.isdigit() for character in term):
+            look_for_people(term, results)
+    return render(term, results, reference=results.reference)
 
 
 def by_code(code: str) -> list[r.Referral]:
-    """Returns the own referrals with this code.
+    """Returns the own organisation's referrals with this code.
 
     Coordinators and auditors also get those of the network, except drafts.
     """
@@ -126,15 +126,15 @@ def look_for_people(name: str, results: Results) -> None:
 def status() -> Response | tuple[str, int]:
     """Shows the state of a request to a worker whom the caller gives reference and PIN.
 
-    It is shown as the caller would see it. For an operator of the caller's line it has a link to
-    the contact.
+    The page is the one that the caller would see. For an operator of the caller's line it also has
+    a link to the contact.
     """
     contact_ids = list[str]()
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        # The contact comes first: strangers' wrong guesses do not count at a line, and after it the
-        # request may be read from the line's device.
-        # line's device counts as hers.
+        # The contact is read first, because the guesses of strangers do not use up the budget of a
+        # line's desk. After a right PIN this device has a budget of its own, with which the status
+        # is read.
         contact_ids.append(contact_of(reference, pin))
         return references.ask_status(reference, pin)
 

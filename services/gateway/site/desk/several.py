@@ -1,7 +1,7 @@
 """One step for several referrals at once.
 
 The step is taken for each referral by itself, on the version that the list showed. The page shows
-the result of each: no row is lost in a sum.
+the result of each referral, so that no failure is lost in a total.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ from services.gateway.site.shell import access
 
 pages = access.Pages("several")
 
-MOST = 50  # a page of a list
+MOST = 50  # rows on one page of a list
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Chosen:
 class Done:
     """The result of one referral.
 
-    `why` is the reason if the step was not taken, else empty; the referral is as it is now, None if
-    it can't be read.
+    `why` is the reason if the step was not taken, else empty. `referral` is its present state, or
+    None if it cannot be read.
     """
 
     id: str
@@ -75,7 +75,7 @@ def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[D
     """Takes the step for one referral after another.
 
     A refusal of one does not stop the others. If the session ends meanwhile, the form is offered
-    again after the sign-in; its request ids prevent that a step is taken twice.
+    again after the sign-in; its request ids prevent a step from being taken twice.
     """
     done = list[Done]()
     for row in rows:
@@ -91,7 +91,7 @@ def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[D
 def now(identifier: str) -> r.Referral | None:
     """Returns a referral whose step was refused, as it is now.
 
-    Returns None if it can't be read: the result is worth showing without it.
+    Returns None if the referral cannot be read, because the result is worth showing without it.
     """
     try:
         return referrals.fetch(identifier)
@@ -122,15 +122,15 @@ def reason(error: Exception) -> str:
 def said(step: str, done: list[Done], back: str) -> str:
     """Renders the page with the result of each referral; failures come first."""
     try:
-        known = names.names_of(one.referral for one in done if one.referral is not None)
+        known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)
     except (Unavailable, ServiceFault):
         known = names.Names()  # the results are shown without names
-    listed = sorted(done, key=lambda one: not one.why)
+    listed = sorted(done, key=lambda outcome: not outcome.why)
     return render_template(
         "several.html",
         step=step,
         outcomes=listed,
-        failed=sum(1 for one in done if one.why),
+        failed=sum(1 for outcome in done if outcome.why),
         back=back,
         names=known,
     )
@@ -174,17 +174,17 @@ def reroute() -> Response | str:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
 
     def take(row: Chosen) -> r.Referral:
-        asked = r.RerouteReferralRequest(
+        rpc_request = r.RerouteReferralRequest(
             id=row.id, etag=row.etag, service_id=services[row.id], request_id=row.request_id
         )
-        return clients().referrals.RerouteReferral(asked)
+        return clients().referrals.RerouteReferral(rpc_request)
 
     return said("reroute", each(rows, take), url_for("board.board"))
 
 
 @pages.post("/referrals/assign", access.MANAGERS)
 def assign() -> Response | str:
-    """Makes one worker responsible for received referrals, or the desk.
+    """Makes one worker responsible for the chosen referrals, or the desk as a whole.
 
     The worker belongs to the reader's organisation.
     """
@@ -193,9 +193,9 @@ def assign() -> Response | str:
         return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)
 
     def take(row: Chosen) -> r.Referral:
-        asked = r.AssignReferralRequest(
+        rpc_request = r.AssignReferralRequest(
             id=row.id, etag=row.etag, responsible_worker_id=worker, request_id=row.request_id
         )
-        return clients().referrals.AssignReferral(asked)
+        return clients().referrals.AssignReferral(rpc_request)
 
     return said("assign", each(rows, take), url_for("referral.listing", box="inbox"))

@@ -19,9 +19,9 @@ pages = access.Pages("shift")
 @pages.get("/line/shift", access.LINE)
 def sheet() -> str:
     """Shows the sheet."""
-    question = r.ListReferralsRequest(filter=referrals.turn_of(r.BOX_MINE))
+    request = r.ListReferralsRequest(filter=referrals.turn_of(r.BOX_MINE))
     waiting = lists.all_of(
-        clients().referrals.ListReferrals, question, lambda answer: answer.referrals
+        clients().referrals.ListReferrals, request, lambda answer: answer.referrals
     )
     taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
@@ -32,7 +32,7 @@ def sheet() -> str:
         referrals=waiting,
         taken=taken,
         names=names.names_of(waiting),
-        workers=names.names(workers=[each.worker_id for each in taken]),
+        workers=names.names(workers=[take_over.worker_id for take_over in taken]),
         date=i18n.long_day(i18n.now()),
     )
 

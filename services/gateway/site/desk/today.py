@@ -31,8 +31,8 @@ HOUR = timedelta(hours=1)
 def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
     """Returns the filter behind one of the numbers; None for an unknown number.
 
-    The filter of a desk finds the referrals that wait for the desk, that of the network all live
-    ones.
+    A desk's filter finds the referrals that wait for the desk; the filter of the network finds all
+    live referrals.
     """
     mine = box != r.BOX_NETWORK
     return {
@@ -80,10 +80,10 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
 
 
 def counted(**wanted: Any) -> r.CountReferralsResponse:
-    """Returns the numbers of the referrals that a filter finds.
+    """Counts the referrals that a filter finds.
 
-    The filter always excludes referrals that are over: their number grows for ever, and the page
-    does not use it.
+    The filter always excludes referrals that are over, because their number grows for ever, and the
+    page does not use it.
     """
     return clients().referrals.CountReferrals(
         r.CountReferralsRequest(filter=r.ReferralFilter(**wanted))
@@ -103,7 +103,7 @@ def beds() -> list[d.Service]:
 
 @dataclass(frozen=True)
 class Others:
-    """The entries that wait for this desk beside its referrals.
+    """The entries that wait for this desk besides its referrals.
 
     These are contacts and calls of the line, enquiries, and late steps of plans.
     """
@@ -148,9 +148,9 @@ def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], b
 
 
 def others() -> Others:
-    """Returns the entries that wait for the reader's desk beside its referrals.
+    """Returns the entries that wait for the reader's desk besides its referrals.
 
-    Entries that she may not see are left out.
+    Entries that the reader may not see are left out.
     """
     me = session.me()
     at_line, desk = me.may("operator"), me.may("worker", "operator")
@@ -181,7 +181,7 @@ def today() -> str:
     )
     network = box == r.BOX_NETWORK
     live_counts = counted(box=box, live=True)
-    # of a desk only the referrals that wait for it
+    # For a desk, only the referrals that wait for it are counted.
     counts = counted(box=box, pressing=network, waiting_for_me=not network)
     watched = not show and (me.may("worker", "operator") or network)
     unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []

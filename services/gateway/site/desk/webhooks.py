@@ -67,11 +67,11 @@ def kinds() -> list[tuple[str, str]]:
 @pages.post("/webhooks", access.MANAGERS, again=render)
 def create() -> str:
     """Adds an endpoint and shows its secret, once."""
-    said = n.Webhook(url=forms.text("url"), kinds=forms.texts("kinds"), enabled=True)
+    webhook = n.Webhook(url=forms.text("url"), kinds=forms.texts("kinds"), enabled=True)
     return render(
         {},
         clients().webhooks.CreateWebhook(
-            n.CreateWebhookRequest(webhook=said, request_id=forms.request_id())
+            n.CreateWebhookRequest(webhook=webhook, request_id=forms.request_id())
         ),
     )
 
@@ -106,10 +106,10 @@ def render_one(errors: dict[str, str], identifier: str, secret: str = "") -> str
 @pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=render_one)
 def rotate(identifier: str) -> str:
     """Exchanges the secret and shows the new one, once."""
-    question = n.RotateWebhookSecretRequest(
+    rpc_request = n.RotateWebhookSecretRequest(
         id=identifier, at_once=forms.flag("at_once"), request_id=forms.request_id()
     )
-    return render_one({}, identifier, clients().webhooks.RotateWebhookSecret(question).secret)
+    return render_one({}, identifier, clients().webhooks.RotateWebhookSecret(rpc_request).secret)
 
 
 @pages.get("/webhooks/<identifier>/deliveries/<delivery>", access.MANAGERS)

@@ -1,8 +1,7 @@
-"""Languages and time as the reader has them: Spanish is the source, all other languages come from
-the catalogues beside this file.
+"""The languages and times of the reader.
 
-A public page remembers the language in its address, a session in its cookie; nobody else is
-remembered.
+Spanish is the source; all other languages come from the catalogues beside this file. A public page
+keeps the chosen language in its address, a session in its cookie. Nothing else remembers it.
 """
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -24,7 +23,7 @@ CATALOGUES = Path(__file__).parent / "translations"
 
 
 def install(app: Flask) -> None:
-    """Gives the app its languages."""
+    """Sets up the languages of the app."""
     babel = flask_babel.Babel(
         app,
         default_locale=SOURCE,
@@ -40,8 +39,10 @@ def install(app: Flask) -> None:
 
 
 def language() -> str:
-    """The reader's language: asked for in the address, chosen in this session, the worker's own,
-    the browser's, Spanish.
+    """Returns the reader's language, from the first source that names one.
+
+    The sources are the address, the choice in this session, the worker's own language, the browser,
+    and at last Spanish.
     """
     if "language" not in g:
         me = g.get("me")
@@ -58,61 +59,61 @@ def language() -> str:
 
 
 def zone() -> tzinfo:
-    """The time zone of the worker's country; Managua's for everybody else."""
+    """Returns the time zone of the worker's country and department; for others, Nicaragua's."""
     me = g.get("me")
     return zone_of(me.country, me.department) if me else zone_of("")
 
 
 def _(text: str, **values: object) -> str:
-    """A text in the reader's language; `%(name)s` in it takes a value."""
+    """Returns a text in the reader's language; `%(name)s` in it takes a value."""
     return str(flask_babel.gettext(text, **values))
 
 
 def ngettext(one: str, many: str, num: int, **values: object) -> str:
-    """The same for a number of things; `%(num)d` is the number."""
+    """Returns a text for a number of things, in the reader's language; `%(num)d` is the number."""
     return str(flask_babel.ngettext(one, many, num, **values))
 
 
 def keep_language(endpoint: str, values: dict[str, object]) -> None:
-    """On public pages the language lives in the address, for there is no cookie to hold it."""
+    """Keeps the language in the addresses of public pages, which have no cookie to hold it."""
     if endpoint != "static" and g and not g.get("me") and request.args.get("lang") in LANGUAGES:
         values.setdefault("lang", request.args["lang"])
 
 
 def locale() -> Locale:
-    """The reader's locale."""
+    """Returns the reader's locale."""
     return Locale.parse(language())
 
 
 def now() -> datetime:
-    """The time, for clocks on pages."""
+    """Returns the current time, for the deadlines on pages."""
     return SystemClock().now()
 
 
 def today() -> date:
-    """The day where the reader is."""
+    """Returns the current day in the reader's zone."""
     return now().astimezone(zone()).date()
 
 
 def moment(stamp: Timestamp | None) -> datetime | None:
-    """A protobuf time as Python's, or None where it was never set."""
+    """Converts a protobuf time to Python's; returns None for a time that was never set."""
     if stamp is None or not (stamp.seconds or stamp.nanos):
         return None
     return stamp.ToDatetime(tzinfo=UTC)
 
 
 def written(at: datetime, pattern: str) -> str:
-    """A time in the reader's zone and language, by a pattern of CLDR."""
+    """Formats a time in the reader's zone and language, by a pattern of CLDR."""
     return str(format_datetime(at.astimezone(zone()), pattern, locale=locale()))
 
 
 def time_of_day(at: datetime) -> str:
-    """The time of day."""
+    """Formats the time of day."""
     return written(at, "HH:mm")
 
 
 def when(stamp: Timestamp | None) -> str:
-    """A time in the reader's form: today and yesterday by name, everything else with its date."""
+    """Formats a time for the reader: yesterday, today and tomorrow by name, other days by date."""
     at = moment(stamp)
     if at is None:
         return "–"
@@ -129,46 +130,46 @@ def when(stamp: Timestamp | None) -> str:
 
 
 def later(stamp: Timestamp | None, hours: int) -> str:
-    """The day and time so many hours after, for what medicine allows."""
+    """Formats the day and time that lie `hours` later, for the time limits of medicine."""
     at = moment(stamp)
     return written(at + timedelta(hours=hours), "EEE d MMM, HH:mm") if at else "–"
 
 
 def day(stamp: Timestamp | None) -> str:
-    """A date in the reader's form."""
+    """Formats a date for the reader."""
     at = moment(stamp)
     return written(at, "d MMM y") if at else "–"
 
 
 def day_of(text: str) -> str:
-    """A full-date of a contract, the same way: it is a day wherever it is read."""
+    """Formats a full-date of a contract like `day`. It is the same day in every zone."""
     return str(format_date(date.fromisoformat(text), "d MMM y", locale=locale()))
 
 
 def this_day() -> str:
-    """Today's date, the same way."""
+    """Formats today's date like `day`."""
     return written(now(), "d MMM y")
 
 
 def dated(stamp: Timestamp | None) -> str:
-    """A time with its whole date, for paper: it is read on another day."""
+    """Formats a time with its whole date, for paper, which is read on another day."""
     at = moment(stamp)
     return written(at, "d MMMM y, HH:mm") if at else "–"
 
 
 def long_day(at: datetime) -> str:
-    """A date with its weekday, without the year."""
+    """Formats a date with its weekday, without the year."""
     return written(at, _("EEEE d 'de' MMMM"))
 
 
 def ago(stamp: Timestamp | None) -> str:
-    """How long since, in words."""
+    """Formats how long ago a time was, in words."""
     at = moment(stamp)
     return _("hace %(span)s", span=span(now() - at)) if at else "–"
 
 
 def span(length: timedelta) -> str:
-    """A length of time as it is said: 12 min, 2 h 10, 22 h, 3 days."""
+    """Formats a length of time as people say it: 12 min, 2 h 10, 22 h, 3 days."""
     hours, minutes = divmod(max(0, int(length.total_seconds()) // 60), 60)
     if hours >= 48:
         return ngettext("%(num)d día", "%(num)d días", hours // 24)
@@ -178,8 +179,10 @@ def span(length: timedelta) -> str:
 
 
 def local_to_stamp(text: str) -> Timestamp | None:
-    """What a date or date-time field of a form holds, read in the reader's zone; None when it is
-    empty or no time. OverflowError in a year that nobody means.
+    """Returns the time in a date or date-time field of a form, read in the reader's zone.
+
+    Returns None if the field is empty or holds no time. Raises OverflowError for a year that nobody
+    can mean.
     """
     try:
         naive = datetime.fromisoformat(text.strip())
@@ -197,17 +200,17 @@ def local_to_stamp(text: str) -> Timestamp | None:
 
 
 def is_past(stamp: Timestamp) -> bool:
-    """Whether a time of a message is over; no time is not."""
+    """Returns whether a time of a message is over; False if the time is not set."""
     at = moment(stamp)
     return at is not None and at < now()
 
 
 def field_of(stamp: Timestamp) -> str:
-    """A time of a message as a form field wants it; empty for none."""
+    """Formats a time of a message for a form field; "" if the time is not set."""
     at = moment(stamp)
     return for_field(at) if at else ""
 
 
 def for_field(at: datetime, form: str = "%Y-%m-%dT%H:%M") -> str:
-    """A time as a form field wants it, in the reader's zone."""
+    """Formats a time for a form field, in the reader's zone."""
     return at.astimezone(zone()).strftime(form)

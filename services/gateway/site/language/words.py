@@ -1,8 +1,8 @@
 """The words for codes: every code of a service, in words that a person at a desk would use.
 
 There is one table per kind, in Spanish; `word(kind, code)` returns the word in the reader's
-language. A code that has no word here is shown as it is: a strange word is better than a broken
-page.
+language. A code that has no word here is shown as it is, because a strange word is better than a
+broken page.
 """
 
 import re
@@ -81,7 +81,7 @@ OFFERED = frozenset(
     "adult_ground giver_ground urgency_reason acknowledgement unsafe_answer unit accessibility"
     " decline_reason skip_reason plan_close_reason".split()
 )
-"""Kinds of ENUMS that forms offer whole, beside those that a step of a referral requires."""
+"""Kinds of ENUMS that forms offer whole, besides those that a step of a referral requires."""
 
 
 def made_up() -> str:
@@ -97,7 +97,8 @@ def made_up() -> str:
 def code(kind: str, value: str | int) -> str:
     """Returns the word of an enum's value in the contract: `sent` for STATE_SENT.
 
-    The word of unspecified is empty. A value from a form is such a word already.
+    The word of unspecified is empty. A text comes from a form, is such a word already, and is
+    returned as it is.
     """
     return wire.words(ENUMS[kind].DESCRIPTOR).get(value, "") if isinstance(value, int) else value
 
@@ -222,16 +223,16 @@ def place(subdivision: str, alpha2: str) -> str:
 
 def people(genders: Sequence[int]) -> str:
     """Returns the genders that a service accepts, in words. Returns "" if it has not stated any."""
-    said = {code("gender", gender): word("gender", gender).lower() for gender in genders}
+    genders_by_code = {code("gender", gender): word("gender", gender).lower() for gender in genders}
     return (
         _("todas las personas")
-        if said.keys() >= vocabulary.TABLES["gender"].keys()
-        else ", ".join(said.values())
+        if genders_by_code.keys() >= vocabulary.TABLES["gender"].keys()
+        else ", ".join(genders_by_code.values())
     )
 
 
 def department_short(subdivision: str) -> str:
-    """Returns the department's name, abbreviated to six letters."""
+    """Returns the department's name, abbreviated to at most six characters."""
     name = department(subdivision)
     return departments.SHORT.get(subdivision) or (
         name if len(name) <= 6 else f"{name[:4].strip()}."
@@ -254,7 +255,7 @@ def field(path: str) -> str:
 def violation(reason: str, name: str = "") -> str:
     """Returns the problem of a field, and what to do.
 
-    For an empty field, returns the request for its value.
+    For an empty field, asks for its value, in words of its own if it has them.
     """
     if reason == "required" and name in vocabulary.TABLES["missing"]:
         return word("missing", name)

@@ -38,7 +38,7 @@ def show(identifier: str) -> str:
 
 @pages.form("/advice/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Publishes a card. The form begins with the present version, or empty for a new card."""
+    """Publishes a card. The form begins with the present version; for a new card it is empty."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         card = asked()
@@ -67,7 +67,7 @@ def publish() -> access.Answer:
         (field.name, words.as_asked(field.name, words.code("answer", value)))
         for field, value in card.opened_by.ListFields()
     ]
-    said = {
+    opening_questions = {
         answer: [question for question, opening in opened_by if opening == answer]
         for answer in ANSWERS
     }
@@ -77,7 +77,7 @@ def publish() -> access.Answer:
         card=card,
         texts=texts,
         required=advice.REQUIRED,
-        said=said,
+        said=opening_questions,
         errors=errors,
     )
     return (page, 422) if errors else page

@@ -16,7 +16,8 @@ from services.gateway.site.parts import forms, lists
 from services.gateway.site.shell import access
 
 pages = access.Pages("audit")
-MORNING = timedelta(hours=5)  # the begin of a day, so that a night belongs to one day
+# the beginning of a day here, so that a whole night belongs to one day
+MORNING = timedelta(hours=5)
 IDS = ("object_id", "actor_id", "organization_id")
 
 
@@ -39,9 +40,9 @@ def render(
             waiting=not everything, page_size=50, page_token=request.args.get("page", "")
         )
     )
-    asked = em.ListEmergenciesRequest(waiting=not everything)
+    rpc_request = em.ListEmergenciesRequest(waiting=not everything)
     urgent = lists.all_of(
-        clients().emergencies.ListEmergencies, asked, lambda answer: answer.emergencies
+        clients().emergencies.ListEmergencies, rpc_request, lambda answer: answer.emergencies
     )
     return render_template(
         "audit.html",
@@ -50,8 +51,8 @@ def render(
         next_page=answer.next_page_token,
         everything=everything,
         names=names.names(
-            {one.organization_id for one in answer.anomalies}
-            | {one.organization_id for one in urgent}
+            {anomaly.organization_id for anomaly in answer.anomalies}
+            | {emergency.organization_id for emergency in urgent}
         ),
         verdict=verdict,
         errors=errors,
@@ -83,7 +84,7 @@ def verify() -> str:
 
 
 def day_of(text: str) -> Timestamp | None:
-    """Returns the begin of a day; None for a text that is no day."""
+    """Returns the beginning of a day; None for a text that is no day."""
     try:
         return i18n.local_to_stamp(text[:10])
     except OverflowError:
@@ -93,22 +94,22 @@ def day_of(text: str) -> Timestamp | None:
 @pages.get("/audit/trail", access.AUDITORS)
 def trail() -> str:
     """Shows rows of the trail. A malformed id finds nothing, and the service is not called."""
-    asked = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}
+    filters = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}
     wanted = a.ListTrailRequest(
-        object_id=asked["object_id"],
-        actor_id=asked["actor_id"],
-        organization_id=asked["organization_id"],
-        action_code=asked["action_code"],
+        object_id=filters["object_id"],
+        actor_id=filters["actor_id"],
+        organization_id=filters["organization_id"],
+        action_code=filters["action_code"],
         refused=request.args.get("refused", "") == "1",
         page_size=50,
         page_token=request.args.get("page", ""),
     )
-    start = day_of(asked["day"])
+    start = day_of(filters["day"])
     if start is not None:
         wanted.start_time.FromDatetime(start.ToDatetime() + MORNING)
         wanted.end_time.FromDatetime(start.ToDatetime() + MORNING + timedelta(days=1))
-    sound = all(is_id(asked[name]) for name in IDS if asked[name]) and (
-        start is not None or not asked["day"]
+    sound = all(is_id(filters[name]) for name in IDS if filters[name]) and (
+        start is not None or not filters["day"]
     )
     answer = clients().audit.ListTrail(wanted) if sound else a.ListTrailResponse()
     return render_template(
@@ -116,7 +117,7 @@ def trail() -> str:
         rows_=answer.rows,
         next_page=answer.next_page_token,
         FIELD_GROUPS=vocabulary.TABLES["field_group"],
-        asked={name: value for name, value in asked.items() if value}
+        asked={name: value for name, value in filters.items() if value}
         | ({"refused": 1} if wanted.refused else {}),
         names=names.names(
             {row.organization_id for row in answer.rows},

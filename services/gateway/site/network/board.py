@@ -30,7 +30,7 @@ SLOWEST = 8
 
 @pages.get("/board", access.NETWORK, navigation=N_("Tablero"), section="network")
 def board() -> str:
-    """Shows the board; from the second page on only the queue."""
+    """Shows the board; from the second page on, only the queue."""
     token = request.args.get("page", "")
     pressing = r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
     answer = clients().referrals.ListReferrals(
@@ -38,7 +38,8 @@ def board() -> str:
             filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token
         )
     )
-    # Without referrals that are over: their number grows for ever, and the board does not use it.
+    # The counts leave out referrals that are over, because their number grows for ever, and the
+    # board does not use it.
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
     queue = {
         "queue": answer,
@@ -63,7 +64,10 @@ def board() -> str:
         lambda answer: answer.emergencies,
     )
     known.organizations |= names.names(
-        {*(time.organization_id for time in times), *(one.organization_id for one in opened)}
+        {
+            *(time.organization_id for time in times),
+            *(emergency.organization_id for emergency in opened),
+        }
     ).organizations
     on_probation = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_PROBATION)
     probation = lists.all_of(
@@ -101,7 +105,10 @@ def due_between(start: datetime, end: datetime) -> list[r.Referral]:
 
 
 def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
-    """Returns how soon organisations answer: the median, and the answered share of those sent."""
+    """Returns a bar for each organisation that shows how soon it answers.
+
+    The bar has the median time, and how many of the referrals sent to the organisation it answered.
+    """
     longest = max((time.median_seconds for time in times), default=0) or 1
     return [
         pictures.Bar(

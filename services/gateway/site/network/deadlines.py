@@ -127,8 +127,8 @@ def told(deadline: pb.PolicyDeadline) -> Row:
     urgency, clock = words.code("urgency", deadline.urgency), words.code("clock", deadline.clock)
     name = f"{urgency}.{clock}" if urgency else clock
     if deadline.working_days:
-        said = ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
-        return Row(name, urgency, clock, str(deadline.working_days), "working_days", said)
+        text = ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
+        return Row(name, urgency, clock, str(deadline.working_days), "working_days", text)
     unit, seconds = next(
         (unit, each)
         for unit, (_word, each) in reversed(UNITS.items())
@@ -160,7 +160,7 @@ def asked() -> list[Row]:
 def message(row: Row) -> pb.PolicyDeadline:
     """Returns a deadline as the service takes it. An invalid number becomes 0."""
     number = int(row.number) if row.number.isdecimal() and len(row.number) < 6 else 0
-    said = (
+    length = (
         {"working_days": number}
         if row.unit == "working_days"
         else {"seconds": min(number * UNITS[row.unit][1], INT32)}
@@ -168,5 +168,5 @@ def message(row: Row) -> pb.PolicyDeadline:
     return pb.PolicyDeadline(
         urgency=pb.Urgency.ValueType(words.number("urgency", row.urgency) if row.urgency else 0),
         clock=pb.ClockKind.ValueType(words.number("clock", row.clock)),
-        **said,
+        **length,
     )

@@ -22,9 +22,12 @@ def show(identifier: str) -> str:
 
 def render(errors: dict[str, str], identifier: str) -> str:
     """Renders the page, with the problems of a rejected review."""
-    one = clients().emergencies.GetEmergency(em.GetEmergencyRequest(id=identifier))
+    emergency = clients().emergencies.GetEmergency(em.GetEmergencyRequest(id=identifier))
     return render_template(
-        "emergency.html", one=one, names=names.names({one.organization_id}), errors=errors
+        "emergency.html",
+        one=emergency,
+        names=names.names({emergency.organization_id}),
+        errors=errors,
     )
 
 

@@ -38,19 +38,19 @@ def page(errors: dict[str, str]) -> str:
 @pages.post("/campaigns", access.NETWORK, again=page)
 def create() -> Response:
     """Creates a campaign."""
-    asked = pb.CreateCampaignRequest(
+    rpc_request = pb.CreateCampaignRequest(
         campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id()
     )
-    made = clients().campaigns.CreateCampaign(asked)
+    made = clients().campaigns.CreateCampaign(rpc_request)
     return redirect(url_for("line_campaigns.show", identifier=made.id, done="saved"), 303)
 
 
 @pages.get("/campaigns/<identifier>", access.NETWORK)
 def show(identifier: str) -> str:
     """Shows the figures of each code."""
-    told = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
+    figures = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
     return render_template(
-        "campaign_figures.html", rows=told.placements, urgencies=[*due.URGENCIES, "unassessed"]
+        "campaign_figures.html", rows=figures.placements, urgencies=[*due.URGENCIES, "unassessed"]
     )
 
 

@@ -21,19 +21,19 @@ ROLES = ("coordinator", "auditor")
 
 @pages.get("/network/roles", access.NETWORK, navigation=N_("Coordinación"), section="network")
 def listing() -> str:
-    """Shows the accounts with such a role, and the steps that wait for a second coordinator."""
+    """Shows the accounts with a network role, and steps that wait for a second coordinator."""
     return render({})
 
 
 def render(errors: dict[str, str], identifier: str = "") -> str:
     """Renders the page, with the problems of a step. `identifier` is the row of the step."""
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
-    question = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
+    request = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
     organizations = lists.all_of(
-        clients().directory.ListOrganizations, question, lambda page: page.organizations
+        clients().directory.ListOrganizations, request, lambda page: page.organizations
     )
-    known = {one.organization_id for one in answer.workers} | {
-        one.organization_id for one in answer.invitations
+    known = {worker.organization_id for worker in answer.workers} | {
+        invitation.organization_id for invitation in answer.invitations
     }
     coordinators = {
         worker.organization_id
@@ -44,7 +44,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
         "network_roles.html",
         workers=answer.workers,
         invitations=answer.invitations,
-        organizations=[(one.id, one.name) for one in organizations],
+        organizations=[(organization.id, organization.name) for organization in organizations],
         more_organizations=organizations.more,
         names=names.names(known),
         alone=len(coordinators) < 2,
@@ -62,7 +62,10 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
     done="role_proposed",
 )
 def invite() -> str | None:
-    """Invites somebody to such a role. The link goes out once the second coordinator has agreed."""
+    """Invites somebody to a network role.
+
+    The link goes out once a second coordinator has agreed.
+    """
     roles = [
         contract_pb2.Role.ValueType(words.number("role", role))
         for role in forms.texts("roles")
@@ -99,7 +102,7 @@ def confirm(identifier: str) -> str | None:
     then="network_roles.listing",
 )
 def suspend(identifier: str) -> None:
-    """Proposes the end of an account with such a role, or agrees to it.
+    """Proposes the end of an account with a network role, or agrees to it.
 
     Each of the two coordinators gives a reason.
     """

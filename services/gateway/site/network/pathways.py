@@ -101,7 +101,7 @@ def following(pathway: pb.StandardPathway) -> str:
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
     """Returns the problems of the lines, each with its line.
 
-    Problems that belong to no line are those of the text as a whole.
+    A problem that belongs to no line is shown for the text as a whole.
     """
     wrong = {}
     for number, (field, reason) in enumerate(
@@ -111,12 +111,12 @@ def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
         if not line:
             wrong["text"] = words.violation(reason)
             continue
-        said = lines[line - 1].strip()[:SHOWN] if line <= len(lines) else ""
+        shown = lines[line - 1].strip()[:SHOWN] if line <= len(lines) else ""
         wrong[f"_{number}"] = _(
             "Línea %(line)s: %(problem)s. «%(said)s»",
             line=line,
             problem=words.word("line_problem", reason),
-            said=said,
+            said=shown,
         )
     return wrong
 
@@ -146,7 +146,7 @@ def compliance() -> str:
         (group.pathway_id, group.version): clients().plans.GetPathway(
             pb.GetPathwayRequest(id=group.pathway_id, version=group.version)
         )
-        for group in {(each.pathway_id, each.version): each for each in answer.groups}.values()
+        for group in {(group.pathway_id, group.version): group for group in answer.groups}.values()
     }
     groups = []
     for group in answer.groups:

@@ -27,11 +27,11 @@ def show(identifier: str) -> str:
 def render(errors: dict[str, str], identifier: str) -> str:
     """Renders the page, with the problems of a step.
 
-    The page does not wait for a service that is away; its counts are missing.
+    The page does not wait for a service that is away, and leaves out the counts of that service.
     """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     about: dict[str, Any] = {"organization_id": identifier}
-    me, asked = session.me().worker_id, organization.suspension
+    me, suspension = session.me().worker_id, organization.suspension
     return render_template(
         "suspension.html",
         organization=organization,
@@ -40,8 +40,8 @@ def render(errors: dict[str, str], identifier: str) -> str:
         systems=counted(
             clients().webhooks.CountMemberWebhooks, n.CountMemberWebhooksRequest(**about)
         ),
-        waits=organization.HasField("suspension") and asked.HasField("expire_time"),
-        mine=asked.worker_id == me,
+        waits=organization.HasField("suspension") and suspension.HasField("expire_time"),
+        mine=suspension.worker_id == me,
         lifting=organization.reinstatement_proposed_by_worker_id,
         lifted_by_me=organization.reinstatement_proposed_by_worker_id == me,
         own=identifier == session.me().organization_id,
@@ -49,10 +49,10 @@ def render(errors: dict[str, str], identifier: str) -> str:
     )
 
 
-def counted(ask: Callable[[Any], M], question: Message) -> M | None:
+def counted(ask: Callable[[Any], M], rpc_request: Message) -> M | None:
     """Returns the counts of a service; None while it is away."""
     try:
-        return ask(question)
+        return ask(rpc_request)
     except (Unavailable, ServiceFault):
         return None
 

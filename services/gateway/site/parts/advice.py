@@ -12,7 +12,10 @@ REQUIRED = frozenset(
     for field in pb.AdviceCard.DESCRIPTOR.fields
     if field.message_type is pb.AdviceText.DESCRIPTOR and not field.is_repeated
 )
-"""The languages that a card needs. Each has a field; any other is among the translations."""
+"""The languages that every card has, each in a field of its own.
+
+Texts in other languages are among the translations.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class Shown:
 
 
 def text_in(card: pb.AdviceCard, language: str) -> pb.AdviceText:
-    """Returns the text of a card in one language, to be read or to be written."""
+    """Returns the text of a card in one language; adds an empty one if the card has none.
+
+    The caller may read or change it.
+    """
     if language in REQUIRED:
         text: pb.AdviceText = getattr(card, language)
         return text

@@ -1,4 +1,4 @@
-"""A consent in three pages: what was explained to her, her answers, and how she gave it.
+"""A consent in three pages: what was explained to the person, her answers, and how she gave it.
 
 The content of one page travels in the form of the next, so that "back" works and nothing stands in
 an address. A receipt is made from the form of the last page alone. No answer is preset.
@@ -46,18 +46,24 @@ AGES: Mapping[int, str] = {
 Bands that are not listed are those of adults.
 """
 NOT_ADULT = "unknown"
-"""The form's answer that nothing shows that she is an adult. It is no code of the contract."""
+"""The form's answer that nothing shows that the person is an adult.
+
+It is no code of the contract.
+"""
 
 
 def age_of(band: r.AgeBand.ValueType) -> str:
-    """Returns child, adult or unknown for an age band. This decides who gives a consent."""
+    """Returns child, adult or unknown for an age band.
+
+    The age group decides who gives a consent.
+    """
     return AGES.get(band, ADULT)
 
 
 def turn(recipient: str, age: str) -> tuple[str, dict[str, str]]:
-    """Returns the page that comes now, with its problems: the first incomplete page.
+    """Returns the page to show now, with its problems: usually the first incomplete page.
 
-    Returns `refused` if she said yes to nothing, and "" if the form is complete.
+    Returns `refused` if the person said yes to nothing, and "" if the form is complete.
     """
     if forms.text("recipient") != recipient:
         return "points", {
@@ -84,11 +90,11 @@ def _missing(page: str, age: str) -> dict[str, str]:
     if page == "points" and age != ADULT and unasked():
         return {}
     if page == "points":
-        said = forms.texts("explained_codes")
+        explained = forms.texts("explained_codes")
         return {
             f"point_{code}": _("falta; márquelo cuando se lo haya explicado")
             for code in POINTS
-            if code not in said
+            if code not in explained
         }
     if page == "answers":
         rest = "no" if forms.flag("no_to_the_rest") else ""
@@ -98,17 +104,17 @@ def _missing(page: str, age: str) -> dict[str, str]:
             if (forms.text(name) or rest) not in ("yes", "no")
         }
         return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
-    asked = ["manner_code"]
+    questions = ["manner_code"]
     minor = age == CHILD or (
         age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT)
     )
     if age != UNKNOWN or minor:
-        asked.append("giver_code")
+        questions.append("giver_code")
     if minor:
-        asked.append("assent_code")
+        questions.append("assent_code")
     if age == UNKNOWN and not unasked():
-        asked.append("adult_ground_code")
-    return {name: required for name in asked if not forms.text(name)}
+        questions.append("adult_ground_code")
+    return {name: required for name in questions if not forms.text(name)}
 
 
 def unasked() -> bool:
@@ -120,7 +126,7 @@ def unasked() -> bool:
 
 
 def agreed() -> list[str]:
-    """Returns the field groups to which she said yes."""
+    """Returns the field groups to which the person said yes."""
     return [code for name, code in ANSWERS.items() if forms.text(name) == "yes"]
 
 
@@ -132,7 +138,7 @@ def said(recipient: str) -> MultiDict[str, str]:
 def carried(page: str, recipient: str) -> Iterator[tuple[str, str]]:
     """Yields the values of the other pages, for hidden fields."""
     for name, value in said(recipient).items(multi=True):
-        if any(name in asked for other, asked in ASKED.items() if other != page):
+        if any(name in fields for other, fields in ASKED.items() if other != page):
             yield name, value
 
 
@@ -141,8 +147,8 @@ def page_of(errors: Mapping[str, Any]) -> str:
     return next(
         (
             page
-            for page, asked in ASKED.items()
-            if errors.keys() & {*asked, *(("field_groups",) if page == "answers" else ())}
+            for page, fields in ASKED.items()
+            if errors.keys() & {*fields, *(("field_groups",) if page == "answers" else ())}
         ),
         "manner",
     )
@@ -155,9 +161,9 @@ def labels() -> dict[str, str]:
 
 
 def receipt(person_id: str, recipient: str) -> p.Receipt:
-    """Returns the receipt for the consent as she gave it.
+    """Returns the receipt for the consent as the person gave it.
 
-    It has exactly the points that were ticked, and the groups to which she said yes.
+    The receipt has exactly the points that were ticked, and the groups to which she said yes.
     """
     made = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
     # an adult gives the consent herself, unless the form names somebody else

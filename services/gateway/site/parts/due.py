@@ -22,7 +22,7 @@ from services.gateway.site.language.i18n import _, ngettext
 
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
-# so long after its time a planned event is over, and somebody should have recorded its outcome
+# time after which a planned event is over, and somebody should have recorded its outcome
 OVER = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 
@@ -32,8 +32,8 @@ class Due:
     """A running deadline.
 
     `level` is late, soon or calm. `left` is the share of the time that is left, 0 to 100. `text` is
-    the time left, or the delay. `until` is the due time in seconds since 1970, `length` the
-    duration in seconds.
+    the time left, or the delay. `what` names the act that is due, `at` its due time in words.
+    `until` is the due time in seconds since 1970, `length` the duration in seconds.
     """
 
     level: str
@@ -48,7 +48,7 @@ class Due:
 def due(watched: Referral | Contact | Callback) -> Due | None:
     """Returns the earliest running deadline of a referral, a contact or an owed call.
 
-    Returns None if nobody owes anything.
+    Returns None if no deadline is running.
     """
     running = [clock for clock in watched.clocks if not i18n.moment(clock.stop_time)]
     if not running:
@@ -57,7 +57,7 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
 
 
 def overridden(referral: Referral) -> bool:
-    """Returns whether the referral stands on an override, before she was asked for consent."""
+    """Returns whether the referral stands on an override, until the person is asked for consent."""
     return any(
         clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time)
         for clock in referral.clocks
@@ -133,14 +133,14 @@ def next_quarter(now: datetime) -> datetime:
 
 
 def answers(policy: DeadlinePolicy) -> dict[str, str]:
-    """Returns, by urgency, a sentence on how soon the receiver answers.
+    """Returns for each urgency a sentence on how soon the receiver answers.
 
-    It follows the network's policy.
+    The sentence follows the network's policy.
     """
     return {
-        words.code("urgency", each.urgency): _within(each)
-        for each in policy.deadlines
-        if each.clock == CLOCK_KIND_ACKNOWLEDGE
+        words.code("urgency", deadline.urgency): _within(deadline)
+        for deadline in policy.deadlines
+        if deadline.clock == CLOCK_KIND_ACKNOWLEDGE
     }
 
 

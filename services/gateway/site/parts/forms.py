@@ -22,7 +22,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Incomplete(Exception):
-    """The problems of a form that need no service to be found: text by field."""
+    """The problems of a form that are found without a service, as text by field."""
 
 
 # Refusals that a page can show in the form itself; any other becomes an error page.
@@ -30,10 +30,10 @@ SHOWN_IN_PLACE = (Invalid, Conflict, Stale, Reused, Incomplete)
 
 
 def filled(message: M) -> M:
-    """Fills a message with the form's values for its fields, also those of nested messages.
+    """Fills a message, including nested messages, with the form's values for its fields.
 
-    A form field has the name of its field in the contract. Fields that the form left out, and those
-    that only a service sets, stay as they are.
+    A field of the form has the name of the field in the contract. Fields that the form left out,
+    and fields that only a service sets, stay as they are.
     """
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None and field.message_type.full_name != TIME:
@@ -78,7 +78,7 @@ def _fill(message: Message, field: Any) -> None:
 def text(name: str) -> str:
     """Returns a text without blanks around it; "" if it was not sent.
 
-    The text is never cut: the service refuses one that is too long.
+    The text is never cut, because the service refuses one that is too long.
     """
     return request.form.get(name, "").strip()
 

@@ -26,13 +26,13 @@ def all_of(
     ask: Callable[[Any], Any], question: Any, rows: Callable[[Any], Iterable[Row]]
 ) -> Listed[Row]:
     """Fetches the rows of all pages, MOST at most. `rows` returns the rows of an answer."""
-    asked, listed = type(question)(), Listed[Row]()
-    asked.CopyFrom(question)
-    asked.page_size = PAGE
+    page_request, listed = type(question)(), Listed[Row]()
+    page_request.CopyFrom(question)
+    page_request.page_size = PAGE
     while True:
-        answer = ask(asked)
+        answer = ask(page_request)
         listed.extend(rows(answer))
-        asked.page_token = answer.next_page_token
-        listed.more = bool(asked.page_token)
+        page_request.page_token = answer.next_page_token
+        listed.more = bool(page_request.page_token)
         if not listed.more or len(listed) >= MOST:
             return listed

@@ -1,7 +1,8 @@
 """Merges the fields that somebody typed with a change that somebody else made meanwhile.
 
-It compares both with the object from which the form was made; the form carries it (`shown`). A page
-with the merged object has the status MERGED, and is sent again as it is.
+Both are compared with the object from which the form was made, which the form carries in its field
+`shown`. A page that shows the merged object has the status MERGED, so that refill.py does not put
+the typed values back.
 """
 
 import base64
@@ -26,25 +27,25 @@ def shown(entry: Message) -> str:
 def before(kind: type[M]) -> M:
     """Returns the object that the form carried; an empty message if it carried none."""
     entry = kind()
-    # A form made elsewhere: all its fields count as typed.
+    # A form that was not made here carries no object, and all its fields count as typed.
     with suppress(ValueError, DecodeError):
         entry.ParseFromString(base64.b64decode(forms.text("shown"), validate=True))
     return entry
 
 
-def merged(said: M, fresh: M, paths: Sequence[str]) -> M:
+def merged(typed: M, fresh: M, paths: Sequence[str]) -> M:
     """Returns the fresh object with the typed fields on top.
 
     A field that was not touched keeps its fresh value.
     """
-    old = before(type(said))
-    result = type(said)()
+    old = before(type(typed))
+    result = type(typed)()
     result.CopyFrom(fresh)
     for path in paths:
-        if _of(said, path) != _of(old, path):
+        if _of(typed, path) != _of(old, path):
             result.ClearField(path)
-            part = type(said)()
-            FieldMask(paths=[path]).MergeMessage(said, part)
+            part = type(typed)()
+            FieldMask(paths=[path]).MergeMessage(typed, part)
             result.MergeFrom(part)
     return result
 

@@ -25,7 +25,7 @@ COARSE = (
     "trafficking_status_code",
 )
 MOST_YEARS = 120
-# The contract holds no years. Each band by its first age.
+# Each age band by its first age in years. The contract has bands only, no years.
 BANDS = {
     int(re.split("[-+]", word)[0]): r.AgeBand.ValueType(number)
     for number, word in wire.words(r.AgeBand.DESCRIPTOR).items()
@@ -78,9 +78,9 @@ def age_problems() -> dict[str, str]:
 
 
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
-    """Returns whether the form must acknowledge that her age is not among the accepted ones.
+    """Returns whether the form of a plan asks to confirm a pathway that is for another age.
 
-    This is so if the form was refused for that reason, or already carries the acknowledgement.
+    It does if the form was refused for that reason, or already carries the confirmation.
     """
     return errors.get("_form") == words.conflict("age_not_taken") or bool(
         forms.texts("acknowledged_codes")
@@ -94,10 +94,10 @@ def band(years: int) -> r.AgeBand.ValueType:
 
 def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
     """Returns the request for a new file. `country` stands in if the form names none."""
-    asked = forms.filled(p.CreatePersonRequest())
-    asked.request_id = request_id
-    asked.coarse.language = asked.coarse.language or "es"
-    asked.coarse.country = asked.coarse.country or country
+    rpc_request = forms.filled(p.CreatePersonRequest())
+    rpc_request.request_id = request_id
+    rpc_request.coarse.language = rpc_request.coarse.language or "es"
+    rpc_request.coarse.country = rpc_request.coarse.country or country
     if (years := forms.whole_number("age")) is not None:
-        asked.coarse.age_band = band(years)
-    return asked
+        rpc_request.coarse.age_band = band(years)
+    return rpc_request

@@ -1,4 +1,4 @@
-"""Pictures drawn here, not by a script: a map, a table of shades, a strip of hours.
+"""Pictures drawn by the gateway, without a script: maps, charts, tables of shades, strips.
 
 Each picture has its figures beside it in words.
 """
@@ -16,7 +16,7 @@ from protos.referrals.v1.referrals_pb2 import Referral, UnansweredNeed
 from services.gateway.site.language import i18n, vocabulary, words
 
 FEW = "<10"
-"""Stands for a figure that is too small to be shown: it could reveal who is meant."""
+"""Stands for a figure that is too small to be shown, because it could reveal a person."""
 SHADES = 5
 COLUMNS = 5  # departments for which a phone has room beside the names of the needs
 STACKED = 6  # dots above one another; the rest is shown as a number
@@ -200,7 +200,7 @@ class Bar:
 
 
 NORTH_TO_SOUTH = "US MX BZ GT HN SV NI CR PA CO EC PE".split()
-ROW = 40  # from one country to the next
+ROW = 40  # distance from one country to the next
 MIDDLE, ASIDE = 160, 58  # the centre of the names, and half their width
 
 

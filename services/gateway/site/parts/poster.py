@@ -1,6 +1,6 @@
 """The poster of a line, for paper: one drawing, as SVG and as PDF.
 
-Its words are given; it does not know its reader.
+The caller passes the words. The poster does not depend on its reader.
 """
 
 from collections.abc import Generator, Iterator

@@ -1,6 +1,6 @@
 """A printed sheet as a PDF: a title, paragraphs, and tables of two columns.
 
-A QR symbol holds an opaque code. The words are given.
+A QR symbol holds an opaque code. The caller passes all words.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def pdf(
         title=title,
         lang=language,
     )
-    told: list[Any] = [
+    flowables: list[Any] = [
         Paragraph(escape(title), TITLE),
         *(Paragraph(escape(text), TEXT) for text in lead),
     ]
@@ -89,7 +89,7 @@ def pdf(
             if rows
             else []
         )
-        told.append(
+        flowables.append(
             KeepTogether(
                 [
                     Paragraph(escape(part.heading), HEADING),
@@ -111,5 +111,5 @@ def pdf(
         canvas.setFont(poster.PLAIN, 9)
         canvas.drawString(MARGIN, MARGIN / 2, f"{foot} · {canvas.getPageNumber()}")
 
-    document.build(told, onFirstPage=symbol, onLaterPages=footer)
+    document.build(flowables, onFirstPage=symbol, onLaterPages=footer)
     return file.getvalue()

@@ -1,7 +1,8 @@
 """The steps of a referral as forms, derived from the contract.
 
 Each rpc at /referrals/{id}/STEP is a form with a question for each field of its request. The
-referral itself says which steps are allowed; which steps are grave, and look it, is decided here.
+referral itself says which steps are allowed. This module decides which steps are grave and have a
+warning look.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ _ELSEWHERE = ("send", "attach_consent")  # steps with pages of their own
 _GRAVE = frozenset(
     {"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"}
 )
-# Kinds that no type shows.
+# Kinds of question that do not follow from the type of the field.
 _KINDS = {
     "planned_first_contact_time": "next",
     "first_contact_time": "now",  # it is mostly now, so the form begins with the present time
@@ -51,7 +52,10 @@ class Ask:
 
 @dataclass(frozen=True)
 class StepForm:
-    """A step: its rpc and its questions. `grave` steps end something and look it."""
+    """A step: its rpc and its questions.
+
+    A `grave` step ends something, and its form looks like it.
+    """
 
     rpc: MethodDescriptor
     asks: tuple[Ask, ...]

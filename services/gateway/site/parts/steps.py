@@ -22,14 +22,15 @@ ICONS = {
 }  # fmt: skip
 
 
-# The way of a referral that ends well, and how far along this way each state is.
+# The states of a referral that ends well, in their order. For other states, the index of the last
+# of these states that was reached.
 _WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
 _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a referral's way.
+    """A point on the progress line of a referral.
 
     `look` is past, stopped or empty; `here` marks the present state.
     """
@@ -40,7 +41,7 @@ class Point:
 
 
 def progress(referral: r.Referral) -> list[Point]:
-    """Returns the points of a referral's way: five, or two for a referral that stopped.
+    """Returns the points of a referral's progress line: five, or two for a referral that stopped.
 
     The two are its sending and the state in which it stopped.
     """
@@ -76,8 +77,8 @@ def next_step(referral: r.Referral) -> Step | None:
     if step == "send":
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
     if step == "refer_again":
-        # The following referral is not sent yet, or the need would not be open. The page of
-        # re-routing leads on to it.
+        # The following referral is still a draft; if it had been sent, the need would not be open.
+        # The page of re-routing leads on to the draft.
         label = _("Seguir con el borrador") if referral.following_id else _("Buscar otro servicio")
         return Step(label, url_for("referral_new.reroute", identifier=referral.id))
     if step not in step_forms.STEPS:  # there is no step, or it is newer than this gateway
@@ -116,9 +117,9 @@ def who_acts(referral: r.Referral, names: Names) -> str:
 def why(event: r.ReferralEvent) -> str:
     """Returns the reason of an event in words, for a step that requires one; "" for any other."""
     for step, form in step_forms.STEPS.items():
-        asked = next((ask for ask in form.asks if ask.kind == "choice"), None)
-        if asked and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
-            return words.word(asked.table, event.reason_code)
+        question = next((ask for ask in form.asks if ask.kind == "choice"), None)
+        if question and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
+            return words.word(question.table, event.reason_code)
     return ""
 
 

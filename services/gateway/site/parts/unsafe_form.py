@@ -21,7 +21,7 @@ Choice = tuple[str, str]
 
 @dataclass(frozen=True)
 class Choices:
-    """The organisations and departments that she can name, as (id or code, name).
+    """The organisations and departments that the person can name, as (id or code, name).
 
     The page has the other departments, too. `more`: the search found further organisations, for
     which there is no room here. `nothing`: it found none.
@@ -34,14 +34,14 @@ class Choices:
     nothing: bool = False
 
 
-def code_of(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> str:
-    """Returns the answer. A ticked organisation or department means that she named it."""
-    return NAMED if _is_ticked(said, organizations) else said.get("unsafe_code", "")
+def code_of(answers: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> str:
+    """Returns the answer. A ticked organisation or department means that the person named it."""
+    return NAMED if _is_ticked(answers, organizations) else answers.get("unsafe_code", "")
 
 
-def problems(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> dict[str, str]:
+def problems(answers: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> dict[str, str]:
     """Returns the problems: no answer, or "she named somebody" with nothing ticked."""
-    code = code_of(said, organizations)
+    code = code_of(answers, organizations)
     if not words.number("unsafe_answer", code):
         return {"unsafe_code": words.violation("required", "unsafe_code")}
     return (
@@ -51,28 +51,28 @@ def problems(said: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> d
                 " no está en el directorio"
             )
         }
-        if code == NAMED and not _is_ticked(said, organizations)
+        if code == NAMED and not _is_ticked(answers, organizations)
         else {}
     )
 
 
-def answer(said: MultiDict[str, str]) -> dict[str, object]:
+def answer(answers: MultiDict[str, str]) -> dict[str, object]:
     """Returns the answer as fields of a referral."""
     lists = {
-        name: [value for value in said.getlist(name) if value]
+        name: [value for value in answers.getlist(name) if value]
         for name in (ORGANIZATIONS, DEPARTMENTS)
     }
-    return {"unsafe_code": words.number("unsafe_answer", code_of(said)), **lists}
+    return {"unsafe_code": words.number("unsafe_answer", code_of(answers)), **lists}
 
 
-def looks(said: MultiDict[str, str]) -> bool:
+def looks(answers: MultiDict[str, str]) -> bool:
     """Returns whether the form asks only for a search.
 
-    It does so by its button, or by a name for which the page has not searched yet.
+    The search button asks for a search, and so does a name for which the page has not searched yet.
     """
-    sought = said.get(SEARCH, "").strip()
-    return LOOK in said or (bool(sought) and sought != said.get(SOUGHT, ""))
+    sought = answers.get(SEARCH, "").strip()
+    return LOOK in answers or (bool(sought) and sought != answers.get(SOUGHT, ""))
 
 
-def _is_ticked(said: MultiDict[str, str], organizations: str) -> bool:
-    return any(said.getlist(organizations)) or any(said.getlist(DEPARTMENTS))
+def _is_ticked(answers: MultiDict[str, str], organizations: str) -> bool:
+    return any(answers.getlist(organizations)) or any(answers.getlist(DEPARTMENTS))

@@ -30,8 +30,8 @@ def public_page(country: str, placement: pb.Placement | None) -> str:
 def placed(code: str) -> str:
     """Shows the page of a country, for the QR symbol of a poster.
 
-    It always shows a number: if the code is unknown or can't be looked up now, that of the reader's
-    country.
+    It always shows a number. If the code is unknown or can't be looked up now, it shows the number
+    of the reader's country.
     """
     if placement := known_placement(code):
         return public_page(placement.country, placement if placement.active else None)
@@ -46,11 +46,11 @@ def printed(country: str, paper: str, form: str) -> Response:
     """Returns the poster, for A4 or A3."""
     if paper not in poster.PAPERS or form not in ("svg", "pdf"):
         abort(404)
-    said = on_the_poster(line_of(country), placement_of(country))
+    texts = on_the_poster(line_of(country), placement_of(country))
     if form == "svg":
-        return Response(poster.svg(said, paper), mimetype="image/svg+xml")
+        return Response(poster.svg(texts, paper), mimetype="image/svg+xml")
     headers = {"Content-Disposition": f'attachment; filename="{country}-{paper}.pdf"'}
-    return Response(poster.pdf(said, paper), mimetype="application/pdf", headers=headers)
+    return Response(poster.pdf(texts, paper), mimetype="application/pdf", headers=headers)
 
 
 @pages.get("/lines/<country>/radio", access.ANYBODY)
@@ -64,7 +64,7 @@ def line_of(country: str) -> Hotline:
 
     Answers 404 for a country that has none. Raises Unavailable while the directory can't tell.
     """
-    line = next((each for each in hotlines() if each.country == country), None)
+    line = next((hotline for hotline in hotlines() if hotline.country == country), None)
     if line is None and lines().complete:
         abort(404)
     if line is None:
@@ -86,7 +86,7 @@ def known_placement(code: str) -> pb.Placement | None:
 def placement_of(country: str) -> pb.Placement | None:
     """Returns the placement of the address's code, if its campaign runs in this country.
 
-    Otherwise the page is the same without it.
+    Otherwise returns None, and the page is the same without a code.
     """
     code = request.args.get("code", "")
     placement = known_placement(code) if code else None

@@ -49,17 +49,17 @@ def figures() -> str:
 
     They are the same for every reader.
     """
-    asked, told = network()
+    query, published = network()
     return render_template(
         "figures.html",
-        asked=asked,
-        told=told,
-        total=pictures.counted(told.total),
-        until=quarter(told.counted_until),
-        charts=charts(asked, told),
-        countries=[(code, words.country(code)) for code in told.countries],
-        periods=[(year, year) for year in reversed(told.periods)],
-        needs_=[(code, names.need(code)) for code in told.need_group_codes],
+        asked=query,
+        told=published,
+        total=pictures.counted(published.total),
+        until=quarter(published.counted_until),
+        charts=charts(query, published),
+        countries=[(code, words.country(code)) for code in published.countries],
+        periods=[(year, year) for year in reversed(published.periods)],
+        needs_=[(code, names.need(code)) for code in published.need_group_codes],
         method=method(),
     )
 
@@ -70,28 +70,33 @@ def table() -> Response:
 
     The file also states the query, the method of counting, and its own date.
     """
-    asked, told = network()
+    query, published = network()
     notes = {
-        "period": asked.period,
-        "country": asked.country,
-        "need": asked.need_group_code,
-        "counted_until": told.counted_until,
+        "period": query.period,
+        "country": query.country,
+        "need": query.need_group_code,
+        "counted_until": published.counted_until,
     }
-    totals = [("total", "all", _("ayudas recibidas, al menos"), pictures.counted(told.total))]
+    totals = [("total", "all", _("ayudas recibidas, al menos"), pictures.counted(published.total))]
     return sheet(
-        "enlace", totals, charts(asked, told, all_quarters=True), notes, method(), unit="at_least"
+        "enlace",
+        totals,
+        charts(query, published, all_quarters=True),
+        notes,
+        method(),
+        unit="at_least",
     )
 
 
 @pages.get("/figures/pilot", access.EVERYONE)
 def pilot() -> str:
     """Shows the pilot's figures."""
-    told = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
-    start, end = month(told.period_start), month(told.period_end)
+    pilot_figures = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
+    start, end = month(pilot_figures.period_start), month(pilot_figures.period_end)
     return render_template(
         "pilot.html",
-        pilot=told,
-        charts=pilot_charts(told),
+        pilot=pilot_figures,
+        charts=pilot_charts(pilot_figures),
         start=start,
         end=end,
         method=pilot_method(),
@@ -101,26 +106,26 @@ def pilot() -> str:
 @pages.get("/figures/pilot.csv", access.EVERYONE)
 def pilot_table() -> Response:
     """Returns the pilot's figures as a file."""
-    told = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
+    pilot_figures = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
     totals = [
-        ("total", "assisted", _("personas ayudadas"), str(told.assisted)),
-        ("total", "from_chinandega", _("de Chinandega"), str(told.from_chinandega)),
+        ("total", "assisted", _("personas ayudadas"), str(pilot_figures.assisted)),
+        ("total", "from_chinandega", _("de Chinandega"), str(pilot_figures.from_chinandega)),
     ]
     return sheet(
         "enlace-2006",
         totals,
-        pilot_charts(told),
-        {"period": f"{told.period_start}/{told.period_end}"},
+        pilot_charts(pilot_figures),
+        {"period": f"{pilot_figures.period_start}/{pilot_figures.period_end}"},
         pilot_method(),
     )
 
 
 def network() -> tuple[r.GetFiguresRequest, r.Figures]:
     """Returns the query in the address, and the figures for it."""
-    asked = r.GetFiguresRequest(
+    rpc_request = r.GetFiguresRequest(
         **{name: request.args.get(name, "") for name in ("period", "country", "need_group_code")}
     )
-    return asked, clients().statistics.GetFigures(asked)
+    return rpc_request, clients().statistics.GetFigures(rpc_request)
 
 
 def sheet(
@@ -140,10 +145,10 @@ def sheet(
         rows.writerows([chart.code, bar.code, bar.label, bar.text] for bar in chart.bars)
     demo = {"demo": words.made_up()} if words.made_up() else {}
     rows.writerows(
-        ["note", about, said, ""]
-        for about, said in {**notes, **demo, "method": method, "date": today()}.items()
+        ["note", about, value, ""]
+        for about, value in {**notes, **demo, "method": method, "date": today()}.items()
     )
-    # With the byte order mark, by which a spreadsheet recognises the accents.
+    # The byte order mark tells a spreadsheet how to read accents.
     headers = {"Content-Disposition": f"attachment; filename={name}.csv"}
     return Response("\ufeff" + text.getvalue(), mimetype="text/csv", headers=headers)
 
@@ -178,20 +183,22 @@ def pilot_method() -> str:
     )
 
 
-def charts(asked: r.GetFiguresRequest, told: r.Figures, all_quarters: bool = False) -> list[Chart]:
+def charts(
+    query: r.GetFiguresRequest, published: r.Figures, all_quarters: bool = False
+) -> list[Chart]:
     """Returns all charts of the network; none if there are no figures.
 
-    `all_quarters`: also the quarters for which a page has no room.
+    `all_quarters` includes the quarters for which a page has no room.
     """
-    if told.total < 0:
+    if published.total < 0:
         return []
-    quarters = list(told.by_quarter)[0 if all_quarters else -COLUMNS :]
+    quarters = list(published.by_quarter)[0 if all_quarters else -COLUMNS :]
     routes = [
-        r.Figure(code=f"{each.exploitation_country}>{each.country}", count=each.count)
-        for each in told.routes
+        r.Figure(code=f"{route.exploitation_country}>{route.country}", count=route.count)
+        for route in published.routes
     ]
     drawn = pictures.arcs(
-        (each.exploitation_country, each.country, each.count) for each in told.routes
+        (route.exploitation_country, route.country, route.count) for route in published.routes
     )
     made = [
         Chart(
@@ -207,30 +214,38 @@ def charts(asked: r.GetFiguresRequest, told: r.Figures, all_quarters: bool = Fal
             arcs=drawn,
         ),
         Chart(
-            "need", _("Qué ayuda recibieron"), [*bars(told.by_need_group, names.need), rest("need")]
+            "need",
+            _("Qué ayuda recibieron"),
+            [*bars(published.by_need_group, names.need), rest("need")],
         ),
         Chart(
             "taken_to",
             _("A dónde las habían llevado"),
-            [*bars(told.by_exploitation_country, words.country), rest("taken_to")],
+            [*bars(published.by_exploitation_country, words.country), rest("taken_to")],
         ),
         Chart(
-            "country", _("Dónde están"), [*bars(told.by_country, words.country), rest("country")]
+            "country",
+            _("Dónde están"),
+            [*bars(published.by_country, words.country), rest("country")],
         ),
     ]
-    return [chart for chart in made if chart.code != "need" or not asked.need_group_code]
+    return [chart for chart in made if chart.code != "need" or not query.need_group_code]
 
 
-def pilot_charts(told: r.PilotFigures) -> list[Chart]:
-    """Returns all charts of the pilot, without those that nobody counted."""
+def pilot_charts(pilot_figures: r.PilotFigures) -> list[Chart]:
+    """Returns all charts of the pilot, except those for which there are no counts."""
     made = [
-        Chart("department", _("De dónde son"), bars(told.by_department, words.department)),
-        Chart("country", _("A dónde las habían llevado"), bars(told.by_country, words.country)),
-        Chart("need", _("Qué ayuda recibieron"), bars(told.by_need_group, names.need)),
+        Chart("department", _("De dónde son"), bars(pilot_figures.by_department, words.department)),
+        Chart(
+            "country",
+            _("A dónde las habían llevado"),
+            bars(pilot_figures.by_country, words.country),
+        ),
+        Chart("need", _("Qué ayuda recibieron"), bars(pilot_figures.by_need_group, names.need)),
         Chart(
             "month",
             _("Cuándo"),
-            bars(months(told), month, in_order=True, short=month_short),
+            bars(months(pilot_figures), month, in_order=True, short=month_short),
             columns=True,
         ),
     ]
@@ -245,7 +260,7 @@ def bars(
 ) -> list[Bar]:
     """Returns the rows of a chart, the longest first.
 
-    A count under ten has no number and no length: either could reveal a person.
+    A count under ten has no number and no length, because either could reveal a person.
     """
     rows = list(figures) if in_order else sorted(figures, key=lambda row: -row.count)
     most = max((row.count for row in rows), default=0) or 1
@@ -265,7 +280,7 @@ def bars(
 def rest(table: str) -> Bar:
     """Returns the row of everything that is not published.
 
-    It is always there: even whether it counts anybody must not be seen.
+    The row is always there, because nobody may even see whether it counts anybody.
     """
     label = (
         _("Cualquier otra ruta")
@@ -296,20 +311,22 @@ def quarter_short(code: str) -> str:
     return quarter(code, "yQQQ")
 
 
-def months(told: r.PilotFigures) -> list[r.Figure]:
-    """Returns every month of the period, also those without a count."""
-    counted = {row.code: row.count for row in told.by_month}
-    every = [f"{year}-{number:02d}" for year in years(told) for number in range(1, 13)]
+def months(pilot_figures: r.PilotFigures) -> list[r.Figure]:
+    """Returns every month of the period, including those without a count."""
+    counted = {row.code: row.count for row in pilot_figures.by_month}
+    every = [f"{year}-{number:02d}" for year in years(pilot_figures) for number in range(1, 13)]
     return [
         r.Figure(code=code, count=counted.get(code, 0))
         for code in every
-        if told.period_start <= code <= told.period_end and counted
+        if pilot_figures.period_start <= code <= pilot_figures.period_end and counted
     ]
 
 
-def years(told: r.PilotFigures) -> range:
+def years(pilot_figures: r.PilotFigures) -> range:
     """Returns the calendar years of the period; none if it is not set."""
-    start, end = (code.partition("-")[0] for code in (told.period_start, told.period_end))
+    start, end = (
+        code.partition("-")[0] for code in (pilot_figures.period_start, pilot_figures.period_end)
+    )
     return range(int(start), int(end) + 1) if start.isdecimal() and end.isdecimal() else range(0)
 
 

@@ -53,13 +53,13 @@ def change() -> Response | tuple[str, int]:
         return render_template(
             "reset.html", errors={"again": _("no es la misma que la de arriba")}, problem=""
         ), 422
-    question = pb.ResetPasswordRequest(
+    rpc_request = pb.ResetPasswordRequest(
         token=forms.text("token"),
         password=request.form.get("password", ""),
         request_id=forms.request_id(),
     )
     try:
-        clients().accounts.ResetPassword(question)
+        clients().accounts.ResetPassword(rpc_request)
     except Unauthenticated:
         problem = _(
             "Este enlace no sirve: ya se usó, venció, hay uno más nuevo, o el código no está"

@@ -1,4 +1,4 @@
-"""A page for people about which part of the system answers."""
+"""The page that shows people which parts of the system answer."""
 
 from flask import render_template
 

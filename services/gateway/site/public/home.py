@@ -9,7 +9,7 @@ pages = access.Pages("home")
 
 @pages.get("/", access.ANYBODY)
 def home() -> str:
-    """Shows the first page, also to readers who are signed in."""
+    """Shows the first page, even to readers who are signed in."""
     return render_template("home.html")
 
 

@@ -27,14 +27,14 @@ def form() -> str:
 @pages.post("/invitation", access.ANYBODY)
 def accept() -> Response | tuple[str, int]:
     """Opens the account, and leads to the sign-in."""
-    question = AcceptInvitationRequest(
+    rpc_request = AcceptInvitationRequest(
         token=forms.text("token"),
         name=forms.text("name"),
         password=request.form.get("password", ""),
         request_id=forms.request_id(),
     )
     try:
-        clients().members.AcceptInvitation(question)
+        clients().members.AcceptInvitation(rpc_request)
     except Unauthenticated:
         problem = _(
             "Esta invitación no sirve: ya se usó, venció, o el código no está completo."

@@ -28,11 +28,11 @@ def form() -> str:
 def apply() -> access.Answer:
     """Sends the application, and says that a letter is on its way."""
     origin.tell()
-    asked = forms.filled(
+    request = forms.filled(
         d.ApplyForMembershipRequest(language=i18n.language(), request_id=forms.request_id())
     )
     try:
-        answer = clients().directory.ApplyForMembership(asked)
+        answer = clients().directory.ApplyForMembership(request)
     except Invalid as refusal:
         return render_template(
             "join.html", errors=forms.problems(refusal), problem="", answer=None

@@ -1,4 +1,4 @@
-"""The state of her request for the person herself, by reference and PIN.
+"""The state of a request, for the person who made it, by reference and PIN.
 
 The pages use plain words and never show the name or place of a partner. Reference and PIN travel in
 forms only, never in an address, and are not stored: each step on this page sends them again.
@@ -37,7 +37,7 @@ answered = partial(references.answered, again=asked_again)
 
 @pages.post("/my-referral", access.ANYBODY)
 def status() -> Response | tuple[str, int]:
-    """Shows the state of her request, in plain words."""
+    """Shows the state of the person's request, in plain words."""
     return answered(references.ask_status)
 
 
@@ -63,7 +63,7 @@ def confirm() -> Response | tuple[str, int]:
 
 @pages.post("/my-referral/note", access.ANYBODY)
 def note() -> Response | tuple[str, int]:
-    """Adds her note."""
+    """Adds a note of the person."""
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
         return clients().references.AddNoteByReference(
@@ -77,7 +77,7 @@ def note() -> Response | tuple[str, int]:
 
 @pages.post("/my-referral/call", access.ANYBODY)
 def call() -> Response | tuple[str, int]:
-    """Records when it is safe to call her."""
+    """Records when it is safe to call the person."""
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
         request = c.AskForCallByReferenceRequest(
@@ -113,14 +113,14 @@ def withdraw() -> Response | tuple[str, int]:
 
 @pages.post("/my-referral/readings", access.ANYBODY)
 def readings() -> Response | tuple[str, int]:
-    """Shows who has read her data."""
+    """Shows who has read the person's data."""
     return answered(references.ask_status, readings_of=ask_readings)
 
 
 def ask_readings(reference: str, pin: str) -> list[c.ReferenceReading] | None:
-    """Returns the readings of her data, by day and kind of organisation."""
-    asked = c.ListReadingsByReferenceRequest(reference=reference, pin=pin)
-    return list(clients().references.ListReadingsByReference(asked).readings)
+    """Returns the readings of the person's data, by day and kind of organisation."""
+    request = c.ListReadingsByReferenceRequest(reference=reference, pin=pin)
+    return list(clients().references.ListReadingsByReference(request).readings)
 
 
 def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:

@@ -1,8 +1,8 @@
 """The open directory: services that members want anybody to find, without an account.
 
 It calls only the open-data rpcs, which never read data of a smaller audience. Search terms never
-stand in an address or a log. For housing, neither place nor description is shown, because both
-could lead there.
+stand in an address or a log. For housing, neither place nor description is shown, because either
+could lead somebody to the house.
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,14 +61,14 @@ class Card:
 
 @pages.get("/services", access.ANYBODY)
 def search() -> str:
-    """Shows the form, and needs to begin with."""
+    """Shows the form, and some needs to begin with."""
     return render(o.ListPublicServicesRequest(), None)
 
 
 @pages.post("/services", access.ANYBODY)
 def results() -> str | tuple[str, int]:
     """Shows the services that fit, by name. The form requests each further page."""
-    question = o.ListPublicServicesRequest(
+    rpc_request = o.ListPublicServicesRequest(
         words=forms.text("words"),
         need_code=forms.text("need_code"),
         department=forms.text("department"),
@@ -78,16 +78,16 @@ def results() -> str | tuple[str, int]:
         page_token=forms.text("page"),
     )
     try:
-        return render(question, asked(question))
+        return render(rpc_request, asked(rpc_request))
     except Invalid as refusal:
-        return render(question, None, forms.problems(refusal)), 422
+        return render(rpc_request, None, forms.problems(refusal)), 422
 
 
 @pages.get("/services/organizations/<identifier>", access.ANYBODY)
 def organization(identifier: str) -> str:
     """Shows a member that offers a public service, with its services.
 
-    Any other organisation answers 404, as one that does not exist.
+    The answer for any other organisation is 404, as for one that does not exist.
     """
     id = object_id(identifier)
     members = (
@@ -97,17 +97,17 @@ def organization(identifier: str) -> str:
     )
     if not members:
         abort(404)
-    question = o.ListPublicServicesRequest(organization_id=id, by_name=True, page_size=OF_ONE)
-    answer = asked(question)
+    rpc_request = o.ListPublicServicesRequest(organization_id=id, by_name=True, page_size=OF_ONE)
+    answer = asked(rpc_request)
     # For housing, the place of its organisation stays secret, too.
-    discreet = any(is_housing(one.service) for one in answer.services)
+    discreet = any(is_housing(listed.service) for listed in answer.services)
     return render_template(
         "open_organization.html",
         organization=members[0],
         where="" if discreet else words.place(members[0].department, members[0].country),
         website=website(members[0]),
         cards=cards(answer),
-        question=question,
+        question=rpc_request,
         answer=answer,
     )
 
@@ -126,15 +126,15 @@ def away(refusal: Unavailable) -> Response:
     )
 
 
-def asked(question: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
+def asked(query: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
     """Returns the answer; begins at the first page if the page token is no longer valid."""
     try:
-        return clients().open_data.ListPublicServices(question)
+        return clients().open_data.ListPublicServices(query)
     except Invalid as refusal:
         if [path for path, _reason in refusal.violations] != ["page_token"]:
             raise
-    question.page_token = ""
-    return clients().open_data.ListPublicServices(question)
+    query.page_token = ""
+    return clients().open_data.ListPublicServices(query)
 
 
 def render(
@@ -167,12 +167,16 @@ def is_housing(service: d.Service) -> bool:
 
 def cards(answer: o.ListPublicServicesResponse) -> list[Card]:
     """Returns the services of an answer, in words."""
-    return [card(one) for one in answer.services]
+    return [card(public_service) for public_service in answer.services]
 
 
-def card(one: o.PublicService) -> Card:
+def card(public_service: o.PublicService) -> Card:
     """Returns a service in words."""
-    service, organization, discreet = one.service, one.organization, is_housing(one.service)
+    service, organization, discreet = (
+        public_service.service,
+        public_service.organization,
+        is_housing(public_service.service),
+    )
     return Card(
         name=service.name,
         description="" if discreet else service.description,
@@ -182,7 +186,7 @@ def card(one: o.PublicService) -> Card:
         where="" if discreet else words.place(service.department, service.country),
         phone=organization.hotline_number or service.phone or organization.phone,
         hours=hours(service.schedules),
-        places=[] if discreet else [place(at) for at in one.service_at_locations],
+        places=[] if discreet else [place(at) for at in public_service.service_at_locations],
         languages=[words.language(tag) for tag in service.languages],
         website=website(organization),
         shares_with=service.shares_with,
@@ -191,16 +195,16 @@ def card(one: o.PublicService) -> Card:
 
 def place(at: lo.ServiceAtLocation) -> Place:
     """Returns a public place in words."""
-    said = at.location
+    location = at.location
     town = (
-        words.area(said.area_code)
-        if said.area_code
-        else words.department(said.department)
-        if said.department
+        words.area(location.area_code)
+        if location.area_code
+        else words.department(location.department)
+        if location.department
         else ""
     )
     return Place(
-        ", ".join(filter(None, (said.name, said.address, town))),
+        ", ".join(filter(None, (location.name, location.address, town))),
         [phone.number for phone in at.phones],
         hours(at.schedules),
     )
@@ -214,17 +218,17 @@ def website(organization: d.Organization) -> str:
 def hours(schedules: Iterable[d.Schedule]) -> list[str]:
     """Returns the opening hours.
 
-    For schedules by weeks of the month it only says that there are more days.
+    If there are schedules by weeks of the month, the last entry only says that there are more days.
     """
     today = i18n.today().isoformat()
     valid = [
-        each
-        for each in schedules
-        if (each.valid_from or today) <= today <= (each.valid_to or today)
+        schedule
+        for schedule in schedules
+        if (schedule.valid_from or today) <= today <= (schedule.valid_to or today)
     ]
-    weekly = [each for each in valid if each.freq == d.FREQUENCY_WEEKLY]
-    said = [f"{days(each.byday)}: {span(each)}" for each in weekly]
-    return [*said, *([_("otros días del mes: pregunte")] if len(weekly) < len(valid) else [])]
+    weekly = [schedule for schedule in valid if schedule.freq == d.FREQUENCY_WEEKLY]
+    lines = [f"{days(schedule.byday)}: {span(schedule)}" for schedule in weekly]
+    return [*lines, *([_("otros días del mes: pregunte")] if len(weekly) < len(valid) else [])]
 
 
 def span(schedule: d.Schedule) -> str:

@@ -1,8 +1,8 @@
 """Sign-in by an organisation's own provider: a link leads there and back.
 
-The organisation gives the link to its people. On the way the browser keeps a secret in a cookie: a
-browser without it, which somebody else's address led here, is not let in. No page shows which
-organisations have a provider.
+The organisation gives the link to its people. On the way the browser keeps a secret in a cookie. A
+browser without this secret was led here by somebody else's link, and is not let in. No page shows
+which organisations have a provider.
 """
 
 from flask import make_response, redirect, render_template, request, url_for
@@ -39,14 +39,14 @@ def leave_for(identifier: str) -> Response:
 @pages.get("/sign-in/return", access.ANYBODY)
 def come_back() -> Response:
     """Opens the session of a worker who returns from the provider."""
-    said = {name: request.args.get(name, "") for name in ("state", "code")}
+    parameters = {name: request.args.get(name, "") for name in ("state", "code")}
     if (secret := cookies.read(PROVIDER_COOKIE)).startswith(PROOF):
-        return _proved(secret.removeprefix(PROOF), said)
-    question = m.FinishProviderSignInRequest(
-        challenge=secret, issuer=request.args.get("iss", ""), **said
+        return _proved(secret.removeprefix(PROOF), parameters)
+    rpc_request = m.FinishProviderSignInRequest(
+        challenge=secret, issuer=request.args.get("iss", ""), **parameters
     )
     try:
-        answer = clients().tokens.FinishProviderSignIn(question)
+        answer = clients().tokens.FinishProviderSignIn(rpc_request)
     except (Unauthenticated, Invalid):
         response = back_to_the_form("refused")
     except Unavailable:
@@ -57,12 +57,12 @@ def come_back() -> Response:
     return response
 
 
-def _proved(challenge: str, said: dict[str, str]) -> Response:
+def _proved(challenge: str, parameters: dict[str, str]) -> Response:
     """Proves the session that is open in this browser.
 
     The form that waits for the proof is in another window.
     """
-    came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **said)
+    came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **parameters)
     try:
         clients().accounts.ProveSession(
             a.ProveSessionRequest(
@@ -82,7 +82,7 @@ def _proved(challenge: str, said: dict[str, str]) -> Response:
 
 
 def asked(answer: m.SignInResponse) -> Response:
-    """Shows the further factor that her account requires."""
+    """Shows the further factor that the account requires."""
     return make_response(
         render_template("signin_code.html", to="", kept="", asked=answer, problem="")
     )

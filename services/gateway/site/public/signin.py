@@ -84,22 +84,22 @@ def enter() -> access.Answer:
 def enter_code() -> Response | tuple[str, int]:
     """Opens the session of an account that requires a code or a passkey.
 
-    The passkey may stand beside the password or replace it.
+    The passkey may come after the password or replace it.
     """
     form, device = request.form, origin.device()
     options = form.get("passkey_options", "")
-    asked = SignInResponse(
+    pending = SignInResponse(
         challenge=form.get("challenge", ""),
         asks_code=bool(form.get("asks_code") or not options),
         passkey_options=options,
     )
-    question = FinishSignInRequest(
-        challenge=asked.challenge,
+    rpc_request = FinishSignInRequest(
+        challenge=pending.challenge,
         code=form.get("code", "").strip(),
         passkey=form.get("passkey", ""),
     )
     try:
-        answer = clients().tokens.FinishSignIn(question)
+        answer = clients().tokens.FinishSignIn(rpc_request)
     except (Unauthenticated, Invalid):
         problem, status = (
             _(
@@ -108,7 +108,7 @@ def enter_code() -> Response | tuple[str, int]:
             ),
             401,
         )
-        if question.passkey:
+        if rpc_request.passkey:
             problem = _(
                 "Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez."
             )
@@ -120,7 +120,7 @@ def enter_code() -> Response | tuple[str, int]:
         "signin_code.html",
         to=form.get("to", ""),
         kept=form.get("kept", ""),
-        asked=asked,
+        asked=pending,
         problem=problem,
     ), status
 
@@ -138,12 +138,14 @@ def leave() -> Response:
 def quick_exit() -> Response:
     """Ends the session and redirects to an everyday page.
 
-    A plain link does it, so that it works without a script and when everything else is broken. It
-    sends no Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not
-    cached anyway. It waits for nothing, not even the partners service: leaving comes first.
+    A plain link does it, so that it works without a script and when everything else is broken. The
+    answer sends no Clear-Site-Data, because clearing the cache can hold a browser for seconds, and
+    pages are not cached anyway. It waits for nothing, not even the partners service, because
+    leaving comes first.
     """
     session.leave(wait=False)
     response = redirect(current_app.config["EXIT_URL"], 303)
-    # The cookie of the device stays: it protects her from strangers' wrong guesses.
+    # The cookie of the device stays, because it keeps strangers' wrong guesses from locking the
+    # worker out.
     session.drop_cookie(response)
     return response

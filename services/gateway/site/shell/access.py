@@ -1,7 +1,7 @@
 """The declaration of a page, on its route: roles, place in the navigation, form shown again.
 
-It names the roles that may open the page and the page that shows a rejected form again. Deny by
-default: a page without a declaration answers 404 to everybody and fails the tests. The services
+It names the roles that may open the page, and the function that shows a rejected form again. Deny
+by default: a page without a declaration answers 404 to everybody and fails the tests. The services
 check every call again with the caller's own token; this check only spares people the pages that
 could never work for them. The API itself guards the paths below /api/.
 """
@@ -21,9 +21,9 @@ from chassis.wire import words
 from protos.contract.v1 import contract_pb2
 from services.gateway.site.parts import forms
 
-# a worker has EMERGENCY only beside another role
+# a worker has EMERGENCY only in addition to another role
 EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}
-ANYBODY = frozenset[str]()  # also a reader who did not sign in
+ANYBODY = frozenset[str]()  # even a reader who did not sign in
 # all who work with people and referrals of an organisation
 CARE = frozenset({"worker", "operator", "manager"})
 SENDERS = frozenset({"worker", "operator"})
@@ -39,9 +39,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Access:
     """The declaration of one page.
 
-    `roles` is empty for a public page: it needs no session, and shows nothing that belongs to
-    anybody. `navigation` is its label in the navigation, `section` its group there (work, network,
-    organization).
+    `roles` is empty for a public page, which needs no session and shows nothing that belongs to
+    anybody. `navigation` is the page's label in the navigation, `section` its group there (work,
+    network, organization).
     """
 
     roles: frozenset[str] = ANYBODY
@@ -120,7 +120,7 @@ class Pages:
 
 
 def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
-    """Returns the address of a page, with those of the values that its path needs."""
+    """Returns the address of a page, with those of the values that belong to its path."""
     rule = next(current_app.url_map.iter_rules(endpoint))
     return url_for(
         endpoint,
@@ -130,7 +130,7 @@ def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
 
 
 def of(app: Flask, endpoint: str | None) -> Access | None:
-    """Returns the declaration of a page; None for a page without, which nobody may open.
+    """Returns the declaration of a page; None for a page without one, which nobody may open.
 
     Style and scripts are public.
     """

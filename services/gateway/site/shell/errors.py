@@ -12,7 +12,7 @@ from services.gateway.site.shell import kept, proof, session
 
 
 def install(app: Flask) -> None:
-    """Answers with a page every error on the way to one, and every request without a route."""
+    """Installs pages as answers to every error of a page and to every request without a route."""
     app.register_error_handler(errors.Refusal, refused)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, fault)
@@ -21,7 +21,8 @@ def install(app: Flask) -> None:
 def page(status: int, title: str, advice: str, retry: bool = False, again: bool = True) -> Response:
     """Returns the page for any refusal.
 
-    A rejected form stands in the page, filled in. With `again`, it may be sent again from there.
+    A rejected form stands in the page, filled in. With `again`, the form may be sent again from
+    there.
     """
     form = kept.unsent() if request.method == "POST" else None
     return make_response(
@@ -141,8 +142,8 @@ def not_of_this_page(reason: str) -> AnyResponse:
 def away(refusal: errors.Unavailable) -> Response:
     """Answers when a service is away or late.
 
-    A form whose answer was lost, in whole or in part, may have been saved. The page must not say
-    then that it was not.
+    A form whose answer was lost, in whole or in part, may have been saved. The page must then not
+    claim that nothing was saved.
     """
     if request.method == "POST" and (
         refusal.reason in ("service_unreachable", "deadline_exceeded") or g.get("written")
@@ -169,18 +170,19 @@ def away(refusal: errors.Unavailable) -> Response:
 def ask_to_sign_in() -> AnyResponse:
     """Redirects to the sign-in page, from which the reader goes on to the page she wanted.
 
-    A form is carried in that page and offered again, never sent without her doing.
+    The sign-in page carries a rejected form and offers it again. The form is sent only if the
+    reader sends it herself.
     """
     if request.method == "POST" and (form := kept.sealed()):
         # the session may have ended between the beginning of this request and a call
         g.me, g.session_ended = None, True
         g.pop("form_token", None)
-        # The cookie stays: a page that saves by itself asks more than once.
+        # The cookie stays, because a page that saves by itself asks more than once.
         return make_response(
             render_template("signin.html", to="", ended=1, problem="", kept=form), 401
         )
     if request.headers.get("Passive") or request.endpoint == "live.version":
-        # For a script. The cookie stays: a page that asks by itself asks more than once.
+        # For a script. The cookie stays, because a page that asks by itself asks more than once.
         return make_response("", 401)
     target = (
         request.path
@@ -196,7 +198,7 @@ def ask_to_sign_in() -> AnyResponse:
 
 
 def not_found() -> Response:
-    """Answers with the same words for what does not exist and for what is not the reader's."""
+    """Answers in the same words, whether the thing does not exist or is not the reader's."""
     return page(
         404,
         _("Aquí no hay nada"),

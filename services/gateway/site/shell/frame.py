@@ -22,7 +22,7 @@ from services.gateway.site.shell.lines import hotlines
 # Languages and countries of the campaign, and of the places to which people were taken.
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
-# modules whose pages belong to another module's entry
+# modules whose pages belong to another module's entry in the navigation
 PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys",)}
 
 
@@ -158,7 +158,7 @@ def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
 def is_old(service: Service) -> bool:
     """Returns whether the number of free places of a service may be out of date.
 
-    Then one should call before relying on it.
+    A reader should then call before she relies on it.
     """
     stale = i18n.moment(service.capacity.stale_time)
     return stale is None or i18n.now() > stale
@@ -167,16 +167,18 @@ def is_old(service: Service) -> bool:
 def here_in(language: str) -> str:
     """Returns the address of this page in another language.
 
-    A page that answered a form can't be fetched again: the address is then that of a start page.
+    A page that answered a form cannot be fetched again; for it, returns the address of a start
+    page.
     """
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
         return url_for("today.today" if g.get("me") else "home.home", lang=language)
-    kept = {
+    parameters = {
         key: value for key, value in request.args.items() if key not in ("lang", "done", "auto")
     }
     return url_for(
-        request.endpoint or "home.home", **{**(request.view_args or {}), **kept, "lang": language}
+        request.endpoint or "home.home",
+        **{**(request.view_args or {}), **parameters, "lang": language},
     )
 
 
@@ -227,7 +229,8 @@ def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
 def count_unread() -> int:
     """Returns the number of unread messages.
 
-    A failure gives 0, which is not shown: a number beside a word is not worth a broken page.
+    A failure gives 0, which is not shown, because a number beside a word is not worth a broken
+    page.
     """
     if "unread" not in g:
         try:

@@ -1,7 +1,8 @@
 """The guard before and after every page.
 
-Before the page it checks who may open it, and that a form is ours; after it, it sets what a browser
-may do with the answer. Deny by default: a page that does not declare its roles does not exist.
+Before the page, it checks who may open it, and that a form comes from one of our own pages. After
+the page, it sets what a browser may do with the answer. Deny by default: a page that does not
+declare its roles does not exist.
 """
 
 import gzip
@@ -57,8 +58,9 @@ def finish(response: Response) -> Response:
 def compress(response: Response) -> None:
     """Compresses style, script and icons for browsers that accept it.
 
-    A phone on 2G pays for each kilobyte. Pages are not compressed: the length of a compressed page
-    would reveal whether it holds a text that an attacker makes the reader send (BREACH).
+    A phone on 2G pays for each kilobyte. Pages are not compressed, because the length of a
+    compressed page would reveal whether it holds a text that an attacker makes the reader send
+    (BREACH).
     """
     response.headers["Vary"] = "Accept-Encoding"
     if request.accept_encodings.quality("gzip") and "Content-Range" not in response.headers:

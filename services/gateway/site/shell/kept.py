@@ -1,12 +1,12 @@
 """The content of a rejected form: carried in the page that rejects it, and offered again.
 
-Only the writer of the form gets it back. It is stored nowhere but in that page. While her session
-goes on, the page shows the form filled in (`unsent`). When the session has ended, the sign-in page
-carries the form sealed: nobody who sits at a shared machine can read it, and it opens for the same
-account alone (`sealed`, `opened`). It is sent only when its writer presses the button again.
-Passwords, PINs and codes must be typed again, except after a step-up, whose page carries the whole
-form, sealed too. Limit: a form of more than 40 kB, compressed, is not kept over a sign-in or a
-step-up.
+Only the writer of the form gets it back. It is stored nowhere but in that page. While the writer's
+session goes on, the page shows the form filled in (`unsent`). When the session has ended, the
+sign-in page carries the form sealed: nobody who sits at a shared machine can read it, and only the
+same account can open it (`sealed`, `opened`). The form is sent only when its writer presses the
+button again. Passwords, PINs and codes must be typed again, except after a step-up, whose page
+carries the whole form, sealed too. Limit: a form of more than 40 kB, compressed, is not kept over a
+sign-in or a step-up.
 """
 
 import base64
@@ -25,8 +25,9 @@ from keys.sealing import CannotOpen, Keyring
 from services.gateway.site.language import vocabulary, words
 from services.gateway.site.shell import access, session
 
-MOST = 40_000  # bytes; sealed and encoded, it must fit into a form of 64 kB again
-CARRIED = frozenset({"form_token", "request_id", "etag"})  # different on each page
+# bytes of a compressed form, which must fit into a form of 64 kB when it is sealed and encoded
+MOST = 40_000
+CARRIED = frozenset({"form_token", "request_id", "etag"})  # fields that differ on each page
 SIGN_IN, PROOF = "sign-in", "proof"
 """The page that carries a form: SIGN_IN after the end of the session, PROOF within it."""
 SECRETS = frozenset(
@@ -74,7 +75,7 @@ class Form:
 def is_typed(name: str, value: str) -> bool:
     """Returns whether a value is shown for reading and changing.
 
-    Its field has a word, and it is no code and no id.
+    It is shown if its field has a label, and the value is neither a code nor an id.
     """
     return (
         bool(value.strip())
@@ -91,8 +92,8 @@ def _codes() -> frozenset[str]:
 def unsent() -> Form | None:
     """Returns this request's form for the page that rejects it.
 
-    Returns None if the reader of that page did not write the form, or if her session has ended:
-    then nobody knows who sits there.
+    Returns None if the reader of that page did not write the form. Returns None also if the session
+    has ended, because then nobody knows who sits there.
     """
     if g.get("session_ended") or g.get("foreign_form"):
         return None
@@ -139,15 +140,15 @@ def sealed(purpose: str = SIGN_IN) -> str:
     """
     worker_id, _mark = session.maker_of_form()
     form = _form(with_secrets=purpose == PROOF)
-    said = zlib.compress(
+    content = zlib.compress(
         json.dumps([form.path, form.fields, form.secrets], ensure_ascii=False).encode(), 9
     )
-    if not worker_id or len(said) > MOST:
+    if not worker_id or len(content) > MOST:
         return ""
     return str(
         _serializer().dumps(
             base64.urlsafe_b64encode(
-                _keyring().seal_bytes(said, _context(worker_id, purpose))
+                _keyring().seal_bytes(content, _context(worker_id, purpose))
             ).decode()
         )
     )

@@ -1,8 +1,8 @@
-"""The numbers of the lines, cached in the gateway.
+"""The numbers of the helplines, cached in the gateway.
 
 A page can show them even when all services are away. Sources, in this order: the directory's last
-answer, the answer that an earlier process saved in the file, the configured numbers. Limit: each
-process shows a changed number within AGE_SECONDS.
+answer, the answer that an earlier process saved in the file, the configured numbers. Limit: a
+process may show an old number for AGE_SECONDS after a change.
 """
 
 import json
@@ -19,8 +19,9 @@ from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesRequest
 from services.gateway.edge.clients import Clients, ServiceFault, clients
 
 AGE_SECONDS = 30.0
-TRY_AGAIN_SECONDS = 5.0  # after a failure
-# a page with a number that is half a minute old is better than a page that comes late
+TRY_AGAIN_SECONDS = 5.0  # until the directory is asked again after a failure
+# time that a page waits for the directory; a number that is half a minute old is better than a page
+# that comes late
 PATIENCE_SECONDS = 1.0
 
 
@@ -107,9 +108,9 @@ def lines() -> Lines:
 
 
 def hotlines() -> list[Hotline]:
-    """Returns the lines: that of the reader's country first, then Nicaragua's.
+    """Returns the lines; the line of the reader's country comes first, then Nicaragua's.
 
-    The country is that of the browser's language. Never raises.
+    The reader's country is the one in the browser's language. Never raises.
     """
     here = country_of_the_browser()
     return sorted(

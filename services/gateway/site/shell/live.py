@@ -1,11 +1,11 @@
 """Tells an open page whether it is out of date, from memory.
 
 Every open page asks every few seconds, so an answer must cost next to nothing. The services are
-asked once for all viewers of all organisations, with the watch token that each organisation's
-services gave to one of its own viewers. A page proves with a *ticket* which viewer it belongs to:
-the ticket is signed, bound to the session, and valid for three minutes, and no service is asked
-about it. A session that has ended may therefore learn for that time that something changed, but
-never what.
+asked once for the viewers of all organisations. The call carries one watch token for each group of
+viewers; the services gave it to one viewer of that group. A page proves with a *ticket* which group
+it belongs to. The ticket is signed, bound to the session, and valid for three minutes, and no
+service is asked about it. A session that has ended may therefore still learn for three minutes that
+something changed, but never what.
 """
 
 import hmac
@@ -29,16 +29,17 @@ from services.gateway.site.shell import session
 PATH = "/live"
 # Each renewal calls partners. With 60 s, renewals made a quarter of the cost of 200 viewers.
 TICKET_SECONDS = 180
-# maximum age of an answer before the services are asked again; with the pages' 3.3 s a change is
-# seen within five
+# maximum age of an answer before the services are asked again; as a page asks every 3.3 s, a change
+# is seen within five seconds
 FRESH_SECONDS = 1.5
 KEPT_SECONDS = 5.0  # maximum age while one viewer asks the services, or while they don't answer
-# of the 60 for which a watch token is valid; then one of the organisation's own viewers asks
+# age at which one of the organisation's own viewers must renew a watch token, which is valid for 60
+# s
 RENEW_SECONDS = 45.0
-LEFT_SECONDS = 10.0  # after so long without a viewer, the services are not asked for a group
+LEFT_SECONDS = 10.0  # time without a viewer after which the services are not asked for a group
 MOST = 500  # watch tokens that a service accepts in one call
-# Closed after each answer: hundreds of open connections would cost more at each turn of the server
-# than the few new ones.
+# The connection is closed after each answer. Hundreds of open connections would cost more at each
+# turn of the server than the few new ones.
 _HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -51,7 +52,8 @@ _NETWORK = ("coordinator", "auditor")
 class Answer(NamedTuple):
     """The versions of the services' lists, and the tokens with which to ask for them again.
 
-    The second token is empty for a viewer without messages; both are empty when a service is away.
+    The second token is empty for a viewer without messages. Both are empty when the notifications
+    service is away.
     """
 
     queue: str
@@ -64,7 +66,7 @@ class _Heard:
     answer: Answer
     at: float
     named: float  # time of the last call in a viewer's own name
-    polled: float  # time of the last look by a viewer
+    polled: float  # time when a viewer last asked
     sent: float = 0.0  # time when a viewer was last sent to ask in her own name
 
 
@@ -108,15 +110,16 @@ class Live:
                 return _text(heard.answer)
             watched = [
                 name
-                for name, one in self._heard.items()
-                if began - one.polled < LEFT_SECONDS and one.answer.tokens[0]
+                for name, entry in self._heard.items()
+                if began - entry.polled < LEFT_SECONDS and entry.answer.tokens[0]
             ][:MOST]
             tokens = [self._heard[name].answer.tokens for name in watched]
         if heard and began - heard.named < RENEW_SECONDS and group in watched:
             answers = ask_for_all(tokens)
             with self._lock:
                 for name, answer in zip(watched, answers, strict=True):
-                    # empty: the tokens were refused, and that organisation's own viewers ask
+                    # An empty version means that the tokens were refused; that organisation's own
+                    # viewers then ask.
                     if answer.queue:
                         self._heard[name].answer, self._heard[name].at = answer, began
                 if heard.at == began:

@@ -1,9 +1,9 @@
 """The step-up on pages: a small page asks for the proof that a service requires.
 
 The act then goes on with the content of the form. That content is carried in the page, sealed
-(kept.py), and in no address. The page sends it to the form's own path, with the proof beside it:
-the proof is checked first, and then the form is processed as if it had come directly. A page that
-is only read is opened again.
+(kept.py), and in no address. The page sends it to the form's own path, together with the proof. The
+proof is checked first, and then the form is processed as if it had come directly. A page that is
+only read is opened again.
 """
 
 from flask import g, make_response, render_template, request, url_for
@@ -21,7 +21,7 @@ from services.gateway.site.shell import kept, session
 
 REASON = "step_up_required"
 AT_PROVIDER = "provider"
-"""The value of the field `proof` when the worker proves herself in another window."""
+"""The value of the field `proof` when the worker gives the proof at her provider instead."""
 
 
 def ask() -> Response:
@@ -77,10 +77,10 @@ def _page(carried: str, action: str, status: int, problem: str = "", to: str = "
     `carried` is the sealed form. Without a form and without a page to open (`to`), the typed values
     are lost, and the page says so.
     """
-    asked = clients().accounts.BeginProof(pb.BeginProofRequest())
+    begun = clients().accounts.BeginProof(pb.BeginProofRequest())
     return make_response(
         render_template(
-            "proof.html", asked=asked, kept=carried, action=action, to=to, problem=problem
+            "proof.html", asked=begun, kept=carried, action=action, to=to, problem=problem
         ),
         status,
     )

@@ -33,7 +33,9 @@ def fill(response: Response) -> None:
             page = page.replace(
                 "</main>", render_template("written.html", form=form) + "</main>", 1
             )
-        response.set_data(filled(page, [each for each in forms if each.is_of(sent())], sent()))
+        response.set_data(
+            filled(page, [candidate for candidate in forms if candidate.is_of(sent())], sent())
+        )
 
 
 def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:
@@ -81,24 +83,28 @@ class _Form:
     def edits(self, page: str, sent: dict[str, list[str]]) -> list[tuple[int, int, str]]:
         """Returns the replacements: from, to, and the new text."""
         made, count = list[tuple[int, int, str]](), dict[str, int]()
-        for each in self.fields:
-            values, tag = sent.get(each.name, []), page[each.start : each.end]
-            if each.tag == "option" or each.kind in ("checkbox", "radio"):
-                if each.tag != "option" or each.name in sent:
-                    made.append((each.start, each.end, _marked(tag, each, each.value in values)))
+        for control in self.fields:
+            values, tag = sent.get(control.name, []), page[control.start : control.end]
+            if control.tag == "option" or control.kind in ("checkbox", "radio"):
+                if control.tag != "option" or control.name in sent:
+                    made.append(
+                        (control.start, control.end, _marked(tag, control, control.value in values))
+                    )
                 continue
-            number = count.get(each.name, 0)
-            count[each.name] = number + 1
+            number = count.get(control.name, 0)
+            count[control.name] = number + 1
             if number >= len(values):
                 continue
             text = str(escape(values[number]))
-            if each.tag == "textarea":
-                made.append((each.end, each.close, "\n" + text if text[:1] in "\r\n" else text))
+            if control.tag == "textarea":
+                made.append(
+                    (control.end, control.close, "\n" + text if text[:1] in "\r\n" else text)
+                )
             else:
                 made.append(
                     (
-                        each.start,
-                        each.end,
+                        control.start,
+                        control.end,
                         _with(re.sub(r'\svalue="[^"]*"', "", tag), f'value="{text}"'),
                     )
                 )
@@ -180,18 +186,18 @@ class _Page(HTMLParser):
         elif tag == "textarea" and self._area:
             self._area.close, self._area = self._at(), None
 
-    def _note(self, each: _Field, form: str) -> None:
-        if each.tag == "textarea":
-            self._area = each
-        if not each.name or each.name in SECRETS:
+    def _note(self, control: _Field, form: str) -> None:
+        if control.tag == "textarea":
+            self._area = control
+        if not control.name or control.name in SECRETS:
             return
-        if each.tag == "input" and each.kind in LEFT:
-            if each.kind == "hidden" and self._here:
-                self._here.carried.append((each.name, each.value))
+        if control.tag == "input" and control.kind in LEFT:
+            if control.kind == "hidden" and self._here:
+                self._here.carried.append((control.name, control.value))
         elif form:
-            self._loose.append((form, each))
+            self._loose.append((form, control))
         elif self._here:
-            self._here.fields.append(each)
+            self._here.fields.append(control)
 
     def _at(self) -> int:
         line, column = self.getpos()

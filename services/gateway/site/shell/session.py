@@ -23,8 +23,9 @@ from services.gateway.site.language import i18n
 COOKIE = "s"
 PUBLIC = "public"  # mark of forms that belong to no session
 LEAVE_SECONDS = 3.0
-FORM_SECONDS = 12 * 3600  # the longest session: a form can't outlive it
-# these pages call no service, so that they need not wait
+FORM_SECONDS = 12 * 3600  # the longest session, which a form cannot outlive
+# endpoints that do not look up the session, so that they work even when the partners service is
+# away
 UNASKED = ("static", "signin.quick_exit", "health.status")
 
 
@@ -113,9 +114,7 @@ def leave(wait: bool) -> None:
 def form_token() -> str:
     """Returns the token that proves that this site made a form for this session.
 
-    All forms on a page share one token.
-
-    On public pages it belongs to no session.
+    All forms on a page share one token. The token of a public page belongs to no session.
     """
     if "form_token" not in g:
         g.form_token = signer().dumps(bound_to())
@@ -144,10 +143,8 @@ def _mark(secret: str) -> str:
 def maker_of_form() -> tuple[str, str]:
     """Returns the id of the worker and the mark of the session that a form was made for.
 
-    An expired token is read, too.
-
-    The mark of a form that belongs to no session is PUBLIC; both are empty for a form that is not
-    ours.
+    An expired token is read, too. The mark of a form that belongs to no session is PUBLIC; both are
+    empty for a form that is not ours.
     """
     try:
         mark, _, worker_id = str(signer().loads(request.form.get("form_token", ""))).partition(":")
@@ -174,8 +171,8 @@ def check_form() -> None:
     """
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise NotAllowed("form_foreign")
-    # Our own pages send `Origin: null`, because they send no referrer. Only an
-    # Origin that names another site shows that the form is foreign.
+    # Our own pages send `Origin: null`, because they send no referrer. Only an Origin that names
+    # another site shows that the form is foreign.
     origin = request.headers.get("Origin", "null")
     if origin != "null" and urlsplit(origin).netloc not in (
         request.host,

@@ -17,7 +17,7 @@ from services.gateway.site.shell import kept, session
 PROVIDER_COOKIE = "p"
 """Holds a secret on the way to an organisation's own provider and back."""
 PROOF = "proof."
-"""Stands before the secret in the cookie if the way proves a session instead of signing in."""
+"""Prefix of the secret in the cookie if the provider proves an open session, not a new one."""
 PROVIDER_KEPT = timedelta(minutes=10)  # as long as the service accepts an answer
 _PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
@@ -32,9 +32,9 @@ def safe_target(target: str) -> str:
 
 
 def entered(answer: SignInResponse, device: str = "") -> Response:
-    """Redirects to the page that she wanted, or shows the form written before the session ended.
+    """Redirects to the page that was asked for, or shows the form from before the session ended.
 
-    Sets the session's cookie; with `device`, after a right password, also the device's.
+    Sets the session's cookie and, with `device` after a right password, the device's.
     """
     written = request.form.get("kept", "")
     token = session.form_token_of(answer.session_secret, answer.worker.id)

@@ -1,4 +1,4 @@
-"""The own account: change of the password, second factor, and open sessions."""
+"""The worker's own account: change of the password, second factor, and open sessions."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -57,41 +57,41 @@ def page(
 def password() -> None:
     """Changes the password; the worker's other sessions end.
 
-    The next page shows what they may have left.
+    The next page shows what those sessions may have left behind.
     """
     if request.form.get("new_password", "") != request.form.get("again", ""):
         forms.refuse({"again": _("no es la misma que la de arriba")})
     origin.tell(origin.device())
-    question = pb.ChangePasswordRequest(
+    rpc_request = pb.ChangePasswordRequest(
         password=request.form.get("password", ""),
         new_password=request.form.get("new_password", ""),
         session_secret=session.me().secret,
         request_id=forms.request_id(),
     )
-    clients().accounts.ChangePassword(question)
+    clients().accounts.ChangePassword(rpc_request)
 
 
 @pages.post("/account/sessions/end", access.EVERYONE, then="account.show")
 def end_sessions() -> None:
     """Ends one of the worker's sessions, or all but this one."""
-    question = pb.EndSessionsRequest(
+    rpc_request = pb.EndSessionsRequest(
         id=forms.text("session"), session_secret=session.me().secret, request_id=forms.request_id()
     )
-    clients().accounts.EndSessions(question)
+    clients().accounts.EndSessions(rpc_request)
 
 
 @pages.post("/account/second-factor", access.EVERYONE, again=partial(page, part="begin"))
 def begin_second_factor() -> Response | str:
     """Shows the secret for an authenticator app, once.
 
-    It stands in the answer to this form and nowhere else.
+    The secret stands in the answer to this form and nowhere else.
     """
     origin.tell(origin.device())
-    question = pb.BeginSecondFactorRequest(
+    rpc_request = pb.BeginSecondFactorRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )
     try:
-        begun = clients().accounts.BeginSecondFactor(question)
+        begun = clients().accounts.BeginSecondFactor(rpc_request)
     except Conflict:  # it is in use already, confirmed in another window
         return redirect(url_for("account.show"), 303)
     return page({}, "code", begun)
@@ -103,9 +103,11 @@ def confirm_second_factor() -> Response | str:
 
     The recovery codes, for the loss of the app, stand in this answer only.
     """
-    question = pb.ConfirmSecondFactorRequest(code=forms.text("code"), request_id=forms.request_id())
+    rpc_request = pb.ConfirmSecondFactorRequest(
+        code=forms.text("code"), request_id=forms.request_id()
+    )
     try:
-        codes = clients().accounts.ConfirmSecondFactor(question).recovery_codes
+        codes = clients().accounts.ConfirmSecondFactor(rpc_request).recovery_codes
     except Conflict:
         return redirect(url_for("account.show"), 303)
     return page({}, "code", codes=codes)
@@ -120,7 +122,7 @@ def confirm_second_factor() -> Response | str:
 def end_second_factor() -> None:
     """Removes the second factor."""
     origin.tell(origin.device())
-    question = pb.EndSecondFactorRequest(
+    rpc_request = pb.EndSecondFactorRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )
-    clients().accounts.EndSecondFactor(question)
+    clients().accounts.EndSecondFactor(rpc_request)

@@ -1,6 +1,7 @@
-"""Passkeys of the own account, and sign-in with a passkey alone.
+"""Passkeys of the worker's own account, and sign-in with a passkey alone.
 
-A browser makes passkeys and signs with them by static/passkey.js; without it there are codes.
+A browser makes passkeys and signs with them through static/passkey.js. Without the script, a worker
+can use codes instead.
 """
 
 from functools import partial
@@ -23,24 +24,24 @@ pages = access.Pages("passkeys")
 @pages.post("/sign-in/passkey", access.ANYBODY)
 def sign_in() -> str | tuple[str, int]:
     """Asks for a passkey, of any account."""
-    to, kept = request.form.get("to", ""), request.form.get("kept", "")
+    to, form = request.form.get("to", ""), request.form.get("kept", "")
     try:
-        asked = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
+        challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
     except Conflict as refusal:
         return render_template(
-            "signin.html", to=to, ended=None, problem=forms.problems(refusal)["_form"], kept=kept
+            "signin.html", to=to, ended=None, problem=forms.problems(refusal)["_form"], kept=form
         ), 422
-    return render_template("signin_code.html", to=to, kept=kept, asked=asked, problem="")
+    return render_template("signin_code.html", to=to, kept=form, asked=challenge, problem="")
 
 
 @pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.page, part="passkey"))
 def begin() -> str:
     """Asks the browser for a new passkey."""
     origin.tell(origin.device())
-    question = pb.BeginPasskeyRequest(
+    rpc_request = pb.BeginPasskeyRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )
-    return account.page({}, "passkey", passkey=clients().accounts.BeginPasskey(question))
+    return account.page({}, "passkey", passkey=clients().accounts.BeginPasskey(rpc_request))
 
 
 @pages.post(
@@ -51,14 +52,14 @@ def begin() -> str:
 )
 def create() -> None:
     """Stores the passkey that the browser made."""
-    question = pb.CreatePasskeyRequest(
+    rpc_request = pb.CreatePasskeyRequest(
         challenge=forms.text("challenge"),
         credential=forms.text("passkey"),
         label=forms.text("label") or _("Mi llave"),
         request_id=forms.request_id(),
     )
     try:
-        clients().accounts.CreatePasskey(question)
+        clients().accounts.CreatePasskey(rpc_request)
     except Invalid:
         forms.refuse({"_form": _("La llave no se guardó. Empiece otra vez.")})
 
@@ -72,9 +73,9 @@ def create() -> None:
 def end() -> None:
     """Removes a passkey."""
     origin.tell(origin.device())
-    question = pb.EndPasskeyRequest(
+    rpc_request = pb.EndPasskeyRequest(
         id=forms.text("passkey"),
         password=request.form.get("password", ""),
         request_id=forms.request_id(),
     )
-    clients().accounts.EndPasskey(question)
+    clients().accounts.EndPasskey(rpc_request)

@@ -33,7 +33,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
 
 
 def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
-    """Returns the refusals that a sender may acknowledge: those that she met or ticked already."""
+    """Returns the refusals that a sender may acknowledge: those that she met or has ticked."""
     met = {
         code
         for code, _word in words.options("acknowledgement")

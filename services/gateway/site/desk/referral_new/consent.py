@@ -1,4 +1,4 @@
-"""Her consent, for the organisation of the chosen service: script, answers, receipt.
+"""The person's consent, for the organisation of the chosen service: script, answers, receipt.
 
 The script is read aloud to her, and the receipt is made from her answers.
 """
@@ -41,7 +41,7 @@ def consent(identifier: str) -> access.Answer:
         return redirect(url_for("referral_new.services", identifier=identifier))
     recipient, age = service.organization_id, consent_form.age_of(draft.person.age_band)
     page, errors = "points", dict[str, str]()
-    speak = forms.text("speak")  # the script in another language; what was ticked stays
+    speak = forms.text("speak")  # the language in which to show the script again; the ticks stay
     if request.method == "POST" and not speak:
         receipt_id = forms.text("receipt_id")
         page, errors = ("", errors) if receipt_id else consent_form.turn(recipient, age)
@@ -86,7 +86,8 @@ def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
 def stand_on(draft: r.Referral, receipt_id: str) -> Response:
     """Goes on with this consent.
 
-    A referral that was sent on an override gets the consent at once, now that she could be asked.
+    A referral that was sent on an override gets the consent at once, now that the person could be
+    asked.
     """
     if draft.state != r.STATE_DRAFT:
         attach(draft, receipt_id)
@@ -109,7 +110,7 @@ def script(language: str, organization: str) -> dict[str, object]:
 
 
 def give(draft: r.Referral, recipient: str) -> p.Receipt:
-    """Records the consent as she gave it."""
+    """Records the consent as the person gave it."""
     receipt = consent_form.receipt(draft.person_id, recipient)
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(
@@ -119,7 +120,7 @@ def give(draft: r.Referral, recipient: str) -> p.Receipt:
 
 
 def attach(referral: r.Referral, receipt_id: str) -> None:
-    """Replaces an override by her consent."""
+    """Replaces an override with the consent of the person."""
     clients().referrals.AttachConsent(
         r.AttachConsentRequest(
             id=referral.id,

@@ -1,6 +1,7 @@
 """The questions of a referral that is a draft already.
 
-Each answer that is missing or is changed has one page; a redirect leads to the next of them.
+Each question has a page, on which its answer is given or changed. A redirect then leads to the next
+question that has no answer.
 """
 
 from typing import Any
@@ -59,14 +60,14 @@ def need(identifier: str) -> access.Answer:
 @pages.form("/referrals/<identifier>/urgency", access.SENDERS)
 def urgency(identifier: str) -> access.Answer:
     """Asks for the urgency."""
-    said = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
-    said |= forms.given(assault_time=forms.moment("assault_time"))
-    return ask(identifier, "urgency", said, "referral_new.need")
+    fields = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
+    fields |= forms.given(assault_time=forms.moment("assault_time"))
+    return ask(identifier, "urgency", fields, "referral_new.need")
 
 
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
 def unsafe(identifier: str) -> access.Answer:
-    """Asks with whom or where she is not safe."""
+    """Asks with whom or where the person is not safe."""
     return ask(identifier, "unsafe", unsafe_form.answer(said_now()), "referral_new.urgency")
 
 
@@ -81,7 +82,7 @@ def services(identifier: str) -> access.Answer:
 def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> access.Answer:
     """Asks one question whose answer is in fields of the draft.
 
-    `before` is the target of its way back.
+    `before` is the endpoint to which the page's "back" leads.
     """
     draft, errors = referrals.fetch(identifier), dict[str, str]()
     looks = page == "unsafe" and unsafe_form.looks(request.form)
@@ -92,7 +93,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
             errors = forms.problems(refusal)
     if page in ("services", "unsafe") and not draft.need_code:
         return referrals.onward(draft)
-    kept: dict[str, Any] = {
+    stored: dict[str, Any] = {
         "need_code": draft.need_code,
         "urgency": words.code("urgency", draft.urgency),
         "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
@@ -104,7 +105,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         else [],
         unsafe_form.DEPARTMENTS: list(draft.unsafe_departments) if request.method == "GET" else [],
     }
-    said = MultiDict(kept | request.form.to_dict(flat=False))
+    answers = MultiDict(stored | request.form.to_dict(flat=False))
     judged = []
     if page == "services":
         judged = directory.matches(
@@ -121,9 +122,9 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         page,
         errors,
         before,
-        said=said,
+        said=answers,
         matches=judged,
-        choices=unsafe_choices.choices([match.service for match in judged], said)
+        choices=unsafe_choices.choices([match.service for match in judged], answers)
         if page == "unsafe"
         else None,
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
@@ -131,19 +132,22 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
 
 
 def said_now() -> MultiDict[str, str]:
-    """Returns the values of the form. One button sets the answer that she named nothing."""
-    said = MultiDict(request.form)
+    """Returns the values of the form.
+
+    The button `names_nothing` sets the answer that the person named nothing.
+    """
+    answers = MultiDict(request.form)
     if forms.flag("names_nothing"):
-        said["unsafe_code"] = "nothing"
-    return said
+        answers["unsafe_code"] = "nothing"
+    return answers
 
 
 @pages.form("/referrals/<identifier>/contact", access.SENDERS)
 def contact(identifier: str) -> access.Answer:
-    """Asks how to reach her.
+    """Asks how to reach the person.
 
-    The answer is a part of her file, which this referral needs. A worker who comes to change it
-    reads it first, on record.
+    The answer is a part of her file, and this referral needs it. A worker who comes to change the
+    answer reads it first, and the reading is on record.
     """
     draft = referrals.fetch(identifier)
     file, errors = (

@@ -1,10 +1,10 @@
 """The questions of a new referral up to the choice of a service, one page each.
 
-The answers travel in the form of the next page, as in a consent: "back" works, two tabs do not mix,
-and when the session ends, the answers are kept with the form (kept.py). File and draft are created
-when a service is chosen. Until then nothing incomplete is stored anywhere, and each answer can be
-changed. Questions that the contact, the file or the chosen service answers already are skipped;
-their pages can still be reached.
+The answers travel in the form of the next page, as for a consent, so that "back" works and two tabs
+do not mix. When the session ends, the answers are kept with the form (kept.py). File and draft are
+created when a service is chosen. Until then nothing incomplete is stored anywhere, and each answer
+can be changed. Questions that the contact, the file or the chosen service answers already are
+skipped; their pages can still be reached.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,9 +41,10 @@ ASKED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Start:
-    """The start of a new referral, each part by its opaque id.
+    """The records from which a new referral starts, each named by its opaque id.
 
-    A contact, a file, a service chosen in the directory, an enquiry whose offer was accepted.
+    They are a contact, a file, a service chosen in the directory, and an enquiry whose offer was
+    accepted; each may be missing.
     """
 
     contact: c.Contact | None
@@ -55,7 +56,8 @@ class Start:
     def pages(self) -> list[str]:
         """Returns the pages of the questions.
 
-        For a person with a file nothing about her is asked; after an enquiry only how to reach her.
+        For a person with a file, no page asks about her. After an enquiry, the pages ask only how
+        to reach her and, unless the enquiry answers it, with whom or where she is not safe.
         """
         if self.enquiry:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
@@ -63,18 +65,21 @@ class Start:
 
     def known(self) -> MultiDict[str, str]:
         """Returns the answers that need no question, or only a check."""
-        said = MultiDict[str, str]()
+        answers = MultiDict[str, str]()
         if self.service and len(self.service.need_codes) == 1:
-            said["need_code"] = self.service.need_codes[0]
+            answers["need_code"] = self.service.need_codes[0]
         if self.contact:
-            said["urgency"] = words.code("urgency", self.contact.urgency)
-            said["assault_time"] = i18n.field_of(self.contact.assault_time)
-            said["language"], said["department"] = self.contact.language, self.contact.department
+            answers["urgency"] = words.code("urgency", self.contact.urgency)
+            answers["assault_time"] = i18n.field_of(self.contact.assault_time)
+            answers["language"], answers["department"] = (
+                self.contact.language,
+                self.contact.department,
+            )
             if is_one_need(self.contact.need_code):
-                said["need_code"] = self.contact.need_code
+                answers["need_code"] = self.contact.need_code
         if self.enquiry:
-            said.update(as_said(self.enquiry.content))
-        return said
+            answers.update(as_said(self.enquiry.content))
+        return answers
 
 
 def as_said(content: e.EnquiryContent) -> dict[str, str]:
@@ -124,72 +129,72 @@ def is_one_need(code: str) -> bool:
 def person() -> access.Answer:
     """Shows the first open question, then the next or the one before.
 
-    After the last one a draft is created.
+    After the last question a draft is created.
     """
     start = begun()
-    said = MultiDict(request.form) if request.method == "POST" else start.known()
+    answers = MultiDict(request.form) if request.method == "POST" else start.known()
     shown = forms.text("page")
     # one press instead of two, for the most frequent answer at night
     if forms.flag("nobody_calls"):
-        said["channel_code"] = "none"
+        answers["channel_code"] = "none"
     if forms.flag("names_nothing"):
-        said["unsafe_code"] = "nothing"
+        answers["unsafe_code"] = "nothing"
     if (to := forms.text("to")) in start.pages:
-        return show(start, said, to, {})
-    if shown == "unsafe" and unsafe_form.looks(said) and "back" not in said:
-        return show(start, said, shown, {})
-    if "back" in said and shown in start.pages:
-        return show(start, said, start.pages[max(0, start.pages.index(shown) - 1)], {})
-    page, errors = turn(start, said, shown)
+        return show(start, answers, to, {})
+    if shown == "unsafe" and unsafe_form.looks(answers) and "back" not in answers:
+        return show(start, answers, shown, {})
+    if "back" in answers and shown in start.pages:
+        return show(start, answers, start.pages[max(0, start.pages.index(shown) - 1)], {})
+    page, errors = turn(start, answers, shown)
     try:
-        if service_id := chosen(start, said, page, shown):
-            return referrals.onward(keep(start, said, service_id), "services")
+        if service_id := chosen(start, answers, page, shown):
+            return referrals.onward(keep(start, answers, service_id), "services")
     except forms.SHOWN_IN_PLACE as refusal:
         errors = forms.problems(refusal)
         page = page_of(start, errors)
-    return show(start, said, page, errors)
+    return show(start, answers, page, errors)
 
 
-def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> str:
-    """Returns the chosen service, once everything else is answered.
+def chosen(start: Start, answers: MultiDict[str, str], page: str, shown: str) -> str:
+    """Returns the id of the chosen service once everything else is answered; until then, "".
 
-    It was chosen on its page, or before in the directory. A service from the directory counts only
-    if it takes, or may take, this person and this need; else its reasons are shown beside the other
-    services.
+    The service was chosen on its page, or earlier in the directory. A service from the directory
+    counts only if it takes, or may take, this person and this need; else its reasons are shown
+    beside the other services.
     """
     if page != "services" or not shown:
         return ""
     if start.enquiry:
         return start.enquiry.taken_service_id
     if shown == page or not start.service:
-        return said.get("service_id", "")
-    judged = fitting(start, said, 100)
+        return answers.get("service_id", "")
+    judged = fitting(start, answers, 100)
     takes = {
         match.service.id for match in judged if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)
     }
     return start.service.id if start.service.id in takes else ""
 
 
-def turn(start: Start, said: MultiDict[str, str], shown: str = "") -> tuple[str, dict[str, str]]:
+def turn(start: Start, answers: MultiDict[str, str], shown: str = "") -> tuple[str, dict[str, str]]:
     """Returns the first page that is not complete.
 
     Its problems are returned only if the page was shown already.
     """
     for at, page in enumerate(start.pages):
-        errors = problems(page, said)
-        if errors or (page == "about" and "age_band" not in said) or page == "services":
+        errors = problems(page, answers)
+        if errors or (page == "about" and "age_band" not in answers) or page == "services":
             return page, errors if shown in start.pages[at:] else {}
     raise AssertionError(start.pages)
 
 
-def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
-    """Returns the services with their reasons, without those that she named as not safe."""
+def fitting(start: Start, answers: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
+    """Returns the services with their reasons, without those that the person named as not safe."""
     unsafe, excluded = (
-        said.getlist(unsafe_form.DEPARTMENTS),
-        said.getlist(unsafe_form.ORGANIZATIONS),
+        answers.getlist(unsafe_form.DEPARTMENTS),
+        answers.getlist(unsafe_form.ORGANIZATIONS),
     )
     return directory.matches(
-        said["need_code"],
+        answers["need_code"],
         coarse(start),
         session.me().country,
         forms.whole_number("age"),
@@ -199,10 +204,10 @@ def fitting(start: Start, said: MultiDict[str, str], limit: int = 30) -> list[d.
     )
 
 
-def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
+def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
     """Returns the problems of a page."""
     if page == "unsafe":
-        return unsafe_form.problems(said)
+        return unsafe_form.problems(answers)
     if page == "about":
         return person_form.age_problems()
     wanted = {
@@ -211,7 +216,7 @@ def problems(page: str, said: MultiDict[str, str]) -> dict[str, str]:
         "contact": "channel_code",
         "services": "service_id",
     }.get(page, "")
-    answer = said.get(wanted, "")
+    answer = answers.get(wanted, "")
     right = words.number("urgency", answer) if page == "urgency" else answer.strip()
     return {wanted: words.violation("required", wanted)} if wanted and not right else {}
 
@@ -228,19 +233,21 @@ def coarse(start: Start) -> r.CoarsePerson:
     )
 
 
-def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral:
+def keep(start: Start, answers: MultiDict[str, str], service_id: str) -> r.Referral:
     """Creates the file, unless there is one, and the draft.
 
-    All pages of one form share `once`: a worker who goes back and chooses again changes the same
-    draft.
+    All pages of one form share `once`, so that a worker who goes back and chooses again changes the
+    same draft.
     """
     once = forms.text("once")
     if start.file:
         person_id = start.file.id
     else:
-        asked = person_form.request_of(forms.part_of(once, "person"), session.me().country)
-        asked.safe_contact.channel_code = words.number("safe_channel", said["channel_code"])
-        person_id = clients().people.CreatePerson(asked).id
+        rpc_request = person_form.request_of(forms.part_of(once, "person"), session.me().country)
+        rpc_request.safe_contact.channel_code = words.number(
+            "safe_channel", answers["channel_code"]
+        )
+        person_id = clients().people.CreatePerson(rpc_request).id
         link(start.contact, person_id, once)
     contact_id = start.contact.id if start.contact else ""
     begin = r.CreateReferralRequest(
@@ -249,15 +256,15 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
         enquiry_id=start.enquiry.id if start.enquiry else "",
         request_id=forms.part_of(once, "referral"),
     )
-    unsafe = unsafe_form.answer(said) if "unsafe" in start.pages else {}
+    unsafe = unsafe_form.answer(answers) if "unsafe" in start.pages else {}
     draft = referrals.fetch(clients().referrals.CreateReferral(begin).id)
     wanted = {
-        "need_code": said["need_code"],
-        "urgency": words.number("urgency", said["urgency"]),
+        "need_code": answers["need_code"],
+        "urgency": words.number("urgency", answers["urgency"]),
         "service_id": service_id,
         **unsafe,
     }
-    # the button was pressed twice
+    # The draft has these values already, because the button was pressed twice.
     if all(getattr(draft, name) == value for name, value in wanted.items()):
         return draft
     return referrals.change(
@@ -289,10 +296,10 @@ def link(contact: c.Contact | None, person_id: str, once: str) -> None:
         return
 
 
-def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
+def carried(start: Start, page: str, answers: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
     """Yields the start and the answers of the other pages, for hidden fields.
 
-    An empty age band is carried as well: it shows that the question was asked.
+    An empty age band is carried as well, because it shows that the question was asked.
     """
     for kind, brought in (
         ("contact", start.contact),
@@ -302,9 +309,9 @@ def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tupl
     ):
         if brought:
             yield kind, brought.id
-    for name, value in said.items(multi=True):
+    for name, value in answers.items(multi=True):
         if (value or name == "age_band") and any(
-            name in asked for other, asked in ASKED.items() if other != page
+            name in fields for other, fields in ASKED.items() if other != page
         ):
             yield name, value
 
@@ -321,16 +328,18 @@ def before(start: Start) -> str:
 
 
 def show(
-    start: Start, said: MultiDict[str, str], page: str, errors: dict[str, str]
+    start: Start, answers: MultiDict[str, str], page: str, errors: dict[str, str]
 ) -> access.Answer:
     """Renders one question."""
     judged: list[d.Match] = []
     if page in ("services", "unsafe"):
         try:
             everywhere = MultiDict(
-                (name, value) for name, value in said.items() if name not in unsafe_form.FIELDS
+                (name, value) for name, value in answers.items() if name not in unsafe_form.FIELDS
             )
-            judged = fitting(start, said) if page == "services" else fitting(start, everywhere, 100)
+            judged = (
+                fitting(start, answers) if page == "services" else fitting(start, everywhere, 100)
+            )
         except forms.SHOWN_IN_PLACE as refusal:  # an answer that can't be compared with any service
             errors = forms.problems(refusal)
             page = page_of(start, errors)
@@ -340,18 +349,18 @@ def show(
         number=start.pages.index(page) + 1,
         total=len(start.pages) - bool(start.enquiry),
         start=start,
-        said=said,
-        person=person_form.Values(said),
-        carried=list(carried(start, page, said)),
+        said=answers,
+        person=person_form.Values(answers),
+        carried=list(carried(start, page, answers)),
         back=before(start),
         once=forms.text("once") or new_id(),
         errors=errors,
         matches=judged,
-        choices=unsafe_choices.choices([match.service for match in judged], said)
+        choices=unsafe_choices.choices([match.service for match in judged], answers)
         if page == "unsafe"
         else None,
         sought=coarse(start) if page == "services" else None,
-        identified=any(said.get(name) for name in person_form.IDENTITY),
+        identified=any(answers.get(name) for name in person_form.IDENTITY),
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
     )
     return (answer, 422) if errors else answer

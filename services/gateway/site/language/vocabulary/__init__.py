@@ -1,4 +1,4 @@
-"""The tables of words behind `words`: data, in Spanish, by meaning.
+"""The tables of the Spanish words behind `words`, in one file per subject.
 
 A form offers the codes in the order of their table.
 """

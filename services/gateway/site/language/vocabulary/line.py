@@ -5,7 +5,7 @@ from chassis.languages import N_
 REVERSED = frozenset({"safe_to_talk", "safe_place_tonight"})
 """Questions whose wording is the opposite of the contract's field.
 
-With it, "no" is the calm answer to every question.
+In the words of the page, "no" is then the calm answer to every question.
 """
 
 TABLES: dict[str, dict[str, str]] = {

@@ -342,16 +342,22 @@ TABLES: dict[str, dict[str, str]] = {
         "silence": N_("Dar noticias"),
         "close": N_("Preguntarle si la ayuda llegó"),
     },
-    "field": {name: text for said in STEPS.values() for name, text in said.asks.items()},
-    "notice": {f"referral_{said.fact}": said.notice for said in STEPS.values() if said.notice},
+    "field": {
+        name: text for step_words in STEPS.values() for name, text in step_words.asks.items()
+    },
+    "notice": {
+        f"referral_{step_words.fact}": step_words.notice
+        for step_words in STEPS.values()
+        if step_words.notice
+    },
     "ahead": {
         "planned_first_contact_time": N_("Primer contacto previsto"),
         "appointment_time": N_("Cita"),
     },
-    "verb": {step: said.label for step, said in STEPS.items()},
-    "verb_hint": {step: said.hint for step, said in STEPS.items() if said.hint},
+    "verb": {step: step_words.label for step, step_words in STEPS.items()},
+    "verb_hint": {step: step_words.hint for step, step_words in STEPS.items() if step_words.hint},
     "done": {
-        **{step: said.done for step, said in STEPS.items()},
+        **{step: step_words.done for step, step_words in STEPS.items()},
         "receipt_confirmed": N_("Confirmado."),
         "saved": N_("Guardado."),
         "password_changed": N_("Contraseña cambiada. Las otras sesiones están cerradas."),
@@ -377,7 +383,7 @@ TABLES: dict[str, dict[str, str]] = {
         "account": N_("Su cuenta está lista. Entre con su correo y su contraseña."),
     },
     "event": {
-        **{said.fact: said.event for said in STEPS.values()},
+        **{step_words.fact: step_words.event for step_words in STEPS.values()},
         "drafted": N_("Se abrió el borrador"),
         "expired": N_("Venció sin respuesta"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),

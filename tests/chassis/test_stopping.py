@@ -53,6 +53,7 @@ class Service:
             "ENLACE_METRICS_LISTEN": self.metrics,
             "ENLACE_DATABASE_URL": place.url,
             "ENLACE_DEVELOPMENT": "1",
+            "ENLACE_SMTP_URL": f"outbox:{folder}/mail",
         }
         self.process = Process(
             name, [sys.executable, "-m", f"services.{name}", "serve"], folder / "log", told, ROOT

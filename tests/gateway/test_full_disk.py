@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +44,6 @@ def test_pages_the_api_and_quick_exit_go_on_when_the_log_has_no_room(gateway: Ga
 
 def test_a_stop_ends_cleanly_when_the_log_has_no_room(gateway: Gateway) -> None:
     requests.get(f"{gateway.url}/", timeout=15)
-    gateway.signal(signal.SIGTERM)
     assert gateway.process.stop(15) == 0
 
 

@@ -232,9 +232,4 @@ def test_every_column_that_a_services_key_seals_is_wrapped_anew(
         (row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes
     } - apart
     assert sealed == {(place.table, place.column) for place in PLACES}
-    assert {place.column for place in OF_NOTIFICATIONS} == {
-        "email",
-        "secret",
-        "former_secret",
-        "recipient",
-    }
+    assert {place.column for place in OF_NOTIFICATIONS} == {"email", "secret", "former_secret"}

@@ -147,7 +147,7 @@ class Times:
         return self.age(now), self.assured is not None and now - self.assured <= ASSURED
 
     def until(self, now: datetime) -> datetime | None:
-        """Returns the last moment at which `freshness` is the same; None: it never changes."""
+        """Returns the last moment at which `freshness` is unchanged; None: it never changes."""
         ends = [
             self.figure + self.lasts if self.figure else None,
             self.assured + ASSURED if self.assured else None,
@@ -274,7 +274,7 @@ def _language(language: str, spoken: tuple[str, ...]) -> Reason:
 
 
 def _stated(criterion: str, takes: bool | None) -> Reason:
-    """Judges a flag: the service takes people with the attribute, does not, or has not stated it."""
+    """Judges whether a service takes people with an attribute; None: it has not stated that."""
     if takes is None:
         return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
     return Reason(

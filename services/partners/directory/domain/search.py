@@ -10,7 +10,7 @@ from services.partners.network.domain.check import Check
 
 @dataclass(frozen=True)
 class Near:
-    """The surroundings of a point: its coordinates in degrees (WGS 84) and a radius in kilometres."""
+    """The surroundings of a point: coordinates in degrees (WGS 84), and a radius in kilometres."""
 
     latitude: float
     longitude: float

@@ -148,7 +148,7 @@ FRESH = timedelta(days=7)
 
 
 def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
-    """Returns the time from which the figure is stale, so that senders ask first; None: no figure."""
+    """Returns the time from which the figure is stale; None: there is no figure."""
     return capacity.update_time + lasts(need_codes) if capacity.update_time else None
 
 
@@ -355,10 +355,10 @@ class Service(Subject):
         return not self.is_shelter or viewer.organization_id == self.organization_id
 
     def seen_besides(self) -> tuple[str, ...]:
-        """Returns the data that is shown with the service but has no part in its version.
+        """Returns the data that is shown with the service but is not covered by its version.
 
-        These are its organisation's name and type, the time since which its figure is in doubt, and
-        the free places.
+        It is its organisation's name and type, the time since which its figure is in doubt, and the
+        number of free places.
         """
         declined, free = self.capacity.declined_time, self.capacity.available
         return (

@@ -1,6 +1,6 @@
 """The services that may meet a person's need, best first.
 
-All are judged; the services that are shown are read and judged anew.
+The index ranks all services. Those that are shown are read from the database and judged again.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def match(
     *,
     sees_shelters: bool,
 ) -> list[tuple[Match, Service]]:
-    """Returns the best services that may meet the need, as they are now, best first."""
+    """Returns at most `size` services that may meet the need, in their present state, best first."""
     for look in range(1, LOOKS + 1):
         with index.current(tx, now, anew=look == LOOKS) as content:
             content.ranking.advance(now)

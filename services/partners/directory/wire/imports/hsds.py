@@ -1,7 +1,7 @@
 """HSDS 3: services as JSON, and as the tables of the data package.
 
-JSON is one object, a list, or a page with `contents`, also of organisations. The tables are joined
-to the same objects.
+The JSON is one object, a list, or a page with `contents`, of services or of organisations. The
+tables of a data package are joined into the same objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ _EXTRAS = (
     "maximum_age_of_boys",
     "genders",
 )
-# The tables whose rows belong in a list of a row of another table.
+# The tables whose rows go into a list in a row of another table.
 _CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")
 _OWNERS = (
     ("service_at_location_id", "service_at_locations"),
@@ -48,7 +48,7 @@ _OWNERS = (
 
 
 class Node(dict[str, Any]):
-    """An object with its line: a row of a table."""
+    """An object of HSDS, and the line in the file (a row of a table) that it comes from."""
 
     def __init__(self, values: Mapping[str, Any], line: Line) -> None:
         super().__init__(values)
@@ -84,7 +84,7 @@ def parse(document: Any, reading: Reading) -> Parsed:
 def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
     """Returns the drafts of a data package's tables.
 
-    A row of a table that belongs to no service or place here is left aside.
+    A row that belongs to no service or place of the package is ignored.
     """
     read = {name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()}
     if sum(map(len, read.values())) > 4 * MOST_ROWS:
@@ -120,7 +120,7 @@ def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
         )
         parsed.lines.append(service.line)
         _add(parsed, places, service, reading)
-    # A place has its own row; other tables are reported only where a row is wrong.
+    # Places are reported with their own rows; rows of other tables only if they are wrong.
     parsed.lines += [draft.line for draft in places.values() if draft.line.file == "locations.csv"]
     reported = {id(line) for line in parsed.lines}
     parsed.lines += [
@@ -207,7 +207,7 @@ def _at(
         texts = _place_texts(where)
         if texts["address"] and not (texts["department"] or texts["area_code"]):
             address = _list(where, "addresses")[0]
-            if isinstance(address, Node):  # the cell where it is missing
+            if isinstance(address, Node):  # so that the problem names the row of the address
                 address.line.refuse("state_province", "required")
         read = reading.place(here, texts, hidden=hidden)
         if read is None:
@@ -249,7 +249,7 @@ def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _where(node: Mapping[str, Any]) -> str:
-    """Returns the department of the service, if its places agree."""
+    """Returns the department of a service if all its places are in the same one; otherwise ""."""
     departments = _departments(node)
     return departments.pop() if len(departments) == 1 else ""
 
@@ -314,7 +314,8 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
                 "freq" if here is not line else "schedules", "unknown_code" if freq else "required"
             )
             continue
-        # An unsupported rule changes when a door is open: the schedule is refused, not left out.
+        # A rule that is not supported would change the opening hours, so the schedule is refused
+        # instead of being read without the rule.
         beyond = [
             name for name in ("bymonthday", "byweekno", "byyearday", "count") if item.get(name)
         ]

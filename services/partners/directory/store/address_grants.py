@@ -1,4 +1,4 @@
-"""The grants to open the address of an accepted referral's service, and the workers who used them."""
+"""The grants to open the address of an accepted referral's service, and their use by workers."""
 
 from datetime import datetime
 

@@ -24,7 +24,7 @@ def match(
     *,
     sees_shelters: bool,
 ) -> list[tuple[Match, Service]]:
-    """Returns at most `size` services that may meet the need, in their present state, best first."""
+    """Returns the best services that may meet the need, in their present state, best first."""
     for look in range(1, LOOKS + 1):
         with index.current(tx, now, anew=look == LOOKS) as content:
             content.ranking.advance(now)

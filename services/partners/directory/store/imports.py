@@ -162,7 +162,7 @@ def renew(tx: Transaction, claim: str, job: ImportJob, now: datetime) -> bool | 
 
 
 def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> None:
-    """Gives up the claim, so that the import is begun anew; `counts`: this was one of its attempts."""
+    """Gives up the claim: the import will be begun anew. `counts`: this was one of its attempts."""
     tx.execute(
         "UPDATE imports SET claim = NULL, claim_time = NULL, state = 'PENDING', attempts = attempts"
         " - %s WHERE id = %s AND claim = %s",

@@ -64,7 +64,10 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 def page_by_name(
     tx: Transaction, wanted: PublicWanted, after: Position | None
 ) -> tuple[list[Open], Position | None, int]:
-    """Returns a page ordered by name, the position of the next page, and the total (MANY: or more)."""
+    """Returns a page ordered by name, the position of the next page, and the total.
+
+    A total of MANY means "MANY or more".
+    """
     values = asdict(wanted) | {
         "words": without_asking(wanted.words),
         "more": wanted.size + 1,
@@ -95,7 +98,7 @@ def page_by_name(
 
 
 def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
-    """Returns a page of public services, one entry for each open place of a service, and the total."""
+    """Returns a page of public services, once for each of their open places, and the total."""
     source = (
         f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id"
         " JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"

@@ -380,7 +380,10 @@ def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
 
 
 def _words_of(service: Service) -> list[str]:
-    """Returns the texts by which a service is found, and synonyms of their words."""
+    """Returns the texts by which a service is found.
+
+    They include synonyms of its needs and of its organisation's type.
+    """
     entry = service.entry
     texts = [
         entry.name,

@@ -71,7 +71,10 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
 def made_of(
     schedules: Sequence[Schedule], country: str, department: str, now: datetime
 ) -> tuple[str | None, datetime | None]:
-    """Returns the opening times of a service without places, as stored in its row, and their end."""
+    """Returns the opening times of a service without places, as its row stores them.
+
+    Also returns the end of the computed times.
+    """
     if not schedules:
         return None, None
     return _literal(_times(schedules, country, department, now.date())), now + AHEAD

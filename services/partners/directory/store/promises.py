@@ -51,7 +51,10 @@ def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes results older than REMEMBERED and updates the counts; returns how many were deleted."""
+    """Deletes results older than REMEMBERED, and counts the rest anew.
+
+    Returns how many were deleted.
+    """
     gone = tx.execute(
         "DELETE FROM promises WHERE ctid IN (SELECT ctid FROM promises WHERE answer_time < %s"
         " LIMIT %s) RETURNING service_id",

@@ -169,7 +169,7 @@ def run_import(
 
 
 class _Stopped(Exception):
-    """The import must stop: it was cancelled, another process took it over, or this process ends."""
+    """The import must stop: it is cancelled, another process took it over, or this process ends."""
 
 
 class _Failed(Exception):

@@ -1,4 +1,4 @@
-"""Notices to a worker of her own account, each with a sealed letter."""
+"""Notices to a worker about her own account, each with a sealed letter."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from services.partners.members.wire import messages
 def notify_worker(
     tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = ""
 ) -> None:
-    """Notifies a worker of a step about her account, also by e-mail."""
+    """Notifies a worker of a step on her account, in her inbox and by e-mail."""
     notice = AccountNotice.of(new_id(), worker, fact, now, by_role=by_role)
     tell(tx, notice, sealed_letter(mail, notice, worker))
 

@@ -275,7 +275,7 @@ def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datet
 def session(
     tx: Transaction, secret_hash: bytes
 ) -> tuple[datetime, datetime, datetime, Worker, Organization] | None:
-    """Returns a session: its beginning, last use and last proof, its worker and organisation."""
+    """Returns a session: times of beginning, last use and last proof; worker and organisation."""
     row = tx.execute(
         "SELECT *, coalesce(prove_time, create_time) AS proved FROM sessions"
         " WHERE secret_hash = %s",

@@ -140,7 +140,10 @@ class Invitations:
     def AcceptInvitation(
         self, request: pb.AcceptInvitationRequest, call: Call
     ) -> pb.AcceptInvitationResponse:
-        """Opens the account. Only the holder of the link learns more than that it is not valid."""
+        """Opens the account.
+
+        A caller without a valid link learns only that the link is not valid.
+        """
         if not request.token:
             raise Invalid(("token", "required"))
         tx, now, name, mark = (
@@ -203,7 +206,7 @@ def _account(
     name: str,
     password: str,
 ) -> Worker:
-    """Registers a new account, or renews an account of the invited person in the same organisation.
+    """Registers a new account, or renews the invited person's account in the organisation.
 
     A worker who forgot her password, or was suspended, comes back by renewal.
     """

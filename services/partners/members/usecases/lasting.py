@@ -1,7 +1,7 @@
 """Notices of a step whose effect outlasts the session.
 
-The worker who took the step and her managers get a letter, and a notice in their inbox. Each rpc
-that needs a step-up must be listed in `FACTS` or `SILENT`; a test checks that.
+The worker who took the step and her managers get a letter, and a notice in Enlace. Each rpc that
+needs a step-up must be listed in `FACTS` or `SILENT`; a test checks that.
 """
 
 from collections.abc import Callable

@@ -374,7 +374,10 @@ def _keep_changes(call: Call, organization: Organization, before: OrganizationEn
 
 
 def _locked(call: Call, id: str) -> Organization:
-    """Returns an organisation, locked. Raises NotFound also if the caller may not act for it."""
+    """Returns an organisation, locked.
+
+    Raises NotFound if it does not exist, or if the caller may not act for it.
+    """
     return _existing(
         organizations.fetch(call.tx, id, hold="UPDATE")
         if is_id(id) and may_act_for(call.caller, id)

@@ -228,7 +228,7 @@ def _suspension(suspension: Suspension) -> pb.Suspension:
 
 
 def today_at(organization: Organization, now: datetime) -> date:
-    """Returns the day at its place: an agreement ends when its last day ends there."""
+    """Returns the date where the organisation is: there its agreement's last day ends."""
     return day_at(now, organization.entry.country, organization.entry.department)
 
 
@@ -295,7 +295,7 @@ def letter(invitation: Invitation, token: str) -> bytes:
 
 
 def account_letter(worker: Worker, token: str) -> bytes:
-    """Returns the letter with which notifications tells a worker of her account; to be sealed."""
+    """Returns the letter about a worker's account, to be sealed and sent by notifications."""
     return letters_pb2.AccountLetter(
         email=worker.entry.email, token=token, language=worker.entry.language
     ).SerializeToString()

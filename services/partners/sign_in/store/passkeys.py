@@ -21,7 +21,7 @@ def by_credential(tx: Transaction, credential_id: bytes) -> Passkey | None:
 
 
 def add(tx: Transaction, passkey: Passkey) -> bool:
-    """Stores a new passkey; returns False, with nothing written, if an account has it already."""
+    """Stores a new passkey. Returns False, and writes nothing, if an account has it already."""
     return bool(
         tx.execute(
             "INSERT INTO passkeys (id, worker_id, credential_id, credential, sign_count, label,"

@@ -24,7 +24,7 @@ from services.partners.directory.usecases.services import (
 
 TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""Topic and type of facts that are witnessed: stored as referrals signed them."""
+"""Topic and type of the facts that are witnessed: stored with the signature of referrals."""
 # The subjects of facts. Each has a message in the contract.
 _NOUNS = "|".join(
     words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name

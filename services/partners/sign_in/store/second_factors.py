@@ -60,7 +60,10 @@ def end(tx: Transaction, worker_id: str) -> None:
 
 
 def drop_challenges(tx: Transaction, worker_id: str) -> None:
-    """Deletes the open challenges of a worker: they rest on a proof that is no longer valid."""
+    """Deletes a worker's open challenges.
+
+    The proof on which they rest is no longer valid.
+    """
     tx.execute("DELETE FROM challenges WHERE worker_id = %s", (worker_id,))
 
 
@@ -78,7 +81,10 @@ def challenge(
 def challenged(
     tx: Transaction, secret_hash: bytes, now: datetime
 ) -> tuple[str | None, Purpose] | None:
-    """Returns the worker and the purpose of a challenge, locked so that it is answered once."""
+    """Returns the worker and the purpose of a challenge.
+
+    The challenge is locked, so that it is answered only once.
+    """
     row = tx.execute(
         "SELECT worker_id, purpose FROM challenges WHERE secret_hash = %s AND create_time > %s"
         " AND create_time < %s FOR UPDATE",

@@ -77,7 +77,7 @@ class Proofs:
         return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
 
     def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
-        """Proves a session of the caller by her answer; returns the end of the proof.
+        """Proves a session of the caller with her answer; returns until when the proof is valid.
 
         Raises Invalid with the field that is wrong.
         """
@@ -122,7 +122,7 @@ class Proofs:
         second_factors.answered(call.tx, mark)
 
     def _provider_proof_time(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
-        """Returns when she proved to her organisation's provider who she is."""
+        """Returns when the caller proved her identity to her organisation's provider."""
         came, now = request.provider, call.clock.now()
         try:
             arrived = self._providers.finish(

@@ -305,14 +305,14 @@ def _truth(level: int) -> Reason:
 
 
 def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
-    where, covered = stated
-    if department and department != where and (department in covered or department[:2] in covered):
+    home, covered = stated
+    if department and department != home and (department in covered or department[:2] in covered):
         return Reason("area", Verdict.FITS, "area_covered", 1)
-    if not where:
+    if not home:
         return Reason("area", Verdict.FITS, "whole_country", 1)
     if not department:
         return Reason("area", Verdict.FITS, "country_same", 2)
-    if department == where:
+    if department == home:
         return Reason("area", Verdict.FITS, "department_same")
     # the person may be glad to be far away, or unable to travel
     return Reason("area", Verdict.ASK, "department_other")
@@ -391,60 +391,68 @@ class Rule:
 
 CRITERIA = {
     "need": Rule(
-        lambda one, now: tuple(sorted(one.need_codes)),
-        lambda asked, stated: _need(asked.need_code, stated),
+        lambda candidate, now: tuple(sorted(candidate.need_codes)),
+        lambda question, stated: _need(question.need_code, stated),
     ),
     "age": Rule(
-        lambda one, now: (one.eligibility.minimum_age, one.eligibility.maximum_age),
-        lambda asked, stated: _age(asked.age, stated),
+        lambda candidate, now: (
+            candidate.eligibility.minimum_age,
+            candidate.eligibility.maximum_age,
+        ),
+        lambda question, stated: _age(question.age, stated),
     ),
     "gender": Rule(
-        lambda one, now: tuple(sorted(one.eligibility.genders)),
-        lambda asked, stated: _gender(asked.gender, stated),
+        lambda candidate, now: tuple(sorted(candidate.eligibility.genders)),
+        lambda question, stated: _gender(question.gender, stated),
     ),
     "dependants": Rule(
-        lambda one, now: (one.eligibility.takes_dependants, one.eligibility.maximum_dependants),
-        lambda asked, stated: _dependants(asked.dependants, stated),
+        lambda candidate, now: (
+            candidate.eligibility.takes_dependants,
+            candidate.eligibility.maximum_dependants,
+        ),
+        lambda question, stated: _dependants(question.dependants, stated),
     ),
     "language": Rule(
-        lambda one, now: tuple(sorted({_tongue(tag) for tag in one.languages})),
-        lambda asked, stated: _language(asked.language, stated),
+        lambda candidate, now: tuple(sorted({_tongue(tag) for tag in candidate.languages})),
+        lambda question, stated: _language(question.language, stated),
     ),
     "pregnancy": Rule(
-        lambda one, now: one.eligibility.takes_pregnant,
-        lambda asked, stated: _stated("pregnancy", stated),
+        lambda candidate, now: candidate.eligibility.takes_pregnant,
+        lambda question, stated: _stated("pregnancy", stated),
     ),
     "addiction": Rule(
-        lambda one, now: one.eligibility.takes_with_addiction,
-        lambda asked, stated: _stated("addiction", stated),
+        lambda candidate, now: candidate.eligibility.takes_with_addiction,
+        lambda question, stated: _stated("addiction", stated),
     ),
     "papers": Rule(
-        lambda one, now: one.eligibility.takes_without_papers,
-        lambda asked, stated: _stated("papers", stated),
+        lambda candidate, now: candidate.eligibility.takes_without_papers,
+        lambda question, stated: _stated("papers", stated),
     ),
     "boys": Rule(
-        lambda one, now: one.eligibility.maximum_age_of_boys,
-        lambda asked, stated: _boys(asked.oldest_boy_age, stated),
+        lambda candidate, now: candidate.eligibility.maximum_age_of_boys,
+        lambda question, stated: _boys(question.oldest_boy_age, stated),
     ),
     "accessibility": Rule(
-        lambda one, now: tuple(sorted(one.accessibility)),
-        lambda asked, stated: _accessibility(asked.accessibility, stated),
+        lambda candidate, now: tuple(sorted(candidate.accessibility)),
+        lambda question, stated: _accessibility(question.accessibility, stated),
     ),
     "area": Rule(
-        lambda one, now: (
-            one.department,
-            tuple(sorted({code.partition(".")[0] for code in one.area_codes})),
+        lambda candidate, now: (
+            candidate.department,
+            tuple(sorted({code.partition(".")[0] for code in candidate.area_codes})),
         ),
-        lambda asked, stated: _area(asked.department, stated),
+        lambda question, stated: _area(question.department, stated),
     ),
     "room": Rule(
-        lambda one, now: Room.of(one.capacity, one.times.age(now)),
-        lambda asked, stated: _room(asked.dependants, stated),
+        lambda candidate, now: Room.of(candidate.capacity, candidate.times.age(now)),
+        lambda question, stated: _room(question.dependants, stated),
     ),
     "freshness": Rule(
-        lambda one, now: one.times.freshness(now), lambda asked, stated: _freshness(stated)
+        lambda candidate, now: candidate.times.freshness(now),
+        lambda question, stated: _freshness(stated),
     ),
     "truth": Rule(
-        lambda one, now: rank(one.kept, one.broken), lambda asked, stated: _truth(stated)
+        lambda candidate, now: rank(candidate.kept, candidate.broken),
+        lambda question, stated: _truth(stated),
     ),
 }

@@ -25,8 +25,8 @@ def match(
     sees_shelters: bool,
 ) -> list[tuple[Match, Service]]:
     """Returns the best services that may meet the need, in their present state, best first."""
-    for look in range(1, LOOKS + 1):
-        with index.current(tx, now, anew=look == LOOKS) as content:
+    for attempt in range(1, LOOKS + 1):
+        with index.current(tx, now, anew=attempt == LOOKS) as content:
             content.ranking.advance(now)
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)

@@ -47,24 +47,28 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
         key = json.dumps([schedules, country, department])
         if key not in memo:
             memo[key] = _times(
-                [Schedule.kept(each) for each in schedules], country, department, now.date()
+                [Schedule.kept(schedule) for schedule in schedules], country, department, now.date()
             )
         return memo[key]
 
     alike: dict[str, list[str]] = {}  # ids of services by their schedules
     for row in tx.execute(_SCHEDULES, (list(service_ids),)):
-        said = [
+        sources = [
             (row["schedules"], row["country"], row["department"]),
             *zip(row["there"], row["countries"], row["departments"], strict=False),
         ]
-        alike.setdefault(json.dumps([each for each in said if each[0]]), []).append(row["id"])
-    for told, ids in alike.items():
-        known = json.loads(told)
-        open_at = _literal([each for one in known for each in times(*one)]) if known else None
+        alike.setdefault(json.dumps([source for source in sources if source[0]]), []).append(
+            row["id"]
+        )
+    for key, ids in alike.items():
+        sources = json.loads(key)
+        open_at = (
+            _literal([span for source in sources for span in times(*source)]) if sources else None
+        )
         tx.execute(
             "UPDATE services SET open_hours = %s::tstzmultirange, open_until = %s"
             " WHERE id = ANY(%s)",
-            (open_at, now + AHEAD if known else None, ids),
+            (open_at, now + AHEAD if sources else None, ids),
         )
 
 

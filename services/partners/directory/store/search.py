@@ -73,8 +73,8 @@ def find(
     words = asked(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
     beyond = _hit(*after) if after else None
-    for look in range(1, LOOKS + 1):
-        with index.current(tx, now, anew=look == LOOKS) as content:
+    for attempt in range(1, LOOKS + 1):
+        with index.current(tx, now, anew=attempt == LOOKS) as content:
             hits = _facts(content, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
             if near is not None:
                 hits &= content.search.of(near)

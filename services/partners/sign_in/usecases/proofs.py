@@ -123,10 +123,10 @@ class Proofs:
 
     def _provider_proof_time(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
         """Returns when the caller proved her identity to her organisation's provider."""
-        came, now = request.provider, call.clock.now()
+        answer, now = request.provider, call.clock.now()
         try:
             arrived = self._providers.finish(
-                call.tx, now, request.challenge, came.state, came.code, came.issuer
+                call.tx, now, request.challenge, answer.state, answer.code, answer.issuer
             )
         except Unauthenticated:
             raise Invalid(("challenge", "wrong")) from None

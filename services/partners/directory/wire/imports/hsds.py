@@ -197,33 +197,33 @@ def _at(
     *,
     hidden: bool,
 ) -> AtPlace | None:
-    where = _dict(at, "location")
-    if not where:
+    location = _dict(at, "location")
+    if not location:
         return None
-    source = plain(_text(where.get("id")))
-    here = where.line if isinstance(where, Node) else line
-    own = at.line if isinstance(at, Node) else line
+    source = plain(_text(location.get("id")))
+    place_line = location.line if isinstance(location, Node) else line
+    own_line = at.line if isinstance(at, Node) else line
     if source not in places or not source:
-        texts = _place_texts(where)
+        texts = _place_texts(location)
         if texts["address"] and not (texts["department"] or texts["area_code"]):
-            address = _list(where, "addresses")[0]
+            address = _list(location, "addresses")[0]
             if isinstance(address, Node):  # so that the problem names the row of the address
                 address.line.refuse("state_province", "required")
-        read = reading.place(here, texts, hidden=hidden)
+        read = reading.place(place_line, texts, hidden=hidden)
         if read is None:
             line.refuse("service_at_locations", "malformed")
             return None
-        places[source] = PlaceDraft(here, source, *read)
+        places[source] = PlaceDraft(place_line, source, *read)
     try:
         phones = tuple(
             Phone(phone("phones", _text(item.get("number")), reading.country))
             for item in _list(at, "phones")
             if item.get("number")
         )
-        hours = schedules(_schedules(own, at), "schedules")
+        hours = schedules(_schedules(own_line, at), "schedules")
     except Invalid as error:
         for path, reason in error.violations:
-            own.refuse(path, reason)
+            own_line.refuse(path, reason)
         return None
     return AtPlace(places[source], phones or None, _if_any(hours), tuple(_languages(at)) or None)
 
@@ -232,19 +232,20 @@ def _if_any(hours: tuple[Schedule, ...]) -> tuple[Schedule, ...] | None:
     return hours or None
 
 
-def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
-    address = next(iter(_list(where, "addresses")), {})
+def _place_texts(location: Mapping[str, Any]) -> dict[str, str]:
+    address = next(iter(_list(location, "addresses")), {})
     lines = [_text(address.get(name)) for name in ("address_1", "address_2")]
     texts = {
-        name: _text(where.get(name)) for name in ("name", "latitude", "longitude", "transportation")
+        name: _text(location.get(name))
+        for name in ("name", "latitude", "longitude", "transportation")
     }
     return {
         **texts,
         "address": ", ".join(filter(None, lines)),
-        "country": _text(address.get("country")) or _text(where.get("x_country")),
-        "department": _text(where.get("x_department")) or _text(address.get("state_province")),
-        "area_code": _text(where.get("x_area_code")),
-        "confidential": _text(where.get("x_confidential")),
+        "country": _text(address.get("country")) or _text(location.get("x_country")),
+        "department": _text(location.get("x_department")) or _text(address.get("state_province")),
+        "area_code": _text(location.get("x_area_code")),
+        "confidential": _text(location.get("x_confidential")),
     }
 
 
@@ -301,7 +302,7 @@ def _languages(node: Mapping[str, Any]) -> list[str]:
 def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
     messages = []
     for item in _list(node, "schedules"):
-        here = item.line if isinstance(item, Node) else line
+        own_line = item.line if isinstance(item, Node) else line
         message = pb.Schedule(
             byday=_days(item),
             valid_from=_text(item.get("valid_from"))[:10],
@@ -310,8 +311,9 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
         )
         freq = _text(item.get("freq")).upper() or ("WEEKLY" if message.byday else "")
         if freq not in ("WEEKLY", "MONTHLY"):
-            here.refuse(
-                "freq" if here is not line else "schedules", "unknown_code" if freq else "required"
+            own_line.refuse(
+                "freq" if own_line is not line else "schedules",
+                "unknown_code" if freq else "required",
             )
             continue
         # A rule that is not supported would change the opening hours, so the schedule is refused
@@ -320,8 +322,8 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
             name for name in ("bymonthday", "byweekno", "byyearday", "count") if item.get(name)
         ]
         if beyond or _text(item.get("interval")) not in ("", "1", "1.0"):
-            here.refuse(
-                (*beyond, "interval")[0] if here is not line else "schedules", "out_of_range"
+            own_line.refuse(
+                (*beyond, "interval")[0] if own_line is not line else "schedules", "out_of_range"
             )
             continue
         message.freq = pb.Frequency.Value(f"FREQUENCY_{freq}")
@@ -336,8 +338,9 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
             ):
                 setattr(message, name, text)
             else:
-                here.refuse(
-                    name if here is not line else "schedules", "malformed" if text else "required"
+                own_line.refuse(
+                    name if own_line is not line else "schedules",
+                    "malformed" if text else "required",
                 )
         if message.opens_at and message.closes_at:
             messages.append(message)

@@ -34,7 +34,7 @@ class ImportJob:
     `importer_id`: the organisation that sent the file. `organization_id`: the owner of the
     services, "" if each row names its own.
 
-    `answers`: for (file, row), the id of the service that the row means, "" for a new service.
+    `answers`: for (file, row), the id of the service that the row refers to, "" for a new service.
     `report`: the outcome of each row, as a serialised message.
     """
 

@@ -67,7 +67,7 @@ class Line:
             self.problems.append(Problem(self.columns.get(name, ""), name, reason))
 
     def ask(self, candidate_ids: Sequence[str]) -> None:
-        """Records the services that the row may mean."""
+        """Records the services that the row may refer to."""
         self.done(Outcome.ASKED)
         self.candidate_ids = tuple(candidate_ids)
 

@@ -130,7 +130,7 @@ class Phone:
 
 @dataclass(frozen=True)
 class ContactPoint:
-    """A person to ask for at a place."""
+    """A contact person at a place."""
 
     name: str
     title: str = ""

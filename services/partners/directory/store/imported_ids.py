@@ -53,5 +53,5 @@ def named(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[st
 
 
 def key_of(name: str, department: str) -> str:
-    """Returns the key that stands for a service whose row has no id."""
+    """Returns the key by which a service is found if its row has no id."""
     return f"name:{sort_key(name)}@{department}"

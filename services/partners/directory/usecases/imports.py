@@ -2,8 +2,8 @@
 
 Either the whole file is written or nothing, and importing the same file again changes nothing. Each
 row passes the same checks as a call: the domain's own register and change. Imports do not create
-organisations, because a new member needs two people. A row with an id stands for the service that
-had this id in an earlier file of the same importer, or for a new service. A row without an id never
+organisations, because a new member needs two people. A row with an id refers to the service that
+had this id in an earlier file of the same importer, or to a new service. A row without an id never
 overwrites a service that differs from it: a person first decides whether the two are the same.
 """
 
@@ -48,14 +48,14 @@ from services.partners.network.store.sort_keys import fold
 T = TypeVar("T", Service, Location)
 
 Answers = Mapping[tuple[str, int], str]
-"""For (file, row), the id of the service that the row stands for; "" for a new service."""
+"""For (file, row), the id of the service that the row refers to; "" for a new service."""
 
 _LONGEST_ID = 200  # most characters of an id in a file
 
 
 @dataclass
 class _Work:
-    """The services and places for which the rows of a file stand, and the changes to write."""
+    """The services and places that the rows of a file refer to, and the changes to write."""
 
     now: datetime
     worker_id: str
@@ -68,7 +68,7 @@ class _Work:
     at: dict[tuple[str, str], ServiceAtLocation]
     places_of: dict[str, list[str]] = field(default_factory=dict)
     ids: dict[Key, str] = field(default_factory=dict)
-    # the services and places for which an earlier row of this file stands
+    # the services and places that an earlier row of this file refers to
     taken: set[str] = field(default_factory=set)
     lines: dict[Key, Line] = field(default_factory=dict)
     new_services: list[Service] = field(default_factory=list)
@@ -191,7 +191,7 @@ def _work(
     drafts: list[tuple[Organization, ServiceDraft]],
     answers: Answers,
 ) -> _Work:
-    """Fetches and locks the services and places for which the rows may stand."""
+    """Fetches and locks the services and places that the rows may refer to."""
     members = {member.id: member for member, _ in drafts}
     sources = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
     nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
@@ -265,7 +265,7 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
 def _free(
     work: _Work, ids: Iterable[str], among: Mapping[str, T], member: Organization
 ) -> Iterator[T]:
-    """Yields the member's candidates among these ids for which no earlier row stands."""
+    """Yields the member's candidates among these ids that no earlier row refers to."""
     for id in dict.fromkeys(ids):
         candidate = among.get(id)
         if (
@@ -398,10 +398,10 @@ def _place(
 def _known_place(
     work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
 ) -> Location | None:
-    """Returns the stored place for which the row stands; None: a new place.
+    """Returns the stored place that the row refers to; None: a new place.
 
-    It is the place with the row's place id. Without an id, it is the place of this service that an
-    earlier import of the row meant, or that has this name.
+    It is the place with the row's place id. Without an id, it is the place of this service to which
+    an earlier import of the row referred, or which has this name.
     """
     key, *former = ((member.id, "location", key) for key in _place_keys(draft, at))
     if at.source_id:

@@ -15,7 +15,7 @@ from services.partners.members.domain.network_roles import check_second_coordina
 HOLD = timedelta(hours=24)
 """How long one coordinator alone can stop a member's access.
 
-It lasts until a second coordinator is awake if a member turns out at midnight to be a front.
+If a member turns out at midnight to be a front, a second coordinator is awake before the hold ends.
 """
 PROPOSAL = timedelta(days=7)
 """How long a proposal waits for a second coordinator."""
@@ -41,7 +41,7 @@ class SuspensionReason(StrEnum):
 
 @dataclass(frozen=True)
 class Coordinator:
-    """The coordinator who asks for a step that needs two coordinators.
+    """A coordinator who takes part in a step that needs two coordinators.
 
     `has_second`: whether a coordinator of another member exists, who could agree.
     """

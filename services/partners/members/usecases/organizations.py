@@ -314,7 +314,7 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
 
 
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
-    """Returns the coordinator who asks for a step that needs two coordinators."""
+    """Returns the caller as one of the coordinators of a step that needs two."""
     elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
     return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
 

@@ -86,7 +86,7 @@ def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime
 
 
 def application_letter(email: str, token: str, language: str) -> bytes:
-    """Returns the letter that brings the link to the applicant; to be sealed."""
+    """Returns the letter with the applicant's link, to be sealed and sent by notifications."""
     return letters_pb2.ApplicationLetter(
         email=email, token=token, language=language or "es"
     ).SerializeToString()

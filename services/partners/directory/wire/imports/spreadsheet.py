@@ -51,7 +51,7 @@ _OF_A_PLACE = ("address", "area_code", "latitude", "longitude")
 
 
 def parse(table: Table, reading: Reading) -> Parsed:
-    """Returns the drafts of the rows; none if no heading stands for the name."""
+    """Returns the drafts of the rows; none if the table has no column for the name."""
     parsed = Parsed()
     number, headings = table.rows[0]
     fields: dict[int, str] = {}

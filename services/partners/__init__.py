@@ -2,8 +2,8 @@
 
 Owns organisations, services with their capacity, workers, sessions and API keys; it alone signs
 caller tokens. Publishes enlace.partners.v1 (protos/partners/v1/facts.proto). Subscribes to
-enlace.referrals.v1, to doubt a figure of room when its own organisation declines for lack of room.
-Limits: it stores the address of a confidential place only sealed, and nothing about the people who
-are helped. Two people approve a member, with evidence. Attempts to sign in are limited for each
-e-mail address and for each address from which they come.
+enlace.referrals.v1: it marks a figure of room as doubtful when the service's own organisation
+declines a referral for lack of room. Limits: it stores the address of a confidential place only
+sealed, and nothing about the people who are helped. Two people approve a member, with evidence.
+Attempts to sign in are limited for each e-mail address and for each IP address.
 """

@@ -1,4 +1,4 @@
-"""python -m services.partners: every object is made here, once, in reading order."""
+"""python -m services.partners: creates every object of the service once, in reading order."""
 
 import logging
 import re
@@ -146,7 +146,8 @@ def run(settings: PartnersSettings) -> int:
             on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
     ]
-    # Ready once the directory has been read, or its reading has failed: then all else works.
+    # The process is ready once it has read the directory, or has failed to: everything but
+    # searching and matching then works.
     return parts.run(server, loops, ready=lambda: index.loaded or reading.state not in WELL)
 
 
@@ -166,9 +167,9 @@ def servicers(
 ) -> list[Servicer]:
     """Returns the services of protos/partners/v1.
 
-    `mail` seals letters that the notifications service brings to one mailbox; `site` is the site of
-    the passkeys. `paper_url`: the beginning of links in a network that sends no e-mail, and hands
-    them over on paper; `strict`: some roles must prove more than a password.
+    `mail` seals letters that the notifications service sends; `site` is the site of the passkeys.
+    `paper_url`: the beginning of links in a network that sends no e-mail and hands links over on
+    paper; "" if it sends e-mail. `strict`: some roles need more than a password.
     """
     pages = PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", sessions.OF_AN_ACCOUNT, sessions.OF_AN_ADDRESS)
@@ -253,7 +254,8 @@ def found_network(
 ) -> None:
     """Founds the network, once.
 
-    A caller who could create coordinators beside the existing ones would be one of them.
+    Refused if there is a coordinator already: otherwise the caller could create a coordinator for
+    herself.
     """
     if not len(emails) == len(names) == 2:
         raise click.UsageError("two coordinators: --email and --name twice each")
@@ -277,7 +279,8 @@ def found_network(
 def found_elsewhere(organization: str, country: str, email: str, name: str) -> None:
     """Registers a coordinator of another member.
 
-    Refused where several organisations have coordinators: they give such roles themselves.
+    Refused if several organisations have coordinators already: those coordinators then give such
+    roles themselves.
     """
 
     def make(
@@ -310,7 +313,7 @@ def _create_coordinators(
     """
     if not re.fullmatch("[A-Z]{2}", country):
         raise click.UsageError("--country is two capital letters, e.g. NI")
-    log.setup(NAME, level=logging.CRITICAL)  # the passwords are the output, and nothing else
+    log.setup(NAME, level=logging.CRITICAL)  # the output consists of the passwords only
     own = config.load().service
     database = Database(
         own.database_url, max_size=2, marker=Marker(sealing_keys.of(own, NAME).keyring())
@@ -350,8 +353,8 @@ def _create_coordinators(
 def rotate_token_keys() -> None:
     """Replaces the key that signs tokens.
 
-    Two keys live at once: the old key signs until every service knows the new one, and goes when
-    its last token has expired.
+    For a while there are two keys: the old key signs until every service knows the new one, and is
+    deleted when its last token has expired.
     """
     folder = config.load().service.keys
     try:

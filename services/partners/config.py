@@ -10,7 +10,7 @@ NAME = "partners"
 
 @dataclass(frozen=True)
 class PartnersSettings:
-    """The settings of partners beside those that every service needs."""
+    """The settings of partners, including those that every service needs."""
 
     service: ServiceSettings
     public_url: str
@@ -25,8 +25,8 @@ def load() -> PartnersSettings:
     # Off on one machine, where the demo network's accounts have a password alone; on in a cluster
     # (deploy/k8s/base).
     required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
-    # Partners sends no e-mail itself; the sender shows that notifications does. In development the
-    # outbox serves.
+    # Partners sends no e-mail itself: a sender's address means that notifications does. In
+    # development, notifications writes e-mail to the outbox folder instead.
     mail_from = settings.text("ENLACE_MAIL_FROM", "", optional_file=True)
     loaded = service_settings(settings)
     settings.done()

@@ -1,7 +1,7 @@
 """Subscription to the facts of referrals.
 
-A service declined for lack of room, took somebody, or has her no more: the directory changes its
-figure of room accordingly.
+When a service declines for lack of room, takes in a person, or no longer houses her, the directory
+updates the service's figure of room.
 """
 
 import re
@@ -24,8 +24,8 @@ from services.partners.directory.usecases.services import (
 
 TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""Topic and type of facts that are witnessed: stored as referrals signed them."""
-# The subjects of facts: each has its message in the contract.
+"""Topic and type of the facts that are witnessed: stored with the signature of referrals."""
+# The subjects of facts. Each has a message in the contract.
 _NOUNS = "|".join(
     words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name
 )
@@ -49,8 +49,9 @@ _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_R
 def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
     """Handles one fact of referrals.
 
-    A fact of an unknown kind is held: this version can't judge it. A figure of room changes now,
-    whenever the person came: others see it from the next step of time on.
+    A fact of an unknown kind is held back, because only a newer version can handle it. A figure of
+    room changes now, whenever the person came; others see the new figure from the next step of time
+    on.
     """
     now = clock.now()
     if fact.type == _DECLINED:

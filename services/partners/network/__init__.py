@@ -1,1 +1,1 @@
-"""The common parts of entries: checks, version and facts, tiers of visibility, field history."""
+"""The common parts of entries: checks, versions and facts, tiers of visibility, field histories."""

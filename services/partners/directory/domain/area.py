@@ -1,7 +1,7 @@
 """The tree of areas: countries, their subdivisions, and municipalities.
 
-Codes are those of ISO 3166-1 and ISO 3166-2. A municipality has its name behind a dot
-(NI-CI.chichigalpa).
+Codes are those of ISO 3166-1 and ISO 3166-2. The code of a municipality is its department's code, a
+dot and its name (NI-CI.chichigalpa).
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class Areas:
         self._countries = {area.code[:2] for area in self.areas.values()}
 
     def knows(self, code: str) -> bool:
-        """Tells whether there is such an area.
+        """Tells whether the code is that of an area.
 
         A country whose subdivisions are not in the list accepts every subdivision.
         """

@@ -1,4 +1,4 @@
-"""An import as a job in the background: accepted, read, written, and ended in one of three ways."""
+"""An import as a background job: accepted, read, written, and then done, failed or cancelled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from enum import StrEnum
 from services.partners.directory.domain.imports import Encoding
 
 MOST_WAITING = 5
-"""The number of imports of an organisation that may be unfinished at once."""
+"""The most unfinished imports that an organisation may have at once."""
 MOST_ATTEMPTS = 3
-"""The number of times that an import is begun. The import may itself be what ends the process."""
+"""The most times that an import is begun: the import itself may be what crashes the process."""
 FILE_KEPT = timedelta(days=1)
-"""The time after its end during which another import may use the same file."""
+"""How long after an import's end its file is stored, so that another import can use it."""
 REPORT_KEPT = timedelta(days=30)
 
 
@@ -34,8 +34,8 @@ class ImportJob:
     `importer_id`: the organisation that sent the file. `organization_id`: the owner of the
     services, "" if each row names its own.
 
-    `answers`: by file and row the id of the service that a row means, "" for a new service.
-    `report`: the outcome of each row, as a message.
+    `answers`: for (file, row), the id of the service that the row refers to, "" for a new service.
+    `report`: the outcome of each row, as a serialised message.
     """
 
     id: str
@@ -62,7 +62,8 @@ class ImportJob:
     def cancel(self, now: datetime) -> None:
         """Requests the end of the import.
 
-        A pending import ends at once. An import that has ended stays as it is.
+        A pending import ends at once; a running one when its process next checks. An import that
+        has ended stays as it is.
         """
         if self.has_ended:
             return

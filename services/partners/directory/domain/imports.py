@@ -67,12 +67,12 @@ class Line:
             self.problems.append(Problem(self.columns.get(name, ""), name, reason))
 
     def ask(self, candidate_ids: Sequence[str]) -> None:
-        """Records the services that the row may mean."""
+        """Records the services that the row may refer to."""
         self.done(Outcome.ASKED)
         self.candidate_ids = tuple(candidate_ids)
 
     def done(self, outcome: Outcome) -> None:
-        """Records an outcome; of several, the row keeps the weightiest."""
+        """Records an outcome. If there are several, the row keeps the most serious."""
         order = (
             None,
             Outcome.UNCHANGED,
@@ -87,7 +87,7 @@ class Line:
 
 @dataclass
 class PlaceDraft:
-    """A place as a file describes it. `said`: the fields that the file states."""
+    """A place as a file describes it. `said`: the names of the fields that the file states."""
 
     line: Line
     source_id: str
@@ -109,8 +109,9 @@ class AtPlace:
 class ServiceDraft:
     """A service as a file describes it.
 
-    `said`: the fields that the file states, those of the eligibility by their path. `has_area`: the
-    file states the area, or that the service is for the whole country. A new service needs that.
+    `said`: the names of the fields that the file states, with paths for the fields of the
+    eligibility. `has_area`: the file states the area, or that the service is for the whole country;
+    a new service needs either.
     """
 
     line: Line
@@ -152,7 +153,7 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The encoding by which the text of a file was decoded.
+    """The encoding with which the text of a file was decoded.
 
     `guessed`: the file does not show its encoding. `samples`: words that would differ in another
     encoding.
@@ -165,7 +166,7 @@ class Decoded:
 
 @dataclass
 class Report:
-    """The outcome of each row: as written, or as it would be written."""
+    """The outcome of each row: what was written, or in a dry run what would be."""
 
     lines: list[Line]
     written: bool

@@ -1,9 +1,8 @@
 """Places, and the details of a service at one of its places.
 
-Of a confidential place the directory shows the department alone. The store seals its address and
-the way there, and one function opens them (usecases.addresses). The point, the municipality, the
-phone there and the people who work there are not stored at all, so that they can't be shown by
-mistake.
+The directory shows only the department of a confidential place. The store seals the place's address
+and the directions to it, and only store.locations.address opens them. Its coordinates,
+municipality, phones and staff are not stored at all, so that they can't be shown by mistake.
 """
 
 from collections.abc import Mapping
@@ -20,11 +19,11 @@ from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
 MOST_PLACES = 50
-"""The number of places at which one service is offered."""
+"""The most places at which one service may be offered."""
 LOOK_AGAIN = timedelta(minutes=30)
 """The time for which the worker who opened an address may open it again.
 
-A session that ends on the way there must not leave her at the wrong door.
+If her session ends on the way there, she can still find the door.
 """
 SEALED = ("address", "transportation")
 """The fields of a confidential place that are sealed."""
@@ -108,8 +107,7 @@ class Location(Subject):
     def change(self, changes: Mapping[str, Any], areas: Areas, now: datetime) -> None:
         """Changes these fields.
 
-        A confidential place stays confidential: otherwise others would learn where people were
-        hidden.
+        A confidential place can't become open: others would then learn where people were hidden.
         """
         entry = changed(self.entry, changes, "location")
         if self.entry.confidential and not entry.confidential:
@@ -132,7 +130,7 @@ class Phone:
 
 @dataclass(frozen=True)
 class ContactPoint:
-    """A person to ask for at a place."""
+    """A contact person at a place."""
 
     name: str
     title: str = ""
@@ -162,7 +160,7 @@ class ServiceAtLocation:
     def discreet(self) -> "ServiceAtLocation":
         """Returns the data that is stored for a confidential place.
 
-        No phone that leads there, and nobody who works there.
+        It has no phone that leads there, and names nobody who works there.
         """
         return replace(self, phones=(), contacts=())
 
@@ -171,8 +169,8 @@ class ServiceAtLocation:
 class AddressGrant:
     """The permission for one worker to open the address of a referral's service.
 
-    The worker is of the organisation that sent the referral; the referral was accepted, and has not
-    ended.
+    The worker belongs to the organisation that sent the referral. The grant lasts from the
+    acceptance of the referral to its end.
     """
 
     referral_id: str
@@ -184,7 +182,10 @@ class AddressGrant:
     worker_id: str = ""
 
     def open(self, worker_id: str, now: datetime) -> None:
-        """Opens the address for this worker: once, and again for the time LOOK_AGAIN."""
+        """Opens the address for this worker.
+
+        It is opened once; the same worker may open it again within LOOK_AGAIN.
+        """
         if self.open_time is not None and (
             self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN
         ):

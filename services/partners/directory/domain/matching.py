@@ -1,10 +1,10 @@
 """Matches services with the coarse attributes of a person.
 
-Each service gets a verdict with the reason for each criterion, best first. One pure function. The
-verdict is "ask", never "fits", where the service has not stated a criterion, or where it has a
-limit and the person's attribute is not known. "Does not fit" is given only where the service itself
-excludes the person. Limit: services are ranked by what was entered, which may differ from what
-happens.
+One pure function gives each service a verdict, with a reason for each criterion, and orders the
+services, best first. The verdict is "ask", never "fits", if the service has not stated a criterion,
+or has a limit and the person's attribute is not known. "Does not fit" is given only if the service
+itself excludes the person. Limit: services are ranked by what they entered, which may differ from
+what they do.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -26,14 +26,14 @@ from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.domain.truth import rank
 from services.partners.network.domain.check import Check
 
-ASSURED = timedelta(days=183)  # every entry is to be confirmed each six months
-MOST_COMPANY = 50  # the largest number of people that a request names with the person
+ASSURED = timedelta(days=183)  # every entry should be confirmed every six months
+MOST_COMPANY = 50  # the most accompanying people that a request may name
 IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
 """The criteria that order services of the same verdict, the most important first."""
 UNSAID = ("truth",)
 """The criteria that rank but are not shown as reasons.
 
-Only the service itself and the coordination may read how often it kept its word.
+Only the service itself and the coordination may read how often there was room as stated.
 """
 
 
@@ -147,7 +147,7 @@ class Times:
         return self.age(now), self.assured is not None and now - self.assured <= ASSURED
 
     def until(self, now: datetime) -> datetime | None:
-        """Returns the last moment at which `freshness` is the same; None: it never changes."""
+        """Returns the last moment at which `freshness` is unchanged; None: it never changes."""
         ends = [
             self.figure + self.lasts if self.figure else None,
             self.assured + ASSURED if self.assured else None,
@@ -220,7 +220,7 @@ def _need(need: str, offered: tuple[str, ...]) -> Reason:
         return Reason("need", Verdict.FITS, "need_offered")
     if any(code.startswith(f"{need}.") for code in offered):
         return Reason("need", Verdict.FITS, "need_offered_in_part", 1)
-    # it states "medical care", not which kind
+    # the service states "medical care", but not which kind
     return Reason("need", Verdict.ASK, "need_group_only")
 
 
@@ -274,7 +274,7 @@ def _language(language: str, spoken: tuple[str, ...]) -> Reason:
 
 
 def _stated(criterion: str, takes: bool | None) -> Reason:
-    """Judges whether a service takes people with some attribute, does not, or has not stated it."""
+    """Judges whether a service takes people with an attribute; None: it has not stated that."""
     if takes is None:
         return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
     return Reason(
@@ -305,24 +305,24 @@ def _truth(level: int) -> Reason:
 
 
 def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
-    where, covered = stated
-    if department and department != where and (department in covered or department[:2] in covered):
+    home, covered = stated
+    if department and department != home and (department in covered or department[:2] in covered):
         return Reason("area", Verdict.FITS, "area_covered", 1)
-    if not where:
+    if not home:
         return Reason("area", Verdict.FITS, "whole_country", 1)
     if not department:
         return Reason("area", Verdict.FITS, "country_same", 2)
-    if department == where:
+    if department == home:
         return Reason("area", Verdict.FITS, "department_same")
-    # she may be glad to be far away, or not able to travel
+    # the person may be glad to be far away, or unable to travel
     return Reason("area", Verdict.ASK, "department_other")
 
 
 class Room(NamedTuple):
     """The statement of a service about its room.
 
-    Figures are cut where more makes no difference, so that thousands of services share a few
-    values.
+    Large figures are capped where a larger one makes no difference, so that thousands of services
+    share a few values.
     """
 
     intake: Intake | None
@@ -333,7 +333,7 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, figure: Capacity, age: FigureAge) -> "Room":
-        """Returns the statement of a figure of that age."""
+        """Returns the statement that a figure of this age makes."""
         beds = figure.unit == "beds"
         available = (
             None
@@ -351,7 +351,7 @@ def _room(dependants: int | None, room: Room) -> Reason:
     if room.available == 0 and room.age is FigureAge.FRESH and room.intake is not None:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_none")
     if room.declined:
-        # it may have been for another size of family: ask
+        # the refusal may have been for a larger family: ask
         return Reason("room", Verdict.ASK, "room_declined", 4)
     if room.intake is None or room.available is None:
         return Reason("room", Verdict.ASK, "room_not_stated", 2)
@@ -380,7 +380,7 @@ def _tongue(tag: str) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """A criterion: the statement that it reads of a candidate, and its judgement for a question.
+    """A criterion: it reads a statement of a candidate, and judges the statement for a question.
 
     Two candidates with the same statement are judged alike.
     """
@@ -391,60 +391,68 @@ class Rule:
 
 CRITERIA = {
     "need": Rule(
-        lambda one, now: tuple(sorted(one.need_codes)),
-        lambda asked, stated: _need(asked.need_code, stated),
+        lambda candidate, now: tuple(sorted(candidate.need_codes)),
+        lambda question, stated: _need(question.need_code, stated),
     ),
     "age": Rule(
-        lambda one, now: (one.eligibility.minimum_age, one.eligibility.maximum_age),
-        lambda asked, stated: _age(asked.age, stated),
+        lambda candidate, now: (
+            candidate.eligibility.minimum_age,
+            candidate.eligibility.maximum_age,
+        ),
+        lambda question, stated: _age(question.age, stated),
     ),
     "gender": Rule(
-        lambda one, now: tuple(sorted(one.eligibility.genders)),
-        lambda asked, stated: _gender(asked.gender, stated),
+        lambda candidate, now: tuple(sorted(candidate.eligibility.genders)),
+        lambda question, stated: _gender(question.gender, stated),
     ),
     "dependants": Rule(
-        lambda one, now: (one.eligibility.takes_dependants, one.eligibility.maximum_dependants),
-        lambda asked, stated: _dependants(asked.dependants, stated),
+        lambda candidate, now: (
+            candidate.eligibility.takes_dependants,
+            candidate.eligibility.maximum_dependants,
+        ),
+        lambda question, stated: _dependants(question.dependants, stated),
     ),
     "language": Rule(
-        lambda one, now: tuple(sorted({_tongue(tag) for tag in one.languages})),
-        lambda asked, stated: _language(asked.language, stated),
+        lambda candidate, now: tuple(sorted({_tongue(tag) for tag in candidate.languages})),
+        lambda question, stated: _language(question.language, stated),
     ),
     "pregnancy": Rule(
-        lambda one, now: one.eligibility.takes_pregnant,
-        lambda asked, stated: _stated("pregnancy", stated),
+        lambda candidate, now: candidate.eligibility.takes_pregnant,
+        lambda question, stated: _stated("pregnancy", stated),
     ),
     "addiction": Rule(
-        lambda one, now: one.eligibility.takes_with_addiction,
-        lambda asked, stated: _stated("addiction", stated),
+        lambda candidate, now: candidate.eligibility.takes_with_addiction,
+        lambda question, stated: _stated("addiction", stated),
     ),
     "papers": Rule(
-        lambda one, now: one.eligibility.takes_without_papers,
-        lambda asked, stated: _stated("papers", stated),
+        lambda candidate, now: candidate.eligibility.takes_without_papers,
+        lambda question, stated: _stated("papers", stated),
     ),
     "boys": Rule(
-        lambda one, now: one.eligibility.maximum_age_of_boys,
-        lambda asked, stated: _boys(asked.oldest_boy_age, stated),
+        lambda candidate, now: candidate.eligibility.maximum_age_of_boys,
+        lambda question, stated: _boys(question.oldest_boy_age, stated),
     ),
     "accessibility": Rule(
-        lambda one, now: tuple(sorted(one.accessibility)),
-        lambda asked, stated: _accessibility(asked.accessibility, stated),
+        lambda candidate, now: tuple(sorted(candidate.accessibility)),
+        lambda question, stated: _accessibility(question.accessibility, stated),
     ),
     "area": Rule(
-        lambda one, now: (
-            one.department,
-            tuple(sorted({code.partition(".")[0] for code in one.area_codes})),
+        lambda candidate, now: (
+            candidate.department,
+            tuple(sorted({code.partition(".")[0] for code in candidate.area_codes})),
         ),
-        lambda asked, stated: _area(asked.department, stated),
+        lambda question, stated: _area(question.department, stated),
     ),
     "room": Rule(
-        lambda one, now: Room.of(one.capacity, one.times.age(now)),
-        lambda asked, stated: _room(asked.dependants, stated),
+        lambda candidate, now: Room.of(candidate.capacity, candidate.times.age(now)),
+        lambda question, stated: _room(question.dependants, stated),
     ),
     "freshness": Rule(
-        lambda one, now: one.times.freshness(now), lambda asked, stated: _freshness(stated)
+        lambda candidate, now: candidate.times.freshness(now),
+        lambda question, stated: _freshness(stated),
     ),
     "truth": Rule(
-        lambda one, now: rank(one.kept, one.broken), lambda asked, stated: _truth(stated)
+        lambda candidate, now: rank(candidate.kept, candidate.broken),
+        lambda question, stated: _truth(stated),
     ),
 }

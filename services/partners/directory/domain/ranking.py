@@ -1,9 +1,9 @@
-"""All services of a directory by the attributes that matching looks at.
+"""An index of all services of the directory by the attributes that matching looks at.
 
 Thousands of services are ordered in a millisecond, exactly as if each were judged by itself.
-Services that state the same are judged alike (matching.CRITERIA). So for each statement there is
-one long number whose bits show which services make it; each statement is judged once, and the order
-results from `and` and `or`. Limit: the ranking knows only the candidates that it was given.
+Services with the same statement are judged alike (matching.CRITERIA). So each statement has one
+long integer whose bits show which services make it. Each statement is judged once, and the order
+results from bitwise operations. Limit: the ranking knows only the candidates that it was given.
 """
 
 import heapq
@@ -28,15 +28,15 @@ from services.partners.directory.domain.matching import (
 Stated = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-_FEW = 50  # so few are sorted one by one
+_FEW = 50  # up to so many services are sorted directly, without the bitmap
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A service as it was last put into the ranking.
 
-    `stated`: the numbers of its statements on all shelves; `needs`: those on each shelf by group;
-    `slots`: its slot on each shelf.
+    `stated`: the numbers of the statements that it makes on all shelves; `needs`: by group, the
+    numbers of those that it makes on that group's shelf only; `slots`: its slot on each shelf.
     """
 
     name: tuple[str, str]
@@ -54,7 +54,7 @@ class _Known:
 
 
 class _Shelf:
-    """The services that meet a need of one group."""
+    """The services that meet needs of one group, each in a numbered slot."""
 
     def __init__(self) -> None:
         self.names: list[tuple[str, str]] = []
@@ -76,9 +76,9 @@ class _Shelf:
         self._free.append(slot)
 
     def flip(self, stated: Stated, slots: list[int]) -> None:
-        """Adds the statement to these slots, or removes it where it is set.
+        """Adds the statement to these slots, or removes it from those that have it.
 
-        Twice changes nothing.
+        A slot that is listed twice stays as it is.
         """
         criterion, value = stated
         self.stated[criterion][value] = self.stated[criterion].get(value, 0) ^ number(slots)
@@ -86,7 +86,7 @@ class _Shelf:
             del self.stated[criterion][value]
 
     def those(self, criterion: str, *values: Hashable) -> int:
-        """Returns the bits of the services with any of these statements."""
+        """Returns the bits of the services that state any of these values for the criterion."""
         bits = 0
         for value in values:
             bits |= self.stated[criterion].get(value, 0)
@@ -103,7 +103,7 @@ class _Shelf:
         return outcomes
 
     def first(self, bits: int, size: int) -> list[str]:
-        """Returns the ids of the first of these services by name."""
+        """Returns the ids of at most `size` of these services, in the order of their names."""
         if bits.bit_count() <= _FEW:
             return [id for _, id in sorted(self.names[slot] for slot in _slots(bits))[:size]]
         return [
@@ -145,7 +145,7 @@ class Ranking:
         self._flip(flips)
 
     def advance(self, now: datetime) -> None:
-        """Updates the statements that have become old by now."""
+        """Updates the statements whose age class has changed by now."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         while self._ends and self._ends[0][0] < now:
             end, id = heapq.heappop(self._ends)
@@ -162,8 +162,8 @@ class Ranking:
         """Returns the ids of the first candidates, in the order of matching.match."""
         group = question.need_code.partition(".")[0]
         shelf = self._shelves[group]
-        # Any service in a group meets the need of the group; a kind of help is met only by a
-        # service that names the kind, or the group alone.
+        # The need for a group is met by any service in the group. The need for a kind of help is
+        # met only by services that name this kind, or that name only its group.
         pool = (
             shelf.those("group", group)
             if question.need_code == group
@@ -304,7 +304,7 @@ def _slots(bits: int) -> Iterator[int]:
 
 
 def number(slots: Iterable[int | None]) -> int:
-    """Returns a number with these bits set."""
+    """Returns the integer in which these bits are set."""
     known = [slot for slot in slots if slot is not None]
     bits = bytearray(max(known, default=0) // 8 + 1)
     for slot in known:
@@ -320,7 +320,7 @@ def _together(numbers: Iterable[int]) -> int:
 
 
 def _in_order(bits: int, levels: list[list[int]]) -> Iterator[int]:
-    """Yields the services of equal rank together, the best first."""
+    """Yields the bits of services of equal rank, best rank first."""
     if not bits:
         return
     if not levels:

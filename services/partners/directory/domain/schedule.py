@@ -1,8 +1,8 @@
 """The hours at which people are received: the parts of an RFC 5545 rule (HSDS schedule).
 
-Times are the local time of the place, and the caller passes the time zone. A place is closed on
-public holidays unless a schedule states that it holds then, too. Limit: an hour that a change of
-the clock repeats at night is not treated apart.
+Times are the local time of the place, and the caller passes the time zone. A schedule does not
+apply on public holidays unless it states that it does. Limit: an hour that occurs twice because the
+clocks go back gets no special treatment.
 """
 
 import re
@@ -20,8 +20,8 @@ _MONTHLY = re.compile(r"^(-1|[1-5])(MO|TU|WE|TH|FR|SA|SU)\Z")
 _DAY = timedelta(days=1)
 _LAST = -1
 _ANY_DAY = date(2024, 1, 1)
-_FIRST = date(1900, 1, 1)  # no statement is about a day before it
-# in fourteen months each month has begun on most days of the week
+_FIRST = date(1900, 1, 1)  # no schedule starts before this day
+# 430 days: within fourteen months, months begin on most days of the week
 _EACH_WEEK, _EACH_MONTH = 8 * _DAY, 430 * _DAY
 
 
@@ -34,9 +34,9 @@ class Frequency(StrEnum):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Hours on some days; the closing time is no longer in them.
+    """Hours on some days, from the opening time up to, but not including, the closing time.
 
-    A closing time before the opening time is that of the next day. Equal times mean 24 hours.
+    A closing time before the opening time is on the next day. Equal times mean 24 hours.
     """
 
     freq: Frequency
@@ -58,7 +58,7 @@ class Schedule:
             check.say(f"{path}.valid_to", "out_of_range")
 
     def is_of(self, day: date) -> bool:
-        """Tells whether the hours begin on this day, holidays left aside."""
+        """Tells whether the hours begin on this day. Holidays are not considered."""
         if (self.valid_from and day < self.valid_from) or (self.valid_to and day > self.valid_to):
             return False
         name = DAYS[day.weekday()]
@@ -106,9 +106,9 @@ class Schedule:
 
 
 def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> None:
-    """Records what is wrong with each schedule, and which overlap.
+    """Records what is wrong with each schedule, and which schedules overlap.
 
-    If two schedules contradict each other, nobody knows which holds.
+    If two schedules overlap, nobody knows which one applies.
     """
     for number, schedule in enumerate(schedules):
         schedule.check(check, f"{path}.{number}")
@@ -123,9 +123,10 @@ def hours(
     zone: tzinfo,
     is_holiday: Callable[[date], bool],
 ) -> list[tuple[datetime, datetime]]:
-    """Returns the opening and closing times on these days and the night before them, in order.
+    """Returns the (opening, closing) times of hours that begin on these days, in order.
 
-    The times of two schedules may touch.
+    The day before `first` is included because its hours may go past midnight. One schedule may open
+    at the moment when another closes.
     """
     return sorted(
         (begins.replace(tzinfo=zone), ends.replace(tzinfo=zone))
@@ -137,10 +138,10 @@ def hours(
 
 
 def _twice(schedules: Sequence[Schedule]) -> set[int]:
-    """Returns the numbers of the schedules that begin while an earlier one holds.
+    """Returns the numbers of the schedules that overlap one with a smaller number.
 
-    Two schedules overlap first where the later of them becomes valid, or at any time after it. So
-    the check starts there and goes so far that each pattern of days comes up.
+    Two schedules can overlap only from the day on which the later one becomes valid. So the check
+    starts on that day, and lasts long enough for each pattern of days to occur.
     """
     span = (
         _EACH_WEEK

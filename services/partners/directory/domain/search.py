@@ -10,7 +10,7 @@ from services.partners.network.domain.check import Check
 
 @dataclass(frozen=True)
 class Near:
-    """The surroundings of a point: degrees (WGS 84), and kilometres."""
+    """The surroundings of a point: coordinates in degrees (WGS 84), and a radius in kilometres."""
 
     latitude: float
     longitude: float
@@ -36,7 +36,7 @@ class Wanted:
     excluded_organization_ids: tuple[str, ...] = ()
     excluded_areas: tuple[str, ...] = ()
     count_country: str = ""
-    """The country whose results are counted by department; empty: nothing is counted."""
+    """The country whose results are counted by department; if empty, nothing is counted."""
 
     def check(self, taxonomy: Taxonomy) -> None:
         """Raises Invalid if a term is wrong."""
@@ -49,9 +49,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PublicWanted:
-    """The terms of a public search: a page, from 1, and how the results are narrowed.
+    """The terms of a public search: the number of the page, from 1, and the filters.
 
-    Empty and None mean "any". `id`: that of a service at a place.
+    Empty and None mean "any". `id` is the id of a service at a place.
     """
 
     number: int

@@ -2,9 +2,9 @@
 
 A field that is not stated means "ask", never "yes".
 
-The location of a confidential place is not known here at all: its department is as close as the
-directory comes, and it has no phone of its own. The room of a shelter as others see it changes in
-steps of time (`for_others`): a bed that is taken would show them that somebody came, and when.
+A confidential service stores no location more precise than its department, and no phone. Other
+members see changes of a shelter's room only in steps of time (`for_others`): a live figure would
+show them that somebody came, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,13 @@ from services.partners.network.domain.visibility import Tier, Viewer
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # if no unit is stated
-COUNTED_BY_PEOPLE = ("beds", "places")  # an appointment is over and gives nothing back
+COUNTED_BY_PEOPLE = ("beds", "places")  # an appointment, unlike a bed, is not free again afterwards
 NARROWED = ("phone", "description")
 """The fields that a member may show to fewer viewers than usual.
 
-A field by which a service is found is not among them: the results would reveal it.
+Fields by which a service is found are not among them, because search results would reveal them.
 """
-ANY_AGE = 99  # a service up to this age means everybody
+ANY_AGE = 99  # a maximum age of 99 or more means no limit
 
 
 class Gender(StrEnum):
@@ -83,7 +83,7 @@ class Eligibility:
 
 @dataclass(frozen=True)
 class Capacity:
-    """A figure of room and when it was stated; a figure without its time can't be relied on."""
+    """A figure of room, and when it was stated. A figure without a time can't be relied on."""
 
     intake: Intake | None = None
     available: int | None = None
@@ -93,7 +93,7 @@ class Capacity:
     declined_time: datetime | None = None
     """When a person was last declined for lack of room after the figure was stated.
 
-    A sender who relies on the figure asks first.
+    Until the figure is stated anew, senders are advised to ask before they rely on it.
     """
 
     def check(self, check: Check) -> None:
@@ -113,15 +113,15 @@ NOT_STATED = Capacity()
 class Figure:
     """The room of a service: its statement, and how often the statement was true.
 
-    `kept` and `broken` count the times that there was room, or none, after the service had stated
-    it.
+    After the service had stated that it had room, there was room `kept` times and none `broken`
+    times.
     """
 
     capacity: Capacity = NOT_STATED
     kept: int = 0
     broken: int = 0
     step: datetime | None = None
-    """For a former figure: the beginning of the step of time at which it was true.
+    """For a former figure: the beginning of the step of time for which it is shown.
 
     Others see it until that step ends.
     """
@@ -130,7 +130,8 @@ class Figure:
 def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
     """Returns the figure of a shelter that others see.
 
-    It is the figure with which this step of time began, with times no finer than a step.
+    It is the figure at the beginning of the current step of time; its times are rounded down to
+    steps.
     """
     shown = before if before is not None and before.step == time_step_of(now) else live
     stated, declined = shown.capacity.update_time, shown.capacity.declined_time
@@ -142,12 +143,12 @@ def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
     return replace(shown, capacity=coarse, step=None)
 
 
-FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight
+FRESH_SHELTER = timedelta(hours=24)  # a bed that is free in the morning may be taken by night
 FRESH = timedelta(days=7)
 
 
 def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
-    """Returns the time from which one asks before relying on the figure; None: no figure."""
+    """Returns the time from which the figure is stale; None: there is no figure."""
     return capacity.update_time + lasts(need_codes) if capacity.update_time else None
 
 
@@ -178,7 +179,7 @@ class ServiceEntry:
 
     @property
     def decides_by(self) -> tuple[str, ...]:
-        """Returns the criteria of a match on which the service takes some people and not others."""
+        """Returns the criteria on which the service takes some people and refuses others."""
         stated = self.eligibility
         limits = {
             "age": bool(stated.minimum_age)
@@ -242,7 +243,7 @@ class Service(Subject):
     figure_before: Figure | None = None
     """The figure with which the last step of time in which the figure changed began."""
     entry_time: datetime | None = None
-    """When its entry last changed, changes of its room left aside."""
+    """When the entry last changed; changes of the room don't count."""
 
     @classmethod
     def register(
@@ -275,8 +276,8 @@ class Service(Subject):
     ) -> None:
         """Changes these fields.
 
-        If the changes name `assured_time`, the entry is confirmed as it is after the change, now;
-        the time itself can't be chosen.
+        If the changes name `assured_time`, the changed entry is confirmed with the present time;
+        another time can't be chosen.
         """
         rest = {path: value for path, value in changes.items() if path != "assured_time"}
         assures = len(rest) < len(changes)
@@ -293,7 +294,7 @@ class Service(Subject):
         self.note("changed", now)
 
     def set_capacity(self, capacity: Capacity, now: datetime) -> None:
-        """Sets the figure as stated now. The same figure again counts, for it becomes fresh."""
+        """Sets the figure as stated now. Stating the same figure again makes it fresh."""
         self.capacity = self._stamped(capacity, now)
         self.note("capacity_changed", now)
 
@@ -301,7 +302,8 @@ class Service(Subject):
         """Marks the figure as doubtful after somebody was declined for lack of room.
 
         The figure itself stays as stated, and is doubtful until it is stated anew. Returns False if
-        there is no figure to doubt, or the refusal is no news.
+        there is no figure to doubt, or if the refusal is not later than the figure and the last
+        refusal.
         """
         known = self.capacity.declined_time or self.capacity.update_time
         if known is None or declined <= known:
@@ -312,7 +314,8 @@ class Service(Subject):
     def move_room(self, free: int, at: datetime) -> bool:
         """Adds so many free places (fewer if negative), since somebody left or came.
 
-        Returns False if the figure was stated after that, is missing, or counts no places.
+        Returns False if the figure was stated at or after `at`, is missing, does not count beds or
+        places, or would not change.
         """
         figure = self.capacity
         if (
@@ -332,7 +335,7 @@ class Service(Subject):
     def is_shelter(self) -> bool:
         """Tells whether members on probation can't see the service.
 
-        That includes everything else that a shelter offers, unless it is public.
+        Other services of a shelter count too, unless they are public.
         """
         return self.entry.is_shelter or (
             self.organization_type is OrganizationType.SHELTER and not self.entry.public
@@ -341,20 +344,21 @@ class Service(Subject):
     def figure_for(self, viewer: Viewer, now: datetime) -> Figure:
         """Returns the figure of its room that a viewer sees.
 
-        Its own people see the live figure; others see that of the step of time if it is a shelter.
+        The service's own people see the live figure. If it is a shelter, others see the figure of
+        the current step of time.
         """
         live = Figure(self.capacity, self.kept, self.broken)
         return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
 
     def is_live_for(self, viewer: Viewer) -> bool:
-        """Tells whether a viewer sees changes of its room at once."""
+        """Tells whether a viewer sees changes of the service's room at once."""
         return not self.is_shelter or viewer.organization_id == self.organization_id
 
     def seen_besides(self) -> tuple[str, ...]:
-        """Returns the data that is shown with the service but has no part in its version.
+        """Returns the data that is shown with the service but is not covered by its version.
 
-        These are its organisation's name and type, the time since which its figure is in doubt, and
-        the free places.
+        It is its organisation's name and type, the time since which its figure is in doubt, and the
+        number of free places.
         """
         declined, free = self.capacity.declined_time, self.capacity.available
         return (

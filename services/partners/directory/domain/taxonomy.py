@@ -14,7 +14,7 @@ class Term:
     htcds_types: tuple[str, ...]
     legal_basis: str
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By language the everyday words and short phrases for the kind of help."""
+    """Everyday words and short phrases for the kind of help, by language."""
 
 
 class Taxonomy:
@@ -24,7 +24,7 @@ class Taxonomy:
         self.terms = {term.code: term for term in terms}
 
     def knows(self, code: str) -> bool:
-        """Tells whether there is such a code."""
+        """Tells whether the code is in the taxonomy."""
         return code in self.terms
 
     def with_parents(self, codes: Iterable[str]) -> list[str]:

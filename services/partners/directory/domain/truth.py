@@ -1,8 +1,8 @@
 """How far a service's statement about its room can be relied on.
 
-It depends on the age of the figure, and on whether there was room when the service had stated so.
-Limit: only people who came through the network count. A service to which nobody is referred has
-only the age of its figure.
+It depends on the age of the figure, and on how often there was room as stated. Limit: only people
+who came through the network are counted. A service to which nobody is referred has only the age of
+its figure.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from services.partners.directory.domain.service import Capacity, Intake, stale_time
 
 REMEMBERED = timedelta(days=183)
-"""The time for which results count: older ones say little of those who work there now."""
+"""How long results count: older ones say little about the people who work at the service now."""
 YES_HOLDS = timedelta(hours=24)
-"""The time for which a positive answer to an enquiry counts like a figure."""
-# promises that a new service is taken to have kept, so that one refusal does not put it last
+"""How long a positive answer to an enquiry counts as a promise of room."""
+# kept promises with which each service starts, so that one refusal does not rank a new one last
 _BENEFIT = 2
-_TRUSTED, _DOUBTED = 80, 50  # of 100
+_TRUSTED, _DOUBTED = 80, 50  # least reliability for rank 0, and for rank 1
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,15 @@ class Truth:
 
     @property
     def reliability(self) -> int:
-        """Returns how often of 100 times there was room when the service had stated so."""
+        """Returns the percentage of promises of room that the service kept."""
         return reliability(self.kept, self.broken)
 
     def freshness(self, now: datetime) -> int:
         """Returns the freshness of the figure, 0 to 100.
 
-        It is 100 until the figure is stale and falls to 0 at four times that age; 0 for no figure,
-        and for one in doubt.
+        It is 100 until the figure is stale and then falls to 0, which it reaches at four times the
+        age at which a figure becomes stale. It is 0 if there is no figure, or if the figure is in
+        doubt.
         """
         stated, stale = self.capacity.update_time, stale_time(self.capacity, self.need_codes)
         if stated is None or stale is None or self.capacity.declined_time is not None:
@@ -46,17 +47,17 @@ class Truth:
         return round(100 * min(1.0, max(0.0, 1 - (now - stale) / (3 * fresh))))
 
     def score(self, now: datetime) -> int:
-        """Returns the reliability, half of which depends on the freshness of the figure."""
+        """Returns the score: the reliability, reduced by up to half if the figure is not fresh."""
         return round(self.reliability * (100 + self.freshness(now)) / 200)
 
 
 def reliability(kept: int, broken: int) -> int:
-    """Returns the kept promises in 100, with the benefit of the doubt."""
+    """Returns the percentage of kept promises, with _BENEFIT added to those that were kept."""
     return round(100 * (kept + _BENEFIT) / (kept + broken + _BENEFIT))
 
 
 def rank(kept: int, broken: int) -> int:
-    """Returns its rank among services with the same statement: 0 is trusted, 2 comes last."""
+    """Returns the rank on the criterion "truth": 0 (trusted), 1, or 2 (last)."""
     percentage = reliability(kept, broken)
     return 0 if percentage >= _TRUSTED else 1 if percentage >= _DOUBTED else 2
 

@@ -1,4 +1,4 @@
-"""The grants to open the address of an accepted referral's service, and who used them."""
+"""The grants to open the address of an accepted referral's service, and their use by workers."""
 
 from datetime import datetime
 
@@ -11,8 +11,8 @@ def grant(
 ) -> None:
     """Stores the grant when a service accepts the referral, or takes it on again.
 
-    After another service accepts it, or the same after an end, the address may be opened anew. A
-    fact that comes twice changes nothing.
+    If another service accepts the referral, or the same service does after an end, the address may
+    be opened once more. A repeated fact changes nothing.
     """
     tx.execute(
         "INSERT INTO address_grants (referral_id, service_id, organization_id, grant_time)"
@@ -49,7 +49,7 @@ def fetch(tx: Transaction, referral_id: str, organization_id: str) -> AddressGra
 
 
 def keep(tx: Transaction, grant: AddressGrant) -> None:
-    """Stores who opened the address, and when."""
+    """Stores which worker opened the address, and when."""
     tx.execute(
         "UPDATE address_grants SET open_time = %s, worker_id = %s WHERE referral_id = %s",
         (grant.open_time, grant.worker_id, grant.referral_id),

@@ -1,6 +1,6 @@
 """The services that may meet a person's need, best first.
 
-All are judged; the services that are shown are read and judged anew.
+The index ranks all services. Those that are shown are read from the database and judged again.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ def match(
     *,
     sees_shelters: bool,
 ) -> list[tuple[Match, Service]]:
-    """Returns the best services that may meet the need, as they are now, best first."""
-    for look in range(1, LOOKS + 1):
-        with index.current(tx, now, anew=look == LOOKS) as content:
+    """Returns the best services that may meet the need, in their present state, best first."""
+    for attempt in range(1, LOOKS + 1):
+        with index.current(tx, now, anew=attempt == LOOKS) as content:
             content.ranking.advance(now)
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)

@@ -1,8 +1,8 @@
 """The directory in the memory of this process, in the form that matching and searching need.
 
-It is brought up to date in the caller's transaction. Nothing stale is served: each question first
-reads the changes committed since the last one (service_changes), and the services in its answer are
-read anew. Limit: a service that is missing by mistake would not be noticed; completeness rests on
+Nothing stale is served: each query first reads, in its own transaction, the changes committed since
+the last query (service_changes), and then reads the services in its answer from the database.
+Limit: a service that is missing by mistake would not be noticed; completeness rests on
 service_changes alone.
 """
 
@@ -25,13 +25,13 @@ from services.partners.directory.store.search_index import Entry, Fact, SearchIn
 from services.partners.directory.store.services import FIGURE, eligibility, others_figure
 from services.partners.network.domain.time_step import time_step_of
 
-LOOKS = 3  # attempts while services change during a question, or the database was replaced
-_AT_ONCE = 2000  # services, so that neither memory nor other threads suffer from many
-_NEVER = 2**64 - 1  # a transaction by which nothing is changed
+LOOKS = 3  # most attempts of a query if services change meanwhile, or the database was replaced
+_AT_ONCE = 2000  # most services read at once, to spare memory and other threads
+_NEVER = 2**64 - 1  # an id greater than that of any transaction
 _NEVER_YET = datetime.min.replace(tzinfo=UTC)
-# seconds to wait for another thread that reads everything: as long as that may take in keep_up
+# most seconds to wait for another thread that reads everything; keep_up may take as long
 _PATIENCE = 30.0
-_MANY_HOURS = 1000  # hours that no service uses any more; so many are a megabyte
+_MANY_HOURS = 1000  # most stored hours that no service uses any more; about a megabyte
 _READ = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age,"
     " s.maximum_age, s.genders, s.takes_dependants,"
@@ -51,15 +51,15 @@ class Content:
     """The index of all services."""
 
     seen: int  # all changes committed before this transaction are in the index
-    filenode: int  # where the database stores services
+    filenode: int  # identifies the file in which the database stores services
     ranking: Ranking = field(default_factory=Ranking)
     search: SearchIndex = field(default_factory=SearchIndex)
     hours: dict[int, Hours] = field(default_factory=dict)
-    """The opening hours by number, each stored once: beginnings and ends in Unix seconds."""
-    # the latest change that is in the index, by service, for services that have changed
+    """The distinct opening hours by number, as (beginnings, ends) in Unix seconds."""
+    # for services that have changed, by id: the number of the latest change that the index contains
     numbers: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, datetime] = field(default_factory=dict)
-    """The shelters whose figure has changed, with the step of time in which it did.
+    """The shelters whose figure has changed, with the step of time in which the figure changed.
 
     Others see the new figure from the next step on.
     """
@@ -67,7 +67,7 @@ class Content:
 
     @property
     def outgrown(self) -> bool:
-        """Tells whether reading everything anew is cheaper than going on with this content."""
+        """Tells whether reading everything anew is cheaper than keeping this content."""
         return (
             self.search.outgrown
             or len(self.hours) > 2 * len(self.search.values("hours")) + _MANY_HOURS
@@ -76,12 +76,13 @@ class Content:
     def is_of_another(self, at: Row) -> bool:
         """Tells whether the content was read from another database.
 
-        Only then the count of transactions goes back, or the table lies elsewhere.
+        Only in another database can transaction ids be lower, or the table be stored in another
+        file.
         """
         return bool(at["filenode"] != self.filenode or at["oldest"] < self.seen)
 
     def open_at(self, time: datetime) -> list[int]:
-        """Returns the numbers of the hours that contain the time."""
+        """Returns the numbers of the opening hours (`hours`) that contain the time."""
         at = time.timestamp()
         return [
             number
@@ -90,7 +91,7 @@ class Content:
         ]
 
     def fill(self, pages: Iterable[tuple[Sequence[Row], dict[int, Hours]]], now: datetime) -> None:
-        """Takes all services, which come in the order of their names."""
+        """Adds all services. They must come in the order of their names."""
 
         def entries() -> Iterator[Entry]:
             for rows, hours in pages:
@@ -102,9 +103,9 @@ class Content:
         self.search.fill(entries())
 
     def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
-        """Takes the services that have changed."""
-        # Another thread may have read later and arrived here first. A shelter that waited for its
-        # step is read again without another change.
+        """Applies the changes of these services."""
+        # Another thread may have read later and got here first. A shelter that waited for the next
+        # step of time is read again without a new change.
         now = self.latest = max(now, self.latest)
         news = [
             row
@@ -122,7 +123,7 @@ class Content:
         self.search.put(_entry(row, now) for row in news if row["id"])
 
     def due(self, now: datetime) -> list[str]:
-        """Returns the shelters whose new figure others see by now."""
+        """Returns the ids of shelters whose new figure has become visible to others."""
         return sorted(id for id, step in self.waiting.items() if step < time_step_of(now))
 
     def _rank(self, rows: Sequence[Row], now: datetime) -> None:
@@ -137,8 +138,8 @@ class Content:
                 try:
                     readable.append(candidate(row, now))
                 except ValueError:
-                    # a value that this process does not know yet: all other services are still
-                    # matched and found
+                    # The row has a value that this version does not know. All other services are
+                    # still matched and found.
                     log.get().error("service_unreadable", service_id=row["id"])
                     self.ranking.drop([row["id"]])
         self.ranking.put(readable, now)
@@ -153,7 +154,7 @@ class DirectoryIndex:
 
     @property
     def loaded(self) -> bool:
-        """Tells whether the directory has been read once; an earlier question waits for that."""
+        """Tells whether the directory has been read once. Queries before that wait for it."""
         return self._content is not None
 
     @contextmanager
@@ -178,15 +179,16 @@ class DirectoryIndex:
     def _read(self, begin: Begin, now: datetime, *, anew: bool) -> None:
         if not anew and self._read_few(begin, now):
             return
-        with self._alone():  # one thread reads very many, the others wait, and then few are left
+        # One thread reads many changes while the others wait; few are then left for them.
+        with self._alone():
             if anew or not self._read_few(begin, now):
                 self._read_many(begin, now, anew=anew)
 
     def _read_few(self, begin: Begin, now: datetime) -> bool:
         """Reads the changes and returns True if there are few of them.
 
-        Returns False, with nothing read, if there is more than one part, or everything must be
-        read.
+        Returns False, and changes nothing, if there are more than _AT_ONCE changes, or if
+        everything must be read.
         """
         content = self._content
         if content is None:
@@ -254,7 +256,7 @@ class DirectoryIndex:
 
 
 def candidate(row: Row, now: datetime) -> Candidate:
-    """Returns a row in the form for matching."""
+    """Returns the candidate that a row describes."""
     figure = others_figure(row, now)
     return Candidate(
         service_id=row["id"],
@@ -307,14 +309,15 @@ def _facets(texts: tuple[str, ...]) -> frozenset[Fact]:
 def _state(tx: Transaction, seen: int) -> Row:
     """Returns the state of the database now.
 
-    `oldest`: all changes before this transaction are committed; `filenode`: where services are
-    stored; `changed`: whether any service has changed since `seen`.
+    `oldest`: the oldest transaction still running, so all transactions with lower ids have ended;
+    `filenode`: the file that stores services; `changed`: whether any service has changed since
+    `seen`.
     """
     row = tx.execute(
         "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,"
         " pg_relation_filenode('services') AS filenode,"
-        # By the last change, for the planner assumes that a third of the rows meet a condition, and
-        # reads them all.
+        # Compares the last change only: for a condition on all rows, the planner assumes that a
+        # third of them match, and reads the whole table.
         " coalesce((SELECT changed FROM service_changes ORDER BY changed DESC"
         " LIMIT 1) >= %s::text::xid8, false) AS changed",
         (str(seen),),
@@ -348,8 +351,8 @@ def _by_name(tx: Transaction, name_key: str, id: str) -> list[Row]:
 def _new_hours(tx: Transaction, content: Content, rows: Sequence[Row]) -> dict[int, Hours]:
     """Returns the hours of these rows that are not in the content.
 
-    They are read by service. The hours of a service may have changed meanwhile: such a service is
-    read again later.
+    The hours are read from the services as they are now. If a service's hours have changed since
+    its row was read, the service is read again later.
     """
     ids = [
         row["id"] for row in rows if row["hours"] is not None and row["hours"] not in content.hours

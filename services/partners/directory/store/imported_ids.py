@@ -1,4 +1,4 @@
-"""The ids that services and places have in files of other directories, by importer."""
+"""The ids of services and places in files of other directories, by importing organisation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +14,8 @@ def fetch(
 ) -> dict[Key, str]:
     """Returns our ids by the ids in the files of one importing organisation.
 
-    Ids stored before importers were recorded count where the importer has none of its own.
+    An id that was stored before importers were recorded is used if the importer has stored none for
+    the same key.
     """
     rows = tx.execute(
         "SELECT * FROM imported_ids WHERE importer_id IN ('', %s) AND organization_id = ANY(%s)"
@@ -37,7 +38,7 @@ def keep(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
 
 
 def named(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[str]]:
-    """Returns these organisations' services by the key of a row without an id, oldest first."""
+    """Returns the ids of these organisations' services by the key of `key_of`, oldest first."""
     rows = tx.execute(
         "SELECT organization_id, name, department, id FROM services WHERE organization_id = ANY(%s)"
         " ORDER BY create_time, id",
@@ -52,5 +53,5 @@ def named(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[st
 
 
 def key_of(name: str, department: str) -> str:
-    """Returns the key that replaces the id where a row has none."""
+    """Returns the key by which a service is found if its row has no id."""
     return f"name:{sort_key(name)}@{department}"

@@ -19,7 +19,7 @@ from services.partners.directory.domain.import_job import (
 from services.partners.directory.domain.imports import Encoding
 
 _LEASE = timedelta(seconds=30)
-"""The time for which a process may be silent before another process takes its import over."""
+"""How long a process may give no sign of life before another process takes over its import."""
 _ALL_BUT_BYTES = (
     "id, importer_id, organization_id, dry_run, encoding, answers, state, rows_done, rows_total,"
     " failure_code, create_time, end_time,"
@@ -63,7 +63,7 @@ def lock_queue(tx: Transaction) -> None:
 
 
 def count_waiting(tx: Transaction, importer_id: str) -> int:
-    """Counts the imports of an organisation that have not ended."""
+    """Returns the number of imports of an organisation that have not ended."""
     row = tx.execute(
         "SELECT count(*) AS n FROM imports WHERE importer_id = %s AND end_time IS NULL",
         (importer_id,),
@@ -111,12 +111,13 @@ def save(tx: Transaction, job: ImportJob) -> None:
 
 
 def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller] | None:
-    """Claims the oldest unfinished import and returns it with its caller.
+    """Claims the oldest unfinished import, and returns it with the caller who sent it.
 
-    Returns None if there is none, or if a process works on an import. The caller has locked the
-    queue.
+    Returns None if there is none, or if a process is already working on an import. The queue must
+    be locked.
     """
-    # a claim time in the future, after the clock was put right, does not prolong the lease
+    # A claim time far in the future comes from a clock that was wrong, and does not prolong the
+    # lease.
     live = "claim_time BETWEEN %(now)s - %(lease)s AND %(now)s + %(lease)s"
     row = tx.execute(
         "UPDATE imports SET claim = %(claim)s, claim_time = %(now)s, attempts = attempts + 1,"
@@ -161,7 +162,7 @@ def renew(tx: Transaction, claim: str, job: ImportJob, now: datetime) -> bool | 
 
 
 def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> None:
-    """Gives the import back, to be begun anew; `counts`: as an attempt."""
+    """Gives up the claim: the import will be begun anew. `counts`: this was one of its attempts."""
     tx.execute(
         "UPDATE imports SET claim = NULL, claim_time = NULL, state = 'PENDING', attempts = attempts"
         " - %s WHERE id = %s AND claim = %s",
@@ -172,8 +173,8 @@ def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> Non
 def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> bool:
     """Stores how the import ended.
 
-    Returns False if another process has claimed it, or its end was requested meanwhile: then the
-    caller may write nothing.
+    Returns False if another process has claimed the import, or its end was requested meanwhile: the
+    caller must then roll back.
     """
     done = tx.execute(
         "UPDATE imports SET state = %s, rows_done = %s, rows_total = %s, failure_code = %s,"
@@ -196,7 +197,7 @@ def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> boo
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes the files and the reports whose time is over; returns how many."""
+    """Deletes the files and reports that have been stored long enough; returns how many."""
     files = tx.execute(
         "UPDATE imports SET file = NULL WHERE end_time <= %s AND file IS NOT NULL",
         (now - FILE_KEPT,),

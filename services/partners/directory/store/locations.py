@@ -1,6 +1,7 @@
 """Places, and services at them.
 
-The address of a confidential place and the way there are sealed, and only `address` reads them.
+The address of a confidential place and the directions to it are sealed, and only `address` reads
+them.
 """
 
 import json
@@ -40,8 +41,8 @@ _SEALED_AT = "locations/{}/secret"
 def keep(tx: Transaction, keyring: Keyring, location: Location) -> None:
     """Stores a place.
 
-    New values of sealed fields are moved out of the entry; a sealed field without a new value stays
-    as it was sealed.
+    New values of sealed fields are moved out of the entry and sealed; the other sealed fields stay
+    as they are.
     """
     entry = location.entry
     values = _values(location)
@@ -56,12 +57,12 @@ def keep(tx: Transaction, keyring: Keyring, location: Location) -> None:
             )
         }
     tx.execute(_UPSERT, values)
-    # facts about places are not published: no other service asks where something is
+    # Facts about places are not published: no other service needs them.
     location.facts.clear()
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
-    """Returns the existing places of these ids, locked in the order of their ids."""
+    """Returns the places with these ids that exist, locked in the order of their ids."""
     return [
         _read(row)
         for row in tx.execute(
@@ -71,7 +72,7 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
 
 
 def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> None:
-    """Stores many places at once; confidential places one by one, for each is sealed."""
+    """Stores many places at once. Confidential places are stored one by one, for each is sealed."""
     with tx.cursor() as cursor:
         cursor.executemany(
             _UPSERT, [_values(place) for place in places if not place.entry.confidential]
@@ -83,7 +84,7 @@ def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> 
 
 
 def address(tx: Transaction, keyring: Keyring, id: str) -> dict[str, str]:
-    """Returns address and way to a confidential place; empty texts for any other id."""
+    """Returns the address of a confidential place and the directions to it; "" for any other id."""
     row = tx.execute("SELECT secret FROM locations WHERE id = %s", (id,)).fetchone()
     if row is None or row["secret"] is None:
         return dict.fromkeys(SEALED, "")
@@ -117,7 +118,7 @@ def listed(
 ) -> tuple[list[Location], Position | None]:
     """Returns a page of an organisation's places, and the position of the next page.
 
-    Places are ordered by their creation, and `confidential` includes confidential ones.
+    The oldest places come first. `confidential`: confidential places are included.
     """
     rows = tx.execute(
         "SELECT * FROM locations WHERE organization_id = %(owner)s AND (%(confidential)s"
@@ -150,7 +151,7 @@ def delete(tx: Transaction, id: str) -> None:
 
 
 def keep_service(tx: Transaction, offer: ServiceAtLocation) -> None:
-    """Stores a service at a place and replaces the earlier record of the two."""
+    """Stores a service at a place; replaces an earlier record of this service at this place."""
     keep_services(tx, [offer])
 
 
@@ -163,7 +164,7 @@ def keep_services(tx: Transaction, offers: Sequence[ServiceAtLocation]) -> None:
 def of_services(
     tx: Transaction, service_ids: Sequence[str]
 ) -> dict[tuple[str, str], ServiceAtLocation]:
-    """Returns the services at places of these services, by service and place."""
+    """Returns what is stored about these services at their places, by (service id, place id)."""
     rows = tx.execute(
         "SELECT * FROM service_at_locations WHERE service_id = ANY(%s)", (list(service_ids),)
     )
@@ -202,7 +203,7 @@ def strip(tx: Transaction, location_id: str) -> None:
 def fetch_service(
     tx: Transaction, *, id: str = "", service_id: str = "", location_id: str = ""
 ) -> ServiceAtLocation | None:
-    """Returns a service at a place, by its id, or by service and place."""
+    """Returns a service at a place, by its own id, or by the ids of the service and the place."""
     row = tx.execute(
         "SELECT * FROM service_at_locations WHERE id = %s OR (service_id = %s"
         " AND location_id = %s)",
@@ -212,7 +213,7 @@ def fetch_service(
 
 
 def services_at(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocation, Location]]:
-    """Returns the places at which a service is offered, by the name of the place."""
+    """Returns the places at which a service is offered, ordered by name."""
     rows = tx.execute(
         "SELECT * FROM service_at_locations WHERE service_id = %s", (service_id,)
     ).fetchall()
@@ -227,7 +228,10 @@ def services_at(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocatio
 def open_places(
     tx: Transaction, service_ids: Sequence[str]
 ) -> dict[str, list[tuple[ServiceAtLocation, Location]]]:
-    """Returns the places at which these services are offered, without the confidential ones."""
+    """Returns the places at which these services are offered, by service.
+
+    Confidential places are left out.
+    """
     rows = tx.execute(
         "SELECT a.* FROM service_at_locations AS a JOIN locations AS l ON l.id = a.location_id"
         " WHERE a.service_id = ANY(%s) AND NOT l.confidential"

@@ -1,8 +1,8 @@
 """The public part of the directory.
 
-Nothing here reads data that fewer people may see: not the words of the search, which contain
-narrowed descriptions and resemble words of hidden entries, not the update_time of the organisation
-or the service, and no count of hidden entries.
+Nothing here reads data that not everybody may see: no search words, which include narrowed
+descriptions and words of hidden entries, no update_time of an organisation or a service, and no
+count of hidden entries.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from services.partners.members.store import organizations
 
 _PUBLIC = "s.public AND s.active AND NOT s.confidential AND NOT s.shelter AND o.status = 'APPROVED'"
 _WORDS = "s.public_document @@ plainto_tsquery('enlace', %(words)s)"
-# The results must not reveal where housing is: housing in the country is found with each of its
-# departments, like services for the whole country.
+# The results must not reveal where housing is: a search in any department finds all housing in the
+# country, as it finds services for the whole country.
 _THERE = (
     "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' ||"
     " left(%(department)s, 2)]"
@@ -40,7 +40,7 @@ _ORGANIZATIONS = (
     " AND (%(words)s = '' OR to_tsvector('enlace', o.name || ' ' || o.description) @@"
     " plainto_tsquery('enlace', %(words)s))"
 )
-MANY = 1000  # no more are counted by name: enough for a page for people
+MANY = 1000  # the total of a search by name stops here, which is enough for a page that people read
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Open:
 
 
 def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
-    """Returns a page by id, and the total."""
+    """Returns a page of public services, ordered by id, and the total."""
     rows, total = _page(
         tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted
     )
@@ -64,7 +64,10 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 def page_by_name(
     tx: Transaction, wanted: PublicWanted, after: Position | None
 ) -> tuple[list[Open], Position | None, int]:
-    """Returns a page by name, the position of the next page, and the total (MANY: or more)."""
+    """Returns a page ordered by name, the position of the next page, and the total.
+
+    A total of MANY means "MANY or more".
+    """
     values = asdict(wanted) | {
         "words": without_asking(wanted.words),
         "more": wanted.size + 1,
@@ -75,7 +78,8 @@ def page_by_name(
     if after:
         beyond = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"
         values |= dict(zip(("after_name", "after_id"), after, strict=True))
-    # The ids of the page first, along the names, so that no other rows are read whole.
+    # First finds the ids of the page through the index of names, so that only the page's rows are
+    # read whole.
     ids = f"SELECT s.id FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s"
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page"
@@ -94,7 +98,7 @@ def page_by_name(
 
 
 def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
-    """Returns a page of services at open places, each with its one place, and the total."""
+    """Returns a page of public services, once for each of their open places, and the total."""
     source = (
         f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id"
         " JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
@@ -120,7 +124,7 @@ def one(tx: Transaction, id: str) -> Open | None:
 
 
 def members(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], int]:
-    """Returns a page of the members with something public, by id, and the total."""
+    """Returns a page of the members that offer a public service, ordered by id, and the total."""
     rows, total = _page(tx, "o.*", f"organizations AS o WHERE {_ORGANIZATIONS}", "o.id", wanted)
     return [organizations.read(row) for row in rows], total
 

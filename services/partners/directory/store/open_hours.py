@@ -1,7 +1,7 @@
 """The times at which people are received, computed from schedules for some weeks ahead.
 
-The schedules are those of a service and of its places. With the times, "open now" is one condition
-of the search.
+They come from the schedules of a service and of its places. With these times, "open now" is a
+simple condition of the search.
 """
 
 import json
@@ -15,13 +15,13 @@ from chassis.local_time import is_public_holiday, zone_of
 from services.partners.directory.domain.schedule import Schedule, hours
 
 AHEAD, RENEWED = timedelta(days=35), timedelta(days=14)
-"""How far ahead times are computed, and how much may be left before they are computed anew.
+"""How far ahead times are computed, and how much time is left when they are computed anew.
 
-A sweeper that was away for two weeks does no harm.
+So the times stay right even if the sweeper stops for two weeks.
 """
 AT_ONCE = 200
 OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
-"""The SQL for whether a service is open at a time, which is given twice; NULL: not stated."""
+"""The SQL that tells whether a service is open at a time, given twice; NULL: not known."""
 _SCHEDULES = (
     "SELECT s.id, s.schedules, s.country, s.department, array_remove(array_agg(l.schedules), NULL)"
     " AS there, array_agg(p.country) AS countries,"
@@ -47,38 +47,45 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
         key = json.dumps([schedules, country, department])
         if key not in memo:
             memo[key] = _times(
-                [Schedule.kept(each) for each in schedules], country, department, now.date()
+                [Schedule.kept(schedule) for schedule in schedules], country, department, now.date()
             )
         return memo[key]
 
-    alike: dict[str, list[str]] = {}  # services by their schedules
+    alike: dict[str, list[str]] = {}  # ids of services by their schedules
     for row in tx.execute(_SCHEDULES, (list(service_ids),)):
-        said = [
+        sources = [
             (row["schedules"], row["country"], row["department"]),
             *zip(row["there"], row["countries"], row["departments"], strict=False),
         ]
-        alike.setdefault(json.dumps([each for each in said if each[0]]), []).append(row["id"])
-    for told, ids in alike.items():
-        known = json.loads(told)
-        open_at = _literal([each for one in known for each in times(*one)]) if known else None
+        alike.setdefault(json.dumps([source for source in sources if source[0]]), []).append(
+            row["id"]
+        )
+    for key, ids in alike.items():
+        sources = json.loads(key)
+        open_at = (
+            _literal([span for source in sources for span in times(*source)]) if sources else None
+        )
         tx.execute(
             "UPDATE services SET open_hours = %s::tstzmultirange, open_until = %s"
             " WHERE id = ANY(%s)",
-            (open_at, now + AHEAD if known else None, ids),
+            (open_at, now + AHEAD if sources else None, ids),
         )
 
 
 def made_of(
     schedules: Sequence[Schedule], country: str, department: str, now: datetime
 ) -> tuple[str | None, datetime | None]:
-    """Returns the times of a service without places, in the form for its row, and their end."""
+    """Returns the opening times of a service without places, as its row stores them.
+
+    Also returns the end of the computed times.
+    """
     if not schedules:
         return None, None
     return _literal(_times(schedules, country, department, now.date())), now + AHEAD
 
 
 def refresh_ending(tx: Transaction, now: datetime) -> int:
-    """Computes the times that end soon; returns the number of services, AT_ONCE at most."""
+    """Recomputes times that end soon; returns the number of services, AT_ONCE at most."""
     ending = tx.execute(
         "SELECT id FROM services WHERE open_until < %s ORDER BY open_until"
         " LIMIT %s FOR UPDATE SKIP LOCKED",

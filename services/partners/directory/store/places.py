@@ -1,4 +1,4 @@
-"""The places that referrals take in services."""
+"""The beds and other places in services that referrals take."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from chassis.db import Row, Transaction
 
 
 def held(tx: Transaction, referral_id: str) -> Row | None:
-    """Returns the row of a referral that takes room or did, locked until the transaction ends.
+    """Returns the row of a referral that takes or took room, locked until the transaction ends.
 
     Its columns are service_id, places, take_time and leave_time.
     """
@@ -16,7 +16,7 @@ def held(tx: Transaction, referral_id: str) -> Row | None:
 
 
 def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: datetime) -> None:
-    """Stores that the referral takes room since then."""
+    """Stores that the referral takes room from `at` on."""
     tx.execute(
         "INSERT INTO places_taken (referral_id, service_id, places, take_time)"
         " VALUES (%s, %s, %s, %s)"
@@ -27,5 +27,5 @@ def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: da
 
 
 def leave(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """Stores that the referral takes no room any more."""
+    """Stores that the referral takes no room any more from `at` on."""
     tx.execute("UPDATE places_taken SET leave_time = %s WHERE referral_id = %s", (at, referral_id))

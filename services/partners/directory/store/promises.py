@@ -1,4 +1,4 @@
-"""The results of promises: whether there was room when a service had stated so."""
+"""The results of promises: whether there was room after a service had stated that it had room."""
 
 from datetime import datetime
 
@@ -51,7 +51,10 @@ def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes results older than REMEMBERED and counts anew; returns how many it deleted."""
+    """Deletes results older than REMEMBERED, and counts the rest anew.
+
+    Returns how many were deleted.
+    """
     gone = tx.execute(
         "DELETE FROM promises WHERE ctid IN (SELECT ctid FROM promises WHERE answer_time < %s"
         " LIMIT %s) RETURNING service_id",
@@ -72,8 +75,8 @@ def listed(
 ) -> tuple[list[Service], Position | None]:
     """Returns a page of offered services by name, and the position of the next page.
 
-    They are those of one organisation, or of all; with `unconfirmed_since` only services not
-    confirmed since then, or with more broken promises than kept.
+    The page covers one organisation, or all of them (None). With `unconfirmed_since` it has only
+    services that were not confirmed since then, or that broke more promises than they kept.
     """
     rows = tx.execute(
         f"SELECT {SEEN}, s.name_key FROM {FROM} WHERE s.active"

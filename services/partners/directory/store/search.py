@@ -1,8 +1,8 @@
 """The search for services: by words and facts in this process, by distance in the database.
 
-Results come in pages. They are ordered by the number of words found in the name; then in the
-organisation's name; then in the need's; equal ones by name. Entries that the caller may not see
-take part in no set from which order, page or total come.
+Results come in pages. They are ordered by the number of words found in the service's name, then in
+the organisation's name, then in the need's name; equal results by the service's name. Entries that
+the caller may not see are removed before results are ordered, paged and counted.
 """
 
 from dataclasses import dataclass, field
@@ -22,9 +22,10 @@ from services.partners.directory.store.search_index import Hit, SearchIndex
 from services.partners.directory.store.services import FROM, SEEN, read
 from services.partners.directory.store.words import Word, asked
 
-_KM_A_DEGREE = 111.2  # of a meridian, on a sphere of the Earth's mean radius, 6,371 km
-# First a square around the point, by the index; then the circle (haversine). A confidential place
-# is near nothing.
+# kilometres in a degree of latitude, on a sphere with the Earth's mean radius, 6,371 km
+_KM_A_DEGREE = 111.2
+# First a square around the point, through the index; then the circle (haversine). A confidential
+# place is never found by distance.
 _NEAR = (
     "SELECT l.service_id AS id FROM service_at_locations AS l"
     " JOIN locations AS p ON p.id = l.location_id JOIN services AS s ON s.id = l.service_id"
@@ -41,7 +42,7 @@ _NEAR = (
 class Results:
     """A page, the position of the next page, the total, and the totals by department.
 
-    The departments are those of the country that the request names.
+    Departments are counted for the country that the request names.
     """
 
     services: list[Service]
@@ -49,7 +50,7 @@ class Results:
     total: int
     departments: dict[str, int] = field(default_factory=dict)
     open_now: dict[str, bool] = field(default_factory=dict)
-    """Whether a service is open now, without services that state no hours."""
+    """Whether each service is open now. Services that state no hours are left out."""
 
 
 def find(
@@ -64,16 +65,16 @@ def find(
     sees_others_shelters: bool,
     sees_unlisted: bool,
 ) -> Results:
-    """Returns a page of the services that fit.
+    """Returns a page of the services that meet the terms.
 
-    The services of the page are read anew. If one is no longer offered, or has another name by now,
-    the search is repeated.
+    The services of the page are read from the database. If one is no longer offered, or has another
+    name by now, the search is repeated.
     """
     words = asked(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
     beyond = _hit(*after) if after else None
-    for look in range(1, LOOKS + 1):
-        with index.current(tx, now, anew=look == LOOKS) as content:
+    for attempt in range(1, LOOKS + 1):
+        with index.current(tx, now, anew=attempt == LOOKS) as content:
             hits = _facts(content, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
             if near is not None:
                 hits &= content.search.of(near)
@@ -153,9 +154,9 @@ def _words(
 
 
 def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, int]:
-    """Counts all hits by department, on the page or not, the largest number first.
+    """Counts all hits, not only those on the page, by department; the largest number comes first.
 
-    The hits contain nothing that the caller may not see.
+    The hits contain only services that the caller may see.
     """
     counted = index.count("department", hits & index.having("country", country)) if country else {}
     return {

@@ -1,8 +1,8 @@
 """An inverted index: the services with a word or a fact, as sets of slots.
 
-Sets of 100,000 are combined in microseconds. Slots, the numbers of services, follow the names,
-except those of later entries, which stand behind them. Limit: the index knows only the entries that
-it was given.
+Sets of 100,000 slots are combined in microseconds. A slot is the number of a service. Slots are in
+the order of the services' names; services added later get slots at the end. Limit: the index knows
+only the entries that it was given.
 """
 
 from array import array
@@ -20,14 +20,15 @@ from services.partners.directory.store.words import Lexeme, Word
 
 Fact = tuple[str, Hashable]  # a kind and a value
 Hit = tuple[int, str, str]  # rank, name_key, id; hits of a higher rank come first
-# where a word stands: in the name, the organisation's name, the need's name, the description
+# the part that contains a word: name, organisation's name, need's name, description
 WEIGHTS = "ABCD"
-_MANY_LATER = 2000  # later entries whose names are compared one by one: 2 ms
+# most entries at the end, whose names are compared one by one; comparing takes 2 ms
+_MANY_LATER = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A service as the search finds it. `document` is the text of a tsvector."""
+    """A service in the form in which it is indexed. `document` is the text of a tsvector."""
 
     id: str
     name_key: str
@@ -40,7 +41,7 @@ class SearchIndex:
 
     def __init__(self) -> None:
         self._names: list[tuple[str, str]] = []
-        self._in_order = 0  # the number of slots that follow the names
+        self._in_order = 0  # the number of slots that are in the order of names
         self._slots: dict[str, int] = {}
         self._documents: list[int] = []
         self._facts_of: list[frozenset[Fact]] = []
@@ -55,22 +56,22 @@ class SearchIndex:
 
     @property
     def outgrown(self) -> bool:
-        """Tells whether so many entries stand behind the names that a new index is better."""
+        """Tells whether so many entries were added at the end that a new index is better."""
         return len(self._names) - self._in_order > max(_MANY_LATER, self._in_order // 8)
 
     def fill(self, entries: Iterable[Entry]) -> None:
-        """Takes the first entries, in the order of their names."""
+        """Adds the first entries, which must be in the order of their names."""
         self.put(entries)
         self._in_order = len(self._names)
 
     def put(self, entries: Iterable[Entry]) -> None:
-        """Takes these entries as they are now.
+        """Adds entries, or updates those that the index has.
 
-        An entry with another name or other words gets a new slot behind; its old slot matches
+        An entry with another name or other words gets a new slot at the end; its old slot matches
         nothing.
         """
         first, same = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
-        # By the tokens of documents, many of which occur again and again.
+        # Collects slots by token first, because many tokens occur again and again.
         slots_by_token: defaultdict[str, array[int]] = defaultdict(lambda: array("I"))
         for entry in entries:
             facts, document = same.setdefault(entry.facts, entry.facts), hash(entry.document)
@@ -114,7 +115,7 @@ class SearchIndex:
         return BitMap.union(BitMap(), *(known[value] for value in values if value in known))
 
     def where(self, kind: str, fits: Callable[[Any], bool]) -> BitMap:
-        """Returns the slots with a fitting value of the fact. Each value is judged once."""
+        """Returns the slots whose value of the fact passes `fits`. Each value is tested once."""
         return self.having(kind, *filter(fits, self._facts[kind]))
 
     def values(self, kind: str) -> list[Hashable]:
@@ -134,7 +135,7 @@ class SearchIndex:
         return {value: number for value, number in counted.items() if number}
 
     def saying(self, word: Word) -> list[BitMap]:
-        """Returns the slots that contain the word, by WEIGHTS."""
+        """Returns the slots that contain the word, one set for each of WEIGHTS."""
         by_lexeme = [self._lexeme(lexeme) for lexeme in word.lexemes]
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
 
@@ -143,7 +144,8 @@ class SearchIndex:
     ) -> list[Hit]:
         """Returns the first hits after a position.
 
-        Hits in more sets of the first test come first, then of the next test; equal ones by name.
+        Hits that are in more sets of the first test come first; equal hits are ordered by the next
+        test, and finally by name.
         """
         page: list[Hit] = []
         for rank, slots in _levels(hits, tests):
@@ -169,7 +171,10 @@ class SearchIndex:
             insort(self._lexemes, lexeme)
 
     def _state(self, slot: int, facts: frozenset[Fact], first: int) -> None:
-        """Sets the facts of a slot. From `first` on, `put` adds them to the sets at its end."""
+        """Sets the facts of a slot.
+
+        For slots from `first` on, `put` itself adds the facts to the sets.
+        """
         before, self._facts_of[slot] = self._facts_of[slot], facts
         if slot >= first:
             return
@@ -213,7 +218,7 @@ def _levels(
     if not tests:
         yield rank, hits
         return
-    at_least = [hits]  # by index: slots in at least so many of the sets
+    at_least = [hits]  # at index n: the slots that are in at least n of the sets
     for test in tests[0]:
         at_least = [
             hits,
@@ -230,10 +235,10 @@ def _levels(
 
 
 def _token(token: str) -> tuple[int, str]:
-    """Returns the first of WEIGHTS with which a lexeme stands there, and the lexeme.
+    """Returns the index in WEIGHTS of a lexeme's first weight, and the lexeme.
 
-    'albergu':1A,5 is albergu in the name (and the description, which is D and is not written).
-    Quotes and backslashes are doubled.
+    'albergu':1A,5 means that albergu is in the name (A) and in the description (D, which tsvectors
+    do not print). Quotes and backslashes are doubled.
     """
     text, _, positions = token.rpartition("'")
     weight = next(

@@ -37,16 +37,16 @@ _COLUMNS = (
     " schedules area_codes accessibility public tiers"
 ).split()
 _FIXED = ("id", "organization_id", "create_time", "public_time", "open_hours", "open_until")
-# The organisation is read in the statement that writes: as it is now, not as it was when the
-# service was fetched.
+# The writing statement itself reads the organisation: its present state, not the one at the time
+# when the service was fetched.
 _MADE = {
-    # Partners find the further services of a shelter; anybody does if the service is public.
+    # Only partners find the other services of a shelter, unless they are public.
     "shelter": "k.shelter OR (d.type = 'SHELTER' AND NOT k.public)",
     "facets": "k.facets",
     "listed": "k.active AND (d.status = 'APPROVED' OR (d.status = 'PROBATION' AND NOT k.shelter))",
     "document": "setweight(to_tsvector('enlace', k.name), 'A') || d.document ||"
     " setweight(to_tsvector('enlace', k.found_description), 'D')"
-    # Stripped, so that each word counts once, and no more than where a description has it.
+    # Stripped of positions, so that each word counts once, with the weight of a description.
     " || strip(d.synonyms_document)",
     # The public words contain no description that fewer people may read.
     "public_document": "CASE WHEN k.public THEN to_tsvector('enlace', k.name) || d.document ||"
@@ -55,11 +55,11 @@ _MADE = {
     " ELSE k.description END) END",
     "edition": "k.edition",
     "public_time": "k.update_time",
-    # For new services alone; open_hours.py sets those of others.
+    # Written for new services only; open_hours.py updates the hours of existing ones.
     "open_hours": "k.open_hours",
     "open_until": "k.open_until",
 }
-# The public data of a service, before (services) and after (excluded).
+# The public data of a service; {0} is `services` (before the change) or `excluded` (after it).
 _IN_PUBLIC = (
     "{0}.public, {0}.name, CASE WHEN {0}.tiers ? 'description' THEN ''"
     " ELSE {0}.description END, {0}.need_codes, {0}.country, {0}.department,"
@@ -96,14 +96,16 @@ _UPSERT = (
     f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)},"  # noqa: E501
     f" {_PUBLIC_TIME}"
 )
-AT_ONCE = 500  # services whose words are computed in one go: locked for less than a second
+# most services whose words are computed at once; they are locked for less than a second
+AT_ONCE = 500
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
 SEEN = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
     + f", {FIGURE}, s.public_time, o.name AS organization_name, o.type AS organization_type"
 )
-# Set by each statement that changes a figure: the figure with which this step of time began.
+# The figure at the beginning of the current step of time. Each statement that changes a figure sets
+# it.
 FIGURE_BEFORE = (
     "figure_before = CASE WHEN figure_step = %(step)s"
     " AND figure_before IS NOT NULL THEN figure_before"
@@ -111,7 +113,7 @@ FIGURE_BEFORE = (
     " unit, 'capacity_time', capacity_time,"
     " 'declined_time', declined_time, 'kept', kept, 'broken', broken) END, figure_step = %(step)s"
 )
-# A first figure replaces none, and so reveals nobody.
+# A first figure replaces no other, and so reveals nobody.
 FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(
     " ELSE", " WHEN capacity_time IS NULL THEN NULL ELSE"
 )
@@ -129,8 +131,8 @@ def keep_many(
 ) -> None:
     """Stores many services at once, new services with their hours.
 
-    Steps that wait for a lock for each service run once for all. The caller has locked the
-    organisations.
+    Steps that would take a lock for each service run once for all of them. The caller must have
+    locked the organisations.
     """
     written, hours = [*new, *changed], cache(open_hours.made_of)
     if not written:
@@ -181,7 +183,7 @@ def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
 def refresh_all_of(tx: Transaction, organization_id: str) -> None:
     """Refreshes the services of an organisation that has changed.
 
-    They are then found by its new name, or no longer found.
+    The services are then found by its new name, or are no longer found.
     """
     rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
@@ -213,12 +215,12 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
 
 
 def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
-    """Stores that public data shown with these services has changed: a place."""
+    """Stores that public data shown with these services, such as a place, has changed."""
     tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
-    """Returns the existing services of these ids; with `hold` locked in the order of their ids."""
+    """Returns those of these services that exist; with `hold`, locked in the order of their ids."""
     locking = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
     return [
         read(row)
@@ -306,14 +308,14 @@ def _figure_before(row: Row) -> Figure | None:
 def others_figure(row: Row, now: datetime) -> Figure:
     """Returns the figure of a row that others see.
 
-    In a search or a match the service's own people see it, too.
+    In a search or a match, even the service's own people see this figure.
     """
     live = Figure(capacity(row), row["kept"], row["broken"])
     return for_others(live, _figure_before(row), now) if row["shelter"] else live
 
 
 def found_description(entry: ServiceEntry) -> str:
-    """Returns the description if it may be searched: not one that only some partners may read."""
+    """Returns the searchable description; "" if only some partners may read it."""
     return (
         ""
         if dict(entry.tiers).get("description", Tier.PARTNER) > Tier.PARTNER
@@ -322,9 +324,9 @@ def found_description(entry: ServiceEntry) -> str:
 
 
 def facets(entry: ServiceEntry) -> list[str]:
-    """Returns the facets, which are compared as equal.
+    """Returns the facets ("kind:value") of a service, which a search compares for equality.
 
-    `need` is with the groups above, `exactly` without.
+    `need` includes the groups of the needs; `exactly` does not.
     """
     spoken = {
         part.lower() for tag in entry.languages for part in (tag, tag.split("-")[0]) if part != "x"
@@ -360,7 +362,8 @@ def _write(tx: Transaction, rows: Sequence[Row]) -> None:
 def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
     """Adds the words of the services that are offered.
 
-    Words of services that nobody may find would show in the way mistyped words are understood.
+    If words of services that nobody may find were added, corrections of mistyped words would reveal
+    them.
     """
     rows = tx.execute(
         "SELECT id FROM services WHERE id = ANY(%s) AND listed",
@@ -377,7 +380,10 @@ def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
 
 
 def _words_of(service: Service) -> list[str]:
-    """Returns the texts by which a service is found, with synonyms that it does not contain."""
+    """Returns the texts by which a service is found.
+
+    They include synonyms of its needs and of its organisation's type.
+    """
     entry = service.entry
     texts = [
         entry.name,

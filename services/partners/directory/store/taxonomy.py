@@ -34,7 +34,7 @@ def taxonomy() -> Taxonomy:
 def type_synonyms() -> Mapping[str, str]:
     """Returns the synonyms of each kind of organisation, in all languages, by kind.
 
-    For example, "nuns" means a religious organisation.
+    For example, "nuns" is a synonym for a religious organisation.
     """
     synonyms = _read(_SYNONYMS)["organization_types"]
     return {
@@ -45,7 +45,7 @@ def type_synonyms() -> Mapping[str, str]:
 
 @cache
 def edition() -> str:
-    """Returns a hash of the files, which changes with the words by which services are found."""
+    """Returns a hash of the files. It changes when the words by which services are found change."""
     return hashlib.sha256(
         b"".join((_DATA / name).read_bytes() for name in (_TAXONOMY, _SYNONYMS))
     ).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The words of a search, and the words of the directory that a mistyped word resembles."""
+"""The words of a search, and the directory's words that a mistyped word resembles."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from services.partners.network.store.sort_keys import fold
 
 @dataclass(frozen=True, slots=True)
 class Lexeme:
-    """A word of the documents, or the beginning of words."""
+    """A lexeme of the documents; with `begins`, the beginning of lexemes."""
 
     text: str
     begins: bool
@@ -19,7 +19,7 @@ class Lexeme:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a search: any of its lexemes matches it.
+    """A word of a search. A service contains it if it contains any of the lexemes.
 
     If the word is not required, the services that contain it come first.
     """
@@ -30,8 +30,8 @@ class Word:
 
 _LEXEME = re.compile(r"'((?:[^']|'')*)'(:\*)?")  # in the text of a tsquery
 _WORD = re.compile(r"[^\W_]+")
-# Words of requests in three languages: "necesito un abogado". They are left out if there are other
-# words, for no service has them in its description.
+# Words with which people ask, in three languages, as in "necesito un abogado". They are ignored if
+# there are other words, because no service has them in its description.
 _ASKING = frozenset(
     "necesito necesita necesitamos busco busca buscamos quiero quiere queremos puedo puede ayuda"
     " ayudar ayudarla urgente favor hoy ya aver haber"
@@ -41,19 +41,21 @@ _ASKING = frozenset(
     " je j nous elle il on un une le la les l d du des de pour avec ma mon sa son ses est besoin"
     " cherche veut aide aider urgent svp".split()
 )
-# Words for the people concerned: most services do not contain them, and those that do come first.
-# Without other words they are required.
+# Words for the people concerned. Most services do not contain them; services that do come first.
+# They are required only if there are no other words.
 _FOR_WHOM = frozenset(
     "mujer mujeres hijo hijos hija hijas nino ninos nina ninas bebe bebes woman women child"
     " children kid kids baby daughter son"
     " femme femmes enfant enfants fille fils".split()
 )
-_MAX_WORDS = 8  # in one search; more only slow it down
+_MAX_WORDS = 8  # most words in one search; more only slow it down
 _MAX_LENGTH = 40
-# by trigrams, nearest first; some occur twice, for a shelter has written them as well
+# most similar words (by trigrams, nearest first) that are compared; some occur twice because a
+# shelter has used them, too
 _CANDIDATES = 20
-_ALIKE = 0.75  # of 1: three letters of four are the same and in the same order
-_AS_CLOSE = 0.1  # to the closest word
+# least similarity, out of 1: three of four letters are the same and in the same order
+_ALIKE = 0.75
+_AS_CLOSE = 0.1  # most by which a word may be less similar than the closest word
 
 
 def split(text: str) -> list[str]:
@@ -64,7 +66,7 @@ def split(text: str) -> list[str]:
 def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
     """Stores the words of these texts of offered services.
 
-    Words are sorted, so that two writers can't wait for each other.
+    The words are sorted, so that two writers can't deadlock.
     """
     words = sorted({word for text in set(texts) for word in split(text) if len(word) > 2})
     tx.execute(
@@ -74,9 +76,9 @@ def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
 
 
 def without_asking(text: str) -> str:
-    """Returns the words of a search without words such as "I need", folded.
+    """Returns the text of a search, folded, without words such as "I need".
 
-    "Necesito un abogado" becomes "abogado". If there are no other words, all are returned.
+    "Necesito un abogado" becomes "abogado". If nothing else would be left, all words are returned.
     """
     typed = split(text)
     return " ".join(([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS])
@@ -85,9 +87,9 @@ def without_asking(text: str) -> str:
 def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
     """Returns the words of a search that have a meaning.
 
-    A word is taken whole. If no service contains it, it is the beginning of words, or stands for
-    the words that it resembles. Words of shelters alone do not exist for a caller who may not see
-    shelters.
+    A word that some service contains is searched for as it is. Any other word is searched for as
+    the beginning of words or, if no word begins with it, as the words that it resembles. For a
+    caller who may not see shelters, words that only shelters use do not exist.
     """
     typed = without_asking(text).split()
     if not typed:
@@ -105,8 +107,8 @@ def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
     )
     words = []
     for row in rows:
-        # The stem of a whole word is not used as a beginning: the stem of "comida" is "com", with
-        # which "community" begins as well.
+        # The stem of a whole word is not searched for as a beginning: the stem of "comida" is
+        # "com", and "community" begins with it, too.
         stems = [
             row["as_whole"] if row["whole"] or len(row["typed"]) < 3 else row["as_beginning"],
             *alike.get(row["typed"], ()),
@@ -124,7 +126,7 @@ def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
 
 
 def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[str]]:
-    """Returns the stems of the words that each of these resembles."""
+    """Returns, for each typed word, the stems of the words that it resembles."""
     if not typed:
         return {}
     rows = tx.execute(
@@ -144,9 +146,9 @@ def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[
 
 
 def _closest(typed: str, words: Sequence[str]) -> list[str]:
-    """Returns the words that differ by a slip or two.
+    """Returns the words that differ from `typed` by a slip or two.
 
-    Trigrams find them quickly, but overrate swapped letters.
+    Trigrams found the candidates quickly, but rate words with swapped letters too low.
     """
     close = {
         word: ratio

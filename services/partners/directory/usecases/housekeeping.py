@@ -1,9 +1,9 @@
 """Housekeeping of the service's tables and of this process's index.
 
 It deletes ended sessions, old guesses, and expired invitations and links, and ends agreements.
-chassis.sweeper deletes answered requests. It also refreshes the words by which services are found,
-after a new taxonomy; the hours in which they are open, as days pass; and this process's index of
-services, before a caller waits for it.
+Answered requests are deleted by chassis.sweeper. It also refreshes the words by which services are
+found, after a new taxonomy; their opening hours, as days pass; and this process's index of
+services, so that callers need not wait for it.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,8 @@ from services.partners.members.store import invitations, provenance, workers
 from services.partners.members.usecases.membership import end_holds, watch_membership
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-_EVERY = 1.0  # seconds: a question reads changes by itself; this loop leaves few of them
+# seconds between two refreshes; queries read changes themselves, and this loop leaves them few
+_EVERY = 1.0
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
@@ -50,7 +51,7 @@ def sweep(tx: Transaction, now: datetime) -> int:
 def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
     """Returns `sweep` together with the end of holds.
 
-    The end of a hold notifies managers by letters that `mail` seals.
+    When a hold ends, managers are notified by letters that `mail` seals.
     """
     return lambda tx, now: end_holds(tx, mail, now, services.refresh_all_of) + sweep(tx, now)
 

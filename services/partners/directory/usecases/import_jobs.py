@@ -1,8 +1,8 @@
 """Imports as jobs: a call accepts an import, and a loop does it.
 
-One import runs at a time in the network, and it continues after the process that began it was
-killed. An import is written in one transaction together with its end. So it is begun anew after a
-crash, and never done twice or by half.
+Only one import runs at a time in the network. Its data and its final state are written in one
+transaction. So an import whose process was killed is begun anew by another process, and is never
+done twice or by half.
 """
 
 import threading
@@ -47,9 +47,9 @@ from services.partners.members.usecases.standing import check_standing, may_act_
 
 _EVERY = 1.0  # seconds between two looks for work
 _BEAT = 1.0  # seconds between two signs of life
-_LONGEST = 600.0  # seconds for writing a file
+_LONGEST = 600.0  # most seconds that the writing transaction may take
 _LISTED = 50
-_RETRY = 30  # seconds after which an organisation with too many imports may ask again
+_RETRY = 30  # seconds after which an organisation with too many unfinished imports may try again
 
 
 class Imports:
@@ -59,7 +59,7 @@ class Imports:
         self._keyring = keyring
 
     def CreateImport(self, request: pb.CreateImportRequest, call: Call) -> pb.Import:
-        """Accepts a file, or the file of an earlier import with its answers."""
+        """Accepts a file, or the file of an earlier import together with answers about its rows."""
         tx, caller, content = call.tx, call.caller, request.content
         answers = {(answer.file, answer.row): answer.subject_id for answer in request.answers}
         encoding = encoding_of(request.encoding)
@@ -130,8 +130,8 @@ def run_import(
 ) -> bool:
     """Works on the oldest import that has not ended.
 
-    Returns False if no import reached its end: there is none, or it has to be begun anew.
-    `going_on` is called every second; once it returns False the import is given back.
+    Returns False if no import ended, because there was none or because it has to be begun anew.
+    `going_on` is called every second; once it returns False, the import is given back.
     """
     claim = new_id()
     with database.transaction(SYSTEM) as tx:
@@ -148,7 +148,7 @@ def run_import(
             return True
         except _Stopped:
             pass
-        # a dependency is away or full, which is no fault of the import
+        # a dependency is unavailable or overloaded, which is not the import's fault
         except (Unavailable, Exhausted):
             watch.why = watch.why or "waiting"
         except (_Failed, Refusal, TooMuchWork, Ended) as error:
@@ -169,7 +169,7 @@ def run_import(
 
 
 class _Stopped(Exception):
-    """The import must stop: it was cancelled, another process has it, or this process ends."""
+    """The import must stop: it is cancelled, another process took it over, or this process ends."""
 
 
 class _Failed(Exception):
@@ -177,7 +177,7 @@ class _Failed(Exception):
 
 
 def _failure(error: Exception) -> str:
-    """Returns the code of a failure that would occur again; "" for one that may not."""
+    """Returns the code of a failure that a new attempt would not avoid; "" for other failures."""
     match error:
         case _Failed():
             return str(error)
@@ -218,7 +218,7 @@ def _do(
         done.end(ImportState.DONE, now)
         if not imports.finish(tx, keyring, claim, done):
             raise _Stopped  # cancelled, or taken over: this transaction is rolled back
-        # last: a writer to the trail holds up the others until the end of its transaction
+        # last, because a writer to the trail blocks other writers until its transaction ends
         if made.written:
             audit.record(
                 tx,
@@ -257,8 +257,9 @@ def _written(
 class _Watch:
     """Renews the claim on an import every second, with its progress, from a thread of its own.
 
-    `why`: "" while the import goes on; else cancelled, lost (another process has the import),
-    stopping, or waiting (for a dependency that is away). A renewal that fails changes nothing.
+    `why` is the reason to stop, "" while the import goes on: cancelled, lost (another process has
+    taken over the import), stopping, or waiting (for an unavailable dependency). A failed renewal
+    is ignored.
     """
 
     def __init__(

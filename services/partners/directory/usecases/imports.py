@@ -1,10 +1,10 @@
-"""Imports of a directory that was kept elsewhere.
+"""Imports of a directory that is maintained elsewhere.
 
-All of a file is written or nothing, and the same file once more changes nothing. Each row goes
-through the same checks as a call: the domain's own register and change. Organisations are not
-created: a new member needs two people. A row with an id means the service that had this id in an
-earlier file of the same importer, or a new service. A row without an id never overwrites a service
-that differs from it: a person first decides whether it is the same.
+Either the whole file is written or nothing, and importing the same file again changes nothing. Each
+row passes the same checks as a call: the domain's own register and change. Imports do not create
+organisations, because a new member needs two people. A row with an id refers to the service that
+had this id in an earlier file of the same importer, or to a new service. A row without an id never
+overwrites a service that differs from it: a person first decides whether the two are the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,14 +48,14 @@ from services.partners.network.store.sort_keys import fold
 T = TypeVar("T", Service, Location)
 
 Answers = Mapping[tuple[str, int], str]
-"""By file and row the id of the service that a row means, "" for a new service."""
+"""For (file, row), the id of the service that the row refers to; "" for a new service."""
 
-_LONGEST_ID = 200  # characters of an id in a file
+_LONGEST_ID = 200  # most characters of an id in a file
 
 
 @dataclass
 class _Work:
-    """The services and places that the rows of a file mean, and the changes to write."""
+    """The services and places that the rows of a file refer to, and the changes to write."""
 
     now: datetime
     worker_id: str
@@ -68,7 +68,7 @@ class _Work:
     at: dict[tuple[str, str], ServiceAtLocation]
     places_of: dict[str, list[str]] = field(default_factory=dict)
     ids: dict[Key, str] = field(default_factory=dict)
-    # services and places that an earlier row of this file means
+    # the services and places that an earlier row of this file refers to
     taken: set[str] = field(default_factory=set)
     lines: dict[Key, Line] = field(default_factory=dict)
     new_services: list[Service] = field(default_factory=list)
@@ -98,13 +98,13 @@ def import_directory(
 ) -> Report:
     """Creates or changes the services and places that a file names.
 
-    Writes nothing in a dry run, where a row is refused or needs an answer, and where the encoding
-    of the file is only guessed.
+    Writes nothing in a dry run, if a row is refused or needs an answer, or if the encoding of the
+    file is only guessed.
     """
     owner = target_of(tx, caller, organization_id, hold="UPDATE")
     drafts = _assigned(tx, parsed.services, owner)
     work = _work(tx, caller, now, drafts, answers or {})
-    # an id claims its service before a name can
+    # Rows with an id choose their service before rows that only have a name.
     for member, draft in sorted(drafts, key=lambda assigned: not assigned[1].source_id):
         _settle(work, member, draft)
         row_done()
@@ -125,7 +125,7 @@ def import_directory(
 def target_of(
     tx: Transaction, caller: Caller, organization_id: str, *, hold: str = ""
 ) -> Organization | None:
-    """Returns the organisation whose services a file holds; None: each row names its own.
+    """Returns the organisation whose services a file contains; None: each row names one.
 
     Raises NotFound for an organisation for which the caller may not act.
     """
@@ -145,8 +145,8 @@ def _assigned(
 ) -> list[tuple[Organization, ServiceDraft]]:
     """Returns the drafts with their members.
 
-    A file of one organisation may use any name for it; in a file of several, each must be known
-    here.
+    A file of one organisation may use any name for it. In a file of several organisations, each
+    must be a known member.
     """
     wanted = {
         (draft.organization_id, draft.organization_name)
@@ -191,7 +191,7 @@ def _work(
     drafts: list[tuple[Organization, ServiceDraft]],
     answers: Answers,
 ) -> _Work:
-    """Fetches the services and places that the rows may mean, locked."""
+    """Fetches and locks the services and places that the rows may refer to."""
     members = {member.id: member for member, _ in drafts}
     sources = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
     nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
@@ -265,7 +265,7 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
 def _free(
     work: _Work, ids: Iterable[str], among: Mapping[str, T], member: Organization
 ) -> Iterator[T]:
-    """Yields the candidates of the member that no earlier row means."""
+    """Yields the member's candidates among these ids that no earlier row refers to."""
     for id in dict.fromkeys(ids):
         candidate = among.get(id)
         if (
@@ -292,7 +292,7 @@ def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Se
 
 
 def _trial(draft: ServiceDraft, service: Service, now: datetime) -> Service:
-    """Returns a copy of the service with the changes of the row; without facts if it has none."""
+    """Returns a copy of the service with the row's changes; it has no facts if nothing changed."""
     trial = replace(service, facts=[])
     if changes := draft.changes(service.entry):
         trial.change(changes, taxonomy(), areas(), now)
@@ -345,7 +345,7 @@ def _offer(
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
     if service.entry.confidential and not place.entry.confidential:
-        # as in a call: an open place would lead to the service
+        # refused as in a call: an open place would lead to the hidden service
         raise Invalid(("service.address", "out_of_range"))
     if both not in work.at:
         work.places_of[service.id].append(place.id)
@@ -357,7 +357,7 @@ def _offer(
 def _offer_at(
     work: _Work, service: Service, place: Location, at: AtPlace
 ) -> tuple[ServiceAtLocation, bool]:
-    """Returns the service at the place after the row, and whether that is a change."""
+    """Returns the service at the place as the row states it, and whether that is a change."""
     before = work.at.get((service.id, place.id))
     offer = before or ServiceAtLocation(new_id(), service.id, place.id)
     offer = replace(
@@ -398,10 +398,10 @@ def _place(
 def _known_place(
     work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
 ) -> Location | None:
-    """Returns the known place that the row means; None: a new place.
+    """Returns the stored place that the row refers to; None: a new place.
 
-    It is the place that had the same id; without an id the place of this service that the row named
-    before, or that has this name.
+    It is the place with the row's place id. Without an id, it is the place of this service to which
+    an earlier import of the row referred, or which has this name.
     """
     key, *former = ((member.id, "location", key) for key in _place_keys(draft, at))
     if at.source_id:
@@ -418,9 +418,10 @@ def _known_place(
 
 
 def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
-    """Returns the changes of a place by a file.
+    """Returns the changes that a file makes to a place.
 
-    A file does not change where a confidential place is: only its own people do, one by one.
+    A file does not change where a confidential place is: only its own people do that, place by
+    place.
     """
     hidden = (*SEALED, "area_code", "latitude", "longitude") if place.entry.confidential else ()
     return {
@@ -467,10 +468,10 @@ def _key(draft: ServiceDraft) -> str:
 
 
 def _place_keys(draft: ServiceDraft, *places: PlaceDraft) -> list[str]:
-    """Returns the keys of places; of all places of the row if none is given.
+    """Returns the keys of these places, or of all places of the row if none is given.
 
-    The key is the place's id; without one there are two: its name at this service, and the key of
-    earlier versions.
+    A place with an id has one key, its id. A place without an id has two: its name at this service,
+    and the key that earlier versions stored.
     """
     keys = list[str]()
     for place in places or (at.place for at in draft.at):

@@ -48,7 +48,7 @@ _LEADS_THERE = (*SEALED, "area_code", "latitude", "longitude", "name")
 
 
 class Locations:
-    """Places, services at them, how reliable entries are and how they changed."""
+    """Places, services at places, scores of reliability, and histories of entries."""
 
     def __init__(self, keyring: Keyring, pages: PageTokens) -> None:
         self._keyring = keyring
@@ -59,9 +59,9 @@ class Locations:
         return pb.ListAreasResponse(areas=map(messages.area, areas().areas.values()))
 
     def CreateLocation(self, request: pb.CreateLocationRequest, call: Call) -> pb.Location:
-        """Adds a place to an organisation, the caller's own if none is named.
+        """Adds a place to the named organisation, or to the caller's own.
 
-        The place is in the organisation's country if none is stated.
+        If no country is stated, it is the organisation's.
         """
         entry = messages.location_entry(request.location)
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
@@ -83,7 +83,8 @@ class Locations:
     ) -> pb.ListLocationsResponse:
         """Returns a page of an organisation's places.
 
-        Members on probation see none of a shelter, and no confidential ones but their own.
+        Members on probation see no places of other shelters, and no confidential places but their
+        own.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -145,7 +146,7 @@ class Locations:
             raise Invalid(("service_at_location.location_id", "too_long"))
         offer.check()
         if service.entry.confidential and not location.entry.confidential:
-            # its address would lead to the hidden service
+            # the open place's address would lead to the hidden service
             raise Invalid(("service_at_location.location_id", "out_of_range"))
         if location.entry.confidential:
             offer = offer.discreet()
@@ -168,7 +169,7 @@ class Locations:
         Raises NotFound for a service that does not exist for the caller.
         """
         service = visible_service(call.tx, call.caller, request.service_id)
-        # Others see no open places of a service that became confidential.
+        # If a service became confidential, others no longer see its open places.
         hides = (
             service.entry.confidential and service.organization_id != call.caller.organization_id
         )
@@ -217,7 +218,7 @@ class Locations:
             if location.entry.confidential
         ]
         if not hidden:
-            raise NotFound  # nothing to open; the one opening is not spent
+            raise NotFound  # there is nothing to open, so the worker's one opening is not used up
         grant.open(call.caller.id, call.clock.now())
         address_grants.keep(call.tx, grant)
         addresses = [self._address(call, location) for location in hidden]
@@ -246,7 +247,8 @@ class Locations:
     ) -> pb.ListTruthScoresResponse:
         """Returns a page of scores: how reliable the stated room of services is.
 
-        They are the caller's services; for the coordination and auditors those of any member.
+        They are the scores of the caller's own services; the coordination and auditors see those of
+        any member.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -277,8 +279,8 @@ class Locations:
     ) -> pb.ListFieldChangesResponse:
         """Returns a page of the changes of an entry.
 
-        It is an own entry, or any entry for the coordination and auditors. Only a shelter's own
-        people see how its room changed.
+        It must be the caller's own entry; the coordination and auditors may read any entry. Only a
+        shelter's own people see how its room changed.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -311,7 +313,7 @@ def change_location(
     location: Location,
     changes: Mapping[str, Any],
 ) -> None:
-    """Changes a place that is locked, with its history."""
+    """Changes a locked place, and records the change in its history."""
     id, before = location.id, location.entry
     location.change(changes, areas(), now)
     after = location.entry
@@ -323,7 +325,7 @@ def change_location(
     if after.confidential and not before.confidential:
         field_changes.forget_values(tx, id, _LEADS_THERE)
         locations.strip(tx, id)
-    # another time zone, and other holidays
+    # the place may now have another time zone and other holidays
     if (before.country, before.department) != (after.country, after.department):
         open_hours.refresh_many(tx, locations.offered_at(tx, id), now)
     if not (before.confidential and after.confidential) and before != after:
@@ -340,7 +342,7 @@ def grant_address(
 ) -> None:
     """Lets one worker of the sender open the service's address.
 
-    Does nothing if the receiver is not the service's own organisation.
+    Does nothing if the service does not belong to the receiver.
     """
     service = services.fetch(tx, service_id)
     if service is not None and service.organization_id == receiver_id:
@@ -348,7 +350,7 @@ def grant_address(
 
 
 def end_address(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """Ends the right to open the address: the person is there no more, or never came."""
+    """Ends the right to open the address: the person has left the service, or never came."""
     address_grants.end(tx, referral_id, at)
 
 
@@ -367,7 +369,7 @@ def _offer_message(
 
 
 def _in_public(offer: ServiceAtLocation) -> tuple[object, ...]:
-    """Returns the parts that anybody may read if the place is open."""
+    """Returns the parts of a service at a place that anybody may read if the place is open."""
     return offer.phones, offer.schedules, offer.languages
 
 

@@ -24,7 +24,7 @@ class OpenData:
     def ListPublicServices(
         self, request: pb.ListPublicServicesRequest, call: Call
     ) -> pb.ListPublicServicesResponse:
-        """Returns a page of the public services, by id or by name, and how many there are."""
+        """Returns a page of the public services, ordered by id or by name, and the total."""
         wanted, token = replace(public_wanted(request), department=request.department), ""
         if request.by_name:
             after = self._pages.position(request, str, str)
@@ -50,9 +50,9 @@ class OpenData:
     def ListPublicServiceAtLocations(
         self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
     ) -> pb.ListPublicServiceAtLocationsResponse:
-        """Returns a page of public services at their open places, and the total.
+        """Returns a page of public services at open places, and the total.
 
-        Each service comes with its one place.
+        There is one entry for each open place of a service.
         """
         wanted = replace(public_wanted(request), id=request.id)
         services, total = (
@@ -65,7 +65,7 @@ class OpenData:
     def ListPublicOrganizations(
         self, request: pb.ListPublicOrganizationsRequest, call: Call
     ) -> pb.ListPublicOrganizationsResponse:
-        """Returns a page of the members that offer something public, and how many there are."""
+        """Returns a page of the members that offer a public service, and the total."""
         wanted = PublicWanted(
             *page_wanted(request), words=request.words, organization=request.organization_id
         )
@@ -79,7 +79,7 @@ class OpenData:
 
 
 def _may_exist(wanted: PublicWanted) -> bool:
-    """Tells whether all ids that are searched for have the shape of an id."""
+    """Tells whether the ids in the terms of the search have the shape of an id."""
     return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
 
 

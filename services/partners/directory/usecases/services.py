@@ -1,4 +1,4 @@
-"""Services of the directory: entered by their organisation, found by all, matched to a need."""
+"""The services of the directory: their entries, the search for them, and matching to a need."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ MAX_BATCH = 200
 
 
 class Services:
-    """The services of all members, and the terms by which they are found."""
+    """The services of all members, and the taxonomy by which they are found."""
 
     def __init__(self, pages: PageTokens, index: DirectoryIndex) -> None:
         self._pages = pages
@@ -57,13 +57,13 @@ class Services:
         return pb.ListTaxonomyTermsResponse(terms=map(messages.term, taxonomy().terms.values()))
 
     def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
-        """Adds a service to an organisation, the caller's own if none is named.
+        """Adds a service to the named organisation, or to the caller's own.
 
-        The service is in the organisation's country if none is stated.
+        If no country is stated, it is the organisation's.
         """
         given, now = request.service, call.clock.now()
-        # A flag that was left out can't be told from False; a new service is offered, and can be
-        # withdrawn.
+        # A flag that the request leaves out looks like False. So a new service is always offered,
+        # and can be withdrawn later.
         entry = messages.service_entry(given, active=True)
         room = messages.capacity(given.capacity, "service.capacity")
         organization = owner_of(call.tx, call.caller, given.organization_id)
@@ -84,9 +84,9 @@ class Services:
         return _message(visible_service(call.tx, call.caller, request.id), call)
 
     def BatchGet(self, request: pb.BatchGetRequest, call: Call) -> pb.BatchGetResponse:
-        """Returns the entries that exist for the caller.
+        """Returns the requested entries that exist for the caller.
 
-        Names are those of workers of the caller's own organisation only.
+        Workers are named only if they belong to the caller's own organisation.
         """
         tx, caller = call.tx, call.caller
         if (
@@ -134,7 +134,7 @@ class Services:
     def SetCapacity(self, request: pb.SetCapacityRequest, call: Call) -> pb.Service:
         """States how much room there is now.
 
-        Only the service's own people know it: not even the coordinator states it for them.
+        Only the service's own people may state it; not even the coordinator states it for them.
         """
         room, now = messages.capacity(request.capacity, "capacity"), call.clock.now()
         service = held_service(call.tx, call.caller, request.id)
@@ -155,9 +155,10 @@ class Services:
     ) -> pb.SearchServicesResponse:
         """Returns a page of hits and the total.
 
-        A service matches a language only if it states the language; age, gender and dependants
-        exclude only services that exclude them. A search for the caller's own organisation, or by
-        the coordinator for any one, also finds services that are not offered now.
+        A search for a language finds only services that state it. A search for an age, gender or
+        dependants leaves out only services that exclude them. A search within the caller's own
+        organisation, or by the coordinator within any organisation, includes services that are not
+        offered now.
         """
         size, after = (
             page_size(request.page_size, default=25, most=100),
@@ -235,7 +236,8 @@ def doubt_capacity(
 ) -> None:
     """Marks the stated room as doubtful after the service declined a person for lack of room.
 
-    Changes nothing if another organisation declined, or if the figure is newer.
+    Changes nothing if an organisation other than the service's own declined, or if the figure was
+    stated later.
     """
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
@@ -263,7 +265,7 @@ def take_places(
     *,
     asked_by: str = "",
 ) -> None:
-    """Takes places of a service whose own organisation accepted a referral, or took it on again."""
+    """Takes places in a service whose own organisation accepted a referral, or took it on again."""
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
         return
@@ -278,7 +280,7 @@ def take_places(
 
 
 def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
-    """Frees the places that a referral took, if it took any: help ended, or never began."""
+    """Frees the places that a referral took, if it took any, because help ended or never began."""
     before = places.held(tx, referral_id)
     if before is None or before["leave_time"] is not None or at < before["take_time"]:
         return
@@ -299,7 +301,7 @@ def visible_service(tx: Transaction, caller: Caller, id: str) -> Service:
 def held_service(tx: Transaction, caller: Caller, id: str) -> Service:
     """Returns a service, locked.
 
-    Raises NotFound also if the caller may not act for its organisation.
+    Raises NotFound if it does not exist or the caller may not act for its organisation.
     """
     service = services.fetch(tx, id, hold=True) if is_id(id) else None
     if service is None or not may_act_for(caller, service.organization_id):
@@ -331,9 +333,9 @@ def _count_promise(
     *,
     kept: bool,
 ) -> None:
-    """Counts a promise as kept or broken, unless the service's own organisation asked.
+    """Counts a promise as kept or broken, unless the service's own organisation made the request.
 
-    A member does not make its own reputation.
+    So no member can improve its own reputation.
     """
     yes = promises.yes_time(tx, service.id)
     if asked_by != service.organization_id and has_promised(
@@ -345,7 +347,8 @@ def _count_promise(
 def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:
     """Returns the fields on which opening hours depend.
 
-    The place is one of them, for it has a time zone and holidays of its own.
+    The country and the department are among them because they decide the time zone and the
+    holidays.
     """
     return entry.schedules, entry.country, entry.department
 
@@ -353,7 +356,7 @@ def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:
 def _visible(tx: Transaction, caller: Caller, unfiltered: list[Service]) -> list[Service]:
     """Returns the services that the caller may see.
 
-    On probation these are the services without the shelters of others.
+    A caller on probation sees no shelters of other members.
     """
     hidden = [
         service

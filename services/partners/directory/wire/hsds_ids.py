@@ -6,7 +6,7 @@ _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
 
 
 def plain(text: str) -> str:
-    """Returns an id of a file: a UUID in our form, any other id as it stands."""
+    """Returns an id from a file: a UUID in our form, any other id unchanged."""
     try:
         return UUID(text).hex
     except ValueError:
@@ -14,5 +14,5 @@ def plain(text: str) -> str:
 
 
 def term_id(code: str) -> str:
-    """Returns the id of a code of the taxonomy."""
+    """Returns the HSDS id of a code of the taxonomy."""
     return uuid5(_NAMESPACE, f"taxonomy_terms/{code}").hex

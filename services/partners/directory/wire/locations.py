@@ -44,7 +44,7 @@ def location_entry(message: locations_pb2.Location) -> LocationEntry:
 def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location:
     """Returns a place as a caller of this tier sees it.
 
-    Only its own organisation sees more of a confidential place than its department.
+    Only the place's own organisation sees more than the department of a confidential place.
     """
     entry = location.entry
     hidden = entry.confidential and tier < Tier.COORDINATOR
@@ -156,7 +156,7 @@ def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.Trut
 
 
 def field_change(change: FieldChange) -> locations_pb2.FieldChange:
-    """Returns the old and the new value of a field, as JSON, for fields are of many types."""
+    """Returns a change as a message. The values are JSON, because fields are of many types."""
     old, new = (
         "" if value is None else json.dumps(value, ensure_ascii=False)
         for value in (change.old, change.new)

@@ -1,7 +1,7 @@
 """Services between the domain and the messages of protos/partners/v1, in both directions.
 
-Numbers of enums become the words of the domain; a number that only a newer caller knows is an
-unknown code.
+Numbers of enums become the words of the domain; a number that only newer versions know is refused
+as an unknown code.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
 
 
 def question(message: pb.MatchServicesRequest) -> Question:
-    """Returns the attributes to match."""
+    """Returns the attributes of the person that are to be matched."""
     return Question(
         need_code=message.need_code,
         country=message.country,
@@ -125,7 +125,7 @@ def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
 def _excluded(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> tuple[str, ...]:
     """Returns the organisations that are left out.
 
-    Any worker among them is refused: the results without her organisation would show where she
+    Excluded workers are refused: results without a worker's organisation would show where she
     works.
     """
     if message.excluded_worker_ids:
@@ -138,8 +138,8 @@ def service(
 ) -> pb.Service:
     """Returns a service as this viewer sees it.
 
-    If the viewer does not see the live figure, the etag is computed from the visible data: a
-    version would count changes of the room.
+    If the viewer does not see the live figure, the etag is computed from the visible data, because
+    the version also counts changes of the room.
     """
     entry, figure = service.entry, service.figure_for(viewer, now).capacity
     message = pb.Service(

@@ -1,6 +1,6 @@
 """The public part of the directory, in messages.
 
-The function that leaves out fields for all other callers is used here at the lowest tier.
+Fields are left out by the function that serves all other callers, here with the lowest tier.
 """
 
 from datetime import UTC, datetime
@@ -26,7 +26,8 @@ def public_service(
 ) -> pb.PublicService:
     """Returns a service with its organisation and its open places.
 
-    Whether it is open now is left out: that depends on the hours of hidden places, too.
+    The message does not tell whether the service is open now: that depends on the hours of hidden
+    places, too.
     """
     message = messages.service(service, ANYONE, time)
     message.ClearField("update_time")

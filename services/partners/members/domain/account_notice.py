@@ -1,4 +1,4 @@
-"""Notices to a worker about her own account."""
+"""Notices to a worker about her own account, such as a changed password."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from services.partners.members.domain.worker import Worker
 from services.partners.network.domain.subject import Subject
 
 NOTICE_LIFE = timedelta(days=7)
-"""The time for which a letter about a step waits for a mail server."""
+"""How long a letter about a step may wait for a mail server."""
 
 
 @dataclass
@@ -18,7 +18,7 @@ class AccountNotice(Subject):
     worker_id: str
     organization_id: str
     expire_time: datetime
-    by_role: str = ""  # the role of the person who took the step, if it was not the worker herself
+    by_role: str = ""  # the role of the person who took the step; "" for the worker herself
 
     @classmethod
     def of(

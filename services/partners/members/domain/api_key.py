@@ -12,7 +12,7 @@ from chassis.second import Kin, check_second, refusal
 from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
-LIVE_KEYS = 2  # one in use and one to rotate to
+LIVE_KEYS = 2  # the most keys that an organisation may have at once: one in use, and its successor
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=2 * 365)
 TOUCH = timedelta(seconds=60)  # a use is recorded at most this often, to spare writes
@@ -23,8 +23,8 @@ _KEY_PATTERN = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
 class Manager:
     """The manager who decides about a key.
 
-    `kin`: the accounts beside which she is no second person. `scopes`: those whose rights she has
-    in person; a key with others needs a second manager.
+    `kin`: the accounts for which she does not count as a second person. `scopes`: the scopes whose
+    rights she has herself; a key with other scopes needs a second manager.
     """
 
     id: str
@@ -58,9 +58,10 @@ class ApiKey(Subject):
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
     made_by_worker_id: str = ""  # the first holder of its secret
-    # the manager whose account ends the key with it; empty: made when the network was founded
+    # the manager with whose account the key ends; "" if the network's founding created the key
     worker_id: str = ""
-    unconfirmed: bool = False  # its scopes exceed that manager's, and no other has agreed yet
+    # the scopes exceed that manager's rights, and no second manager has agreed yet
+    unconfirmed: bool = False
     confirmed_by_worker_id: str = ""
 
     @classmethod
@@ -73,7 +74,7 @@ class ApiKey(Subject):
         now: datetime,
         maker: Manager | None,
     ) -> "ApiKey":
-        """Returns a new key beside `live` others."""
+        """Returns a new key for an organisation that has `live` other keys."""
         entry.check(now)
         if live >= LIVE_KEYS:
             raise Conflict("too_many_keys")
@@ -90,7 +91,7 @@ class ApiKey(Subject):
     def in_force(self) -> bool:
         """Tells whether the key is neither revoked nor waiting for a second manager.
 
-        Its expiry is another matter.
+        Its expiry is not considered.
         """
         return self.revoke_time is None and not self.unconfirmed
 
@@ -99,7 +100,7 @@ class ApiKey(Subject):
         return self.in_force and now < self.entry.expire_time
 
     def confirm(self, manager: Manager, now: datetime) -> None:
-        """Records that a second manager agrees to a key that the first could not make alone."""
+        """Records that a second manager agrees to a key whose scopes exceed its manager's."""
         if self.revoke_time is not None or not self.unconfirmed:
             raise Conflict("nothing_to_confirm")
         check_second(manager, self.worker_id)
@@ -109,7 +110,7 @@ class ApiKey(Subject):
     def transfer(self, manager: Manager, now: datetime) -> None:
         """Moves the key to another manager, whose account ends the key with it from now on.
 
-        It needs a second manager if its scopes exceed hers.
+        The key then needs a second manager if its scopes exceed her rights.
         """
         if self.revoke_time is not None:
             raise Conflict("illegal_transition")
@@ -117,7 +118,7 @@ class ApiKey(Subject):
             return
         self._stand_with(manager)
         if self.confirmed_by_worker_id and refusal(manager, self.confirmed_by_worker_id) is None:
-            self.unconfirmed = False  # a second person beside her has agreed already
+            self.unconfirmed = False  # another person than her has already agreed
         self.note("transferred", now)
 
     def _stand_with(self, manager: Manager) -> None:
@@ -137,6 +138,6 @@ def full_key(id: str, secret: str) -> str:
 
 
 def parts(key: str) -> tuple[str, str] | None:
-    """Returns id and secret of a key; None if the text has not the form of a key."""
+    """Returns the id and the secret of a key; None if the text does not have the form of a key."""
     match = _KEY_PATTERN.match(key)
     return (match[1], match[2]) if match else None

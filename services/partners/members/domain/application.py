@@ -1,4 +1,4 @@
-"""The part of an application for membership beside the entry: the contact, and the reason."""
+"""The contact and the reason of an application for membership, which the entry does not contain."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from datetime import datetime
 class Application:
     """An application. It is stored sealed, and only as long as needed.
 
-    The reference opens nothing.
+    The reference only identifies it, and gives no access.
     """
 
     reference: str

@@ -10,9 +10,9 @@ from enum import StrEnum
 from services.partners.network.domain.check import Check
 
 WARNED_AT = (60, 30, 7)
-"""The days before the end of an agreement at which a warning is given, each once."""
+"""The numbers of days before an agreement's end at which a warning is given, once each."""
 LONGEST = timedelta(days=5 * 366)
-"""The longest term of an agreement: a later date is a slip of the hand."""
+"""The longest term of an agreement: a later date must be a typing mistake."""
 
 
 class EvidenceKind(StrEnum):
@@ -33,8 +33,8 @@ class EvidenceKind(StrEnum):
 class Evidence:
     """A piece of evidence.
 
-    `reference`: the mark by which it is found again; `seen_date`: when it was seen; `worker_id`:
-    who recorded it. Only an agreement has a last day.
+    `reference`: the number or link by which it can be found again; `seen_date`: the day on which it
+    was checked; `worker_id`: the worker who recorded it. Only an agreement has a last day.
     """
 
     kind: EvidenceKind
@@ -47,7 +47,7 @@ class Evidence:
     def check(self, today: date) -> None:
         """Raises Invalid if the date or the reference is wrong.
 
-        An agreement must have an end that is not over.
+        An agreement must have a last day that has not passed.
         """
         check = Check("evidence")
         if not self.reference:
@@ -64,14 +64,15 @@ class Evidence:
         check.done()
 
     def is_over(self, today: date) -> bool:
-        """Tells whether its last day has passed."""
+        """Tells whether the agreement's last day has passed."""
         return self.expire_date is not None and self.expire_date < today
 
 
 def warning(days_left: int, warned: int | None) -> int | None:
-    """Returns the warning that is due; None if it was given, or none is.
+    """Returns the warning that is due, in days; None if it was given already, or none is due.
 
-    After a long pause only the nearest warning is due: those before it no longer matter.
+    After a long pause only the warning for the fewest days is due; earlier warnings no longer
+    matter.
     """
     due = min((days for days in WARNED_AT if days_left <= days), default=None)
     return None if due is None or (warned is not None and warned <= due) else due

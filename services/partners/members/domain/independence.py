@@ -1,4 +1,4 @@
-"""The accounts that may belong to one person: how two accounts become kin, and for how long."""
+"""Kin, the accounts that may belong to one person: how accounts become kin, and for how long."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -6,28 +6,28 @@ from datetime import timedelta
 from chassis.second import Kin, mark_of
 
 AFTER = timedelta(days=30)
-"""The time for which an invited person is kin of her inviter.
+"""How long an invited account is kin of its inviter's account.
 
-She is also kin of everybody else whom the inviter invited.
+For that time it is also kin of all other accounts that the inviter invited.
 """
 DEVICE_KEPT = timedelta(days=180)
-"""The time for which a device is remembered from which an account was entered.
+"""How long a device is remembered after the last sign-in from it.
 
 The device keeps its cookie for the same time.
 """
 MOST = 250
 """The most kin that a token carries.
 
-More are 4 KB in the metadata of each call: such an account is nobody's second person until the
-invitations are old.
+More would add over 4 KB of metadata to each call. An account with more kin is nobody's second
+person until its invitations are older than AFTER.
 """
 
 
 def kin(related: Collection[str], *, known: bool, proves_more: bool) -> Kin:
-    """Returns the kin of an account whose related accounts and keys these are.
+    """Returns the kin of an account that has these related accounts and keys.
 
-    `known`: how the account came about is on record, or long ago. `proves_more`: it asks for more
-    than its password, or need not.
+    `known`: the account's origin is on record, or long ago. `proves_more`: the account needs more
+    than its password to sign in, or is not required to.
     """
     alone = (
         ""

@@ -1,4 +1,7 @@
-"""An invitation to open an account: to one address, for one organisation, once, for 72 hours."""
+"""An invitation to open an account in one organisation.
+
+It is for one e-mail address, and can be used once within 72 hours.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,19 +18,20 @@ from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
 LIFE = timedelta(hours=72)
-# of an organisation in that time: each sends an e-mail to a person who did not ask for it
+# most invitations of an organisation within LIFE: each sends an e-mail to a person who did not ask
+# for it
 MOST = 20
 FIRST_ROLES = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
 
 
 class InvitationStatus(StrEnum):
-    """The state of an invitation; its expiry is not one."""
+    """The state of an invitation. An expired one keeps its state."""
 
     OPEN = "OPEN"
     ACCEPTED = "ACCEPTED"
     REPLACED = "REPLACED"  # by a newer one
     REVOKED = "REVOKED"
-    WAITING = "WAITING"  # for a second coordinator: nobody has the link yet
+    WAITING = "WAITING"  # for a second coordinator; nobody has the link yet
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,10 @@ class InvitationEntry:
     on_paper: bool = False
 
     def check_reaches_her(self, *, by_email: bool) -> None:
-        """Raises Conflict if nobody would bring the letter.
+        """Raises Conflict if the invitation could not reach her.
 
-        An invitation on paper is refused where there is e-mail, for then nobody but she sees her
-        link.
+        An invitation on paper is refused if the network sends e-mail: by e-mail, nobody but she
+        sees her link.
         """
         if self.on_paper and by_email:
             raise Conflict("illegal_transition")
@@ -60,8 +64,8 @@ class InvitationEntry:
     def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:
         """Raises NotAllowed if the inviter may not give these roles.
 
-        In another organisation only the roles of a first manager may be given, the network's roles
-        only in the own organisation.
+        In another organisation, only the roles of a first manager may be given. Roles of the
+        network may be given only in the inviter's own organisation.
         """
         given = frozenset(self.roles)
         network = not NETWORK_ROLES.isdisjoint(given)
@@ -73,7 +77,7 @@ class InvitationEntry:
 
 @dataclass
 class Invitation(Subject):
-    """An invitation. Its token is stored nowhere: only the holder of its address has it."""
+    """An invitation. Its token is not stored: only the person at its address has it."""
 
     organization_id: str
     entry: InvitationEntry
@@ -94,7 +98,7 @@ class Invitation(Subject):
         worker_id: str,
         recent: int,
     ) -> "Invitation":
-        """Returns a new invitation: open, or waiting if it gives a role of the network.
+        """Returns a new invitation, which is open, or waiting if it gives a role of the network.
 
         `recent`: the number of the organisation's unexpired invitations.
         """
@@ -117,9 +121,9 @@ class Invitation(Subject):
         return invitation
 
     def confirm(self, second: Second, organization_id: str, now: datetime) -> None:
-        """Opens the invitation after a second coordinator, of this organisation, agreed.
+        """Opens the invitation after a second coordinator agreed.
 
-        Its time begins anew.
+        `organization_id`: the second coordinator's organisation. The invitation's life begins anew.
         """
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
@@ -130,11 +134,11 @@ class Invitation(Subject):
         self.note("created", now)
 
     def waits(self, now: datetime) -> bool:
-        """Tells whether a second coordinator can agree to it."""
+        """Tells whether a second coordinator can still agree to the invitation."""
         return self.status is InvitationStatus.WAITING and now < self.expire_time
 
     def is_open(self, now: datetime) -> bool:
-        """Tells whether it can be accepted."""
+        """Tells whether the invitation can be accepted."""
         return self.status is InvitationStatus.OPEN and now < self.expire_time
 
     def accept(self, now: datetime) -> None:
@@ -146,7 +150,7 @@ class Invitation(Subject):
         self._become(InvitationStatus.REPLACED, "replaced", now)
 
     def revoke(self, now: datetime) -> None:
-        """Revokes the invitation: it went to the wrong address, or is no longer wanted."""
+        """Revokes the invitation, because it went to the wrong address or is no longer wanted."""
         self._become(InvitationStatus.REVOKED, "revoked", now)
 
     def _become(self, status: InvitationStatus, fact: str, now: datetime) -> None:

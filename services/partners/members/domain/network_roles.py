@@ -15,10 +15,10 @@ def are_of_the_network(roles: Collection[Role]) -> bool:
 def check_second_coordinator(
     second: Second, organization_id: str, first_id: str, first_organization_id: str
 ) -> None:
-    """Raises Conflict if a coordinator is no second person beside the first.
+    """Raises Conflict if a coordinator can't be the second coordinator after the first.
 
-    That includes a coordinator of the same organisation: control of a member means control of all
-    its accounts.
+    A coordinator of the same organisation can't be: control of a member means control of all its
+    accounts.
     """
     check_second(second, first_id)
     if organization_id == first_organization_id:

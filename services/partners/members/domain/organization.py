@@ -1,6 +1,6 @@
-"""An organisation of the coalition: its entry and its life.
+"""An organisation of the coalition: its entry and its life cycle.
 
-Its life leads from application and probation to approval, suspension and back, or to its leaving.
+It applies, is admitted on probation, is approved, may be suspended and reinstated, and may leave.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class OrganizationType(StrEnum):
 class SharesWith(StrEnum):
     """The authority that a member is or answers to.
 
-    The authority may hold a person, charge her or send her away.
+    Such an authority may detain, charge or deport a person.
     """
 
     POLICE = "POLICE"
@@ -67,9 +67,9 @@ _SHARES_WITH = {
 
 
 def shares_with(type: OrganizationType | None) -> SharesWith | None:
-    """Returns the authority with which a member of this kind shares what it learns.
+    """Returns the authority with which a member of this kind shares its knowledge; None: with none.
 
-    Its services are marked with the authority wherever a service is chosen.
+    Wherever a service is chosen, the member's services are marked with this authority.
     """
     return _SHARES_WITH.get(type) if type else None
 
@@ -98,7 +98,7 @@ class RejectionReason(StrEnum):
 
 ACTIVE = frozenset({OrganizationStatus.PROBATION, OrganizationStatus.APPROVED})
 NO_MEMBER = frozenset({OrganizationStatus.APPLIED, OrganizationStatus.REJECTED})
-"""Not admitted: such an organisation is hidden from all but coordinators and auditors."""
+"""The states of an organisation that was not admitted: only coordinators and auditors see it."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class OrganizationEntry:
     url: str = ""
     languages: tuple[str, ...] = ()
     description: str = ""
-    hotline_number: str = ""  # as dialled in the country
+    hotline_number: str = ""  # as dialled within the country
 
     def check(self, at: str = "organization") -> None:
         """Raises Invalid if a field of the entry is wrong."""
@@ -125,18 +125,18 @@ class OrganizationEntry:
 
 
 NETWORK_FIELDS = ("type", "country", "hotline_number")
-"""The fields on which others depend.
+"""The fields on which other members and the public rely.
 
-They decide what a member of this kind may receive, which country's rules hold, and the number that
-a caller finds on the public page.
+They decide which data a member may receive, which country's rules apply, and which number the
+public page shows.
 """
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A proposed change of the network's fields.
+    """A proposed change of NETWORK_FIELDS.
 
-    One person of the coordination proposed it, and another has not yet agreed.
+    One person of the coordination has proposed it, and a second person has not yet agreed.
     """
 
     type: OrganizationType
@@ -154,14 +154,15 @@ class Organization(Subject):
     status: OrganizationStatus = OrganizationStatus.PROBATION
     registered_by_worker_id: str = ""
     proposal: Proposal | None = None
-    evidence: tuple[Evidence, ...] = ()  # of each kind the newest, as many as needed
+    evidence: tuple[Evidence, ...] = ()  # the newest of each kind, as many as are needed
     approval_proposed_by_worker_id: str = ""
-    warned_days: int | None = None  # the last warning of the end of its agreement
+    warned_days: int | None = None  # the days named in the last warning of the agreement's end
     rejection_reason: RejectionReason | None = None
-    suspension: Suspension | None = None  # proposed, on hold, or agreed
-    last_hold: First | None = None  # the last hold to which nobody agreed
+    suspension: Suspension | None = None  # a proposed or agreed suspension, or a hold
+    # the first coordinator of the last hold to which no second one agreed
+    last_hold: First | None = None
     reinstatement: First | None = None
-    leaving: First | None = None  # the coordinator who proposed that it leaves
+    leaving: First | None = None  # the coordinator who proposed to end the membership
 
     @classmethod
     def apply(cls, id: str, entry: OrganizationEntry, now: datetime) -> "Organization":
@@ -177,7 +178,7 @@ class Organization(Subject):
     def register(
         cls, id: str, entry: OrganizationEntry, now: datetime, worker_id: str = ""
     ) -> "Organization":
-        """Returns a new member on probation."""
+        """Returns a new member, which is on probation."""
         entry.check()
         organization = cls(
             id=id, create_time=now, update_time=now, entry=entry, registered_by_worker_id=worker_id
@@ -186,9 +187,9 @@ class Organization(Subject):
         return organization
 
     def change(self, changes: Mapping[str, Any], now: datetime) -> None:
-        """Changes these fields of the entry; unchanged values cause no fact.
+        """Changes these fields of the entry; a fact is recorded only if a value changes.
 
-        A change of the network's fields needs two people.
+        Raises Conflict for a change of NETWORK_FIELDS, which needs two people.
         """
         entry = changed(self.entry, changes, "organization")
         entry.check()
@@ -199,7 +200,7 @@ class Organization(Subject):
             self.note("changed", now)
 
     def propose(self, changes: Mapping[str, Any], worker_id: str, now: datetime) -> None:
-        """Proposes other values of the network's fields, in place of an older proposal."""
+        """Proposes other values of NETWORK_FIELDS; replaces an older proposal."""
         unknown = sorted(changes.keys() - set(NETWORK_FIELDS))
         if unknown:
             raise Invalid(*((f"organization.{path}", "unknown_code") for path in unknown))
@@ -232,7 +233,7 @@ class Organization(Subject):
         self.note("change_dropped", now)
 
     def _with(self, entry: OrganizationEntry) -> OrganizationEntry:
-        """Returns the checked entry, without a department of its former country."""
+        """Returns the checked entry; a department of a former country is removed."""
         if entry.country != self.entry.country and not entry.department.startswith(
             f"{entry.country}-"
         ):
@@ -241,7 +242,10 @@ class Organization(Subject):
         return entry
 
     def admit(self, now: datetime, worker_id: str) -> None:
-        """Turns an application into probation; the worker who admits it counts as its registrar."""
+        """Turns an applicant into a member on probation.
+
+        The worker who admits it counts as its registrar.
+        """
         self._become(
             OrganizationStatus.PROBATION, "admitted", now, since=OrganizationStatus.APPLIED
         )
@@ -250,17 +254,17 @@ class Organization(Subject):
     def reject(self, reason: RejectionReason, now: datetime) -> None:
         """Rejects an application.
 
-        Only the data that tells the organisation from others is kept for a while.
+        Only the data that identifies the organisation is kept, for a while.
         """
         self._become(OrganizationStatus.REJECTED, "rejected", now, since=OrganizationStatus.APPLIED)
         self.rejection_reason = reason
         self.entry = replace(self.entry, phone="", url="", description="")
 
     def record(self, evidence: Evidence, now: datetime, today: date) -> None:
-        """Records evidence; `today` is the day at the organisation's place, here and below.
+        """Records evidence; here and below, `today` is the date where the organisation is.
 
-        A proposed approval is dropped, for its author had seen other evidence: two people look
-        anew.
+        A proposed approval is dropped, because its proposer had seen other evidence: two people
+        must look again.
         """
         if not self.is_active:
             raise Conflict("illegal_transition")
@@ -283,14 +287,15 @@ class Organization(Subject):
         self.note("evidence_recorded", now)
 
     def missing_evidence(self, today: date) -> list[EvidenceKind]:
-        """Returns the kinds of evidence that are missing or whose time is over."""
+        """Returns the kinds of evidence that are missing or have expired."""
         good = [evidence.kind for evidence in self.evidence if not evidence.is_over(today)]
         return [kind for kind in EvidenceKind if good.count(kind) < kind.needed]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
         """Turns probation into full membership, by two people who have seen the same evidence.
 
-        Without `by` it is approved at once: the network itself is founded.
+        The first call proposes the approval, a second person's call makes it. Without `by`, the
+        organisation is approved at once, because the network is being founded.
         """
         if self.status is not OrganizationStatus.PROBATION:
             raise Conflict("illegal_transition")
@@ -310,7 +315,7 @@ class Organization(Subject):
     def check_invited_by(self, second: Second) -> None:
         """Raises Conflict if the inviter of the first manager also registered the member.
 
-        Two people stand behind each member that can act: the registrar can't invite the first
+        So two people vouch for each member that can act: the registrar can't invite the first
         manager before another person has approved the member.
         """
         if self.status is OrganizationStatus.PROBATION and self.registered_by_worker_id:
@@ -319,11 +324,11 @@ class Organization(Subject):
     def suspend(
         self, by: Coordinator, reason: SuspensionReason | None, now: datetime, *, hold: bool = False
     ) -> None:
-        """Ends all access of its workers and keys.
+        """Ends all access of the organisation's workers and keys.
 
-        The first coordinator proposes it with a reason, the second does it. `hold`: the first one
-        alone stops access, for a day. Only a full member can be suspended: a suspended one comes
-        back approved, and probation is no approval.
+        The first coordinator proposes the suspension with a reason, the second makes it. `hold`:
+        one coordinator alone stops access for a day. Only a full member can be suspended, because a
+        reinstated member is approved, which a member on probation never was.
         """
         waiting = self.suspension if self.suspension and self.suspension.expire_time else None
         is_stopped = self.status is OrganizationStatus.SUSPENDED
@@ -340,7 +345,7 @@ class Organization(Subject):
             self.status = OrganizationStatus.SUSPENDED
             self.note("suspension_confirmed" if is_stopped else "suspended", now)
             return
-        if is_stopped:  # its day is over, and the sweeper is a moment late
+        if is_stopped:  # the hold's day is over, and the sweeper has not ended it yet
             raise Conflict("illegal_transition")
         reason = reason or (waiting.reason if waiting else None)
         if reason is None:
@@ -361,9 +366,9 @@ class Organization(Subject):
         self._become(OrganizationStatus.SUSPENDED, "held", now, since=OrganizationStatus.APPROVED)
 
     def reinstate(self, by: Coordinator, now: datetime, today: date) -> None:
-        """Ends a suspension or a hold: the first coordinator proposes it, the second does it.
+        """Ends a suspension or a hold: the first coordinator proposes that, the second does it.
 
-        If its agreement ended meanwhile, it is on probation.
+        If the agreement ended meanwhile, the organisation goes on probation.
         """
         if self.status is not OrganizationStatus.SUSPENDED:
             raise Conflict("illegal_transition")
@@ -393,9 +398,10 @@ class Organization(Subject):
         self._become(OrganizationStatus.APPROVED, fact, now, since=OrganizationStatus.SUSPENDED)
 
     def leave(self, now: datetime, by: Coordinator | None = None) -> None:
-        """Ends the membership for good: an organisation that comes back applies anew.
+        """Ends the membership for good: to come back, the organisation has to apply anew.
 
-        Its own manager does so alone, with `by` None; coordinators are two.
+        The organisation's own manager can do this alone (`by` is None); otherwise it takes two
+        coordinators.
         """
         if self.status in NO_MEMBER or self.status is OrganizationStatus.LEFT:
             raise Conflict("illegal_transition")
@@ -411,9 +417,9 @@ class Organization(Subject):
         self.note("left", now)
 
     def watch_agreement(self, now: datetime, today: date) -> None:
-        """Gives each warning of its agreement's end once, and ends an expired one with probation.
+        """Gives each warning of the agreement's end once; after its end, returns to probation.
 
-        Without a recorded agreement nothing ends.
+        Nothing happens if no agreement is recorded.
         """
         days = self.agreement_days(today)
         if self.status is not OrganizationStatus.APPROVED or days is None:
@@ -431,7 +437,7 @@ class Organization(Subject):
 
     @property
     def stop(self) -> str:
-        """The kind of stop of its access.
+        """The way in which access is stopped.
 
         It is held (by one coordinator, for a day) or suspended; "" while access is not stopped.
         """
@@ -441,7 +447,7 @@ class Organization(Subject):
 
     @property
     def agreement_expire_date(self) -> date | None:
-        """The last day of its agreement."""
+        """The last day of the organisation's agreement, if one is recorded."""
         return next(
             (
                 evidence.expire_date
@@ -452,7 +458,7 @@ class Organization(Subject):
         )
 
     def agreement_days(self, today: date) -> int | None:
-        """Returns the days until its agreement ends: 0 on its last day, negative afterwards."""
+        """Returns the days until the agreement ends: 0 on its last day, negative afterwards."""
         return (self.agreement_expire_date - today).days if self.agreement_expire_date else None
 
     @property
@@ -462,7 +468,7 @@ class Organization(Subject):
 
     @property
     def is_active(self) -> bool:
-        """Tells whether its workers and keys may act."""
+        """Tells whether the organisation's workers and keys may act."""
         return self.status in ACTIVE
 
     def _become(
@@ -477,7 +483,7 @@ class Organization(Subject):
 def changed(entry: E, changes: Mapping[str, Any], at: str) -> E:
     """Returns the entry with these fields replaced.
 
-    Raises Invalid for an empty mask and for a field that can't be changed so.
+    Raises Invalid if `changes` is empty or names a field that the entry does not have.
     """
     known = {field.name for field in fields(entry)}  # type: ignore[arg-type]
     if not changes:

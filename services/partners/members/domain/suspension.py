@@ -13,16 +13,17 @@ from chassis.second import Second
 from services.partners.members.domain.network_roles import check_second_coordinator
 
 HOLD = timedelta(hours=24)
-"""The time for which one coordinator alone stops a member.
+"""How long one coordinator alone can stop a member's access.
 
-It covers a front organisation at midnight, until a second coordinator is awake.
+If a member turns out at midnight to be a front, a second coordinator is awake before the hold ends.
 """
 PROPOSAL = timedelta(days=7)
-"""The time for which a proposal waits for a second coordinator."""
+"""How long a proposal waits for a second coordinator."""
 HOLD_AGAIN = timedelta(days=30)
-"""The time after a hold without agreement before kin of its maker may hold the member again.
+"""The time after a hold without a second coordinator before the same person may hold again.
 
-Otherwise one person alone would suspend it day by day.
+It applies to everybody who could not have been that second coordinator. Otherwise one person alone
+could suspend a member day by day.
 """
 
 
@@ -40,9 +41,9 @@ class SuspensionReason(StrEnum):
 
 @dataclass(frozen=True)
 class Coordinator:
-    """The coordinator who asks for a step that needs two coordinators.
+    """A coordinator who takes part in a step that needs two coordinators.
 
-    `has_second`: there is a coordinator of another member who could agree.
+    `has_second`: whether a coordinator of another member exists, who could agree.
     """
 
     person: Second
@@ -60,19 +61,19 @@ class First:
 
     @classmethod
     def of(cls, by: Coordinator, now: datetime) -> Self:
-        """Returns the record of the coordinator. Raises Conflict if nobody could agree."""
+        """Returns the record of the coordinator. Raises Conflict if nobody else could agree."""
         if not by.has_second:
             raise Conflict("no_second_coordinator")
         return cls(by.person.id, by.organization_id, now)
 
     def check(self, second: Coordinator) -> None:
-        """Raises Conflict if the other is no second coordinator beside the first."""
+        """Raises Conflict if `second` can't be the second coordinator after this one."""
         check_second_coordinator(
             second.person, second.organization_id, self.worker_id, self.organization_id
         )
 
     def is_agreed_by(self, second: Coordinator) -> bool:
-        """Tells whether the other may be the second coordinator."""
+        """Tells whether `second` can be the second coordinator."""
         try:
             self.check(second)
         except Conflict:
@@ -84,7 +85,7 @@ class First:
 class Suspension:
     """The reason why access ends, and the coordinator who asked for it.
 
-    `expire_time`: until then a second coordinator may agree; None: one has agreed.
+    `expire_time`: until when a second coordinator may agree; None if one has agreed.
     """
 
     reason: SuspensionReason

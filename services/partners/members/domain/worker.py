@@ -12,8 +12,8 @@ from services.partners.network.domain.subject import Subject
 MIN_PASSWORD, MAX_PASSWORD = 12, 200
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=12)
-# A use of a session is recorded at most this often, to spare writes; so the idle limit is exact to
-# this.
+# The least time between two recorded uses of a session, which spares writes. The idle limit is
+# exact only to this time.
 TOUCH = timedelta(seconds=30)
 
 
@@ -25,14 +25,14 @@ class Role(StrEnum):
     MANAGER = "MANAGER"
     COORDINATOR = "COORDINATOR"
     AUDITOR = "AUDITOR"
-    EMERGENCY = "EMERGENCY"  # beside another role: may send on an override
+    EMERGENCY = "EMERGENCY"  # in addition to another role: may send a referral on an override
 
 
 NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})
 MUST_PROVE_MORE = frozenset({Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR})
 """The roles that see confidential reports or decide for the network.
 
-If the network is set up so, a password alone does not let them in.
+If ENLACE_SECOND_FACTOR_REQUIRED is set, a password alone is not enough for them.
 """
 
 
@@ -67,7 +67,7 @@ class Worker(Subject):
     organization_id: str
     entry: WorkerEntry
     status: WorkerStatus = WorkerStatus.ACTIVE
-    suspension_proposed_by_worker_id: str = ""  # for an account with a role of the network
+    suspension_proposed_by_worker_id: str = ""  # only for an account with a role of the network
 
     @classmethod
     def register(cls, id: str, organization_id: str, entry: WorkerEntry, now: datetime) -> "Worker":
@@ -87,7 +87,7 @@ class Worker(Subject):
         self.note("suspended", now)
 
     def propose_suspension(self, worker_id: str, now: datetime) -> None:
-        """Records a coordinator's proposal to suspend the account; another has to agree."""
+        """Records a coordinator's proposal to suspend the account; a second one has to agree."""
         if self.status is not WorkerStatus.ACTIVE:
             raise Conflict("illegal_transition")
         self.suspension_proposed_by_worker_id, self.update_time = worker_id, now
@@ -107,7 +107,7 @@ class Worker(Subject):
 
 
 def same_email(email: str) -> str:
-    """Returns a key that is equal for e-mail addresses that people take for the same."""
+    """Returns a key that is equal for e-mail addresses that people regard as the same."""
     return unicodedata.normalize("NFKC", email.strip()).casefold()
 
 
@@ -133,7 +133,7 @@ def check_password(password: str, path: str = "password") -> None:
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
     """Tells whether a session is neither idle for too long nor too old.
 
-    A session that a fast clock created or used in the future, by more than the idle limit, has
-    ended: it would outlive that limit.
+    A session with a creation or use more than the idle limit in the future (a clock was wrong)
+    counts as ended, because it would outlive the limit.
     """
     return abs(now - last_use_time) < IDLE and -IDLE < now - create_time < ABSOLUTE

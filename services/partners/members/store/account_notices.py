@@ -1,4 +1,4 @@
-"""Notices to a worker of her own account: no row, only the fact to publish."""
+"""Notices to a worker about her own account. No row is stored, only the fact to publish."""
 
 from chassis.db import Transaction
 from facts import outbox

@@ -69,7 +69,7 @@ def listed(tx: Transaction, organization_id: str) -> list[ApiKey]:
 
 
 def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
-    """Returns the keys of a manager that have not been revoked, locked."""
+    """Returns the keys that end with a manager's account and are not revoked yet, locked."""
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE worker_id = %s AND revoke_time IS NULL"
         " ORDER BY id FOR UPDATE",
@@ -79,9 +79,9 @@ def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
 
 
 def decided_by(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[ApiKey]:
-    """Returns the keys that a manager made, confirmed or took over since then.
+    """Returns the keys that a manager created, confirmed or took over since then.
 
-    They are the keys that may be used, or wait to be confirmed.
+    Revoked and expired keys are left out.
     """
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE revoke_time IS NULL AND expire_time > %(now)s"
@@ -104,7 +104,7 @@ def count_live(tx: Transaction, organization_id: str, now: datetime) -> int:
 
 
 def touch(tx: Transaction, id: str, now: datetime) -> None:
-    """Records a use; no fact, and no new version."""
+    """Records a use of a key, without a fact and without a new version."""
     with skip_if_disk_full(tx):
         tx.execute("UPDATE api_keys SET last_use_time = %s WHERE id = %s", (now, id))
 

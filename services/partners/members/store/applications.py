@@ -1,6 +1,6 @@
-"""Applications for membership, and those whose mailbox is not yet confirmed.
+"""Applications for membership, and requests whose mailbox is not yet confirmed.
 
-They are sealed, for they name a contact person.
+Both are sealed, because they name a contact person.
 """
 
 from datetime import datetime
@@ -21,7 +21,10 @@ def request(
     expire_time: datetime,
     now: datetime,
 ) -> None:
-    """Stores an application that counts once its link was opened; `sent` is its message."""
+    """Stores a request, which opening its link turns into an application.
+
+    `sent` is the applicant's message.
+    """
     tx.execute(
         "INSERT INTO application_requests (id, token_hash, reference, sealed, expire_time,"
         " create_time) VALUES (%s, %s, %s, %s, %s, %s)",
@@ -39,7 +42,7 @@ def request(
 def take_request(
     tx: Transaction, keyring: Keyring, token_hash: bytes, now: datetime
 ) -> tuple[str, bytes] | None:
-    """Deletes the request of this link; returns its reference and its message."""
+    """Deletes the request with this link, and returns its reference and its message."""
     row = tx.execute(
         "DELETE FROM application_requests WHERE token_hash = %s AND expire_time > %s"
         " RETURNING id, reference, sealed",
@@ -88,7 +91,8 @@ def erase(tx: Transaction, organization_id: str) -> None:
 def forget(tx: Transaction, before: datetime) -> int:
     """Deletes applications that are no longer needed; returns how many.
 
-    They are too old, or their organisation has a manager, or is not on its way to become a member.
+    Such an application is older than `before`, or its organisation has a manager, or is neither an
+    applicant nor on probation.
     """
     return tx.execute(
         "DELETE FROM applications AS a USING organizations AS o WHERE o.id = a.organization_id"

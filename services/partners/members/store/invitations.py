@@ -42,7 +42,10 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
 
 
 def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
-    """Stores the state of an invitation with its fact, and the letter if it goes out only now."""
+    """Stores the state of an invitation with its fact.
+
+    The fact carries the letter if the letter is sent only now.
+    """
     tx.execute(
         "UPDATE invitations SET version = %s, status = %s, update_time = %s, expire_time = %s"
         " WHERE id = %s",
@@ -58,7 +61,7 @@ def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") ->
 
 
 def set_token(tx: Transaction, id: str, token_hash: bytes) -> None:
-    """Stores the hash of the token that goes out."""
+    """Stores the hash of the token that is sent."""
     tx.execute("UPDATE invitations SET token_hash = %s WHERE id = %s", (token_hash, id))
 
 
@@ -79,7 +82,7 @@ def by_token(tx: Transaction, token_hash: bytes) -> Invitation | None:
 
 
 def fetch(tx: Transaction, id: str) -> Invitation | None:
-    """Returns an invitation. A caller who changes it has locked its organisation."""
+    """Returns an invitation. To change it, the caller must have locked its organisation."""
     row = tx.execute("SELECT * FROM invitations WHERE id = %s", (id,)).fetchone()
     return read(row) if row else None
 
@@ -95,7 +98,7 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
 
 
 def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[Invitation]:
-    """Returns the open and waiting invitations of a worker since then."""
+    """Returns the open and waiting invitations that a worker has made since then."""
     rows = tx.execute(
         "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s"
         " AND status IN ('OPEN', 'WAITING') AND expire_time > %s",
@@ -107,8 +110,8 @@ def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) 
 def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[Invitation]:
     """Returns the open invitations that a new one replaces.
 
-    For a first manager these are all others for a first manager, and those to the same address;
-    else only the latter.
+    An invitation replaces older ones to the same address. An invitation of a first manager replaces
+    all older invitations of a first manager, too.
     """
     rows = tx.execute(
         "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING')"

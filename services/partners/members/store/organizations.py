@@ -131,7 +131,7 @@ def status_of(tx: Transaction, id: str) -> OrganizationStatus | None:
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
-    """Returns the existing organisations of these ids."""
+    """Returns the organisations with these ids that exist."""
     return [
         read(row)
         for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))
@@ -139,9 +139,9 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
 
 
 def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
-    """Returns the organisations of these that are shelters.
+    """Returns which of these organisations are shelters.
 
-    They are shelters by their type or by a service, and offer nothing else.
+    They have the type of a shelter or a service that is one, and offer no service that is not.
     """
     rows = tx.execute(
         f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),)
@@ -150,7 +150,7 @@ def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
 
 
 def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[Organization]:
-    """Returns the existing organisations of these ids or names, locked in order of their ids."""
+    """Returns the organisations with these ids or names, locked in the order of their ids."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE id = ANY(%s) OR name_key = ANY(%s)"
         " ORDER BY id FOR UPDATE",
@@ -172,10 +172,10 @@ def listed(
     shelters_for: str | None = None,
     waits_for_second: bool = False,
 ) -> tuple[list[Organization], Position | None]:
-    """Returns a page by name, and the position of the next page.
+    """Returns a page ordered by name, and the position of the next page.
 
-    Members that are not active are for callers who may see all (`all_for` None) or their own.
-    `shelters_for`: shelters are left out, except this one.
+    `all_for`: organisations that are not active are left out, except this one; None: they are
+    included. `shelters_for`: shelters are left out, except this one; None: they are included.
     """
     rows = tx.execute(
         "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"
@@ -211,9 +211,10 @@ def listed(
 
 
 def hotlines(tx: Transaction) -> list[Organization]:
-    """Returns the line of each country.
+    """Returns the hotline of each country.
 
-    It is the approved hotline with a number that has been a member for longest.
+    If there are several, it is the approved hotline with a number that has been a member for
+    longest.
     """
     rows = tx.execute(
         "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE'"
@@ -226,7 +227,7 @@ def hotlines(tx: Transaction) -> list[Organization]:
 def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Organization]:
     """Returns members whose agreement is over or ends soon, the first to end first, locked.
 
-    Members that are locked already are left out, and those who had all warnings.
+    Members that are locked already, or have had all due warnings, are left out.
     """
     days = ", ".join(f"({number})" for number in WARNED_AT)
     rows = tx.execute(
@@ -243,8 +244,8 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
     """Counts the active accounts, keys, services and invitations of an organisation.
 
-    It also counts the places that its services held at `step`, at least one once there has been
-    one, so that none looks like a few.
+    It also counts the people at its services at `step`. The count is at least one if there has ever
+    been anybody, so that an empty service looks like one with a few people.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s"
@@ -267,7 +268,7 @@ def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str,
 
 
 def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
-    """Returns members with a hold or proposed suspension that nobody agreed to in time, locked.
+    """Returns members with a hold or a proposed suspension to which nobody agreed in time, locked.
 
     Members that are locked already are left out.
     """
@@ -280,7 +281,7 @@ def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[O
 
 
 def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
-    """Returns applications that nobody has answered since then, locked."""
+    """Returns applicants who applied before `since` and have had no answer, locked."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"
         " ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
@@ -290,7 +291,7 @@ def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organizat
 
 
 def forget_rejected(tx: Transaction, before: datetime) -> int:
-    """Deletes organisations that were rejected so long ago, and nothing of them remains."""
+    """Deletes organisations that were rejected before then, with all their data."""
     return tx.execute(
         "DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)
     ).rowcount

@@ -1,4 +1,4 @@
-"""The origin of accounts, and the devices from which they were entered.
+"""The origins of accounts, and the devices from which people signed in to them.
 
 They show which accounts may belong to one person.
 """
@@ -8,10 +8,10 @@ from datetime import datetime
 from chassis.db import Transaction
 from services.partners.members.domain.independence import AFTER, DEVICE_KEPT, MOST
 
-# From one account to its direct kin, followed until there are no more. Both directions of each
-# relation, so that all accounts of a family have the same kin. By a device an account is kin of the
-# accounts that had used the device when the account was first used there; the account of a
-# colleague who comes to the same desk later is not.
+# Follows relations from one account to its direct kin until no more are found. Each relation is
+# followed in both directions, so that all accounts of a family have the same kin. On a device, an
+# account whose first device it is becomes kin of the accounts that had used it before; the account
+# of a colleague who uses the same desk later does not.
 _KIN = """
     WITH RECURSIVE kin (id) AS (
         SELECT %(id)s
@@ -41,7 +41,7 @@ _KIN = """
 
 
 def note_origin(tx: Transaction, worker_id: str, inviter_id: str, now: datetime) -> None:
-    """Records who invited an account; an empty `inviter_id`: it came with the network's setup.
+    """Records who invited an account; "" if the network's setup created the account.
 
     Earlier records stay.
     """
@@ -52,9 +52,9 @@ def note_origin(tx: Transaction, worker_id: str, inviter_id: str, now: datetime)
 
 
 def note_device(tx: Transaction, worker_id: str, device_mark: bytes, now: datetime) -> None:
-    """Records a device from which an account was entered.
+    """Records a device from which a worker signed in.
 
-    The first device stays the first; its earlier users become kin.
+    If it is the account's first device, the device's earlier users become kin of the account.
     """
     tx.execute(
         "INSERT INTO account_devices (worker_id, device_mark, first, since, time)"
@@ -66,7 +66,7 @@ def note_device(tx: Transaction, worker_id: str, device_mark: bytes, now: dateti
 
 
 def is_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
-    """Tells whether the origin of an account is on record, or long ago."""
+    """Tells whether the origin of an account is on record, or too long ago to matter."""
     row = tx.execute(
         "SELECT FROM workers AS w WHERE id = %s AND (create_time <= %s OR EXISTS (SELECT"
         " FROM account_origins WHERE worker_id = w.id))",
@@ -82,7 +82,7 @@ def related(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes devices from which nobody entered for long; returns how many rows.
+    """Deletes devices from which nobody has signed in for DEVICE_KEPT; returns the number of rows.
 
     Origins stay: they record how an account came about.
     """

@@ -21,15 +21,15 @@ from services.partners.members.store import organizations, provenance
 from services.partners.members.wire import facts
 from services.partners.network.store.sort_keys import sort_key
 
-# Not FOR UPDATE: the opening of a session would wait for it (a session refers to its worker), and a
-# step that ends sign-ins would wait for that session's challenge.
+# FOR UPDATE could deadlock: a sign-in that opens a session (whose row refers to its worker) would
+# wait for this lock, and a step that ends sign-ins would wait for that sign-in's challenge.
 _LOCK_CLAUSE = "FOR NO KEY UPDATE"
 
 
 def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "") -> bool:
-    """Stores a new worker with its facts and her inviter ("": the network is being set up).
+    """Stores a new worker with its facts and its inviter ("": the network is being set up).
 
-    Returns False, with nothing written, if the e-mail is taken.
+    Returns False, and writes nothing, if another account has the e-mail address.
     """
     entry = worker.entry
     added = tx.execute(
@@ -122,21 +122,21 @@ def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
 
 
 def has_still(tx: Transaction, id: str, password_hash: str) -> bool:
-    """Tells whether this is her password now, and locks it against changes.
+    """Tells whether this is still the worker's password, and locks it against changes.
 
-    So whatever the password opens in this transaction ends with a later change of the password.
+    So a later change of the password also ends sessions that this transaction opens.
     """
     row = tx.execute("SELECT password_hash FROM workers WHERE id = %s FOR SHARE", (id,)).fetchone()
     return row is not None and row["password_hash"] == password_hash
 
 
 def set_password(tx: Transaction, id: str, password_hash: str) -> None:
-    """Stores another password, which causes no fact."""
+    """Stores a new password, without a fact."""
     tx.execute("UPDATE workers SET password_hash = %s WHERE id = %s", (password_hash, id))
 
 
 def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str, str]:
-    """Returns the names of these workers who belong to the organisation."""
+    """Returns the names of those of these workers who belong to the organisation."""
     rows = tx.execute(
         "SELECT id, name FROM workers WHERE id = ANY(%s) AND organization_id = %s",
         (list(ids), organization_id),
@@ -188,7 +188,7 @@ def is_founded(tx: Transaction) -> bool:
 
 
 def managers(tx: Transaction, organization_id: str) -> list[str]:
-    """Returns two of its managers with active accounts, or as many as there are."""
+    """Returns the ids of at most two managers of the organisation with active accounts."""
     rows = tx.execute(
         "SELECT id FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles)"
         " AND status = 'ACTIVE' LIMIT 2",
@@ -198,7 +198,7 @@ def managers(tx: Transaction, organization_id: str) -> list[str]:
 
 
 def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
-    """Returns all its managers with active accounts."""
+    """Returns all managers of the organisation with active accounts."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles)"
         " AND status = 'ACTIVE' ORDER BY id",
@@ -208,10 +208,10 @@ def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
 
 
 def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[Worker, datetime]]:
-    """Returns the active accounts that came about or were renewed by a worker's invitations.
+    """Returns the active accounts that a worker's invitations have created or renewed since then.
 
-    They do so since then, directly or by an account that came about so; her own is left out. Each
-    has the time of its last origin.
+    They include accounts that those accounts invited in turn, if they are new. Her own account is
+    left out. Each account comes with the time of its last creation or renewal.
     """
     rows = tx.execute(
         "WITH RECURSIVE made AS ("
@@ -264,7 +264,7 @@ def has_coordinator(tx: Transaction, organization_id: str) -> bool:
 
 
 def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
-    """Stores a new session; its holder has just proved who she is."""
+    """Stores a new session. Its user has just proved who she is."""
     tx.execute(
         "INSERT INTO sessions (secret_hash, worker_id, create_time, last_use_time, prove_time)"
         " VALUES (%s, %s, %s, %s, %s)",
@@ -275,7 +275,7 @@ def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datet
 def session(
     tx: Transaction, secret_hash: bytes
 ) -> tuple[datetime, datetime, datetime, Worker, Organization] | None:
-    """Returns a session: its beginning, last use and last proof, its worker and organisation."""
+    """Returns a session: times of beginning, last use and last proof; worker and organisation."""
     row = tx.execute(
         "SELECT *, coalesce(prove_time, create_time) AS proved FROM sessions"
         " WHERE secret_hash = %s",
@@ -291,7 +291,7 @@ def session(
 
 
 def prove_session(tx: Transaction, secret_hash: bytes, worker_id: str, time: datetime) -> None:
-    """Stores that the holder of a session of this worker has then proved who she is."""
+    """Stores that the user of a session of this worker proved who she is at this time."""
     tx.execute(
         "UPDATE sessions SET prove_time = %s WHERE secret_hash = %s AND worker_id = %s",
         (time, secret_hash, worker_id),
@@ -312,9 +312,9 @@ def end_session(tx: Transaction, secret_hash: bytes) -> None:
 
 
 def sessions_of(tx: Transaction, worker_id: str) -> list[tuple[bytes, datetime, datetime]]:
-    """Returns the sessions of a worker, the last used one first.
+    """Returns the sessions of a worker, the most recently used first.
 
-    Each is (hash of the secret, its beginning, its last use).
+    Each is (hash of the secret, time of the beginning, time of the last use).
     """
     rows = tx.execute(
         "SELECT * FROM sessions WHERE worker_id = %s"
@@ -329,7 +329,7 @@ def end_sessions_of(
 ) -> None:
     """Ends all sessions of a worker, or of an organisation's workers.
 
-    `but`: the hash of the session that stays.
+    `but`: the hash of the secret of a session that is not ended.
     """
     tx.execute(
         "DELETE FROM sessions USING workers AS w WHERE w.id = sessions.worker_id AND (w.id = %s"
@@ -339,7 +339,7 @@ def end_sessions_of(
 
 
 def forget_sessions(tx: Transaction, now: datetime) -> int:
-    """Deletes the sessions that are over; returns how many."""
+    """Deletes expired sessions; returns how many."""
     return tx.execute(
         "DELETE FROM sessions WHERE create_time < %s OR last_use_time < %s",
         (now - ABSOLUTE, now - IDLE),

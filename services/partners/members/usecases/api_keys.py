@@ -1,4 +1,4 @@
-"""API keys of an organisation's systems: made by its managers, who answer for them."""
+"""API keys for an organisation's systems. Its managers create them and are responsible for them."""
 
 import secrets
 from datetime import datetime
@@ -32,15 +32,16 @@ class ApiKeys:
     def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
         """Creates a key of the caller's own organisation, and returns it with its secret.
 
-        No other call returns the secret. Nobody can make a key of another organisation: it would
-        open that organisation's inbox.
+        No other call returns the secret. Nobody can create a key for another organisation, because
+        it would open that organisation's inbox.
         """
         now, owner = call.clock.now(), request.organization_id or call.caller.organization_id
         expire_time, scopes = (
             moment(request, "expire_time"),
             word_list(contract_pb2.Scope, request.scopes, "scopes"),
         )
-        # Locked, so that two keys made at the same moment are counted one after the other.
+        # The lock makes sure that two keys created at the same moment are counted one after the
+        # other.
         if (
             owner != call.caller.organization_id
             or organizations.fetch(call.tx, owner, hold="UPDATE") is None
@@ -66,7 +67,7 @@ class ApiKeys:
         )
 
     def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Agrees, as a second manager, to a key whose scopes exceed those of its maker."""
+        """Agrees, as a second manager, to a key whose scopes exceed those of its manager."""
         key, manager = _own(call, request.id)
         key.confirm(manager, call.clock.now())
         api_keys.keep(call.tx, key)
@@ -74,7 +75,7 @@ class ApiKeys:
         return messages.api_key(key)
 
     def TransferApiKey(self, request: pb.TransferApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Takes a key over from another manager, so that the key does not end with her account."""
+        """Takes over a key from another manager, so that the key does not end with that account."""
         key, manager = _own(call, request.id)
         key.transfer(manager, call.clock.now())
         api_keys.keep(call.tx, key)
@@ -82,7 +83,7 @@ class ApiKeys:
         return messages.api_key(key)
 
     def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Ends a key at once; a coordinator may do so too."""
+        """Revokes a key at once. A coordinator may do so for any organisation."""
         key = _fetch(call.tx, request.id)
         if not may_act_for(call.caller, key.organization_id):
             raise NotFound
@@ -118,7 +119,7 @@ def _fetch(tx: Transaction, id: str) -> ApiKey:
 
 
 def _manager(call: Call) -> Manager | None:
-    """Returns the caller as a manager of a key; None if the caller is no person."""
+    """Returns the caller as the manager of a key; None if the caller is not a person."""
     caller = call.caller
     if caller.kind != "worker":
         return None

@@ -1,7 +1,7 @@
-"""The methods of signing in, as far as members need them.
+"""The steps of signing in that members need.
 
-A sign-in method knows its worker, and a worker knows no method: `sign_in` stands above this
-capability and implements this protocol. The caller of each method has locked the account.
+`sign_in` depends on this capability, not the other way round, and implements this protocol. The
+caller of each method must have locked the account.
 """
 
 from datetime import datetime
@@ -11,16 +11,16 @@ from chassis.db import Transaction
 
 
 class Credentials(Protocol):
-    """The sign-in methods of each account, beside its password."""
+    """The sign-in methods of each account besides its password."""
 
     def end_all(self, tx: Transaction, worker_id: str, now: datetime) -> None:
         """Ends all sign-in methods, and the sessions of the account."""
 
     def end_second_factors(self, tx: Transaction, worker_id: str, now: datetime) -> bool:
-        """Ends the codes and passkeys of an account, its sessions and its password link.
+        """Ends an account's codes, passkeys, sessions and password link.
 
         Returns False, and does nothing, if the account has neither code nor passkey.
         """
 
     def end_link(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends the link for another password, if there is one."""
+        """Ends the link for setting a new password, if there is one."""

@@ -1,7 +1,7 @@
 """Founds a network: the coordinating organisation, and a coordinator of another member.
 
-The organisation has two coordinators, who decide together from the first day. No rpc does this,
-only commands of the person who runs the service. Each new account is on the trail.
+The organisation has two coordinators, who decide together from the first day. No rpc does this;
+only the operator of the service can, by commands. The trail records each new account.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def found_network(
 ) -> bool:
     """Registers the organisation and its coordinators with these first passwords.
 
-    Returns False, and changes nothing, where a coordinator exists.
+    Returns False, and changes nothing, if there is or was a coordinator.
     """
     advisory_lock(tx, "found_network")
     if workers.is_founded(tx):
@@ -46,9 +46,9 @@ def found_elsewhere(
 ) -> bool:
     """Registers another member with a coordinator of its own.
 
-    So two coordinators of different organisations can give and take roles of the network. Returns
-    False, and changes nothing, where there are coordinators of several organisations already, or
-    none at all.
+    Then two coordinators of different organisations can give and take roles of the network. Returns
+    False, and changes nothing, if coordinators belong to several organisations already, or if there
+    is none at all.
     """
     advisory_lock(tx, "found_network")
     if len(workers.coordinating_organizations(tx)) != 1:

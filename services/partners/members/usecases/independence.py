@@ -1,4 +1,4 @@
-"""The kin of an account: the accounts beside which it is no second person at this moment."""
+"""The kin of an account: the accounts for which it does not count as a second person now."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +14,8 @@ from services.partners.members.usecases.passwords import mark_of
 def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool = True) -> Kin:
     """Returns the kin of an account.
 
-    An account that must prove more than it does is nobody's second person.
+    An account that needs a second factor but has none (`proves_more` is False) is nobody's second
+    person.
     """
     return independence.kin(
         provenance.related(tx, worker_id, now),
@@ -26,7 +27,7 @@ def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool 
 def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
     """Returns the caller with the kin that she has in this transaction.
 
-    An account may have come about since her token was signed.
+    She may have got new kin since her token was signed.
     """
     if caller.kin.alone:
         return caller
@@ -34,6 +35,6 @@ def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
 
 
 def note_entry(tx: Transaction, worker_id: str, device: str, now: datetime) -> None:
-    """Records the device from which a worker signs in, if it has a secret."""
+    """Records the device from which a worker signs in, if the device sent its secret."""
     if device:
         provenance.note_device(tx, worker_id, mark_of(f"device {device}"), now)

@@ -1,6 +1,6 @@
 """Invitations: a person is invited, gets a link at her own address, and chooses her password.
 
-Nobody else ever has the link or the password.
+Nobody else ever sees the link or the password, except for a link on paper.
 """
 
 import secrets
@@ -31,7 +31,7 @@ class Invitations:
     def __init__(self, mail: Keyring, paper_url: str, credentials: Credentials) -> None:
         """Sets up the handlers; `mail` seals letters.
 
-        With `paper_url` the network sends no letters, and links on paper begin with it.
+        `paper_url`: the beginning of links on paper, in a network that sends no letters; else "".
         """
         self._mail = mail
         self._paper_url = paper_url
@@ -40,7 +40,7 @@ class Invitations:
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
         """Invites a person to the caller's organisation, or the first manager to another.
 
-        Does not look whether the address has an account. Returns the invitation; with its link if
+        Does not check whether the address has an account. Returns the invitation, with its link if
         it is on paper.
         """
         tx, caller, now, entry = (
@@ -51,8 +51,8 @@ class Invitations:
         )
         owner = request.invitation.organization_id or caller.organization_id
         own = owner == caller.organization_id
-        # Locked, so that of two invitations, or of an invitation and an account, at the same moment
-        # each sees the other.
+        # The lock orders steps on the same organisation: an invitation sees every other invitation
+        # or account that is made at the same moment.
         organization = (
             organizations.fetch(tx, owner, hold="UPDATE")
             if is_id(owner) and (own or caller.has("COORDINATOR"))
@@ -77,7 +77,7 @@ class Invitations:
             other.replace(now)
             invitations.keep(tx, other)
         waits, token = invitation.waits(now), secrets.token_urlsafe(32)
-        # Nobody gets the token of an invitation that waits: another token goes out.
+        # Nobody gets this token if the invitation waits: its confirmation makes another.
         invitations.add(
             tx, invitation, mark_of(token), b"" if waits else self._letter(invitation, token)
         )
@@ -90,7 +90,7 @@ class Invitations:
     def ConfirmInvitation(self, request: pb.ConfirmInvitationRequest, call: Call) -> pb.Invitation:
         """Agrees, as a second coordinator, to an invitation with a role of the network.
 
-        Returns the invitation; with its link if it is on paper.
+        Returns the invitation, with its link if it is on paper.
         """
         tx, now, id = call.tx, call.clock.now(), request.id
         unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
@@ -112,7 +112,7 @@ class Invitations:
     ) -> pb.ListNetworkRolesResponse:
         """Lists the active accounts with a role of the network.
 
-        Also lists the invitations to such a role that wait for a second coordinator.
+        Also lists invitations with such a role that wait for a second coordinator.
         """
         return pb.ListNetworkRolesResponse(
             workers=map(messages.worker, workers.of_the_network(call.tx)),
@@ -127,7 +127,7 @@ class Invitations:
         return pb.ListInvitationsResponse(invitations=map(messages.invitation, opened))
 
     def RevokeInvitation(self, request: pb.RevokeInvitationRequest, call: Call) -> pb.Invitation:
-        """Ends an invitation of the caller's organisation, whoever made it."""
+        """Revokes an invitation of the caller's organisation, even if another worker made it."""
         organizations.fetch(call.tx, call.caller.organization_id, hold="UPDATE")
         invitation = invitations.fetch(call.tx, request.id) if is_id(request.id) else None
         if invitation is None or invitation.organization_id != call.caller.organization_id:
@@ -140,7 +140,10 @@ class Invitations:
     def AcceptInvitation(
         self, request: pb.AcceptInvitationRequest, call: Call
     ) -> pb.AcceptInvitationResponse:
-        """Opens the account. Only the holder of the link learns more than that it is not valid."""
+        """Opens the account.
+
+        A caller without a valid link learns only that the link is not valid.
+        """
         if not request.token:
             raise Invalid(("token", "required"))
         tx, now, name, mark = (
@@ -155,7 +158,7 @@ class Invitations:
             if unlocked_invitation
             else None
         )
-        # again, now that nobody else can accept or replace it
+        # fetched again, now that nobody else can accept or replace the invitation
         invitation = invitations.by_token(tx, mark)
         if organization is None or invitation is None or not invitation.is_open(now):
             raise Unauthenticated("invitation_invalid")
@@ -180,7 +183,7 @@ class Invitations:
         return pb.AcceptInvitationResponse()
 
     def _letter(self, invitation: Invitation, token: str) -> bytes:
-        """Returns the sealed letter; empty if the network sends none."""
+        """Returns the sealed letter; b"" if none is sent."""
         return (
             b""
             if self._paper_url
@@ -203,9 +206,9 @@ def _account(
     name: str,
     password: str,
 ) -> Worker:
-    """Registers a new account, or renews her own in the same organisation.
+    """Registers a new account, or renews the invited person's account in the organisation.
 
-    By renewal a worker who forgot her password, or was suspended, comes back.
+    A worker who forgot her password, or was suspended, comes back by renewal.
     """
     invited = invitation.entry
     entry = WorkerEntry(name, invited.email, invited.roles, invited.language)
@@ -218,16 +221,16 @@ def _account(
     worker = known[0]
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
-    # nobody alone takes a role of the network away
+    # an invitation, which one person makes, must not take away a role of the network
     if are_of_the_network(worker.entry.roles) and not are_of_the_network(invited.roles):
         raise Unauthenticated("invitation_invalid")
     if (
         worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time
-    ):  # the person who suspended her did not mean to let her in again
+    ):  # an invitation older than the suspension must not let her in again
         raise Unauthenticated("invitation_invalid")
     worker.renew(replace(entry, email=worker.entry.email), now)
     workers.renew(tx, worker, hashed(password), invitation.invited_by_worker_id)
     credentials.end_all(tx, worker.id, now)
-    if Role.MANAGER not in entry.roles:  # API keys stand with managers
+    if Role.MANAGER not in entry.roles:  # a key needs a manager who is responsible for it
         revoke_keys_of(tx, now, worker.id)
     return worker

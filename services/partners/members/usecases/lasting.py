@@ -1,7 +1,7 @@
-"""Notices of a step that outlasts a session.
+"""Notices of a step whose effect outlasts the session.
 
-The worker who took the step and her managers get a letter and a notice in their bells. `FACTS` has
-a row for each rpc that asks for a step-up. A test fails for an rpc without a row.
+The worker who took the step and her managers get a letter, and a notice in Enlace. Each rpc that
+needs a step-up must be listed in `FACTS` or `SILENT`; a test checks that.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ FACTS = {
     "EndPasskey": "sign_in_changed",
 }
 SILENT = frozenset({"BeginSecondFactor", "BeginPasskey", "EndMadeLately"})
-"""The first two change nothing yet; the third notifies by itself."""
+"""The rpcs without such a notice: the first two change nothing yet, and the third sends its own."""
 _NETWORK = {contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR}
 
 
@@ -46,7 +46,8 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
         fact = FACTS[rpc]
         if rpc == "CreateInvitation" and _NETWORK.intersection(request.invitation.roles):
             fact = ROLE_GIVEN
-        # Its managers were notified of the proposal, by a letter that explains how to object.
+        # The organisation whose managers are notified, too. Of a proposal they are notified by
+        # another letter, which explains how to object.
         concerned = (
             request.organization_id if rpc in ("ConfirmSignInProvider", "EndSignInProvider") else ""
         )
@@ -58,7 +59,7 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
 def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str = "") -> None:
     """Notifies the caller, and the managers of her organisation and of `organization_id`.
 
-    A role of the network is also notified to every coordinator.
+    If a role of the network is given, every coordinator is notified.
     """
     own = workers.fetch(call.tx, call.caller.id)
     recipients = [own] if own else []

@@ -1,4 +1,4 @@
-"""Membership: how an organisation applies, is admitted, stays and leaves, and what expires."""
+"""Membership: applications, admission, evidence, the end of a membership, and data that expires."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -31,8 +31,9 @@ from services.partners.members.usecases.organizations import (
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.wire import facts, messages
 
-# A public form that writes, and sends a letter: few from one address, few to one mailbox, and no
-# limit for all together, which anybody could use up.
+# A public form stores data and sends a letter. So few applications are accepted from one IP address
+# and few letters go to one mailbox. There is no limit for all together, because anybody could use
+# it up.
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 OF_AN_ADDRESS = Budget(5, timedelta(hours=1), timedelta(0))
 LINK_LIFE = timedelta(days=3)
@@ -43,7 +44,7 @@ _UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = (
     timedelta(days=180),
 )
 _AT_ONCE = 200
-_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that is mistaken for another
+_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without letters and digits that look like others
 
 
 class Membership:
@@ -64,11 +65,11 @@ class Membership:
     ) -> pb.ApplyForMembershipResponse:
         """Sends the applicant a letter with a link; returns the reference of the application.
 
-        Does not look whether the organisation is known. Raises Exhausted too_many_attempts for the
-        address or the mailbox.
+        Does not check whether the organisation is known. Raises Exhausted too_many_attempts if
+        there were too many applications from the IP address or for the mailbox.
         """
         now, recipient = call.clock.now(), request.contact_email.strip()
-        # raises Invalid if a field is wrong
+        # only for its checks: raises Invalid if a field is wrong
         Organization.apply(new_id(), messages.applicant(request), now)
         self._guesses.count(same_email(recipient), call.origin, now)
         id, token = new_id(), secrets.token_urlsafe(32)
@@ -95,7 +96,7 @@ class Membership:
     def ConfirmApplication(
         self, request: pb.ConfirmApplicationRequest, call: Call
     ) -> pb.ConfirmApplicationResponse:
-        """Makes the application of an opened link count; returns its reference.
+        """Turns the request of an opened link into an application; returns its reference.
 
         Raises NotFound for a link that is not valid.
         """
@@ -129,7 +130,7 @@ class Membership:
     def RejectApplication(
         self, request: pb.RejectApplicationRequest, call: Call
     ) -> pb.Organization:
-        """Rejects an applicant, and forgets the person whom the application named."""
+        """Rejects an applicant, and deletes the data about the contact person."""
         reason = messages.REJECTIONS.member(request.reason, "reason")
         if reason is None:
             raise Invalid(("reason", "required"))
@@ -158,9 +159,9 @@ class Membership:
     ) -> pb.Organization:
         """Ends a membership.
 
-        The member's own manager does so alone, the coordination by two coordinators, of whom the
-        first only proposes it. Raises Conflict for an organisation with a coordinator: nobody would
-        be left to answer for the network.
+        The member's own manager does this alone. Otherwise it takes two coordinators, of whom the
+        first only proposes it. Raises Conflict for an organisation with a coordinator, because
+        nobody might be left to run the network.
         """
         now, id = call.clock.now(), request.id
         by = None if call.caller.organization_id == id else coordinator(call.tx, call.caller, now)
@@ -199,14 +200,14 @@ def end_holds(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -
 def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
     """Warns of and ends agreements, rejects unanswered applications, deletes expired data.
 
-    Returns how many rows.
+    Returns the number of changed rows.
     """
     changed = 0
     for organization in organizations.whose_agreement_ends(tx, latest_day(now), _AT_ONCE):
         before, warned = organization.status, organization.warned_days
         organization.watch_agreement(now, messages.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):
-            continue  # it is still the day before at its place
+            continue  # where the organisation is, the day has not begun yet
         organizations.keep(tx, organization)
         if organization.status is not before:
             refresh(tx, organization.id)

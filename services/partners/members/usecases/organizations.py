@@ -1,4 +1,4 @@
-"""Organisations: their entries, and their standing as members."""
+"""Organisations: their entries, and the steps in their life as members."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -32,15 +32,15 @@ from services.partners.network.wire.days import day
 from services.partners.network.wire.messages import etag_of, masked_fields
 
 _STEP = 5
-"""The number to whose multiples the people at a member's services are rounded up.
+"""The count of people at a member's services is rounded up to a multiple of this number.
 
-So the figure reveals nobody who comes or goes.
+So the count does not reveal that a person came or left.
 """
 Refresh = Callable[[Transaction, str], None]
 """Refreshes the search entries of the services of the organisation with this id.
 
-It is called after a step on which they depend. `directory` stands above this capability and
-implements it.
+It is called after a step that changes what a search finds. `directory`, which depends on this
+capability, implements it.
 """
 
 
@@ -57,7 +57,7 @@ class Organizations:
         self._refresh = refresh
 
     def ListHotlines(self, request: pb.ListHotlinesRequest, call: Call) -> pb.ListHotlinesResponse:
-        """Lists the lines of the campaign."""
+        """Lists the hotlines of all countries, for the public page."""
         entries = [organization.entry for organization in organizations.hotlines(call.tx)]
         return pb.ListHotlinesResponse(
             hotlines=[
@@ -79,9 +79,9 @@ class Organizations:
         return organization_message(organization, call)
 
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
-        """Returns an organisation, including one that left: history names it.
+        """Returns an organisation; one that left, too, because histories name it.
 
-        Only the coordination and auditors see one that was not admitted.
+        Only the coordination and auditors see an organisation that was not admitted.
         """
         organization = _existing(
             organizations.fetch(call.tx, request.id) if is_id(request.id) else None
@@ -160,9 +160,9 @@ class Organizations:
     def ProposeOrganizationChange(
         self, request: pb.ProposeOrganizationChangeRequest, call: Call
     ) -> pb.Organization:
-        """Proposes to change the network's fields of a member.
+        """Proposes to change a member's NETWORK_FIELDS.
 
-        The member's managers are notified at once by letters.
+        Letters notify the member's managers at once.
         """
         given, now = request.organization, call.clock.now()
         changes = masked_fields(request.update_mask, messages.organization_entry(given))
@@ -180,7 +180,7 @@ class Organizations:
     def ConfirmOrganizationChange(
         self, request: pb.ConfirmOrganizationChangeRequest, call: Call
     ) -> pb.Organization:
-        """Agrees to the proposal of another person."""
+        """Agrees to a change that another person proposed."""
         organization, now = lock(call, request.id, request.etag), call.clock.now()
         before = organization.entry
         organization.confirm_change(second(call.tx, call.caller, now), now)
@@ -191,7 +191,7 @@ class Organizations:
     def DropOrganizationChange(
         self, request: pb.DropOrganizationChangeRequest, call: Call
     ) -> pb.Organization:
-        """Drops the proposal."""
+        """Drops the proposed change."""
         organization = lock(call, request.id, request.etag)
         organization.drop_change(call.clock.now())
         save(call, organization, self._refresh)
@@ -218,8 +218,9 @@ class Organizations:
     ) -> pb.Organization:
         """Proposes to end a member's access, agrees to it, or stops it for a day (`hold`).
 
-        Raises Conflict for the own organisation, for nobody would be left to take it back, and for
-        organisations of coordinators or auditors: two coordinators end those accounts first.
+        Raises Conflict for the caller's own organisation, because nobody would be left to undo the
+        suspension. Raises Conflict for organisations with coordinators or auditors: two
+        coordinators must suspend those accounts first.
         """
         now, reason = call.clock.now(), messages.SUSPENSIONS.member(request.reason, "reason")
         if request.id == call.caller.organization_id or workers.has_network_role(
@@ -244,7 +245,7 @@ class Organizations:
     def ReinstateOrganization(
         self, request: pb.ReinstateOrganizationRequest, call: Call
     ) -> pb.Organization:
-        """Proposes to take a suspension back, or agrees to it."""
+        """Proposes to lift a suspension, or agrees to that."""
         now = call.clock.now()
         by = coordinator(call.tx, call.caller, now)
         organization = lock(call, request.id, request.etag)
@@ -266,7 +267,7 @@ class Organizations:
     ) -> pb.MemberAccess:
         """Counts the accounts, keys, services, invitations and people that a suspension affects.
 
-        Also returns whether a second coordinator could agree to that.
+        Also returns whether there is a second coordinator who could agree to the suspension.
         """
         now, id = call.clock.now(), request.organization_id
         _existing(organizations.fetch(call.tx, id) if is_id(id) else None)
@@ -280,7 +281,8 @@ class Organizations:
 def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> list[Organization]:
     """Returns the organisations that exist for the caller.
 
-    They are members, and for a member on probation no shelter but itself.
+    Applicants and rejected organisations do not exist for most callers, nor do other shelters for a
+    member on probation.
     """
     if sees_everything(caller):
         return [*every]
@@ -298,7 +300,7 @@ def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> l
 
 
 def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
-    """Returns the owner of a new entry, the caller's own organisation if none is named.
+    """Returns the organisation that will own a new entry: the named one, or the caller's own.
 
     The organisation is locked, so that it does not change meanwhile.
     """
@@ -312,7 +314,7 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
 
 
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
-    """Returns the coordinator who asks for a step that needs two coordinators."""
+    """Returns the caller as one of the coordinators of a step that needs two."""
     elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
     return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
 
@@ -348,9 +350,9 @@ def save(
     refresh: Refresh,
     before: OrganizationEntry | None = None,
 ) -> None:
-    """Stores a step in an organisation's life, and refreshes the search of its services.
+    """Stores a step in an organisation's life, and refreshes the search entries of its services.
 
-    `before`: its former entry, whose changes are recorded.
+    `before`: the former entry; the changes since then are recorded.
     """
     organizations.keep(call.tx, organization)
     if before:
@@ -372,7 +374,10 @@ def _keep_changes(call: Call, organization: Organization, before: OrganizationEn
 
 
 def _locked(call: Call, id: str) -> Organization:
-    """Returns an organisation, locked. Raises NotFound also if the caller may not act for it."""
+    """Returns an organisation, locked.
+
+    Raises NotFound if it does not exist, or if the caller may not act for it.
+    """
     return _existing(
         organizations.fetch(call.tx, id, hold="UPDATE")
         if is_id(id) and may_act_for(call.caller, id)

@@ -1,7 +1,8 @@
 """Hashes of secrets.
 
-Passwords have Argon2id: slow and hungry for memory on purpose, and as slow for an e-mail address
-without an account. Random secrets have SHA-256: nobody guesses them.
+Passwords are hashed with Argon2id, which is slow and needs much memory on purpose. Checking takes
+as long if the e-mail address has no account. Random secrets are hashed with SHA-256, because nobody
+can guess them.
 """
 
 import hashlib
@@ -27,13 +28,16 @@ from services.partners.members.domain.worker import (
 )
 from services.partners.members.store import workers
 
-# 32 MiB twice: 30 to 50 ms on a machine of 2024; OWASP's least is 19 MiB twice.
+# Two passes over 32 MiB take 30 to 50 ms on a machine of 2024; OWASP's minimum is two passes over
+# 19 MiB.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 
 
-_LONGEST = 72  # characters that are checked: more take long, and make none easier to guess
-# On zxcvbn's scale of 0 to 4: a million guesses find passwords below it, which are those in lists
-# of stolen passwords.
+# most characters that are checked; more would take long and would not make a password easier to
+# guess
+_LONGEST = 72
+# The least accepted score on zxcvbn's scale of 0 to 4. A million guesses find passwords with a
+# lower score, such as those in lists of stolen passwords.
 _EASY = 2
 # Words that zxcvbn does not know: its lists of common words are English.
 _OURS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
@@ -42,11 +46,11 @@ _OURS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 def check_new(password: str, about: Iterable[str], path: str = "password") -> None:
     """Raises Invalid if a password is too short or easy to guess.
 
-    Easy are known passwords, words, names, rows of keys (NIST SP 800-63B, 5.1.1.2). `about`: words
-    that belong to the worker; `path`: the field that a refusal names.
+    Known passwords, words, names and rows of keys are easy to guess (NIST SP 800-63B, 5.1.1.2).
+    `about`: words about the worker; `path`: the field that a refusal names.
     """
     check_password(password, path)
-    from zxcvbn import zxcvbn  # 14 MB that only this function needs
+    from zxcvbn import zxcvbn  # loads 14 MB that only this function needs
 
     words = [
         *_OURS,
@@ -74,7 +78,7 @@ def prove(
 ) -> None:
     """Raises Invalid for a wrong password, and counts the guess.
 
-    A session alone is an open screen at which anybody may sit.
+    A session alone proves little: anybody may sit down at an open screen.
     """
     guess = guesses.begin(same_email(worker.entry.email), origin, now)
     right = holds(password_hash, password)
@@ -94,9 +98,9 @@ def hashed(password: str) -> str:
 
 
 def holds(password_hash: str | None, password: str) -> bool:
-    """Tells whether the hash is the password's.
+    """Tells whether the password has this hash.
 
-    Without a hash the function does the same work and returns False.
+    Without a hash, the function takes as long and returns False.
     """
     try:
         right = _HASHER.verify(password_hash or nobodys(), same_password(password[:MAX_PASSWORD]))

@@ -1,6 +1,6 @@
-"""The scopes of API keys that a person could use herself, by her roles.
+"""The scopes of API keys whose rights a person has herself, by her roles.
 
-The .proto files state the roles and scopes.
+The .proto files state the roles and scopes of each rpc.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from protos.stubs import FILES
 
 
 def of(roles: frozenset[str]) -> frozenset[str]:
-    """Returns the scopes whose every rpc these roles may call."""
+    """Returns the scopes all of whose rpcs these roles may call."""
     return frozenset(
         scope for scope, needed in _NEEDED.items() if all(allowed & roles for allowed in needed)
     )
@@ -22,7 +22,7 @@ def _rules() -> Iterator[contract.Rules]:
             yield from map(contract.rules, service.methods)
 
 
-# a scope without an rpc of its own: it is a way of SendReferral
+# a scope without an rpc of its own: it allows one form of SendReferral
 _NEEDED: dict[str, set[frozenset[str]]] = {"referrals.override": {frozenset({"EMERGENCY"})}}
 for _each in _rules():
     if _each.scope:

@@ -1,4 +1,4 @@
-"""Standing: the right to act, and for which organisation, beyond the rules of roles."""
+"""Standing: checks beyond roles of whether a caller may act, and for which organisation."""
 
 from datetime import datetime
 
@@ -13,8 +13,8 @@ from services.partners.network.domain.visibility import Tier, Viewer
 def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
     """Raises NotAllowed if the caller's account, key or organisation may no longer act.
 
-    The account or key has ended, or the organisation is suspended or has left. The caller's token
-    may still live a few seconds.
+    The account or key may have ended, or the organisation may be suspended or have left, while the
+    caller's token is still valid for a few seconds.
     """
     if caller.kind == "worker":
         good = workers.is_in_good_standing(tx, caller.id, caller.organization_id)
@@ -29,7 +29,7 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
 def may_act_for(caller: Caller, organization_id: str) -> bool:
     """Tells whether the caller may change entries of this organisation.
 
-    Its own people and systems may, and the coordinator.
+    The organisation's own people and systems may, and so may the coordinator.
     """
     return (
         caller.kind == "system"
@@ -51,14 +51,14 @@ def viewer(caller: Caller) -> Viewer:
 
 
 def worker_of(caller: Caller) -> str:
-    """Returns the worker's id; "" if the caller is a key, or the network itself."""
+    """Returns the id of the worker who calls; "" if the caller is a key, or the network itself."""
     return caller.id if caller.kind == "worker" else ""
 
 
 def sees_shelters(tx: Transaction, caller: Caller) -> bool:
-    """Tells whether the caller sees shelters of others.
+    """Tells whether the caller sees shelters of other members.
 
-    For members on probation such shelters do not exist.
+    For members on probation, such shelters do not exist.
     """
     if caller.kind == "system":
         return True

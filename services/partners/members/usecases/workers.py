@@ -1,6 +1,6 @@
 """Accounts of workers, for their managers.
 
-The coordination acts where no other manager is left.
+The coordination acts if an organisation has no other manager left.
 """
 
 from datetime import datetime
@@ -75,7 +75,7 @@ class Workers:
     ) -> pb.ResetSecondFactorResponse:
         """Removes a worker's second factors, and notifies her.
 
-        The response does not tell whether there were any.
+        The response does not tell whether she had any.
         """
         tx, now, id = call.tx, call.clock.now(), request.id
         call.trail.append(Entry("second_factor_reset", id if is_id(id) else ""))
@@ -114,8 +114,8 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     tx, caller, now = call.tx, call.caller, call.clock.now()
     worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
     of_the_network = worker is not None and are_of_the_network(worker.entry.roles)
-    # Not an account of another member: a coordinator who could suspend a member's last manager
-    # could invite one of his own.
+    # Accounts of other members are excluded: a coordinator who could suspend a member's last
+    # manager could then invite a manager of his own choice.
     if worker is None or (
         worker.organization_id != caller.organization_id
         and not (of_the_network and caller.has(Role.COORDINATOR))
@@ -143,8 +143,8 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
 
 def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
     if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
-        # As with invitations: a role that only the coordination gives must not become easier to
-        # enter without the coordination.
+        # As with invitations: an account with a role that only the coordination gives must not
+        # become easier to enter without the coordination.
         if not NETWORK_ROLES.isdisjoint(worker.entry.roles) and not caller.has(Role.COORDINATOR):
             raise NotAllowed("right_missing")
         return Role.MANAGER

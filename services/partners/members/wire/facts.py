@@ -1,6 +1,6 @@
-"""The facts of members, their people and keys, to be published.
+"""The facts of members, their workers and keys, in the form for publication.
 
-Their messages are those of protos/partners/v1/facts.proto.
+The messages are defined in protos/partners/v1/facts.proto.
 """
 
 from datetime import datetime
@@ -68,7 +68,7 @@ def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]
 
 
 def application_fact(id: str, sealed_letter: bytes, expire_time: datetime, now: datetime) -> Fact:
-    """Returns the fact that an organisation applied, with the letter to its contact."""
+    """Returns the fact that an organisation applied, with the letter to its contact person."""
     body = facts_pb2.ApplicationFact(
         application_id=id, expire_time=timestamp(expire_time), sealed_letter=sealed_letter
     )

@@ -1,7 +1,7 @@
 """Members between the domain and the messages of protos/partners/v1, in both directions.
 
-Numbers of enums become the words of the domain; a number that only a newer caller knows is an
-unknown code.
+Numbers of enums become the words of the domain; a number that only newer versions know is refused
+as an unknown code.
 """
 
 from dataclasses import replace
@@ -69,7 +69,7 @@ def organization_entry(message: pb.Organization) -> OrganizationEntry:
 
 
 def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
-    """Returns the entry of an applicant, which has no number for the public page."""
+    """Returns the entry of an applicant, which has no hotline number."""
     return _entry(message, "")
 
 
@@ -86,7 +86,7 @@ def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime
 
 
 def application_letter(email: str, token: str, language: str) -> bytes:
-    """Returns the letter that brings the link to the applicant; to be sealed."""
+    """Returns the letter with the applicant's link, to be sealed and sent by notifications."""
     return letters_pb2.ApplicationLetter(
         email=email, token=token, language=language or "es"
     ).SerializeToString()
@@ -140,7 +140,7 @@ def application(application: Application) -> pb.OrganizationApplication:
 
 
 def kept_application(stored: bytes) -> Application:
-    """Returns the application that was stored as a message."""
+    """Returns the application that a stored message contains."""
     message = pb.OrganizationApplication.FromString(stored)
     return Application(
         message.reference,
@@ -169,8 +169,9 @@ def organization(
 ) -> pb.Organization:
     """Returns an organisation as a caller of this tier sees it.
 
-    `own`: with the end of its agreement, which its own people see, too. `now`: with the evidence,
-    and the kinds that are missing now.
+    `own`: the message includes the end of the agreement, because the caller belongs to the
+    organisation. `now`: it includes the evidence, and the kinds of evidence that are missing at
+    this time.
     """
     entry, wanted = organization.entry, organization.proposal
     proposal = None
@@ -227,7 +228,7 @@ def _suspension(suspension: Suspension) -> pb.Suspension:
 
 
 def today_at(organization: Organization, now: datetime) -> date:
-    """Returns the day at its place: an agreement ends when its last day ends there."""
+    """Returns the date where the organisation is: there its agreement's last day ends."""
     return day_at(now, organization.entry.country, organization.entry.department)
 
 
@@ -273,7 +274,7 @@ def worker(worker: Worker) -> members_pb2.Worker:
 
 
 def invitation(invitation: Invitation) -> members_pb2.Invitation:
-    """Returns an invitation as its maker sees it: its entry, and its expiry."""
+    """Returns an invitation as its inviter sees it: its entry, and its expiry."""
     return members_pb2.Invitation(
         id=invitation.id,
         organization_id=invitation.organization_id,
@@ -287,14 +288,14 @@ def invitation(invitation: Invitation) -> members_pb2.Invitation:
 
 
 def letter(invitation: Invitation, token: str) -> bytes:
-    """Returns the letter with which notifications brings the link; to be sealed."""
+    """Returns the letter with the link, which is to be sealed and sent by notifications."""
     return letters_pb2.InvitationLetter(
         email=invitation.entry.email, token=token, language=invitation.entry.language
     ).SerializeToString()
 
 
 def account_letter(worker: Worker, token: str) -> bytes:
-    """Returns the letter with which notifications tells a worker of her account; to be sealed."""
+    """Returns the letter about a worker's account, to be sealed and sent by notifications."""
     return letters_pb2.AccountLetter(
         email=worker.entry.email, token=token, language=worker.entry.language
     ).SerializeToString()
@@ -318,7 +319,7 @@ def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
 
 
 def organization_ref(organization: Organization) -> members_pb2.OrganizationRef:
-    """Returns the part of the signed-in member that a page shows."""
+    """Returns the data about the signed-in worker's organisation that pages show."""
     entry = organization.entry
     return members_pb2.OrganizationRef(
         id=organization.id, name=entry.name, country=entry.country, department=entry.department

@@ -1,7 +1,7 @@
-"""The collector of faults of an entry beyond its shape, so that all are reported at once.
+"""Collects what is wrong with an entry, so that all faults are reported at once.
 
-The contract checks lengths, ranges and the shapes of codes before any method. NI-XX has the shape
-of a department, yet is none.
+Lengths, ranges and the shapes of codes are checked before, by the contract. A Check finds further
+faults: NI-XX has the shape of a department's code but is not one.
 """
 
 import re
@@ -12,7 +12,7 @@ from chassis.errors import Invalid
 MAX_EMAIL = 254  # RFC 5321, 4.5.3.1.3
 
 _E164 = re.compile(r"^\+[1-9][0-9]{6,14}\Z")
-# One address as a mail server takes it, like the address of an invitation.
+# A single address in the form that a mail server accepts.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _EMAIL = re.compile(rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+\Z")
 
@@ -20,7 +20,7 @@ _EMAIL = re.compile(rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{
 class Check:
     """Collects (field path, reason); `done` raises Invalid if there are any.
 
-    `at` goes before each path.
+    `at` is the prefix of each path.
     """
 
     def __init__(self, at: str = "") -> None:
@@ -28,7 +28,7 @@ class Check:
         self._wrong: list[tuple[str, str]] = []
 
     def say(self, path: str, reason: str) -> None:
-        """Records that a field is wrong."""
+        """Records the reason why a field is wrong."""
         self._wrong.append((f"{self._at}.{path}" if self._at else path, reason))
 
     def done(self) -> None:
@@ -37,24 +37,25 @@ class Check:
             raise Invalid(*self._wrong)
 
     def department(self, path: str, value: str, country: str) -> None:
-        """Checks that a department is one of the country, if one is given; may be empty."""
+        """Checks that a department, which may be empty, belongs to the country, if one is given."""
         if value and country and not value.startswith(f"{country}-"):
             self.say(path, "unknown_code")
 
     def listed(self, path: str, values: Sequence[str]) -> None:
-        """Checks that no code stands twice in a list."""
+        """Checks that a list does not contain the same code twice."""
         if len(set(values)) < len(values):
             self.say(path, "malformed")
 
     def phone(self, path: str, value: str) -> None:
-        """Checks that a number is E.164, as numbers are stored; may be empty."""
+        """Checks that a number, which may be empty, has the stored form (E.164)."""
         if value and not _E164.match(value):
             self.say(path, "malformed")
 
     def email(self, path: str, value: str) -> None:
         """Checks an e-mail address.
 
-        A command may create an account, too, and no contract checks a command.
+        The check is needed because commands create accounts, too, and the contract does not check
+        commands.
         """
         if not value:
             self.say(path, "required")

@@ -1,4 +1,4 @@
-"""The changes of an entry: who, when, and the old and the new value of a field."""
+"""The changes of an entry: the worker, the time, and a field's old and new value."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
@@ -10,7 +10,7 @@ from typing import Any
 class FieldChange:
     """The change of one field of one subject.
 
-    The values of a field that nobody may read in a list are left out: only the change is recorded.
+    If nobody may read the field's values in a list, only the change is recorded, without values.
     """
 
     field: str
@@ -31,8 +31,8 @@ def changes_of(
 ) -> list[FieldChange]:
     """Returns the changes between two entries of one kind.
 
-    `part`: the field of the subject that the entries are. Fields that are times of a statement are
-    left out.
+    `part`: the field of the subject that contains the entries. Fields with the time of a statement
+    are left out.
     """
     old, new = (
         {field.name: _plain(asdict(entry)[field.name]) for field in fields(entry)}
@@ -51,7 +51,7 @@ def changes_of(
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value in the form of JSON, with None for an empty one."""
+    """Returns a value as JSON can represent it; None for an empty value."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

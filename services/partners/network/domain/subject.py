@@ -1,6 +1,6 @@
 """The common part of organisations, services, workers and keys.
 
-It has an id, and a version that counts the published facts.
+Each has an id, and a version that counts its facts.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from datetime import datetime
 class Subject:
     """A subject about which facts are published.
 
-    `facts` are the facts that its store has still to write, in order.
+    `facts` are the facts that the store has not written yet, in order.
     """
 
     id: str

@@ -1,9 +1,9 @@
-"""The steps of time in which others see changes."""
+"""The steps of time in which other members see changes of a shelter's room."""
 
 from datetime import datetime, timedelta
 
 STEP = timedelta(hours=6)
-"""The time for which others see the same figure of a shelter: 00:00 to 06:00 UTC, and so on."""
+"""How long others see the same figure of a shelter: 00:00 to 06:00 UTC, and so on."""
 
 
 def time_step_of(time: datetime) -> datetime:

@@ -1,6 +1,6 @@
-"""Visibility of an entry by tier: each of four tiers sees all that the tiers before it see.
+"""Visibility of an entry by tier: each of the four tiers sees all that lower tiers see.
 
-The contract names a field's tier; a member may narrow it.
+The contract sets a field's tier; a member may choose a higher one.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Tier(IntEnum):
 class Viewer:
     """The reader of an entry.
 
-    A reader sees everything visible in entries of its own organisation.
+    Readers see all visible fields in entries of their own organisation.
     """
 
     tier: Tier
@@ -40,9 +40,10 @@ ANYONE = Viewer(Tier.PUBLIC)
 
 
 def sees(tier: Tier, stated: Tier, narrowed: Tier | None) -> bool:
-    """Tells whether a reader of a tier sees a field of another.
+    """Tells whether a reader of one tier sees a field with another tier.
 
-    The member's choice narrows the contract's and never widens it.
+    `stated`: the contract's tier of the field; `narrowed`: the member's choice, which can only
+    restrict the field further.
     """
     return tier >= max(stated, narrowed or stated)
 

@@ -43,9 +43,9 @@ def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldC
 
 
 def forget_values(tx: Transaction, subject_id: str, fields: Sequence[str]) -> None:
-    """Deletes the values of these fields.
+    """Deletes the recorded values of these fields.
 
-    The place has become confidential, and its former values still lead there.
+    It is called when a place becomes confidential, because former values would still lead there.
     """
     tx.execute(
         "UPDATE field_changes SET old_value = NULL, new_value = NULL WHERE subject_id = %s"
@@ -63,10 +63,10 @@ def listed(
     *,
     without: str = "",
 ) -> tuple[list[FieldChange], Position | None]:
-    """Returns a page, newest first, and the position of the next page.
+    """Returns a page of changes, newest first, and the position of the next page.
 
-    `organization_id`: only changes of this organisation's entries; `without`: a prefix of fields
-    that are left out.
+    `organization_id`: only changes of this organisation's entries; `without`: fields with this
+    prefix are left out.
     """
     rows = tx.execute(
         "SELECT * FROM field_changes WHERE subject_id = %(subject)s AND (%(owner)s::text IS NULL"

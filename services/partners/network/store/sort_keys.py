@@ -10,8 +10,9 @@ def fold(text: str) -> str:
 
 
 def sort_key(name: str) -> str:
-    """Returns the key that orders a name and marks where a page ends.
+    """Returns the key by which names are ordered, and which page tokens contain.
 
-    Folding may make a name many times longer, and a page token must not outgrow its limit.
+    It is cut, because folding may make a name many times longer, and a page token must stay within
+    its limit.
     """
     return fold(name)[:200]

@@ -13,7 +13,7 @@ def day(path: str, text: str) -> date | None:
         value = date.fromisoformat(text)
     except ValueError as error:
         raise Invalid((path, "malformed")) from error
-    # RFC 5545 repeats forever; a year 9999 would be counted through day by day
+    # schedules are computed day by day: a year such as 9999 would take too long
     if not 1900 <= value.year <= 2200:
         raise Invalid((path, "out_of_range"))
     return value

@@ -12,7 +12,7 @@ from services.partners.network.domain.subject import Subject
 def masked_fields(mask: FieldMask, entry: Any, *besides: str) -> dict[str, Any]:
     """Returns the fields of an entry, a dataclass, that a mask names, with their values.
 
-    The mask may name the fields of `besides` too, though the entry does not have them.
+    The mask may also name the fields in `besides`, which the entry does not have.
     """
     paths = masked(mask, [*(field.name for field in fields(entry)), *besides])
     return {path: getattr(entry, path, None) for path in sorted(paths)}

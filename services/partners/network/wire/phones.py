@@ -1,6 +1,6 @@
 """Telephone numbers, normalised to E.164.
 
-A number is refused if it can't exist in its country's plan.
+A number is refused if its country's numbering plan does not allow it.
 """
 
 from functools import lru_cache
@@ -25,7 +25,8 @@ def phone(path: str, text: str, country: str = "") -> str:
 def _e164(text: str, country: str) -> str | None:
     """Parses a number, with a cache.
 
-    The numbers of a file are read once from its cells and once more with the rest of the entry.
+    The numbers of an imported file are parsed twice: when its cells are read, and with the rest of
+    the entry.
     """
     try:
         parsed = phonenumbers.parse(text, country or None)

@@ -1,8 +1,8 @@
-"""The visible part of messages.
+"""Removes the fields of a message that its reader may not see.
 
-Fields are left out here alone, for rpc, REST, pages, search and export alike. A field has the tier
-that its (contract.v1.field) names, or that of its message; a message that names none is part of
-another and shown with it.
+Fields are removed only here, for rpc, REST, pages, search and export alike. A field has the tier
+that its option (contract.v1.field) names, or else its message's tier. A message without a tier is
+part of another message and is shown with it.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=Message)
 def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
     """Returns the message without the fields that its reader may not see.
 
-    `narrowed`: by field the tier that the member chose.
+    `narrowed`: the tiers that the member chose, by field.
     """
     for name in _hidden(message.DESCRIPTOR, tier):
         message.ClearField(name)
@@ -41,7 +41,7 @@ def _hidden(message: Descriptor, tier: Tier) -> list[str]:
 def tiers(message: Descriptor) -> Mapping[str, Tier]:
     """Returns each field with its tier.
 
-    Raises TypeError for a message without a tier: a message that is shown must state who may see
+    Raises TypeError for a message without a tier: each message that is shown must state who may see
     it.
     """
     usual = message.GetOptions().Extensions[contract_pb2.tier]

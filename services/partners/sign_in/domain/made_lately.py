@@ -1,4 +1,4 @@
-"""The lasting results of a session: a key, an invitation, another account."""
+"""The results of a session that outlast it: for example a key, an invitation, another account."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ class MadeKind(StrEnum):
 
 @dataclass(frozen=True)
 class Made:
-    """A result that outlasts the session. `can_end`: its maker can end it by herself."""
+    """A result that outlasts the session. `can_end`: the worker who made it can end it herself."""
 
     id: str
     kind: MadeKind

@@ -1,6 +1,6 @@
-"""A passkey (WebAuthn): a key in a person's device, of which only the public half is known here.
+"""A passkey (WebAuthn): a key in a person's device, of which only the public half is stored here.
 
-A passkey signs in beside the password, or alone.
+A passkey is used after the password, or alone.
 """
 
 from dataclasses import dataclass
@@ -8,14 +8,15 @@ from datetime import datetime
 
 from chassis.errors import Conflict
 
-MOST = 10  # of an account: those in use, and a few of former devices
+MOST = 10  # the most passkeys of an account: enough for all devices in use and a few former ones
 
 
 @dataclass
 class Passkey:
     """A passkey of an account.
 
-    `sign_count`: the number of signatures that it reports; 0 if it does not count.
+    `sign_count`: the number of signatures that the passkey last reported; 0 if it does not count
+    them.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The link by which a worker chooses another password: for one account, once, and for an hour."""
+"""The link with which a worker sets a new password: for one account, once, within an hour."""
 
 from datetime import datetime, timedelta
 from typing import Self
@@ -20,18 +20,18 @@ class PasswordReset(AccountNotice):
     def is_open(self, now: datetime) -> bool:
         """Tells whether the link is valid.
 
-        A link that a fast clock created too far in the future is not.
+        A link whose expiry lies too far in the future is not: a clock was wrong.
         """
         return now < self.expire_time < now + 2 * LINK_LIFE
 
     def end(self, now: datetime) -> None:
-        """Ends the link; its letter need not arrive."""
+        """Ends the link; its letter need no longer be sent."""
         self.note("reset_ended", now)
 
     def use(self, now: datetime) -> None:
-        """Uses the link: the password is changed.
+        """Records that the link was used to change the password.
 
-        The notice of the change lasts longer than the link.
+        The notice of the change is kept for NOTICE_LIFE, longer than the link.
         """
         self.expire_time = now + NOTICE_LIFE
         self.note("password_changed", now)

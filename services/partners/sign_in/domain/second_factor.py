@@ -1,7 +1,7 @@
-"""The code of an app beside the password.
+"""The second factor beside a password: the code of an app.
 
-Codes go by time (TOTP, RFC 6238), and each is valid once. Ten recovery codes serve if the app is
-lost.
+Codes depend on the time (TOTP, RFC 6238), and each is valid once. Ten recovery codes replace the
+app if it is lost.
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 WINDOW = 1
-"""The number of steps by which a phone's clock may be wrong, either way."""
+"""The most steps by which a phone's clock may be fast or slow."""
 RECOVERY_CODES = 10
 CHALLENGE_LIFE = timedelta(minutes=5)
-"""The time in which the code follows the password, or a passkey's signature its challenge."""
+"""How long a challenge can be answered with a code or a passkey's signature."""
 
 
 class Purpose(StrEnum):
-    """The purpose of a challenge; it is valid for no other."""
+    """The purpose of a challenge, which is valid for no other purpose."""
 
     SIGN_IN = "SIGN_IN"  # the password was right
-    SET_UP = "SET_UP"  # the password was right, and a first code is to be taken into use
+    SET_UP = "SET_UP"  # the password was right, and an app must first be set up
     PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"  # the user is not known yet
     PASSKEY = "PASSKEY"  # a passkey is to be created
     PROOF = "PROOF"  # a signed-in worker proves again who she is
@@ -29,8 +29,8 @@ class Purpose(StrEnum):
 class SecondFactor:
     """The app of one account.
 
-    `last_step`: the step of the last code that was used; `recovery_hashes`: hashes of the codes
-    that are left.
+    `last_step`: the time step of the last used code; `recovery_hashes`: the hashes of the unused
+    recovery codes.
     """
 
     worker_id: str
@@ -39,9 +39,9 @@ class SecondFactor:
     recovery_hashes: tuple[bytes, ...] = ()
 
     def steps(self, present: int) -> list[int]:
-        """Returns the steps whose codes are valid in the present step.
+        """Returns the time steps whose codes are valid in the present step.
 
-        Steps up to the last used one are not among them.
+        Steps up to the last used one are left out.
         """
         return [
             step for step in range(present - WINDOW, present + WINDOW + 1) if step > self.last_step

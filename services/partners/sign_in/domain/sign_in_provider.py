@@ -1,6 +1,6 @@
-"""The sign-in provider of a member, by which its workers sign in.
+"""The sign-in provider of a member, through which its workers sign in.
 
-Its owner can become any of them, so two people of the coordination stand behind it.
+Its operator could sign in as any of them, so two people of the coordination must approve it.
 """
 
 from dataclasses import dataclass
@@ -11,26 +11,27 @@ from chassis.errors import Conflict, Invalid
 from chassis.second import Second, check_second
 
 QUESTION_LIFE = timedelta(minutes=10)
-"""The time in which a person returns from the provider; she may have to look for her phone."""
+"""How long a person may take to return from the provider; she may have to look for her phone."""
 OBJECTION = timedelta(days=3)
-"""The time in which the organisation may object to a proposal; its managers are told at once."""
-_MOST = 200  # characters of each field
-# at Microsoft: accounts of any organisation, so nobody answers for their holders
+"""How long the organisation may object to a proposal; its managers are notified at once."""
+_MOST = 200  # most characters of each field
+# Microsoft's shared endpoints, open to accounts of any organisation, so that nobody vouches for the
+# users
 _SHARED = ("common", "organizations", "consumers")
 
 
 @dataclass(frozen=True)
 class ProviderEntry:
-    """The address of a provider, and the id by which it knows this network."""
+    """The address of a provider, and this network's client id there."""
 
     issuer: str
     client_id: str
 
     def check(self, client_secret: str, *, development: bool) -> None:
-        """Raises Invalid if the entry can't be a provider's.
+        """Raises Invalid if a field can't be right.
 
-        The issuer must be https with a named host (in development also on this machine), and have
-        no more than a path.
+        The issuer must be an https URL with a host name, and nothing more than a path after it. In
+        development, the host may be this machine.
         """
         wrong = [
             (
@@ -76,7 +77,7 @@ class ProviderEntry:
 
 @dataclass(frozen=True)
 class ProposedProvider:
-    """The proposal of one person of the coordination, to which another has not yet agreed."""
+    """The proposal of one person of the coordination, to which a second one has not yet agreed."""
 
     entry: ProviderEntry
     worker_id: str
@@ -87,8 +88,8 @@ class ProposedProvider:
 class SignInProvider:
     """The provider of one organisation.
 
-    Without `entry` nobody signs in by it. Its id stays, for the link that the organisation gives
-    its people.
+    Without `entry`, nobody can sign in through it. Its id never changes, because it is part of the
+    link that the organisation gives its people.
     """
 
     id: str
@@ -99,7 +100,7 @@ class SignInProvider:
     proposal: ProposedProvider | None = None
 
     def propose(self, entry: ProviderEntry, worker_id: str, now: datetime) -> None:
-        """Proposes another provider; the present one goes on.
+        """Proposes another provider; the present one stays in use.
 
         A newer proposal replaces an older one.
         """
@@ -127,7 +128,7 @@ class SignInProvider:
         self.version += 1
 
     def end(self) -> None:
-        """Ends the use of the provider and drops the proposal. Both need nobody's consent."""
+        """Ends the use of the provider and drops the proposal. One person alone can do this."""
         if self.entry is None and self.proposal is None:
             raise Conflict("illegal_transition")
         self.entry = self.confirm_time = self.proposal = None

@@ -1,6 +1,6 @@
-"""Proofs of identity beside a password.
+"""Proofs of identity other than a password.
 
-They are another provider (OpenID Connect), passkeys (WebAuthn) and codes by the clock (TOTP). Each
-module knows its protocol and its library. Limit: none of them knows accounts or stores anything;
-the use cases do.
+They are sign-in providers (OpenID Connect), passkeys (WebAuthn) and time-based codes (TOTP). Each
+module contains one protocol and its library. Limit: the modules know no accounts and store nothing;
+the use cases do that.
 """

@@ -1,7 +1,7 @@
 """Sign-in by an external provider (OpenID Connect): the authorization code flow with PKCE.
 
-An answer is accepted only if the issuer's own keys signed it, for this client, for this one
-question, a moment ago. The discovery document, fetched from the issuer over TLS, names the issuer's
+An answer is accepted only if the issuer's own keys signed it a moment ago, for this client and for
+this one request. The discovery document, fetched from the issuer over TLS, names the issuer's
 addresses; they may lie on other hosts (Google's lie on three), but never inside this network
 (chassis/egress.py). Limit: data fetched from a provider is trusted for five minutes.
 """
@@ -27,11 +27,11 @@ from chassis.errors import Unavailable
 
 # No algorithm for which a public key could serve as a secret (HS256), and never `none`.
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
-LEEWAY = 60  # seconds by which the provider's clock may be wrong
+LEEWAY = 60  # most seconds by which the provider's clock may be wrong
 # most seconds since the person authenticated at the provider; the same as our sessions' idle limit
 MAX_AGE = 900
-PATIENCE = 3.5  # seconds for all requests of one sign-in to a provider
-_DOCUMENT = 262_144  # bytes; the largest known documents are a fifth of this
+PATIENCE = 3.5  # most seconds for all requests to the provider in one sign-in
+_DOCUMENT = 262_144  # most bytes of a document; the largest known documents have a fifth of this
 _BELIEVED = 300.0  # seconds
 # least seconds before fetching again, after a failure or for an unknown key, so that strangers
 # cannot cause endless requests
@@ -43,12 +43,13 @@ _ID_TOKEN = 16_384  # characters
 _LEAST_RSA = 2048  # bits
 _BUSY = "busy"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-# auth_time is requested twice, by max_age and by name: Google sends it only if it is named.
+# auth_time is requested twice, through max_age and by name, because Google sends it only if it is
+# named.
 _CLAIMS = json.dumps({"id_token": {"auth_time": {"essential": True}}}, separators=(",", ":"))
 
 
 class NotBelieved(Exception):
-    """The answer of the provider does not prove who the person is."""
+    """The provider's answer does not prove the person's identity."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Client:
 class Identity:
     """The identity of a person, as the issuer states it.
 
-    `email` is empty unless the issuer has verified it; `several_factors`: she proved it by more
-    than a password (RFC 8176 `mfa`). `prove_time`: when she proved it there.
+    `email` is empty unless the issuer has verified it. `several_factors`: the person used more than
+    a password at the issuer (RFC 8176 `mfa`). `prove_time`: when she authenticated there.
     """
 
     subject: str
@@ -83,7 +84,7 @@ class _Provider:
     token_endpoint: str
     jwks_uri: str
     secret_in_body: bool
-    names_itself: bool  # beside the code (RFC 9207)
+    names_itself: bool  # whether it sends its issuer with the code (RFC 9207)
 
 
 class _Unusable(Exception):
@@ -106,16 +107,16 @@ class RelyingParty:
         """Sets up the client; `development`: providers on this machine are allowed, too."""
         self._development = development
         self._patience = patience
-        # by issuer and address: no issuer affects the data of another
+        # The key has the issuer and the address, so that no issuer affects another's data.
         self._known: dict[tuple[str, str], _Known] = {}
         self._waiting = threading.BoundedSemaphore(_AT_ONCE)
 
     def question(self, client: Client, secret: str, state: str, max_age: int = MAX_AGE) -> str:
         """Returns the address at the provider to which the browser is sent.
 
-        The nonce, and the verifier, which the provider sees only when the code is exchanged, are
-        derived from `secret`. With a `max_age` of 0 seconds the provider must ask her again who she
-        is.
+        The nonce and the verifier are derived from `secret`; the provider sees the verifier only
+        when the code is exchanged. With a `max_age` of 0 seconds, the provider must authenticate
+        the person again.
         """
         end = deadline.after(self._patience)
         parts = {
@@ -138,8 +139,8 @@ class RelyingParty:
     ) -> Identity:
         """Exchanges the code and returns the person's identity.
 
-        `issuer` came with the code, or is empty. Raises NotBelieved; Unavailable
-        provider_unavailable, if the provider does not answer as it must.
+        `issuer` is the one that came with the code, or "". Raises NotBelieved, or Unavailable
+        provider_unavailable if the provider does not answer as it must.
         """
         end = deadline.after(self._patience)
         provider = self._provider(client.issuer, end)
@@ -198,7 +199,7 @@ class RelyingParty:
             raise NotBelieved from error
 
     def _key(self, issuer: str, address: str, headers: Any, end: float) -> RSAKey | ECKey | OKPKey:
-        """Returns the issuer's key that a token names; a single key need not be named."""
+        """Returns the issuer's key that a token names. A token need not name an only key."""
         kid = headers.get("kid")
         keys: list[Any] = self._fetched(issuer, address, end, _keys)
         # the issuer may have added a key since the last fetch
@@ -312,7 +313,7 @@ class RelyingParty:
 def _keys(document: dict[str, Any]) -> list[Any]:
     """Returns the keys that can have signed a token.
 
-    A key that is a secret, is too short, or is not understood is left out.
+    Symmetric keys, keys that are too short, and keys of unknown kinds are left out.
     """
     usable = []
     for entry in document["keys"]:
@@ -331,7 +332,7 @@ def _keys(document: dict[str, Any]) -> list[Any]:
 
 
 def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity:
-    """Returns the identity in the claims, after checks beyond those of a registry.
+    """Returns the identity in the claims, after checks that the claims registry does not make.
 
     Raises NotBelieved.
     """
@@ -348,8 +349,8 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
     subject, email, ways = claims["sub"], claims.get("email"), claims.get("amr")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
         raise NotBelieved
-    # Microsoft's claim for it (xms_edov) states that the organisation has proved the address's
-    # domain to be its own.
+    # Microsoft's claim for a verified address (xms_edov) states that the organisation has proved
+    # that it owns the address's domain.
     proved_email = claims.get("email_verified") is True or claims.get("xms_edov") in (
         True,
         "1",

@@ -23,14 +23,14 @@ from fido2.webauthn import (
 
 
 class WrongPasskey(Exception):
-    """The answer was not made by that passkey, for this site and challenge; or is malformed."""
+    """The answer is malformed, or does not come from that passkey for this site and challenge."""
 
 
 @dataclass(frozen=True)
 class Credential:
     """The stored part of a passkey: its id, its public key with metadata, and its signature count.
 
-    Nothing of it is secret.
+    None of it is secret.
     """
 
     id: bytes
@@ -39,15 +39,15 @@ class Credential:
 
 
 class Site:
-    """The site for which passkeys are made: the exact address by which people reach it.
+    """The site for which passkeys are created, identified by the address at which people reach it.
 
-    A passkey of one site is valid at no other.
+    A passkey for one site is not valid for any other.
     """
 
     def __init__(self, public_url: str) -> None:
         parts = urlsplit(public_url)
-        # On one machine the network is reached by 127.0.0.1; browsers make passkeys for the name
-        # localhost alone.
+        # On one machine the site is reached at 127.0.0.1, but browsers create passkeys only for the
+        # name localhost.
         self._name = "localhost" if parts.hostname == "127.0.0.1" else parts.hostname or ""
         self._origin = f"{parts.scheme}://{self._name}" + (f":{parts.port}" if parts.port else "")
         entity = PublicKeyCredentialRpEntity(name="Enlace", id=self._name)
@@ -55,9 +55,9 @@ class Site:
 
     @property
     def can_have(self) -> bool:
-        """Tells whether browsers make passkeys for the site.
+        """Tells whether browsers create passkeys for the site.
 
-        A site that is reached by a number has no name for which they could.
+        They do not for a site that is reached by an IP address.
         """
         try:
             ip_address(self._name)
@@ -70,7 +70,7 @@ class Site:
     ) -> str:
         """Returns the options of navigator.credentials.create, as JSON.
 
-        `known`: the passkeys that the account has already.
+        `known`: the ids of the passkeys that the account already has.
         """
         options, _ = self._server.register_begin(
             PublicKeyCredentialUserEntity(id=account_id.encode(), name=account, display_name=name),
@@ -91,13 +91,14 @@ class Site:
             return Credential(
                 data.credential_data.credential_id, bytes(data.credential_data), data.counter
             )
-        except Exception as error:  # the library parses input of strangers, and may raise anything
+        # the library parses input from strangers, and may raise any exception
+        except Exception as error:
             raise WrongPasskey from error
 
     def ask_to_sign(self, challenge: bytes, known: list[bytes]) -> str:
         """Returns the options of navigator.credentials.get, as JSON.
 
-        Without `known`: for any passkey of this site, which must then verify its user.
+        If `known` is empty, any passkey for this site may sign, but must verify its user.
         """
         verification = (
             UserVerificationRequirement.PREFERRED if known else UserVerificationRequirement.REQUIRED
@@ -112,7 +113,7 @@ class Site:
     ) -> int:
         """Returns the signature count of the passkey that signed this challenge.
 
-        `verified`: it must have verified its user, too. Raises WrongPasskey.
+        `verified`: the passkey must also have verified its user. Raises WrongPasskey.
         """
         try:
             response = AuthenticationResponse.from_dict(json.loads(answer))
@@ -124,16 +125,17 @@ class Site:
             count = int(response.response.authenticator_data.counter)
         except Exception as error:
             raise WrongPasskey from error
-        # A passkey that counts never reports the same number twice: there is a copy of it.
+        # A passkey that counts never reports the same number twice. If it does, a copy of it
+        # exists.
         if (count or credential.sign_count) and count <= credential.sign_count:
             raise WrongPasskey
         return count
 
 
 def names(answer: str) -> tuple[bytes, str]:
-    """Returns the id of the passkey and of the account that an answer names.
+    """Returns the ids of the passkey and of the account that an answer names.
 
-    Raises WrongPasskey. The answer proves neither.
+    These ids are not proved yet. Raises WrongPasskey.
     """
     try:
         response = AuthenticationResponse.from_dict(json.loads(answer))

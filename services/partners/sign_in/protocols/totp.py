@@ -1,4 +1,4 @@
-"""Codes by time, as every app makes them (TOTP, RFC 6238): SHA-1, six digits, 30 seconds."""
+"""Time-based codes, as every app makes them (TOTP, RFC 6238): SHA-1, six digits, 30 seconds."""
 
 import base64
 
@@ -6,19 +6,19 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 STEP = 30
-"""The seconds for which a code is shown."""
+"""How many seconds an app shows a code."""
 
 
 def code(secret: bytes, step: int) -> bytes:
-    """Returns the six digits of a step since 1970."""
+    """Returns the six digits of a time step, counted from 1970."""
     return _codes(secret).generate(step * STEP)
 
 
 def words(secret: bytes, account: str) -> tuple[str, str]:
-    """Returns the secret in base 32, and the address with the account that an app scans."""
+    """Returns the secret in base 32, and the URI with the account's name that an app scans."""
     return base64.b32encode(secret).decode(), _codes(secret).get_provisioning_uri(account, "Enlace")
 
 
 def _codes(secret: bytes) -> TOTP:
-    # the algorithm that apps know; its collisions don't matter in an HMAC
+    # the algorithm that apps support; SHA-1's collisions don't matter in an HMAC
     return TOTP(secret, 6, SHA1(), STEP)  # noqa: S303

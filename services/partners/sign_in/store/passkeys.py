@@ -13,7 +13,7 @@ def of(tx: Transaction, worker_id: str) -> list[Passkey]:
 
 
 def by_credential(tx: Transaction, credential_id: bytes) -> Passkey | None:
-    """Returns the passkey that a browser names, locked so that sign-ins are counted in turn."""
+    """Returns the passkey with this id, locked so that its sign-ins happen one after the other."""
     row = tx.execute(
         "SELECT * FROM passkeys WHERE credential_id = %s FOR UPDATE", (credential_id,)
     ).fetchone()
@@ -21,7 +21,7 @@ def by_credential(tx: Transaction, credential_id: bytes) -> Passkey | None:
 
 
 def add(tx: Transaction, passkey: Passkey) -> bool:
-    """Stores a new passkey; returns False, with nothing written, if an account has it already."""
+    """Stores a new passkey. Returns False, and writes nothing, if an account has it already."""
     return bool(
         tx.execute(
             "INSERT INTO passkeys (id, worker_id, credential_id, credential, sign_count, label,"

@@ -1,4 +1,4 @@
-"""Links for another password, and requests for them.
+"""Links for setting a new password, and requests for such links.
 
 Only hashes of secrets are stored, and addresses are sealed.
 """
@@ -13,7 +13,7 @@ from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordR
 
 
 def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> None:
-    """Stores a request, without a look at whether there is such an account."""
+    """Stores a request without checking whether the account exists."""
     id = new_id()
     tx.execute(
         "INSERT INTO password_reset_requests (id, email, create_time) VALUES (%s, %s, %s)",
@@ -22,7 +22,7 @@ def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> Non
 
 
 def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[str, datetime]]:
-    """Deletes and returns requests as (address, time): each is handled once."""
+    """Deletes and returns requests as (address, time), so that each is handled once."""
     rows = tx.execute(
         "DELETE FROM password_reset_requests WHERE id IN"
         " (SELECT id FROM password_reset_requests ORDER BY create_time, id"
@@ -33,7 +33,7 @@ def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[s
     for row in sorted(rows, key=lambda row: (row["create_time"], row["id"])):
         try:
             taken.append((keyring.open(row["email"], _context(row["id"])), row["create_time"]))
-        except CannotOpen as error:  # a damaged request holds up no other
+        except CannotOpen as error:  # a damaged request must not block the others
             error.alarm()
     return taken
 
@@ -41,7 +41,7 @@ def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[s
 def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter: bytes) -> None:
     """Stores a new link with its fact, which carries the letter.
 
-    The caller has locked the account, and has ended the link before.
+    The caller must have locked the account, and ended the previous link.
     """
     tx.execute(
         "INSERT INTO password_resets (id, version, worker_id, token_hash, expire_time, create_time)"
@@ -71,13 +71,13 @@ def of(tx: Transaction, worker_id: str) -> PasswordReset | None:
 
 
 def end(tx: Transaction, reset: PasswordReset, sealed_letter: bytes = b"") -> None:
-    """Deletes a link, and publishes what has become of it."""
+    """Deletes a link, and publishes its facts."""
     tx.execute("DELETE FROM password_resets WHERE id = %s", (reset.id,))
     tell(tx, reset, sealed_letter)
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes expired links, and requests that nobody handled for as long; returns how many."""
+    """Deletes expired links, and requests that were not handled for LINK_LIFE; returns how many."""
     gone = tx.execute("DELETE FROM password_resets WHERE expire_time <= %s", (now,)).rowcount
     return (
         gone

@@ -27,7 +27,7 @@ def get(tx: Transaction, worker_id: str, *, hold: bool = False) -> SecondFactor 
 
 
 def secret(tx: Transaction, keyring: Keyring, worker_id: str) -> bytes:
-    """Returns the secret from which codes are made."""
+    """Returns the secret of an account's app, from which codes are made."""
     row = tx.execute(
         "SELECT secret FROM second_factors WHERE worker_id = %s", (worker_id,)
     ).fetchone()
@@ -36,7 +36,7 @@ def secret(tx: Transaction, keyring: Keyring, worker_id: str) -> bytes:
 
 
 def begin(tx: Transaction, keyring: Keyring, worker_id: str, secret: bytes) -> None:
-    """Stores another secret, not in use yet."""
+    """Stores the secret of a new app, which is not in use yet."""
     tx.execute(
         "INSERT INTO second_factors (worker_id, secret) VALUES (%s, %s)"
         " ON CONFLICT (worker_id) DO UPDATE SET secret = excluded.secret, last_step = 0",
@@ -60,14 +60,17 @@ def end(tx: Transaction, worker_id: str) -> None:
 
 
 def drop_challenges(tx: Transaction, worker_id: str) -> None:
-    """Deletes the open challenges of a worker: they rest on a proof that is no longer valid."""
+    """Deletes a worker's open challenges.
+
+    The proof on which they rest is no longer valid.
+    """
     tx.execute("DELETE FROM challenges WHERE worker_id = %s", (worker_id,))
 
 
 def challenge(
     tx: Transaction, secret_hash: bytes, worker_id: str | None, purpose: Purpose, now: datetime
 ) -> None:
-    """Stores a challenge; without a worker, anybody may answer it."""
+    """Stores a challenge. If `worker_id` is None, any worker may answer it."""
     tx.execute(
         "INSERT INTO challenges (secret_hash, worker_id, purpose, create_time)"
         " VALUES (%s, %s, %s, %s)",
@@ -78,7 +81,10 @@ def challenge(
 def challenged(
     tx: Transaction, secret_hash: bytes, now: datetime
 ) -> tuple[str | None, Purpose] | None:
-    """Returns the worker and the purpose of a challenge, locked so that it is answered once."""
+    """Returns the worker and the purpose of a challenge.
+
+    The challenge is locked, so that it is answered only once.
+    """
     row = tx.execute(
         "SELECT worker_id, purpose FROM challenges WHERE secret_hash = %s AND create_time > %s"
         " AND create_time < %s FOR UPDATE",
@@ -93,7 +99,7 @@ def answered(tx: Transaction, secret_hash: bytes) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes challenges that are over; returns how many."""
+    """Deletes expired challenges; returns how many."""
     return tx.execute(
         "DELETE FROM challenges WHERE create_time < %s", (now - CHALLENGE_LIFE,)
     ).rowcount

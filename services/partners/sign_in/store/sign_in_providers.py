@@ -1,6 +1,6 @@
-"""Providers of organisations, accounts at providers, and questions to them.
+"""Providers of organisations, accounts at providers, and sign-ins that are under way there.
 
-Secrets are sealed; only hashes of questions and accounts are stored.
+Secrets are sealed; of a sign-in's secret and of the id at a provider only hashes are stored.
 """
 
 from datetime import datetime
@@ -48,9 +48,9 @@ def _read(row: Row) -> SignInProvider:
 
 
 def keep(tx: Transaction, provider: SignInProvider) -> None:
-    """Stores all but the secrets.
+    """Stores a provider without its secrets.
 
-    Accounts at an issuer that is no longer used are forgotten.
+    Accounts at an issuer that is no longer used are deleted.
     """
     entry, proposal = provider.entry, provider.proposal
     wanted = proposal.entry if proposal else None
@@ -98,9 +98,9 @@ def set_proposed_secret(
 
 
 def take_proposed_secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> None:
-    """Puts the secret of the proposal into use.
+    """Makes the secret of the proposal the provider's secret.
 
-    To be called before the confirmed provider is stored.
+    Must be called before the confirmed provider is stored.
     """
     row = tx.execute(
         "SELECT proposed_secret FROM sign_in_providers WHERE id = %s", (provider.id,)
@@ -116,7 +116,7 @@ def take_proposed_secret(tx: Transaction, keyring: Keyring, provider: SignInProv
 
 
 def secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> str:
-    """Returns the client secret by which the provider knows this network."""
+    """Returns the client secret with which this network authenticates at the provider."""
     row = tx.execute(
         "SELECT secret FROM sign_in_providers WHERE id = %s", (provider.id,)
     ).fetchone()
@@ -134,7 +134,7 @@ def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: date
 
 
 def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
-    """Returns the provider to which the person was sent, and its confirmation time; once."""
+    """Returns the provider to which a person was sent, and its confirmation time. Works once."""
     row = tx.execute(
         "DELETE FROM provider_questions WHERE secret_hash = %s RETURNING *", (secret_hash,)
     ).fetchone()
@@ -146,7 +146,7 @@ def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datet
 
 
 def account(tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes) -> str | None:
-    """Returns the worker of an account at a provider."""
+    """Returns the id of the worker who has an account at a provider."""
     row = tx.execute(
         "SELECT worker_id FROM provider_accounts WHERE organization_id = %s AND issuer = %s"
         " AND subject_hash = %s",
@@ -158,9 +158,9 @@ def account(tx: Transaction, organization_id: str, issuer: str, subject_hash: by
 def bind(
     tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes, worker_id: str
 ) -> None:
-    """Stores the worker of an account at a provider.
+    """Stores which worker has an account at a provider.
 
-    Does nothing if she has another account there, or if a worker has this one.
+    Does nothing if she has another account there, or if some worker has this account already.
     """
     tx.execute(
         "INSERT INTO provider_accounts (organization_id, issuer, subject_hash, worker_id)"
@@ -170,9 +170,9 @@ def bind(
 
 
 def has_account(tx: Transaction, worker_id: str) -> bool:
-    """Tells whether she signs in by the provider of her organisation.
+    """Tells whether a worker signs in through her organisation's provider.
 
-    Nothing is stored of a provider that is no longer used.
+    Accounts at a provider that is no longer used are not stored.
     """
     return (
         tx.execute(
@@ -183,12 +183,12 @@ def has_account(tx: Transaction, worker_id: str) -> bool:
 
 
 def forget_account(tx: Transaction, worker_id: str) -> None:
-    """Deletes the account at a provider: a renewed account is bound anew."""
+    """Deletes a worker's account at a provider, so that her renewed account can be bound anew."""
     tx.execute("DELETE FROM provider_accounts WHERE worker_id = %s", (worker_id,))
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes questions that are over; returns how many."""
+    """Deletes expired sign-ins through providers; returns how many."""
     return tx.execute(
         "DELETE FROM provider_questions WHERE create_time < %s", (now - QUESTION_LIFE,)
     ).rowcount

@@ -30,7 +30,7 @@ class Accounts:
     ) -> pb.ChangePasswordResponse:
         """Changes the password and ends all sessions but the caller's.
 
-        Needs the former password, so that an open screen is not enough.
+        Needs the present password, so that an open screen is not enough.
         """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("password_change", call.caller.id))
@@ -38,19 +38,19 @@ class Accounts:
         check_new(request.new_password, (worker.entry.name, worker.entry.email), "new_password")
         prove(self._guesses, worker, password_hash, request.password, now, call.origin)
         workers.set_password(tx, worker.id, hashed(request.new_password))
-        second_factors.drop_challenges(tx, worker.id)  # before sessions, as in ResetPassword
+        second_factors.drop_challenges(tx, worker.id)  # before the sessions, as in ResetPassword
         mark = mark_of(request.session_secret)
         workers.end_sessions_of(tx, worker_id=worker.id, but=mark)
-        if ways_of(tx, call.caller).password:  # which the request has just proved
+        if ways_of(tx, call.caller).password:  # if so, the request has just proved it
             workers.prove_session(tx, mark, worker.id, now)
         end_link(tx, worker.id, now)
         notify_worker(tx, self._mail, worker, "password_changed", now)
         return pb.ChangePasswordResponse()
 
     def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
-        """Lists the sessions that have not ended, the last used first.
+        """Lists the sessions that have not ended, the most recently used first.
 
-        `current` is the session of the request.
+        `current` marks the session that the request comes from.
         """
         now, current = call.clock.now(), mark_of(request.session_secret)
         return pb.ListSessionsResponse(
@@ -67,7 +67,7 @@ class Accounts:
         )
 
     def EndSessions(self, request: pb.EndSessionsRequest, call: Call) -> pb.EndSessionsResponse:
-        """Ends one session, or all but that of the request; returns how many."""
+        """Ends one session, or all except the one of the request; returns how many."""
         call.trail.append(Entry("sessions_end", call.caller.id))
         current, sessions = (
             mark_of(request.session_secret),
@@ -86,6 +86,6 @@ class Accounts:
 def _id(mark: bytes) -> str:
     """Returns the public id of a session.
 
-    It opens nothing: it is made of the stored hash, not of the secret.
+    The id gives no access: it is derived from the stored hash, not from the secret.
     """
     return hashlib.sha256(b"session " + mark).hexdigest()[:32]

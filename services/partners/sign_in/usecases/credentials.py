@@ -9,12 +9,12 @@ from services.partners.sign_in.usecases.password_resets import end_link
 
 
 class KeptCredentials:
-    """The implementation of services.partners.members.usecases.credentials."""
+    """Implements the protocol in services.partners.members.usecases.credentials."""
 
     def end_all(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends all sign-in methods beside the password, and the sessions of the account."""
+        """Ends all sign-in methods except the password, and the sessions of the account."""
         end_link(tx, worker_id, now)
-        second_factors.end(tx, worker_id)  # her phone may be what she lost
+        second_factors.end(tx, worker_id)  # she may have lost her phone
         passkeys.end(tx, worker_id)
         workers.end_sessions_of(tx, worker_id=worker_id)
         sign_in_providers.forget_account(tx, worker_id)
@@ -30,10 +30,10 @@ class KeptCredentials:
         second_factors.end(tx, worker_id)
         passkeys.end(tx, worker_id)
         workers.end_sessions_of(tx, worker_id=worker_id)
-        # a link that was requested while more was needed must not open the account now
+        # a link that was requested while a second factor was needed must not open the account now
         end_link(tx, worker_id, now)
         return True
 
     def end_link(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends the link for another password, if there is one."""
+        """Ends the link for setting a new password, if there is one."""
         end_link(tx, worker_id, now)

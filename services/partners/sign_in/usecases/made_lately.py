@@ -1,6 +1,6 @@
-"""The lasting results of an account's sessions since a day: listed and ended.
+"""The lasting results of an account's sessions since a given time, to be listed and ended.
 
-They serve a worker who fears that another person used her account.
+They help a worker who fears that another person used her account.
 """
 
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ class MadeLately:
     def ListMadeLately(
         self, request: pb.ListMadeLatelyRequest, call: Call
     ) -> pb.ListMadeLatelyResponse:
-        """Lists the lasting results since then, newest first."""
+        """Lists the lasting results since the requested time, newest first."""
         return pb.ListMadeLatelyResponse(
             made=[
                 pb.MadeLately(
@@ -52,9 +52,9 @@ class MadeLately:
     def EndMadeLately(
         self, request: pb.EndMadeLatelyRequest, call: Call
     ) -> pb.EndMadeLatelyResponse:
-        """Ends the named results of those that `ListMadeLately` lists.
+        """Ends those results listed by `ListMadeLately` that the request names.
 
-        Her managers are notified if a code or passkey was removed.
+        The worker's managers are notified if a code or passkey was removed.
         """
         if not request.ids:
             raise Invalid(("ids", "required"))
@@ -138,7 +138,7 @@ def _end(call: Call, made: Made) -> None:
         case MadeKind.INVITATION:
             invitation = invitations.fetch(tx, made.id)
             if invitation and organizations.fetch(tx, invitation.organization_id, hold="UPDATE"):
-                # again, now that nobody else can accept it
+                # fetched again, now that nobody else can accept the invitation
                 invitation = invitations.fetch(tx, made.id) or invitation
                 if invitation.is_open(now) or invitation.waits(now):
                     invitation.revoke(now)
@@ -159,7 +159,7 @@ def _end(call: Call, made: Made) -> None:
 def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
     """Tells whether the caller may suspend the account.
 
-    An account that is older than the day belongs to a person, and its managers decide.
+    An account older than `since` belongs to another person, about whom managers decide.
     """
     if worker.create_time < since:
         return False

@@ -1,6 +1,7 @@
-"""Passkeys: created, used to sign in, ended.
+"""The creation, use and removal of passkeys.
 
-A passkey signs the stored hash of a challenge, so each signature is valid once and not for long.
+A passkey signs the stored hash of a challenge, so that each signature is valid once and only for a
+short time.
 """
 
 import secrets
@@ -34,7 +35,8 @@ class Passkeys:
     ) -> accounts_pb2.BeginPasskeyResponse:
         """Returns a challenge and the browser's options.
 
-        Needs the password: otherwise an open screen would be enough to create a way in.
+        Needs the password, because otherwise an open screen would be enough to create another way
+        in.
         """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("passkey_begin", call.caller.id))
@@ -56,7 +58,8 @@ class Passkeys:
     ) -> accounts_pb2.SecondFactor:
         """Stores the passkey that was made for the challenge."""
         tx, now = call.tx, call.clock.now()
-        worker, _ = own(tx, call.caller)  # locked, so that passkeys are counted one after the other
+        # locked, so that passkeys are added and counted one after the other
+        worker, _ = own(tx, call.caller)
         mark = mark_of(request.challenge)
         if second_factors.challenged(tx, mark, now) != (worker.id, Purpose.PASSKEY):
             raise Invalid(("challenge", "wrong"))
@@ -126,7 +129,7 @@ def signer(
 ) -> str:
     """Returns the id of the worker whose passkey signed the challenge with this mark.
 
-    `worker_id`: the worker who is known by her password; None accepts the passkey of any worker if
+    `worker_id`: the worker who has already given her password; None accepts any worker's passkey if
     it has verified its user.
     """
     try:
@@ -149,7 +152,7 @@ def signer(
 def challenge(
     tx: Transaction, purpose: Purpose, now: datetime, worker_id: str | None = None
 ) -> tuple[str, bytes]:
-    """Stores the hash of a new challenge; returns its secret and that hash."""
+    """Stores the hash of a new challenge; returns the challenge's secret and the hash."""
     secret = secrets.token_urlsafe(32)
     mark = mark_of(secret)
     second_factors.challenge(tx, mark, worker_id, purpose, now)

@@ -1,7 +1,7 @@
-"""Forgotten passwords: a link is requested, brought to the account's mailbox, and used once.
+"""Forgotten passwords: a link is requested, sent to the account's mailbox, and used once.
 
-A request looks at no account: it is counted, and its sealed address is stored. A loop of this
-service checks, a moment later, whether there is such an account. So neither the response nor its
+A request is counted, and its address is stored sealed, without looking for an account. A moment
+later, a loop of this service checks whether the account exists. So neither the response nor its
 duration reveals anything about anybody.
 """
 
@@ -28,17 +28,17 @@ from services.partners.network.domain.check import MAX_EMAIL
 from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-# Three letters at once, then one an hour: a stranger's mailbox can be filled with 26 a day. Each
-# ends the link before it, and she has the latest.
+# Three letters at once, then one an hour: at most 26 unwanted letters reach a mailbox in a day.
+# Each ends the previous link, so the newest letter works.
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
-# An office or a country's operator may stand behind one address.
+# A whole office, or all customers of a phone company, may share one IP address.
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=2), timedelta(0))
-_EVERY = 1.0  # seconds: a person who waits for a letter waits for the mail server anyway
+_EVERY = 1.0  # seconds between two looks for requests; mail servers take longer anyway
 _AT_ONCE = 20
 
 
 class PasswordResets:
-    """The links of all accounts."""
+    """The links with which workers of all organisations set a new password."""
 
     def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses) -> None:
         """Sets up the handlers; `mail` seals letters, `guesses` counts requests for a link."""
@@ -51,13 +51,14 @@ class PasswordResets:
     ) -> pb.RequestPasswordResetResponse:
         """Stores the request.
 
-        Does nothing, with the same response, if there were too many for this mailbox or from this
-        address.
+        If there were too many for this mailbox or from this IP address, does nothing, with the same
+        response.
         """
         email, now = request.email.strip(), call.clock.now()
         if not request.email:
             raise Invalid(("email", "required"))
-        if len(request.email) > MAX_EMAIL:  # it is stored for a moment, whatever it contains
+        # checked because anything that a stranger sends is stored for a moment
+        if len(request.email) > MAX_EMAIL:
             raise Invalid(("email", "too_long"))
         try:
             self._guesses.count(same_email(email), call.origin, now)
@@ -71,15 +72,15 @@ class PasswordResets:
     ) -> pb.ResetPasswordResponse:
         """Changes the password of the link's account.
 
-        Ends all its sessions, and sign-ins that wait for a code. Only the holder of a valid link
-        learns more than that it is not valid.
+        Ends the account's sessions, and its sign-ins that wait for a code. A caller without a valid
+        link learns only that the link is not valid.
         """
         if not request.token:
             raise Invalid(("token", "required"))
         tx, now, mark = call.tx, call.clock.now(), mark_of(request.token)
         unlocked_reset = password_resets.by_token(tx, mark)
         account = workers.with_hash(tx, unlocked_reset.worker_id) if unlocked_reset else None
-        reset = password_resets.by_token(tx, mark)  # again, now that nobody else can use or end it
+        reset = password_resets.by_token(tx, mark)  # fetched again, now that nobody else can use it
         organization = organizations.fetch(tx, account[0].organization_id) if account else None
         if (
             account is None
@@ -94,8 +95,8 @@ class PasswordResets:
             request.password, (worker.entry.name, worker.entry.email, organization.entry.name)
         )
         workers.set_password(tx, worker.id, hashed(request.password))
-        # First: this waits for a sign-in that is being finished, whose session then ends with the
-        # others.
+        # Challenges first: this waits for a sign-in that is just being completed, whose session is
+        # then ended with the others.
         second_factors.drop_challenges(tx, worker.id)
         workers.end_sessions_of(tx, worker_id=worker.id)
         reset.use(now)
@@ -105,12 +106,12 @@ class PasswordResets:
 
 
 def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) -> int:
-    """Sends a link for each request whose account is active and signs in by a password.
+    """Sends a link for each request whose account is active and may use a password.
 
     Returns the number of requests.
     """
     requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
-    # Locked in one order, so that two processes don't wait for each other.
+    # Accounts are locked in a fixed order, so that two processes can't deadlock.
     for email, create_time in sorted(requests, key=lambda request: same_email(request[0])):
         account = (
             workers.by_email(tx, email, hold=True)
@@ -143,16 +144,17 @@ def sending_links(database: Database, keyring: Keyring, mail: Keyring, clock: Cl
 
 
 def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
-    """Ends the link of an account, if there is one. The caller has locked the account."""
+    """Ends the link of an account, if there is one. The caller must have locked the account."""
     if reset := password_resets.of(tx, worker_id):
         reset.end(now)
         password_resets.end(tx, reset)
 
 
 def _may_reset(tx: Transaction, worker: Worker) -> bool:
-    """Tells whether the account can be opened by a letter to its mailbox.
+    """Tells whether a letter to the mailbox may open the account.
 
-    It can't while it is suspended, or beside a provider that answers for her.
+    It may not if the account is suspended, or if the worker signs in through her organisation's
+    provider.
     """
     return workers.is_in_good_standing(
         tx, worker.id, worker.organization_id

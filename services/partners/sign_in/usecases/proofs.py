@@ -1,8 +1,8 @@
 """The step-up: a signed-in worker proves again who she is before a lasting step.
 
-Her proof is the factor that her sign-in needs beside the password; else her organisation's
-provider, if she signs in by one; else her password. Wrong answers have the sign-in's budget,
-counted apart: the holder of a stolen session can't keep her from signing in.
+She proves it with her second factor if she has one; else through her organisation's provider if she
+signs in there; else with her password. Wrong answers have the same budget as at sign-in but a
+separate count, so that somebody with a stolen session can't keep her from signing in.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 class Ways:
     """The ways in which an account can prove its identity.
 
-    They are a code or a passkey, or its provider, or its password.
+    They are a code or a passkey; without either, its provider; without that, its password.
     """
 
     code: bool
@@ -65,7 +65,7 @@ class Proofs:
         self._providers = providers
 
     def BeginProof(self, request: pb.BeginProofRequest, call: Call) -> pb.BeginProofResponse:
-        """Returns the factors that the proof needs."""
+        """Returns the factors with which the caller can prove her session."""
         ways, now = ways_of(call.tx, call.caller), call.clock.now()
         if ways.provider_id:
             secret, address = self._providers.begin(call.tx, now, ways.provider_id, again=True)
@@ -77,7 +77,7 @@ class Proofs:
         return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
 
     def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
-        """Proves a session of the caller by her answer; returns the end of the proof.
+        """Proves a session of the caller with her answer; returns until when the proof is valid.
 
         Raises Invalid with the field that is wrong.
         """
@@ -122,11 +122,11 @@ class Proofs:
         second_factors.answered(call.tx, mark)
 
     def _provider_proof_time(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
-        """Returns when she proved to her organisation's provider who she is."""
-        came, now = request.provider, call.clock.now()
+        """Returns when the caller proved her identity to her organisation's provider."""
+        answer, now = request.provider, call.clock.now()
         try:
             arrived = self._providers.finish(
-                call.tx, now, request.challenge, came.state, came.code, came.issuer
+                call.tx, now, request.challenge, answer.state, answer.code, answer.issuer
             )
         except Unauthenticated:
             raise Invalid(("challenge", "wrong")) from None

@@ -1,6 +1,6 @@
-"""Second factors: the code of an app is begun, confirmed and ended.
+"""Second factors: setting up, confirming and removing an app that makes codes.
 
-Also the code or passkey that a sign-in needs beside the password.
+Also completes sign-ins that need a code or a passkey after the password.
 """
 
 import hmac
@@ -27,10 +27,10 @@ from services.partners.sign_in.usecases.passkeys import challenge, second_factor
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
 """The budget of guesses at codes.
 
-A code has a million values, of which three are valid; the budget allows 9,000 guesses in a year. A
-guesser at a code knew the password, so no address is counted.
+Of a million possible codes, three are valid at a time; the budget allows 9,000 guesses in a year.
+Guesses are not counted by IP address, because a guesser must already know the password.
 """
-_SECRET = 20  # bytes: RFC 4226 recommends 160 bits
+_SECRET = 20  # bytes of an app's secret; RFC 4226 recommends 160 bits
 
 
 class SecondFactors:
@@ -52,9 +52,10 @@ class SecondFactors:
     def BeginSecondFactor(
         self, request: accounts_pb2.BeginSecondFactorRequest, call: Call
     ) -> accounts_pb2.BeginSecondFactorResponse:
-        """Returns another secret, in base 32 and in the form for an app.
+        """Returns a new secret, in base 32 and as a URI for an app.
 
-        Needs the password: otherwise an open screen would be enough to lock its owner out.
+        Needs the password, because otherwise an open screen would be enough to lock out the owner
+        of the account.
         """
         call.trail.append(Entry("second_factor_begin", call.caller.id))
         worker, password_hash = own(call.tx, call.caller)
@@ -68,7 +69,7 @@ class SecondFactors:
     def ConfirmSecondFactor(
         self, request: accounts_pb2.ConfirmSecondFactorRequest, call: Call
     ) -> accounts_pb2.ConfirmSecondFactorResponse:
-        """Takes an app into use by its first code; returns the recovery codes."""
+        """Takes an app into use with its first code; returns the recovery codes."""
         call.trail.append(Entry("second_factor_confirm", call.caller.id))
         factor = second_factors.get(call.tx, call.caller.id, hold=True)
         if factor is None or factor.confirm_time is not None:
@@ -99,7 +100,7 @@ class SecondFactors:
 def ask(
     tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool
 ) -> members_pb2.SignInResponse | None:
-    """Returns the factors that a sign-in needs beside the password; None if there are none.
+    """Returns the factors that a sign-in needs besides the password; None if it needs none.
 
     `required`: an account without a second factor has to set up a code first.
     """
@@ -126,9 +127,9 @@ def complete(
     now: datetime,
     request: members_pb2.FinishSignInRequest,
 ) -> tuple[str, list[str]]:
-    """Returns the worker whose sign-in the request completes, as id.
+    """Returns the id of the worker whose sign-in the request completes.
 
-    Also returns recovery codes if the request took an app into use. Raises Unauthenticated
+    Also returns recovery codes, if the request took an app into use. Raises Unauthenticated
     sign_in_failed, whatever is wrong.
     """
     mark = mark_of(request.challenge)
@@ -161,7 +162,7 @@ def _confirmed(
     now: datetime,
     code: str,
 ) -> list[str] | None:
-    """Takes the app into use by a first code.
+    """Takes the app into use with a first code.
 
     Returns the recovery codes; None if the code is wrong.
     """
@@ -183,8 +184,8 @@ def _first_code(
     tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str
 ) -> list[str]:
     factor = second_factors.get(tx, worker_id, hold=True)
-    # The app is in use already, or there is a passkey: then this challenge is out of date, and the
-    # newer one is to be answered.
+    # If an app is already in use, or there is a passkey, this challenge is out of date, and the
+    # newer one must be answered.
     if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
         raise Unauthenticated("sign_in_failed")
     codes = _confirmed(tx, keyring, guesses, factor, now, code)
@@ -202,7 +203,7 @@ def takes_code(
     code: str,
     origin: Origin | None = None,
 ) -> bool:
-    """Tells whether the code is one of the worker's app, or a recovery code, and uses it up.
+    """Tells whether the code comes from the worker's app or is a recovery code, and uses it up.
 
     Counts as one guess.
     """
@@ -220,7 +221,7 @@ def takes_code(
 def token_kin(tx: Transaction, worker_id: str, now: datetime, *, strict: bool) -> Kin:
     """Returns the kin of an account, for its token.
 
-    `strict`: nobody is a second person by a password alone.
+    `strict`: an account with only a password is nobody's second person.
     """
     return kin_of(tx, worker_id, now, proves_more=not strict or _proves_more(tx, worker_id))
 
@@ -235,7 +236,7 @@ def _proves_more(tx: Transaction, worker_id: str) -> bool:
 def _takes(
     tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime
 ) -> bool:
-    """Tells whether the code is one of the app that is valid now, and uses it up."""
+    """Tells whether the code is one of the app's codes that are valid now, and uses it up."""
     secret, presented = (
         second_factors.secret(tx, keyring, factor.worker_id),
         "".join(code.split()).encode(),

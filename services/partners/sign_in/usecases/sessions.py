@@ -1,8 +1,8 @@
-"""Sessions: e-mail and password open one; a session or an API key yields caller tokens.
+"""Sessions: signing in opens a session; a session or an API key yields caller tokens.
 
-These rpcs need no token, so a stranger learns nothing but yes or no: every failure of a sign-in has
-the same answer and takes the same time. Only SHA-256 hashes of secrets are stored: the secrets have
-256 random bits.
+These rpcs need no token, so a stranger must learn only whether a sign-in worked: every failed
+sign-in has the same answer and takes the same time. Only SHA-256 hashes of secrets are stored: the
+secrets have 256 random bits.
 """
 
 import hmac
@@ -39,18 +39,18 @@ from services.partners.sign_in.usecases import second_factors
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
-# NIST SP 800-63B allows 100 wrong passwords before an account is closed; here guessing goes on,
-# with 24 a day.
+# NIST SP 800-63B allows 100 wrong passwords before an account is locked. Here the account is not
+# locked, but then accepts only 24 guesses a day.
 OF_AN_ACCOUNT = Budget(
     10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
 )
-# An office, a hospital or a country's operator may stand behind one address.
+# A whole office or hospital, or all customers of a phone company, may share one IP address.
 OF_AN_ADDRESS = Budget(50, timedelta(minutes=1), timedelta(0))
 
 
 @dataclass(frozen=True)
 class Proven:
-    """A caller with a proven identity, with the organisation and the worker that pages show.
+    """A caller whose identity is proven, with the organisation and the worker that pages show.
 
     A key has no worker.
     """
@@ -90,7 +90,7 @@ class Sessions:
     def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
         """Opens a session.
 
-        If the account needs more than the password, returns the factors that it needs.
+        If the account needs more than the password, returns the missing factors instead.
         """
         missing = [
             (name, "required") for name in ("email", "password") if not getattr(request, name)
@@ -101,7 +101,7 @@ class Sessions:
         guess = self._guesses.begin(same_email(email), call.origin, now)
         worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
         right = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
-        # the check takes long, and the password may have changed meanwhile
+        # the check takes long, so the password may have changed meanwhile
         if right and worker_and_hash:
             right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
         organization = (
@@ -125,7 +125,7 @@ class Sessions:
     ) -> pb.SignInResponse:
         """Opens the session of a worker who came back from her organisation's provider.
 
-        If the account needs more than that, returns the factors that it needs.
+        If the account needs more than that, returns the missing factors instead.
         """
         now = call.clock.now()
         arrived = self._providers.finish(
@@ -139,9 +139,9 @@ class Sessions:
         )
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
-        """Opens the session of an account by its second factor, or by a passkey alone.
+        """Opens the session of an account with its second factor, or with a passkey alone.
 
-        Returns the session with recovery codes, if the request took an app into use.
+        The response has recovery codes if the request took an app into use.
         """
         now = call.clock.now()
         worker_id, recovery_codes = second_factors.complete(
@@ -177,7 +177,7 @@ class Sessions:
         )
 
     def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:
-        """Ends a session; an ended session stays so."""
+        """Ends a session. Does nothing if it has ended already."""
         workers.end_session(call.tx, mark_of(request.session_secret))
         return pb.EndSessionResponse()
 
@@ -190,7 +190,7 @@ class Sessions:
         *,
         several_factors: bool,
     ) -> pb.SignInResponse:
-        """Returns the factors that the account needs beside the first proof, or its opened session.
+        """Returns the factors that the account needs after the first proof, or its opened session.
 
         `several_factors`: the first proof already used more than one factor.
         """
@@ -225,8 +225,8 @@ class Sessions:
     def _from_session(self, request: pb.IssueTokenRequest, now: datetime, call: Call) -> Proven:
         """Returns the worker of a session.
 
-        Restarts the session's idle timer, unless the request is `passive`: sent by the page's
-        script and not by the user.
+        Restarts the session's idle timer, except for `passive` requests, which the page's script
+        and not the user sent.
         """
         mark = mark_of(request.session_secret)
         session = workers.session(call.tx, mark)
@@ -244,7 +244,7 @@ class Sessions:
         )
 
     def _issue(self, caller: Caller, since: datetime) -> tuple[dict[str, str], datetime]:
-        """Returns a token for each service, and the earliest expiry of them."""
+        """Returns a token for each service, and the earliest of their expiries."""
         issued = {audience: self._issuer.issue(caller, audience, since) for audience in AUDIENCES}
         return {audience: token for audience, (token, _) in issued.items()}, min(
             end for _, end in issued.values()

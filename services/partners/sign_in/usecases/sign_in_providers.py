@@ -1,6 +1,7 @@
 """Sign-in by an organisation's own provider.
 
-Two people of the coordination set it up, and it is trusted for that organisation's workers alone.
+Two people of the coordination set up a provider, and it is trusted only for that organisation's
+workers.
 """
 
 from collections.abc import Iterator
@@ -33,9 +34,9 @@ from services.partners.sign_in.store import sign_in_providers
 from services.partners.sign_in.wire.sign_in_providers import sign_in_provider
 
 RETURN = "/sign-in/return"
-"""The path of our address to which a provider sends people back.
+"""The path on our site to which a provider sends people back.
 
-It is never taken from a request.
+It is constant, and never taken from a request.
 """
 
 
@@ -43,7 +44,7 @@ It is never taken from a request.
 class Arrived:
     """The worker who came back from a provider, with the time of her proof there.
 
-    `several_factors`: she proved there who she is by more than a password.
+    `several_factors`: she used more than a password there.
     """
 
     worker: Worker
@@ -52,9 +53,9 @@ class Arrived:
 
 
 class SignInProviders:
-    """The providers of all organisations, and the way to them and back.
+    """The providers of all organisations, and sign-ins through them.
 
-    Without `public_url` nobody could come back.
+    `public_url` is needed for the address to which providers send people back.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class SignInProviders:
     def ProposeSignInProvider(
         self, request: pb.ProposeSignInProviderRequest, call: Call
     ) -> pb.SignInProvider:
-        """Proposes a provider, or another one.
+        """Proposes a provider for an organisation, even if it has one.
 
         The managers of the organisation are notified by e-mail.
         """
@@ -104,7 +105,7 @@ class SignInProviders:
     def ConfirmSignInProvider(
         self, request: pb.ConfirmSignInProviderRequest, call: Call
     ) -> pb.SignInProvider:
-        """Agrees as a second person to a proposed provider."""
+        """Agrees, as a second person, to a proposed provider."""
         call.trail.append(Entry("sign_in_provider_confirm", request.organization_id))
         now, provider = call.clock.now(), _fetch(call.tx, request.organization_id, hold=True)
         check_etag(request.etag, etag(provider.version))
@@ -146,9 +147,9 @@ class SignInProviders:
     def begin(
         self, tx: Transaction, now: datetime, id: str, *, again: bool = False
     ) -> tuple[str, str]:
-        """Returns the secret that stays in the browser, and the address to send it to.
+        """Returns the secret that stays in the browser, and the address to send the browser to.
 
-        `again`: the provider must ask even a person whom it knows.
+        `again`: the provider must authenticate the person even if she is signed in there.
         """
         provider = sign_in_providers.fetch(tx, id=id) if is_id(id) else None
         organization = organizations.fetch(tx, provider.organization_id) if provider else None
@@ -168,16 +169,16 @@ class SignInProviders:
     ) -> Arrived:
         """Returns the worker who came back.
 
-        Raises Unauthenticated sign_in_failed, whatever is wrong. A wrong answer uses the question
-        up, too.
+        Raises Unauthenticated sign_in_failed, whatever is wrong. A wrong answer also uses up the
+        secret.
         """
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
-        with self._database.transaction(SYSTEM) as own:  # committed also if this call is refused
+        with self._database.transaction(SYSTEM) as own:  # committed even if this call is refused
             sent = sign_in_providers.take(own, mark_of(secret), now)
         provider = sign_in_providers.fetch(tx, id=sent[0]) if sent else None
         client = self._client(tx, provider) if provider else None
-        # The provider was replaced since: its answer can't be checked with the new provider.
+        # If the provider was replaced meanwhile, the new provider can't check the old one's answer.
         if (
             sent is None
             or provider is None
@@ -207,13 +208,13 @@ class SignInProviders:
 
     @property
     def _redirect_uri(self) -> str:
-        """The address to which a provider sends people back, and which it must know."""
+        """The address to which a provider sends people back, and which must be registered there."""
         return self._public_url + RETURN
 
     def _message(self, provider: SignInProvider) -> pb.SignInProvider:
         """Returns the provider as a message.
 
-        It includes the address by which the organisation's people sign in, if they can.
+        It includes the address at which the organisation's people can sign in, if there is one.
         """
         message = sign_in_provider(provider)
         message.redirect_uri = self._redirect_uri
@@ -226,7 +227,7 @@ class SignInProviders:
 def _fetch(tx: Transaction, organization_id: str, *, hold: bool = False) -> SignInProvider:
     """Returns the provider of an organisation, an empty one if it has none.
 
-    With `hold` it is locked together with its organisation.
+    With `hold`, the provider and its organisation are locked.
     """
     known = (
         organizations.fetch(tx, organization_id, hold="UPDATE" if hold else "")
@@ -252,7 +253,7 @@ def _bound_worker(
 ) -> Worker | None:
     """Returns the worker of the organisation whom the issuer names.
 
-    At the first time she is found by the e-mail address that the issuer has verified.
+    At her first sign-in she is found by the e-mail address that the issuer has verified.
     """
     bound = sign_in_providers.account(tx, organization_id, issuer, subject_hash)
     if bound is not None:
@@ -267,7 +268,7 @@ def _bound_worker(
     ):
         return None
     sign_in_providers.bind(tx, organization_id, issuer, subject_hash, worker.id)
-    # she has another account there
+    # she has another account at the provider
     if sign_in_providers.account(tx, organization_id, issuer, subject_hash) != worker.id:
         return None
     return worker
@@ -277,7 +278,7 @@ def _bound_worker(
 def _logging_failure(provider: SignInProvider) -> Iterator[None]:
     """Logs why a provider can't be used.
 
-    Its people only see that it does not answer as it must.
+    The organisation's people see only that the provider does not answer as it must.
     """
     try:
         yield
@@ -289,6 +290,6 @@ def _logging_failure(provider: SignInProvider) -> Iterator[None]:
 def _state(secret: str) -> str:
     """Returns the state that goes with the browser to the provider and comes back.
 
-    It reveals nothing of the secret, which stays.
+    It does not reveal the secret, which stays in the browser.
     """
     return mark_of(secret).hex()

@@ -1,4 +1,4 @@
-"""Files of services and places, in any of the formats, as drafts; and reports as messages."""
+"""Turns files of services and places, in any format, into drafts, and reports into messages."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = ["check_size", "encoding_of", "message", "parse", "report"]
 _OUTCOMES = EnumCodec(pb.ImportOutcome, Outcome)
 _ENCODINGS = EnumCodec(pb.ImportEncoding, Encoding)
 _STATES = EnumCodec(pb.ImportState, ImportState)
-_MOST_PROBLEMS = 5  # reported for a row
+_MOST_PROBLEMS = 5  # most problems reported for a row
 
 
 def parse(content: bytes, reading: Reading, encoding: Encoding | None = None) -> Parsed:
@@ -35,7 +35,7 @@ def _parsed(content: Any, reading: Reading) -> Parsed:
 
 
 def encoding_of(number: int) -> Encoding | None:
-    """Returns the encoding that a request names; None for none. Raises Invalid."""
+    """Returns the encoding that a request names; None if it names none. Raises Invalid."""
     return _ENCODINGS.member(number, "encoding")
 
 

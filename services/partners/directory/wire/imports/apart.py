@@ -1,7 +1,8 @@
-"""Reads a file in a process of its own.
+"""Reads a file in a separate process.
 
-The process is ended when reading costs more than the largest honest file: a bomb delays no call.
-The child has no settings, no keys and no database. It limits itself before it looks at the file.
+The process is ended when reading takes more than the largest genuine file needs, so that a
+malicious file can't delay calls. The child process has no settings, no keys and no database. It
+sets its own limits before it reads the file.
 """
 
 import os
@@ -23,23 +24,24 @@ from services.partners.directory.wire.imports import parse
 from services.partners.directory.wire.imports.drafts import Reading
 
 _LIMITS = (30, 250_000_000)
-"""The limits of the child: seconds of processor, bytes of addresses.
+"""The limits of the child: seconds of processor time, and bytes of address space.
 
-The largest honest spreadsheet takes three seconds, ten on a slow machine, and half of the memory.
+The largest genuine spreadsheet takes three seconds, ten on a slow machine, and half of the memory.
 """
-# seconds in all: on a machine with a load of forty a process gets a twentieth of a processor
+# most seconds until the child must have finished: on a machine with a load of forty, a process gets
+# a twentieth of a processor
 _LONGEST = 900.0
 _LOOK = 0.5  # seconds between two checks whether the file is still wanted
 _ROOT = Path(__file__).resolve().parents[5]
-_NO_MEMORY = 3  # exit code
+_NO_MEMORY = 3  # the exit code for a lack of memory
 
 
 class TooMuchWork(Exception):
-    """Reading the file takes more than a file of this size may."""
+    """Reading the file takes more time or memory than a file may take."""
 
 
 class Ended(Exception):
-    """The process was ended from outside, or did not finish: nothing is known of the file."""
+    """The process was ended from outside or did not finish, so nothing is known about the file."""
 
 
 def read_apart(
@@ -47,8 +49,8 @@ def read_apart(
 ) -> Parsed:
     """Parses a file in another process.
 
-    Calls `going_on` now and then, which may raise to end the process. Raises Invalid of `content`,
-    TooMuchWork or Ended.
+    Calls `going_on` from time to time; it may raise to end the process. Raises Invalid for
+    `content`, TooMuchWork or Ended.
     """
     end = time.monotonic() + _LONGEST
     request = pickle.dumps((_LIMITS, content, reading, encoding))
@@ -61,7 +63,7 @@ def read_apart(
         env={},
     ) as child:
         try:
-            # A thread, for communicate() drops unsent data when its time is up.
+            # Sends from a thread, because communicate() loses unsent data when it times out.
             threading.Thread(target=_send, args=(child.stdin, request), daemon=True).start()
             child.stdin = None
             while True:
@@ -78,7 +80,7 @@ def read_apart(
         raise TooMuchWork
     if child.returncode != 0:
         raise Ended
-    # from a child of this process
+    # The data comes from a child of this process.
     parsed: Parsed | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
     if not isinstance(parsed, Parsed):
         raise Invalid(*parsed)
@@ -93,11 +95,11 @@ def _send(pipe: IO[bytes], request: bytes) -> None:
 def main() -> int:
     """Answers the one request on standard input: a Parsed, or the violations of the file."""
     os.nice(10)  # calls go first
-    # where memory gets short, the system ends this process and not the service; a system without
-    # /proc has no such choice
+    # If memory runs short, the system ends this process and not the service. Systems without /proc
+    # have no such setting.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    # from the parent process
+    # The data comes from the parent process.
     (seconds, memory), content, reading, encoding = pickle.load(sys.stdin.buffer)  # noqa: S301
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

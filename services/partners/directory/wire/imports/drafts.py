@@ -1,7 +1,7 @@
-"""The cells of a row as entries.
+"""Turns the cells of a row into entries.
 
-They pass the contract's own checks of a service and a place, so that a file can write nothing that
-a call could not write.
+The entries pass the contract's own checks of services and places, so that a file can write nothing
+that a call could not write.
 """
 
 import re
@@ -26,8 +26,8 @@ from services.partners.directory.wire.imports import hours
 from services.partners.directory.wire.imports.hours import fold
 from services.partners.network.wire.phones import phone
 
-# Two bytes of UTF-8 read as Windows-1252: "Ã³" where "ó" was written; or the sign for a lost
-# letter.
+# Signs of a wrong encoding: two bytes of UTF-8 read as Windows-1252 ("Ã³" for "ó"), a null
+# character, or the sign for a lost letter.
 _BROKEN = re.compile("\0|[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
 _YES, _NO = frozenset("si yes oui true 1 x s y".split()), frozenset("no non false 0 n".split())
 _COUNTRIES = {
@@ -71,7 +71,7 @@ class Wrong(Exception):
 
 @dataclass
 class Reading:
-    """Reads texts by the terms of the directory. `country`: used where a row states none."""
+    """Reads texts with the terms of the directory. `country`: used if a row states none."""
 
     taxonomy: Taxonomy
     areas: Areas
@@ -100,8 +100,8 @@ class Reading:
     ) -> tuple[ServiceEntry, frozenset[str]] | None:
         """Returns a service from texts by field, and the fields that are stated.
 
-        Returns None if something is wrong: the line then has the reasons. `more` adds fields that
-        are no texts.
+        Returns None if something is wrong; the line then has the problems. `more` adds fields that
+        do not come from texts.
         """
         message, stated = pb.Service(), set[str]()
         self._number = ""
@@ -134,7 +134,8 @@ class Reading:
     ) -> tuple[LocationEntry, frozenset[str]] | None:
         """Returns a place from texts by field, and the fields that are stated.
 
-        `hidden`: it is of a shelter, so that nothing leads there, whatever the file states.
+        `hidden`: the place is confidential, whatever the file states, because its service is a
+        shelter.
         """
         message, stated = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)
@@ -147,7 +148,8 @@ class Reading:
                         if not abs(getattr(message, name)) <= (90 if name == "latitude" else 180):
                             raise Wrong("out_of_range")
                     elif name == "department" and fold(text) in _WHOLE_COUNTRY:
-                        continue  # this is about the service: its address lies somewhere
+                        # "whole country" describes the service's area, not where its place is
+                        continue
                     elif name in ("department", "area_code"):
                         setattr(message, name, self.area(text, country, town=name == "area_code"))
                     elif name == "country":
@@ -194,9 +196,9 @@ class Reading:
             return ""
 
     def needs(self, text: str) -> list[str]:
-        """Returns the codes of needs by code or name. Raises Wrong."""
+        """Returns the codes of needs that a text gives as codes or names. Raises Wrong."""
         need = self._needs.get(fold(text))
-        if need:  # a name may have a comma
+        if need:  # the whole text is one need, for a name may contain a comma
             return [need]
         codes = [self._needs.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
         if None in codes:
@@ -255,7 +257,7 @@ class Reading:
         return [name]
 
     def _phone(self, message: pb.Service, name: str, text: str, country: str) -> list[str]:
-        # read once: the checks of the message look at texts only
+        # put into the entry later, and not into the message, so that the number is parsed only once
         self._number = phone(name, text, country)
         return [name]
 
@@ -304,7 +306,8 @@ class Reading:
             message.eligibility.maximum_age = int(match[1])
             return ["eligibility.maximum_age"]
         if re.match(r"(mayores|menores|over|under)", words):
-            raise Wrong("ambiguous")  # with or without people of just that age
+            # it is not clear whether people of exactly that age are included
+            raise Wrong("ambiguous")
         raise Wrong("malformed")
 
     def _genders(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:

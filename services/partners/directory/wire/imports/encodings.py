@@ -1,7 +1,7 @@
 """The encoding of a file's text.
 
-Its mark or its bytes show it, or the caller states it, or charset-normalizer guesses it, which a
-person then confirms.
+A byte order mark or the bytes show it, or the caller states it; otherwise charset-normalizer
+guesses it, and a person must confirm the guess.
 """
 
 import re
@@ -26,15 +26,15 @@ _CODECS = {
 }
 _ENCODINGS = {codec: encoding for encoding, codec in _CODECS.items()}
 _GUESSED = ("cp1252", "mac_roman", "cp850")
-# Letters and signs of texts in Spanish, English and French. Letters count more than signs: a sign
-# of one encoding is a letter of another.
+# Letters and signs of texts in Spanish, English and French. Letters count more than signs, because
+# a byte that is a sign in one encoding may be a letter in another.
 _LETTERS, _SIGNS = (
     frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
     frozenset("¿¡ªº°–—“”‘’«»…·€"),
 )
-_SAMPLE = 20_000  # bytes of the lines that are looked at
+_SAMPLE = 20_000  # most bytes of lines that are looked at
 _WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
-_WORDS, _WORD_LENGTH = 8, 40  # shown to a person
+_WORDS, _WORD_LENGTH = 8, 40  # most words shown to a person, and characters of each
 
 
 def of(texts: Sequence[bytes], encoding: Encoding | None) -> Decoded:

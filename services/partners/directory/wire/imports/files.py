@@ -1,6 +1,6 @@
-"""A file as tables of texts, with its format and separator detected.
+"""Reads a file as tables of texts, and detects its format and separator.
 
-A file is bounded before it is unpacked, and refused if it has none of the formats.
+The unpacked size is checked before a file is unpacked. A file in an unknown format is refused.
 """
 
 import csv
@@ -19,15 +19,17 @@ from services.partners.directory.domain.imports import MOST_ROWS, Decoded, Encod
 from services.partners.directory.wire.imports import encodings
 
 MOST_BYTES = 700_000
-_UNPACKED = 30_000_000  # bytes; a spreadsheet packs ten to one, a bomb a thousand to one
+# most bytes of an unpacked file; a spreadsheet is packed ten to one, a zip bomb a thousand to one
+_UNPACKED = 30_000_000
 _PARTS, _COLUMNS, _CELL = 200, 60, 4000
-_ELEMENTS = 2_000_000  # tags of a workbook: 5,000 rows of 60 cells, each of which has four to six
+# most tags in a workbook: 5,000 rows of 60 cells, with four to six tags in each cell
+_ELEMENTS = 2_000_000
 _SHEET = "[Content_Types].xml"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with their numbers, the headings first."""
+    """The rows of a table with their numbers. The first row has the headings."""
 
     rows: list[tuple[int, list[str]]]
 
@@ -37,7 +39,7 @@ class File:
     """A file that has been read.
 
     `content`: a Table of a spreadsheet, Tables by name of a data package, or a value of JSON.
-    `text`: how the text was decoded, where the format does not prescribe it.
+    `text`: how the text was decoded; None if the format prescribes the encoding.
     """
 
     content: Table | dict[str, Table] | Any
@@ -45,9 +47,9 @@ class File:
 
 
 def read(content: bytes, encoding: Encoding | None = None) -> File:
-    """Reads a file of any format; `encoding` is that of its text, where it is known.
+    """Reads a file of any format; `encoding` is the encoding of its text, if known.
 
-    Raises Invalid of `content`.
+    Raises Invalid for `content`.
     """
     check_size(content)
     try:
@@ -119,7 +121,7 @@ def _archive(content: bytes, encoding: Encoding | None) -> File:
 def _check_elements(archive: zipfile.ZipFile) -> None:
     """Raises Invalid if a workbook has more elements than the largest table needs.
 
-    The check runs before any part is parsed: an empty cell packs a thousand to one.
+    The check runs before any part is parsed, because empty cells are packed a thousand to one.
     """
     elements = 0
     for part in archive.infolist():
@@ -131,14 +133,14 @@ def _check_elements(archive: zipfile.ZipFile) -> None:
 
 
 def _workbook(content: bytes) -> Table:
-    """Returns the first sheet, with the results that formulas had when it was saved."""
-    # imported here, for it takes a sixth of a second, and few processes ever read a spreadsheet
+    """Returns the first sheet. A formula has the result that was saved with it."""
+    # imported here because it takes a sixth of a second, and few processes ever read a spreadsheet
     import openpyxl
 
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     try:
         sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # the size that a sheet states may be anything
+        sheet.reset_dimensions()  # the size that a sheet states may be wrong
         rows = sheet.iter_rows(max_col=_COLUMNS, values_only=True)
         return _bounded(
             (number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, 1)
@@ -160,7 +162,7 @@ def _cell(value: Any) -> str:
 
 
 def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
-    """Returns the rows without empty ones; raises Invalid if there are too many.
+    """Returns the rows that are not empty. Raises Invalid if there are too many.
 
     A sheet may claim a million empty rows.
     """
@@ -184,7 +186,7 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
 
 
 def letter(index: int) -> str:
-    """Returns the letters of a column, from 0: A, …, Z, AA."""
+    """Returns the letters of a column, counted from 0: A, …, Z, AA."""
     text = ""
     index += 1
     while index:

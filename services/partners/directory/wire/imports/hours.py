@@ -1,6 +1,7 @@
-"""Hours as people write them ("lun a vie 8:00-17:00; sáb 8am-12m") as schedules.
+"""Turns hours as people write them ("lun a vie 8:00-17:00; sáb 8am-12m") into schedules.
 
-A text that can be read in two ways ("9-5", "M") is refused: nobody guesses when a door is open.
+A text that can be read in two ways ("9-5", "M") is refused, so that nobody comes to a closed door
+because of a guess.
 """
 
 import re
@@ -11,7 +12,7 @@ from protos.partners.v1 import directory_pb2 as pb
 
 
 class Unclear(Exception):
-    """A text is no schedule. The argument is the reason: ambiguous, malformed."""
+    """A text can't be read as a schedule. The argument is the reason: ambiguous or malformed."""
 
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
@@ -57,8 +58,8 @@ def _part(text: str) -> list[pb.Schedule]:
     spans = list(_SPAN.finditer(text))
     if not spans:
         raise Unclear("malformed")
-    # The words before, between and after the hours; days stand before their hours, or all after
-    # them.
+    # The words before, between and after the hours. Days come before their hours, or all of them
+    # after all hours.
     ends = [0, *(span.end() for span in spans)]
     between = [
         _bare(text[end:start])
@@ -82,7 +83,7 @@ def _part(text: str) -> list[pb.Schedule]:
 
 
 def _bare(text: str) -> str:
-    """Returns the text without words that only join."""
+    """Returns the text without punctuation and words that only join other words."""
     text = _FILLER.sub(" ", text).strip(" ,:.&()")
     return re.sub(r"^(y|and|et|e)\b|\b(y|and|et|e)$", "", text).strip(" ,:.&()")
 
@@ -93,7 +94,7 @@ def _days(text: str) -> list[str]:
             raise Unclear("malformed")
         return []
     if not text:
-        raise Unclear("ambiguous")  # hours without days: every day, or every working day
+        raise Unclear("ambiguous")  # hours without days could mean every day or every working day
     days: list[str] = []
     for listed in re.split(r",|\by\b|\band\b|\bet\b|&|/", text):
         ends = [word.strip(" .:") for word in re.split(r"-|\ba\b|\bto\b|\bau\b", listed)]
@@ -102,9 +103,9 @@ def _days(text: str) -> list[str]:
         if len(ends) > 2 or not all(ends):
             raise Unclear("malformed")
         if ends == ["m", "f"]:
-            ends = ["mon", "fri"]  # no language but English calls a day F
+            ends = ["mon", "fri"]  # only in English does a day's name begin with F
         elif ends == ["l", "s"]:
-            ends = ["lun", "sab"]  # and no language but Spanish calls one L
+            ends = ["lun", "sab"]  # only in Spanish does L stand for a day
         if any(end in ("m", "t", "s") for end in ends):
             raise Unclear("ambiguous")
         if not all(end in _DAY for end in ends):
@@ -119,7 +120,7 @@ def _days(text: str) -> list[str]:
 def _times(span: "re.Match[str]") -> tuple[str, str]:
     opens, closes = _time(*span.groups()[:3]), _time(*span.groups()[3:])
     if opens[2] != closes[2]:
-        # "8-5pm" may begin in the morning or in the evening; "8am-17" is clear.
+        # "8-5pm" may begin in the morning or in the evening; "8am-17" is unambiguous.
         (hour, _, _), other = (opens, closes) if not opens[2] else (closes, opens)
         if hour <= _NOON and not (hour == _NOON and other[2]):
             raise Unclear("ambiguous")
@@ -131,7 +132,7 @@ def _times(span: "re.Match[str]") -> tuple[str, str]:
 
 
 def _time(hour: str, minute: str | None, half: str | None) -> tuple[int, int, bool]:
-    """Returns hour, minute, and whether morning or afternoon was stated."""
+    """Returns the hour, the minute, and whether the text states morning or afternoon."""
     h, m = int(hour), int(minute or 0)
     mark = (half or "").replace(".", "").replace(" ", "")
     if mark in ("h", "hs", "hrs"):

@@ -1,7 +1,7 @@
 """HSDS 3: services as JSON, and as the tables of the data package.
 
-JSON is one object, a list, or a page with `contents`, also of organisations. The tables are joined
-to the same objects.
+The JSON is one object, a list, or a page with `contents`, of services or of organisations. The
+tables of a data package are joined into the same objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ _EXTRAS = (
     "maximum_age_of_boys",
     "genders",
 )
-# The tables whose rows belong in a list of a row of another table.
+# The tables whose rows go into a list in a row of another table.
 _CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")
 _OWNERS = (
     ("service_at_location_id", "service_at_locations"),
@@ -48,7 +48,7 @@ _OWNERS = (
 
 
 class Node(dict[str, Any]):
-    """An object with its line: a row of a table."""
+    """An object of HSDS, and the line in the file (a row of a table) that it comes from."""
 
     def __init__(self, values: Mapping[str, Any], line: Line) -> None:
         super().__init__(values)
@@ -84,7 +84,7 @@ def parse(document: Any, reading: Reading) -> Parsed:
 def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
     """Returns the drafts of a data package's tables.
 
-    A row of a table that belongs to no service or place here is left aside.
+    A row that belongs to no service or place of the package is ignored.
     """
     read = {name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()}
     if sum(map(len, read.values())) > 4 * MOST_ROWS:
@@ -120,7 +120,7 @@ def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
         )
         parsed.lines.append(service.line)
         _add(parsed, places, service, reading)
-    # A place has its own row; other tables are reported only where a row is wrong.
+    # Places are reported with their own rows; rows of other tables only if they are wrong.
     parsed.lines += [draft.line for draft in places.values() if draft.line.file == "locations.csv"]
     reported = {id(line) for line in parsed.lines}
     parsed.lines += [
@@ -197,33 +197,33 @@ def _at(
     *,
     hidden: bool,
 ) -> AtPlace | None:
-    where = _dict(at, "location")
-    if not where:
+    location = _dict(at, "location")
+    if not location:
         return None
-    source = plain(_text(where.get("id")))
-    here = where.line if isinstance(where, Node) else line
-    own = at.line if isinstance(at, Node) else line
+    source = plain(_text(location.get("id")))
+    place_line = location.line if isinstance(location, Node) else line
+    own_line = at.line if isinstance(at, Node) else line
     if source not in places or not source:
-        texts = _place_texts(where)
+        texts = _place_texts(location)
         if texts["address"] and not (texts["department"] or texts["area_code"]):
-            address = _list(where, "addresses")[0]
-            if isinstance(address, Node):  # the cell where it is missing
+            address = _list(location, "addresses")[0]
+            if isinstance(address, Node):  # so that the problem names the row of the address
                 address.line.refuse("state_province", "required")
-        read = reading.place(here, texts, hidden=hidden)
+        read = reading.place(place_line, texts, hidden=hidden)
         if read is None:
             line.refuse("service_at_locations", "malformed")
             return None
-        places[source] = PlaceDraft(here, source, *read)
+        places[source] = PlaceDraft(place_line, source, *read)
     try:
         phones = tuple(
             Phone(phone("phones", _text(item.get("number")), reading.country))
             for item in _list(at, "phones")
             if item.get("number")
         )
-        hours = schedules(_schedules(own, at), "schedules")
+        hours = schedules(_schedules(own_line, at), "schedules")
     except Invalid as error:
         for path, reason in error.violations:
-            own.refuse(path, reason)
+            own_line.refuse(path, reason)
         return None
     return AtPlace(places[source], phones or None, _if_any(hours), tuple(_languages(at)) or None)
 
@@ -232,24 +232,25 @@ def _if_any(hours: tuple[Schedule, ...]) -> tuple[Schedule, ...] | None:
     return hours or None
 
 
-def _place_texts(where: Mapping[str, Any]) -> dict[str, str]:
-    address = next(iter(_list(where, "addresses")), {})
+def _place_texts(location: Mapping[str, Any]) -> dict[str, str]:
+    address = next(iter(_list(location, "addresses")), {})
     lines = [_text(address.get(name)) for name in ("address_1", "address_2")]
     texts = {
-        name: _text(where.get(name)) for name in ("name", "latitude", "longitude", "transportation")
+        name: _text(location.get(name))
+        for name in ("name", "latitude", "longitude", "transportation")
     }
     return {
         **texts,
         "address": ", ".join(filter(None, lines)),
-        "country": _text(address.get("country")) or _text(where.get("x_country")),
-        "department": _text(where.get("x_department")) or _text(address.get("state_province")),
-        "area_code": _text(where.get("x_area_code")),
-        "confidential": _text(where.get("x_confidential")),
+        "country": _text(address.get("country")) or _text(location.get("x_country")),
+        "department": _text(location.get("x_department")) or _text(address.get("state_province")),
+        "area_code": _text(location.get("x_area_code")),
+        "confidential": _text(location.get("x_confidential")),
     }
 
 
 def _where(node: Mapping[str, Any]) -> str:
-    """Returns the department of the service, if its places agree."""
+    """Returns the department of a service if all its places are in the same one; otherwise ""."""
     departments = _departments(node)
     return departments.pop() if len(departments) == 1 else ""
 
@@ -301,7 +302,7 @@ def _languages(node: Mapping[str, Any]) -> list[str]:
 def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
     messages = []
     for item in _list(node, "schedules"):
-        here = item.line if isinstance(item, Node) else line
+        own_line = item.line if isinstance(item, Node) else line
         message = pb.Schedule(
             byday=_days(item),
             valid_from=_text(item.get("valid_from"))[:10],
@@ -310,17 +311,19 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
         )
         freq = _text(item.get("freq")).upper() or ("WEEKLY" if message.byday else "")
         if freq not in ("WEEKLY", "MONTHLY"):
-            here.refuse(
-                "freq" if here is not line else "schedules", "unknown_code" if freq else "required"
+            own_line.refuse(
+                "freq" if own_line is not line else "schedules",
+                "unknown_code" if freq else "required",
             )
             continue
-        # An unsupported rule changes when a door is open: the schedule is refused, not left out.
+        # A rule that is not supported would change the opening hours, so the schedule is refused
+        # instead of being read without the rule.
         beyond = [
             name for name in ("bymonthday", "byweekno", "byyearday", "count") if item.get(name)
         ]
         if beyond or _text(item.get("interval")) not in ("", "1", "1.0"):
-            here.refuse(
-                (*beyond, "interval")[0] if here is not line else "schedules", "out_of_range"
+            own_line.refuse(
+                (*beyond, "interval")[0] if own_line is not line else "schedules", "out_of_range"
             )
             continue
         message.freq = pb.Frequency.Value(f"FREQUENCY_{freq}")
@@ -335,8 +338,9 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
             ):
                 setattr(message, name, text)
             else:
-                here.refuse(
-                    name if here is not line else "schedules", "malformed" if text else "required"
+                own_line.refuse(
+                    name if own_line is not line else "schedules",
+                    "malformed" if text else "required",
                 )
         if message.opens_at and message.closes_at:
             messages.append(message)

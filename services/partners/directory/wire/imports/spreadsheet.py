@@ -1,4 +1,4 @@
-"""The spreadsheet of a partner: one service a row.
+"""The spreadsheet of a partner, with one service in each row.
 
 Its headings are in Spanish, English or French, in any order.
 """
@@ -51,7 +51,7 @@ _OF_A_PLACE = ("address", "area_code", "latitude", "longitude")
 
 
 def parse(table: Table, reading: Reading) -> Parsed:
-    """Returns the drafts of the rows. Without a heading for the name no row is read."""
+    """Returns the drafts of the rows; none if the table has no column for the name."""
     parsed = Parsed()
     number, headings = table.rows[0]
     fields: dict[int, str] = {}
@@ -81,7 +81,7 @@ def parse(table: Table, reading: Reading) -> Parsed:
 
 
 def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceDraft | None:
-    # An empty cell below a merged one looks like a place that nobody stated, and no place means the
+    # An empty cell below a merged cell would look like a service without a place, which means the
     # whole country.
     for name in ("country", "department"):
         if texts.get(name) == "" and not (name == "department" and texts.get("area_code")):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from tests import refusals
 from tests.parts import brokers
@@ -101,16 +100,18 @@ def stack() -> Iterator[LocalStack]:
         made.stop()
 
 
-class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # it has no types
-    """Gives each process a file at a time, and all files that share a stack at once."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return _unit(super()._split_scope(nodeid))
-
-
 @pytest.hookimpl(optionalhook=True)  # there is none under -p no:xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Takes the place of the usual one of `--dist loadfile`."""
+    # The Pythons of tests/project/test_interpreters.py have no xdist.
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+        """Gives each process a file at a time, and all files that share a stack at once."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return _unit(super()._split_scope(nodeid))
+
     return Scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
 
 

@@ -19,12 +19,7 @@ from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer,
 from chassis.wire import number
 from keys import key_folder
 from keys.sealing import Signer
-from protos.referrals.v1 import (
-    campaigns_pb2,
-    contacts_pb2,
-    people_pb2,
-    referrals_pb2,
-)
+from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, referrals_pb2
 from protos.stubs import ReferralsStubs
 from services.referrals.__main__ import MIGRATIONS, Made, make
 from services.referrals.line.usecases import contacts as usecases

@@ -7,12 +7,7 @@ from typing import Any
 from chassis.ids import object_id
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, optional_id, timestamp, word, word_list
-from protos.referrals.v1 import (
-    audit_pb2,
-    emergencies_pb2,
-    people_pb2,
-    referrals_pb2,
-)
+from protos.referrals.v1 import audit_pb2, emergencies_pb2, people_pb2, referrals_pb2
 from services.referrals.files.domain.consent import Receipt
 from services.referrals.files.domain.emergency import EmergencyAccess
 from services.referrals.files.domain.person import (

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from chassis.wire import etag, number, timestamp, word
-from protos.referrals.v1 import (
-    contacts_pb2,
-)
+from protos.referrals.v1 import contacts_pb2
 from services.referrals.line.domain.callback import Callback
 from services.referrals.line.domain.contact import Contact, LaterNote
 from services.referrals.line.domain.triage import Triage

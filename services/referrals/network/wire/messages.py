@@ -1,9 +1,7 @@
 """Translates urgencies and deadlines between the domain and the messages."""
 
 from chassis.wire import EnumCodec, timestamp
-from protos.referrals.v1 import (
-    referrals_pb2,
-)
+from protos.referrals.v1 import referrals_pb2
 from services.referrals.network.domain.deadline import Deadline, DeadlineKind, Urgency
 
 URGENCIES = EnumCodec(referrals_pb2.Urgency, Urgency)

@@ -7,29 +7,19 @@ from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, NotFound
 from chassis.ids import new_id, object_id
 from chassis.rpc import Call
-from chassis.wire import (
-    PageTokens,
-    moment,
-    optional_id,
-    page_size,
-)
+from chassis.wire import PageTokens, moment, optional_id, page_size
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals.files.domain.consent import DEFAULT, Receipt
 from services.referrals.files.store import emergencies
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.receipts import Receipts
-from services.referrals.files.wire.messages import (
-    receipt_message,
-    receipt_values,
-)
+from services.referrals.files.wire.messages import receipt_message, receipt_values
 from services.referrals.network.domain.deadline import OVERRIDE_END
 from services.referrals.plans.usecases.plans import Plans
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
-from services.referrals.referrals.usecases.grants import (
-    check_may_override,
-)
+from services.referrals.referrals.usecases.grants import check_may_override
 from services.referrals.referrals.usecases.lives import Lives
 from services.referrals.referrals.wire.messages import actor_of
 

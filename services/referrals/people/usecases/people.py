@@ -44,10 +44,7 @@ from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check
 from services.referrals.referrals.store import referrals
-from services.referrals.referrals.usecases.grants import (
-    Grants,
-    check_knows_people,
-)
+from services.referrals.referrals.usecases.grants import Grants, check_knows_people
 
 _GROUPS = frozenset(group.value for group in FieldGroup)
 

@@ -1,9 +1,7 @@
 """Translates a leg of a hand-over across borders into its message."""
 
 from chassis.wire import number, timestamp
-from protos.referrals.v1 import (
-    referrals_pb2,
-)
+from protos.referrals.v1 import referrals_pb2
 from services.referrals.plans.domain.chain import Link
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.record import Actor

@@ -9,12 +9,8 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp
-from protos.referrals.v1 import (
-    referrals_pb2,
-)
-from services.referrals.files.domain.person import (
-    Arrival,
-)
+from protos.referrals.v1 import referrals_pb2
+from services.referrals.files.domain.person import Arrival
 from services.referrals.files.domain.unsafe import UNSAID
 from services.referrals.files.wire.messages import _unsafe, coarse_message
 from services.referrals.network.domain.codes import short_code

@@ -46,7 +46,7 @@ def read_coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
     )
 
 
-def _unsafe(unsafe: Unsafe) -> dict[str, Any]:
+def unsafe_fields(unsafe: Unsafe) -> dict[str, Any]:
     return {
         "unsafe_code": number(referrals_pb2.UnsafeAnswer, unsafe.code),
         "unsafe_organization_ids": unsafe.organization_ids,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from chassis.db import Transaction
 from services.referrals.files.store.her import Her
 from services.referrals.referrals.domain.lifecycle import LIVE
-from services.referrals.referrals.store.enquiries import _ENQUIRY, _PERSON, COPIES, WAITS
+from services.referrals.referrals.store.enquiries import COPIES, ENQUIRY_ROWS, PERSON_ROWS, WAITS
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Part:
     live: str = ""
 
 
-_REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {_PERSON})"
-_PLAN = f"plan_id IN (SELECT id FROM plans WHERE {_PERSON})"
+_REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {PERSON_ROWS})"
+_PLAN = f"plan_id IN (SELECT id FROM plans WHERE {PERSON_ROWS})"
 _COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
 _UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # with whom or where she is not safe
 _LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
@@ -56,7 +56,7 @@ PARTS = (
     ),
     Part(
         "enquiries",
-        _ENQUIRY,
+        ENQUIRY_ROWS,
         {
             **_COARSE,
             **_LISTS,
@@ -87,15 +87,15 @@ PARTS = (
         live="outcome_code = ''",
     ),
     Part("plan_steps", _PLAN, None),
-    Part("plans", _PERSON, None, live="close_time IS NULL"),
-    Part("person_names", _PERSON, None),
-    Part("person_sealed", _PERSON, None),
+    Part("plans", PERSON_ROWS, None, live="close_time IS NULL"),
+    Part("person_names", PERSON_ROWS, None),
+    Part("person_sealed", PERSON_ROWS, None),
     # makes everything that was sealed with the key unreadable
-    Part("person_keys", _PERSON, {"wrapped": "NULL"}, kept="person_id"),
+    Part("person_keys", PERSON_ROWS, {"wrapped": "NULL"}, kept="person_id"),
     Part(
         # who opened the person's data without a consent; the note is sealed with the person's key
         "emergencies",
-        _PERSON,
+        PERSON_ROWS,
         kept="id person_id referral_id organization_id worker_id file_organization_id reason_code"
         " note create_time end_time review_due_time version"
         " ended overdue review_time reviewed_by_worker_id review_code next_time",
@@ -103,12 +103,12 @@ PARTS = (
     ),
     Part(
         "receipt_grounds",  # part of the proof in receipts
-        f"receipt_id IN (SELECT id FROM receipts WHERE {_PERSON})",
+        f"receipt_id IN (SELECT id FROM receipts WHERE {PERSON_ROWS})",
         kept="receipt_id adult_ground_code giver_ground_code",
     ),
     Part(
         "receipts",  # the proof of her consents; signed as a whole
-        _PERSON,
+        PERSON_ROWS,
         kept="id person_id organization_id recipient_organization_id version field_groups"
         " purpose_codes until_time giver_code manner_code in_private"
         " interpreter explained_codes recorded_by_worker_id signature create_time withdraw_time"
@@ -135,7 +135,7 @@ PARTS = (
     Part("renewals", _REFERRAL, None),
     Part(
         "referrals",
-        _PERSON,
+        PERSON_ROWS,
         {
             **_COARSE,
             "language": "''",
@@ -178,7 +178,7 @@ PARTS = (
         "id = ANY(%(contacts)s)",
         {"department": "''", "note_sealed": "NULL", "assault_time": "NULL", "unheard": "false"},
     ),
-    Part("contacts", _PERSON, {"person_id": "''"}),
+    Part("contacts", PERSON_ROWS, {"person_id": "''"}),
     Part(
         "people",
         "id = ANY(%(people)s)",
@@ -203,7 +203,7 @@ PARTS = (
     ),
     Part(
         "erasures",  # the proof of the erasure
-        _PERSON,
+        PERSON_ROWS,
         kept="id person_id organization_id version proposed_by_worker_id propose_time"
         " confirmed_by_worker_id erase_time witness_time sealed_parts notes"
         " name_marks plans receipts referrals",

@@ -435,13 +435,13 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
     return enquiries
 
 
-_PERSON = "person_id = ANY(%(people)s)"
+PERSON_ROWS = "person_id = ANY(%(people)s)"
 
 
-_ENQUIRY = f"({_PERSON} OR contact_id = ANY(%(alone)s))"
+ENQUIRY_ROWS = f"({PERSON_ROWS} OR contact_id = ANY(%(alone)s))"
 
 
-COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {_ENQUIRY})"
+COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {ENQUIRY_ROWS})"
 """The condition of copies, held by organisations that were asked, that still describe the person.
 
 A copy without a need is blank already.

@@ -12,7 +12,7 @@ from chassis.wire import EnumCodec, etag, number, numbers, timestamp
 from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.person import Arrival
 from services.referrals.files.domain.unsafe import UNSAID
-from services.referrals.files.wire.messages import _unsafe, coarse_message
+from services.referrals.files.wire.messages import coarse_message, unsafe_fields
 from services.referrals.network.domain.codes import short_code
 from services.referrals.network.wire.messages import CLOCKS, clock_message
 from services.referrals.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
@@ -54,7 +54,7 @@ def referral_message(
         "person_id": referral.person_id if party else "",
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
         "receipt_id": referral.receipt_id if party else "",
-        **_unsafe(referral.unsafe if side == referrals_pb2.SIDE_SENDER else UNSAID),
+        **unsafe_fields(referral.unsafe if side == referrals_pb2.SIDE_SENDER else UNSAID),
         "person": coarse_message(referral.coarse),
         "assault_time": timestamp(referral.assault_time) if party else None,
         "clocks": [clock_message(clock) for clock in clocks],

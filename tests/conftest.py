@@ -44,7 +44,7 @@ SHARED = {
 
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
-    """What drives browsers; a process has only one at a time."""
+    """The driver of browsers; a process has only one at a time."""
     # imported only for tests of pages, because the import takes a third of a second
     from playwright.sync_api import sync_playwright
 
@@ -132,7 +132,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _unit(file: str) -> str:
-    """What is given to one process as a whole: the files that share a stack, or one file."""
+    """Returns the unit that one process gets whole: the files that share a stack, or one file."""
     return next((unit for unit, files in SHARED.items() if file.startswith(files)), file)
 
 

@@ -104,7 +104,7 @@ def codes(path: Path) -> dict[str, int | None]:
 
 
 def outcomes(names: dict[str, Path]) -> dict[str, str]:
-    """What became of each: killed, survived, no tests, timeout."""
+    """Returns the result of each mutant: killed, survived, no tests, timeout."""
     from mutmut.stats import status_by_exit_code
 
     found = {path: codes(path) for path in set(names.values())}

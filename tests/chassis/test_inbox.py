@@ -64,7 +64,7 @@ def take(tx: Transaction, *facts: Fact) -> None:
             fact(2, epoch=7, base=2),
             FactPosition.KNOWN,
         ),
-        # What came after the common part is no longer true: the last common fact says how it is.
+        # Facts after the common part are no longer true: the last common fact has the state.
         (
             [fact(1), fact(2), fact(3), fact(1, epoch=7, base=2)],
             fact(2, epoch=7, base=2),

@@ -494,7 +494,7 @@ class Topics:
             monkeypatch.setattr(works, name, watched(name, act))
 
     def run(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch, turns: int) -> list[object]:
-        """What it does in so many turns."""
+        """Runs the loop for so many turns and returns what it did."""
         loop, left = hearer.works.loop(), iter([True] * turns)
         monkeypatch.setattr(loop, "turn", lambda: next(left, False))
         hearer.works._work(loop)

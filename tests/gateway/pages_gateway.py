@@ -96,8 +96,9 @@ class PlayedServices(Played):
 
 @functools.cache
 def full_answers() -> dict[str, Message]:
-    """What each rpc answers in full; made once, since to fill two hundred messages takes longer
-    than most tests. Who may change one has a copy.
+    """Returns a full answer of each rpc; a test that changes an answer takes a copy.
+
+    They are made once, because filling two hundred messages takes longer than most tests.
     """
     return {rpc: sound(filled(GetMessageClass(output))) for rpc, output in OUTPUTS.items()}
 

@@ -764,7 +764,7 @@ HTTP_STATUS_FIELD_NUMBER: _builtins.int
 WORD_FIELD_NUMBER: _builtins.int
 rules: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Rules]
 tier: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Tier.ValueType]
-"""Who may see the fields of this message that say nothing else. A message with it is shown by tiers: see services/partners/network/wire/visibility.py."""
+"""The tier of the fields of this message that name none. A message with it is shown by tiers: see services/partners/network/wire/visibility.py."""
 field: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldRules]
 http_status: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.int]
 """Of a Reason: its HTTP status."""

@@ -331,7 +331,7 @@ def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[F
     """Yields the fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
     carried = {"id", "etag", "request_id", *in_path}
-    # Whoever publishes the next version must name the version that it replaces.
+    # The publisher of the next version must name the version that it replaces.
     if binding and binding.rpc.name.startswith("Publish"):
         carried.remove("id")
     for field in message.fields:

@@ -126,10 +126,15 @@ def test_declining_needs_a_known_reason(story: Story) -> None:
 
 
 def test_an_unknown_service_is_refused(story: Story) -> None:
-    assert refusal(lambda: story.draft(service_id="e" * 32)) == (
-        "FAILED_PRECONDITION",
-        "service_unknown",
+    unknown = ("FAILED_PRECONDITION", "service_unknown")
+    assert refusal(lambda: story.draft(service_id="e" * 32)) == unknown
+    draft = story.draft()
+    change = pb.UpdateReferralRequest(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, service_id="e" * 32)
     )
+    change.update_mask.paths.append("service_id")
+    assert refusal(lambda: story.ngo.UpdateReferral(change)) == unknown
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)) == draft, "nothing changed"
 
 
 def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, service: Service) -> None:

@@ -6,6 +6,11 @@ the database become the refusals Unavailable("store_unavailable"), Exhausted("st
 In these cases nothing was written, unless the connection broke during the commit; then a retry with
 the same request_id finds out.
 
+Statements are sent as the code reaches them, and a thread waits only when it reads a result (a row,
+or `rowcount`) and at the commit: psycopg's pipeline mode. So an error of a statement may be raised
+by a later one of its transaction, at the latest by the commit; code that handles the error of one
+statement uses a savepoint (`tx.transaction()`).
+
 Nothing waits forever. A server that hangs keeps its connections open and acknowledges what it
 receives, so each exchange has a time limit here (`Bounded`). The server has limits too, for clients
 that have gone. A probe knows whether the database responds, so no call waits for a database that is
@@ -25,6 +30,7 @@ from weakref import WeakSet
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import pq
 from psycopg.abc import RV, PQGen
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
@@ -61,21 +67,19 @@ _PROBE_SILENCE = 1.5
 # changed.
 _REPLANNING = "RevalidateCachedQuery"
 
-# The kernel notices that the peer's machine is gone after 10 + 3 · 5 s of silence, or if sent data
-# is not acknowledged for 10 s.
-_CONNECTION: dict[str, Any] = {
-    "row_factory": dict_row,
-    "connect_timeout": 2,  # seconds; psycopg allows no less
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-
 
 class Silence(psycopg.OperationalError):
     """The server did not respond in time; the connection is closed."""
+
+
+class Cursor(psycopg.Cursor[Row]):
+    """A cursor whose `rowcount` waits for the result, as psycopg's fetch methods do."""
+
+    @property
+    def rowcount(self) -> int:
+        """The number of rows that the statement changed or returned."""
+        settle(self.connection)
+        return super().rowcount
 
 
 class Bounded(psycopg.Connection[Row]):
@@ -85,6 +89,8 @@ class Bounded(psycopg.Connection[Row]):
 
     limit: float = _FIRST
     end: float = math.inf
+    pipe: psycopg.Pipeline | None = None
+    """The pipeline of the current transaction."""
     marker: "Marker | None" = None
     """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
 
@@ -108,6 +114,20 @@ class Bounded(psycopg.Connection[Row]):
             socket.socket(fileno=os.dup(self.pgconn.socket)) as line,
         ):
             line.shutdown(socket.SHUT_RDWR)
+
+
+# The kernel notices that the peer's machine is gone after 10 + 3 · 5 s of silence, or if sent data
+# is not acknowledged for 10 s.
+_CONNECTION: dict[str, Any] = {
+    "row_factory": dict_row,
+    "cursor_factory": Cursor,
+    "connect_timeout": 2,  # seconds; psycopg allows no less
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -199,7 +219,7 @@ class Database:
             # at once, and no call gets as far as getconn while the probe fails.
             reconnect_timeout=0.5,
             configure=self._register,
-            kwargs={**_CONNECTION, "application_name": "enlace"},
+            kwargs={**_CONNECTION, "autocommit": True, "application_name": "enlace"},
         )
 
     def open(self) -> None:
@@ -236,12 +256,8 @@ class Database:
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         try:
-            connection = self._begin(caller, end)
-            try:
-                with connection:  # commits or rolls back; the pool keeps it open
-                    yield connection
-            finally:
-                self._return_to_pool(connection)
+            with self._begun(caller, end) as connection:
+                yield connection
         except (
             psycopg.OperationalError,
             pg.TransactionTimeout,
@@ -254,6 +270,10 @@ class Database:
             if error.diag.source_function != _REPLANNING:
                 raise
             raise Unavailable("store_busy") from error
+        except pg.UniqueViolation as error:
+            if error.diag.constraint_name not in _VERSIONS:
+                raise
+            raise Stale from error
 
     def reachable(self) -> bool:
         """Returns True if the database responds; waits a moment for the first result of the
@@ -279,13 +299,13 @@ class Database:
         )
         return connection
 
-    def _begin(self, caller: Caller, end: float) -> Bounded:
-        """Returns a connection with an open transaction, after a first successful statement.
+    @contextmanager
+    def _begun(self, caller: Caller, end: float) -> Iterator[Bounded]:
+        """Yields a connection with an open transaction, and commits it or rolls it back.
 
         A connection that died while idle (all of them, after a restart of the server) is replaced
         by the next.
         """
-        view = "system" if caller.kind == SYSTEM.kind else self._view_of(caller)
         while True:
             left = end - time.monotonic()
             if left <= 0:
@@ -294,32 +314,48 @@ class Database:
                 raise Unavailable("store_unavailable")
             connection = self._pool.getconn(timeout=min(_POOL_TIMEOUT, left))
             connection.end = end + _GRACE
-            left = max(1, int((end - time.monotonic()) * 1000))
+            is_open = False
             try:
-                connection.execute(
-                    "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view',"
-                    " %s, true), set_config('enlace.trace', %s, true),"
-                    # The server ends a statement at the limit,
-                    # and the whole session a little later.
-                    " set_config('statement_timeout', %s, true), set_config('transaction_timeout',"
-                    " %s, true)",
-                    (
-                        caller.organization_id,
-                        view,
-                        trace.current(),
-                        str(left),
-                        str(left + int(_GRACE * 500)),
-                    ),
-                )
+                with connection.pipeline() as connection.pipe:
+                    self._open(connection, caller, end)
+                    is_open = True
+                    try:
+                        yield connection
+                    except BaseException:
+                        with suppress(psycopg.Error):  # the cause is more important
+                            connection.rollback()
+                        raise
+                    connection.execute("COMMIT")  # sent with what is not yet sent; waits below
             except LOST:
+                if is_open:
+                    raise
                 connection.close()
-                self._return_to_pool(connection)
-            except BaseException:
-                self._return_to_pool(connection)
-                raise
             else:
-                connection.limit = math.inf
-                return connection
+                return
+            finally:
+                connection.pipe = None
+                self._return_to_pool(connection)
+
+    def _open(self, connection: Bounded, caller: Caller, end: float) -> None:
+        """Begins a transaction, and waits for it. Raises one of LOST if the connection is dead."""
+        left = max(1, int((end - time.monotonic()) * 1000))
+        connection.execute("BEGIN")
+        connection.execute(
+            "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s,"
+            " true), set_config('enlace.trace', %s, true),"
+            # The server ends a statement at the limit, and the whole session a little later.
+            " set_config('statement_timeout', %s, true), set_config('transaction_timeout', %s,"
+            " true)",
+            (
+                caller.organization_id,
+                "system" if caller.kind == SYSTEM.kind else self._view_of(caller),
+                trace.current(),
+                str(left),
+                str(left + int(_GRACE * 500)),
+            ),
+        )
+        settle(connection)
+        connection.limit = math.inf
 
     def _return_to_pool(self, connection: Bounded) -> None:
         connection.limit, connection.end = _FIRST, math.inf
@@ -338,6 +374,8 @@ class Database:
             self._connections.add(connection)
 
 
+# The keys of versions: the writer that loses a race for a version gets Stale.
+_VERSIONS = frozenset({"outbox_pkey"})
 # The errors of a full disk; local/postgres.py makes the server read-only while its disk is full.
 _NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
 
@@ -372,6 +410,15 @@ def skip_if_disk_full(tx: Transaction) -> Iterator[None]:
     """
     with suppress(*_NO_ROOM), tx.transaction():
         yield
+
+
+def settle(connection: psycopg.Connection[Row]) -> None:
+    """Waits for the results of all statements that were sent on a connection. Raises the error of
+    the first statement that failed.
+    """
+    pipe = connection.pipe if isinstance(connection, Bounded) else None
+    if pipe is not None and connection.info.transaction_status is pq.TransactionStatus.ACTIVE:
+        pipe.sync()
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:

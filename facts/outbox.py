@@ -17,11 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from psycopg import errors as pg
-
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.errors import Stale
 from chassis.tokens import SYSTEM
 
 CHANNEL = "outbox"
@@ -49,21 +46,18 @@ class Fact:
 
 
 def save(tx: Transaction, facts: Sequence[Fact]) -> None:
-    """Writes facts in the transaction, and wakes the relay when it commits."""
+    """Writes facts in the transaction, and wakes the relay when it commits.
+
+    The transaction ends with Stale if another one wrote a version first.
+    """
     if not facts:
         return
-    try:
-        with tx.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO outbox (subject, version, type, payload, time)"
-                " VALUES (%s, %s, %s, %s, %s)",
-                [
-                    (fact.subject, fact.version, fact.type, fact.payload, fact.time)
-                    for fact in facts
-                ],
-            )
-    except pg.UniqueViolation as error:
-        raise Stale from error
+    with tx.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO outbox (subject, version, type, payload, time)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            [(fact.subject, fact.version, fact.type, fact.payload, fact.time) for fact in facts],
+        )
     wake(tx)
 
 

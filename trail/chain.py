@@ -4,10 +4,12 @@ the heads that other services store.
 Nothing that the database states about the chain is trusted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
+
+from psycopg.rows import tuple_row
 
 from chassis.audit import Head, Marker
 from chassis.db import Bounded, Transaction
@@ -31,15 +33,20 @@ run.
 """
 
 # Rows in the format that their hashes cover, made with built-in functions only (migration 3 has the
-# same format). Each row has its hash before it, and its token and its mark after it.
+# same format). Each row has its hash before it, and its token and its mark after it. `plain` is
+# false for a row whose fields contain a character that could make two different rows one line.
 _LINES = (
-    "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch"
+    "SELECT convert_to(concat_ws(E'\\t', encode(hash, 'hex'), sequence, (extract(epoch"
     " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
     " actor_kind, actor_id, organization_id, action, object_id, purpose_code,"
-    " array_to_string(detail_codes, ','), allowed::int, reason,"
-    " token_hash, (extract(epoch FROM token_end) * 1000000)::bigint, encode(mark, 'hex')"
-    " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence) TO STDOUT (NULL '')"
+    " array_to_string(detail_codes, ','), allowed::int, reason, coalesce(token_hash, ''),"
+    " coalesce((extract(epoch FROM token_end) * 1000000)::bigint::text, ''),"
+    " coalesce(encode(mark, 'hex'), '')), 'UTF8') AS line,"
+    " concat(actor_kind, actor_id, organization_id, action, object_id, purpose_code,"
+    " array_to_string(detail_codes, ''), reason, token_hash) !~ '[[:cntrl:]\\\\,]' AS plain"
+    " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence LIMIT %s"
 )
+_CHUNK = 10_000  # rows that are in memory at once
 
 
 def marked_since(tx: Transaction) -> int | None:
@@ -85,33 +92,38 @@ def verify(
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None
     last, expected = after.sequence, after.hash
-    with tx.cursor() as cursor, cursor.copy(_LINES, (after.sequence, until)) as rows:
-        for row in rows:
-            stored_hash, _, text = bytes(row[:-1]).partition(b"\t")
-            line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
-            sequence = int(line[: line.index(b"\t")])
-            if sequence != last + 1:
-                findings.append(Finding(last + 1, "missing"))
-            digest = sha256(expected + line)
-            fits = digest.hexdigest().encode() == stored_hash
-            # continues with the stored hash, so that later rows are not all reported as altered
-            expected = digest.digest() if fits else bytes.fromhex(stored_hash.decode())
-            if not fits:
-                findings.append(Finding(sequence, "altered"))
-            if any(witnessed_hash != expected for witnessed_hash in witnessed.get(sequence, ())):
-                findings.append(Finding(sequence, "forked"))
-            due = marked is not None and sequence >= marked
-            reason = (
-                _unproven(marker, line, token_hash, token_end, mark, due=due)
-                if fits and marker
-                else ""
-            )
-            if reason:
-                findings.append(Finding(sequence, reason))
-            last = sequence
+    for stored, plain in _rows(tx, after.sequence, until):
+        stored_hash, _, text = stored.partition(b"\t")
+        line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
+        sequence = int(line[: line.index(b"\t")])
+        if sequence != last + 1:
+            findings.append(Finding(last + 1, "missing"))
+        digest = sha256(expected + line)
+        fits = plain and digest.hexdigest().encode() == stored_hash
+        # continues with the stored hash, so that later rows are not all reported as altered
+        expected = digest.digest() if fits else bytes.fromhex(stored_hash.decode())
+        if not fits:
+            findings.append(Finding(sequence, "altered"))
+        if any(witnessed_hash != expected for witnessed_hash in witnessed.get(sequence, ())):
+            findings.append(Finding(sequence, "forked"))
+        due = marked is not None and sequence >= marked
+        reason = (
+            _unproven(marker, line, token_hash, token_end, mark, due=due) if fits and marker else ""
+        )
+        if reason:
+            findings.append(Finding(sequence, reason))
+        last = sequence
     if last < until:
         findings.append(Finding(last + 1, "missing"))
     return Head(last, expected), findings
+
+
+def _rows(tx: Transaction, after: int, until: int) -> Iterator[tuple[bytes, bool]]:
+    """Yields the line of each row, and whether its fields are free of separators."""
+    with tx.cursor(row_factory=tuple_row) as cursor:
+        while rows := cursor.execute(_LINES, (after, until, _CHUNK)).fetchall():
+            yield from rows
+            after = int(rows[-1][0].split(b"\t", 2)[1])
 
 
 def _unproven(

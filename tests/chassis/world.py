@@ -188,7 +188,7 @@ class World:
         if {fact.subject, f"{fact.subject}/{fact.version}"} & self.refuse:
             raise Conflict("refused_for_the_test")
         if fact.subject in self.slow:
-            tx.execute("SELECT pg_sleep(60)")
+            tx.execute("SELECT pg_sleep(60)").fetchone()
         tx.execute(
             "INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)",
             (fact.subject, fact.version, fact.payload),

@@ -55,6 +55,7 @@ _LONGEST = 600.0
 # Seconds within which a connection must give its first response. A firewall may have dropped the
 # connection while it was idle.
 _FIRST = 2.0
+_WAKE = 5.0  # seconds after which a waiting thread looks at its connection
 _GRACE = 0.5  # seconds after a transaction's time limit in which it can still be rolled back
 # Most seconds that one exchange of a background loop may take; below chassis.supervisor.LIMIT.
 _DEDICATED = 30.0
@@ -99,6 +100,8 @@ class Bounded(psycopg.Connection[Row]):
         notification. Raises Silence when a limit is exceeded.
         """
         patience = max(0.0, min(self.limit, self.end - time.monotonic()))
+        # psycopg wakes after each interval for signals, which only a main thread handles
+        interval = _WAKE
         if patience == math.inf or (timeout is not None and timeout <= patience):
             return super().wait(gen, interval, timeout)
         try:
@@ -168,7 +171,7 @@ class Probe:
             with self._connect() as connection:
                 connection.limit = _PROBE_SILENCE
                 while loop.turn():
-                    connection.execute("SELECT 1")
+                    connection.execute("")  # an exchange without a statement
                     answered = True
                     self._answered_at = time.monotonic()
                     self._record(True)
@@ -452,7 +455,7 @@ def keeping_lock(connection: Transaction) -> Iterator[None]:
     def work() -> None:
         while not ended.wait(SILENT / 4):
             with suppress(psycopg.Error):  # the block meets the same error
-                connection.execute("SELECT 1")
+                connection.execute("")
 
     thread = threading.Thread(target=work, name="turn", daemon=True)
     thread.start()
@@ -498,8 +501,13 @@ def advisory_lock(tx: Transaction, name: str) -> None:
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
 
 
-def wait_for_notice(connection: Transaction, seconds: float) -> bool:
-    """Waits for a notification on a channel that the connection listens to, at most `seconds`;
-    returns True if one came.
+def notices(connection: Transaction, seconds: float) -> list[str]:
+    """Waits for notifications on the channels that the connection listens to, at most `seconds`;
+    returns the payloads of those that came, and an empty list if the time has passed.
     """
-    return any(True for _ in connection.notifies(timeout=seconds, stop_after=1))
+    return [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
+
+
+def wait_for_notice(connection: Transaction, seconds: float) -> bool:
+    """Waits for a notification, at most `seconds`; returns True if one came."""
+    return bool(notices(connection, seconds))

@@ -7,7 +7,7 @@ earlier fact is missing (parked), or because its handler refused it (held, with 
 of attempts, and the time of the next try).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -111,6 +111,46 @@ def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
         },
     ).fetchone()
     return bool(row and row["follows"])
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The last applied version of a subject. `plain` is True if nothing of the subject waits, and
+    no earlier epoch has to be considered.
+    """
+
+    epoch: int
+    version: int
+    plain: bool
+
+
+def lock(tx: Transaction, consumer: str, subjects: Collection[str]) -> dict[str, Applied]:
+    """Returns what was applied of each subject, and locks the subjects for the transaction."""
+    key = {"consumer": consumer, "subjects": sorted(subjects)}
+    tx.execute(
+        "INSERT INTO inbox (consumer, subject, version)"
+        " SELECT %(consumer)s, subject, 0 FROM unnest(%(subjects)s::text[]) AS subject"
+        " ON CONFLICT DO NOTHING",
+        key,
+    )
+    rows = tx.execute(
+        "SELECT subject, epoch, version, overtaken = 0 AND NOT EXISTS (SELECT FROM inbox_parked p"
+        " WHERE p.consumer = i.consumer AND p.subject = i.subject) AS plain FROM inbox i"
+        " WHERE consumer = %(consumer)s AND subject = ANY(%(subjects)s)"
+        " ORDER BY subject FOR UPDATE",
+        key,
+    )
+    return {row["subject"]: Applied(row["epoch"], row["version"], row["plain"]) for row in rows}
+
+
+def advance_plain(tx: Transaction, consumer: str, versions: Mapping[str, int]) -> None:
+    """Records the last applied version of subjects of which nothing waits."""
+    tx.execute(
+        "UPDATE inbox SET version = applied.version"
+        " FROM unnest(%s::text[], %s::bigint[]) AS applied (subject, version)"
+        " WHERE consumer = %s AND inbox.subject = applied.subject",
+        (list(versions), list(versions.values()), consumer),
+    )
 
 
 def seen(tx: Transaction, consumer: str, subjects: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -224,12 +264,19 @@ def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, st
     return [(row["topic"], row["subject"]) for row in rows]
 
 
+def count_waiting(tx: Transaction, consumer: str) -> tuple[int, int]:
+    """Returns the number of held facts, and of all facts that wait."""
+    row = tx.execute(
+        "SELECT count(*) FILTER (WHERE reason <> '') AS held, count(*) AS waiting"
+        " FROM inbox_parked WHERE consumer = %s",
+        (consumer,),
+    ).fetchone()
+    return (int(row["held"]), int(row["waiting"])) if row else (0, 0)
+
+
 def count_held(tx: Transaction, consumer: str) -> int:
     """Returns the number of held facts."""
-    row = tx.execute(
-        "SELECT count(*) AS n FROM inbox_parked WHERE consumer = %s AND reason <> ''", (consumer,)
-    ).fetchone()
-    return int(row["n"]) if row else 0
+    return count_waiting(tx, consumer)[0]
 
 
 def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:

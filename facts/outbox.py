@@ -14,7 +14,7 @@ the copy was made. The `base` of a subject is its last version published before 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from chassis.clock import Clock
@@ -66,6 +66,17 @@ def wake(tx: Transaction) -> None:
     tx.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
 
+# Identifies a store by properties that a restored copy does not share: the cluster of databases,
+# its timeline (a point-in-time recovery begins another), the database, and the table itself
+# (pg_restore creates it again).
+STORE = """
+    SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id
+        FROM pg_control_checkpoint()),
+                     (SELECT oid FROM pg_database WHERE datname = current_database()),
+                         'outbox'::regclass::oid) AS store
+"""
+
+
 _FACTS = """
     SELECT o.subject, o.version, o.type, o.payload, o.time, o.trace, r.epoch,
            CASE WHEN r.epoch = 0 THEN 0 ELSE coalesce((SELECT max(b.version) FROM outbox b
@@ -74,6 +85,27 @@ _FACTS = """
     FROM outbox o, relay r
 """
 _ORDER = " ORDER BY o.subject, o.version LIMIT %(limit)s"
+_NEW = (
+    "WITH new AS (SELECT DISTINCT subject FROM outbox WHERE first_round IS NULL"
+    " ORDER BY subject LIMIT %(limit)s), facts AS ("
+    f"{_FACTS} WHERE o.subject IN (SELECT subject FROM new) AND (o.first_round IS NULL"
+    f" OR o.last_round < r.round){_ORDER})"
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The next facts that were never published, with the state of the relay at that moment.
+
+    `same_store` is False if the recorded identity is that of another store; `repeat` is True if
+    facts are to be published again.
+    """
+
+    facts: list[Fact]
+    round: int
+    epoch: int
+    same_store: bool
+    repeat: bool
 
 
 def current_round(tx: Transaction) -> int:
@@ -83,21 +115,36 @@ def current_round(tx: Transaction) -> int:
     return int(row["round"])
 
 
-def new_facts(tx: Transaction, limit: int) -> list[Fact]:
+def next_batch(tx: Transaction, limit: int) -> Batch:
     """Returns the next facts that were never published, each after the facts of its subject that
     are to be repeated, so that versions stay in order.
 
     Selects by state and not by the highest id, since transactions do not commit in the order of
-    their ids.
+    their ids. This is one statement, since it runs for every fact.
     """
     rows = tx.execute(
-        "WITH new AS (SELECT DISTINCT subject FROM outbox WHERE first_round IS NULL"
-        " ORDER BY subject LIMIT %(limit)s)"
-        f"{_FACTS} WHERE o.subject IN (SELECT subject FROM new) AND (o.first_round IS NULL"
-        f" OR o.last_round < r.round){_ORDER}",
+        f"{_NEW} SELECT facts.*, r.round, r.epoch AS now_epoch,"
+        " r.store = found.store AS same_store,"
+        # reads only one end of an index
+        " coalesce((SELECT min(last_round) FROM outbox) < r.round, false) AS repeat"
+        f" FROM relay r CROSS JOIN ({STORE}) AS found LEFT JOIN facts ON true"
+        " ORDER BY facts.subject, facts.version",
         {"limit": limit},
     ).fetchall()
-    return [Fact(**row) for row in rows]
+    first = rows[0]
+    names = [field.name for field in fields(Fact)]
+    return Batch(
+        [Fact(**{name: row[name] for name in names}) for row in rows if row["subject"]],
+        first["round"],
+        first["now_epoch"],
+        first["same_store"],
+        first["repeat"],
+    )
+
+
+def new_facts(tx: Transaction, limit: int) -> list[Fact]:
+    """Returns the facts of the next batch."""
+    return next_batch(tx, limit).facts
 
 
 def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
@@ -108,16 +155,6 @@ def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list
         {"limit": limit, "subject": after[0], "version": after[1], "round": current_round(tx)},
     ).fetchall()
     return [Fact(**row) for row in rows]
-
-
-def anything_to_repeat(tx: Transaction) -> bool:
-    """Returns True if facts are to be published again. Runs at every turn, so it reads only one end
-    of an index.
-    """
-    row = tx.execute(
-        "SELECT (SELECT min(last_round) FROM outbox) < round AS some FROM relay"
-    ).fetchone()
-    return bool(row and row["some"])
 
 
 def backlog(tx: Transaction) -> int:
@@ -138,13 +175,15 @@ def mark_published(
     """Records that the broker acknowledged these facts in this round, and the offsets after
     them.
     """
-    note_offsets(tx, offsets or {})
     tx.execute(
-        "UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s),"
+        "WITH noted AS (UPDATE relay SET offsets = offsets || %(offsets)s::jsonb"
+        " WHERE %(offsets)s <> '{}')"
+        " UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s),"
         " last_round = %(round)s"
         " FROM unnest(%(subjects)s::text[], %(versions)s::bigint[]) AS told (subject, version)"
         " WHERE outbox.subject = told.subject AND outbox.version = told.version",
         {
+            "offsets": json.dumps(offsets or {}),
             "round": told_round,
             "subjects": [fact.subject for fact in facts],
             "versions": [fact.version for fact in facts],
@@ -240,17 +279,6 @@ def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
             (cluster_id, rounds),
         )
     return bool(known) and known != cluster_id
-
-
-# Identifies a store by properties that a restored copy does not share: the cluster of databases,
-# its timeline (a point-in-time recovery begins another), the database, and the table itself
-# (pg_restore creates it again).
-STORE = """
-    SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id
-        FROM pg_control_checkpoint()),
-                     (SELECT oid FROM pg_database WHERE datname = current_database()),
-                         'outbox'::regclass::oid) AS store
-"""
 
 
 def store(tx: Transaction) -> str:

@@ -8,6 +8,8 @@ facts are also published again, under a new epoch.
 """
 
 import math
+import time
+from contextlib import suppress
 
 from chassis import log, metrics
 from chassis.clock import Clock
@@ -21,7 +23,8 @@ from facts.outbox import Fact
 from keys.sealing import Signer
 
 _BATCH = 500
-_SLOW_POLL = 1.0  # seconds between two polls, in case a notification was lost while reconnecting
+_LOOK = 1.0  # seconds between two looks at the broker while there is nothing to publish
+_SLOW_POLL = 30.0  # seconds between two polls without a notification
 _BEGINNING = ("", 0)
 _COUNTED_WITHIN = 2.0  # seconds that counting the backlog may take
 
@@ -66,7 +69,7 @@ class Relay:
                 if try_advisory_lock(connection, self._lock_name):
                     with keeping_lock(connection):
                         self._serve(loop, connection)
-                loop.wait(_SLOW_POLL)
+                loop.wait(_LOOK)
 
     def _backlog(self) -> float:
         """Returns the number of facts to be published; NaN if the database does not respond in
@@ -97,14 +100,20 @@ class Relay:
     def _publish_all(self, loop: Loop, connection: Transaction, cluster_id: str) -> None:
         self.look_back(connection, loop)
         producer = Producer(self._broker.settings)
+        # A mark that is lost with the database server repeats a fact, which is always allowed.
+        connection.execute("SET synchronous_commit = off")
+        read_at = -math.inf
         try:
             while loop.turn() and self._broker.cluster_id == cluster_id:
-                published = self.publish(connection, producer)
+                if time.monotonic() - read_at > _SLOW_POLL or wait_for_notice(connection, _LOOK):
+                    read_at = time.monotonic()
+                    while self.publish(connection, producer) and loop.turn():
+                        pass
                 self._broker.worked("relay")
-                if not published:
-                    wait_for_notice(connection, _SLOW_POLL)
         finally:
             producer.discard()
+            with suppress(*LOST):
+                connection.execute("SET synchronous_commit = on")
 
     def look_back(self, connection: Transaction, loop: Loop) -> None:
         """Reads the records after the offsets that this store knows. A fact of this service that
@@ -134,26 +143,29 @@ class Relay:
             outbox.note_offsets(connection, ends)
 
     def publish(self, connection: Transaction, producer: Producer) -> int:
-        """Publishes the next facts; returns their number, 0 when none are left."""
-        self._meet_store(connection)
-        round_number = outbox.current_round(connection)
-        facts = outbox.new_facts(connection, _BATCH) or self._next_to_repeat(connection)
+        """Publishes the next facts; returns their number, 0 when none are left.
+
+        Facts that are written while these are sent come with a notification of their own.
+        """
+        batch = outbox.next_batch(connection, _BATCH)
+        if not batch.same_store or batch.epoch != self._epoch:
+            self._meet_store(connection)
+            batch = outbox.next_batch(connection, _BATCH)
+        facts = batch.facts or (self._next_to_repeat(connection) if batch.repeat else [])
         if facts:
             offsets = producer.send_all(
                 self._topic, [pack(fact, self._source, self._signer) for fact in facts]
             )
-            outbox.mark_published(connection, facts, round_number, offsets)
+            outbox.mark_published(connection, facts, batch.round, offsets)
             metrics.FACTS_TOLD.inc(len(facts))
-        return len(facts)
+        return len(facts) if len(facts) == _BATCH or batch.repeat else 0
 
     def _next_to_repeat(self, connection: Transaction) -> list[Fact]:
-        facts = list[Fact]()
-        if outbox.anything_to_repeat(connection):
-            # Facts before the position of the pass may have been marked meanwhile, so the pass
-            # starts over.
-            facts = outbox.facts_to_repeat(
-                connection, _BATCH, self._repeated
-            ) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
+        # Facts before the position of the pass may have been marked meanwhile, so the pass starts
+        # over.
+        facts = outbox.facts_to_repeat(
+            connection, _BATCH, self._repeated
+        ) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
         self._repeated = (facts[-1].subject, facts[-1].version) if facts else _BEGINNING
         return facts
 

@@ -38,9 +38,14 @@ Handler = Callable[[Transaction, Fact], bool | None]
 _LIMIT = 10.0  # seconds that one transaction may take
 # Late tries in a row, while the database responds, after which the handler counts as the cause.
 _LATE_TRIES = 3
+# The time between two checks, while nothing waits, that this service's own store was not restored.
+_PATIENCE_AT_REST = timedelta(minutes=1)
 _SWEEP = timedelta(seconds=1)  # least time between two sweeps of waiting facts
 # The time before a missing fact is requested, and the longest time before it is requested again.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
+# The same while nothing waits, as far as this process knows: another one may have left something.
+_SWEEP_AT_REST = timedelta(seconds=20)
+_TOGETHER = 100  # most facts that one transaction applies
 _SWEPT = 100  # most waiting subjects of one sweep; the topics are read between two sweeps
 
 
@@ -73,6 +78,8 @@ class Subscriber:
         # The first sweep and the first request are due at the start.
         self._swept_at = self._requested_at = clock.now() - _LONGEST_PATIENCE
         self._patience = _FIRST_PATIENCE
+        self._handling = False  # a handler was called in the current transaction
+        self._anything_waits = True  # facts or dead letters, as far as is known
         # (topic, key) of unreadable records since the last request
         self._doubtful: set[tuple[str, str]] = set()
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
@@ -120,21 +127,82 @@ class Subscriber:
                 facts.append((record, unpack(record.headers, record.value, self._trusted_signers)))
             except Unreadable as unreadable:
                 facts.append((record, unreadable))
-        subjects = {fact.subject for _, fact in facts if isinstance(fact, Fact)}
-        # A single fact needs no such query: its position is read anyway.
-        applied = (
-            self._retry_while_unavailable(lambda tx: inbox.seen(tx, self._name, sorted(subjects)))
-            if len(facts) > 1
-            else {}
-        )
+        readable = list[tuple[str, Fact]]()
         for record, fact in facts:
             if isinstance(fact, Unreadable):
                 self._dead_letter(record, fact.reason)
-            elif (fact.epoch, fact.version) > applied.get(fact.subject, (0, 0)):
-                with trace.under(fact.trace):
-                    self._take_one(record.topic, fact)
             else:
-                metrics.FACTS_HEARD.labels(self._name, FactPosition.SEEN.value).inc()
+                readable.append((record.topic, fact))
+        for start in range(0, len(readable), _TOGETHER):
+            self._take_together(readable[start : start + _TOGETHER])
+
+    def _take_together(self, chunk: Sequence[tuple[str, Fact]]) -> None:
+        """Applies facts in one transaction. If a fact fails, each half is tried by itself, so that
+        the fact is alone in the end and can be held.
+
+        Subjects of which a fact waits or is missing are taken fact by fact.
+        """
+        try:
+            applied, apart = self._retry_while_unavailable(
+                lambda tx: self._apply(tx, chunk), is_handling=lambda: self._handling, late_tries=1
+            )
+        except _Stopped:
+            raise
+        except Exception as error:
+            if len(chunk) > 1:
+                middle = len(chunk) // 2
+                self._take_together(chunk[:middle])
+                self._take_together(chunk[middle:])
+                return
+            topic, fact = chunk[0]
+            if isinstance(error, Late):  # gets two more tries
+                applied, apart = [], [(topic, fact)]
+            else:
+                self._hold(Waiting(topic, fact), error)
+                applied, apart = [(fact, FactPosition.HELD)], []
+        for fact, position in applied:
+            self._report(fact, position)
+        for topic, fact in apart:
+            with trace.under(fact.trace):
+                self._take_one(topic, fact)
+
+    def _apply(
+        self, tx: Transaction, chunk: Sequence[tuple[str, Fact]]
+    ) -> tuple[list[tuple[Fact, FactPosition]], list[tuple[str, Fact]]]:
+        """Applies the facts of a chunk that are the next of their subjects; returns these and those
+        applied before, and the facts that must be taken one by one.
+        """
+        self._handling = False
+        states = inbox.lock(tx, self._name, {fact.subject for _, fact in chunk})
+        versions = {subject: state.version for subject, state in states.items()}
+        applied, apart, changed = list[tuple[Fact, FactPosition]](), list[tuple[str, Fact]](), {}
+        apart_subjects = set[str]()
+        for number, (topic, fact) in enumerate(chunk):
+            state = states[fact.subject]
+            if (
+                fact.subject in apart_subjects
+                or not state.plain
+                or fact.epoch != state.epoch
+                or fact.version > versions[fact.subject] + 1
+            ):
+                apart_subjects.add(fact.subject)
+                apart.append((topic, fact))
+            elif fact.version <= versions[fact.subject]:
+                applied.append((fact, FactPosition.SEEN))
+            else:
+                self._note_turn()
+                self._handling = True
+                with trace.under(fact.trace):
+                    follow(tx, fact.trace)
+                    if self._handle(tx, fact):
+                        # The part that is done is committed; the rest is taken one by one.
+                        apart += chunk[number:]
+                        break
+                versions[fact.subject] = changed[fact.subject] = fact.version
+                applied.append((fact, FactPosition.NEXT))
+        if changed:
+            inbox.advance_plain(tx, self._name, changed)
+        return applied, apart
 
     def _take_one(self, topic: str, fact: Fact) -> None:
         if self._try(lambda tx: self._position(tx, topic, fact)):
@@ -192,9 +260,16 @@ class Subscriber:
                 self._hold(waiting, error)
                 position, follows, unfinished = FactPosition.HELD, False, False
         if waiting is not None:
-            metrics.FACTS_HEARD.labels(self._name, position.value).inc()
-            if waiting.fact.trace and position is FactPosition.NEXT:
-                fact = waiting.fact
+            self._report(waiting.fact, position)
+        return follows
+
+    def _report(self, fact: Fact, position: FactPosition) -> None:
+        """Counts a fact that was taken; logs it if it was applied."""
+        metrics.FACTS_HEARD.labels(self._name, position.value).inc()
+        if position in (FactPosition.AHEAD, FactPosition.HELD):
+            self._anything_waits = True
+        if fact.trace and position is FactPosition.NEXT:
+            with trace.under(fact.trace):
                 log.get().info(
                     "fact_taken",
                     consumer=self._name,
@@ -202,7 +277,6 @@ class Subscriber:
                     subject=fact.subject,
                     version=fact.version,
                 )
-        return follows
 
     def _hold(self, waiting: Waiting, error: Exception) -> None:
         fact, reason = waiting.fact, _reason(error)
@@ -225,9 +299,15 @@ class Subscriber:
         and reports the number of held facts.
         """
         now = self._clock.now()
-        if timedelta() <= now - self._swept_at < _SWEEP:
+        pause = _SWEEP if self._anything_waits else _SWEEP_AT_REST
+        if timedelta() <= now - self._swept_at < pause:
             return
         self._swept_at = now
+        held_count, waiting_count, dead_count = self._retry_while_unavailable(self._counts)
+        self._anything_waits = bool(waiting_count or dead_count)
+        if not self._anything_waits:
+            self._report_counts(held_count, dead_count)
+            return
         for subject in self._retry_while_unavailable(lambda tx: self._due_subjects(tx, now)):
             with trace.under(""):
                 self._take_waiting(subject)
@@ -235,9 +315,14 @@ class Subscriber:
             lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)
         ):
             self._read_again(identity, record)
-        held_count, dead_count = self._retry_while_unavailable(
-            lambda tx: (inbox.count_held(tx, self._name), dead_letters.count(tx, self._name))
-        )
+        held_count, _, dead_count = self._retry_while_unavailable(self._counts)
+        self._report_counts(held_count, dead_count)
+
+    def _counts(self, tx: Transaction) -> tuple[int, int, int]:
+        """Returns the number of held facts, of all waiting facts, and of dead letters."""
+        return *inbox.count_waiting(tx, self._name), dead_letters.count(tx, self._name)
+
+    def _report_counts(self, held_count: int, dead_count: int) -> None:
         metrics.FACTS_HELD.labels(self._name).set(held_count)
         metrics.DEAD_LETTERS.labels(self._name).set(dead_count)
         self._on_held(held_count)
@@ -265,6 +350,7 @@ class Subscriber:
                 tx, self._keyring, self._name, letter, reason, self._clock.now()
             )
         )
+        self._anything_waits = True
         metrics.FACTS_HEARD.labels(self._name, "dead").inc()
         if is_new:
             key = (record.key or b"").decode("ascii", "replace")
@@ -301,7 +387,8 @@ class Subscriber:
         after this service's own store was restored from a copy.
         """
         now = self._clock.now()
-        if timedelta() <= now - self._requested_at < self._patience:
+        patience = self._patience if self._anything_waits or self._doubtful else _PATIENCE_AT_REST
+        if timedelta() <= now - self._requested_at < patience:
             return
         self._requested_at = now
         gaps = self._retry_while_unavailable(
@@ -344,12 +431,16 @@ class Subscriber:
             raise _Stopped
 
     def _retry_while_unavailable(
-        self, act: Callable[[Transaction], T], *, is_handling: Callable[[], bool] = lambda: False
+        self,
+        act: Callable[[Transaction], T],
+        *,
+        is_handling: Callable[[], bool] = lambda: False,
+        late_tries: int = _LATE_TRIES,
     ) -> T:
         """Runs `act` in one transaction; retries while a part is unavailable, so that nothing is
         skipped.
 
-        Raises Late if a handler was late several times in a row while the database responded;
+        Raises Late if a handler was late `late_tries` times in a row while the database responded;
         `is_handling` returns True if the handler had begun. Raises _Stopped if the loop is asked to
         end.
         """
@@ -364,7 +455,7 @@ class Subscriber:
                     if isinstance(refusal, Late) and is_handling() and self._database.answers
                     else 0
                 )
-                if late == _LATE_TRIES:
+                if late == late_tries:
                     raise
                 log.get().warning(
                     "subscriber_waits", consumer=self._name, reason=refusal.reason, delay_s=delay

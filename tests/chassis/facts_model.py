@@ -348,7 +348,7 @@ class Facts(RuleBasedStateMachine):
             for _ in range(20):
                 self.tell("")
                 with self.teller.transaction(SYSTEM) as tx:
-                    if not outbox.new_facts(tx, 1) and not outbox.anything_to_repeat(tx):
+                    if not outbox.new_facts(tx, 1) and not outbox.next_batch(tx, 1).repeat:
                         break
             for which in (0, 1):
                 self.listen(which, range(PARTITIONS), "")

@@ -80,8 +80,8 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
     "waiting facts are never looked at again": (inbox, "due", lambda _: lambda *_: None),
     "marked before it is sent": (
         outbox,
-        "new_facts",
-        lambda new: lambda tx, limit: marked(tx, new(tx, limit)),
+        "next_batch",
+        lambda batch: lambda tx, limit: marked(tx, batch(tx, limit)),
     ),
     "another memory of the broker goes unnoticed": (
         outbox,
@@ -91,10 +91,10 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
 }
 
 
-def marked(tx: Transaction, facts: list[Fact]) -> list[Fact]:
-    """Returns facts that the outbox marks as published before they are."""
-    outbox.mark_published(tx, facts, outbox.current_round(tx))
-    return facts
+def marked(tx: Transaction, batch: outbox.Batch) -> outbox.Batch:
+    """Returns a batch whose facts the outbox marks as published before they are."""
+    outbox.mark_published(tx, batch.facts, batch.round)
+    return batch
 
 
 def one_life(parts: Parts) -> None:

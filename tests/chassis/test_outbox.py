@@ -90,16 +90,16 @@ def test_the_relay_is_woken_when_a_fact_is_kept_or_all_are_told_again(
 
 def test_a_round_tells_everything_again_and_new_facts_after_theirs(tx: Transaction) -> None:
     tell(tx, fact(1), fact(2), fact(1, B))
-    assert (outbox.anything_to_repeat(tx), outbox.backlog(tx)) == (False, 0)
+    assert (outbox.next_batch(tx, 1).repeat, outbox.backlog(tx)) == (False, 0)
     outbox.repeat_all(tx)
     outbox.save(tx, [fact(2, B)])
-    assert (outbox.anything_to_repeat(tx), outbox.backlog(tx)) == (True, 4)
+    assert (outbox.next_batch(tx, 1).repeat, outbox.backlog(tx)) == (True, 4)
     assert names(outbox.facts_to_repeat(tx, 10, ("", 0))) == ["a1", "a2", "b1"]
     assert names(outbox.facts_to_repeat(tx, 1, ("", 0))) == ["a1"]
     assert names(outbox.facts_to_repeat(tx, 10, (A, 1))) == ["a2", "b1"]
     assert names(outbox.new_facts(tx, 10)) == ["b1", "b2"]
     outbox.mark_published(tx, [fact(1), fact(2), fact(1, B)], outbox.current_round(tx))
-    assert (outbox.anything_to_repeat(tx), outbox.backlog(tx)) == (False, 1)
+    assert (outbox.next_batch(tx, 1).repeat, outbox.backlog(tx)) == (False, 1)
 
 
 def test_one_subject_is_told_again_and_no_other(tx: Transaction) -> None:

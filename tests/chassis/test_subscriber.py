@@ -254,6 +254,7 @@ def test_how_much_is_held_and_unreadable_is_told(hearer: Hearer) -> None:
 def test_what_waits_is_looked_at_once_a_second_and_after_a_clock_that_was_ahead(
     hearer: Hearer,
 ) -> None:
+    hearer.take(hearer.record(new_id(), 2))
     hearer.works.sweep()
     hearer.after(SECOND * 0.9)
     assert len(hearer.held) == 1
@@ -261,6 +262,20 @@ def test_what_waits_is_looked_at_once_a_second_and_after_a_clock_that_was_ahead(
     assert len(hearer.held) == 2
     hearer.after(-timedelta(days=1))
     assert len(hearer.held) == 3
+
+
+def test_while_nothing_waits_it_is_looked_for_what_another_process_left_three_times_a_minute(
+    hearer: Hearer,
+) -> None:
+    subject = new_id()
+    hearer.works.sweep()
+    another = Hearer(hearer.database, hearer.keys, hearer.clock, name=hearer.name)
+    another.refuse[subject] = Conflict("refused_for_the_test")
+    another.take(another.record(subject, 1))
+    hearer.after(SECOND * 19)
+    assert (hearer.held, hearer.applied) == ([0], [])
+    hearer.after(SECOND)
+    assert (hearer.held, hearer.applied) == ([0, 0], [(subject, 1)])
 
 
 def test_a_part_that_is_done_is_there_and_the_fact_waits_for_the_last(hearer: Hearer) -> None:

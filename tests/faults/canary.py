@@ -106,8 +106,9 @@ def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
     ).fetchall()
     texts = {}
     for row in tables:
-        with database.cursor().copy(f'COPY "{row["tablename"]}" TO STDOUT') as copy:
-            texts[row["tablename"]] = b"".join(bytes(block) for block in copy)
+        name = row["tablename"]
+        rows = database.execute(f'SELECT t::text AS row FROM "{name}" t')
+        texts[name] = "\n".join(row["row"] for row in rows).encode()
     return texts
 
 

@@ -164,7 +164,7 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
         tx, NOON - timedelta(days=30)
     ),
     "what is new to tell": lambda tx: outbox.new_facts(tx, 500),
-    "whether something is to be told again": outbox.anything_to_repeat,
+    "whether something is to be told again": lambda tx: outbox.next_batch(tx, 1),
 }
 
 

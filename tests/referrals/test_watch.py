@@ -172,7 +172,7 @@ def test_one_that_began_first_and_is_committed_last_is_told(story: Story, servic
             assert (change.referral_id, change.verb) == (late.id, "acknowledged"), (
                 "nobody waits for the other"
             )
-            slow.execute("SELECT pg_notify('clocks', '')")
+            slow.execute("SELECT pg_notify('events', '')")
             slow.commit()
         after = next(stream)
     assert (after.referral_id, after.verb, after.clock) == (

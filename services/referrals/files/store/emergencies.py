@@ -10,6 +10,7 @@ from facts import outbox
 from keys.sealing import SealingKey
 from services.referrals.files.domain.emergency import EmergencyAccess
 from services.referrals.files.wire.facts import emergency_fact
+from services.referrals.network.store.deadlines import announce
 
 _COLUMNS = [field.name for field in fields(EmergencyAccess)]
 _CHANGED = (
@@ -33,7 +34,7 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: SealingKey, note: str)
         _values(emergency) | {"note": key.seal(note, _context(emergency.id))},
     )
     outbox.save(tx, [emergency_fact(emergency, "opened", emergency.create_time)])
-    _wake(tx)
+    announce(tx, "emergencies", emergency.next_time)
 
 
 def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime) -> None:
@@ -46,7 +47,7 @@ def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime
     if changed != 1:
         raise Stale
     outbox.save(tx, [emergency_fact(emergency, verb, now)])
-    _wake(tx)
+    announce(tx, "emergencies", emergency.next_time)
 
 
 def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> EmergencyAccess:
@@ -157,10 +158,6 @@ def next_time(tx: Transaction) -> datetime | None:
         "SELECT min(next_time) AS next FROM emergencies WHERE next_time IS NOT NULL"
     ).fetchone()
     return row["next"] if row else None
-
-
-def _wake(tx: Transaction) -> None:
-    tx.execute("SELECT pg_notify('clocks', '')")
 
 
 def _context(identifier: str) -> str:

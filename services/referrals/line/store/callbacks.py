@@ -12,6 +12,7 @@ from services.referrals.files.store.her import ids_of
 from services.referrals.line.domain.callback import Callback
 from services.referrals.line.wire.facts import callback_fact
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
+from services.referrals.network.store.deadlines import announce
 
 _PLAIN = [field.name for field in fields(Callback) if field.name != "clock"]
 _COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
@@ -32,7 +33,7 @@ def keep(tx: Transaction, callback: Callback, verb: str) -> None:
     if tx.execute(_INSERT if callback.version == 1 else _UPDATE, _values(callback)).rowcount != 1:
         raise Stale
     outbox.save(tx, [callback_fact(callback, verb)])
-    tx.execute("SELECT pg_notify('clocks', '')")
+    announce(tx, "contacts", callback.clock.next_time)
 
 
 def hold(tx: Transaction, identifier: str) -> Callback:

@@ -14,6 +14,7 @@ from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import Triage
 from services.referrals.line.wire.facts import contact_fact
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
+from services.referrals.network.store.deadlines import announce
 
 _PLAIN = [field.name for field in fields(Contact) if field.name not in ("triage", "clock")]
 _COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
@@ -56,7 +57,7 @@ class Contacts:
         """Inserts a contact and its fact."""
         tx.execute(_INSERT, _values(contact) | {"note": self._seal(contact, note)})
         outbox.save(tx, [contact_fact(contact, "recorded")])
-        tx.execute("SELECT pg_notify('clocks', '')")
+        _announce(tx, contact)
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
         """Saves a new version, and the note if one is given."""
@@ -193,7 +194,7 @@ def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale
     outbox.save(tx, [contact_fact(contact, verb)])
-    tx.execute("SELECT pg_notify('clocks', '')")
+    _announce(tx, contact)
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
@@ -225,6 +226,10 @@ def next_time(tx: Transaction) -> datetime | None:
         " (SELECT min(clock_next_time) FROM callbacks WHERE clock_next_time IS NOT NULL)) AS next"
     ).fetchone()
     return row["next"] if row else None
+
+
+def _announce(tx: Transaction, contact: Contact) -> None:
+    announce(tx, "contacts", contact.clock.next_time if contact.clock else None)
 
 
 def check_known(tx: Transaction, identifier: str) -> None:

@@ -1,5 +1,6 @@
 """Fires deadlines when they reach their levels, including levels reached while no process ran."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,17 +10,19 @@ from typing import Protocol, TypeVar
 from chassis import audit, log, metrics
 from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, wait_for_notice
+from chassis.db import LOST, Database, Transaction, notices
 from chassis.errors import Late, Unavailable
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from services.referrals.network.domain.deadline import DeadlineKind
+from services.referrals.network.store.deadlines import channel
 
 _BATCH = 50
 _LIMIT = 10.0  # seconds for a batch, and for a single row
 _GRACE = 0.1  # seconds before the limit; from then on the database may cut a transaction off
-# most seconds between two readings: a fallback to LISTEN, and for a change of the machine's clock
-_LONGEST_WAIT = 1.0
+# Most seconds between two readings of the next deadline: a fallback to the announcements.
+_READ_AGAIN = 60.0
+_LOOK = 1.0  # most seconds between two looks at the clock, which may jump
 # least seconds between two readings, so that a due row that another transaction has locked is not
 # read in a tight loop
 _SHORTEST_WAIT = 0.05
@@ -246,11 +249,14 @@ class DeadlineScheduler:
 
     def _work(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
-            connection.execute("LISTEN clocks")
+            connection.execute(f"LISTEN {channel(self._name)}")
+            read_at, following = -math.inf, None
             while loop.turn():
-                self.fire(loop.turn)
-                following = self._next_time(connection)
-                seconds = (
-                    (following - self._clock.now()).total_seconds() if following else _LONGEST_WAIT
-                )
-                wait_for_notice(connection, max(_SHORTEST_WAIT, min(seconds, _LONGEST_WAIT)))
+                if following is not None and following <= self._clock.now():
+                    self.fire(loop.turn)
+                    read_at = -math.inf
+                if time.monotonic() - read_at > _READ_AGAIN:
+                    following, read_at = self._next_time(connection), time.monotonic()
+                seconds = (following - self._clock.now()).total_seconds() if following else _LOOK
+                for announced in notices(connection, max(_SHORTEST_WAIT, min(seconds, _LOOK))):
+                    following = min(filter(None, (following, datetime.fromisoformat(announced))))

@@ -17,6 +17,7 @@ from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.files.store.her import Her
 from services.referrals.network.domain.deadline import Urgency
 from services.referrals.network.domain.service import Attribute
+from services.referrals.network.store.deadlines import announce
 from services.referrals.referrals.domain.enquiry import (
     OFFERS,
     Content,
@@ -98,7 +99,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
         raise Stale
     keep_copies(tx, enquiry)
     outbox.save(tx, enquiry_facts(enquiry, events))
-    tx.execute("SELECT pg_notify('clocks', '')")
+    announce(tx, "enquiries", enquiry.due_time)
 
 
 def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:

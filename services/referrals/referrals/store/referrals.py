@@ -16,6 +16,7 @@ from keys.sealing import CannotOpen, SealingKey
 from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import NAMED, Unsafe
 from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind, Urgency
+from services.referrals.network.store.deadlines import announce
 from services.referrals.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
 from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
@@ -37,6 +38,8 @@ _APART = {
 _PLAIN = [field.name for field in fields(Referral) if field.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
+EVENTS = "events"
+"""The channel on which new events of referrals are announced."""
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 """The columns of a referral's row that `read` needs."""
 # Column names, joined once; no value ever becomes part of the text of a statement.
@@ -117,7 +120,8 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
             [_event_row(referral.id, event, key) for referral, new in events for event in new],
         )
     outbox.save(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
-    tx.execute("SELECT pg_notify('clocks', '')")
+    announce(tx, "clocks", *(c.next_time for referral in changed for c in referral.clocks))
+    tx.execute("SELECT pg_notify(%s, '')", (EVENTS,))
     for referral in changed:
         referral.events = []
 
@@ -143,7 +147,7 @@ def keep_clocks(tx: Transaction, referral: Referral) -> None:
         "UPDATE referrals SET next_due_time = %s WHERE id = %s",
         (referral.next_due_time, referral.id),
     )
-    tx.execute("SELECT pg_notify('clocks', '')")
+    announce(tx, "clocks", *(clock.next_time for clock in referral.clocks))
 
 
 def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:

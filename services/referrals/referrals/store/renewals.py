@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from chassis.db import Transaction
+from services.referrals.network.store.deadlines import announce
 
 
 def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
@@ -12,7 +13,7 @@ def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
         " ON CONFLICT (referral_id) DO UPDATE SET next_time = excluded.next_time",
         (referral_id, next_time),
     )
-    tx.execute("SELECT pg_notify('clocks', '')")
+    announce(tx, "renewals", next_time)
 
 
 def forget(tx: Transaction, referral_id: str) -> None:

@@ -221,29 +221,30 @@ class Referrals(Steps):
             contact_id=request.contact_id,
         )
         wanted = filter(message, stream.caller, stream.clock.now(), "")
-        with stream.transaction() as tx:
-            store, position = self._changes.begin(
-                tx, self._resume.position(request, whose, str, int)
-            )
-        # This token is sent even if there is no event: a token that came only after an event would
-        # reveal the events of others.
-        yield pb.WatchReferralsResponse(
-            resume_token=self._resume.token(request, whose, [store, position])
-        )
-        while stream.goes_on():
+        with self._changes.watching():
             with stream.transaction() as tx:
-                changes, position = self._changes.changes(tx, stream.caller, wanted, position)
-            for change in changes:
-                yield change_message(
-                    change.referral,
-                    change.event,
-                    change.step_version,
-                    self._resume.token(request, whose, [store, change.position]),
+                store, position = self._changes.begin(
+                    tx, self._resume.position(request, whose, str, int)
                 )
-            self._changes.wait(position, min(_LOOK, stream.left))
-        yield pb.WatchReferralsResponse(
-            resume_token=self._resume.token(request, whose, [store, position])
-        )
+            # This token is sent even if there is no event: a token that came only after an event
+            # would reveal the events of others.
+            yield pb.WatchReferralsResponse(
+                resume_token=self._resume.token(request, whose, [store, position])
+            )
+            while stream.goes_on():
+                with stream.transaction() as tx:
+                    changes, position = self._changes.changes(tx, stream.caller, wanted, position)
+                for change in changes:
+                    yield change_message(
+                        change.referral,
+                        change.event,
+                        change.step_version,
+                        self._resume.token(request, whose, [store, change.position]),
+                    )
+                self._changes.wait(position, min(_LOOK, stream.left))
+            yield pb.WatchReferralsResponse(
+                resume_token=self._resume.token(request, whose, [store, position])
+            )
 
     def GetDeadlinePolicy(
         self, request: pb.GetDeadlinePolicyRequest, call: Call

@@ -1,20 +1,27 @@
 """Streams of events: gives positions to new events, and wakes the streams that wait for them."""
 
+import math
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Conflict
 from chassis.supervisor import Loop
-from chassis.tokens import Caller
+from chassis.tokens import SYSTEM, Caller
 from chassis.wire import Position
 from facts import outbox
 from services.referrals.referrals.domain.filter import Filter
-from services.referrals.referrals.store import watch
+from services.referrals.referrals.store import referrals, watch
 from services.referrals.referrals.store.watch import Change
 from services.referrals.referrals.wire.messages import actor_of
 
 _BATCH = 100
-_LONGEST_WAIT = 1.0  # most seconds between two rounds, as a fallback to LISTEN
+_LOOK = 1.0  # most seconds that one wait for a notice lasts
+# Most seconds between two rounds while a stream is open, as a fallback to LISTEN; and between two
+# rounds while none is, so that the first stream finds little to do.
+_LONGEST_WAIT, _UNWATCHED = 10.0, 60.0
 # Least seconds between two rounds. In each round, positions are given and all streams are read, so
 # many events at once are read together.
 _PACE = 0.1
@@ -23,13 +30,29 @@ _PACE = 0.1
 class Watch:
     """Gives positions to events, and lets the streams of this process wait for them.
 
-    Each process has one Watch; only one process at a time gives positions.
+    Each process has one Watch; only one process at a time gives positions. While a process has no
+    stream, it gives positions only once a minute.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._last = 0
         self._given = threading.Condition()
+        self._streams = 0
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Counts a stream while it is open. Positions are up to date when the block begins."""
+        with self._given:
+            self._streams += 1
+        try:
+            with self._database.transaction(SYSTEM) as tx:
+                while watch.give_positions(tx):
+                    pass
+            yield
+        finally:
+            with self._given:
+                self._streams -= 1
 
     def begin(self, tx: Transaction, known: Position | None) -> tuple[str, int]:
         """Returns where a stream begins, as (store, position).
@@ -82,10 +105,14 @@ class Watch:
 
     def _work(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
-            connection.execute("LISTEN clocks")
+            connection.execute(f"LISTEN {referrals.EVENTS}")
+            due, given_at = True, -math.inf
             while loop.turn():
-                self.give(connection)
-                loop.wait(_PACE)
-                seconds = _LONGEST_WAIT
+                rest = time.monotonic() - given_at
+                if (self._streams and (due or rest > _LONGEST_WAIT)) or (due and rest > _UNWATCHED):
+                    self.give(connection)
+                    due, given_at = False, time.monotonic()
+                    loop.wait(_PACE)
+                seconds = _LOOK
                 while wait_for_notice(connection, seconds):  # takes all notices that came meanwhile
-                    seconds = 0.0
+                    due, seconds = True, 0.0

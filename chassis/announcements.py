@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from chassis.clock import Clock
-from chassis.db import Database, Transaction, notices, wait_for_notice
+from chassis.db import Database, Transaction, notices, wait_for_input
 from chassis.supervisor import Loop
 
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
@@ -25,6 +25,7 @@ _LOOK = 1.0  # most seconds between two looks at the clock, and that a stop wait
 # least seconds between two readings, so that due work that another transaction has locked is not
 # read in a tight loop
 _SHORTEST_WAIT = 0.05
+_ARRIVED = 0.01  # seconds to read a notification that has arrived
 
 
 def announce(tx: Transaction, channel: str, *times: datetime | None) -> None:
@@ -62,15 +63,21 @@ def work_when_due(
         listen(connection, channel)
         read_at, following, looked = -math.inf, None, AT_ONCE
         while loop.turn():
+            has_asked = False
             now = clock.now()
             if following is not None and following <= now:
                 act()
                 read_at, now = -math.inf, clock.now()
             if now < looked or time.monotonic() - read_at > read_again:
                 following, read_at = next_time(connection), time.monotonic()
+                has_asked = True
             looked = now
-            seconds = (following - clock.now()).total_seconds() if following else _LOOK
-            for announced in notices(connection, max(_SHORTEST_WAIT, min(seconds, _LOOK))):
+            seconds = (following - now).total_seconds() if following else _LOOK
+            seconds = max(_SHORTEST_WAIT, min(seconds, _LOOK))
+            # what came during the statement is no input any more
+            if not has_asked and not wait_for_input(connection, seconds):
+                continue
+            for announced in notices(connection, _SHORTEST_WAIT if has_asked else _ARRIVED):
                 following = min(filter(None, (following, datetime.fromisoformat(announced))))
 
 
@@ -87,12 +94,13 @@ def wait_for_work(
     `is_due` is asked once a second and makes no statement.
     """
     end = time.monotonic() + read_again
-    while loop.turn():
+    came = bool(notices(connection, _ARRIVED))  # during a statement
+    while loop.turn() and not came:
         if is_due():
             return True
         left = end - time.monotonic()
         if left <= 0:
             return False
-        if wait_for_notice(connection, min(_LOOK, left)):
-            return True
-    return False
+        if wait_for_input(connection, min(_LOOK, left)):
+            came = bool(notices(connection, _ARRIVED))
+    return came

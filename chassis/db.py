@@ -20,6 +20,7 @@ own.
 
 import math
 import os
+import select
 import socket
 import threading
 import time
@@ -506,6 +507,17 @@ def notices(connection: Transaction, seconds: float) -> list[str]:
     returns the payloads of those that came, and an empty list if the time has passed.
     """
     return [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
+
+
+def wait_for_input(connection: Transaction, seconds: float) -> bool:
+    """Waits until the server has sent something or the connection is lost, at most `seconds`;
+    returns False if the time has passed.
+
+    Costs a tenth of `notices`, but does not see notifications that came during a statement.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def wait_for_notice(connection: Transaction, seconds: float) -> bool:

@@ -59,6 +59,11 @@ REPLAYS = "enlace.replays.v1"
 # Milliseconds without a response after which the broker counts as unavailable.
 _SILENCE_MS = 5_000
 
+_WATCH = 2.0
+"""Seconds between two queries of the cluster. A broker that is back is noticed sooner: the loop
+tries to connect twice a second.
+"""
+
 _SILENCE = 30.0
 """Seconds without progress after which reading a topic fails, since silence does not prove that the
 end was reached.
@@ -189,7 +194,7 @@ class Broker:
         return self.loop.join(timeout)
 
     def _watch(self, loop: Loop) -> None:
-        """Queries the cluster once a second. After any failure the cluster is unknown until a
+        """Queries the cluster every other second. After any failure the cluster is unknown until a
         cluster responds.
         """
         admin = None
@@ -203,7 +208,7 @@ class Broker:
                     create_topics(admin, self.settings, self._topics)
                     known_id = cluster_id
                 self._set(cluster_id)
-                loop.wait(1.0)
+                loop.wait(_WATCH)
         except Exception:
             self._set(None)
             raise
@@ -314,28 +319,36 @@ def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> No
         producer.discard()
 
 
-def read_from(
-    settings: ServiceSettings, topic: str, begins: Mapping[int, int]
-) -> Iterator[Sequence[Received]]:
-    """Reads a topic without a group, from these offsets by partition (0 by default) to its current
-    end.
+class Reader:
+    """Reads a topic without a group, again and again over the same connections.
 
-    Yields batches, even empty ones, so that the reader can record a turn. Returns only at the end.
-    Raises BrokerLost if the topic is missing, or if nothing arrives for half a minute.
+    Discard it after any failure.
     """
-    with _raising_broker_lost():
-        consumer = KafkaConsumer(
-            **_common(settings),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=500,
-            metrics_enabled=False,
-        )
-        try:
-            name = settings.kafka_prefix + topic
+
+    def __init__(self, settings: ServiceSettings, topic: str) -> None:
+        self._settings = settings
+        self._topic = settings.kafka_prefix + topic
+        with _raising_broker_lost():
+            self._consumer = KafkaConsumer(
+                **_common(settings),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=500,
+                metrics_enabled=False,
+            )
+
+    def read(self, begins: Mapping[int, int]) -> Iterator[Sequence[Received]]:
+        """Reads from these offsets by partition (0 by default) to the current end of the topic.
+
+        Yields batches, even empty ones, so that the caller can record a turn. Returns only at the
+        end. Raises BrokerLost if the topic is missing, or if nothing arrives for half a minute.
+        """
+        consumer = self._consumer
+        with _raising_broker_lost():
             partitions = [
-                TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()
+                TopicPartition(self._topic, number)
+                for number in consumer.partitions_for_topic(self._topic) or ()
             ]
             if not partitions:
                 raise BrokerLost("no topic")
@@ -348,12 +361,14 @@ def read_from(
                 for partition, start in starts.items()
             }
             behind = [partition for partition in partitions if ends[partition] > starts[partition]]
+            if not behind:
+                return
             consumer.assign(behind)
             for partition in behind:
                 consumer.seek(partition, starts[partition])
             places, since = dict[TopicPartition, int](), time.monotonic()
             while behind:
-                batch = _received(settings, consumer.poll(timeout_ms=500))
+                batch = _received(self._settings, consumer.poll(timeout_ms=500))
                 now_at = {partition: consumer.position(partition) or 0 for partition in behind}
                 if now_at != places:
                     places, since = now_at, time.monotonic()
@@ -361,8 +376,21 @@ def read_from(
                     raise BrokerLost("silent")
                 yield batch
                 behind = [partition for partition in behind if now_at[partition] < ends[partition]]
-        finally:
-            _quietly(consumer.close)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        _quietly(self._consumer.close)
+
+
+def read_from(
+    settings: ServiceSettings, topic: str, begins: Mapping[int, int]
+) -> Iterator[Sequence[Received]]:
+    """Reads a topic once, as `Reader.read` does."""
+    reader = Reader(settings, topic)
+    try:
+        yield from reader.read(begins)
+    finally:
+        reader.close()
 
 
 def _received(
@@ -416,7 +444,7 @@ class Consumer:
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
                 session_timeout_ms=6000,  # detects a dead member soon
-                heartbeat_interval_ms=1000,
+                heartbeat_interval_ms=2000,  # a third of the timeout, as Kafka recommends
                 # the broker responds as soon as a record arrives, and at the latest after this time
                 fetch_max_wait_ms=2000,
                 max_poll_records=_BATCH,

@@ -10,9 +10,10 @@ nothing.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from chassis import log
@@ -23,7 +24,7 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import records
 from facts.envelope import Unreadable, pack, unpack
-from facts.kafka import Broker, BrokerLost, Record, read_from, send
+from facts.kafka import Broker, BrokerLost, Reader, Received, Record, read_from, send
 from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 
@@ -123,24 +124,42 @@ class Witness:
         return Loop("witness", self._work, waits_for=(BrokerLost,))
 
     def _work(self, loop: Loop) -> None:
-        while loop.turn():
-            if self._broker.wait(0.5) is not None:
-                self.turn(lambda: loop.turn())
+        reader: Reader | None = None
+        try:
+            while loop.turn():
+                cluster_id = self._broker.wait(0.5)
+                if cluster_id is None:
+                    continue
+                if reader is not None and cluster_id != self._cluster:
+                    reader.close()
+                    reader = None
+                reader = reader or Reader(self._broker.settings, self._topic)
+                self.turn(lambda: loop.turn(), reader.read)
                 loop.wait(_PAUSE)
+        finally:
+            if reader is not None:
+                reader.close()
 
-    def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
+    def turn(
+        self,
+        going_on: Callable[[], object] = lambda: None,
+        read: Callable[[Mapping[int, int]], Iterator[Sequence[Received]]] | None = None,
+    ) -> int:
         """Stores new records of the topic and, if that is due, publishes the records that only this
         service has; returns the number of published records. Raises BrokerLost.
+
+        `read` reads the topic from offsets; by default, over a connection of its own.
         """
+        read = read or partial(read_from, self._broker.settings, self._topic)
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:
             self._forget()
             self._cluster = cluster
-        self._read_topic(going_on)
+        self._read_topic(going_on, read)
         questions = self._questions - self._answered
         if questions:
             self._forget()  # a broker may have lost records but kept its cluster id
-            self._read_topic(going_on)
+            self._read_topic(going_on, read)
         if self._compared:
             return 0
         with self._database.transaction(SYSTEM) as tx:
@@ -165,8 +184,12 @@ class Witness:
         """Makes the next turn read the topic from its beginning, and compare it."""
         self._offsets, self._subjects, self._compared = {}, set(), False
 
-    def _read_topic(self, going_on: Callable[[], object]) -> None:
-        for batch in read_from(self._broker.settings, self._topic, self._offsets):
+    def _read_topic(
+        self,
+        going_on: Callable[[], object],
+        read: Callable[[Mapping[int, int]], Iterator[Sequence[Received]]],
+    ) -> None:
+        for batch in read(self._offsets):
             going_on()
             for record in batch:
                 self._take(record)

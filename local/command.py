@@ -20,6 +20,7 @@ from local.process import Failed
 from local.stack import HOST, ROOT, LocalStack, say
 from local.supervisor import CALM
 
+_TICK = 0.25  # seconds between two checks of the parts
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -81,7 +82,7 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
                     _print_summary(stack, demo)
             while True:
                 stack.tick()
-                time.sleep(0.1)
+                time.sleep(_TICK)
         except Stop:
             say("stopping…")
         except Failed as failure:

@@ -9,8 +9,8 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from chassis.db import Row, Transaction
-from chassis.errors import NotFound, Stale
+from chassis.db import Row, Transaction, expect_rows
+from chassis.errors import NotFound
 from facts import outbox
 from keys.sealing import CannotOpen, SealingKey
 from services.referrals.files.domain.person import Arrival, Coarse
@@ -59,13 +59,15 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
 
     `for_update` locks the referral against other writers.
     """
-    row = tx.execute(
+    found = tx.execute(
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
         (identifier,),
-    ).fetchone()
+    )
+    clocks = _clocks(tx, [identifier])  # asked together
+    row = found.fetchone()
     if row is None:
         raise NotFound
-    return read(tx, [row])[0]
+    return read(tx, [row], clocks)[0]
 
 
 def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
@@ -108,9 +110,9 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
             ),
         ):
             if rows:
-                cursor.executemany(statement, rows)
-                if cursor.rowcount != len(rows):
-                    raise Stale
+                saving = tx.cursor()
+                saving.executemany(statement, rows)
+                expect_rows(tx, saving, len(rows))
         _write_clocks(tx, changed)
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time,"
@@ -427,16 +429,25 @@ def next_clock_time(tx: Transaction) -> datetime | None:
     return row["next"] if row else None
 
 
-def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
-    """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines."""
+def _clocks(tx: Transaction, identifiers: list[str]) -> Iterable[Row]:
+    """Asks for the deadlines of referrals; the rows are waited for when they are read."""
+    return tx.execute(
+        "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
+        (identifiers,),
+    )
+
+
+def read(
+    tx: Transaction, rows: Sequence[Row], clock_rows: Iterable[Row] | None = None
+) -> list[Referral]:
+    """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines.
+
+    `clock_rows` are the rows of their deadlines, if they were asked for before.
+    """
     clocks: dict[str, list[Deadline]] = {}
     following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
-        clock_rows: Iterable[Row] = tx.execute(
-            "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
-            ([row["id"] for row in rows],),
-        )
-        for c in clock_rows:
+        for c in clock_rows or _clocks(tx, [row["id"] for row in rows]):
             clocks.setdefault(c["referral_id"], []).append(
                 Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in CLOCK})
             )

@@ -82,18 +82,19 @@ class Lives:
 
     def lock(
         self, tx: Transaction, identifier: str, version: int | None, *, hold: bool = False
-    ) -> Referral:
-        """Returns a referral, locked until the end of the transaction.
+    ) -> tuple[Referral, Calendar]:
+        """Returns a referral, locked until the end of the transaction, and its calendar.
 
         `hold` locks the person first, for steps that give or use a consent. Raises Stale when
         another step was taken since `version`.
         """
+        calendar_at = self._policies.calendars(tx)  # asked together with the referral
         if hold:
             self._people.hold(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
         if version is not None and referral.step_version != version:
             raise Stale
-        return referral
+        return referral, calendar_at(referral.coarse.country, referral.coarse.department)
 
     def save(self, tx: Transaction, referral: Referral) -> None:
         """Saves a referral with its events; a note is sealed with the person's key."""

@@ -20,7 +20,7 @@ from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.line.store import contacts
-from services.referrals.network.domain.deadline import recent
+from services.referrals.network.domain.deadline import Calendar, recent
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.draft import Draft
@@ -124,7 +124,7 @@ class Referrals(Steps):
             draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
             referral.unsafe = before.unsafe
         if draft != Draft():
-            self._change(tx, referral, actor, now, draft, followed=followed)
+            self._change(tx, referral, actor, now, draft, calendar, followed=followed)
         referrals.keep(tx, referral, None)
         self._lives.follow_contacts(tx, now, referral.contact_id)
         return referral_message(referral, actor, now)
@@ -132,13 +132,13 @@ class Referrals(Steps):
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
         """Changes a draft."""
         draft, now, actor = changed_draft(request), call.clock.now(), actor_of(call.caller)
-        referral = self._lives.lock(
+        referral, calendar = self._lives.lock(
             call.tx, object_id(request.referral.id), version(request.referral.etag, "referral.etag")
         )
         if Side.SENDER not in referral.sides(actor):
             raise NotFound
         before = referral.contact_id
-        self._change(call.tx, referral, actor, now, draft)
+        self._change(call.tx, referral, actor, now, draft, calendar)
         referrals.keep(call.tx, referral, None)
         if referral.contact_id != before:
             self._lives.follow_contacts(call.tx, now, before, referral.contact_id)
@@ -324,6 +324,7 @@ class Referrals(Steps):
         actor: Actor,
         now: datetime,
         draft: Draft,
+        calendar: Calendar,
         *,
         followed: bool = False,
     ) -> None:
@@ -366,7 +367,7 @@ class Referrals(Steps):
         referral.change_draft(
             actor,
             now,
-            self._lives.calendar(tx, referral),
+            calendar,
             need_code=fields.need_code,
             urgency=fields.urgency,
             answers=answers,

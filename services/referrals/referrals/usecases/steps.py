@@ -52,11 +52,9 @@ class Steps:
         fields = step_fields(verb, request)
         _check_worker(call, fields.get("responsible_worker_id", ""))
         based_on = None if verb == "add_note" else version(request.etag)  # a note never conflicts
-        referral = self._lives.lock(call.tx, object_id(request.id), based_on)
+        referral, calendar = self._lives.lock(call.tx, object_id(request.id), based_on)
         stood = referral.state, referral.need_is_open
-        referral.take(
-            verb, actor_of(call.caller), now, self._lives.calendar(call.tx, referral), **fields
-        )
+        referral.take(verb, actor_of(call.caller), now, calendar, **fields)
         self._lives.save(call.tx, referral)
         followed = (
             self._lives.watch_need(call.tx, referral, now)
@@ -76,7 +74,7 @@ class Steps:
         acknowledged = word_list(
             pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
-        referral = self._lives.lock(tx, identifier, based_on, hold=True)
+        referral, calendar = self._lives.lock(tx, identifier, based_on, hold=True)
         person = self._people.get(tx, referral.person_id)
         person.check_not_erased()
         _check_receiver(tx, referral, person, acknowledged)
@@ -90,7 +88,7 @@ class Steps:
         referral.send(
             actor_of(caller),
             now,
-            self._lives.calendar(tx, referral),
+            calendar,
             receipt,
             safe_contact_known=bool(person.safe_contact_channel),
             note=request.note,
@@ -114,10 +112,10 @@ class Steps:
         The second person is a coordinator, or another manager of the sender.
         """
         tx, now = call.tx, call.clock.now()
-        referral = self._lives.lock(tx, object_id(request.id), version(request.etag), hold=True)
-        referral.take(
-            "confirm_override", actor_of(call.caller), now, self._lives.calendar(tx, referral)
+        referral, calendar = self._lives.lock(
+            tx, object_id(request.id), version(request.etag), hold=True
         )
+        referral.take("confirm_override", actor_of(call.caller), now, calendar)
         # a coordinator sees neither the person nor her receipts, but may confirm this receipt
         elevate_to_system_scope(tx)
         receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
@@ -137,14 +135,14 @@ class Steps:
             call.clock.now(),
             optional_id(request.receipt_id, "receipt_id"),
         )
-        referral = self._lives.lock(tx, object_id(request.id), version(request.etag), hold=True)
+        referral, calendar = self._lives.lock(
+            tx, object_id(request.id), version(request.etag), hold=True
+        )
         receipt = self._chosen(tx, referral, receipt_id)
         if receipt is None:
             raise Invalid(("receipt_id", "required"))
         replaced = referral.receipt_id
-        referral.attach_consent(
-            actor_of(call.caller), now, self._lives.calendar(tx, referral), receipt
-        )
+        referral.attach_consent(actor_of(call.caller), now, calendar, receipt)
         former = self._receipts.get(tx, replaced, for_update=True)
         if referrals.live_of_person(tx, referral.person_id, replaced) == [referral.id]:
             former.end(now)
@@ -166,12 +164,12 @@ class Steps:
             call.clock.now(),
             URGENCIES.member(request.urgency, "urgency"),
         )
-        referral = self._lives.lock(tx, object_id(request.id), version(request.etag))
+        referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
         mine = call.caller.organization_id == referral.sender_organization_id
         referral.amend(
             actor_of(call.caller),
             now,
-            self._lives.calendar(tx, referral),
+            calendar,
             urgency=urgency,
             coarse=self._people.get(tx, referral.person_id).coarse if mine else referral.coarse,
             note=request.note,
@@ -195,11 +193,10 @@ class Steps:
             call.clock.now(),
             optional_id(request.service_id, "service_id"),
         )
-        referral = self._lives.lock(tx, object_id(request.id), version(request.etag))
+        referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
         owner = members.owner_of_service(tx, service_id, referral.sender_organization_id)
         if owner is None:
             raise Conflict("service_unknown")
-        calendar = self._lives.calendar(tx, referral)
         service = service_id, owner
         following = referral.reroute(
             actor_of(call.caller),

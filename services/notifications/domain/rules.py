@@ -9,15 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from services.notifications.domain.notices import (
-    ALL,
-    BY_FACT,
-    BY_VERB,
-    OVERSEEING,
-    SENDER,
-    SILENT,
-    Party,
-)
+from services.notifications.domain.notices import BY_FACT, BY_VERB
+from services.notifications.domain.notices.notice import ALL, OVERSEEING, SENDER, Party
+from services.notifications.domain.notices.referrals import SILENT
 
 # If a fact is older than this when it is received (by a new service, in a replay, from the invented
 # past of the demo), nobody is notified.

@@ -19,7 +19,8 @@ from services.notifications.domain.message import (
     about_subject,
     messages_of,
 )
-from services.notifications.domain.notices import BY_FACT, Party
+from services.notifications.domain.notices import BY_FACT
+from services.notifications.domain.notices.notice import Party
 from services.notifications.domain.rules import (
     ACCOUNT_VERBS,
     ENQUIRY_VERBS,

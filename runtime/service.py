@@ -108,12 +108,13 @@ def make(
     topic: str,
     settings: ServiceSettings,
     *,
-    hears: Sequence[str] = (),
+    other_topics: Sequence[str] = (),
     view_of: Callable[[Caller], str] = lambda caller: "",
 ) -> Parts:
     """Creates the parts; opens and starts nothing yet.
 
-    `hears` lists the topics of other services that this service reads; `view_of` is as in Database.
+    `other_topics` lists the topics of other services that this service reads; `view_of` is as in
+    Database.
     """
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
@@ -129,7 +130,7 @@ def make(
     )
     addresses = AddressReader(gateways, f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of, marker=Marker(keyring))
-    broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
+    broker = Broker(settings, [topic, *other_topics, REPLAYS, heads.TOPIC])
     audit_heads = Heads(
         name, database, broker, signer, key_folder.trusted_signers(settings.keys), clock
     )

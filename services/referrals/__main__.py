@@ -224,7 +224,7 @@ def make(
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes all parts of the service and runs them; returns the exit code."""
     parts = service.make(
-        NAME, TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
+        NAME, TOPIC, settings, other_topics=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
     )
     made = make(
         parts.database,

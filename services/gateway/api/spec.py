@@ -244,7 +244,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
             self.spec.components.parameter(key, "header", {"required": False, **header}, lazy=True)
 
 
-def told(spec: Any) -> Said:
+def describe_webhooks(spec: Any) -> Said:
     """Returns the document's `webhooks`: every kind of event for an endpoint, with its body."""
     webhooks = {}
     for number, type_ in wire.words(KIND).items():

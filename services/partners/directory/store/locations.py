@@ -187,7 +187,7 @@ def _service_values(offer: ServiceAtLocation) -> tuple[object, ...]:
         offer.location_id,
         json.dumps([asdict(phone) for phone in offer.phones]),
         json.dumps([asdict(contact) for contact in offer.contacts]),
-        json.dumps([schedule.said() for schedule in offer.schedules]),
+        json.dumps([schedule.to_dict() for schedule in offer.schedules]),
         list(offer.languages),
     )
 
@@ -291,6 +291,6 @@ def _read_service(row: Row) -> ServiceAtLocation:
             Phone(**item | {"languages": tuple(item["languages"])}) for item in row["phones"]
         ),
         contacts=tuple(ContactPoint(**item) for item in row["contacts"]),
-        schedules=tuple(Schedule.kept(item) for item in row["schedules"]),
+        schedules=tuple(Schedule.from_dict(item) for item in row["schedules"]),
         languages=tuple(row["languages"]),
     )

@@ -20,7 +20,7 @@ from services.partners.directory.store.directory_index import LOOKS, Content, Di
 from services.partners.directory.store.open_hours import OPEN
 from services.partners.directory.store.search_index import Hit, SearchIndex
 from services.partners.directory.store.services import FROM, SEEN, read
-from services.partners.directory.store.words import Word, asked
+from services.partners.directory.store.words import Word, words_of_search
 
 # kilometres in a degree of latitude, on a sphere with the Earth's mean radius, 6,371 km
 _KM_A_DEGREE = 111.2
@@ -70,7 +70,7 @@ def find(
     The services of the page are read from the database. If one is no longer offered, or has another
     name by now, the search is repeated.
     """
-    words = asked(tx, wanted.words, sees_shelters=sees_others_shelters)
+    words = words_of_search(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
     beyond = _hit(*after) if after else None
     for attempt in range(1, LOOKS + 1):

@@ -30,7 +30,7 @@ from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.consent import CHILDREN
 from services.referrals.files.domain.person import Person
 from services.referrals.files.store.people import People
-from services.referrals.network.domain.counts import SMALLEST, told
+from services.referrals.network.domain.counts import SMALLEST, published_count
 from services.referrals.network.domain.service import check_age_taken
 from services.referrals.network.store import members
 from services.referrals.plans.domain.chain import Link, beside, line
@@ -266,7 +266,7 @@ class Plans:
                 counted[_SKIPPED + skipped] += row["plans"]
         return {
             group: (
-                _told(network, number),
+                _shown_count(network, number),
                 [
                     self._counted(key, steps[key], network)
                     for key in self._keys(tx, group)
@@ -288,9 +288,15 @@ class Plans:
             for name, count in counted.items()
             if name.startswith(_SKIPPED)
         )
-        met, on_time, late = (_told(network, counted[name]) for name in ("met", "on_time", "late"))
+        met, on_time, late = (
+            _shown_count(network, counted[name]) for name in ("met", "on_time", "late")
+        )
         return Counted(
-            key, met, on_time, late, [(reason, _told(network, count)) for reason, count in skipped]
+            key,
+            met,
+            on_time,
+            late,
+            [(reason, _shown_count(network, count)) for reason, count in skipped],
         )
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
@@ -412,9 +418,9 @@ class Plans:
         return partial(self._pathways.get, tx)
 
 
-def _told(network: bool, count: int) -> int:
+def _shown_count(network: bool, count: int) -> int:
     """Returns a count, for the network in its published form: see network/domain/counts.py."""
-    return told(count) if network else count
+    return published_count(count) if network else count
 
 
 def _step(step: Counted) -> pb.ComplianceStep:

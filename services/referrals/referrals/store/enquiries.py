@@ -121,7 +121,7 @@ def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
     return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
 
 
-def asked(
+def sent_by(
     tx: Transaction,
     organization_id: str,
     states: Collection[EnquiryState],
@@ -277,9 +277,9 @@ def count_alike(
     Members are counted instead of cases, so a worker who invents persons, for her own service or
     with a second member, adds one at most. Members on probation do not count, nor do the cases that
     the organisation itself sends, asks about or receives. The exact count could reveal that a
-    certain person is in the network, so it is disclosed only through `domain.enquiry.told`.
+    certain person is in the network, so only `domain.enquiry.disclosed_count` of it is disclosed.
     """
-    stated = content.said
+    stated = content.attributes
 
     def alike(attributes: Sequence[Attribute]) -> str:
         return (

@@ -126,19 +126,19 @@ class Enquiries:
         whole service.
         """
         alike: list[int] = []
-        without = dict.fromkeys(content.said, 0)
+        without = dict.fromkeys(content.attributes, 0)
         for question in content.questions:
             count, counts = enquiries.count_alike(tx, question, organization_id)
-            alike.append(self._told(count, question))
+            alike.append(self._disclosed_count(count, question))
             for attribute, other in counts.items():
                 without[attribute] = max(
-                    without[attribute], self._told(other, question.without([attribute]))
+                    without[attribute], self._disclosed_count(other, question.without([attribute]))
                 )
         return max(alike), rules.coarser(max(alike), without)
 
-    def _told(self, count: int, question: Content) -> int:
-        return rules.told(
-            count, self._keyring.fingerprint(question.asked.encode(), "similar cases")
+    def _disclosed_count(self, count: int, question: Content) -> int:
+        return rules.disclosed_count(
+            count, self._keyring.fingerprint(question.question_text.encode(), "similar cases")
         )
 
     def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
@@ -225,7 +225,7 @@ class Enquiries:
             self._pages.position(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
-            sent, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
+            sent, more = enquiries.sent_by(tx, own, states, size, after, **of, waiting=waiting)
             messages = [asked_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None

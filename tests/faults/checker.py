@@ -44,7 +44,9 @@ GRACE = 2.0  # seconds that a client on a busy machine may take to notice its de
 # Every service has these; some have others, too.
 LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
 LEGAL = {
-    (t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources
+    (t.event_verb, source.value, (t.target or source).value)
+    for t in TRANSITIONS
+    for source in t.sources
 }
 
 

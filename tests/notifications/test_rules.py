@@ -286,7 +286,7 @@ def test_every_verb_that_the_referrals_service_says_is_known() -> None:
         "side_out",
         "side_back",
     }
-    assert {t.fact for t in TRANSITIONS} | beside_the_table == VERBS
+    assert {t.event_verb for t in TRANSITIONS} | beside_the_table == VERBS
 
 
 @pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])

@@ -195,7 +195,7 @@ def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_els
             assert referral.version == before.version + 1, cell
             event = referral.events[-1]
             assert (event.verb, event.from_state, event.to_state, event.actor) == (
-                row.fact,
+                row.event_verb,
                 state,
                 row.target or state,
                 actor,

@@ -128,10 +128,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Step:
-    """A row of the table: `verb` is the request for the step, `fact` the event that it causes."""
+    """A row of the table.
+
+    `verb` names the request for the step, `event_verb` the event that it causes.
+    """
 
     verb: str
-    fact: str
+    event_verb: str
     sources: frozenset[State]
     target: State | None  # None: the state does not change
     by: frozenset[Side]

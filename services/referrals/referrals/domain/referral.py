@@ -386,7 +386,7 @@ class Referral(ReferralWithDeadlines):
         if step.target in EXITS:
             self.reason_code = reason_code
         self._note(
-            step.fact,
+            step.event_verb,
             before,
             self.state,
             actor,

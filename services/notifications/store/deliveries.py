@@ -11,7 +11,7 @@ two transactions.
 from datetime import datetime, timedelta
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.notifications.domain.delivery import (
     BACK_OFFS,
     SPREAD,
@@ -264,7 +264,7 @@ def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str
 
 
 def of_webhook(
-    tx: Transaction, webhook_id: str, *, after: Position | None, limit: int
+    tx: Transaction, webhook_id: str, *, after: Cursor | None, limit: int
 ) -> list[Delivery]:
     """Returns the deliveries to an endpoint, newest first."""
     time, id = after or (None, "")

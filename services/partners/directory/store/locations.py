@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from keys.sealing import Keyring
 from services.partners.directory.domain.location import (
     SEALED,
@@ -114,8 +114,8 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
 
 
 def listed(
-    tx: Transaction, organization_id: str, size: int, after: Position | None, *, confidential: bool
-) -> tuple[list[Location], Position | None]:
+    tx: Transaction, organization_id: str, size: int, after: Cursor | None, *, confidential: bool
+) -> tuple[list[Location], Cursor | None]:
     """Returns a page of an organisation's places, and the position of the next page.
 
     The oldest places come first. `confidential`: confidential places are included.

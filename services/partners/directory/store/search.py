@@ -13,7 +13,7 @@ from math import cos, radians
 from pyroaring import BitMap
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.partners.directory.domain.search import Near, Wanted
 from services.partners.directory.domain.service import Gender, Service
 from services.partners.directory.store.directory_index import LOOKS, Content, DirectoryIndex
@@ -46,7 +46,7 @@ class Results:
     """
 
     services: list[Service]
-    more: Position | None
+    more: Cursor | None
     total: int
     departments: dict[str, int] = field(default_factory=dict)
     open_now: dict[str, bool] = field(default_factory=dict)
@@ -59,7 +59,7 @@ def find(
     wanted: Wanted,
     now: datetime,
     size: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     sees_shelters: bool,
     sees_others_shelters: bool,
@@ -84,7 +84,7 @@ def find(
         rows = _rows(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
         if all(id in rows and rows[id]["name_key"] == name for _, name, id in page):
             break
-    more: Position | None = [*page[size - 1]] if len(page) > size else None
+    more: Cursor | None = [*page[size - 1]] if len(page) > size else None
     opened = {id: row["open_now"] for id, row in rows.items() if row["open_now"] is not None}
     return Results(
         [read(rows[id]) for _, _, id in page[:size] if id in rows],

@@ -88,7 +88,7 @@ class Locations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         owner = request.organization_id or call.caller.organization_id
         sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
@@ -252,7 +252,7 @@ class Locations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         now, own, sees_all = (
             call.clock.now(),
@@ -284,7 +284,7 @@ class Locations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, int),
+            self._pages.cursor(request, int),
         )
         owner, id = (
             None if sees_everything(call.caller) else call.caller.organization_id,

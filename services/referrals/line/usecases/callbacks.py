@@ -56,7 +56,7 @@ class Callbacks:
         """Lists the callbacks that the caller's line owes."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListCallbacksResponse(
@@ -73,7 +73,7 @@ class Callbacks:
         )
         if outcome not in (REACHED, AGAIN, GIVEN_UP):
             raise Invalid(("outcome_code", "unknown_code"))
-        wish, identifier, based_on = (
+        wish, identifier, base_version = (
             parse_wish(request),
             object_id(request.id),
             version(request.etag),
@@ -84,7 +84,7 @@ class Callbacks:
         if outcome == AGAIN:
             self._check_plans(tx, contact)
         callback = callbacks.hold(tx, identifier)
-        if callback.step_version != based_on:
+        if callback.step_version != base_version:
             raise Stale
         if outcome == AGAIN:
             callback.try_again(now, _hours(contact, wish, now))

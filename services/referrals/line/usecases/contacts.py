@@ -169,7 +169,7 @@ class Contacts(Callbacks):
         """Lists the contacts of the caller's line, or only those with the requested outcome."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
         page, more = self._book.page(call.tx, call.caller.organization_id, outcome, size, after)
@@ -202,13 +202,13 @@ class Contacts(Callbacks):
         since the caller's reference gives access to that file.
         """
         tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
-        identifier, based_on = (
+        identifier, base_version = (
             object_id(request.contact.id),
             version(request.contact.etag, "contact.etag"),
         )
         contact, former = self._book.get(tx, identifier, for_update=True)
         contact.check_not_erased()
-        if contact.step_version != based_on:
+        if contact.step_version != base_version:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(
             tx, person_id
@@ -237,7 +237,7 @@ class Contacts(Callbacks):
         """Lists the take-overs of the caller's line."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListTakeOversResponse(

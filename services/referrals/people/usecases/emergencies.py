@@ -91,7 +91,7 @@ class Emergencies:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = emergencies.page(
             call.tx,
@@ -142,12 +142,12 @@ class Emergencies:
             word(audit_pb2.ReviewOutcome, request.review_code, "review_code"),
             call.clock.now(),
         )
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         emergency = emergencies.get(call.tx, identifier, for_update=True)
         call.trail.append(
             Entry("review_emergency", emergency.person_id, "", (f"emergency:{identifier}", code))
         )
-        emergency.review(call.caller, call.caller.organization_id, code, based_on, now)
+        emergency.review(call.caller, call.caller.organization_id, code, base_version, now)
         emergencies.change(call.tx, emergency, "reviewed", now)
         return emergency_message(emergency, call.caller, now)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.files.store.her import Her
@@ -126,12 +126,12 @@ def sent_by(
     organization_id: str,
     states: Collection[EnquiryState],
     limit: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     contact_id: str = "",
     person_id: str = "",
     waiting: bool = False,
-) -> tuple[list[Enquiry], Position | None]:
+) -> tuple[list[Enquiry], Cursor | None]:
     """Lists the enquiries of an organisation, newest first, and where the next page begins.
 
     `person_id` selects the enquiries for a person or for a contact of hers, `waiting` those in
@@ -162,10 +162,10 @@ def received(
     organization_id: str,
     states: Collection[EnquiryState],
     limit: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     waiting: bool = False,
-) -> tuple[list[tuple[str, list[Row]]], Position | None]:
+) -> tuple[list[tuple[str, list[Row]]], Cursor | None]:
     """Lists the enquiries put to an organisation as (id, its copies), newest first.
 
     The second value is where the next page begins. `waiting` selects those with a copy that has no
@@ -200,7 +200,7 @@ _AFTER = (
 
 
 def _page(
-    organization_id: str, states: Collection[EnquiryState], limit: int, after: Position | None
+    organization_id: str, states: Collection[EnquiryState], limit: int, after: Cursor | None
 ) -> dict[str, Any]:
     time, identifier = after or ("infinity", "")
     state_codes = [state.value for state in states]
@@ -213,7 +213,7 @@ def _page(
     }
 
 
-def _more(rows: Sequence[Row], limit: int) -> Position | None:
+def _more(rows: Sequence[Row], limit: int) -> Cursor | None:
     return [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 
 

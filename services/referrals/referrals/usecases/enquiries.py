@@ -222,7 +222,7 @@ class Enquiries:
         }
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
             sent, more = enquiries.sent_by(tx, own, states, size, after, **of, waiting=waiting)
@@ -240,7 +240,7 @@ class Enquiries:
 
     def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
         """Records the answer of one of the caller's services."""
-        tx, caller, identifier, based_on = (
+        tx, caller, identifier, base_version = (
             call.tx,
             call.caller,
             object_id(request.id),
@@ -257,7 +257,7 @@ class Enquiries:
         received = self._received(tx, caller, identifier)
         if (
             all(offer.state is EnquiryState.OPEN for offer in received.offers)
-            and received.version != based_on
+            and received.version != base_version
         ):
             raise Stale
         enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
@@ -278,9 +278,9 @@ class Enquiries:
 
     def CancelEnquiry(self, request: pb.CancelEnquiryRequest, call: Call) -> pb.Enquiry:
         """Cancels the enquiry."""
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
-        if enquiry.state is EnquiryState.OPEN and enquiry.version != based_on:
+        if enquiry.state is EnquiryState.OPEN and enquiry.version != base_version:
             raise Stale
         enquiry.cancel(rules.BY_ASKER, call.clock.now(), call.caller.organization_id)
         enquiries.keep(call.tx, enquiry)

@@ -48,10 +48,12 @@ class Lives:
             referrals.keep_clocks(tx, before)
         return before.contact_id
 
-    def follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
+    def follow(
+        self, tx: Transaction, now: datetime, *moved: Referral, earlier_contact_id: str = ""
+    ) -> None:
         """Updates what depends on the state of referrals: needs, steps of plans, contacts.
 
-        `before` is the id of the contact of an earlier referral, on which a moved one is based.
+        `earlier_contact_id` is the contact of an earlier referral, on which a moved one is based.
         Must come last in a transaction.
         """
         self._legs.follow(tx, now, *moved)
@@ -61,7 +63,9 @@ class Lives:
                 if referral.followed_up:  # another referral was sent before this one came back
                     referral.watch_need(now)
                     referrals.keep_clocks(tx, referral)
-        self.follow_contacts(tx, now, before, *(referral.contact_id for referral in moved))
+        self.follow_contacts(
+            tx, now, earlier_contact_id, *(referral.contact_id for referral in moved)
+        )
 
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
         """Updates the state of contacts of the line from their referrals, whoever changed those.

@@ -29,7 +29,11 @@ from services.referrals.line.store import callbacks, contacts
 from services.referrals.line.wire.contacts import wish as parse_wish
 from services.referrals.line.wire.messages import callback_message
 from services.referrals.network.domain.deadline import DeadlineKind
-from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.network.usecases.deadlines import (
+    DeadlineFired,
+    fire_each,
+    with_one_deadline,
+)
 
 Hours = tuple[datetime, datetime]
 
@@ -174,9 +178,9 @@ def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str
         callbacks.keep(tx, callback, "settled")
 
 
-def fire_clocks(tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+def fire_deadlines(tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
     """Records the levels that deadlines have reached; returns the events."""
-    fire = with_one_clock(
+    fire = with_one_deadline(
         DeadlineKind.CALLBACK,
         partial(callbacks.hold, tx),
         lambda callback: callback.fire_clock(now),

@@ -36,7 +36,11 @@ from services.referrals.line.wire.contacts import changed_contact, new_contact
 from services.referrals.line.wire.messages import contact_message
 from services.referrals.network.domain.deadline import DeadlineKind, assault_to_the_hour
 from services.referrals.network.store import members
-from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.network.usecases.deadlines import (
+    DeadlineFired,
+    fire_each,
+    with_one_deadline,
+)
 from services.referrals.network.usecases.policies import Policies
 
 # A stranger who knows a reference can try 100 of the 10,000 PINs, and then one a day, and so finds
@@ -251,12 +255,12 @@ class Contacts(Callbacks):
         contact.erase(now, self._policies.calendar(tx, contact.line_country, contact.department))
         contacts.keep(tx, contact, "changed")
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
         """Records the levels that deadlines of contacts and callbacks have reached.
 
         Returns the events.
         """
-        fire = with_one_clock(
+        fire = with_one_deadline(
             DeadlineKind.CONTACT,
             partial(contacts.hold, tx),
             lambda contact: contact.fire_clock(now),
@@ -271,7 +275,7 @@ class Contacts(Callbacks):
             fire,
             contacts.put_aside,
         )
-        return [*fired, *callbacks.fire_clocks(tx, now, limit)]
+        return [*fired, *callbacks.fire_deadlines(tx, now, limit)]
 
     def _add(self, call: Call, values: dict[str, Any], note: str, **known: Any) -> Contact:
         tx, own, now = call.tx, call.caller.organization_id, call.clock.now()

@@ -17,7 +17,11 @@ from services.referrals.files.store import emergencies
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.files.wire.messages import emergency_message
-from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.network.usecases.deadlines import (
+    DeadlineFired,
+    fire_each,
+    with_one_deadline,
+)
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import (
     Grants,
@@ -151,9 +155,9 @@ class Emergencies:
         emergencies.change(call.tx, emergency, "reviewed", now)
         return emergency_message(emergency, call.caller, now)
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
         """Records ends and overdue reviews of emergency accesses; returns the events."""
-        fire = with_one_clock(
+        fire = with_one_deadline(
             None,
             partial(emergencies.get, tx, for_update=True),
             lambda emergency: emergency.fire(now),

@@ -324,7 +324,7 @@ class Plans:
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
             referral.wait_for_her()
-            referrals.keep_clocks(tx, referral)
+            referrals.save_deadlines(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
         """Refuses a new receipt for a referral if another leg uses that receipt.

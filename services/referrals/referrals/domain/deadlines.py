@@ -1,4 +1,4 @@
-"""The deadlines of a referral: how they start, move and stop. `Referral.fire_clocks` fires them."""
+"""The deadlines of a referral: how they start, move and stop. `Referral` fires them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,19 +42,19 @@ class ReferralWithDeadlines(ReferralRecord):
             if silence and news and self.appointment_time is None
             else self._due(kind, start, calendar)
         )
-        self.clocks.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
+        self.deadlines.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
 
     def watch_need(self, now: datetime) -> None:
         """Stops the deadlines of an open need when another referral follows.
 
         The deadlines go on if that referral was entered in error.
         """
-        for clock in self.clocks:
-            if clock.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
+        for deadline in self.deadlines:
+            if deadline.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
                 if self.need_is_open:
-                    clock.go_on()
+                    deadline.go_on()
                 else:
-                    clock.stop(now)
+                    deadline.stop(now)
 
     def wait_for_her(self) -> None:
         """Moves the first-contact deadline of a leg that was accepted in advance.
@@ -62,22 +62,22 @@ class ReferralWithDeadlines(ReferralRecord):
         The deadline begins when the person is expected, so that nobody is late before her arrival.
         """
         planned = self.planned_first_contact_time
-        for clock in self.running(DeadlineKind.FIRST_CONTACT):
-            if planned is not None and planned > clock.start_time:
-                clock.restart(planned, clock.due_time + (planned - clock.start_time))
+        for deadline in self.running(DeadlineKind.FIRST_CONTACT):
+            if planned is not None and planned > deadline.start_time:
+                deadline.restart(planned, deadline.due_time + (planned - deadline.start_time))
 
     def _watch_health(self, now: datetime) -> None:
-        for clock in self.running(*HEALTH):  # those of an assault time given earlier
-            clock.stop(now)
+        for deadline in self.running(*HEALTH):  # those of an assault time given earlier
+            deadline.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:
-                self.clocks.append(Deadline(kind, self.assault_time, self.assault_time + span))
+                self.deadlines.append(Deadline(kind, self.assault_time, self.assault_time + span))
 
     def _change_urgency(self, urgency: Urgency, now: datetime, calendar: Calendar) -> None:
         self.urgency = urgency
-        for clock in self.clocks:
-            if clock.stop_time is None and clock.kind in BY_URGENCY:
-                clock.recount(now, urgency, calendar)
+        for deadline in self.deadlines:
+            if deadline.stop_time is None and deadline.kind in BY_URGENCY:
+                deadline.recount(now, urgency, calendar)
 
     def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
         if kind is DeadlineKind.REVIEW and self.review_time is not None:

@@ -306,7 +306,7 @@ def resume_decision(
     referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
 ) -> None:
     """Resumes the deadline to decide once the question is answered."""
-    for deadline in referral.clocks:
+    for deadline in referral.deadlines:
         deadline.resume(now)
 
 

@@ -70,7 +70,7 @@ class Referral(ReferralWithDeadlines):
     def _begin(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         self._watch_health(now)
         due = due_time(DeadlineKind.DRAFT, self.urgency or Urgency.NORMAL, now, calendar)
-        self.clocks.append(
+        self.deadlines.append(
             Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version)
         )
         self._note("drafted", State.DRAFT, State.DRAFT, actor, now)
@@ -335,15 +335,15 @@ class Referral(ReferralWithDeadlines):
             decides=False,
         )
 
-    def fire_clocks(self, now: datetime, calendar: Calendar) -> list[Event]:
+    def fire_deadlines(self, now: datetime, calendar: Calendar) -> list[Event]:
         """Fires the deadlines that have reached a level, and returns the new events.
 
         Levels are 50 % (reminded), 100 % (breached), 150 % (escalated) and 200 % (expires).
         """
         before = len(self.events)
         system = Actor("system", "clock", "")
-        for clock in tuple(self.clocks):
-            percent = clock.fire(now)
+        for deadline in tuple(self.deadlines):
+            percent = deadline.fire(now)
             if percent == EXPIRE_PERCENT:
                 self.take("expire", system, now, calendar)
             elif percent is not None:
@@ -356,7 +356,7 @@ class Referral(ReferralWithDeadlines):
                     self.state,
                     system,
                     now,
-                    clock=clock.kind,
+                    clock=deadline.kind,
                     attribution="system",
                 )
         return self.events[before:]

@@ -294,7 +294,7 @@ class Enquiries:
         rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
         """Acts on enquiries whose deadline has passed; returns the events."""
 
         def fire(identifier: str) -> list[EnquiryEvent]:

@@ -96,7 +96,7 @@ def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
     return settled[-1] if settled else pairs[0][1]
 
 
-class Held(Generic[T]):
+class FileCache(Generic[T]):
     """Caches a value that `read` makes from the files `pattern` of a folder. Reads again only after
     the folder or one of the files changed.
 

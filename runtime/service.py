@@ -119,11 +119,11 @@ def make(
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
     signer = Signer(key_folder.signing(settings.keys, f"facts.{name}"))
-    public = key_folder.Held(
+    public = key_folder.FileCache(
         settings.keys, "tokens*.pub.jwk", partial(key_folder.all_verifying, settings.keys, "tokens")
     )
     verifier = Verifier(public, f"enlace.{name}", clock)
-    gateways = key_folder.Held(
+    gateways = key_folder.FileCache(
         settings.keys,
         "calls.gateway*.pub.jwk",
         partial(key_folder.all_verifying, settings.keys, "calls.gateway"),

@@ -99,7 +99,7 @@ def run(settings: PartnersSettings) -> int:
         NAME, TOPIC, settings.service, other_topics=[subscriptions.TOPIC, subscriptions.ERASURES]
     )
     mail = Keyring(key_folder.secret(folder, "mail"))
-    signing = key_folder.Held(
+    signing = key_folder.FileCache(
         folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")
     )
     issuer = Issuer(

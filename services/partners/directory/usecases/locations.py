@@ -363,7 +363,7 @@ def _message(location: Location, caller: Caller) -> pb.Location:
 def _offer_message(
     offer: ServiceAtLocation, location: Location, caller: Caller
 ) -> pb.ServiceAtLocation:
-    return messages.said_at_location(
+    return messages.service_at_location_message(
         offer, _message(location, caller), viewer(caller).tier_of(location.organization_id)
     )
 

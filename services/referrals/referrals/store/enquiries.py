@@ -328,7 +328,7 @@ def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection
     return [row["id"] for row in rows]
 
 
-def told_to(tx: Transaction, organization_id: str, limit: int) -> list[str]:
+def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]:
     """Returns enquiries of which an organisation has a copy that is not blank, at most `limit`."""
     rows = tx.execute(
         "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s"

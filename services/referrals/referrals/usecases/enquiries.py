@@ -45,7 +45,7 @@ from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.wire.enquiries import (
     ATTRIBUTES,
     STATES,
-    asked_message,
+    asker_message,
     named,
     received_message,
 )
@@ -193,7 +193,7 @@ class Enquiries:
             person_id=person_id,
         )
         enquiries.keep(tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
         """Returns the enquiry, or for an organisation that is asked its own copies.
@@ -202,7 +202,7 @@ class Enquiries:
         """
         identifier = object_id(request.id)
         try:
-            return asked_message(enquiries.get(call.tx, identifier))
+            return asker_message(enquiries.get(call.tx, identifier))
         except NotFound:
             return received_message(self._received(call.tx, call.caller, identifier))
 
@@ -226,7 +226,7 @@ class Enquiries:
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
             sent, more = enquiries.sent_by(tx, own, states, size, after, **of, waiting=waiting)
-            messages = [asked_message(enquiry) for enquiry in sent]
+            messages = [asker_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None
         else:
@@ -274,7 +274,7 @@ class Enquiries:
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
         enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
         enquiries.keep(call.tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def CancelEnquiry(self, request: pb.CancelEnquiryRequest, call: Call) -> pb.Enquiry:
         """Cancels the enquiry."""
@@ -284,7 +284,7 @@ class Enquiries:
             raise Stale
         enquiry.cancel(rules.BY_ASKER, call.clock.now(), call.caller.organization_id)
         enquiries.keep(call.tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def ListUnmetNeeds(
         self, request: pb.ListUnmetNeedsRequest, call: Call
@@ -385,7 +385,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
 
     Returns whether more enquiries may be left. Needs the scope of the whole service.
     """
-    received_ids = enquiries.told_to(tx, organization_id, _STOPPED)
+    received_ids = enquiries.ids_received(tx, organization_id, _STOPPED)
     for identifier in received_ids + enquiries.open_of(tx, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:

@@ -142,9 +142,7 @@ class _Reader:
         # a Flush after each statement of a pipeline is not waited for; Sync is
         if kind in _ENDS and (self._statements or kind == b"S"):
             self._record(
-                Exchange(
-                    time.time(), self._role, self._application, self._number, self._statements
-                )
+                Exchange(time.time(), self._role, self._application, self._number, self._statements)
             )
             self._statements = []
 

@@ -31,7 +31,7 @@ _APART = {
     "delivered_need_codes",
     "followed_up",
     "following_id",
-    "clocks",
+    "deadlines",
     "events",
     "unsafe",
 }
@@ -63,11 +63,11 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
         (identifier,),
     )
-    clocks = _clocks(tx, [identifier])  # asked together
+    deadline_rows = _deadline_rows(tx, [identifier])  # asked together
     row = found.fetchone()
     if row is None:
         raise NotFound
-    return read(tx, [row], clocks)[0]
+    return read(tx, [row], deadline_rows)[0]
 
 
 def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
@@ -113,7 +113,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
                 saving = tx.cursor()
                 saving.executemany(statement, rows)
                 expect_rows(tx, saving, len(rows))
-        _write_clocks(tx, changed)
+        _write_deadlines(tx, changed)
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time,"
             " actor_kind, actor_id, organization_id, reason_code,"
@@ -122,7 +122,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
             [_event_row(referral.id, event, key) for referral, new in events for event in new],
         )
     outbox.save(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
-    announce(tx, "clocks", *(c.next_time for referral in changed for c in referral.clocks))
+    announce(tx, "clocks", *(d.next_time for referral in changed for d in referral.deadlines))
     tx.execute("SELECT pg_notify(%s, '')", (EVENTS,))
     for referral in changed:
         referral.events = []
@@ -142,17 +142,17 @@ def _values_of(referral: Referral) -> dict[str, Any]:
     }
 
 
-def keep_clocks(tx: Transaction, referral: Referral) -> None:
+def save_deadlines(tx: Transaction, referral: Referral) -> None:
     """Saves the deadlines of a referral that has no new event; its version stays."""
-    _write_clocks(tx, [referral])
+    _write_deadlines(tx, [referral])
     tx.execute(
         "UPDATE referrals SET next_due_time = %s WHERE id = %s",
         (referral.next_due_time, referral.id),
     )
-    announce(tx, "clocks", *(clock.next_time for clock in referral.clocks))
+    announce(tx, "clocks", *(deadline.next_time for deadline in referral.deadlines))
 
 
-def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
+def _write_deadlines(tx: Transaction, referrals: Iterable[Referral]) -> None:
     rows = [
         (
             r.id,
@@ -163,7 +163,7 @@ def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
             c.next_time,
         )
         for r in referrals
-        for number, c in enumerate(r.clocks)
+        for number, c in enumerate(r.deadlines)
     ]
     if rows:
         with tx.cursor() as cursor:
@@ -383,7 +383,7 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
     return int(row["n"]) if row else 0
 
 
-def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
+def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns referrals with a deadline that has reached a level.
 
     The most urgent come first, and of those the longest due. The referrals are locked for this
@@ -413,7 +413,7 @@ def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
     return read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
 
 
-def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
     """Postpones the due deadlines of a referral; fired levels and due times stay."""
     tx.execute(
         "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
@@ -421,7 +421,7 @@ def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: dat
     )
 
 
-def next_clock_time(tx: Transaction) -> datetime | None:
+def next_deadline_time(tx: Transaction) -> datetime | None:
     """Returns the time of the next level of any deadline."""
     row = tx.execute(
         "SELECT min(next_time) AS next FROM clocks WHERE next_time IS NOT NULL"
@@ -429,7 +429,7 @@ def next_clock_time(tx: Transaction) -> datetime | None:
     return row["next"] if row else None
 
 
-def _clocks(tx: Transaction, identifiers: list[str]) -> Iterable[Row]:
+def _deadline_rows(tx: Transaction, identifiers: list[str]) -> Iterable[Row]:
     """Asks for the deadlines of referrals; the rows are waited for when they are read."""
     return tx.execute(
         "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
@@ -438,17 +438,17 @@ def _clocks(tx: Transaction, identifiers: list[str]) -> Iterable[Row]:
 
 
 def read(
-    tx: Transaction, rows: Sequence[Row], clock_rows: Iterable[Row] | None = None
+    tx: Transaction, rows: Sequence[Row], deadline_rows: Iterable[Row] | None = None
 ) -> list[Referral]:
     """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines.
 
-    `clock_rows` are the rows of their deadlines, if they were asked for before.
+    `deadline_rows` are the rows of their deadlines, if they were asked for before.
     """
-    clocks: dict[str, list[Deadline]] = {}
+    deadlines: dict[str, list[Deadline]] = {}
     following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
-        for c in clock_rows or _clocks(tx, [row["id"] for row in rows]):
-            clocks.setdefault(c["referral_id"], []).append(
+        for c in deadline_rows or _deadline_rows(tx, [row["id"] for row in rows]):
+            deadlines.setdefault(c["referral_id"], []).append(
                 Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in CLOCK})
             )
     return [
@@ -458,7 +458,7 @@ def read(
             state=State(row["state"]),
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),
-            clocks=clocks.get(row["id"], []),
+            deadlines=deadlines.get(row["id"], []),
             unsafe=Unsafe(
                 row["unsafe_code"],
                 tuple(row["unsafe_organization_ids"]),

@@ -153,7 +153,7 @@ def test_one_that_is_cancelled_while_it_is_written_writes_nothing(
     job = create(manager)
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM, timeout=60) as tx:
-            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,))
+            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)).fetchone()
             working = pool.submit(run, scene)
             while get(manager, job).state != pb.IMPORT_STATE_WRITING:
                 assert not working.done()
@@ -196,7 +196,7 @@ def test_a_process_that_lost_its_import_to_another_writes_nothing(
     job = create(manager)
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM, timeout=60) as tx:
-            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,))
+            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)).fetchone()
             slow = pool.submit(run, scene)
             while get(manager, job).state != pb.IMPORT_STATE_WRITING:
                 assert not slow.done()

@@ -34,7 +34,7 @@ from facts.kafka import Broker, BrokerLost
 from keys import commands as key_commands
 from keys import key_folder, sealing_keys
 from keys.commands import dry_run_option, json_option
-from keys.rotation import DEAD_LETTERS, Sealed
+from keys.rotation import DEAD_LETTERS, SealedColumn
 from trail import chain, heads
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
@@ -49,7 +49,7 @@ def add_to(
     settings: Callable[[], ServiceSettings],
     key_files: Sequence[str],
     migrations: Sequence[Path],
-    sealed: Sequence[Sealed] = (),
+    sealed: Sequence[SealedColumn] = (),
 ) -> None:
     """Adds the commands to those of the service `name`. `settings` reads the service's settings
     when a command is called.

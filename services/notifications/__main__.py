@@ -17,7 +17,7 @@ from chassis.tokens import Verifier
 from chassis.wire import PageTokens, WatchTokens
 from facts.subscriber import Subscriber
 from keys import key_folder
-from keys.rotation import Sealed
+from keys.rotation import SealedColumn
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2
 from runtime import commands, service
@@ -47,9 +47,9 @@ KEYS = (
     "facts.partners.pub.jwk",
 )
 SEALED = (
-    Sealed("desks", "email", ("organization_id",), "desks/{0}/email"),
-    Sealed("webhooks", "secret", ("id",), "webhooks/{0}/secret"),
-    Sealed("webhooks", "former_secret", ("id",), "webhooks/{0}/secret"),
+    SealedColumn("desks", "email", ("organization_id",), "desks/{0}/email"),
+    SealedColumn("webhooks", "secret", ("id",), "webhooks/{0}/secret"),
+    SealedColumn("webhooks", "former_secret", ("id",), "webhooks/{0}/secret"),
 )
 QUICK_THREADS, SLOW_THREADS = 8, 4
 

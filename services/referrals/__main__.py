@@ -20,7 +20,7 @@ from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
 from facts.subscriber import Subscriber
 from keys import key_folder
-from keys.rotation import Sealed
+from keys.rotation import SealedColumn
 from keys.sealing import Keyring, Signer
 from protos.referrals.v1 import (
     advice_pb2,
@@ -94,9 +94,11 @@ KEYS = (
 )
 
 SEALED = (
-    Sealed("person_keys", "wrapped", ("person_id",), "person_keys/{0}/wrapped"),
-    Sealed("contacts", "note_sealed", ("id",), "contacts/{0}/note"),
-    Sealed("contact_notes", "sealed", ("id",), "contact_notes/{0}/note", where="person_id = ''"),
+    SealedColumn("person_keys", "wrapped", ("person_id",), "person_keys/{0}/wrapped"),
+    SealedColumn("contacts", "note_sealed", ("id",), "contacts/{0}/note"),
+    SealedColumn(
+        "contact_notes", "sealed", ("id",), "contact_notes/{0}/note", where="person_id = ''"
+    ),
 )
 
 

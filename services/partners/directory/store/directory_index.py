@@ -272,8 +272,8 @@ def candidate(row: Row, now: datetime) -> Candidate:
         shelter=row["shelter"],
         area_codes=tuple(row["area_codes"]),
         accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
-        kept=figure.kept,
-        broken=figure.broken,
+        promises_kept=figure.kept,
+        promises_broken=figure.broken,
     )
 
 

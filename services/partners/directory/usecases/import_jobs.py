@@ -35,7 +35,7 @@ from services.partners.directory.domain.import_job import (
     ImportJob,
     ImportState,
 )
-from services.partners.directory.domain.imports import Parsed, Report
+from services.partners.directory.domain.imports import ParsedFile, Report
 from services.partners.directory.store import imports
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
@@ -233,7 +233,7 @@ def _written(
     keyring: Keyring,
     caller: Caller,
     now: datetime,
-    parsed: Parsed,
+    parsed: ParsedFile,
     job: ImportJob,
     watch: "_Watch",
 ) -> Report:

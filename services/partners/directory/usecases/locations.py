@@ -20,7 +20,7 @@ from services.partners.directory.domain.location import (
     LocationEntry,
     ServiceAtLocation,
 )
-from services.partners.directory.domain.matching import ASSURED
+from services.partners.directory.domain.matching import CONFIRMATION_INTERVAL
 from services.partners.directory.store import (
     address_grants,
     locations,
@@ -267,7 +267,7 @@ class Locations:
             owner,
             size,
             after,
-            unconfirmed_since=now - ASSURED if request.doubtful else None,
+            unconfirmed_since=now - CONFIRMATION_INTERVAL if request.doubtful else None,
         )
         return pb.ListTruthScoresResponse(
             scores=[messages.truth(service, viewer(call.caller), now) for service in page],

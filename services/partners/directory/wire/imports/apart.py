@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from chassis.errors import Invalid
-from services.partners.directory.domain.imports import Encoding, Parsed
+from services.partners.directory.domain.imports import Encoding, ParsedFile
 from services.partners.directory.wire.imports import parse
 from services.partners.directory.wire.imports.drafts import Reading
 
@@ -46,7 +46,7 @@ class Ended(Exception):
 
 def read_apart(
     content: bytes, reading: Reading, encoding: Encoding | None, going_on: Callable[[], None]
-) -> Parsed:
+) -> ParsedFile:
     """Parses a file in another process.
 
     Calls `going_on` from time to time; it may raise to end the process. Raises Invalid for
@@ -81,8 +81,8 @@ def read_apart(
     if child.returncode != 0:
         raise Ended
     # The data comes from a child of this process.
-    parsed: Parsed | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
-    if not isinstance(parsed, Parsed):
+    parsed: ParsedFile | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
+    if not isinstance(parsed, ParsedFile):
         raise Invalid(*parsed)
     return parsed
 
@@ -93,7 +93,7 @@ def _send(pipe: IO[bytes], request: bytes) -> None:
 
 
 def main() -> int:
-    """Answers the one request on standard input: a Parsed, or the violations of the file."""
+    """Answers the one request on standard input: a ParsedFile, or the violations of the file."""
     os.nice(10)  # calls go first
     # If memory runs short, the system ends this process and not the service. Systems without /proc
     # have no such setting.
@@ -107,7 +107,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         try:
-            answer: Parsed | list[tuple[str, str]] = parse(content, reading, encoding)
+            answer: ParsedFile | list[tuple[str, str]] = parse(content, reading, encoding)
         except Invalid as error:
             answer = error.violations
         pickle.dump(answer, sys.stdout.buffer)

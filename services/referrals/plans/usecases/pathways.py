@@ -141,7 +141,7 @@ class Pathways:
         """Returns (version, publish time) of each version, newest first."""
         rows: list[tuple[int, datetime | None]] = [
             (row["version"], row["publish_time"])
-            for row in plans.published(tx)
+            for row in plans.published_versions(tx)
             if row["pathway_id"] == identifier
         ]
         versions = ([(1, None)] if identifier in self._first else []) + rows
@@ -163,5 +163,5 @@ class Pathways:
     def _latest(self, tx: Transaction) -> dict[str, int]:
         """Returns the newest version of each pathway."""
         return dict.fromkeys(self._first, 1) | {
-            row["pathway_id"]: row["version"] for row in plans.published(tx)
+            row["pathway_id"]: row["version"] for row in plans.published_versions(tx)
         }

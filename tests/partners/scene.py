@@ -280,7 +280,7 @@ class Scene:
         """Records that an organisation was vetted; its agreement holds until the given time."""
         with self.database.transaction(SYSTEM) as tx:
             for kind, number in [
-                (each, number) for each in EvidenceKind for number in range(each.needed)
+                (each, number) for each in EvidenceKind for number in range(each.required_count)
             ]:
                 expires = until if kind is EvidenceKind.AGREEMENT else None
                 seen = Evidence(

@@ -275,7 +275,9 @@ class Organization(Subject):
             if other.kind is evidence.kind
             and other.reference.casefold() != evidence.reference.casefold()
         ]
-        stays = same[-(evidence.kind.needed - 1) :] if evidence.kind.needed > 1 else []
+        stays = (
+            same[-(evidence.kind.required_count - 1) :] if evidence.kind.required_count > 1 else []
+        )
         self.evidence = (
             *(other for other in self.evidence if other.kind is not evidence.kind),
             *stays,
@@ -289,7 +291,7 @@ class Organization(Subject):
     def missing_evidence(self, today: date) -> list[EvidenceKind]:
         """Returns the kinds of evidence that are missing or have expired."""
         good = [evidence.kind for evidence in self.evidence if not evidence.is_over(today)]
-        return [kind for kind in EvidenceKind if good.count(kind) < kind.needed]
+        return [kind for kind in EvidenceKind if good.count(kind) < kind.required_count]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
         """Turns probation into full membership, by two people who have seen the same evidence.

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from chassis.db import Row, Transaction
 from chassis.wire import Position
 from facts import outbox
-from services.partners.members.domain.evidence import WARNED_AT, Evidence, EvidenceKind
+from services.partners.members.domain.evidence import WARNING_DAYS, Evidence, EvidenceKind
 from services.partners.members.domain.organization import (
     ACTIVE,
     Organization,
@@ -229,7 +229,7 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 
     Members that are locked already, or have had all due warnings, are left out.
     """
-    days = ", ".join(f"({number})" for number in WARNED_AT)
+    days = ", ".join(f"({number})" for number in WARNING_DAYS)
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPROVED'"
         " AND (agreement_expire_date < %(today)s OR agreement_expire_date - %(today)s <="

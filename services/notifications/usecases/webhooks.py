@@ -36,7 +36,7 @@ class Webhooks:
     ) -> pb.CreateWebhookResponse:
         """Creates an endpoint; returns it with its secret, which no other call returns."""
         requested, organization_id = request.webhook, call.caller.organization_id
-        there_are = webhooks.hold_organization(call.tx, organization_id)
+        existing_count = webhooks.hold_organization(call.tx, organization_id)
         now, reach = call.clock.now(), self._reach
         webhook = rules.open_webhook(
             new_id(),
@@ -44,7 +44,7 @@ class Webhooks:
             requested.url,
             requested.kinds,
             now,
-            there_are=there_are,
+            existing_count=existing_count,
             reach=reach,
         )
         secret = _new_secret()

@@ -290,7 +290,7 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
         people: Sequence[WorkerEntry],
         passwords: Sequence[str],
     ) -> bool:
-        return founding.found_elsewhere(tx, now, entry, people[0], passwords[0])
+        return founding.add_second_coordinating_member(tx, now, entry, people[0], passwords[0])
 
     if not _create_coordinators(organization, country, (email,), (name,), make):
         raise click.ClickException(

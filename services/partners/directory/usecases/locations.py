@@ -35,7 +35,7 @@ from services.partners.members.store import organizations
 from services.partners.members.usecases.organizations import owner_of
 from services.partners.members.usecases.standing import (
     may_act_for,
-    sees_everything,
+    sees_inactive_members,
     sees_shelters,
     viewer,
     worker_of,
@@ -257,7 +257,7 @@ class Locations:
         now, own, sees_all = (
             call.clock.now(),
             call.caller.organization_id,
-            sees_everything(call.caller),
+            sees_inactive_members(call.caller),
         )
         if not sees_all and request.organization_id not in ("", own):
             return pb.ListTruthScoresResponse()
@@ -287,7 +287,7 @@ class Locations:
             self._pages.position(request, int),
         )
         owner, id = (
-            None if sees_everything(call.caller) else call.caller.organization_id,
+            None if sees_inactive_members(call.caller) else call.caller.organization_id,
             request.subject_id,
         )
         service = services.fetch(call.tx, id) if owner is None and is_id(id) else None

@@ -30,7 +30,7 @@ from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.organizations import may_see, owner_of
 from services.partners.members.usecases.standing import (
     may_act_for,
-    sees_everything,
+    sees_inactive_members,
     sees_shelters,
     viewer,
     worker_of,
@@ -182,7 +182,7 @@ class Services:
             after,
             sees_shelters=own or others_shelters,
             sees_others_shelters=others_shelters,
-            sees_unlisted=bool(wanted.organization_id) and (own or sees_everything(caller)),
+            sees_unlisted=bool(wanted.organization_id) and (own or sees_inactive_members(caller)),
         )
         return pb.SearchServicesResponse(
             services=[

@@ -131,7 +131,7 @@ def test_a1_it_holds_in_both_directions_and_between_those_whom_one_person_invite
             of_change(scene, one)(other)
 
 
-def test_after_thirty_days_who_was_invited_is_a_second_person(scene: Scene) -> None:
+def test_thirty_days_after_an_invitation_its_account_is_a_second_person(scene: Scene) -> None:
     first = founder(scene)
     second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     agree = of_change(scene, first)

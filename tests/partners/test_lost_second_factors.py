@@ -55,7 +55,7 @@ def is_guarded(scene: Scene) -> bool:
     )
 
 
-def test_who_directs_her_organisation_lets_her_in_by_her_password_again(
+def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     scene: Scene, own: Organization
 ) -> None:
     worker = guarded(scene, own)

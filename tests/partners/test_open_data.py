@@ -189,7 +189,7 @@ def contact_there(scene: Scene, house: Organization, service: Service) -> None:
     [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there],
     ids=lambda hide: hide.__name__,
 )
-def test_what_fewer_may_see_changes_no_byte_of_it(
+def test_hidden_data_changes_no_byte_of_the_public_directory(
     scene: Scene, hide: Callable[[Scene, Organization, Service], None]
 ) -> None:
     house = scene.organization("Casa Abierta")

@@ -221,7 +221,7 @@ def test_two_who_ask_at_once_leave_one_link(member: Scene) -> None:
     assert sorted(answers) == ["OK"] + ["reset_not_valid"] * (len(tokens) - 1)
 
 
-def test_what_her_sign_in_asks_for_besides_it_still_asks_for(member: Scene) -> None:
+def test_a_new_password_does_not_replace_the_code_or_passkey(member: Scene) -> None:
     app, spare = in_use(member)
     me, phone = _me(member), Authenticator("https://enlace.example")
     begun = begin(me)

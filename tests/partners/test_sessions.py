@@ -79,7 +79,9 @@ def test_a_session_secret_is_kept_as_a_hash_only(member: Scene) -> None:
         (EMAIL, "x" * 9999),
     ],
 )
-def test_whatever_is_wrong_sounds_the_same(member: Scene, email: str, password: str) -> None:
+def test_every_failed_sign_in_gives_the_same_answer(
+    member: Scene, email: str, password: str
+) -> None:
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         sign_in(member, email, password)
 

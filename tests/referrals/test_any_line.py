@@ -161,7 +161,7 @@ def test_it_stays_open_until_somebody_of_the_line_has_seen_to_it(story: Story) -
     assert (seen.outcome_code, seen.unheard) == (c.CONTACT_OUTCOME_ADVISED, False)
 
 
-def test_her_words_are_on_no_referral_and_in_no_answer_to_who_asks_by_reference(
+def test_her_words_are_on_no_referral_and_in_no_answer_to_a_lookup_by_reference(
     story: Story,
 ) -> None:
     made = story.contact()

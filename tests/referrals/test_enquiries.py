@@ -178,7 +178,7 @@ def test_a_service_that_is_closed_for_good_or_of_a_suspended_member_is_left_out(
             members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO")
 
 
-def test_who_is_asked_sees_what_is_said_and_neither_who_asks_nor_whom_else_nor_what_they_said(
+def test_a_receiver_of_an_enquiry_sees_its_content_but_no_asker_other_receiver_or_answer(
     asking: Asking,
 ) -> None:
     person = asking.story.person()
@@ -385,7 +385,7 @@ def test_the_asker_is_told_of_the_first_offer_and_of_no_other(asking: Asking) ->
     )
 
 
-def test_what_is_taken_is_matched_and_the_others_copies_are_closed_and_blanked_in_the_rows_too(
+def test_once_an_offer_is_taken_the_other_receivers_copies_are_closed_and_blanked_in_the_rows_too(
     asking: Asking,
 ) -> None:
     enquiry = asking.create(keep_unused=True)

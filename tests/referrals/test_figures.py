@@ -85,7 +85,7 @@ def possible(
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
-def test_a_count_under_ten_may_be_any_to_who_knows_all_else(
+def test_a_count_under_ten_may_be_any_to_a_reader_who_knows_all_other_counts(
     of: Counts, data: st.DataObject
 ) -> None:
     for cell in data.draw(st.permutations(small(of)))[:2]:

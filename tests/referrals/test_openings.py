@@ -58,7 +58,7 @@ def waits(act: Callable[[], Any]) -> timedelta:
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
-def test_who_has_looked_at_as_many_as_work_can_need_waits_for_an_hour_from_the_first() -> None:
+def test_a_worker_who_opened_as_many_files_as_work_can_need_waits_an_hour_from_the_first() -> None:
     opened = {f"person {number}": NOON + timedelta(minutes=number) for number in range(AN_HOUR)}
     at = NOON + timedelta(minutes=45)
     assert wait(opened, "another", AN_HOUR, at) == timedelta(minutes=15)

@@ -252,7 +252,7 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
 def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
     """The service has the list.
 
-    Kinds for the inbox of the coordination, the auditors or one worker alone are sent to no system.
+    Kinds for the inbox of the coordinators, the auditors or one worker alone are sent to no system.
     """
     coordination = {
         kind

@@ -1,6 +1,6 @@
 """Accounts are made by invitation.
 
-The coordination invites a first manager and nobody else, and only the receiver of the e-mail can
+The coordinators invite a first manager and nobody else, and only the receiver of the e-mail can
 accept.
 """
 

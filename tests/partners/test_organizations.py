@@ -30,7 +30,7 @@ def create(scene: Scene, **more: object) -> pb.Organization:
 
 
 def another(scene: Scene) -> Stubs:
-    """Returns the stubs of a second person of the coordination."""
+    """Returns the stubs of a second coordinator."""
     return scene.by(scene.coalition, Role.COORDINATOR)
 
 

@@ -1,6 +1,6 @@
 """Advice cards.
 
-A caller's answers open them, they are the same in three languages, and the coordination publishes
+A caller's answers open them, they are the same in three languages, and the coordinators publish
 them in versions.
 """
 

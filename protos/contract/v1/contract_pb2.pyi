@@ -169,7 +169,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_GUARDIAN_REQUIRED: _Reason.ValueType  # 35
     """A child does not consent alone. Record the guardian's or authority's consent, or a decision in its best interest."""
     REASON_TWO_PEOPLE_REQUIRED: _Reason.ValueType  # 36
-    """Type, country and public number are the network's. Propose the change; another person of the coordination confirms it."""
+    """Type, country and public number are the network's. Propose the change; another coordinator confirms it."""
     REASON_SECOND_PERSON_REQUIRED: _Reason.ValueType  # 37
     """Who began it can't confirm it. Have somebody else do it."""
     REASON_OVERRIDE_AFTER_WITHDRAWAL: _Reason.ValueType  # 38
@@ -259,7 +259,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_RESET_NOT_VALID: _Reason.ValueType  # 103
     """The link for another password is used, replaced, too old or unknown, or the account is not in use. Ask for another."""
     REASON_OWN_ACCOUNT: _Reason.ValueType  # 104
-    """Nobody takes off what her own sign-in asks for without her password. Ask another who directs the organisation, or the coordination."""
+    """Nobody takes off what her own sign-in asks for without her password. Ask another who directs the organisation, or the coordinators."""
     REASON_OPENING_QUOTA: _Reason.ValueType  # 105
     """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
     REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
@@ -381,7 +381,7 @@ REASON_RECEIPT_UNCONFIRMED: Reason.ValueType  # 34
 REASON_GUARDIAN_REQUIRED: Reason.ValueType  # 35
 """A child does not consent alone. Record the guardian's or authority's consent, or a decision in its best interest."""
 REASON_TWO_PEOPLE_REQUIRED: Reason.ValueType  # 36
-"""Type, country and public number are the network's. Propose the change; another person of the coordination confirms it."""
+"""Type, country and public number are the network's. Propose the change; another coordinator confirms it."""
 REASON_SECOND_PERSON_REQUIRED: Reason.ValueType  # 37
 """Who began it can't confirm it. Have somebody else do it."""
 REASON_OVERRIDE_AFTER_WITHDRAWAL: Reason.ValueType  # 38
@@ -471,7 +471,7 @@ REASON_PROVIDER_UNAVAILABLE: Reason.ValueType  # 102
 REASON_RESET_NOT_VALID: Reason.ValueType  # 103
 """The link for another password is used, replaced, too old or unknown, or the account is not in use. Ask for another."""
 REASON_OWN_ACCOUNT: Reason.ValueType  # 104
-"""Nobody takes off what her own sign-in asks for without her password. Ask another who directs the organisation, or the coordination."""
+"""Nobody takes off what her own sign-in asks for without her password. Ask another who directs the organisation, or the coordinators."""
 REASON_OPENING_QUOTA: Reason.ValueType  # 105
 """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
 REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106
@@ -611,7 +611,7 @@ class _TierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Tier.ValueType],
     TIER_PARTNER: _Tier.ValueType  # 2
     """who works for a member"""
     TIER_COORDINATOR: _Tier.ValueType  # 3
-    """the coordination, auditors, and the member itself"""
+    """the coordinators, auditors, and the member itself"""
     TIER_NAMED: _Tier.ValueType  # 4
     """nobody but who is named, one by one"""
 
@@ -624,7 +624,7 @@ TIER_PUBLIC: Tier.ValueType  # 1
 TIER_PARTNER: Tier.ValueType  # 2
 """who works for a member"""
 TIER_COORDINATOR: Tier.ValueType  # 3
-"""the coordination, auditors, and the member itself"""
+"""the coordinators, auditors, and the member itself"""
 TIER_NAMED: Tier.ValueType  # 4
 """nobody but who is named, one by one"""
 Global___Tier: _TypeAlias = Tier  # noqa: Y015

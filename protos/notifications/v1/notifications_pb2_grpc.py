@@ -87,7 +87,7 @@ class NotificationsServicer:
     """
 
     def ListMessages(self, request, context):
-        """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordination, newest first. Who is an auditor alone
+        """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordinators, newest first. Who is an auditor alone
         has her own only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -34,7 +34,7 @@ class NotificationsStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NotificationsAsyncStub: ...
     ListMessages: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListMessagesRequest, _notifications_pb2.ListMessagesResponse]
-    """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordination, newest first. Who is an auditor alone
+    """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordinators, newest first. Who is an auditor alone
     has her own only.
     """
     CountUnread: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.CountUnreadRequest, _notifications_pb2.CountUnreadResponse]
@@ -62,7 +62,7 @@ class NotificationsAsyncStub(NotificationsStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMessages: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListMessagesRequest, _notifications_pb2.ListMessagesResponse]  # type: ignore[assignment]
-    """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordination, newest first. Who is an auditor alone
+    """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordinators, newest first. Who is an auditor alone
     has her own only.
     """
     CountUnread: _aio.UnaryUnaryMultiCallable[_notifications_pb2.CountUnreadRequest, _notifications_pb2.CountUnreadResponse]  # type: ignore[assignment]
@@ -93,7 +93,7 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.ListMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.ListMessagesResponse, _abc.Awaitable[_notifications_pb2.ListMessagesResponse]]:
-        """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordination, newest first. Who is an auditor alone
+        """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordinators, newest first. Who is an auditor alone
         has her own only.
         """
 

@@ -67,7 +67,7 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_CLOCK_BREACHED: _ToldKind.ValueType  # 19
     """A deadline has passed."""
     TOLD_KIND_CLOCK_ESCALATED: _ToldKind.ValueType  # 20
-    """It has passed for long: the coordination knows."""
+    """It has passed for long: the coordinators know."""
     TOLD_KIND_OVERRIDE_USED: _ToldKind.ValueType  # 21
     """Your organisation sent one on an override; somebody else confirms it."""
     TOLD_KIND_WEBHOOK_DISABLED: _ToldKind.ValueType  # 22
@@ -95,7 +95,7 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_REFERRAL_ASSIGNED: _ToldKind.ValueType  # 48
     """Somebody else of your organisation answers for it."""
     TOLD_KIND_REFERRAL_REMINDED: _ToldKind.ValueType  # 58
-    """The coordination reminds you: it is your organisation's turn."""
+    """The coordinators remind you: it is your organisation's turn."""
     TOLD_KIND_REFERRAL_DELETION_CONFIRMED: _ToldKind.ValueType  # 49
     """The receiver holds nothing more of a person who took her consent back."""
     TOLD_KIND_REFERRAL_LEG_LOST: _ToldKind.ValueType  # 41
@@ -119,13 +119,13 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_ENQUIRY_CANCELLED: _ToldKind.ValueType  # 38
     """Your enquiry ended, for no offer was taken in time."""
     TOLD_KIND_AGREEMENT_ENDING: _ToldKind.ValueType  # 42
-    """The agreement of your organisation ends soon: have the coordination record a newer one."""
+    """The agreement of your organisation ends soon: have the coordinators record a newer one."""
     TOLD_KIND_AGREEMENT_EXPIRED: _ToldKind.ValueType  # 43
     """The agreement of your organisation has ended: it is on probation."""
     TOLD_KIND_CONTACT_WAITING: _ToldKind.ValueType  # 44
     """A contact of your line waits to be seen to."""
     TOLD_KIND_CONTACT_ESCALATED: _ToldKind.ValueType  # 45
-    """A contact of your line has waited too long, or is immediate and waits: the coordination knows."""
+    """A contact of your line has waited too long, or is immediate and waits: the coordinators know."""
     TOLD_KIND_CONTACT_TOLD: _ToldKind.ValueType  # 50
     """Who called your line said more with the reference."""
     TOLD_KIND_CALLBACK_ASKED: _ToldKind.ValueType  # 51
@@ -133,7 +133,7 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_CALLBACK_WAITING: _ToldKind.ValueType  # 52
     """The time in which your line calls somebody back is running out, or over."""
     TOLD_KIND_CALLBACK_ESCALATED: _ToldKind.ValueType  # 53
-    """Somebody whom your line owes a call was not called: the coordination knows."""
+    """Somebody whom your line owes a call was not called: the coordinators know."""
     TOLD_KIND_ERASURE_PROPOSED: _ToldKind.ValueType  # 54
     """Somebody of your organisation proposes to erase a file; another person confirms it."""
     TOLD_KIND_ERASURE_DONE: _ToldKind.ValueType  # 55
@@ -188,7 +188,7 @@ TOLD_KIND_CLOCK_REMINDED: ToldKind.ValueType  # 18
 TOLD_KIND_CLOCK_BREACHED: ToldKind.ValueType  # 19
 """A deadline has passed."""
 TOLD_KIND_CLOCK_ESCALATED: ToldKind.ValueType  # 20
-"""It has passed for long: the coordination knows."""
+"""It has passed for long: the coordinators know."""
 TOLD_KIND_OVERRIDE_USED: ToldKind.ValueType  # 21
 """Your organisation sent one on an override; somebody else confirms it."""
 TOLD_KIND_WEBHOOK_DISABLED: ToldKind.ValueType  # 22
@@ -216,7 +216,7 @@ TOLD_KIND_REFERRAL_REROUTED: ToldKind.ValueType  # 47
 TOLD_KIND_REFERRAL_ASSIGNED: ToldKind.ValueType  # 48
 """Somebody else of your organisation answers for it."""
 TOLD_KIND_REFERRAL_REMINDED: ToldKind.ValueType  # 58
-"""The coordination reminds you: it is your organisation's turn."""
+"""The coordinators remind you: it is your organisation's turn."""
 TOLD_KIND_REFERRAL_DELETION_CONFIRMED: ToldKind.ValueType  # 49
 """The receiver holds nothing more of a person who took her consent back."""
 TOLD_KIND_REFERRAL_LEG_LOST: ToldKind.ValueType  # 41
@@ -240,13 +240,13 @@ TOLD_KIND_ENQUIRY_EXHAUSTED: ToldKind.ValueType  # 37
 TOLD_KIND_ENQUIRY_CANCELLED: ToldKind.ValueType  # 38
 """Your enquiry ended, for no offer was taken in time."""
 TOLD_KIND_AGREEMENT_ENDING: ToldKind.ValueType  # 42
-"""The agreement of your organisation ends soon: have the coordination record a newer one."""
+"""The agreement of your organisation ends soon: have the coordinators record a newer one."""
 TOLD_KIND_AGREEMENT_EXPIRED: ToldKind.ValueType  # 43
 """The agreement of your organisation has ended: it is on probation."""
 TOLD_KIND_CONTACT_WAITING: ToldKind.ValueType  # 44
 """A contact of your line waits to be seen to."""
 TOLD_KIND_CONTACT_ESCALATED: ToldKind.ValueType  # 45
-"""A contact of your line has waited too long, or is immediate and waits: the coordination knows."""
+"""A contact of your line has waited too long, or is immediate and waits: the coordinators know."""
 TOLD_KIND_CONTACT_TOLD: ToldKind.ValueType  # 50
 """Who called your line said more with the reference."""
 TOLD_KIND_CALLBACK_ASKED: ToldKind.ValueType  # 51
@@ -254,7 +254,7 @@ TOLD_KIND_CALLBACK_ASKED: ToldKind.ValueType  # 51
 TOLD_KIND_CALLBACK_WAITING: ToldKind.ValueType  # 52
 """The time in which your line calls somebody back is running out, or over."""
 TOLD_KIND_CALLBACK_ESCALATED: ToldKind.ValueType  # 53
-"""Somebody whom your line owes a call was not called: the coordination knows."""
+"""Somebody whom your line owes a call was not called: the coordinators know."""
 TOLD_KIND_ERASURE_PROPOSED: ToldKind.ValueType  # 54
 """Somebody of your organisation proposes to erase a file; another person confirms it."""
 TOLD_KIND_ERASURE_DONE: ToldKind.ValueType  # 55

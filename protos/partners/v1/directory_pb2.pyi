@@ -175,7 +175,7 @@ class _SuspensionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Susp
     """It asked for it."""
 
 class SuspensionReason(_SuspensionReason, metaclass=_SuspensionReasonEnumTypeWrapper):
-    """Why a member's access ends. It stays with the coordination and the auditor."""
+    """Why a member's access ends. It stays with the coordinators and the auditor."""
 
 SUSPENSION_REASON_UNSPECIFIED: SuspensionReason.ValueType  # 0
 SUSPENSION_REASON_FRONT: SuspensionReason.ValueType  # 1
@@ -211,7 +211,7 @@ class _EvidenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Evidence
     """the signed agreement with the network; it has an end"""
 
 class EvidenceKind(_EvidenceKind, metaclass=_EvidenceKindEnumTypeWrapper):
-    """What somebody of the coordination has to have seen before a member is approved."""
+    """What a coordinator has to have seen before a member is approved."""
 
 EVIDENCE_KIND_UNSPECIFIED: EvidenceKind.ValueType  # 0
 EVIDENCE_KIND_REGISTRATION: EvidenceKind.ValueType  # 1
@@ -585,7 +585,7 @@ Global___Organization: _TypeAlias = Organization  # noqa: Y015
 
 @_typing.final
 class Evidence(_message.Message):
-    """What somebody of the coordination has seen of a member."""
+    """What a coordinator has seen of a member."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -673,7 +673,7 @@ Global___OrganizationApplication: _TypeAlias = OrganizationApplication  # noqa: 
 
 @_typing.final
 class OrganizationProposal(_message.Message):
-    """What one person of the coordination wants to change of the network's fields; another confirms it."""
+    """What one coordinator wants to change of the network's fields; another confirms it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1406,7 +1406,7 @@ class ApplyForMembershipRequest(_message.Message):
     description: _builtins.str
     """What it does, in its own words."""
     contact_name: _builtins.str
-    """Whom the coordination may speak to; seen by the coordination only."""
+    """Whom the coordinators may speak to; seen by the coordinators only."""
     contact_email: _builtins.str
     """Where it writes to."""
     statement: _builtins.str
@@ -1452,7 +1452,7 @@ class ApplyForMembershipResponse(_message.Message):
     reference: _builtins.str
     """What to name the application by. It opens nothing."""
     answer_within_days: _builtins.int
-    """In how many days the coordination means to answer, once the link was opened."""
+    """In how many days the coordinators mean to answer, once the link was opened."""
     def __init__(
         self,
         *,
@@ -1499,7 +1499,7 @@ class ConfirmApplicationResponse(_message.Message):
     reference: _builtins.str
     """What to name the application by. It opens nothing."""
     answer_within_days: _builtins.int
-    """In how many days the coordination means to answer."""
+    """In how many days the coordinators mean to answer."""
     def __init__(
         self,
         *,

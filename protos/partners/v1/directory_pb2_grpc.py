@@ -187,7 +187,7 @@ class DirectoryServicer:
 
     def ApplyForMembership(self, request, context):
         """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
-        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
+        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator answers, and nobody else sees it.
         too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -306,7 +306,7 @@ class DirectoryServicer:
     def LeaveOrganization(self, request, context):
         """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
         coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
-        illegal_transition: also for an organisation of the coordination.
+        illegal_transition: also for an organisation that coordinates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,7 @@ class DirectoryStub:
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
     ApplyForMembership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ApplyForMembershipRequest, _directory_pb2.ApplyForMembershipResponse]
     """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
-    application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
+    application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator answers, and nobody else sees it.
     too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
     """
     ConfirmApplication: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ConfirmApplicationRequest, _directory_pb2.ConfirmApplicationResponse]
@@ -91,7 +91,7 @@ class DirectoryStub:
     LeaveOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.LeaveOrganizationRequest, _directory_pb2.Organization]
     """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
     coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
-    illegal_transition: also for an organisation of the coordination.
+    illegal_transition: also for an organisation that coordinates.
     """
     CountMemberAccess: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CountMemberAccessRequest, _directory_pb2.MemberAccess]
     """Counts what of a member ends with its access: what somebody reads before she suspends it. Coordinator.
@@ -133,7 +133,7 @@ class DirectoryAsyncStub(DirectoryStub):
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
     ApplyForMembership: _aio.UnaryUnaryMultiCallable[_directory_pb2.ApplyForMembershipRequest, _directory_pb2.ApplyForMembershipResponse]  # type: ignore[assignment]
     """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
-    application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
+    application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator answers, and nobody else sees it.
     too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
     """
     ConfirmApplication: _aio.UnaryUnaryMultiCallable[_directory_pb2.ConfirmApplicationRequest, _directory_pb2.ConfirmApplicationResponse]  # type: ignore[assignment]
@@ -185,7 +185,7 @@ class DirectoryAsyncStub(DirectoryStub):
     LeaveOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.LeaveOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
     coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
-    illegal_transition: also for an organisation of the coordination.
+    illegal_transition: also for an organisation that coordinates.
     """
     CountMemberAccess: _aio.UnaryUnaryMultiCallable[_directory_pb2.CountMemberAccessRequest, _directory_pb2.MemberAccess]  # type: ignore[assignment]
     """Counts what of a member ends with its access: what somebody reads before she suspends it. Coordinator.
@@ -242,7 +242,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ApplyForMembershipResponse, _abc.Awaitable[_directory_pb2.ApplyForMembershipResponse]]:
         """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
-        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
+        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator answers, and nobody else sees it.
         too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
         """
 
@@ -384,7 +384,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
         """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
         coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
-        illegal_transition: also for an organisation of the coordination.
+        illegal_transition: also for an organisation that coordinates.
         """
 
     @_abc_1.abstractmethod

@@ -215,7 +215,7 @@ class InvitationFact(_message.Message):
     invitation_id: _builtins.str
     organization_id: _builtins.str
     first_manager: _builtins.bool
-    """made by the coordination"""
+    """made by the coordinators"""
     status_code: _builtins.str
     """OPEN | ACCEPTED | REPLACED | REVOKED"""
     sealed_letter: _builtins.bytes

@@ -277,7 +277,7 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProposeSignInProvider(self, request, context):
-        """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
+        """Proposes one, or another; nothing changes until a second coordinator confirms it: who controls it can become any worker of this organisation.
         A newer proposal takes the place of an older one. Coordinator.
         Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
         """
@@ -297,7 +297,7 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ObjectToSignInProvider(self, request, context):
-        """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+        """Says for the caller's organisation that it does not want the provider that the coordinators propose: the proposal is dropped at once. Manager.
         nothing_to_confirm: nothing is proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -108,7 +108,7 @@ class MembersStub:
     nobody.
     """
     ProposeSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]
-    """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
+    """Proposes one, or another; nothing changes until a second coordinator confirms it: who controls it can become any worker of this organisation.
     A newer proposal takes the place of an older one. Coordinator.
     Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
     """
@@ -120,7 +120,7 @@ class MembersStub:
     second_person_required: it was you. not_independent: you may be the same person.
     """
     ObjectToSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]
-    """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+    """Says for the caller's organisation that it does not want the provider that the coordinators propose: the proposal is dropped at once. Manager.
     nothing_to_confirm: nothing is proposed.
     """
     EndSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]
@@ -208,7 +208,7 @@ class MembersAsyncStub(MembersStub):
     nobody.
     """
     ProposeSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
-    """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
+    """Proposes one, or another; nothing changes until a second coordinator confirms it: who controls it can become any worker of this organisation.
     A newer proposal takes the place of an older one. Coordinator.
     Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
     """
@@ -220,7 +220,7 @@ class MembersAsyncStub(MembersStub):
     second_person_required: it was you. not_independent: you may be the same person.
     """
     ObjectToSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]  # type: ignore[assignment]
-    """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+    """Says for the caller's organisation that it does not want the provider that the coordinators propose: the proposal is dropped at once. Manager.
     nothing_to_confirm: nothing is proposed.
     """
     EndSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
@@ -401,7 +401,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ProposeSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
-        """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
+        """Proposes one, or another; nothing changes until a second coordinator confirms it: who controls it can become any worker of this organisation.
         A newer proposal takes the place of an older one. Coordinator.
         Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
         """
@@ -425,7 +425,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ObjectToSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ObjectToSignInProviderResponse, _abc.Awaitable[_members_pb2.ObjectToSignInProviderResponse]]:
-        """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+        """Says for the caller's organisation that it does not want the provider that the coordinators propose: the proposal is dropped at once. Manager.
         nothing_to_confirm: nothing is proposed.
         """
 

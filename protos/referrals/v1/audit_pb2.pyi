@@ -108,7 +108,7 @@ class _ReviewOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewO
     REVIEW_OUTCOME_MISTAKE: _ReviewOutcome.ValueType  # 2
     """a mistake: it was talked over"""
     REVIEW_OUTCOME_MISUSE: _ReviewOutcome.ValueType  # 3
-    """it should not have been: her organisation and the coordination act on it"""
+    """it should not have been: her organisation and the coordinators act on it"""
 
 class ReviewOutcome(_ReviewOutcome, metaclass=_ReviewOutcomeEnumTypeWrapper):
     """What it was."""
@@ -119,7 +119,7 @@ REVIEW_OUTCOME_EXPLAINED: ReviewOutcome.ValueType  # 1
 REVIEW_OUTCOME_MISTAKE: ReviewOutcome.ValueType  # 2
 """a mistake: it was talked over"""
 REVIEW_OUTCOME_MISUSE: ReviewOutcome.ValueType  # 3
-"""it should not have been: her organisation and the coordination act on it"""
+"""it should not have been: her organisation and the coordinators act on it"""
 Global___ReviewOutcome: _TypeAlias = ReviewOutcome  # noqa: Y015
 
 @_typing.final

@@ -63,7 +63,7 @@ class EmergenciesServicer:
 
     def OpenInEmergency(self, request, context):
         """Opens the person of a live referral to the caller's organisation to the caller herself, for 60 minutes: identity, contact, health, location and notes,
-        by OpenPerson, OpenSafeContact and ListReferralEvents, each on record. The file's organisation and the coordination are told at once; within 72 h
+        by OpenPerson, OpenSafeContact and ListReferralEvents, each on record. The file's organisation and the coordinators are told at once; within 72 h
         somebody of the file's organisation or an auditor reviews it. In person; no key. Ends when the referral does, or when she takes a consent back.
         emergency_not_needed: a consent covers the need: what she limited is not widened. review_owed: one of the organisation was not reviewed in time.
         override_after_withdrawal, receipt_missing: as for an override, only for danger_after_withdrawal and another person, and never to police,

@@ -35,7 +35,7 @@ class EmergenciesStub:
     def __new__(cls, channel: _aio.Channel) -> EmergenciesAsyncStub: ...
     OpenInEmergency: _grpc.UnaryUnaryMultiCallable[_emergencies_pb2.OpenInEmergencyRequest, _emergencies_pb2.Emergency]
     """Opens the person of a live referral to the caller's organisation to the caller herself, for 60 minutes: identity, contact, health, location and notes,
-    by OpenPerson, OpenSafeContact and ListReferralEvents, each on record. The file's organisation and the coordination are told at once; within 72 h
+    by OpenPerson, OpenSafeContact and ListReferralEvents, each on record. The file's organisation and the coordinators are told at once; within 72 h
     somebody of the file's organisation or an auditor reviews it. In person; no key. Ends when the referral does, or when she takes a consent back.
     emergency_not_needed: a consent covers the need: what she limited is not widened. review_owed: one of the organisation was not reviewed in time.
     override_after_withdrawal, receipt_missing: as for an override, only for danger_after_withdrawal and another person, and never to police,
@@ -57,7 +57,7 @@ class EmergenciesAsyncStub(EmergenciesStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenInEmergency: _aio.UnaryUnaryMultiCallable[_emergencies_pb2.OpenInEmergencyRequest, _emergencies_pb2.Emergency]  # type: ignore[assignment]
     """Opens the person of a live referral to the caller's organisation to the caller herself, for 60 minutes: identity, contact, health, location and notes,
-    by OpenPerson, OpenSafeContact and ListReferralEvents, each on record. The file's organisation and the coordination are told at once; within 72 h
+    by OpenPerson, OpenSafeContact and ListReferralEvents, each on record. The file's organisation and the coordinators are told at once; within 72 h
     somebody of the file's organisation or an auditor reviews it. In person; no key. Ends when the referral does, or when she takes a consent back.
     emergency_not_needed: a consent covers the need: what she limited is not widened. review_owed: one of the organisation was not reviewed in time.
     override_after_withdrawal, receipt_missing: as for an override, only for danger_after_withdrawal and another person, and never to police,
@@ -82,7 +82,7 @@ class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_emergencies_pb2.Emergency, _abc.Awaitable[_emergencies_pb2.Emergency]]:
         """Opens the person of a live referral to the caller's organisation to the caller herself, for 60 minutes: identity, contact, health, location and notes,
-        by OpenPerson, OpenSafeContact and ListReferralEvents, each on record. The file's organisation and the coordination are told at once; within 72 h
+        by OpenPerson, OpenSafeContact and ListReferralEvents, each on record. The file's organisation and the coordinators are told at once; within 72 h
         somebody of the file's organisation or an auditor reviews it. In person; no key. Ends when the referral does, or when she takes a consent back.
         emergency_not_needed: a consent covers the need: what she limited is not widened. review_owed: one of the organisation was not reviewed in time.
         override_after_withdrawal, receipt_missing: as for an override, only for danger_after_withdrawal and another person, and never to police,

@@ -107,7 +107,7 @@ Global___ReferralFact: _TypeAlias = ReferralFact  # noqa: Y015
 @_typing.final
 class ContactFact(_message.Message):
     """enlace.contact.{recorded,changed,told,waiting,escalated}.v1 · key: contact_id. Told: the caller said more with her reference. Waiting and escalated are said
-    by its clock. Of these three notifications tells the desk, and of escalated the coordination.
+    by its clock. Of these three notifications tells the desk, and of escalated the coordinators.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -143,7 +143,7 @@ Global___ContactFact: _TypeAlias = ContactFact  # noqa: Y015
 @_typing.final
 class CallbackFact(_message.Message):
     """enlace.callback.{asked,changed,waiting,escalated,settled}.v1 · key: callback_id. Asked: by herself; waiting and escalated are said by its clock. Of these three
-    notifications tells the desk, and of escalated the coordination.
+    notifications tells the desk, and of escalated the coordinators.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -287,7 +287,7 @@ Global___ExportFact: _TypeAlias = ExportFact  # noqa: Y015
 @_typing.final
 class EmergencyFact(_message.Message):
     """enlace.emergency.{opened,ended,reviewed,review_overdue}.v1 · key: emergency_id. Somebody opened a person without a consent. Of opened, and of a review
-    that is overdue, notifications tells the desk whose the file is and the coordination.
+    that is overdue, notifications tells the desk whose the file is and the coordinators.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -1066,7 +1066,7 @@ class Referral(_message.Message):
 
     @_builtins.property
     def remind_time(self) -> _timestamp_pb2.Timestamp:
-        """When the coordination last reminded whose turn it was."""
+        """When the coordinators last reminded whose turn it was."""
 
     @_builtins.property
     def unsafe_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

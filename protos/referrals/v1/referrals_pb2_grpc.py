@@ -1777,7 +1777,7 @@ class StatisticsServicer:
 
     def GetResponseTimes(self, request, context):
         """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
-        of the whole network; the coordination only.
+        of the whole network; the coordinators only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -676,7 +676,7 @@ class StatisticsStub:
     """
     GetResponseTimes: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetResponseTimesRequest, _referrals_pb2.ResponseTimes]
     """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
-    of the whole network; the coordination only.
+    of the whole network; the coordinators only.
     """
     CountMemberWork: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountMemberWorkRequest, _referrals_pb2.MemberWork]
     """Counts what waits for a member or is waited for by it: what somebody reads before she suspends it. Coordinator."""
@@ -698,7 +698,7 @@ class StatisticsAsyncStub(StatisticsStub):
     """
     GetResponseTimes: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetResponseTimesRequest, _referrals_pb2.ResponseTimes]  # type: ignore[assignment]
     """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
-    of the whole network; the coordination only.
+    of the whole network; the coordinators only.
     """
     CountMemberWork: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountMemberWorkRequest, _referrals_pb2.MemberWork]  # type: ignore[assignment]
     """Counts what waits for a member or is waited for by it: what somebody reads before she suspends it. Coordinator."""
@@ -735,7 +735,7 @@ class StatisticsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.ResponseTimes, _abc.Awaitable[_referrals_pb2.ResponseTimes]]:
         """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
-        of the whole network; the coordination only.
+        of the whole network; the coordinators only.
         """
 
     @_abc_1.abstractmethod

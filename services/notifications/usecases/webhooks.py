@@ -54,7 +54,7 @@ class Webhooks:
     def CountMemberWebhooks(
         self, request: pb.CountMemberWebhooksRequest, call: Call
     ) -> pb.MemberWebhooks:
-        """Counts the enabled endpoints of a member, for the coordination."""
+        """Counts the enabled endpoints of a member, for the coordinators."""
         organization_id = object_id(request.organization_id)
         elevate_to_system_scope(call.tx)
         return pb.MemberWebhooks(webhook_count=webhooks.count_enabled(call.tx, organization_id))

@@ -247,7 +247,7 @@ class Locations:
     ) -> pb.ListTruthScoresResponse:
         """Returns a page of scores: how reliable the stated room of services is.
 
-        They are the scores of the caller's own services; the coordination and auditors see those of
+        They are the scores of the caller's own services; the coordinators and auditors see those of
         any member.
         """
         size, after = (
@@ -279,7 +279,7 @@ class Locations:
     ) -> pb.ListFieldChangesResponse:
         """Returns a page of the changes of an entry.
 
-        It must be the caller's own entry; the coordination and auditors may read any entry. Only a
+        It must be the caller's own entry; the coordinators and auditors may read any entry. Only a
         shelter's own people see how its room changed.
         """
         size, after = (

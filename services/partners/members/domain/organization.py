@@ -136,7 +136,7 @@ public page shows.
 class Proposal:
     """A proposed change of NETWORK_FIELDS.
 
-    One person of the coordination has proposed it, and a second person has not yet agreed.
+    One coordinator has proposed it, and a second person has not yet agreed.
     """
 
     type: OrganizationType

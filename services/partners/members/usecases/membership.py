@@ -143,7 +143,7 @@ class Membership:
         return organization_message(organization, call)
 
     def RecordEvidence(self, request: pb.RecordEvidenceRequest, call: Call) -> pb.Organization:
-        """Records evidence that the coordination has seen."""
+        """Records evidence that the coordinators have seen."""
         now = call.clock.now()
         evidence = messages.evidence(request.evidence, call.caller.id, now)
         organization = lock(call, request.id, request.etag)

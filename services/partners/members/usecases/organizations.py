@@ -81,7 +81,7 @@ class Organizations:
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
         """Returns an organisation; one that left, too, because histories name it.
 
-        Only the coordination and auditors see an organisation that was not admitted.
+        Only the coordinators and auditors see an organisation that was not admitted.
         """
         organization = _existing(
             organizations.fetch(call.tx, request.id) if is_id(request.id) else None

@@ -1,6 +1,6 @@
 """Accounts of workers, for their managers.
 
-The coordination acts if an organisation has no other manager left.
+The coordinators act if an organisation has no other manager left.
 """
 
 from datetime import datetime
@@ -143,8 +143,8 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
 
 def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
     if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
-        # As with invitations: an account with a role that only the coordination gives must not
-        # become easier to enter without the coordination.
+        # As with invitations: an account with a role that only the coordinators give must not
+        # become easier to enter without the coordinators.
         if not NETWORK_ROLES.isdisjoint(worker.entry.roles) and not caller.has(Role.COORDINATOR):
             raise NotAllowed("right_missing")
         return Role.MANAGER

@@ -1,6 +1,6 @@
 """The sign-in provider of a member, through which its workers sign in.
 
-Its operator could sign in as any of them, so two people of the coordination must approve it.
+Its operator could sign in as any of them, so two coordinators must approve it.
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class ProviderEntry:
 
 @dataclass(frozen=True)
 class ProposedProvider:
-    """The proposal of one person of the coordination, to which a second one has not yet agreed."""
+    """The proposal of one coordinator, to which a second one has not yet agreed."""
 
     entry: ProviderEntry
     worker_id: str

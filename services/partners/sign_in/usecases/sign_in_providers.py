@@ -1,6 +1,6 @@
 """Sign-in by an organisation's own provider.
 
-Two people of the coordination set up a provider, and it is trusted only for that organisation's
+Two coordinators set up a provider, and it is trusted only for that organisation's
 workers.
 """
 

@@ -1,6 +1,6 @@
 """Campaigns of the line, as rpcs.
 
-The coordination manages campaigns, callers name them, and counts of calls are published in steps of
+The coordinators manage campaigns, callers name them, and counts of calls are published in steps of
 five, from ten on.
 """
 

@@ -292,8 +292,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadlinePolicy(self, request, context):
-        """Returns the network's policy: the time allowed for each awaited step, by urgency; `silence` is the first such time, and 30 days after news. The deadlines
-        of a referral itself are what counts. not_found: there is no such version.
+        """Returns the network's policy: the time allowed for each awaited step, by urgency. `silence` is the time until the first news; after
+        each piece of news it is 30 days. The deadlines of a referral itself are what counts. not_found: there is no such version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

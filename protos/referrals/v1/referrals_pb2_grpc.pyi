@@ -63,8 +63,8 @@ class ReferralsStub:
     issued here, or it was issued to another organisation or for other filters.
     """
     GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
-    """Returns the network's policy: the time allowed for each awaited step, by urgency; `silence` is the first such time, and 30 days after news. The deadlines
-    of a referral itself are what counts. not_found: there is no such version.
+    """Returns the network's policy: the time allowed for each awaited step, by urgency. `silence` is the time until the first news; after
+    each piece of news it is 30 days. The deadlines of a referral itself are what counts. not_found: there is no such version.
     """
     PublishDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.PublishDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
     """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running deadline keeps the version under which it began.
@@ -202,8 +202,8 @@ class ReferralsAsyncStub(ReferralsStub):
     issued here, or it was issued to another organisation or for other filters.
     """
     GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
-    """Returns the network's policy: the time allowed for each awaited step, by urgency; `silence` is the first such time, and 30 days after news. The deadlines
-    of a referral itself are what counts. not_found: there is no such version.
+    """Returns the network's policy: the time allowed for each awaited step, by urgency. `silence` is the time until the first news; after
+    each piece of news it is 30 days. The deadlines of a referral itself are what counts. not_found: there is no such version.
     """
     PublishDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.PublishDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
     """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running deadline keeps the version under which it began.
@@ -392,8 +392,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.GetDeadlinePolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.DeadlinePolicy, _abc.Awaitable[_referrals_pb2.DeadlinePolicy]]:
-        """Returns the network's policy: the time allowed for each awaited step, by urgency; `silence` is the first such time, and 30 days after news. The deadlines
-        of a referral itself are what counts. not_found: there is no such version.
+        """Returns the network's policy: the time allowed for each awaited step, by urgency. `silence` is the time until the first news; after
+        each piece of news it is 30 days. The deadlines of a referral itself are what counts. not_found: there is no such version.
         """
 
     @_abc_1.abstractmethod

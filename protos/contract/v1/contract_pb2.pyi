@@ -174,7 +174,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SECOND_PERSON_REQUIRED: _Reason.ValueType  # 37
     """The person who began this can't confirm it. Have somebody else confirm it."""
     REASON_OVERRIDE_AFTER_WITHDRAWAL: _Reason.ValueType  # 38
-    """She withdrew her consent to this receiver. Respect that; a new danger needs its own reason and another person."""
+    """The person withdrew her consent to this receiver. Respect that; a new danger needs its own reason and another person."""
     REASON_RECEIVER_NOT_ACTIVE: _Reason.ValueType  # 39
     """The receiving member is suspended or has left. Choose another service."""
     REASON_PERSON_ERASED: _Reason.ValueType  # 40
@@ -246,7 +246,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_TOO_MUCH_SAID: _Reason.ValueType  # 92
     """Twenty notes in a day are the limit of a reference. Call the line."""
     REASON_CALL_NOT_SAFE: _Reason.ValueType  # 93
-    """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
+    """The person's safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
     REASON_CALLBACK_SETTLED: _Reason.ValueType  # 94
     """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
     REASON_EVIDENCE_MISSING: _Reason.ValueType  # 95
@@ -308,7 +308,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     nothing, or why she was not asked.
     """
     REASON_UNSAFE_FOR_HER: _Reason.ValueType  # 168
-    """She named this organisation, or the department where it helps, as not safe. Choose another, or go on with acknowledged_codes if she still wants it."""
+    """The person named this organisation, or the department where it helps, as not safe. Choose another, or go on with acknowledged_codes if she still wants it."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons for refusals: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. The comment of a reason says what
@@ -391,7 +391,7 @@ REASON_TWO_PEOPLE_REQUIRED: Reason.ValueType  # 36
 REASON_SECOND_PERSON_REQUIRED: Reason.ValueType  # 37
 """The person who began this can't confirm it. Have somebody else confirm it."""
 REASON_OVERRIDE_AFTER_WITHDRAWAL: Reason.ValueType  # 38
-"""She withdrew her consent to this receiver. Respect that; a new danger needs its own reason and another person."""
+"""The person withdrew her consent to this receiver. Respect that; a new danger needs its own reason and another person."""
 REASON_RECEIVER_NOT_ACTIVE: Reason.ValueType  # 39
 """The receiving member is suspended or has left. Choose another service."""
 REASON_PERSON_ERASED: Reason.ValueType  # 40
@@ -463,7 +463,7 @@ REASON_REMINDED_LATELY: Reason.ValueType  # 91
 REASON_TOO_MUCH_SAID: Reason.ValueType  # 92
 """Twenty notes in a day are the limit of a reference. Call the line."""
 REASON_CALL_NOT_SAFE: Reason.ValueType  # 93
-"""Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
+"""The person's safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
 REASON_CALLBACK_SETTLED: Reason.ValueType  # 94
 """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
 REASON_EVIDENCE_MISSING: Reason.ValueType  # 95
@@ -525,7 +525,7 @@ REASON_UNSAFE_NOT_ASKED: Reason.ValueType  # 167
 nothing, or why she was not asked.
 """
 REASON_UNSAFE_FOR_HER: Reason.ValueType  # 168
-"""She named this organisation, or the department where it helps, as not safe. Choose another, or go on with acknowledged_codes if she still wants it."""
+"""The person named this organisation, or the department where it helps, as not safe. Choose another, or go on with acknowledged_codes if she still wants it."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

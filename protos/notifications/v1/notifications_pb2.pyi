@@ -138,7 +138,7 @@ class Message(_message.Message):
     """The enquiry that the message is about."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the message was created."""
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
@@ -399,7 +399,7 @@ Global___MarkMessageReadRequest: _TypeAlias = MarkMessageReadRequest  # noqa: Y0
 
 @_typing.final
 class Desk(_message.Message):
-    """How a desk is notified, in addition to its inbox and its webhooks."""
+    """The ways in which a desk is notified, in addition to its inbox and its webhooks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -414,7 +414,7 @@ class Desk(_message.Message):
     email: _builtins.str
     """The e-mail address; absent: inbox only."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to change it."""
+    """The version of the desk; send it in quotes as If-Match to change the desk."""
     def __init__(
         self,
         *,
@@ -536,7 +536,7 @@ class Notice(_message.Message):
     """The status of the delivery."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the notice was created."""
 
     @_builtins.property
     def delivery_time(self) -> _timestamp_pb2.Timestamp:
@@ -621,7 +621,7 @@ class DevelopmentMail(_message.Message):
     """The text of the e-mail."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the e-mail was created."""
 
     def __init__(
         self,
@@ -659,7 +659,7 @@ class Webhook(_message.Message):
     id: _builtins.str
     """The webhook."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to change it."""
+    """The version of the webhook; send it in quotes as If-Match to change the webhook."""
     organization_id: _builtins.str
     """The organisation that owns the webhook."""
     url: _builtins.str
@@ -674,11 +674,11 @@ class Webhook(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the webhook was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """When the webhook last changed."""
 
     @_builtins.property
     def former_secret_expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -986,7 +986,7 @@ class Delivery(_message.Message):
     """The hash of the body."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the delivery was created."""
 
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:

@@ -286,7 +286,7 @@ class ReferralTold(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     referral_id: _builtins.str
-    """Which."""
+    """The id of the referral."""
     version: _builtins.int
     """The version; the higher one is newer: deliveries may arrive in another order."""
     state: _referrals_pb2.State.ValueType
@@ -343,7 +343,7 @@ class InvitationTold(_message.Message):
 
     INVITATION_ID_FIELD_NUMBER: _builtins.int
     invitation_id: _builtins.str
-    """Which."""
+    """The id of the invitation."""
     def __init__(
         self,
         *,
@@ -365,7 +365,7 @@ class OrganizationTold(_message.Message):
 
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
-    """Which."""
+    """The id of the organisation."""
     def __init__(
         self,
         *,
@@ -387,7 +387,7 @@ class ContactTold(_message.Message):
 
     CONTACT_ID_FIELD_NUMBER: _builtins.int
     contact_id: _builtins.str
-    """Which."""
+    """The id of the contact."""
     def __init__(
         self,
         *,
@@ -409,7 +409,7 @@ class CallbackTold(_message.Message):
 
     CALLBACK_ID_FIELD_NUMBER: _builtins.int
     callback_id: _builtins.str
-    """Which."""
+    """The id of the call."""
     def __init__(
         self,
         *,
@@ -431,7 +431,7 @@ class ReceiptTold(_message.Message):
 
     RECEIPT_ID_FIELD_NUMBER: _builtins.int
     receipt_id: _builtins.str
-    """Which."""
+    """The id of the receipt."""
     def __init__(
         self,
         *,
@@ -453,7 +453,7 @@ class ErasureTold(_message.Message):
 
     ERASURE_ID_FIELD_NUMBER: _builtins.int
     erasure_id: _builtins.str
-    """Which."""
+    """The id of the erasure."""
     def __init__(
         self,
         *,
@@ -480,7 +480,7 @@ class EnquiryTold(_message.Message):
     DUE_TIME_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     enquiry_id: _builtins.str
-    """Which."""
+    """The id of the enquiry."""
     urgency: _referrals_pb2.Urgency.ValueType
     """The urgency of the enquiry."""
     need_code: _builtins.str
@@ -519,7 +519,7 @@ class EmergencyTold(_message.Message):
 
     EMERGENCY_ID_FIELD_NUMBER: _builtins.int
     emergency_id: _builtins.str
-    """Which."""
+    """The id of the emergency access."""
     def __init__(
         self,
         *,
@@ -541,7 +541,7 @@ class WebhookTold(_message.Message):
 
     WEBHOOK_ID_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
-    """Which."""
+    """The id of the endpoint."""
     def __init__(
         self,
         *,

@@ -109,7 +109,7 @@ class AdviceText(_message.Message):
     """The language of a translation; absent in `es`, `en` and `fr`, whose names already say the language."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What to say or to do; each line has a sentence or two."""
+        """The lines to say or the things to do; each has a sentence or two."""
 
     def __init__(
         self,

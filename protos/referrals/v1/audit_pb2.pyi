@@ -140,9 +140,9 @@ class Anomaly(_message.Message):
     REVIEWED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     REVIEW_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Which."""
+    """The id of the anomaly."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to review it."""
+    """The version of the anomaly; send it in quotes as If-Match to review the anomaly."""
     kind: Global___AnomalyKind.ValueType
     """The kind of the anomaly."""
     worker_id: _builtins.str

@@ -433,7 +433,7 @@ class Contact(_message.Message):
     id: _builtins.str
     """The contact."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to change it."""
+    """The version of the contact; send it in quotes as If-Match to change the contact."""
     organization_id: _builtins.str
     """The line's organisation."""
     line_country: _builtins.str
@@ -490,11 +490,11 @@ class Contact(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the contact was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """When the contact last changed."""
 
     @_builtins.property
     def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
@@ -502,7 +502,7 @@ class Contact(_message.Message):
 
     @_builtins.property
     def assault_time(self) -> _timestamp_pb2.Timestamp:
-        """When she was assaulted, at most 120 hours ago; stored to the hour. It determines the health deadlines of the referrals that come from this contact."""
+        """When the person was assaulted, at most 120 hours ago; stored to the hour. It determines the health deadlines of the referrals that come from this contact."""
 
     @_builtins.property
     def later_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaterNote]:
@@ -720,16 +720,16 @@ Global___ListContactsResponse: _TypeAlias = ListContactsResponse  # noqa: Y015
 
 @_typing.final
 class GetContactByReferenceRequest(_message.Message):
-    """Her credential. In the body, so that it stands in no address and no log."""
+    """The person's credential. It is sent in the body, so that it is in no address and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFERENCE_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """Eight characters, with or without the hyphen."""
+    """The reference: eight characters, with or without the hyphen."""
     pin: _builtins.str
-    """Four digits."""
+    """The PIN: four digits."""
     def __init__(
         self,
         *,
@@ -764,7 +764,7 @@ class Callback(_message.Message):
     id: _builtins.str
     """The callback."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to settle it."""
+    """The version of the callback; send it in quotes as If-Match to settle the callback."""
     contact_id: _builtins.str
     """The contact to which the call belongs."""
     day_code: Global___DayBand.ValueType
@@ -1036,16 +1036,16 @@ Global___UpdateContactRequest: _TypeAlias = UpdateContactRequest  # noqa: Y015
 
 @_typing.final
 class GetReferenceStatusRequest(_message.Message):
-    """Her credential. In the body, so that it stands in no address and no log."""
+    """The person's credential. It is sent in the body, so that it is in no address and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFERENCE_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """Eight characters, with or without the hyphen."""
+    """The reference: eight characters, with or without the hyphen."""
     pin: _builtins.str
-    """Four digits."""
+    """The PIN: four digits."""
     def __init__(
         self,
         *,
@@ -1062,7 +1062,7 @@ Global___GetReferenceStatusRequest: _TypeAlias = GetReferenceStatusRequest  # no
 
 @_typing.final
 class WithdrawConsentByReferenceRequest(_message.Message):
-    """Her credential. In the body, so that it stands in no address and no log."""
+    """The person's credential. It is sent in the body, so that it is in no address and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1071,9 +1071,9 @@ class WithdrawConsentByReferenceRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ITEM_KEY_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """Eight characters, with or without the hyphen."""
+    """The reference: eight characters, with or without the hyphen."""
     pin: _builtins.str
-    """Four digits."""
+    """The PIN: four digits."""
     request_id: _builtins.str
     item_key: _builtins.str
     """The `key` of the item to end. Absent: everything ends."""
@@ -1095,16 +1095,16 @@ Global___WithdrawConsentByReferenceRequest: _TypeAlias = WithdrawConsentByRefere
 
 @_typing.final
 class ListReadingsByReferenceRequest(_message.Message):
-    """Her credential. In the body, so that it stands in no address and no log."""
+    """The person's credential. It is sent in the body, so that it is in no address and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFERENCE_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """Eight characters, with or without the hyphen."""
+    """The reference: eight characters, with or without the hyphen."""
     pin: _builtins.str
-    """Four digits."""
+    """The PIN: four digits."""
     def __init__(
         self,
         *,
@@ -1195,9 +1195,9 @@ class AskForCallByReferenceRequest(_message.Message):
     HOUR_CODE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """Eight characters, with or without the hyphen."""
+    """The reference: eight characters, with or without the hyphen."""
     pin: _builtins.str
-    """Four digits."""
+    """The PIN: four digits."""
     day_code: Global___DayBand.ValueType
     """The day on which to call."""
     hour_code: Global___HourBand.ValueType
@@ -1231,9 +1231,9 @@ class AddNoteByReferenceRequest(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """Eight characters, with or without the hyphen."""
+    """The reference: eight characters, with or without the hyphen."""
     pin: _builtins.str
-    """Four digits."""
+    """The PIN: four digits."""
     note: _builtins.str
     """The person's words."""
     request_id: _builtins.str
@@ -1264,9 +1264,9 @@ class ConfirmHelpRequest(_message.Message):
     HELP_CAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """Eight characters, with or without the hyphen."""
+    """The reference: eight characters, with or without the hyphen."""
     pin: _builtins.str
-    """Four digits."""
+    """The PIN: four digits."""
     help_came: _builtins.bool
     """Whether help came: yes closes the completed referral, no reopens it."""
     request_id: _builtins.str
@@ -1380,7 +1380,7 @@ class ReferenceItem(_message.Message):
     """Whether this item can be withdrawn by itself."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """When the reference item last changed."""
 
     @_builtins.property
     def deletion_due_time(self) -> _timestamp_pb2.Timestamp:

@@ -44,9 +44,9 @@ class Emergency(_message.Message):
     REVIEWED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     REVIEW_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Which."""
+    """The id of the emergency access."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to review it."""
+    """The version of the emergency access; send it in quotes as If-Match to review the emergency access."""
     person_id: _builtins.str
     """The person whose data were opened; shown to the file's organisation and to the organisation that opened them."""
     referral_id: _builtins.str

@@ -178,7 +178,7 @@ class EnquiryContent(_message.Message):
 
     @_builtins.property
     def accessibility_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Accessibility.ValueType]:
-        """Her needs for access."""
+        """The person's needs for access."""
 
     def __init__(
         self,
@@ -281,7 +281,7 @@ class Enquiry(_message.Message):
     id: _builtins.str
     """The enquiry."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to change it."""
+    """The version of the enquiry; send it in quotes as If-Match to change the enquiry."""
     code: _builtins.str
     """A short code, to say on the phone: 6 characters."""
     state: Global___EnquiryState.ValueType
@@ -293,7 +293,7 @@ class Enquiry(_message.Message):
     contact_id: _builtins.str
     """The contact from which the enquiry came; for the sender only."""
     person_id: _builtins.str
-    """Her file, if there is one; for the sender only."""
+    """The person's file, if there is one; for the sender only."""
     taken_service_id: _builtins.str
     """The service whose offer was taken."""
     referral_id: _builtins.str
@@ -324,7 +324,7 @@ class Enquiry(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the enquiry was created."""
 
     @_builtins.property
     def left_out_attributes(self) -> _containers.RepeatedScalarFieldContainer[Global___EnquiryAttribute.ValueType]:
@@ -427,7 +427,7 @@ Global___PreviewEnquiryRequest: _TypeAlias = PreviewEnquiryRequest  # noqa: Y015
 
 @_typing.final
 class EnquiryPreview(_message.Message):
-    """What an enquiry would disclose, and to how many."""
+    """The data that an enquiry would disclose, and the number of its receivers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -494,7 +494,7 @@ class CreateEnquiryRequest(_message.Message):
     contact_id: _builtins.str
     """The contact from which the enquiry comes; not disclosed to receivers."""
     person_id: _builtins.str
-    """Her file, if there is one; not disclosed to receivers."""
+    """The person's file, if there is one; not disclosed to receivers."""
     keep_unused: _builtins.bool
     """Disclose even attributes that no service that is asked decides by."""
     request_id: _builtins.str

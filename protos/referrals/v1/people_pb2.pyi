@@ -321,7 +321,7 @@ class Person(_message.Message):
     id: _builtins.str
     """The file."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to change it."""
+    """The version of the file; send it in quotes as If-Match to change the file."""
     code: _builtins.str
     """A short code for lists, 6 characters."""
     organization_id: _builtins.str
@@ -749,7 +749,7 @@ class Receipt(_message.Message):
     assent_code: Global___Assent.ValueType
     """The child's own answer; required under 18. too_young is allowed only under 12."""
     manner_code: Global___Manner.ValueType
-    """How the consent was given."""
+    """The way in which the consent was given."""
     in_private: _builtins.bool
     """Whether nobody else listened."""
     interpreter: _builtins.bool

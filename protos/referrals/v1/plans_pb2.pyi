@@ -286,7 +286,7 @@ class StandardPathway(_message.Message):
     """The pathway as it was written, in YAML; only if one version is requested."""
     @_builtins.property
     def names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its name by language: es, en, fr."""
+        """The name by language: es, en, fr."""
 
     @_builtins.property
     def need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -379,7 +379,7 @@ class PathwayStep(_message.Message):
     """The part of the step in a hand-over across borders. Absent: none."""
     @_builtins.property
     def names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its name by language: es, en, fr."""
+        """The name by language: es, en, fr."""
 
     @_builtins.property
     def after_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -469,7 +469,7 @@ class Plan(_message.Message):
     id: _builtins.str
     """The plan."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to change it."""
+    """The version of the plan; send it in quotes as If-Match to change the plan."""
     person_id: _builtins.str
     """The person's file."""
     latest_version: _builtins.int
@@ -502,11 +502,11 @@ class Plan(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the plan was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """When the plan last changed."""
 
     @_builtins.property
     def legs(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Leg]:

@@ -1044,11 +1044,11 @@ class Referral(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When the referral was created."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """When the referral last changed."""
 
     @_builtins.property
     def appointment_time(self) -> _timestamp_pb2.Timestamp:
@@ -1063,7 +1063,7 @@ class Referral(_message.Message):
 
     @_builtins.property
     def assault_time(self) -> _timestamp_pb2.Timestamp:
-        """When she was assaulted, at most 120 hours ago; stored to the hour; for a draft as stated here or by its contact. While a health deadline runs, the referral
+        """When the person was assaulted, at most 120 hours ago; stored to the hour; for a draft as stated here or by its contact. While a health deadline runs, the referral
         is at least an emergency. Absent in the coordinator's view.
         """
 
@@ -1248,7 +1248,7 @@ class CoarsePerson(_message.Message):
     gender_code: Global___PersonGender.ValueType
     """HTCDS prs_Gender."""
     language: _builtins.str
-    """Her language, BCP 47."""
+    """The person's language, BCP 47."""
     dependants: _builtins.int
     """The number of people who depend on her."""
     country: _builtins.str
@@ -1315,7 +1315,7 @@ class CreateReferralRequest(_message.Message):
     """The answer to the question with whom or where she is not safe; absent: as in the enquiry, or in the referral that it follows. Required to send."""
     @_builtins.property
     def assault_time(self) -> _timestamp_pb2.Timestamp:
-        """When she was assaulted, at most 120 hours ago; absent: as in the contact."""
+        """When the person was assaulted, at most 120 hours ago; absent: as in the contact."""
 
     @_builtins.property
     def unsafe_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -2102,7 +2102,7 @@ class ReferralEvent(_message.Message):
 
     @_builtins.property
     def arrival(self) -> Global___Arrival:
-        """For the event `sent`: how she arrives at a receiver who may not contact her. Opened like a note, on any consent to the receiver."""
+        """For the event `sent`: the arrival of the person at a receiver who may not contact her. Opened like a note, on any consent to the receiver."""
 
     def __init__(
         self,
@@ -2160,7 +2160,7 @@ class SendReferralRequest(_message.Message):
 
     @_builtins.property
     def arrival(self) -> Global___Arrival:
-        """How she arrives at a receiver who may not contact her: all four fields are required if her safe-contact plan is `none`."""
+        """The arrival of the person at a receiver who may not contact her: all four fields are required if her safe-contact plan is `none`."""
 
     def __init__(
         self,
@@ -2195,9 +2195,9 @@ class Arrival(_message.Message):
     COMPANY_FIELD_NUMBER: _builtins.int
     SIGN_FIELD_NUMBER: _builtins.int
     expected: _builtins.str
-    """When she is expected."""
+    """When the person is expected."""
     way: _builtins.str
-    """How she comes, and to which place."""
+    """The way in which she comes, and the place to which she comes."""
     company: _builtins.str
     """The people with whom she comes."""
     sign: _builtins.str

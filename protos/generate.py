@@ -127,7 +127,7 @@ def stubs(described: Path) -> str:
             "",
             "",
             f"class {name.title()}Stubs:",
-            f'    """What the {name} service answers, by the channel to it."""',
+            f'    """The clients of the gRPC services of {name}, on one channel."""',
             "",
         ]
         lines += ["    def __init__(self, channel: grpc.Channel) -> None:"]
@@ -144,7 +144,7 @@ def stubs(described: Path) -> str:
 def comments(described: Path) -> dict[str, str]:
     """Returns the comments of the project's .proto files, by the full name of the element.
 
-    An element is a message, field, enum, value, service or rpc; its comment stands above or behind
+    An element is a message, field, enum, value, service or rpc; its comment stands above or after
     it.
     """
     found: dict[str, str] = {}

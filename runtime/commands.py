@@ -295,7 +295,7 @@ def _holds(database: Database, ask: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
             return ask(tx)
-    except Exception:  # whatever the failure is, the service could not serve either
+    except Exception:  # the service could not serve either, whatever the failure is
         return False
 
 

@@ -83,7 +83,7 @@ def mutants() -> dict[str, Path]:
     """Every mutant, each with its file; mutmut writes them to mutants/."""
     from mutmut import __main__ as mutmut
 
-    # what an interrupted run left may be half a file
+    # an interrupted run may have left half a file
     shutil.rmtree("mutants", ignore_errors=True)
     Path("mutants").mkdir()
     with mutmut.CatchOutput(spinner_title="Generating mutants"):
@@ -94,7 +94,7 @@ def mutants() -> dict[str, Path]:
 
 
 def codes(path: Path) -> dict[str, int | None]:
-    """With which code the tests ended, for each mutant of a file; None for those not yet tried."""
+    """Returns the tests' exit code for each mutant of a file; None for a mutant not yet tried."""
     from mutmut.mutation.data import SourceFileMutationData
 
     data = SourceFileMutationData(path=path)

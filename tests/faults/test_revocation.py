@@ -180,8 +180,8 @@ def ways_of(
                 grpc.StatusCode.PERMISSION_DENIED,
                 grpc.StatusCode.UNAVAILABLE,
             ):
-                # of the last success: on a machine that is busy with other tests a call may wait,
-                # which is no success either
+                # no success: on a machine that is busy with other tests a call may wait,
+                # and times out
                 return False
             raise
         return True

@@ -334,7 +334,7 @@ def data_of(kind: str) -> dict[str, Any]:
 
 
 def test_answers_have_the_headers_that_the_document_says(system: System, played: Played) -> None:
-    """This checks that the headers are documented at all.
+    """Checks that the headers are documented at all.
 
     schemathesis checks all answers of a stack against the document (test_api_fuzz.py).
     """
@@ -440,7 +440,7 @@ def example(schema: dict[str, Any]) -> Any:
     """Returns a value that a schema allows, with every field that may be sent."""
     schema = resolve(schema)
     if "properties" in schema:
-        # Of alternatives, the last one.
+        # the last of several alternatives
         offered = {
             field.get("x-one-of", name): name
             for name, field in schema["properties"].items()

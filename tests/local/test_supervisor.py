@@ -154,7 +154,7 @@ def test_a_log_stays_small_while_its_writer_goes_on(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["writer.log.2", "writer.log.1", "writer.log"]
     *numbers, end = "".join(file.read_text() for file in files).split("\n")
     assert end == "the end"
-    assert len(numbers) > 5_000  # of three files
+    assert len(numbers) > 5_000  # the lines of three files
     assert numbers == sorted(set(numbers))
     assert process.log.stat().st_size == 0
     assert all(file.stat().st_size < 500_000 for file in files)

@@ -240,7 +240,7 @@ class Scene:
                 " FROM pg_tables WHERE tableowner = current_user"
                 " AND tablename NOT IN ('audit_head', 'schema_migrations')"
                 " AND pg_relation_size(quote_ident(tablename)::regclass) > 0"
-                # who refers was made after the table that it refers to
+                # a table that refers to another was created after it
                 " ORDER BY quote_ident(tablename)::regclass::oid DESC"
             ).fetchall()
             if leaves := [row["name"] for row in written if not row["referred"]]:

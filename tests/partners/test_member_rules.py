@@ -153,7 +153,7 @@ def test_of_who_was_turned_away_stays_what_tells_it_from_others() -> None:
     assert it.facts == ["rejected"]
 
 
-# What it says of itself
+# The member's own entry
 
 
 def test_a_change_is_told_once_and_one_that_changes_nothing_is_not() -> None:
@@ -260,7 +260,7 @@ def test_a_proposal_that_is_dropped_is_gone() -> None:
     assert (it.proposal, it.entry, it.facts[1:]) == (None, ENTRY, ["change_dropped"])
 
 
-# What was seen of it
+# Evidence
 
 
 @pytest.mark.parametrize(

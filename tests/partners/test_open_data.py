@@ -284,7 +284,7 @@ def test_by_name_each_page_goes_on_where_the_last_one_ended(scene: Scene) -> Non
         assert page.total_size == len(names)
         if not (token := page.next_page_token):
             break
-        scene.service(house, f"Al comienzo {len(seen)}", "LEG")  # what is not public moves nothing
+        scene.service(house, f"Al comienzo {len(seen)}", "LEG")  # not public: changes no page
     assert sorted(seen) == sorted(names)
     assert [name.casefold() for name in seen] == [name.casefold() for name in names]
     assert not listed(scene, page_size=2).next_page_token, "pages by number have none"

@@ -39,7 +39,7 @@ def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
     assert made.status == pb.ORGANIZATION_STATUS_PROBATION
     assert len(made.id) == 32
     organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=made.id))
-    organization.ClearField("has_manager")  # which only this answer has
+    organization.ClearField("has_manager")  # only this answer has the field
     assert organization == made
 
 

@@ -35,7 +35,7 @@ DEPARTMENTS, LANGUAGES, AGES, GENDERS = (
     ("Feminine", "Masculine"),
 )
 CHANCE = 0.5
-# Of a hundred random guesses, more than 65 are right in one run of a thousand.
+# More than 65 of a hundred random guesses are right in one run of a thousand.
 LEARNED = 0.65
 
 

@@ -207,7 +207,7 @@ def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
         before, warned = organization.status, organization.warned_days
         organization.watch_agreement(now, messages.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):
-            continue  # where the organisation is, the day has not begun yet
+            continue  # the day has not begun yet in the organisation's time zone
         organizations.keep(tx, organization)
         if organization.status is not before:
             refresh(tx, organization.id)

@@ -311,7 +311,7 @@ def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:
     return count
 
 
-_MOST_SHOWN = 100  # findings that are listed; the others are counted
+_MAX_FINDINGS = 100  # findings that are listed; the others are counted
 _CHUNK = 100_000  # rows verified in one transaction
 
 
@@ -374,8 +374,8 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
         "rows": position.sequence,
         "rows_per_s": round(position.sequence / seconds) if seconds else 0,
         "witnessed": len(witnessed),
-        "findings": [asdict(finding) for finding in findings[:_MOST_SHOWN]],
-        "more_findings": max(0, len(findings) - _MOST_SHOWN),
+        "findings": [asdict(finding) for finding in findings[:_MAX_FINDINGS]],
+        "more_findings": max(0, len(findings) - _MAX_FINDINGS),
     }
 
 

@@ -24,7 +24,7 @@ from subprocess import PIPE
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST = 40
+MAX_DATABASE_MUTANTS = 40
 """So many tests with a database may look at one mutant; what survives them counts as unseen."""
 UNSEEN = {"survived", "no tests", "suspicious", "not checked"}
 QUICK = "ENLACE_MUTANTS_QUICK"
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "__mutmut_" in mutant:
         words = set(mutant.partition(".x")[0].split("."))
         kept.sort(key=lambda item: (_has_database(item), not _is_named_like(item, words)))
-        kept = kept[: sum(not _has_database(item) for item in kept) + MOST]
+        kept = kept[: sum(not _has_database(item) for item in kept) + MAX_DATABASE_MUTANTS]
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept

@@ -272,7 +272,7 @@ def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_
 
 
 def test_more_kin_than_a_token_carries_make_nobody_a_second_person(scene: Scene) -> None:
-    related = [f"{number:032x}" for number in range(independence.MOST + 1)]
+    related = [f"{number:032x}" for number in range(independence.MAX_RELATED + 1)]
     assert independence.kin(related[1:], known=True, proves_more=True) == Kin(
         frozenset(map(mark_of, related[1:])), ""
     )

@@ -20,7 +20,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import Urgency
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store import members
-from services.referrals.referrals.domain.enquiry import FEW, MOST_COUNTED, Content, told
+from services.referrals.referrals.domain.enquiry import FEW, MAX_SIMILAR_CASES, Content, told
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED
 from tests.referrals.conftest import ARRIVAL, ORG, Client, Service, Story
@@ -155,7 +155,7 @@ def test_c11_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None
         assert 1 - enough(count) <= 2.2 * (1 - enough(count + 1)) + 0.005, (
             "and none is proof of one less"
         )
-    assert {told(999, digest) for digest in digests} == {MOST_COUNTED}
+    assert {told(999, digest) for digest in digests} == {MAX_SIMILAR_CASES}
 
 
 def subsets(content: Content) -> Iterable[Content]:

@@ -18,7 +18,7 @@ from services.notifications.domain import webhook as rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
-SHOWN = 100  # most attempts of a delivery that are shown: the newest
+SHOWN = 100  # maximum number of attempts of a delivery that are shown: the newest
 HOURS = 24  # hours for which attempts are counted
 _CHANGEABLE = ("url", "kinds", "enabled")
 

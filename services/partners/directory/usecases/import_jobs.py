@@ -30,8 +30,8 @@ from chassis.tokens import SYSTEM, Caller
 from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.import_job import (
-    MOST_ATTEMPTS,
-    MOST_WAITING,
+    MAX_ATTEMPTS,
+    MAX_WAITING,
     ImportJob,
     ImportState,
 )
@@ -47,7 +47,7 @@ from services.partners.members.usecases.standing import check_standing, may_act_
 
 _EVERY = 1.0  # seconds between two looks for work
 _BEAT = 1.0  # seconds between two signs of life
-_LONGEST = 600.0  # most seconds that the writing transaction may take
+_LONGEST = 600.0  # maximum number of seconds that the writing transaction may take
 _LISTED = 50
 _RETRY = 30  # seconds after which an organisation with too many unfinished imports may try again
 
@@ -85,7 +85,7 @@ class Imports:
             raise Invalid(("answers", "malformed"))
         target_of(tx, caller, job.organization_id)
         imports.lock_queue(tx)
-        if imports.count_waiting(tx, caller.organization_id) >= MOST_WAITING:
+        if imports.count_waiting(tx, caller.organization_id) >= MAX_WAITING:
             raise Exhausted("too_many_requests", _RETRY)
         imports.add(tx, self._keyring, job, caller, content)
         return message(job)
@@ -142,7 +142,7 @@ def run_import(
     job, caller = claimed
     with _Watch(database, clock, claim, job, going_on) as watch:
         try:
-            if job.attempts > MOST_ATTEMPTS:
+            if job.attempts > MAX_ATTEMPTS:
                 raise _Failed("interrupted")
             _do(database, keyring, clock, job, caller, claim, watch)
             return True

@@ -27,7 +27,7 @@ from services.partners.directory.domain.imports import (
     ServiceDraft,
 )
 from services.partners.directory.domain.location import (
-    MOST_PLACES,
+    MAX_PLACES,
     SEALED,
     Location,
     ServiceAtLocation,
@@ -50,7 +50,7 @@ T = TypeVar("T", Service, Location)
 Answers = Mapping[tuple[str, int], str]
 """For (file, row), the id of the service that the row refers to; "" for a new service."""
 
-_LONGEST_ID = 200  # most characters of an id in a file
+_LONGEST_ID = 200  # maximum number of characters of an id in a file
 
 
 @dataclass
@@ -341,7 +341,7 @@ def _offer(
     work.placed[id(at.place)] = place
     offer, is_new = _offer_at(work, service, place, at)
     both = (service.id, place.id)
-    if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MOST_PLACES:
+    if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
     if service.entry.confidential and not place.entry.confidential:

@@ -14,7 +14,7 @@ from chassis.wire import PageTokens, check_etag, masked, page_size
 from keys.sealing import Keyring
 from protos.partners.v1 import locations_pb2 as pb
 from services.partners.directory.domain.location import (
-    MOST_PLACES,
+    MAX_PLACES,
     SEALED,
     Location,
     LocationEntry,
@@ -142,7 +142,7 @@ class Locations:
         if service.organization_id != location.organization_id:
             raise NotFound
         before = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
-        if before is None and len(locations.services_at(call.tx, service.id)) >= MOST_PLACES:
+        if before is None and len(locations.services_at(call.tx, service.id)) >= MAX_PLACES:
             raise Invalid(("service_at_location.location_id", "too_long"))
         offer.check()
         if service.entry.confidential and not location.entry.confidential:

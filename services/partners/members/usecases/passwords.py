@@ -33,8 +33,8 @@ from services.partners.members.store import workers
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 
 
-# most characters that are checked; more would take long and would not make a password easier to
-# guess
+# maximum number of characters that are checked; more would take long and would not make a password
+# easier to guess
 _LONGEST = 72
 # The least accepted score on zxcvbn's scale of 0 to 4. A million guesses find passwords with a
 # lower score, such as those in lists of stolen passwords.

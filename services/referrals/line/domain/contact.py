@@ -28,8 +28,8 @@ WAITING, ESCALATED = "waiting", "escalated"
 
 The line is notified of both facts; of the second, the coordinators are notified as well.
 """
-MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
-"""The most notes that can be added by one reference, and the time in which they are counted.
+MAX_NOTES, NOTES_PERIOD = 20, timedelta(days=1)
+"""The maximum number of notes that can be added with one reference in a period, and the period.
 
 The holder of a reference can be somebody other than the caller, or a program.
 """

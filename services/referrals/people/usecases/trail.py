@@ -27,8 +27,9 @@ from services.referrals.people.wire.messages import anomaly_message
 from trail import chain
 from trail.chain import Finding
 
-_ROWS = 200_000  # the most rows verified in one call, which takes two seconds
-_MOST_TOLD = 100  # the most findings in one answer; these suffice to see that the trail is broken
+_ROWS = 200_000  # the maximum number of rows verified in one call, which takes two seconds
+# the maximum number of findings in one answer; these suffice to see that the trail is broken
+_MAX_FINDINGS = 100
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Audit:
                 pb.TrailFinding(
                     sequence=finding.sequence, fault=number(pb.TrailFault, finding.reason)
                 )
-                for finding in verdict.findings[:_MOST_TOLD]
+                for finding in verdict.findings[:_MAX_FINDINGS]
             ],
             next_page_token=self._pages.token(request, more),
         )

@@ -31,15 +31,15 @@ NO_RESPONSE, NOT_TAKEN, BY_ASKER, CONSENT_WITHDRAWN = (
     "consent_withdrawn",
 )
 
-MOST_OPEN, MOST_A_DAY = 20, 100
-MOST_OPEN_ON_PROBATION, MOST_A_DAY_ON_PROBATION = 2, 5
+MAX_OPEN, MAX_PER_DAY = 20, 100
+MAX_OPEN_ON_PROBATION, MAX_PER_DAY_ON_PROBATION = 2, 5
 DAY = timedelta(hours=24)
 FEW = 5
 """The smallest number of members with a similar open case that is enough to hide a person.
 
 With fewer, a service that is asked might recognise the person.
 """
-MOST_COUNTED = 50
+MAX_SIMILAR_CASES = 50
 CAUTION = 2
 """The number subtracted from every count, to err on the safe side.
 
@@ -151,7 +151,7 @@ def told(senders: int, digest: bytes) -> int:
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
-    return min(max(noisy - noisy % FEW, 0), MOST_COUNTED)
+    return min(max(noisy - noisy % FEW, 0), MAX_SIMILAR_CASES)
 
 
 def _leading_zeros(data: bytes) -> int:

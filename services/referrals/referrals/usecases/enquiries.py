@@ -52,8 +52,8 @@ from services.referrals.referrals.wire.enquiries import (
 from services.referrals.referrals.wire.enquiries import content as parse_content
 from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 
-# The most enquiries that one transaction closes because a member is on probation. 100 take far less
-# than the ten seconds that a transaction may last.
+# The maximum number of enquiries that one transaction closes because a member is on probation. 100
+# take far less than the ten seconds that a transaction may last.
 _STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """The previews that one worker may make: enough for a busy night, too few to find a person."""
@@ -322,9 +322,9 @@ class Enquiries:
         person.check_not_erased()
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
-        most_open, most_a_day = rules.MOST_OPEN, rules.MOST_A_DAY
+        most_open, most_a_day = rules.MAX_OPEN, rules.MAX_PER_DAY
         if members.on_probation(tx, organization_id):
-            most_open, most_a_day = rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION
+            most_open, most_a_day = rules.MAX_OPEN_ON_PROBATION, rules.MAX_PER_DAY_ON_PROBATION
         # without the lock, two enquiries made at the same time could both pass the limit
         advisory_lock(tx, f"enquiries/{organization_id}")
         unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)

@@ -48,8 +48,8 @@ from services.referrals.referrals.wire.referrals import (
 )
 
 _AND_NETWORK = "+network"
-# The most seconds that a stream waits for an event before it checks whether its caller is still
-# connected and still allowed.
+# The maximum number of seconds that a stream waits for an event before it checks whether its caller
+# is still connected and still allowed.
 _LOOK = 0.5
 
 

@@ -15,7 +15,7 @@ __all__ = ["check_size", "encoding_of", "message", "parse", "report"]
 _OUTCOMES = EnumCodec(pb.ImportOutcome, Outcome)
 _ENCODINGS = EnumCodec(pb.ImportEncoding, Encoding)
 _STATES = EnumCodec(pb.ImportState, ImportState)
-_MOST_PROBLEMS = 5  # most problems reported for a row
+_MAX_PROBLEMS = 5  # maximum number of problems reported for a row
 
 
 def parse(content: bytes, reading: Reading, encoding: Encoding | None = None) -> ParsedFile:
@@ -81,6 +81,6 @@ def _line(line: Line) -> pb.ImportLine:
         candidate_ids=line.candidate_ids,
         problems=[
             pb.ImportProblem(column=problem.column, field=problem.field, reason_code=problem.reason)
-            for problem in line.problems[:_MOST_PROBLEMS]
+            for problem in line.problems[:_MAX_PROBLEMS]
         ],
     )

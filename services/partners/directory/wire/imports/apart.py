@@ -28,8 +28,8 @@ _LIMITS = (30, 250_000_000)
 
 The largest genuine spreadsheet takes three seconds, ten on a slow machine, and half of the memory.
 """
-# most seconds until the child must have finished: on a machine with a load of forty, a process gets
-# a twentieth of a processor
+# maximum number of seconds until the child must have finished: on a machine with a load of forty, a
+# process gets a twentieth of a processor
 _LONGEST = 900.0
 _LOOK = 0.5  # seconds between two checks whether the file is still wanted
 _ROOT = Path(__file__).resolve().parents[5]

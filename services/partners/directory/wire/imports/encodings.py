@@ -32,9 +32,9 @@ _LETTERS, _SIGNS = (
     frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
     frozenset("¿¡ªº°–—“”‘’«»…·€"),
 )
-_SAMPLE = 20_000  # most bytes of lines that are looked at
+_SAMPLE = 20_000  # maximum number of bytes of lines that are looked at
 _WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
-_WORDS, _WORD_LENGTH = 8, 40  # most words shown to a person, and characters of each
+_WORDS, _WORD_LENGTH = 8, 40  # maximum number of words shown to a person, and characters of each
 
 
 def of(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:

@@ -18,8 +18,9 @@ from chassis.errors import Invalid
 from services.partners.directory.domain.imports import MAX_ROWS, DecodingInfo, Encoding
 from services.partners.directory.wire.imports import encodings
 
-MOST_BYTES = 700_000
-# most bytes of an unpacked file; a spreadsheet is packed ten to one, a zip bomb a thousand to one
+MAX_BYTES = 700_000
+# maximum number of bytes of an unpacked file; a spreadsheet is packed ten to one, a zip bomb a
+# thousand to one
 _UNPACKED = 30_000_000
 _PARTS, _COLUMNS, _CELL = 200, 60, 4000
 # most tags in a workbook: 5,000 rows of 60 cells, with four to six tags in each cell
@@ -76,7 +77,7 @@ def check_size(content: bytes) -> None:
     """Raises Invalid if the content is empty or too long."""
     if not content.strip():
         raise Invalid(("content", "required"))
-    if len(content) > MOST_BYTES:
+    if len(content) > MAX_BYTES:
         raise Invalid(("content", "too_long"))
 
 

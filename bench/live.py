@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import grpc
 import requests
 
-from bench.figures import Measured
+from bench.figures import Measurement
 from bench.local_stack import family
 from bench.pages import sign_in
 from chassis.ids import new_id
@@ -84,7 +84,7 @@ asyncio.run(main())
 """  # noqa: E501
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Measures how much of a core serving the viewers takes.
 
     The result is what all processes take with viewers, minus what they take without.
@@ -106,13 +106,13 @@ def measure(stack: LocalStack) -> list[Measured]:
         print(f"  live, {name}: {said}", file=sys.stderr)
     fetched = busy["pages"] / max(1, sent)
     return [
-        Measured(
+        Measurement(
             "live_core_percent",
             100 * (still - idle),
             f"{len(cookies)} viewers of {ORGANIZATIONS} organisations, at the rate at which pages"
             f" poll, while nothing happens; p99 of an answer {quiet['p99_ms']:.0f} ms",
         ),
-        Measured(
+        Measurement(
             "live_changes_core_percent",
             100 * (moving - working),
             "the same while one referral a second is sent, each by a different organisation, all to"

@@ -10,7 +10,7 @@ from pathlib import Path
 from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
 from demo import campaigns, enquiries, figures, plans, steps
-from demo.live import Heard, contacts, live
+from demo.live import NotedContact, contacts, live
 from demo.network import Network
 from demo.pilot import pilot
 from demo.secret_words import Words
@@ -65,7 +65,7 @@ def fill(
             if not _is_there(tx, "enquiries", enquiry.id):
                 enquiry_book.keep(tx, deepcopy(enquiry))
 
-    def heard(part: Heard) -> None:
+    def heard(part: NotedContact) -> None:
         contact, note = deepcopy(part)
         reference, pin = words.reference(contact.id), HASHER.hash(words.pin(contact.id))
         with database.transaction(SYSTEM, timeout=30) as tx:

@@ -31,7 +31,7 @@ from services.notifications.usecases.desks import Desks
 from services.notifications.usecases.inbox import Inbox
 from services.notifications.usecases.lasting import notify_managers
 from services.notifications.usecases.members import check_standing
-from services.notifications.usecases.sending import Sending, sweep
+from services.notifications.usecases.sending import DeliveryQueue, sweep
 from services.notifications.usecases.webhooks import Webhooks
 
 NAME = "notifications"
@@ -112,7 +112,7 @@ def run(settings: NotificationsSettings) -> int:
     database, clock, development = parts.database, parts.clock, settings.service.development
     letter_key = Keyring(key_folder.secret(settings.service.keys, "mail"))
 
-    sending = Sending(
+    sending = DeliveryQueue(
         database,
         parts.keyring,
         letter_key,

@@ -64,7 +64,7 @@ from services.referrals.people.usecases import erasures
 from services.referrals.people.usecases.anomalies import Anomalies
 from services.referrals.people.usecases.consents import Consents
 from services.referrals.people.usecases.emergencies import Emergencies
-from services.referrals.people.usecases.erasing import Erasing
+from services.referrals.people.usecases.erasing import ErasureRpcs
 from services.referrals.people.usecases.people import People
 from services.referrals.people.usecases.references import References
 from services.referrals.people.usecases.trail import Audit
@@ -119,13 +119,13 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEA
 
 
 @dataclass(frozen=True)
-class Made:
+class Components:
     """The objects that answer calls, and the use cases that other parts work with."""
 
     servicers: list[Servicer]
     lives: Lives
     consents: Consents
-    erasing: Erasing
+    erasing: ErasureRpcs
     contacts: Contacts
     enquiries: Enquiries
     names: NameNoter
@@ -145,7 +145,7 @@ def make(
     clock: Clock,
     openings_an_hour: int = AN_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
-) -> Made:
+) -> Components:
     """Makes the stores and use cases; each use case answers the rpcs of one .proto service.
 
     `witnessed` returns the heads of the trail that other services keep.
@@ -167,7 +167,7 @@ def make(
     )
     contacts = Contacts(book, notes, files, policies, openings, gate, pages)
     references = References(gate, book, notes, files, receipts, lives, consents, policies)
-    erasing = Erasing(files, consents, lives, contacts, pages)
+    erasing = ErasureRpcs(files, consents, lives, contacts, pages)
     enquiries = Enquiries(
         files,
         Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER),
@@ -206,7 +206,7 @@ def make(
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], plans),
         )
     ]
-    return Made(
+    return Components(
         servicers,
         lives,
         consents,

@@ -7,7 +7,14 @@ import pytest
 
 from services.notifications.domain.message import about_unreached, messages_of
 from services.notifications.domain.notices import BY_VERB
-from services.notifications.domain.rules import HISTORY, VERBS, Audience, Happening, Told, told_of
+from services.notifications.domain.rules import (
+    HISTORY,
+    VERBS,
+    Audience,
+    Happening,
+    Told,
+    told_of,
+)
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 SENDER, RECEIVER, WORKER, COORDINATOR = "s" * 32, "r" * 32, "w" * 32, "c" * 32

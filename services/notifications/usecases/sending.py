@@ -17,7 +17,7 @@ from services.notifications.domain.delivery import (
     Claim,
     EmailClaim,
     Outcome,
-    Sent,
+    SignedTime,
     Status,
     WebhookClaim,
 )
@@ -44,7 +44,7 @@ ATTEMPTS_KEPT = timedelta(days=30)
 _chance = secrets.SystemRandom().random
 
 
-class Sending:
+class DeliveryQueue:
     """The queue of deliveries, as the senders see it."""
 
     def __init__(
@@ -158,7 +158,7 @@ class Sending:
         claim: Claim,
         outcome: Outcome,
         now: datetime,
-        sent: Sent | None = None,
+        sent: SignedTime | None = None,
     ) -> Status:
         """Records an attempt, with its time and signature if it was a webhook.
 

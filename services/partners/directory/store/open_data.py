@@ -44,7 +44,7 @@ MANY = 1000  # the total of a search by name stops here, which is enough for a p
 
 
 @dataclass(frozen=True)
-class Open:
+class PublicService:
     """A public service with the public data of its organisation and places."""
 
     service: Service
@@ -53,7 +53,7 @@ class Open:
     time: datetime
 
 
-def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
+def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[PublicService], int]:
     """Returns a page of public services, ordered by id, and the total."""
     rows, total = _page(
         tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted
@@ -63,7 +63,7 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 
 def page_by_name(
     tx: Transaction, wanted: PublicWanted, after: Position | None
-) -> tuple[list[Open], Position | None, int]:
+) -> tuple[list[PublicService], Position | None, int]:
     """Returns a page ordered by name, the position of the next page, and the total.
 
     A total of MANY means "MANY or more".
@@ -97,7 +97,7 @@ def page_by_name(
     )
 
 
-def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
+def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[PublicService], int]:
     """Returns a page of public services, once for each of their open places, and the total."""
     source = (
         f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id"
@@ -114,7 +114,7 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], i
     ], total
 
 
-def one(tx: Transaction, id: str) -> Open | None:
+def one(tx: Transaction, id: str) -> PublicService | None:
     """Returns a service if it is public."""
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",
@@ -144,14 +144,14 @@ def _count(tx: Transaction, source: str, values: Row) -> int:
     return int(count["n"]) if count else 0
 
 
-def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:
+def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[PublicService]:
     places = locations.open_places(tx, [row["id"] for row in rows])
     owners = {
         owner.id: owner
         for owner in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
     }
     return [
-        Open(
+        PublicService(
             services.read(row),
             owners[row["organization_id"]],
             places.get(row["id"], []),

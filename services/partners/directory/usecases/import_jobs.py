@@ -41,8 +41,12 @@ from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.imports import import_directory, target_of
 from services.partners.directory.wire.imports import check_size, encoding_of, message, report
-from services.partners.directory.wire.imports.apart import Ended, TooMuchWork, read_apart
-from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.apart import (
+    ReadingInterrupted,
+    TooMuchWork,
+    read_apart,
+)
+from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.members.usecases.standing import check_standing, may_act_for
 
 _EVERY = 1.0  # seconds between two looks for work
@@ -151,7 +155,7 @@ def run_import(
         # a dependency is unavailable or overloaded, which is not the import's fault
         except (Unavailable, Exhausted):
             watch.why = watch.why or "waiting"
-        except (_Failed, Refusal, TooMuchWork, Ended) as error:
+        except (_Failed, Refusal, TooMuchWork, ReadingInterrupted) as error:
             watch.failure = _failure(error)
         except Exception as error:
             log.get().error("import_failed", import_id=job.id, fault=log.fault(error))
@@ -189,7 +193,7 @@ def _failure(error: Exception) -> str:
             return "not_allowed"
         case NotFound():
             return "not_found"
-        case Late() | Stale() | Ended():
+        case Late() | Stale() | ReadingInterrupted():
             return ""
     return "fault"
 
@@ -208,7 +212,7 @@ def _do(
         file = imports.file_of(tx, keyring, job.id) or b""
     country = owner.entry.country if owner else ""
     watch.check()
-    parsed = read_apart(file, Reading(taxonomy(), areas(), country), job.encoding, watch.check)
+    parsed = read_apart(file, CellReader(taxonomy(), areas(), country), job.encoding, watch.check)
     job.state, job.rows_total = ImportState.WRITING, len(parsed.services)
     with database.transaction(caller, timeout=_LONGEST) as tx:
         now = clock.now()

@@ -12,7 +12,7 @@ from chassis.wire import EnumCodec, etag, number, timestamp, word
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.matching import Match, Question, Verdict
-from services.partners.directory.domain.search import Near, Wanted
+from services.partners.directory.domain.search import Near, SearchTerms
 from services.partners.directory.domain.service import (
     NOT_STATED,
     Capacity,
@@ -93,10 +93,10 @@ def question(message: pb.MatchServicesRequest) -> Question:
     )
 
 
-def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
+def wanted(message: pb.SearchServicesRequest, now: datetime) -> SearchTerms:
     """Returns the terms of a search."""
     near = message.near
-    return Wanted(
+    return SearchTerms(
         words=message.words,
         need_code=message.need_code,
         country=message.country,

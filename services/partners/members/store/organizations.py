@@ -17,7 +17,11 @@ from services.partners.members.domain.organization import (
     Proposal,
     RejectionReason,
 )
-from services.partners.members.domain.suspension import First, Suspension, SuspensionReason
+from services.partners.members.domain.suspension import (
+    FirstCoordinator,
+    Suspension,
+    SuspensionReason,
+)
 from services.partners.members.wire import facts
 from services.partners.network.store.sort_keys import sort_key
 
@@ -354,7 +358,7 @@ def _evidence(stored: Row) -> Evidence:
     )
 
 
-def _plain(first: First) -> dict[str, str]:
+def _plain(first: FirstCoordinator) -> dict[str, str]:
     return {
         "worker_id": first.worker_id,
         "organization_id": first.organization_id,
@@ -362,9 +366,9 @@ def _plain(first: First) -> dict[str, str]:
     }
 
 
-def _first(stored: Row | None) -> First | None:
+def _first(stored: Row | None) -> FirstCoordinator | None:
     return (
-        First(
+        FirstCoordinator(
             stored["worker_id"], stored["organization_id"], datetime.fromisoformat(stored["time"])
         )
         if stored

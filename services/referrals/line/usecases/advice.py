@@ -45,7 +45,7 @@ def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
 
 
 class Advice:
-    """The rpcs of advice cards, each by its name."""
+    """The rpcs of advice cards, one method for each."""
 
     def __init__(self, first: list[AdviceCard]) -> None:
         self._first = {card.id: card for card in first}

@@ -30,7 +30,7 @@ from services.referrals.network.domain.codes import checked_code
 
 
 class Campaigns:
-    """The rpcs of campaigns, each by its name."""
+    """The rpcs of campaigns, one method for each."""
 
     def __init__(self, pages: PageTokens) -> None:
         self._pages = pages

@@ -97,7 +97,7 @@ class ReferenceGate:
 
 
 class Contacts(Callbacks):
-    """The rpcs of contacts for the operators of a line, each by its name.
+    """The rpcs of contacts for the operators of a line, one method for each.
 
     Methods that take `tx` are for other use cases.
     """

@@ -25,7 +25,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class Consents:
-    """The rpcs of consents, each by its name; methods that take `tx` are for other use cases."""
+    """The rpcs of consents, one method for each; methods that take `tx` are for other use cases."""
 
     def __init__(
         self, files: Files, lives: Lives, receipts: Receipts, plans: Plans, pages: PageTokens

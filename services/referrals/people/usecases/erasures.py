@@ -25,7 +25,7 @@ from facts.witness import Answer, Question
 from keys.sealing import SignatureCheck, Signer
 from services.referrals.people.domain.erasure import Erasure
 from services.referrals.people.store import erasures
-from services.referrals.people.usecases.erasing import Erasing
+from services.referrals.people.usecases.erasing import ErasureRpcs
 from services.referrals.people.wire.facts import ERASED, erasure_fact, erasure_of
 
 TOPIC = "enlace.erasures.v1"
@@ -54,7 +54,7 @@ class Erasures:
 
     def __init__(
         self,
-        erasing: Erasing,
+        erasing: ErasureRpcs,
         database: Database,
         broker: Broker,
         signer: Signer,

@@ -50,7 +50,7 @@ _GROUPS = frozenset(group.value for group in FieldGroup)
 
 
 class People:
-    """The rpcs of files, each by its name."""
+    """The rpcs of files, one method for each."""
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ _MAX_READINGS = 10_000
 
 
 @dataclass
-class Standing:
+class RequestsState:
     """The state of a caller's requests.
 
     `items` has, for each request, the referral, its plain status, and whether the receiver may open
@@ -66,7 +66,7 @@ class Standing:
 
 
 class References:
-    """The rpcs of references, each by its name."""
+    """The rpcs of references, one method for each."""
 
     def __init__(
         self,
@@ -220,11 +220,11 @@ class References:
                 call.tx, call.clock.now(), first.id, matching[0], call.trail
             )
 
-    def _standing(self, tx: Transaction, now: datetime, first: Contact) -> Standing:
+    def _standing(self, tx: Transaction, now: datetime, first: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
         own = contacts.of_caller(tx, first.id)
         people = contacts.people_of(tx, own)
-        standing = Standing(files=len(people))
+        standing = RequestsState(files=len(people))
         standing.may_ask_for_call = callbacks.may_ask(tx, self._files, people)
         standing.asked = enquiries.holders(
             tx, Her.of_caller(people, [contact.id for contact in own])

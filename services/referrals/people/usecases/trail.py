@@ -47,7 +47,7 @@ class Verdict:
 
 
 class Audit:
-    """The rpcs of the trail, each by its name.
+    """The rpcs of the trail, one method for each.
 
     Rows have ids and codes only; nothing in them is sealed.
     """

@@ -67,7 +67,7 @@ _SKIPPED = "skipped:"
 
 
 class Plans:
-    """The rpcs of plans: each has a method of the same name.
+    """The rpcs of plans, one method for each.
 
     Methods that take `tx` are for other use cases.
     """

@@ -440,7 +440,7 @@ class Enquiry:
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedEnquiry:
     """The copies of an enquiry that belong to one organisation."""
 
     id: str

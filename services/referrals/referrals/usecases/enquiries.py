@@ -39,7 +39,7 @@ from services.referrals.referrals.domain.enquiry import (
     Enquiry,
     EnquiryEvent,
     EnquiryState,
-    Received,
+    ReceivedEnquiry,
 )
 from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.wire.enquiries import (
@@ -60,7 +60,7 @@ OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 
 
 class Enquiries:
-    """The rpcs of enquiries, each by its name."""
+    """The rpcs of enquiries, one method for each."""
 
     def __init__(
         self,
@@ -362,7 +362,7 @@ class Enquiries:
         ]
 
     @staticmethod
-    def _received(tx: Transaction, caller: Caller, identifier: str) -> Received:
+    def _received(tx: Transaction, caller: Caller, identifier: str) -> ReceivedEnquiry:
         if members.on_probation(tx, caller.organization_id):
             raise NotFound
         return _received(identifier, enquiries.copies_of(tx, caller.organization_id, identifier))
@@ -371,8 +371,8 @@ class Enquiries:
         return self._policies.calendar(tx, content.country, content.department)
 
 
-def _received(identifier: str, rows: list[Row]) -> Received:
-    return Received(
+def _received(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
+    return ReceivedEnquiry(
         identifier,
         [enquiries.offer(row) for row in rows],
         rows[0]["create_time"],

@@ -26,7 +26,7 @@ RECENT = timedelta(days=30)
 
 
 class Statistics:
-    """The rpcs of statistics, each by its name; the rpcs return counts only."""
+    """The rpcs of statistics, one method for each; the rpcs return counts only."""
 
     def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
         """Returns the pilot's figures, counted from the files: January to October 2006."""

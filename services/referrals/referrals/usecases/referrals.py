@@ -54,7 +54,7 @@ _LOOK = 0.5
 
 
 class Referrals(Steps):
-    """The rpcs of referrals, each by its name."""
+    """The rpcs of referrals, one method for each."""
 
     def __init__(
         self,

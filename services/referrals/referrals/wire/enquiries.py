@@ -16,7 +16,7 @@ from services.referrals.referrals.domain.enquiry import (
     Enquiry,
     EnquiryState,
     Offer,
-    Received,
+    ReceivedEnquiry,
 )
 
 STATES, ATTRIBUTES = (
@@ -138,7 +138,7 @@ def asked_message(enquiry: Enquiry) -> pb.Enquiry:
     )
 
 
-def received_message(enquiry: Received) -> pb.Enquiry:
+def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
     """Returns the message for an organisation that is asked.
 
     The message shows nothing of the asking organisation, and nothing that depends on the answers of

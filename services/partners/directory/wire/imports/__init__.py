@@ -7,7 +7,7 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.import_job import ImportJob, ImportState
 from services.partners.directory.domain.imports import Encoding, Line, Outcome, ParsedFile, Report
 from services.partners.directory.wire.imports import hsds, spreadsheet
-from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.directory.wire.imports.files import Table, check_size, read
 
 __all__ = ["check_size", "encoding_of", "message", "parse", "report"]
@@ -18,7 +18,7 @@ _STATES = EnumCodec(pb.ImportState, ImportState)
 _MAX_PROBLEMS = 5  # maximum number of problems reported for a row
 
 
-def parse(content: bytes, reading: Reading, encoding: Encoding | None = None) -> ParsedFile:
+def parse(content: bytes, reading: CellReader, encoding: Encoding | None = None) -> ParsedFile:
     """Returns the drafts of a file. Raises Invalid of `content`."""
     file = read(content, encoding)
     parsed = _parsed(file.content, reading)
@@ -26,7 +26,7 @@ def parse(content: bytes, reading: Reading, encoding: Encoding | None = None) ->
     return parsed
 
 
-def _parsed(content: Any, reading: Reading) -> ParsedFile:
+def _parsed(content: Any, reading: CellReader) -> ParsedFile:
     if isinstance(content, Table):
         return spreadsheet.parse(content, reading)
     if isinstance(content, dict) and isinstance(content.get("services.csv"), Table):

@@ -21,7 +21,7 @@ from typing import IO
 from chassis.errors import Invalid
 from services.partners.directory.domain.imports import Encoding, ParsedFile
 from services.partners.directory.wire.imports import parse
-from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.drafts import CellReader
 
 _LIMITS = (30, 250_000_000)
 """The limits of the child: seconds of processor time, and bytes of address space.
@@ -40,17 +40,17 @@ class TooMuchWork(Exception):
     """Reading the file takes more time or memory than a file may take."""
 
 
-class Ended(Exception):
+class ReadingInterrupted(Exception):
     """The process was ended from outside or did not finish, so nothing is known about the file."""
 
 
 def read_apart(
-    content: bytes, reading: Reading, encoding: Encoding | None, going_on: Callable[[], None]
+    content: bytes, reading: CellReader, encoding: Encoding | None, going_on: Callable[[], None]
 ) -> ParsedFile:
     """Parses a file in another process.
 
     Calls `going_on` from time to time; it may raise to end the process. Raises Invalid for
-    `content`, TooMuchWork or Ended.
+    `content`, TooMuchWork or ReadingInterrupted.
     """
     end = time.monotonic() + _LONGEST
     request = pickle.dumps((_LIMITS, content, reading, encoding))
@@ -73,13 +73,13 @@ def read_apart(
                 except subprocess.TimeoutExpired:
                     going_on()
                     if time.monotonic() > end:
-                        raise Ended from None
+                        raise ReadingInterrupted from None
         finally:
             child.kill()
     if child.returncode in (_NO_MEMORY, -signal.SIGXCPU):
         raise TooMuchWork
     if child.returncode != 0:
-        raise Ended
+        raise ReadingInterrupted
     # The data comes from a child of this process.
     parsed: ParsedFile | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
     if not isinstance(parsed, ParsedFile):

@@ -21,7 +21,7 @@ from services.partners.directory.domain.location import Phone
 from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.wire.hsds_ids import plain, term_id
-from services.partners.directory.wire.imports.drafts import FLAGS, Reading, is_hidden
+from services.partners.directory.wire.imports.drafts import FLAGS, CellReader, is_hidden
 from services.partners.directory.wire.imports.files import Table, letter
 from services.partners.directory.wire.imports.hours import DAYS
 from services.partners.directory.wire.schedules import schedules
@@ -55,7 +55,7 @@ class Node(dict[str, Any]):
         self.line = line
 
 
-def parse(document: Any, reading: Reading) -> ParsedFile:
+def parse(document: Any, reading: CellReader) -> ParsedFile:
     """Returns the drafts of a JSON value."""
     objects = document.get("contents", document) if isinstance(document, dict) else document
     objects = [objects] if isinstance(objects, dict) else objects
@@ -81,7 +81,7 @@ def parse(document: Any, reading: Reading) -> ParsedFile:
     return parsed
 
 
-def parse_tables(tables: Mapping[str, Table], reading: Reading) -> ParsedFile:
+def parse_tables(tables: Mapping[str, Table], reading: CellReader) -> ParsedFile:
     """Returns the drafts of a data package's tables.
 
     A row that belongs to no service or place of the package is ignored.
@@ -144,7 +144,9 @@ def _nodes(name: str, table: Table) -> list[Node]:
     ]
 
 
-def _add(parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reading: Reading) -> None:
+def _add(
+    parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reading: CellReader
+) -> None:
     line = node.line
     organization = _dict(node, "organization")
     extras = {name: _text(node.get(f"x_{name}")) for name in _EXTRAS}
@@ -193,7 +195,7 @@ def _at(
     at: Mapping[str, Any],
     places: dict[str, PlaceDraft],
     line: Line,
-    reading: Reading,
+    reading: CellReader,
     *,
     hidden: bool,
 ) -> ServiceAtPlace | None:

@@ -12,7 +12,7 @@ from services.partners.directory.domain.imports import (
     ServiceAtPlace,
     ServiceDraft,
 )
-from services.partners.directory.wire.imports.drafts import Reading, is_hidden
+from services.partners.directory.wire.imports.drafts import CellReader, is_hidden
 from services.partners.directory.wire.imports.files import Table, letter
 from services.partners.directory.wire.imports.hours import fold
 
@@ -50,7 +50,7 @@ _FIELD = {word: field for field, words in _HEADINGS.items() for word in words.sp
 _OF_A_PLACE = ("address", "area_code", "latitude", "longitude")
 
 
-def parse(table: Table, reading: Reading) -> ParsedFile:
+def parse(table: Table, reading: CellReader) -> ParsedFile:
     """Returns the drafts of the rows; none if the table has no column for the name."""
     parsed = ParsedFile()
     number, headings = table.rows[0]
@@ -80,7 +80,7 @@ def parse(table: Table, reading: Reading) -> ParsedFile:
     return parsed
 
 
-def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceDraft | None:
+def _service(line: Line, texts: Mapping[str, str], reading: CellReader) -> ServiceDraft | None:
     # An empty cell below a merged cell would look like a service without a place, which means the
     # whole country.
     for name in ("country", "department"):

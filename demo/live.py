@@ -263,7 +263,7 @@ class Teller:
         return story
 
 
-def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
+def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     """Returns the stories of tonight, in most of the states that a referral can have."""
     teller = Teller(network, calendar, now)
     tell = teller.tell

@@ -156,7 +156,7 @@ def prepare(say: Callable[[str], None] = lambda line: None) -> Program:
     Raises StackFailure with a sentence that tells the user how to proceed.
     """
     try:
-        with jars.fetched(_LOCK, say) as (folder, libraries):
+        with jars.fetched_jars(_LOCK, say) as (folder, libraries):
             return _prepare(folder, libraries, say)
     except StackFailure as failure:
         raise StackFailure(

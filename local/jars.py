@@ -45,7 +45,7 @@ class Jar:
 
 
 @contextmanager
-def fetched(
+def fetched_jars(
     lock: Path, say: Callable[[str], None] = lambda line: None, home: Path | None = None
 ) -> Iterator[tuple[Path, list[Path]]]:
     """Yields the folder of the lock file and its jars in the order of the file; fetches missing

@@ -193,7 +193,7 @@ def _names_in_enum(path: tuple[int, ...], name: str, enum: EnumDescriptorProto) 
         yield (*path, 2, number), f"{name}.{value.name}"
 
 
-def generated(below: Path) -> dict[str, Path]:
+def generated_files(below: Path) -> dict[str, Path]:
     """Returns the generated files below a folder, by their relative name."""
     found = [
         path
@@ -215,7 +215,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder)
         generate(new)
-        fresh, here = generated(new), generated(ROOT)
+        fresh, here = generated_files(new), generated_files(ROOT)
         stale = sorted(
             name
             for name in fresh.keys() | here.keys()

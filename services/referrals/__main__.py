@@ -47,7 +47,7 @@ from services.referrals.line.store import contacts as contact_book
 from services.referrals.line.store.contact_notes import ContactNotes
 from services.referrals.line.store.contacts import Contacts as ContactBook
 from services.referrals.line.usecases.advice import Advice
-from services.referrals.line.usecases.advice import shipped as shipped_cards
+from services.referrals.line.usecases.advice import shipped_cards as shipped_cards
 from services.referrals.line.usecases.campaigns import Campaigns
 from services.referrals.line.usecases.contacts import (
     LANES,
@@ -68,7 +68,7 @@ from services.referrals.people.usecases.erasing import ErasureRpcs
 from services.referrals.people.usecases.people import People
 from services.referrals.people.usecases.references import References
 from services.referrals.people.usecases.trail import Audit
-from services.referrals.plans.usecases.pathways import Pathways, shipped
+from services.referrals.plans.usecases.pathways import Pathways, shipped_pathways
 from services.referrals.plans.usecases.plans import Plans
 from services.referrals.referrals.store import enquiries as enquiry_book
 from services.referrals.referrals.store import referrals as referral_store
@@ -152,7 +152,7 @@ def make(
     """
     files, book = Files(keyring), ContactBook(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)
-    pathways = Pathways(shipped())
+    pathways = Pathways(shipped_pathways())
     plans = Plans(files, pathways, pages)
     policies = Policies()
     openings = Openings(openings_an_hour)

@@ -303,7 +303,7 @@ def marks(database: Database) -> list[str]:
     """Returns the service's findings about its whole trail by its own key."""
     with database.transaction(SYSTEM) as tx:
         _, findings = chain.verify(tx, START, audit.head(tx).sequence, {}, chain.marked_since(tx))
-        return [finding.reason for finding in (*findings, *chain.repeated(tx))]
+        return [finding.reason for finding in (*findings, *chain.repeated_marks(tx))]
 
 
 def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(

@@ -46,7 +46,7 @@ def use(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(lock: Path, home: Path) -> list[bytes]:
-    with jars.fetched(lock, home=home) as (_, files):
+    with jars.fetched_jars(lock, home=home) as (_, files):
         return [file.read_bytes() for file in files]
 
 

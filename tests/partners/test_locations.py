@@ -24,7 +24,7 @@ from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.network.domain.visibility import Tier
-from services.partners.network.wire.visibility import shown, tiers
+from services.partners.network.wire.visibility import tiers, visible_part
 from tests.partners.scene import Scene, Stubs, refused
 
 REFERRAL, ANOTHER = new_id(), new_id()
@@ -586,14 +586,14 @@ def test_every_field_of_what_is_shown_by_tiers_has_one() -> None:
 
 
 def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() -> None:
-    service = shown(
+    service = visible_part(
         d.Service(
             id="s", name="Consulta", capacity=d.Capacity(available=3), etag="v1", active=True
         ),
         Tier.PUBLIC,
     )
     assert {field.name for field, _ in service.ListFields()} == {"id", "name"}
-    organization = shown(
+    organization = visible_part(
         d.Organization(id="o", name="Puentes", proposal=d.OrganizationProposal(worker_id="w")),
         Tier.PARTNER,
     )

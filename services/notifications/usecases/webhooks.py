@@ -10,7 +10,7 @@ from chassis.db import elevate_to_system_scope
 from chassis.errors import NotFound
 from chassis.ids import new_id, object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, masked, page_size, version
+from chassis.wire import PageTokens, mask_names, page_size, version
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
@@ -76,7 +76,7 @@ class Webhooks:
         An endpoint that is switched off loses its waiting deliveries; a test, or a delivery that is
         sent again by hand, is still sent.
         """
-        requested, paths = request.webhook, masked(request.update_mask, _CHANGEABLE)
+        requested, paths = request.webhook, mask_names(request.update_mask, _CHANGEABLE)
         webhook_id, base = object_id(requested.id), version(requested.etag, "webhook.etag")
         before = _fetch(call, webhook_id, to_change=True)
         webhook = rules.change(

@@ -197,7 +197,7 @@ def _work(
     nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
     known, named = (
         imported_ids.fetch(tx, caller.organization_id, list(members), list(sources)),
-        imported_ids.named(tx, members),
+        imported_ids.ids_by_key(tx, members),
     )
     ids = {*known.values(), *(id for id in sources if is_id(id))}
     ids |= {id for (_, _, source), like in named.items() if source in nameless for id in like}

@@ -10,7 +10,7 @@ from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import PageTokens, check_etag, masked, page_size
+from chassis.wire import PageTokens, check_etag, mask_names, page_size
 from keys.sealing import Keyring
 from protos.partners.v1 import locations_pb2 as pb
 from services.partners.directory.domain.location import (
@@ -94,7 +94,7 @@ class Locations:
         sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
         if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
             return pb.ListLocationsResponse()
-        page, more = locations.listed(call.tx, owner, size, after, confidential=sees_all)
+        page, more = locations.page_of(call.tx, owner, size, after, confidential=sees_all)
         return pb.ListLocationsResponse(
             locations=[_message(location, call.caller) for location in page],
             next_page_token=self._pages.token(request, more),
@@ -105,7 +105,7 @@ class Locations:
         entry = messages.location_entry(request.location)
         changes = {
             path: getattr(entry, path, None)
-            for path in sorted(masked(request.update_mask, LocationEntry.__dataclass_fields__))
+            for path in sorted(mask_names(request.update_mask, LocationEntry.__dataclass_fields__))
         }
         location = _locked(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
@@ -262,7 +262,7 @@ class Locations:
         if not sees_all and request.organization_id not in ("", own):
             return pb.ListTruthScoresResponse()
         owner = request.organization_id or None if sees_all else own
-        page, more = promises.listed(
+        page, more = promises.offered_services(
             call.tx,
             owner,
             size,
@@ -292,7 +292,7 @@ class Locations:
         )
         service = services.fetch(call.tx, id) if owner is None and is_id(id) else None
         hides_room = service is not None and not service.is_live_for(viewer(call.caller))
-        changes, more = field_changes.listed(
+        changes, more = field_changes.page_of(
             call.tx, id, owner, size, after, without="capacity." if hides_room else ""
         )
         return pb.ListFieldChangesResponse(

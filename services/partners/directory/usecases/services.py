@@ -165,7 +165,7 @@ class Services:
             self._pages.position(request, int, str, str),
         )
         now, caller = call.clock.now(), call.caller
-        wanted = messages.wanted(request, now)
+        wanted = messages.search_terms(request, now)
         wanted.check(taxonomy())
         if wanted.organization_id and not is_id(wanted.organization_id):
             return pb.SearchServicesResponse()
@@ -270,7 +270,7 @@ def take_places(
     if service is None or service.organization_id != organization_id:
         return
     _count_promise(tx, service, referral_id, asked_by, at, now, kept=True)
-    before = places.held(tx, referral_id)
+    before = places.lock_room(tx, referral_id)
     if before and (before["leave_time"] is None or at <= before["leave_time"]):
         return
     people = before["places"] if before else max(1, people)
@@ -281,7 +281,7 @@ def take_places(
 
 def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
     """Frees the places that a referral took, if it took any, because help ended or never began."""
-    before = places.held(tx, referral_id)
+    before = places.lock_room(tx, referral_id)
     if before is None or before["leave_time"] is not None or at < before["take_time"]:
         return
     places.leave(tx, referral_id, at)

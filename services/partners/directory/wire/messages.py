@@ -31,7 +31,7 @@ from services.partners.members.wire.messages import SHARES, TYPES
 from services.partners.network.domain.visibility import Tier, Viewer
 from services.partners.network.wire.messages import etag_of
 from services.partners.network.wire.phones import phone
-from services.partners.network.wire.visibility import shown
+from services.partners.network.wire.visibility import visible_part
 
 _GENDERS = EnumCodec(pb.Gender, Gender)
 _INTAKES = EnumCodec(pb.Intake, Intake)
@@ -93,7 +93,7 @@ def question(message: pb.MatchServicesRequest) -> Question:
     )
 
 
-def wanted(message: pb.SearchServicesRequest, now: datetime) -> SearchTerms:
+def search_terms(message: pb.SearchServicesRequest, now: datetime) -> SearchTerms:
     """Returns the terms of a search."""
     near = message.near
     return SearchTerms(
@@ -187,7 +187,7 @@ def service(
     )
     if open_now is not None:
         message.open_now = open_now
-    return shown(message, viewer.tier_of(service.organization_id), dict(entry.tiers))
+    return visible_part(message, viewer.tier_of(service.organization_id), dict(entry.tiers))
 
 
 def match(

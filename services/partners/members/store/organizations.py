@@ -163,7 +163,7 @@ def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> 
     return [read(row) for row in rows]
 
 
-def listed(
+def page_by_name(
     tx: Transaction,
     size: int,
     after: Position | None,
@@ -284,7 +284,7 @@ def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[O
     return [read(row) for row in rows]
 
 
-def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
+def unanswered_applicants(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
     """Returns applicants who applied before `since` and have had no answer, locked."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"

@@ -75,7 +75,7 @@ def is_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
     return row is not None
 
 
-def related(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
+def related_accounts(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
     """Returns the accounts and keys that are kin of an account, at most MAX_RELATED + 1."""
     rows = tx.execute(_KIN, {"id": worker_id, "since": now - AFTER, "most": MAX_RELATED + 1})
     return [row["id"] for row in rows]

@@ -111,7 +111,10 @@ class Membership:
         organization = Organization.apply(new_id(), messages.applicant(application), now)
         organizations.keep(call.tx, organization)
         applications.add(
-            call.tx, self._keyring, organization.id, messages.applied(application, reference, now)
+            call.tx,
+            self._keyring,
+            organization.id,
+            messages.application_contact(application, reference, now),
         )
         return pb.ConfirmApplicationResponse(
             reference=reference, answer_within_days=ANSWERED_WITHIN.days
@@ -212,7 +215,7 @@ def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
         if organization.status is not before:
             refresh(tx, organization.id)
         changed += 1
-    for organization in organizations.unanswered(tx, now - _UNANSWERED, _AT_ONCE):
+    for organization in organizations.unanswered_applicants(tx, now - _UNANSWERED, _AT_ONCE):
         organization.reject(RejectionReason.UNANSWERED, now)
         organizations.keep(tx, organization)
         changed += 1

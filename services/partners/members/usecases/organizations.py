@@ -121,7 +121,7 @@ class Organizations:
         own, sees_all = call.caller.organization_id, sees_inactive_members(call.caller)
         if (agreement_before or request.waits_for_second) and not sees_all:
             return pb.ListOrganizationsResponse()
-        page, more = organizations.listed(
+        page, more = organizations.page_by_name(
             call.tx,
             size,
             after,

@@ -60,7 +60,7 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
         raise Invalid((path, "too_easy"))
 
 
-def own(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
+def own_account(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
     """Returns the caller's account, locked, and the hash of its password."""
     account = workers.with_hash(tx, caller.id)
     if account is None:
@@ -92,7 +92,7 @@ def mark_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def hashed(password: str) -> str:
+def hash_of(password: str) -> str:
     """Returns the hash of a password, to be stored."""
     return _HASHER.hash(same_password(password))
 
@@ -112,4 +112,4 @@ def holds(password_hash: str | None, password: str) -> bool:
 @cache
 def nobodys() -> str:
     """Returns a hash of a password that nobody knows."""
-    return hashed(secrets.token_hex(16))
+    return hash_of(secrets.token_hex(16))

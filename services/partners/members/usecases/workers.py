@@ -31,7 +31,7 @@ from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import second
 from services.partners.members.usecases.notices import notify_worker
-from services.partners.members.usecases.passwords import hashed
+from services.partners.members.usecases.passwords import hash_of
 from services.partners.members.wire import messages
 from services.partners.network.wire.messages import etag_of
 
@@ -51,7 +51,7 @@ class Workers:
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
         )
-        page, more = workers.listed(call.tx, call.caller.organization_id, size, after)
+        page, more = workers.page_by_name(call.tx, call.caller.organization_id, size, after)
         return pb.ListWorkersResponse(
             workers=map(messages.worker, page), next_page_token=self._pages.token(request, more)
         )
@@ -101,7 +101,7 @@ def create_worker(
     """
     worker = Worker.register(new_id(), organization_id, entry, now)
     check_password(password)
-    if not workers.add(tx, worker, hashed(password)):
+    if not workers.add(tx, worker, hash_of(password)):
         raise Conflict("email_taken")
     return worker
 

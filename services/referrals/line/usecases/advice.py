@@ -21,7 +21,7 @@ from services.referrals.line.wire.advice import card_message
 SHIPPED = Path(__file__).parent.parent / "advice.yaml"
 
 
-def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
+def shipped_cards(file: Path = SHIPPED) -> list[AdviceCard]:
     """Returns the cards that come with the service.
 
     Raises ValueError with the name of a wrong card, so that the service does not start with it.

@@ -85,7 +85,7 @@ class Campaigns:
             defaultdict[str, Counter[str]](Counter),
             defaultdict[str, Counter[str]](Counter),
         )
-        for row in campaigns.named(call.tx, campaign):
+        for row in campaigns.count_contacts(call.tx, campaign):
             urgency = Triage(**row["triage"]).urgency()
             by_urgency[row["placement_code"]][urgency.value if urgency else UNASSESSED] += row[
                 "count"

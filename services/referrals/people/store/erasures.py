@@ -42,7 +42,7 @@ def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> E
     return _read(row) if row else None
 
 
-def proposed(
+def open_proposals(
     tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
 ) -> tuple[list[Erasure], Position | None]:
     """Returns the open proposals that an organisation made after `since`, oldest first.
@@ -62,7 +62,7 @@ def proposed(
     ] if len(rows) > limit else None
 
 
-def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:
+def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
     """Returns the completed erasures other than the known ones; at most 500, oldest first."""
     rows = tx.execute(
         "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s)"

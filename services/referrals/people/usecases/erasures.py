@@ -123,7 +123,7 @@ class Erasures:
             self._read_file()
         with self._database.transaction(SYSTEM) as tx:
             erasures.note_first_store(tx)
-            own = erasures.others(tx, list(self._known))
+            own = erasures.other_erasures(tx, list(self._known))
         for erasure in own:
             fact = erasure_fact(erasure, "done")
             self._known[erasure.id] = erasure, pack(fact, _SOURCE, self._signer)

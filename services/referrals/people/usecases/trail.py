@@ -153,7 +153,7 @@ def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]
         findings += [
             Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > last.sequence
         ]
-        findings += chain.repeated(tx)
+        findings += chain.repeated_marks(tx)
     verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed)
     return Verdict(Head(until, last.hash), end.sequence, verified_heads, findings)
 

@@ -90,7 +90,7 @@ def _shipped(text: str) -> Pathway:
     return read(parse(text), LISTS, text, lambda _: 1)
 
 
-def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
+def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
     """Returns the pathways that come with the service, by id.
 
     Raises ValueError with file, line and reason for a wrong pathway, so that the service does not

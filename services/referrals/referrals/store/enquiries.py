@@ -121,7 +121,7 @@ def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
     return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
 
 
-def asked(
+def sent_enquiries(
     tx: Transaction,
     organization_id: str,
     states: Collection[EnquiryState],
@@ -157,7 +157,7 @@ def asked(
     return _read(tx, rows[:limit]), _more(rows, limit)
 
 
-def received(
+def received_enquiries(
     tx: Transaction,
     organization_id: str,
     states: Collection[EnquiryState],

@@ -46,8 +46,8 @@ from services.referrals.referrals.wire.enquiries import (
     ATTRIBUTES,
     STATES,
     asked_message,
-    named,
     received_message,
+    unsafe_places,
 )
 from services.referrals.referrals.wire.enquiries import content as parse_content
 from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
@@ -86,7 +86,7 @@ class Enquiries:
             call.tx,
             call.caller,
             parse_content(request.content),
-            named(request),
+            unsafe_places(request),
         )
         contact_id, person_id = (
             optional_id(request.contact_id, "contact_id"),
@@ -95,7 +95,7 @@ class Enquiries:
         content.check()
         self._looks.count(caller.id, Origin(), call.clock.now())
         services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
-        unused = rules.unused(content, services)
+        unused = rules.unused_attributes(content, services)
         content = content if request.keep_unused else content.without(unused)
         # open cases of the whole network are counted, but only the count is returned
         elevate_to_system_scope(tx)
@@ -187,7 +187,7 @@ class Enquiries:
             services,
             now,
             self._calendar(tx, content),
-            left_out=() if request.keep_unused else rules.unused(content, services),
+            left_out=() if request.keep_unused else rules.unused_attributes(content, services),
             unsafe=unsafe,
             contact_id=contact_id,
             person_id=person_id,
@@ -225,12 +225,16 @@ class Enquiries:
             self._pages.position(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
-            sent, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
+            sent, more = enquiries.sent_enquiries(
+                tx, own, states, size, after, **of, waiting=waiting
+            )
             messages = [asked_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None
         else:
-            received, more = enquiries.received(tx, own, states, size, after, waiting=waiting)
+            received, more = enquiries.received_enquiries(
+                tx, own, states, size, after, waiting=waiting
+            )
             messages = [
                 received_message(_received(identifier, rows)) for identifier, rows in received
             ]

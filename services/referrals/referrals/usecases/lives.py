@@ -222,7 +222,7 @@ class Lives:
         """
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
-            claimed = referrals.claimed(tx, identifiers)
+            claimed = referrals.locked_referrals(tx, identifiers)
             fired = [
                 (referral.id, referral.fire_clocks(now, self.calendar(tx, referral)))
                 for referral in claimed

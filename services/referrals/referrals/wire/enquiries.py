@@ -54,11 +54,15 @@ def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
     A request may name organisations without an answer, as systems do. The answer is then NAMED,
     since the person must have been asked.
     """
-    parsed = named(request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code"))
+    parsed = unsafe_places(
+        request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code")
+    )
     return parsed if parsed.code or not parsed.organization_ids else replace(parsed, code=NAMED)
 
 
-def named(request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest, code: str = "") -> Unsafe:
+def unsafe_places(
+    request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest, code: str = ""
+) -> Unsafe:
     """Parses the organisations and departments that a request names as not safe."""
     organizations = unsafe_organizations(
         request.excluded_organization_ids, "excluded_organization_ids"

@@ -341,7 +341,7 @@ def test_nor_who_works_for_a_member_that_is_suspended(member: Scene, when: str) 
             reset(member, token)
 
 
-def test_who_signs_in_by_her_ministrys_provider_has_no_other_way_in_by_a_mailbox(
+def test_a_worker_who_signs_in_through_her_ministry_has_no_other_way_in_by_a_mailbox(
     scene: Scene,
 ) -> None:
     scene.worker(scene.coalition, Role.WORKER, email=EMAIL)

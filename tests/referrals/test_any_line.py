@@ -296,7 +296,7 @@ def test_what_stands_on_the_same_consent_ends_with_it_and_what_has_ended_stays(
     assert withdraw(story, made, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
 
 
-def test_one_can_not_take_back_what_is_not_hers(story: Story) -> None:
+def test_nobody_withdraws_a_request_of_somebody_else(story: Story) -> None:
     made, other = story.contact(), story.contact()
     referral_for(story, made)
     referral_for(story, other)

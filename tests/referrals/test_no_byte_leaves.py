@@ -220,7 +220,7 @@ def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> Wor
     ).map(frozenset),
     actions=st.lists(st.sampled_from(ACTIONS), max_size=6),
 )
-def test_whatever_happens_a_door_tells_what_is_granted_at_that_moment_and_nothing_else(
+def test_each_door_opens_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
     world = begin(story, service, granted)

@@ -97,7 +97,7 @@ def test_c12_a_member_on_probation_is_asked_nothing_not_even_when_its_service_is
     assert preview.service_count == 1
 
 
-def test_c12_what_was_put_to_it_before_is_closed_and_blanked_in_the_rows_too(
+def test_c12_enquiries_put_to_a_member_before_its_probation_are_closed_and_blanked_in_the_rows_too(
     asking: Asking, directory: Directory
 ) -> None:
     enquiry = asking.create()

@@ -75,12 +75,12 @@ def cancel(by: Stubs, job: pb.Import) -> pb.Import:
     return cancelled
 
 
-def run(scene: Scene, going_on: Iterator[bool] | None = None) -> bool:
+def run(scene: Scene, keep_going: Iterator[bool] | None = None) -> bool:
     return run_import(
         scene.database,
         scene.keyring,
         scene.clock,
-        lambda: True if going_on is None else next(going_on),
+        lambda: True if keep_going is None else next(keep_going),
     )
 
 

@@ -130,12 +130,15 @@ def running_imports(database: Database, keyring: Keyring, clock: Clock) -> Loop:
 
 
 def run_import(
-    database: Database, keyring: Keyring, clock: Clock, going_on: Callable[[], bool] = lambda: True
+    database: Database,
+    keyring: Keyring,
+    clock: Clock,
+    keep_going: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Works on the oldest import that has not ended.
 
     Returns False if no import ended, because there was none or because it has to be begun anew.
-    `going_on` is called every second; once it returns False, the import is given back.
+    `keep_going` is called every second; once it returns False, the import is given back.
     """
     claim = new_id()
     with database.transaction(SYSTEM) as tx:
@@ -144,7 +147,7 @@ def run_import(
     if claimed is None:
         return False
     job, caller = claimed
-    with _Watch(database, clock, claim, job, going_on) as watch:
+    with _Watch(database, clock, claim, job, keep_going) as watch:
         try:
             if job.attempts > MAX_ATTEMPTS:
                 raise _Failed("interrupted")
@@ -272,7 +275,7 @@ class _Watch:
         clock: Clock,
         claim: str,
         job: ImportJob,
-        going_on: Callable[[], bool],
+        keep_going: Callable[[], bool],
     ) -> None:
         self.why = ""
         self.failure = ""
@@ -280,7 +283,7 @@ class _Watch:
         self._clock = clock
         self._claim = claim
         self._job = job
-        self._going_on = going_on
+        self._keep_going = keep_going
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="imports-watch", daemon=True)
 
@@ -303,7 +306,7 @@ class _Watch:
             self._beat()
 
     def _beat(self) -> None:
-        if not self._going_on():
+        if not self._keep_going():
             self.why = self.why or "stopping"
         try:
             with self._database.transaction(SYSTEM, timeout=5) as tx:

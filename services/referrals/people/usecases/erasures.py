@@ -95,7 +95,7 @@ class Erasures:
                 self.turn(lambda: loop.turn())
             loop.wait(_PAUSE_WHILE_CLOSED if self._question_id else _PAUSE)
 
-    def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
+    def turn(self, on_progress: Callable[[], object] = lambda: None) -> int:
         """Reads the topic, applies missing erasures, and publishes those that the topic lacks.
 
         Returns how many files were erased again. Raises BrokerLost.
@@ -107,7 +107,7 @@ class Erasures:
             self._question_id, self._counts = "", {}
         self.remember()
         answered = self._counts.keys() >= WITNESSES
-        self._hear(going_on)
+        self._hear(on_progress)
         self._write_file()
         self._heard_answers = answered  # a witness publishes its erasures before its answer
         again = self._apply()
@@ -171,9 +171,9 @@ class Erasures:
 
     # --- the topic
 
-    def _hear(self, going_on: Callable[[], object]) -> None:
+    def _hear(self, on_progress: Callable[[], object]) -> None:
         for batch in read_from(self._broker.settings, TOPIC, self._offsets):
-            going_on()
+            on_progress()
             for record in batch:
                 try:
                     self._take(record)

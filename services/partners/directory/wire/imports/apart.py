@@ -45,11 +45,11 @@ class ReadingInterrupted(Exception):
 
 
 def read_apart(
-    content: bytes, reading: CellReader, encoding: Encoding | None, going_on: Callable[[], None]
+    content: bytes, reading: CellReader, encoding: Encoding | None, on_progress: Callable[[], None]
 ) -> ParsedFile:
     """Parses a file in another process.
 
-    Calls `going_on` from time to time; it may raise to end the process. Raises Invalid for
+    Calls `on_progress` from time to time; it may raise to end the process. Raises Invalid for
     `content`, TooMuchWork or ReadingInterrupted.
     """
     end = time.monotonic() + _LONGEST
@@ -71,7 +71,7 @@ def read_apart(
                     answer, _ = child.communicate(timeout=_LOOK)
                     break
                 except subprocess.TimeoutExpired:
-                    going_on()
+                    on_progress()
                     if time.monotonic() > end:
                         raise ReadingInterrupted from None
         finally:

@@ -1929,7 +1929,7 @@ class MemberAccess(_message.Message):
     invitation_count: _builtins.int
     """The invitations that nobody could accept any more."""
     most_people_inside: _builtins.int
-    """The maximum number of persons for whom its services held a place at the last six-hour mark (00:00 UTC, 06:00 …): a multiple of five, so that it does not
+    """An upper bound for the number of persons for whom its services held a place at the last six-hour mark (00:00 UTC, 06:00 …): a multiple of five, so that it does not
     reveal that one person comes or goes.
     """
     has_second_coordinator: _builtins.bool

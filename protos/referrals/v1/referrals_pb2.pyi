@@ -818,11 +818,11 @@ class MemberWork(_message.Message):
     asked_count: _builtins.int
     """The open enquiries that wait for the member's answer."""
     most_people: _builtins.int
-    """The maximum number of persons whose file nobody else held at the last six-hour mark (00:00 UTC, 06:00 …): a multiple of five, so that it does not reveal
+    """An upper bound for the number of persons whose file nobody else held at the last six-hour mark (00:00 UTC, 06:00 …): a multiple of five, so that it does not reveal
     one person.
     """
     most_plans: _builtins.int
-    """The maximum number of plans that were open there at that time, a multiple of five too."""
+    """An upper bound for the number of plans that were open there at that time, a multiple of five too."""
     def __init__(
         self,
         *,

@@ -135,7 +135,7 @@ def test_a_full_disk_is_a_sentence(repository: HTTPServer, lock: Path, tmp_path:
         " from local.process import StackFailure\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
-        "    with jars.fetched(Path(sys.argv[1]), home=Path(sys.argv[2])): pass\n"
+        "    with jars.fetched_jars(Path(sys.argv[1]), home=Path(sys.argv[2])): pass\n"
         "except StackFailure as failure: print(failure)\n"
     )
     home = tmp_path / "home"

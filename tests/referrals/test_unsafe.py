@@ -15,7 +15,7 @@ from chassis.errors import Conflict, Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.files.domain.unsafe import UNSAID, Unsafe
+from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.store import members
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story
@@ -55,7 +55,7 @@ def sending(story: Story, draft: pb.Referral, *acknowledged: int) -> pb.SendRefe
 @pytest.mark.parametrize(
     ("unsafe", "path", "reason"),
     [
-        (UNSAID, "unsafe_code", "required"),
+        (NOT_STATED, "unsafe_code", "required"),
         (Unsafe("named"), "unsafe_organization_ids", "required"),
         (Unsafe("nothing", ("a",)), "unsafe_code", "out_of_range"),
         (Unsafe("no_time", (), ("NI-LE",)), "unsafe_code", "out_of_range"),

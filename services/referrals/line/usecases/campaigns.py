@@ -108,7 +108,7 @@ class Campaigns:
         )
 
 
-def named(tx: Transaction, code: str) -> Placement:
+def placement_of_code(tx: Transaction, code: str) -> Placement:
     """Returns the placement of the code that a caller named to an operator.
 
     An unknown code is refused at its field.

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from chassis.errors import Conflict, Invalid, NotFound
-from services.referrals.files.domain.unsafe import UNSAID, Unsafe
+from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.domain.codes import Check
 from services.referrals.network.domain.deadline import Calendar, DeadlineKind, Urgency, due_time
 from services.referrals.network.domain.service import Attribute, Service
@@ -219,7 +219,7 @@ class Enquiry:
     start_time: datetime
     due_time: datetime | None
     left_out: tuple[Attribute, ...] = ()  # attributes of the content that are in no copy
-    unsafe: Unsafe = UNSAID
+    unsafe: Unsafe = NOT_STATED
     contact_id: str = ""
     person_id: str = ""
     state: EnquiryState = S.OPEN
@@ -243,7 +243,7 @@ class Enquiry:
         calendar: Calendar,
         *,
         left_out: Sequence[Attribute] = (),
-        unsafe: Unsafe = UNSAID,
+        unsafe: Unsafe = NOT_STATED,
         contact_id: str = "",
         person_id: str = "",
     ) -> "Enquiry":

@@ -71,7 +71,7 @@ EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, ma
 
 
 @dataclass
-class Refused:
+class RefusedCall:
     """The refusal of a call, filled in when the call was refused."""
 
     violations: list[tuple[str, str]] = field(default_factory=list)
@@ -79,9 +79,9 @@ class Refused:
 
 
 @contextmanager
-def refused(code: str, reason: str) -> Iterator[Refused]:
+def refused(code: str, reason: str) -> Iterator[RefusedCall]:
     """Expects a refusal with this status and reason."""
-    refusal = Refused()
+    refusal = RefusedCall()
     with pytest.raises(grpc.RpcError) as caught:
         yield refusal
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]

@@ -100,8 +100,8 @@ class Network:
         )
 
     @contextmanager
-    def running(self, **told: str) -> Iterator["Running"]:
-        made = Running(self, told)
+    def running(self, **told: str) -> Iterator["RunningService"]:
+        made = RunningService(self, told)
         try:
             yield made
         finally:
@@ -131,7 +131,7 @@ class Network:
         return int(row["n"]) if row else 0
 
 
-class Running:
+class RunningService:
     """A running process of the service."""
 
     def __init__(self, network: Network, told: dict[str, str]) -> None:

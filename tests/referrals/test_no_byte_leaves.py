@@ -242,7 +242,7 @@ class Behind(PlayedServices):
         super().__post_init__()
         self.client: Client | None = None
         for name in STUBS_OF_REFERRALS:
-            setattr(self, name, Asked(self))
+            setattr(self, name, GatewayStub(self))
 
     def sign_in(self, client: Client) -> None:
         self.client = client
@@ -252,7 +252,7 @@ class Behind(PlayedServices):
 
 
 @dataclass
-class Asked:
+class GatewayStub:
     """A stub of the gateway, with the refusals as the gateway has them."""
 
     behind: Behind

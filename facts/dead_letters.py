@@ -123,7 +123,7 @@ def waiting(tx: Transaction) -> list[DeadLetter]:
     return [DeadLetter(**row) for row in rows]
 
 
-def chosen_letters(
+def chosen(
     letters: Sequence[DeadLetter], *, identity: str = "", subject: str = ""
 ) -> list[DeadLetter]:
     """Returns the letter with this id, or the held facts of this subject; all letters if neither is

@@ -161,7 +161,7 @@ def add_to(
     @click.option("--json", "_as_json", is_flag=True, help="It always is.")
     def witnesses_(service: str, _as_json: bool) -> None:
         with opened() as database, database.transaction(SYSTEM) as tx:
-            witnessed = list(heads.stored_heads(tx, service))
+            witnessed = list(heads.witnessed(tx, service))
         click.echo(json.dumps(witnessed, default=_rfc3339))
         sys.exit(0 if witnessed else 1)
 
@@ -223,7 +223,7 @@ def add_to(
                     " no sentence, no name"
                 )
             with opened() as database, database.transaction(SYSTEM) as tx:
-                chosen = dead_letters.chosen_letters(
+                chosen = dead_letters.chosen(
                     dead_letters.waiting(tx), identity=identity, subject=subject
                 )
                 if not dry_run:

@@ -254,7 +254,7 @@ def last_heads(tx: Transaction) -> list[Fact]:
     ]
 
 
-def stored_heads(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
+def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
     """Yields the stored heads of another service, oldest first: epoch, sequence, hash in
     hexadecimal digits, time.
     """

@@ -106,7 +106,7 @@ class Pair:
 
     def witnessed(self, by: str, of: str) -> list[int]:
         with self.databases[by].transaction(SYSTEM) as tx:
-            return [row["sequence"] for row in heads.stored_heads(tx, of)]
+            return [row["sequence"] for row in heads.witnessed(tx, of)]
 
     def say(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
         """Publishes a head to the topic directly."""

@@ -253,7 +253,7 @@ class World:
         with self.hearer.transaction(SYSTEM) as tx:
             do(
                 tx,
-                dead_letters.chosen_letters(dead_letters.waiting(tx), **which),
+                dead_letters.chosen(dead_letters.waiting(tx), **which),
                 "for_the_test",
                 datetime.now(UTC),
             )

@@ -113,7 +113,7 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
     return _read(row) if row else None
 
 
-def page_of(
+def listed(
     tx: Transaction, organization_id: str, size: int, after: Position | None, *, confidential: bool
 ) -> tuple[list[Location], Position | None]:
     """Returns a page of an organisation's places, and the position of the next page.

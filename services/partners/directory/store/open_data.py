@@ -44,7 +44,7 @@ MANY = 1000  # the total of a search by name stops here, which is enough for a p
 
 
 @dataclass(frozen=True)
-class PublicService:
+class Open:
     """A public service with the public data of its organisation and places."""
 
     service: Service
@@ -53,7 +53,7 @@ class PublicService:
     time: datetime
 
 
-def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[PublicService], int]:
+def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
     """Returns a page of public services, ordered by id, and the total."""
     rows, total = _page(
         tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted
@@ -63,7 +63,7 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[PublicService], in
 
 def page_by_name(
     tx: Transaction, wanted: PublicWanted, after: Position | None
-) -> tuple[list[PublicService], Position | None, int]:
+) -> tuple[list[Open], Position | None, int]:
     """Returns a page ordered by name, the position of the next page, and the total.
 
     A total of MANY means "MANY or more".
@@ -97,7 +97,7 @@ def page_by_name(
     )
 
 
-def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[PublicService], int]:
+def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
     """Returns a page of public services, once for each of their open places, and the total."""
     source = (
         f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id"
@@ -114,7 +114,7 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[PublicSe
     ], total
 
 
-def public_service(tx: Transaction, id: str) -> PublicService | None:
+def public_service(tx: Transaction, id: str) -> Open | None:
     """Returns a service if it is public."""
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",
@@ -144,14 +144,14 @@ def _count(tx: Transaction, source: str, values: Row) -> int:
     return int(count["n"]) if count else 0
 
 
-def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[PublicService]:
+def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:
     places = locations.open_places(tx, [row["id"] for row in rows])
     owners = {
         owner.id: owner
         for owner in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
     }
     return [
-        PublicService(
+        Open(
             services.read(row),
             owners[row["organization_id"]],
             places.get(row["id"], []),

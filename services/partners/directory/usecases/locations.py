@@ -94,7 +94,7 @@ class Locations:
         sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
         if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
             return pb.ListLocationsResponse()
-        page, more = locations.page_of(call.tx, owner, size, after, confidential=sees_all)
+        page, more = locations.listed(call.tx, owner, size, after, confidential=sees_all)
         return pb.ListLocationsResponse(
             locations=[_message(location, call.caller) for location in page],
             next_page_token=self._pages.token(request, more),

@@ -9,7 +9,7 @@ from chassis.wire import PageTokens
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.search import PublicWanted
 from services.partners.directory.store import open_data
-from services.partners.directory.store.open_data import PublicService
+from services.partners.directory.store.open_data import Open
 from services.partners.directory.wire.open_data import (
     page_and_size,
     public_search_terms,
@@ -87,5 +87,5 @@ def _may_exist(wanted: PublicWanted) -> bool:
     return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
 
 
-def _message(entry: PublicService) -> pb.PublicService:
+def _message(entry: Open) -> pb.PublicService:
     return public_service(entry.service, entry.organization, entry.places, entry.time)

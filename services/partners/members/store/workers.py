@@ -144,7 +144,7 @@ def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str
     return {row["id"]: row["name"] for row in rows}
 
 
-def page_by_name(
+def listed(
     tx: Transaction, organization_id: str, size: int, after: Position | None
 ) -> tuple[list[Worker], Position | None]:
     """Returns a page of the organisation's workers by name, and the position of the next page."""

@@ -51,7 +51,7 @@ class Workers:
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str),
         )
-        page, more = workers.page_by_name(call.tx, call.caller.organization_id, size, after)
+        page, more = workers.listed(call.tx, call.caller.organization_id, size, after)
         return pb.ListWorkersResponse(
             workers=map(messages.worker, page), next_page_token=self._pages.token(request, more)
         )

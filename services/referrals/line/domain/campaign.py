@@ -55,7 +55,7 @@ class Campaign:
 
 
 @dataclass(frozen=True)
-class PlacementCounts:
+class Brought:
     """The published counts of a placement; FEW for those that are not published."""
 
     placement: Placement
@@ -74,15 +74,15 @@ def new_code() -> str:
 
 def brought(
     placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]
-) -> PlacementCounts:
+) -> Brought:
     """Returns the published counts of a placement.
 
     Small counts are left out, since a call from a small place could point to a person.
     """
     contacts = told(Counter(by_urgency).total())
     if contacts < 0:
-        return PlacementCounts(placement, contacts, [], [])
-    return PlacementCounts(placement, contacts, _told(by_urgency), _told(by_outcome))
+        return Brought(placement, contacts, [], [])
+    return Brought(placement, contacts, _told(by_urgency), _told(by_outcome))
 
 
 def _told(counts: Mapping[str, int]) -> list[Count]:

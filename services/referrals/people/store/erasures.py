@@ -42,7 +42,7 @@ def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> E
     return _read(row) if row else None
 
 
-def open_proposals(
+def proposed(
     tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
 ) -> tuple[list[Erasure], Position | None]:
     """Returns the open proposals that an organisation made after `since`, oldest first.

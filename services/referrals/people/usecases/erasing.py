@@ -99,7 +99,7 @@ class ErasureRpcs:
             self._pages.position(request, str, str),
         )
         now = call.clock.now()
-        waiting, more = erasures.open_proposals(
+        waiting, more = erasures.proposed(
             call.tx, call.caller.organization_id, now - PROPOSED_FOR, size, after
         )
         return pb.ListErasuresResponse(

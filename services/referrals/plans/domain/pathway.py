@@ -35,13 +35,13 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 
 
 @dataclass(frozen=True)
-class TextPart:
+class Said:
     """A part of a text that was written by hand, with its line.
 
     The keys of a map have a line each.
     """
 
-    value: "str | list[TextPart] | dict[Word, TextPart]"
+    value: "str | list[Said] | dict[Word, Said]"
     line: int
 
 
@@ -121,7 +121,7 @@ class Pathway:
 
 
 def read(
-    said: TextPart, lists: Lists, text: str = "", version: Callable[[str], int] | None = None
+    said: Said, lists: Lists, text: str = "", version: Callable[[str], int] | None = None
 ) -> Pathway:
     """Returns the pathway in a text that was written by hand.
 
@@ -147,7 +147,7 @@ class _Reader:
         self._lists = lists
 
     def pathway(
-        self, said: TextPart, text: str, version: Callable[[str], int] | None
+        self, said: Said, text: str, version: Callable[[str], int] | None
     ) -> Pathway | None:
         parts = self._map(said, "id version names steps".split(), ["for_whom"])
         if not parts:
@@ -183,7 +183,7 @@ class _Reader:
             text=text,
         )
 
-    def _step(self, said: TextPart) -> Step | None:
+    def _step(self, said: Said) -> Step | None:
         parts = self._map(
             said, "key names need role legal_basis".split(), "after documents deadline leg".split()
         )
@@ -203,7 +203,7 @@ class _Reader:
             LegKind(leg) if (leg := self._code(parts.get("leg"), _LEGS)) in _LEGS else None,
         )
 
-    def _deadline(self, said: TextPart | None) -> tuple[timedelta | None, str]:
+    def _deadline(self, said: Said | None) -> tuple[timedelta | None, str]:
         if said is None:
             return None, ""
         parts = self._map(said, [], ["hours", "days", "from"])
@@ -216,7 +216,7 @@ class _Reader:
         self._that(not number or timedelta(0) < span <= FARTHEST, parts[units[0]], "out_of_range")
         return span, self._text(parts.get("from"))
 
-    def _check_order(self, steps: list[tuple[TextPart, Step]]) -> None:
+    def _check_order(self, steps: list[tuple[Said, Step]]) -> None:
         """Refuses repeated keys, unknown steps, and steps that wait for themselves in a cycle."""
         lines = {step.key: said for said, step in steps}
         seen = set[str]()
@@ -231,7 +231,7 @@ class _Reader:
             self._that(False, lines[key], "cycle")
         self._check_legs(steps)
 
-    def _check_legs(self, steps: list[tuple[TextPart, Step]]) -> None:
+    def _check_legs(self, steps: list[tuple[Said, Step]]) -> None:
         """Refuses a second departure, and an arrival that does not wait for the departure.
 
         The arrival may wait for it directly or through other steps.
@@ -249,7 +249,7 @@ class _Reader:
                 )
 
     @staticmethod
-    def _part(said: TextPart, name: str) -> TextPart:
+    def _part(said: Said, name: str) -> Said:
         """Returns the part of a step with this name."""
         return (
             next((part for word, part in said.value.items() if word.text == name), said)
@@ -258,7 +258,7 @@ class _Reader:
         )
 
     @staticmethod
-    def _line_of(said: TextPart, text: str) -> TextPart:
+    def _line_of(said: Said, text: str) -> Said:
         """Returns the place in a step where a text is written."""
         for part in said.value.values() if isinstance(said.value, dict) else []:
             inner = (
@@ -273,14 +273,12 @@ class _Reader:
                     return item
         return said
 
-    def _map(
-        self, said: TextPart, needed: Iterable[str], possible: Iterable[str]
-    ) -> dict[str, TextPart]:
+    def _map(self, said: Said, needed: Iterable[str], possible: Iterable[str]) -> dict[str, Said]:
         needed = list(needed)
         if not isinstance(said.value, dict):
             self._that(False, said, "malformed")
             return {}
-        parts = dict[str, TextPart]()
+        parts = dict[str, Said]()
         for word, value in said.value.items():
             if word.text not in (*needed, *possible):
                 self.check.that(False, f"text.{word.line}", "unknown_field")
@@ -291,7 +289,7 @@ class _Reader:
             self._that(name in parts, said, "required")
         return parts
 
-    def _list(self, said: TextPart | None, most: int = 50) -> list[TextPart]:
+    def _list(self, said: Said | None, most: int = 50) -> list[Said]:
         if said is None:
             return []
         if not isinstance(said.value, list):
@@ -300,7 +298,7 @@ class _Reader:
         self._that(len(said.value) <= most, said, "too_long")
         return said.value[:most]
 
-    def _names(self, said: TextPart | None) -> dict[str, str]:
+    def _names(self, said: Said | None) -> dict[str, str]:
         if said is None:
             return {}
         parts = self._map(said, [], LANGUAGES)
@@ -313,7 +311,7 @@ class _Reader:
             self._that(len(name) <= MAX_NAME_LENGTH, parts[language], "too_long")
         return names
 
-    def _text(self, said: TextPart | None, pattern: re.Pattern[str] | None = None) -> str:
+    def _text(self, said: Said | None, pattern: re.Pattern[str] | None = None) -> str:
         if said is None:
             return ""
         if not isinstance(said.value, str) or (pattern and not pattern.fullmatch(said.value)):
@@ -321,16 +319,16 @@ class _Reader:
             return ""
         return said.value
 
-    def _code(self, said: TextPart | None, codes: Collection[str]) -> str:
+    def _code(self, said: Said | None, codes: Collection[str]) -> str:
         text = self._text(said)
         if said is not None and isinstance(said.value, str):
             self._that(text in codes, said, "unknown_code")
         return text
 
-    def _codes(self, said: TextPart | None, codes: Collection[str]) -> tuple[str, ...]:
+    def _codes(self, said: Said | None, codes: Collection[str]) -> tuple[str, ...]:
         return tuple(self._code(part, codes) for part in self._list(said))
 
-    def _that(self, holds: bool, said: TextPart, reason: str) -> None:
+    def _that(self, holds: bool, said: Said, reason: str) -> None:
         self.check.that(holds, f"text.{said.line}", reason)
 
 

@@ -123,7 +123,7 @@ def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def late_steps(
+def late(
     tx: Transaction, organization_id: str, now: datetime, limit: int, after: Position | None
 ) -> tuple[list[Row], Position | None]:
     """Returns steps that are overdue and not settled.

@@ -13,7 +13,7 @@ from chassis.tokens import Caller
 from chassis.wire import words
 from protos.referrals.v1 import plans_pb2, referrals_pb2
 from services.referrals.network.wire.languages import REQUIRED
-from services.referrals.plans.domain.pathway import Lists, Pathway, TextPart, Word, read
+from services.referrals.plans.domain.pathway import Lists, Pathway, Said, Word, read
 from services.referrals.plans.store import plans
 
 SHIPPED = Path(__file__).parent.parent / "data"
@@ -33,7 +33,7 @@ LISTS = Lists(
 )
 
 
-def parse(text: str) -> TextPart:
+def parse(text: str) -> Said:
     """Parses a YAML text into parts with lines: maps, lists and plain texts only.
 
     Raises Invalid (text.LINE, malformed) for any other text.
@@ -66,10 +66,10 @@ def _check_plain(text: str) -> None:
             raise Invalid((f"text.{_line(event.start_mark)}", "malformed"))
 
 
-def _said(node: yaml.Node) -> TextPart:
+def _said(node: yaml.Node) -> Said:
     line = _line(node.start_mark)
     if isinstance(node, yaml.MappingNode):
-        return TextPart(
+        return Said(
             {
                 Word(str(key.value), _line(key.start_mark)): _said(value)
                 for key, value in node.value
@@ -77,8 +77,8 @@ def _said(node: yaml.Node) -> TextPart:
             line,
         )
     if isinstance(node, yaml.SequenceNode):
-        return TextPart([_said(item) for item in node.value], line)
-    return TextPart(str(node.value), line)
+        return Said([_said(item) for item in node.value], line)
+    return Said(str(node.value), line)
 
 
 def _line(mark: Any) -> int:

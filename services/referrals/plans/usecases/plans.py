@@ -219,9 +219,7 @@ class Plans:
             page_size(request.page_size, default=50, most=200),
             self._pages.position(request, str, str, str),
         )
-        rows, more = plans.late_steps(
-            call.tx, call.caller.organization_id, call.clock.now(), size, after
-        )
+        rows, more = plans.late(call.tx, call.caller.organization_id, call.clock.now(), size, after)
         steps = [
             late_step(row, self._pathways.get(call.tx, row["pathway_id"], row["pathway_version"]))
             for row in rows

@@ -109,6 +109,7 @@ def gate(health: Health) -> Iterator[Gate]:
     made.close()
 
 
+# 12
 @pytest.mark.parametrize("why", sorted(gates.AWAY_REASONS))
 def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(
     gate: Gate, health: Health, why: str
@@ -127,6 +128,7 @@ def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(
     assert health.asked == asked, "a service that is well is not asked after"
 
 
+# 12
 def test_a_question_after_health_that_breaks_is_asked_again(
     gate: Gate, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +143,7 @@ def test_a_question_after_health_that_breaks_is_asked_again(
     until(lambda: passes(gate), 10)
 
 
+# 12
 def test_a_refusal_of_the_services_rules_says_nothing_of_absence(
     gate: Gate, health: Health
 ) -> None:
@@ -154,6 +157,7 @@ def test_a_refusal_of_the_services_rules_says_nothing_of_absence(
     assert health.asked == 0
 
 
+# 12
 def test_one_call_goes_alone_after_failures_that_health_knows_nothing_of(
     gate: Gate, health: Health
 ) -> None:
@@ -166,6 +170,7 @@ def test_one_call_goes_alone_after_failures_that_health_knows_nothing_of(
         assert passes(gate), "the one came back well: all follow"
 
 
+# 12
 def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate) -> None:
     with ExitStack() as cleanup:
         for _ in range(2):
@@ -204,10 +209,12 @@ def test_one_caller_is_inside_with_two_calls_and_another_is_let_in_at_once(healt
     gate.close()
 
 
+# 12
 def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
     assert sum(2 * room for room in ROOMS.values()) < THREADS
 
 
+# 12
 def test_a_stopping_service_and_a_late_one_are_no_faults(
     service: Service, clients: Clients
 ) -> None:
@@ -233,6 +240,7 @@ def test_a_stopping_service_and_a_late_one_are_no_faults(
     assert said == ["service_unreachable"]
 
 
+# 12
 def test_a_read_is_not_asked_again_when_the_database_is_away(
     service: Service, clients: Clients
 ) -> None:
@@ -241,6 +249,7 @@ def test_a_read_is_not_asked_again_when_the_database_is_away(
     assert service.asked == ["ListPeople"]
 
 
+# 12
 def test_a_read_whose_connection_was_lost_is_asked_again_and_a_write_is_not(
     service: Service, clients: Clients
 ) -> None:
@@ -254,6 +263,7 @@ def test_a_read_whose_connection_was_lost_is_asked_again_and_a_write_is_not(
     assert service.asked == ["ListPeople", "ListPeople", "CreateReferral"]
 
 
+# 12
 def test_calls_are_spread_over_all_servers_of_a_name_and_go_on_when_one_dies() -> None:
     both = Service(), Service()
     clients = Clients(*[f"ipv4:127.0.0.1:{both[0].port},127.0.0.1:{both[1].port}"] * 3)
@@ -307,6 +317,7 @@ def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_o
     until(lambda: reason_or_none(lambda: clients.people.ListPeople(PEOPLE)) is None, 10)
 
 
+# 12
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
@@ -329,6 +340,7 @@ def test_a_name_is_looked_up_again_and_an_address_is_taken_as_it_is(
     assert target(address) == expected
 
 
+# 12
 def test_a_session_is_ended_later_when_it_can_not_be_ended_now(
     service: Service, clients: Clients
 ) -> None:
@@ -343,6 +355,7 @@ def test_a_session_is_ended_later_when_it_can_not_be_ended_now(
         back.stop()
 
 
+# 12
 def test_leaving_costs_nothing_however_many_leave_a_service_that_is_away(
     service: Service, clients: Clients
 ) -> None:
@@ -390,6 +403,7 @@ def leave(gateway: Gateway) -> None:
     assert answer.headers["Location"] == EXIT
 
 
+# 9
 def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(
     before_the_dead: Gateway,
 ) -> None:
@@ -399,6 +413,7 @@ def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(
     assert (page.status_code, page.text.count("No responde")) == (200, 1)
 
 
+# 12
 def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead(
     before_the_dead: Gateway,
 ) -> None:
@@ -431,6 +446,7 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead
     assert probes[-1] < 3
 
 
+# 12
 def test_one_service_that_hangs_leaves_the_others_their_threads(tmp_path: Path) -> None:
     well, hangs = Service(), Service()
     over = threading.Event()
@@ -465,6 +481,7 @@ def test_one_service_that_hangs_leaves_the_others_their_threads(tmp_path: Path) 
         hangs.stop()
 
 
+# 12
 def test_a_service_is_asked_again_within_two_seconds_of_its_return(tmp_path: Path) -> None:
     service = Service()
     port = service.port

@@ -7,14 +7,7 @@ import pytest
 
 from services.notifications.domain.message import about_unreached, messages_of
 from services.notifications.domain.notices import BY_VERB
-from services.notifications.domain.rules import (
-    HISTORY,
-    VERBS,
-    Audience,
-    Happening,
-    Told,
-    told_of,
-)
+from services.notifications.domain.rules import HISTORY, VERBS, Audience, Happening, Told, told_of
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 SENDER, RECEIVER, WORKER, COORDINATOR = "s" * 32, "r" * 32, "w" * 32, "c" * 32
@@ -62,7 +55,7 @@ def test_what_the_sender_does_the_receivers_desk_hears(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["withdrawn", "consent_withdrawn", "closed", "reopened"])
 def test_what_another_did_to_the_senders_referral_the_sender_hears_too(verb: str) -> None:
-    # the coordinators, the receiver on the person's word, the person by her reference
+    # the coordination, the receiver on the person's word, the person by her reference
     for other in (COORDINATOR, RECEIVER, ""):
         assert who(told_of(happening(verb, actor=other), NOW)) == {
             TO_RECEIVER,

@@ -24,7 +24,7 @@ from services.referrals.referrals.domain.enquiry import (
     EnquiryState,
     coarser,
     told,
-    unused_attributes,
+    unused,
 )
 
 A = Attribute
@@ -157,9 +157,9 @@ def test_what_is_left_out_of_the_copies_stays_with_who_asks() -> None:
 
 def test_a_service_of_which_nothing_was_heard_may_decide_by_anything() -> None:
     some = [Service("a", "o", frozenset({A.GENDER})), Service("b", "o", frozenset({A.LANGUAGES}))]
-    assert unused_attributes(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
-    assert unused_attributes(CONTENT, [*some, Service("c", "o", None)]) == ()
-    assert unused_attributes(Content("HOU.EMG", Urgency.NORMAL), some) == (), (
+    assert unused(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
+    assert unused(CONTENT, [*some, Service("c", "o", None)]) == ()
+    assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), (
         "what is not said need not be left out"
     )
 

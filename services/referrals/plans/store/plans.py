@@ -126,7 +126,7 @@ def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
 def late(
     tx: Transaction, organization_id: str, now: datetime, limit: int, after: Position | None
 ) -> tuple[list[Row], Position | None]:
-    """Returns steps that are overdue and not settled.
+    """Returns steps that are past their time and not settled.
 
     The step that waits longest comes first; the second value is where the next page begins.
     """

@@ -126,7 +126,7 @@ class Content:
         return replace(self, **empty)
 
 
-def unused_attributes(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
+def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
     """Returns the attributes of the content that none of the services decides by.
 
     A service whose criteria are not known may decide by any attribute, so with such a service the

@@ -202,7 +202,7 @@ class Referral(ReferralRecord):
         )
 
     def _watch_health(self, now: datetime) -> None:
-        for clock in self.running(*HEALTH):  # the deadlines of an assault time given earlier
+        for clock in self.running(*HEALTH):  # those of an assault time given earlier
             clock.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:

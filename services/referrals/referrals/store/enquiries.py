@@ -121,7 +121,7 @@ def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
     return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
 
 
-def sent_enquiries(
+def sent_by(
     tx: Transaction,
     organization_id: str,
     states: Collection[EnquiryState],

@@ -95,7 +95,7 @@ class Enquiries:
         content.check()
         self._looks.count(caller.id, Origin(), call.clock.now())
         services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
-        unused = rules.unused_attributes(content, services)
+        unused = rules.unused(content, services)
         content = content if request.keep_unused else content.without(unused)
         # open cases of the whole network are counted, but only the count is returned
         elevate_to_system_scope(tx)
@@ -187,7 +187,7 @@ class Enquiries:
             services,
             now,
             self._calendar(tx, content),
-            left_out=() if request.keep_unused else rules.unused_attributes(content, services),
+            left_out=() if request.keep_unused else rules.unused(content, services),
             unsafe=unsafe,
             contact_id=contact_id,
             person_id=person_id,
@@ -225,9 +225,7 @@ class Enquiries:
             self._pages.position(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
-            sent, more = enquiries.sent_enquiries(
-                tx, own, states, size, after, **of, waiting=waiting
-            )
+            sent, more = enquiries.sent_by(tx, own, states, size, after, **of, waiting=waiting)
             messages = [asked_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None

@@ -14,7 +14,7 @@ from services.referrals.referrals.store.watch import Change
 from services.referrals.referrals.wire.messages import actor_of
 
 _BATCH = 100
-_LONGEST_WAIT = 1.0  # maximum number of seconds between two rounds, as a fallback to LISTEN
+_LONGEST_WAIT = 1.0  # most seconds between two rounds, as a fallback to LISTEN
 # Least seconds between two rounds. In each round, positions are given and all streams are read, so
 # many events at once are read together.
 _PACE = 0.1

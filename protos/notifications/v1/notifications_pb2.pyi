@@ -682,7 +682,7 @@ class Webhook(_message.Message):
 
     @_builtins.property
     def former_secret_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when the secret before this one signs, too."""
+        """The time until which the secret before this one signs, too."""
 
     def __init__(
         self,

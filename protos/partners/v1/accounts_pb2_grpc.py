@@ -237,7 +237,7 @@ class AccountsServicer:
 
     def ListMadeLately(self, request, context):
         """Lists the results that outlast a session and were made by the caller since a day, at most a year ago: keys, invitations, accounts that came from them,
-        proposed providers, her own codes and passkeys; newest first. It is for a worker who fears that somebody else used her account.
+        proposed providers, her own codes and passkeys; newest first. The list is for a worker who fears that somebody else used her account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

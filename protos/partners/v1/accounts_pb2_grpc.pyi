@@ -90,7 +90,7 @@ class AccountsStub:
     """
     ListMadeLately: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListMadeLatelyRequest, _accounts_pb2.ListMadeLatelyResponse]
     """Lists the results that outlast a session and were made by the caller since a day, at most a year ago: keys, invitations, accounts that came from them,
-    proposed providers, her own codes and passkeys; newest first. It is for a worker who fears that somebody else used her account.
+    proposed providers, her own codes and passkeys; newest first. The list is for a worker who fears that somebody else used her account.
     """
     EndMadeLately: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndMadeLatelyRequest, _accounts_pb2.EndMadeLatelyResponse]
     """Ends some results that ListMadeLately returned: a key is revoked, an invitation withdrawn, an account suspended (for an account with a network role, a
@@ -159,7 +159,7 @@ class AccountsAsyncStub(AccountsStub):
     """
     ListMadeLately: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListMadeLatelyRequest, _accounts_pb2.ListMadeLatelyResponse]  # type: ignore[assignment]
     """Lists the results that outlast a session and were made by the caller since a day, at most a year ago: keys, invitations, accounts that came from them,
-    proposed providers, her own codes and passkeys; newest first. It is for a worker who fears that somebody else used her account.
+    proposed providers, her own codes and passkeys; newest first. The list is for a worker who fears that somebody else used her account.
     """
     EndMadeLately: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndMadeLatelyRequest, _accounts_pb2.EndMadeLatelyResponse]  # type: ignore[assignment]
     """Ends some results that ListMadeLately returned: a key is revoked, an invitation withdrawn, an account suspended (for an account with a network role, a
@@ -315,7 +315,7 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListMadeLatelyResponse, _abc.Awaitable[_accounts_pb2.ListMadeLatelyResponse]]:
         """Lists the results that outlast a session and were made by the caller since a day, at most a year ago: keys, invitations, accounts that came from them,
-        proposed providers, her own codes and passkeys; newest first. It is for a worker who fears that somebody else used her account.
+        proposed providers, her own codes and passkeys; newest first. The list is for a worker who fears that somebody else used her account.
         """
 
     @_abc_1.abstractmethod

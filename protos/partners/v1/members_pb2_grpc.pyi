@@ -55,7 +55,7 @@ class MembersStub:
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]
     """Revokes an invitation to the caller's organisation at once. Callers: managers. illegal_transition: it is not open any more."""
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
-    """Opens the account of an invitation with the invited person's name and password. It needs no token but that of the link, which is valid once.
+    """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
     invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
     account has ended. email_taken: the address has an account at another organisation; an account at this organisation begins anew, with the roles of the
     invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
@@ -139,7 +139,7 @@ class MembersAsyncStub(MembersStub):
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
     """Revokes an invitation to the caller's organisation at once. Callers: managers. illegal_transition: it is not open any more."""
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
-    """Opens the account of an invitation with the invited person's name and password. It needs no token but that of the link, which is valid once.
+    """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
     invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
     account has ended. email_taken: the address has an account at another organisation; an account at this organisation begins anew, with the roles of the
     invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
@@ -256,7 +256,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.AcceptInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.AcceptInvitationResponse, _abc.Awaitable[_members_pb2.AcceptInvitationResponse]]:
-        """Opens the account of an invitation with the invited person's name and password. It needs no token but that of the link, which is valid once.
+        """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
         invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
         account has ended. email_taken: the address has an account at another organisation; an account at this organisation begins anew, with the roles of the
         invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.

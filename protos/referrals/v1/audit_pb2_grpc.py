@@ -77,7 +77,7 @@ class AuditServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAnomalies(self, request, context):
-        """Lists what is unusual in the accesses, newest first. It is derived from the trail within a minute, once for each worker, kind and day.
+        """Lists what is unusual in the accesses, newest first. The list is derived from the trail within a minute, once for each worker, kind and day.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,7 @@ class AuditStub:
     command `audit verify` compares the whole chain with the heads that the other services stored.
     """
     ListAnomalies: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAnomaliesRequest, _audit_pb2.ListAnomaliesResponse]
-    """Lists what is unusual in the accesses, newest first. It is derived from the trail within a minute, once for each worker, kind and day."""
+    """Lists what is unusual in the accesses, newest first. The list is derived from the trail within a minute, once for each worker, kind and day."""
     ReviewAnomaly: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]
     """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already reviewed it."""
 
@@ -56,7 +56,7 @@ class AuditAsyncStub(AuditStub):
     command `audit verify` compares the whole chain with the heads that the other services stored.
     """
     ListAnomalies: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAnomaliesRequest, _audit_pb2.ListAnomaliesResponse]  # type: ignore[assignment]
-    """Lists what is unusual in the accesses, newest first. It is derived from the trail within a minute, once for each worker, kind and day."""
+    """Lists what is unusual in the accesses, newest first. The list is derived from the trail within a minute, once for each worker, kind and day."""
     ReviewAnomaly: _aio.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]  # type: ignore[assignment]
     """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already reviewed it."""
 
@@ -87,7 +87,7 @@ class AuditServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_pb2.ListAnomaliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.ListAnomaliesResponse, _abc.Awaitable[_audit_pb2.ListAnomaliesResponse]]:
-        """Lists what is unusual in the accesses, newest first. It is derived from the trail within a minute, once for each worker, kind and day."""
+        """Lists what is unusual in the accesses, newest first. The list is derived from the trail within a minute, once for each worker, kind and day."""
 
     @_abc_1.abstractmethod
     def ReviewAnomaly(

@@ -589,7 +589,7 @@ class ReferencesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddNoteByReference(self, request, context):
-        """Adds a message from the person. It is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there.
+        """Adds a message from the person. The message is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -218,7 +218,7 @@ class ReferencesStub:
     phone, or if nobody has asked her yet: then nobody calls, and she can call.
     """
     AddNoteByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]
-    """Adds a message from the person. It is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there."""
+    """Adds a message from the person. The message is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there."""
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
     """Records whether help came, for completed referrals: yes closes the referral, no reopens it."""
 
@@ -249,7 +249,7 @@ class ReferencesAsyncStub(ReferencesStub):
     phone, or if nobody has asked her yet: then nobody calls, and she can call.
     """
     AddNoteByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Adds a message from the person. It is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there."""
+    """Adds a message from the person. The message is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there."""
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Records whether help came, for completed referrals: yes closes the referral, no reopens it."""
 
@@ -307,7 +307,7 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.AddNoteByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Adds a message from the person. It is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there."""
+        """Adds a message from the person. The message is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there."""
 
     @_abc_1.abstractmethod
     def ConfirmHelp(

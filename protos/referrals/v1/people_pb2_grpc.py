@@ -276,7 +276,7 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListOwnExports(self, request, context):
-        """Lists what the caller has exported since a time, newest first. It is for a worker who fears that somebody else used her account; an export cannot be
+        """Lists what the caller has exported since a time, newest first. The list is for a worker who fears that somebody else used her account; an export cannot be
         undone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -105,7 +105,7 @@ class PeopleStub:
     organisation.
     """
     ListOwnExports: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListOwnExportsRequest, _people_pb2.ListOwnExportsResponse]
-    """Lists what the caller has exported since a time, newest first. It is for a worker who fears that somebody else used her account; an export cannot be
+    """Lists what the caller has exported since a time, newest first. The list is for a worker who fears that somebody else used her account; an export cannot be
     undone.
     """
 
@@ -186,7 +186,7 @@ class PeopleAsyncStub(PeopleStub):
     organisation.
     """
     ListOwnExports: _aio.UnaryUnaryMultiCallable[_people_pb2.ListOwnExportsRequest, _people_pb2.ListOwnExportsResponse]  # type: ignore[assignment]
-    """Lists what the caller has exported since a time, newest first. It is for a worker who fears that somebody else used her account; an export cannot be
+    """Lists what the caller has exported since a time, newest first. The list is for a worker who fears that somebody else used her account; an export cannot be
     undone.
     """
 
@@ -372,7 +372,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.ListOwnExportsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.ListOwnExportsResponse, _abc.Awaitable[_people_pb2.ListOwnExportsResponse]]:
-        """Lists what the caller has exported since a time, newest first. It is for a worker who fears that somebody else used her account; an export cannot be
+        """Lists what the caller has exported since a time, newest first. The list is for a worker who fears that somebody else used her account; an export cannot be
         undone.
         """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import requests
@@ -51,11 +52,12 @@ def by_process(stack: LocalStack) -> dict[str, float]:
 
 
 def family(pid: int) -> list[int]:
-    """Returns the ids of a process and all its descendants."""
+    """Returns the ids of a process and all its descendants; a process may end meanwhile."""
     pids = [pid]
     for one in pids:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
-            pids += [int(child) for child in task.read_text().split()]
+            with suppress(OSError):
+                pids += [int(child) for child in task.read_text().split()]
     return pids
 
 

@@ -27,7 +27,7 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
         plans.add(tx, _handed_over(stories, now))
         for story in stories:
             story.referral.wait_for_her()
-            referrals.keep_clocks(tx, story.referral)
+            referrals.save_deadlines(tx, story.referral)
 
 
 def _at_home(stories: Sequence[Story], now: datetime) -> Plan:

@@ -246,6 +246,6 @@ def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
     return row is None or row["epoch"] == epoch
 
 
-def asked_for_everything(tx: Transaction, consumer: str, epoch: int) -> None:
+def record_full_request(tx: Transaction, consumer: str, epoch: int) -> None:
     """Records that the consumer requested all facts in this epoch of its own store."""
     tx.execute("UPDATE consumers SET epoch = %s WHERE consumer = %s", (epoch, consumer))

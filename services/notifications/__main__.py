@@ -108,7 +108,9 @@ def servicers(
 def run(settings: NotificationsSettings) -> int:
     """Creates all objects and runs the service; returns the exit code."""
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
-    parts = service.make(NAME, subscriptions.TOPIC, settings.service, hears=topics, view_of=view_of)
+    parts = service.make(
+        NAME, subscriptions.TOPIC, settings.service, other_topics=topics, view_of=view_of
+    )
     database, clock, development = parts.database, parts.clock, settings.service.development
     letter_key = Keyring(key_folder.secret(settings.service.keys, "mail"))
 

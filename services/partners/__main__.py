@@ -96,10 +96,10 @@ def run(settings: PartnersSettings) -> int:
     """Creates all objects and runs them; returns the exit code."""
     folder = settings.service.keys
     parts = service.make(
-        NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC, subscriptions.ERASURES]
+        NAME, TOPIC, settings.service, other_topics=[subscriptions.TOPIC, subscriptions.ERASURES]
     )
     mail = Keyring(key_folder.secret(folder, "mail"))
-    signing = key_folder.Held(
+    signing = key_folder.FileCache(
         folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")
     )
     issuer = Issuer(

@@ -226,7 +226,7 @@ def make(
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes all parts of the service and runs them; returns the exit code."""
     parts = service.make(
-        NAME, TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
+        NAME, TOPIC, settings, other_topics=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
     )
     made = make(
         parts.database,
@@ -252,7 +252,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
-            made.lives, parts.database, parts.clock, referral_store.next_clock_time, "clocks"
+            made.lives, parts.database, parts.clock, referral_store.next_deadline_time, "clocks"
         ).loop(),
         DeadlineScheduler(
             made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"

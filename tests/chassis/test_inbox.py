@@ -230,8 +230,8 @@ def test_only_held_facts_of_this_consumer_are_counted_as_held(tx: Transaction) -
 def test_a_consumer_has_missed_nothing_until_its_own_store_is_another(tx: Transaction) -> None:
     assert inbox.missed_nothing(tx, "hearer", 0) is True
     assert inbox.missed_nothing(tx, "hearer", 7) is False
-    inbox.asked_for_everything(tx, "another", 7)
+    inbox.record_full_request(tx, "another", 7)
     assert inbox.missed_nothing(tx, "hearer", 7) is False
-    inbox.asked_for_everything(tx, "hearer", 7)
+    inbox.record_full_request(tx, "hearer", 7)
     assert inbox.missed_nothing(tx, "hearer", 7) is True
     assert inbox.missed_nothing(tx, "hearer", 0) is False

@@ -26,7 +26,8 @@ from services.gateway.api import openapi, openapi_text
 from services.gateway.api.binding import bindings
 from services.gateway.edge.problems import DOCS, REASONS
 from services.notifications import wire
-from services.notifications.domain.notices import BY_KIND, Party
+from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.notices.notice import Party
 from services.notifications.domain.texts import ACCOUNT as OF_AN_ACCOUNT
 from services.notifications.domain.webhook import Webhook as Endpoint
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled

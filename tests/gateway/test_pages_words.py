@@ -64,7 +64,7 @@ def test_every_enum_value_has_a_word(kind: str) -> None:
     [
         ("notice", frozenset(notices.BY_KIND)),
         ("verb", frozenset(t.verb for t in lifecycle.TRANSITIONS if t.offered)),
-        ("event", frozenset(t.fact for t in lifecycle.TRANSITIONS)),
+        ("event", frozenset(t.event_verb for t in lifecycle.TRANSITIONS)),
     ],
 )
 def test_forms_offer_exactly_the_codes_that_the_services_know(

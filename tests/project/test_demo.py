@@ -111,7 +111,7 @@ def test_every_referral_of_the_pilot_is_a_whole_story_of_2006() -> None:
         )
         assert verbs == ["drafted", "amended", "sent", *told]
         assert {event.time.year for event in story.referral.events} == {2006}
-        assert not [clock for clock in story.referral.clocks if clock.running]
+        assert not [clock for clock in story.referral.deadlines if clock.running]
 
 
 def test_whom_one_shelter_turned_away_another_one_took() -> None:
@@ -164,7 +164,9 @@ def test_this_evening_the_line_asked_several_and_waits() -> None:
 def test_no_clock_is_behind_what_it_told() -> None:
     for story in tonights_stories(network(), CALENDAR, NOW):
         assert not [
-            clock for clock in story.referral.clocks if clock.next_time and clock.next_time <= NOW
+            clock
+            for clock in story.referral.deadlines
+            if clock.next_time and clock.next_time <= NOW
         ]
 
 

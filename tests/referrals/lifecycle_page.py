@@ -212,7 +212,7 @@ def _steps() -> list[str]:
             else _names(step.sources)
         )
         who = ", ".join(side.value for side in sorted(step.by, key=lambda side: side.value))
-        fact = f"`enlace.referral.{step.fact}.v1`"
+        fact = f"`enlace.referral.{step.event_verb}.v1`"
         rows.append(
             f"| {verb} | {sources} | {_target(step)} | {who} | {CARRIES[step.verb]} |"
             f" {_effect(step)} | {fact} |"

@@ -378,7 +378,7 @@ def expire(way: HandOver) -> None:
     clock = way.story.service.clock
     clock.advance(timedelta(days=2))
     with way.story.service.database.transaction(SYSTEM) as tx:
-        while way.story.service.made.lives.fire_clocks(tx, clock.now(), 50):
+        while way.story.service.made.lives.fire_deadlines(tx, clock.now(), 50):
             pass
 
 

@@ -12,7 +12,7 @@ from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.referrals import next_clock_time
+from services.referrals.referrals.store.referrals import next_deadline_time
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story
 from tests.referrals.test_requests import at
@@ -150,7 +150,7 @@ def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, servic
         with service.database.transaction(SYSTEM) as tx:
             return [
                 e.verb
-                for e in watch.fire_clocks(tx, service.clock.now(), 500)
+                for e in watch.fire_deadlines(tx, service.clock.now(), 500)
                 if e.clock and e.clock.value == "acknowledge"
             ]
 
@@ -336,7 +336,7 @@ def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None
         story.service.made.lives,
         story.service.database,
         story.service.clock,
-        next_clock_time,
+        next_deadline_time,
         "clocks",
     ).fire()
     seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))

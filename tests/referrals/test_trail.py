@@ -119,7 +119,7 @@ def test_what_the_clocks_do_is_on_record(story: Story, service: Service) -> None
     before = end(service)
     service.clock.advance(timedelta(days=3))
     with service.database.transaction(SYSTEM) as tx:
-        events = service.made.lives.fire_clocks(tx, service.clock.now(), 1000)
+        events = service.made.lives.fire_deadlines(tx, service.clock.now(), 1000)
     assert [row for row in rows(service, before) if row[1] == sent.id]
     assert len(rows(service, before)) == len(events)
 

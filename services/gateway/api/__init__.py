@@ -60,7 +60,7 @@ def openapi() -> dict[str, Any]:
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
     for routes in _services():
         api.spec.tag({"name": routes.name, "description": routes.description})
-    webhooks = spec.told(api.spec)
+    webhooks = spec.describe_webhooks(api.spec)
     document = {**api.spec.to_dict(), "webhooks": webhooks}
     for name, size_limits in schemas.OF_THE_WHOLE.items():
         document["components"]["schemas"][name].update(size_limits)

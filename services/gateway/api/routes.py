@@ -100,7 +100,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         about = {
             "x-right": binding.right,
             "x-refusals": sorted(binding.rules.refusals),
-            **deprecation.said(binding.rules),
+            **deprecation.openapi_entries(binding.rules),
         }
         inner = self.doc(
             operationId=view.__name__, **about, **({"security": []} if binding.rules.public else {})
@@ -108,7 +108,7 @@ class Routes(Blueprint):  # type: ignore[misc]
 
         @wraps(inner)
         def admitted(*args: Any, **kwargs: Any) -> Response:
-            deprecation.tell(binding.rules)
+            deprecation.add_headers(binding.rules)
             admit(needs_credential=not binding.rules.public)
             request.max_content_length = bodies.most(request.path)
             g.wrapped_in, g.asked = binding.body, binding.rpc.input_type
@@ -184,7 +184,7 @@ def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[s
         yield "LOCATION"
     if binding.verb == "get" and "next_cursor" in fields:
         yield "LINK"
-    if deprecation.said(binding.rules):
+    if deprecation.openapi_entries(binding.rules):
         yield from ("DEPRECATION", "SUNSET")
 
 

@@ -16,7 +16,7 @@ from services.gateway.api import schemas
 from services.gateway.edge.comments import COMMENTS
 from services.gateway.edge.problems import MEDIA_TYPE, RETRY_SECONDS
 
-Said = dict[str, Any]
+JsonObject = dict[str, Any]
 KIND = told_pb2.ToldKind.DESCRIPTOR
 
 VERSION = "0.1.0"
@@ -46,7 +46,7 @@ _BASED_ON = {
 _ONE_TAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
 # Headers of a request. An Idempotency-Key has no example: a client that copied it twice would
 # repeat its first request, or be refused with 422.
-HEADERS: dict[str, Said] = {
+HEADERS: dict[str, JsonObject] = {
     "IDEMPOTENCY_KEY": {
         "name": "Idempotency-Key",
         "description": (
@@ -217,7 +217,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
     def _register_responses(self) -> None:
         for name, (_, description, example, required) in ANSWERED.items():
-            component: Said = {
+            component: JsonObject = {
                 "description": description,
                 "required": required,
                 "schema": {"type": "string"},
@@ -244,7 +244,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
             self.spec.components.parameter(key, "header", {"required": False, **header}, lazy=True)
 
 
-def told(spec: Any) -> Said:
+def describe_webhooks(spec: Any) -> JsonObject:
     """Returns the document's `webhooks`: every kind of event for an endpoint, with its body."""
     webhooks = {}
     for number, type_ in wire.words(KIND).items():

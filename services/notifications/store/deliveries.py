@@ -11,7 +11,7 @@ two transactions.
 from datetime import datetime, timedelta
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.notifications.domain.delivery import (
     BACK_OFFS,
     SPREAD,
@@ -23,7 +23,7 @@ from services.notifications.domain.delivery import (
     Verdict,
     WebhookClaim,
 )
-from services.notifications.domain.rules import TOLD_WHILE_OUT
+from services.notifications.domain.rules import LETTERS_WHILE_OUT
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
 _SEEN = (
@@ -209,7 +209,7 @@ def discard_of_organization(tx: Transaction, organization_id: str) -> None:
         " WHERE organization_id = %s AND next_attempt_time IS NOT NULL"
         " AND NOT EXISTS (SELECT FROM letters WHERE delivery_id = deliveries.id"
         " AND letters.kind = ANY(%s))",
-        (organization_id, sorted(TOLD_WHILE_OUT)),
+        (organization_id, sorted(LETTERS_WHILE_OUT)),
     )
 
 
@@ -264,7 +264,7 @@ def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str
 
 
 def of_webhook(
-    tx: Transaction, webhook_id: str, *, after: Position | None, limit: int
+    tx: Transaction, webhook_id: str, *, after: Cursor | None, limit: int
 ) -> list[Delivery]:
     """Returns the deliveries to an endpoint, newest first."""
     time, id = after or (None, "")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.notifications.domain.message import Message, Notice
 from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, Audience
 
@@ -149,7 +149,7 @@ _READ_ALL = (
 
 
 def inbox(
-    tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int
+    tx: Transaction, who: dict[str, object], *, unread: bool, after: Cursor | None, limit: int
 ) -> list[Message]:
     """Returns the messages that `who` (organization, me, coordinator) sees, newest first."""
     time, id = after or (None, "")

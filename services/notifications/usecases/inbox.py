@@ -27,7 +27,7 @@ class Inbox:
         """Returns a page of messages, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         rows = messages.inbox(
             call.tx, _who(call.caller), unread=request.unread_only, after=after, limit=size + 1

@@ -131,7 +131,7 @@ class Webhooks:
         webhook_id = object_id(request.webhook_id)
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         _fetch(call, webhook_id)
         rows = deliveries.of_webhook(call.tx, webhook_id, after=after, limit=size + 1)

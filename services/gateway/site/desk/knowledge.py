@@ -228,7 +228,9 @@ def of_receipt(
 def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
     """Describes the enquiries about a person, without her name, that an organisation still has."""
     listed = list(enquiries)
-    attributes = list(dict.fromkeys(part for enquiry in listed for part in told_of(enquiry)))
+    attributes = list(
+        dict.fromkeys(part for enquiry in listed for part in shared_attributes(enquiry))
+    )
     parts = ", ".join([_("ayuda y urgencia"), *attributes])
     needs = list(dict.fromkeys(names.need(enquiry.content.need_code) for enquiry in listed))
     ends = {
@@ -245,7 +247,7 @@ def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
     return Held(organization, "", live=True, ends_soon=False, lines=lines)
 
 
-def told_of(enquiry: e.Enquiry) -> list[str]:
+def shared_attributes(enquiry: e.Enquiry) -> list[str]:
     """Returns the names of the attributes that the copies of an enquiry hold."""
     left_out = set(enquiry.left_out_attributes)
     beside = [

@@ -109,7 +109,9 @@ def show(identifier: str) -> str | tuple[str, int]:
     sealed notes and record an access that no user made.
     """
     referral = referrals.fetch(identifier)
-    if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
+    if session.is_background_request() and request.headers.get("If-None-Match") == version(
+        referral
+    ):
         return "", 304
     return render(referral, Filled())
 

@@ -118,7 +118,7 @@ def why(event: r.ReferralEvent) -> str:
     """Returns the reason of an event in words, for a step that requires one; "" for any other."""
     for step, form in step_forms.STEPS.items():
         question = next((ask for ask in form.asks if ask.kind == "choice"), None)
-        if question and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
+        if question and event.reason_code and vocabulary.STEPS[step].event_verb == event.verb:
             return words.word(question.table, event.reason_code)
     return ""
 

@@ -52,8 +52,7 @@ def figures() -> str:
     query, published = network()
     return render_template(
         "figures.html",
-        asked=query,
-        told=published,
+        query=query,
         total=pictures.counted(published.total),
         until=quarter(published.counted_until),
         charts=charts(query, published),

@@ -88,7 +88,7 @@ class Locations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         owner = request.organization_id or call.caller.organization_id
         sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
@@ -252,7 +252,7 @@ class Locations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         now, own, sees_all = (
             call.clock.now(),
@@ -284,7 +284,7 @@ class Locations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, int),
+            self._pages.cursor(request, int),
         )
         owner, id = (
             None if sees_inactive_members(call.caller) else call.caller.organization_id,
@@ -363,7 +363,7 @@ def _message(location: Location, caller: Caller) -> pb.Location:
 def _offer_message(
     offer: ServiceAtLocation, location: Location, caller: Caller
 ) -> pb.ServiceAtLocation:
-    return messages.said_at_location(
+    return messages.service_at_location_message(
         offer, _message(location, caller), viewer(caller).tier_of(location.organization_id)
     )
 

@@ -31,7 +31,7 @@ class OpenData:
         """Returns a page of the public services, ordered by id or by name, and the total."""
         wanted, token = replace(public_search_terms(request), department=request.department), ""
         if request.by_name:
-            after = self._pages.position(request, str, str)
+            after = self._pages.cursor(request, str, str)
             services, more, total = (
                 open_data.page_by_name(call.tx, wanted, after)
                 if _may_exist(wanted)

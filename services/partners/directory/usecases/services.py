@@ -162,7 +162,7 @@ class Services:
         """
         size, after = (
             page_size(request.page_size, default=25, most=100),
-            self._pages.position(request, int, str, str),
+            self._pages.cursor(request, int, str, str),
         )
         now, caller = call.clock.now(), call.caller
         wanted = messages.search_terms(request, now)

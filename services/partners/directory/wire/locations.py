@@ -100,7 +100,7 @@ def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> Se
     )
 
 
-def said_at_location(
+def service_at_location_message(
     offer: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
 ) -> locations_pb2.ServiceAtLocation:
     """Returns a service at a place as a caller of this tier sees it."""

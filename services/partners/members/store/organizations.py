@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.partners.members.domain.evidence import WARNING_DAYS, Evidence, EvidenceKind
 from services.partners.members.domain.organization import (
@@ -166,7 +166,7 @@ def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> 
 def page_by_name(
     tx: Transaction,
     size: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     country: str,
     type: OrganizationType | None,
@@ -175,7 +175,7 @@ def page_by_name(
     agreement_before: date | None = None,
     shelters_for: str | None = None,
     waits_for_second: bool = False,
-) -> tuple[list[Organization], Position | None]:
+) -> tuple[list[Organization], Cursor | None]:
     """Returns a page ordered by name, and the position of the next page.
 
     `all_for`: organisations that are not active are left out, except this one; None: they are

@@ -111,7 +111,7 @@ class Organizations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         type, status = (
             messages.TYPES.member(request.type, "type"),

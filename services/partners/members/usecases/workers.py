@@ -49,7 +49,7 @@ class Workers:
         """Returns a page of the workers of the caller's organisation, by name."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = workers.listed(call.tx, call.caller.organization_id, size, after)
         return pb.ListWorkersResponse(

@@ -23,7 +23,7 @@ from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain import api_key
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import (
-    MUST_PROVE_MORE,
+    SECOND_FACTOR_ROLES,
     TOUCH,
     Worker,
     WorkerStatus,
@@ -197,7 +197,7 @@ class Sessions:
         required = (
             self._strict
             and not several_factors
-            and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
+            and not SECOND_FACTOR_ROLES.isdisjoint(worker.entry.roles)
         )
         challenge = second_factors.ask(
             call.tx, self._keyring, self._site, worker, now, required=required

@@ -2,7 +2,7 @@
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.referrals.line.domain.campaign import Campaign, Placement
 
 _PLACED = (
@@ -43,9 +43,7 @@ def end(tx: Transaction, campaign: Campaign) -> None:
     tx.execute("UPDATE campaigns SET end_time = %s WHERE id = %s", (campaign.end_time, campaign.id))
 
 
-def page(
-    tx: Transaction, limit: int, after: Position | None
-) -> tuple[list[Campaign], Position | None]:
+def page(tx: Transaction, limit: int, after: Cursor | None) -> tuple[list[Campaign], Cursor | None]:
     """Returns the campaigns, newest first, and where the next page begins."""
     time, identifier = after or ("infinity", "")
     rows = tx.execute(

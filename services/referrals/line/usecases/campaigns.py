@@ -56,7 +56,7 @@ class Campaigns:
         """Lists all campaigns, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = campaigns.page(call.tx, size, after)
         return pb.ListCampaignsResponse(

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.domain.openings import READING
 from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
@@ -123,8 +123,8 @@ def keep_review(tx: Transaction, anomaly: Anomaly) -> None:
 
 
 def page(
-    tx: Transaction, limit: int, after: Position | None, *, waiting: bool
-) -> tuple[list[Anomaly], Position | None]:
+    tx: Transaction, limit: int, after: Cursor | None, *, waiting: bool
+) -> tuple[list[Anomaly], Cursor | None]:
     """Returns a page, newest first, and where the next page begins.
 
     `waiting` selects anomalies without a review.

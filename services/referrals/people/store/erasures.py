@@ -7,7 +7,7 @@ from typing import Any
 
 from chassis.db import Row, Transaction
 from chassis.errors import Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.store.caught_up import CAUGHT_UP
 from services.referrals.files.store.her import Her
@@ -43,8 +43,8 @@ def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> E
 
 
 def proposed(
-    tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
-) -> tuple[list[Erasure], Position | None]:
+    tx: Transaction, organization_id: str, since: datetime, limit: int, after: Cursor | None
+) -> tuple[list[Erasure], Cursor | None]:
     """Returns the open proposals that an organisation made after `since`, oldest first.
 
     The second value is where the next page begins.

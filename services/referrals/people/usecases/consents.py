@@ -118,7 +118,7 @@ class Consents:
         """Lists receipts that wait for a second person of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         now = call.clock.now()
         receipts, more = self._receipts.proposed(

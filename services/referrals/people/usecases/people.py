@@ -13,8 +13,8 @@ from chassis.local_time import day_at
 from chassis.rpc import Call
 from chassis.tokens import Caller
 from chassis.wire import (
+    Cursor,
     PageTokens,
-    Position,
     moment,
     optional_id,
     page_size,
@@ -118,7 +118,7 @@ class People:
         """Lists the files of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         people, more = self._files.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListPeopleResponse(
@@ -233,14 +233,14 @@ class People:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, int),
+            self._pages.cursor(request, int),
         )
         person_id = object_id(request.person_id)
         self._check_own(call.tx, call.caller, person_id)
         rows = audit.accesses(
             call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None
         )
-        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        more: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
         return pb.ListReadingsResponse(
             readings=map(_reading, rows[:size]), next_page_token=self._pages.token(request, more)
         )
@@ -267,7 +267,7 @@ class People:
             raise Invalid(("since_time", "required"))
         size, after = (
             page_size(request.page_size, default=200, most=200),
-            self._pages.position(request, int),
+            self._pages.cursor(request, int),
         )
         rows = exported_since(
             call.tx, call.caller.id, since, size + 1, int(after[0]) if after else None
@@ -277,7 +277,7 @@ class People:
             pb.Export(person_id=row["object_id"], time=timestamp(row["time"]))
             for row in rows[:size]
         ]
-        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        more: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
         return pb.ListOwnExportsResponse(
             exports=exports, next_page_token=self._pages.token(request, more)
         )

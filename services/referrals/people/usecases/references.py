@@ -32,7 +32,7 @@ from services.referrals.line.usecases.contacts import ReferenceGate
 from services.referrals.line.wire.contacts import wish
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.people.domain.reading import told_plainly
+from services.referrals.people.domain.reading import daily_readings
 from services.referrals.people.usecases.consents import Consents
 from services.referrals.referrals.domain.lifecycle import LIVE, State
 from services.referrals.referrals.domain.referral import Referral
@@ -143,7 +143,9 @@ class References:
                 allowed=reading.allowed,
                 count=reading.count,
             )
-            for reading in told_plainly(rows, types, zone_of(first.line_country, first.department))
+            for reading in daily_readings(
+                rows, types, zone_of(first.line_country, first.department)
+            )
         ]
         return pb.ListReadingsByReferenceResponse(readings=readings)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.referrals.plans.domain.pathway import Pathway
 from services.referrals.plans.domain.plan import Plan, PlanStep, StepState
 from services.referrals.referrals.store import referrals
@@ -124,8 +124,8 @@ def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
 
 
 def late(
-    tx: Transaction, organization_id: str, now: datetime, limit: int, after: Position | None
-) -> tuple[list[Row], Position | None]:
+    tx: Transaction, organization_id: str, now: datetime, limit: int, after: Cursor | None
+) -> tuple[list[Row], Cursor | None]:
     """Returns steps that are past their time and not settled.
 
     The step that waits longest comes first; the second value is where the next page begins.

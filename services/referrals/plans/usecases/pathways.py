@@ -13,7 +13,7 @@ from chassis.tokens import Caller
 from chassis.wire import words
 from protos.referrals.v1 import plans_pb2, referrals_pb2
 from services.referrals.network.wire.languages import REQUIRED
-from services.referrals.plans.domain.pathway import Lists, Pathway, Said, Word, read
+from services.referrals.plans.domain.pathway import Lists, Pathway, TextNode, Word, read
 from services.referrals.plans.store import plans
 
 SHIPPED = Path(__file__).parent.parent / "data"
@@ -33,7 +33,7 @@ LISTS = Lists(
 )
 
 
-def parse(text: str) -> Said:
+def parse(text: str) -> TextNode:
     """Parses a YAML text into parts with lines: maps, lists and plain texts only.
 
     Raises Invalid (text.LINE, malformed) for any other text.
@@ -49,7 +49,7 @@ def parse(text: str) -> Said:
         raise Invalid(("text.1", "malformed")) from None
     if node is None:
         raise Invalid(("text.1", "required"))
-    return _said(node)
+    return _text_node(node)
 
 
 def _check_plain(text: str) -> None:
@@ -66,19 +66,19 @@ def _check_plain(text: str) -> None:
             raise Invalid((f"text.{_line(event.start_mark)}", "malformed"))
 
 
-def _said(node: yaml.Node) -> Said:
+def _text_node(node: yaml.Node) -> TextNode:
     line = _line(node.start_mark)
     if isinstance(node, yaml.MappingNode):
-        return Said(
+        return TextNode(
             {
-                Word(str(key.value), _line(key.start_mark)): _said(value)
+                Word(str(key.value), _line(key.start_mark)): _text_node(value)
                 for key, value in node.value
             },
             line,
         )
     if isinstance(node, yaml.SequenceNode):
-        return Said([_said(item) for item in node.value], line)
-    return Said(str(node.value), line)
+        return TextNode([_text_node(item) for item in node.value], line)
+    return TextNode(str(node.value), line)
 
 
 def _line(mark: Any) -> int:

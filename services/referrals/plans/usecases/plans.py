@@ -30,7 +30,7 @@ from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.consent import CHILDREN
 from services.referrals.files.domain.person import Person
 from services.referrals.files.store.people import People
-from services.referrals.network.domain.counts import SMALLEST, told
+from services.referrals.network.domain.counts import SMALLEST, published_count
 from services.referrals.network.domain.service import check_age_taken
 from services.referrals.network.store import members
 from services.referrals.plans.domain.chain import Link, beside, line
@@ -160,11 +160,11 @@ class Plans:
         """
         tx, now, state = call.tx, call.clock.now(), STATES.member(request.state, "state")
         assert state is not None  # the .proto requires it
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         referral_id = optional_id(request.referral_id, "referral_id")
         reason_code = word(pb.SkipReason, request.reason_code, "reason_code")
         referral = referrals.get(tx, referral_id, for_update=True) if referral_id else None
-        plan = self._lock(tx, identifier, based_on)
+        plan = self._lock(tx, identifier, base_version)
         if referral and (referral.person_id, referral.sender_organization_id) != (
             plan.person_id,
             plan.organization_id,
@@ -176,13 +176,13 @@ class Plans:
             plan.referrals[referral.id] = referral
             plan.follow(referral.id, referral.state, referral.outcome_code, now)
             self._keep_leg(tx, plan, referral)
-        plans.change(tx, plan, based_on)
+        plans.change(tx, plan, base_version)
         return self._message(plan, call)
 
     def MovePlan(self, request: pb.MovePlanRequest, call: Call) -> pb.Plan:
         """Moves a plan to a newer version of its pathway, in which other steps may be legs."""
-        tx, identifier, based_on = call.tx, object_id(request.id), version(request.etag)
-        plan = self._lock(tx, identifier, based_on)
+        tx, identifier, base_version = call.tx, object_id(request.id), version(request.etag)
+        plan = self._lock(tx, identifier, base_version)
         plan.move(
             self._chosen(tx, "version", "out_of_range", plan.pathway.id, request.version),
             call.clock.now(),
@@ -190,7 +190,7 @@ class Plans:
         plans.read_legs(tx, plan)
         for referral in plan.referrals.values():
             plan.check_own_receipt(referral)
-        plans.change(tx, plan, based_on)
+        plans.change(tx, plan, base_version)
         return self._message(plan, call)
 
     def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
@@ -199,8 +199,8 @@ class Plans:
         if reason == CONSENT_WITHDRAWN:
             # this reason follows from the person's withdrawal; no worker may give it
             raise Invalid(("reason_code", "unknown_code"))
-        identifier, based_on = object_id(request.id), version(request.etag)
-        plan = self._lock(call.tx, identifier, based_on)
+        identifier, base_version = object_id(request.id), version(request.etag)
+        plan = self._lock(call.tx, identifier, base_version)
         child = self._files.get(call.tx, plan.person_id).coarse.age_band in CHILDREN
         plan.end(
             reason,
@@ -208,7 +208,7 @@ class Plans:
             call.clock.now(),
             of_a_child=child,
         )
-        plans.change(call.tx, plan, based_on)
+        plans.change(call.tx, plan, base_version)
         return self._message(plan, call)
 
     def ListLateSteps(
@@ -217,7 +217,7 @@ class Plans:
         """Lists late steps of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str, str),
+            self._pages.cursor(request, str, str, str),
         )
         rows, more = plans.late(call.tx, call.caller.organization_id, call.clock.now(), size, after)
         steps = [
@@ -269,7 +269,7 @@ class Plans:
                 counted[_SKIPPED + skipped] += row["plans"]
         return {
             group: (
-                _told(network, number),
+                _shown_count(network, number),
                 [
                     self._counted(key, steps[key], network)
                     for key in self._keys(tx, group)
@@ -291,9 +291,15 @@ class Plans:
             for name, count in counted.items()
             if name.startswith(_SKIPPED)
         )
-        met, on_time, late = (_told(network, counted[name]) for name in ("met", "on_time", "late"))
+        met, on_time, late = (
+            _shown_count(network, counted[name]) for name in ("met", "on_time", "late")
+        )
         return StepCounts(
-            key, met, on_time, late, [(reason, _told(network, count)) for reason, count in skipped]
+            key,
+            met,
+            on_time,
+            late,
+            [(reason, _shown_count(network, count)) for reason, count in skipped],
         )
 
     def follow(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
@@ -323,7 +329,7 @@ class Plans:
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
             referral.wait_for_her()
-            referrals.keep_clocks(tx, referral)
+            referrals.save_deadlines(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
         """Refuses a new receipt for a referral if another leg uses that receipt.
@@ -417,9 +423,9 @@ class Plans:
         return partial(self._pathways.get, tx)
 
 
-def _told(network: bool, count: int) -> int:
+def _shown_count(network: bool, count: int) -> int:
     """Returns the count. For the network, it is rounded as in network/domain/counts.py."""
-    return told(count) if network else count
+    return published_count(count) if network else count
 
 
 def _step(step: StepCounts) -> pb.ComplianceStep:

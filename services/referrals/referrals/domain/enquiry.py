@@ -86,7 +86,7 @@ class Content:
         check.done()
 
     @property
-    def said(self) -> tuple[Attribute, ...]:
+    def attributes(self) -> tuple[Attribute, ...]:
         """Returns the attributes that the content states."""
         return tuple(
             attribute
@@ -105,7 +105,7 @@ class Content:
         return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
 
     @property
-    def asked(self) -> str:
+    def question_text(self) -> str:
         """Returns the text of the question: only the attributes that a count takes into account.
 
         Need, urgency and accessibility are left out.
@@ -113,7 +113,10 @@ class Content:
         return "|".join(
             [
                 self.country,
-                *(f"{attribute.value}={getattr(self, attribute.field)}" for attribute in self.said),
+                *(
+                    f"{attribute.value}={getattr(self, attribute.field)}"
+                    for attribute in self.attributes
+                ),
             ]
         )
 
@@ -136,12 +139,12 @@ def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ..
         return ()
     return tuple(
         attribute
-        for attribute in content.said
+        for attribute in content.attributes
         if not any(attribute in (service.uses or ()) for service in services)
     )
 
 
-def told(senders: int, digest: bytes) -> int:
+def disclosed_count(senders: int, digest: bytes) -> int:
     """Returns how many members have a similar case, in the form that may be disclosed.
 
     Noise is added, and the sum is rounded down to a multiple of FEW; a small count becomes 0. The

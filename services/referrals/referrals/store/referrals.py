@@ -30,7 +30,7 @@ _APART = {
     "delivered_need_codes",
     "followed_up",
     "following_id",
-    "clocks",
+    "deadlines",
     "events",
     "unsafe",
 }
@@ -108,7 +108,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
                 cursor.executemany(statement, rows)
                 if cursor.rowcount != len(rows):
                     raise Stale
-        _write_clocks(tx, changed)
+        _write_deadlines(tx, changed)
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time,"
             " actor_kind, actor_id, organization_id, reason_code,"
@@ -136,9 +136,9 @@ def _values_of(referral: Referral) -> dict[str, Any]:
     }
 
 
-def keep_clocks(tx: Transaction, referral: Referral) -> None:
+def save_deadlines(tx: Transaction, referral: Referral) -> None:
     """Saves the deadlines of a referral that has no new event; its version stays."""
-    _write_clocks(tx, [referral])
+    _write_deadlines(tx, [referral])
     tx.execute(
         "UPDATE referrals SET next_due_time = %s WHERE id = %s",
         (referral.next_due_time, referral.id),
@@ -146,7 +146,7 @@ def keep_clocks(tx: Transaction, referral: Referral) -> None:
     tx.execute("SELECT pg_notify('clocks', '')")
 
 
-def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
+def _write_deadlines(tx: Transaction, referrals: Iterable[Referral]) -> None:
     rows = [
         (
             r.id,
@@ -157,7 +157,7 @@ def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
             c.next_time,
         )
         for r in referrals
-        for number, c in enumerate(r.clocks)
+        for number, c in enumerate(r.deadlines)
     ]
     if rows:
         with tx.cursor() as cursor:
@@ -377,7 +377,7 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
     return int(row["n"]) if row else 0
 
 
-def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
+def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns referrals with a deadline that has reached a level.
 
     The most urgent come first, and of those the longest due. The referrals are locked for this
@@ -407,7 +407,7 @@ def locked_referrals(tx: Transaction, identifiers: Sequence[str]) -> list[Referr
     return read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
 
 
-def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
     """Postpones the due deadlines of a referral; fired levels and due times stay."""
     tx.execute(
         "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
@@ -415,7 +415,7 @@ def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: dat
     )
 
 
-def next_clock_time(tx: Transaction) -> datetime | None:
+def next_deadline_time(tx: Transaction) -> datetime | None:
     """Returns the time of the next level of any deadline."""
     row = tx.execute(
         "SELECT min(next_time) AS next FROM clocks WHERE next_time IS NOT NULL"
@@ -425,7 +425,7 @@ def next_clock_time(tx: Transaction) -> datetime | None:
 
 def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
     """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines."""
-    clocks: dict[str, list[Deadline]] = {}
+    deadlines: dict[str, list[Deadline]] = {}
     following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
         clock_rows: Iterable[Row] = tx.execute(
@@ -433,7 +433,7 @@ def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
             ([row["id"] for row in rows],),
         )
         for c in clock_rows:
-            clocks.setdefault(c["referral_id"], []).append(
+            deadlines.setdefault(c["referral_id"], []).append(
                 Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in CLOCK})
             )
     return [
@@ -443,7 +443,7 @@ def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
             state=State(row["state"]),
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),
-            clocks=clocks.get(row["id"], []),
+            deadlines=deadlines.get(row["id"], []),
             unsafe=Unsafe(
                 row["unsafe_code"],
                 tuple(row["unsafe_organization_ids"]),

@@ -45,7 +45,7 @@ from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.wire.enquiries import (
     ATTRIBUTES,
     STATES,
-    asked_message,
+    asker_message,
     received_message,
     unsafe_places,
 )
@@ -126,19 +126,19 @@ class Enquiries:
         whole service.
         """
         alike: list[int] = []
-        without = dict.fromkeys(content.said, 0)
+        without = dict.fromkeys(content.attributes, 0)
         for question in content.questions:
             count, counts = enquiries.count_alike(tx, question, organization_id)
-            alike.append(self._told(count, question))
+            alike.append(self._disclosed_count(count, question))
             for attribute, other in counts.items():
                 without[attribute] = max(
-                    without[attribute], self._told(other, question.without([attribute]))
+                    without[attribute], self._disclosed_count(other, question.without([attribute]))
                 )
         return max(alike), rules.coarser(max(alike), without)
 
-    def _told(self, count: int, question: Content) -> int:
-        return rules.told(
-            count, self._keyring.fingerprint(question.asked.encode(), "similar cases")
+    def _disclosed_count(self, count: int, question: Content) -> int:
+        return rules.disclosed_count(
+            count, self._keyring.fingerprint(question.question_text.encode(), "similar cases")
         )
 
     def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
@@ -193,7 +193,7 @@ class Enquiries:
             person_id=person_id,
         )
         enquiries.keep(tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
         """Returns the enquiry, or for an organisation that is asked its own copies.
@@ -202,7 +202,7 @@ class Enquiries:
         """
         identifier = object_id(request.id)
         try:
-            return asked_message(enquiries.get(call.tx, identifier))
+            return asker_message(enquiries.get(call.tx, identifier))
         except NotFound:
             return received_message(self._received(call.tx, call.caller, identifier))
 
@@ -222,11 +222,11 @@ class Enquiries:
         }
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
             sent, more = enquiries.sent_by(tx, own, states, size, after, **of, waiting=waiting)
-            messages = [asked_message(enquiry) for enquiry in sent]
+            messages = [asker_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None
         else:
@@ -242,7 +242,7 @@ class Enquiries:
 
     def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
         """Records the answer of one of the caller's services."""
-        tx, caller, identifier, based_on = (
+        tx, caller, identifier, base_version = (
             call.tx,
             call.caller,
             object_id(request.id),
@@ -259,7 +259,7 @@ class Enquiries:
         received = self._received(tx, caller, identifier)
         if (
             all(offer.state is EnquiryState.OPEN for offer in received.offers)
-            and received.version != based_on
+            and received.version != base_version
         ):
             raise Stale
         enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
@@ -276,17 +276,17 @@ class Enquiries:
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
         enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
         enquiries.keep(call.tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def CancelEnquiry(self, request: pb.CancelEnquiryRequest, call: Call) -> pb.Enquiry:
         """Cancels the enquiry."""
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
-        if enquiry.state is EnquiryState.OPEN and enquiry.version != based_on:
+        if enquiry.state is EnquiryState.OPEN and enquiry.version != base_version:
             raise Stale
         enquiry.cancel(rules.BY_ASKER, call.clock.now(), call.caller.organization_id)
         enquiries.keep(call.tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def ListUnmetNeeds(
         self, request: pb.ListUnmetNeedsRequest, call: Call
@@ -296,7 +296,7 @@ class Enquiries:
         rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
         """Acts on enquiries whose deadline has passed; returns the events."""
 
         def fire(identifier: str) -> list[EnquiryEvent]:
@@ -387,7 +387,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
 
     Returns whether more enquiries may be left. Needs the scope of the whole service.
     """
-    received_ids = enquiries.told_to(tx, organization_id, _STOPPED)
+    received_ids = enquiries.ids_received(tx, organization_id, _STOPPED)
     for identifier in received_ids + enquiries.open_of(tx, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:

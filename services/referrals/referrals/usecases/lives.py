@@ -45,13 +45,15 @@ class Lives:
         before = referrals.get(tx, following.based_on_id, for_update=True)
         if before.sender_organization_id == following.sender_organization_id:
             before.watch_need(now)
-            referrals.keep_clocks(tx, before)
+            referrals.save_deadlines(tx, before)
         return before.contact_id
 
-    def follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
+    def follow(
+        self, tx: Transaction, now: datetime, *moved: Referral, earlier_contact_id: str = ""
+    ) -> None:
         """Updates what depends on the state of referrals: needs, steps of plans, contacts.
 
-        `before` is the id of the contact of an earlier referral, on which a moved one is based.
+        `earlier_contact_id` is the contact of an earlier referral, on which a moved one is based.
         Must come last in a transaction.
         """
         self._legs.follow(tx, now, *moved)
@@ -60,8 +62,10 @@ class Lives:
                 referrals.note_following(tx, referral)
                 if referral.followed_up:  # another referral was sent before this one came back
                     referral.watch_need(now)
-                    referrals.keep_clocks(tx, referral)
-        self.follow_contacts(tx, now, before, *(referral.contact_id for referral in moved))
+                    referrals.save_deadlines(tx, referral)
+        self.follow_contacts(
+            tx, now, earlier_contact_id, *(referral.contact_id for referral in moved)
+        )
 
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
         """Updates the state of contacts of the line from their referrals, whoever changed those.
@@ -215,7 +219,7 @@ class Lives:
             self.save(tx, referral)
         self.follow(tx, now, *done)
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
         """Records the levels that deadlines have reached; returns the events.
 
         The claimed rows are locked by this transaction.
@@ -224,7 +228,7 @@ class Lives:
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
             claimed = referrals.locked_referrals(tx, identifiers)
             fired = [
-                (referral.id, referral.fire_clocks(now, self.calendar(tx, referral)))
+                (referral.id, referral.fire_deadlines(now, self.calendar(tx, referral)))
                 for referral in claimed
             ]
             referrals.keep_all(tx, claimed)
@@ -242,7 +246,7 @@ class Lives:
             now,
             "clocks",
             "referral_id",
-            referrals.with_due_clocks(tx, now, limit),
+            referrals.with_due_deadlines(tx, now, limit),
             fire,
-            referrals.put_clocks_aside,
+            referrals.put_deadlines_aside,
         )

@@ -104,13 +104,13 @@ class Referrals(Steps):
         referral = Referral.draft(
             new_id(), actor, person.id, person.coarse, now, calendar, based_on_id=based_on_id
         )
-        followed = enquiry is not None and draft.urgency is None
+        urgency_checked = enquiry is not None and draft.urgency is None
         if (
             before is not None
             and draft.urgency is before.urgency
             and (draft.contact_id or "") == before.contact_id
         ):
-            followed, referral.urgency_reason_code = True, before.urgency_reason_code
+            urgency_checked, referral.urgency_reason_code = True, before.urgency_reason_code
         if enquiry is not None:
             referral.unsafe = enquiry.unsafe
             enquiry.refer(referral.id, now)
@@ -124,7 +124,7 @@ class Referrals(Steps):
             draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
             referral.unsafe = before.unsafe
         if draft != Draft():
-            self._change(tx, referral, actor, now, draft, followed=followed)
+            self._change(tx, referral, actor, now, draft, urgency_checked=urgency_checked)
         referrals.keep(tx, referral, None)
         self._lives.follow_contacts(tx, now, referral.contact_id)
         return referral_message(referral, actor, now)
@@ -162,7 +162,7 @@ class Referrals(Steps):
             page_size(request.page_size, default=50, most=200),
             call.clock.now(),
         )
-        after = self._pages.position(request, *([int] if by_urgency else []), str, str, str)
+        after = self._pages.cursor(request, *([int] if by_urgency else []), str, str, str)
         page, more = boxes.find(
             call.tx, filter(request.filter, call.caller, now), size, after, by_urgency=by_urgency
         )
@@ -222,9 +222,7 @@ class Referrals(Steps):
         )
         wanted = filter(message, stream.caller, stream.clock.now(), "")
         with stream.transaction() as tx:
-            store, position = self._changes.begin(
-                tx, self._resume.position(request, whose, str, int)
-            )
+            store, position = self._changes.begin(tx, self._resume.cursor(request, whose, str, int))
         # This token is sent even if there is no event: a token that came only after an event would
         # reveal the events of others.
         yield pb.WatchReferralsResponse(
@@ -324,12 +322,12 @@ class Referrals(Steps):
         now: datetime,
         draft: Draft,
         *,
-        followed: bool = False,
+        urgency_checked: bool = False,
     ) -> None:
         """Changes a draft.
 
-        `followed` is True if the urgency was checked before, in the enquiry or referral on which
-        the draft is based.
+        `urgency_checked` is True if the urgency was checked before, in the enquiry or referral that
+        the draft is based on.
         """
         service = None
         if draft.service_id:
@@ -347,7 +345,7 @@ class Referrals(Steps):
         anew = draft.urgency is not None or draft.contact_id not in (None, referral.contact_id)
         answers = (
             contacts.answers_of(tx, contact_id)[0].urgency()
-            if contact_id and anew and not followed
+            if contact_id and anew and not urgency_checked
             else None
         )
         # contacts of other lines are refused as unknown; otherwise a caller could read and end

@@ -51,32 +51,34 @@ class Steps:
         verb, now = VERB_OF[type(request)], call.clock.now()
         fields = step_fields(verb, request)
         _check_worker(call, fields.get("responsible_worker_id", ""))
-        based_on = None if verb == "add_note" else version(request.etag)  # a note never conflicts
-        referral = self._lives.lock(call.tx, object_id(request.id), based_on)
+        base_version = (
+            None if verb == "add_note" else version(request.etag)
+        )  # a note never conflicts
+        referral = self._lives.lock(call.tx, object_id(request.id), base_version)
         stood = referral.state, referral.need_is_open
         referral.take(
             verb, actor_of(call.caller), now, self._lives.calendar(call.tx, referral), **fields
         )
         self._lives.save(call.tx, referral)
-        followed = (
+        earlier_contact_id = (
             self._lives.watch_need(call.tx, referral, now)
             if referral.state is State.ENTERED_IN_ERROR
             else ""
         )
         if (referral.state, referral.need_is_open) != stood:
-            self._lives.follow(call.tx, now, referral, before=followed)
+            self._lives.follow(call.tx, now, referral, earlier_contact_id=earlier_contact_id)
         return referral_message(referral, actor_of(call.caller), now)
 
     def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
         """Sends a draft on a consent, or on an override, which needs a right of its own."""
         tx, caller, now = call.tx, call.caller, call.clock.now()
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         receipt_id = optional_id(request.receipt_id, "receipt_id")
         override = word(pb.OverrideReason, request.override_reason_code, "override_reason_code")
         acknowledged = word_list(
             pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
-        referral = self._lives.lock(tx, identifier, based_on, hold=True)
+        referral = self._lives.lock(tx, identifier, base_version, hold=True)
         person = self._people.get(tx, referral.person_id)
         person.check_not_erased()
         _check_receiver(tx, referral, person, acknowledged)
@@ -104,8 +106,8 @@ class Steps:
         self._lives.save(tx, referral)
         if receipt is not None and not receipt.is_override:
             renewals.watch(tx, referral.id, receipt.notice_time)
-        followed = self._lives.watch_need(tx, referral, now)
-        self._lives.follow(tx, now, referral, before=followed)
+        earlier_contact_id = self._lives.watch_need(tx, referral, now)
+        self._lives.follow(tx, now, referral, earlier_contact_id=earlier_contact_id)
         return referral_message(referral, actor_of(caller), now)
 
     def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:

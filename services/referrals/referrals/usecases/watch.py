@@ -6,7 +6,7 @@ from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Conflict
 from chassis.supervisor import Loop
 from chassis.tokens import Caller
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.store import watch
@@ -31,7 +31,7 @@ class Watch:
         self._last = 0
         self._given = threading.Condition()
 
-    def begin(self, tx: Transaction, known: Position | None) -> tuple[str, int]:
+    def begin(self, tx: Transaction, known: Cursor | None) -> tuple[str, int]:
         """Returns where a stream begins, as (store, position).
 
         The stream begins after the position `known`, or after the last event so far if `known` is

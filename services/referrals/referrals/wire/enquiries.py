@@ -104,7 +104,7 @@ def _turn(waits: bool, whose: referrals_pb2.Turn.ValueType) -> referrals_pb2.Tur
     return whose if waits else referrals_pb2.TURN_UNSPECIFIED
 
 
-def asked_message(enquiry: Enquiry) -> pb.Enquiry:
+def asker_message(enquiry: Enquiry) -> pb.Enquiry:
     """Returns the message for the asking organisation: all of the enquiry."""
     shown: dict[str, Any] = {
         name: getattr(enquiry, name)

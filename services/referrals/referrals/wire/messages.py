@@ -47,7 +47,7 @@ def referral_message(
         else referrals_pb2.SIDE_NETWORK
     )
     party = side != referrals_pb2.SIDE_NETWORK
-    turn, clocks = referral.turn(actor), referral.clocks_for(actor)
+    turn, deadlines = referral.turn(actor), referral.deadlines_for(actor)
     shown: dict[str, Any] = {
         "etag": etag(referral.step_version),
         "code": short_code(referral.id),
@@ -57,9 +57,9 @@ def referral_message(
         **unsafe_fields(referral.unsafe if side == referrals_pb2.SIDE_SENDER else NOT_STATED),
         "person": coarse_message(referral.coarse),
         "assault_time": timestamp(referral.assault_time) if party else None,
-        "clocks": [clock_message(clock) for clock in clocks],
+        "clocks": [clock_message(deadline) for deadline in deadlines],
         "next_due_time": timestamp(
-            min((clock.due_time for clock in clocks if clock.running), default=None)
+            min((deadline.due_time for deadline in deadlines if deadline.running), default=None)
         ),
         "allowed_verbs": referral.allowed_verbs(actor, now),
         "side": side,

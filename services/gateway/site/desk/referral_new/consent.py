@@ -61,7 +61,7 @@ def consent(identifier: str) -> access.Answer:
         labels=consent_form.labels(),
         page=page,
         number=list(consent_form.ASKED).index(page) + 1 if page in consent_form.ASKED else 0,
-        said=consent_form.said(recipient),
+        said=consent_form.values_for(recipient),
         carried=list(consent_form.carried(page, recipient)),
         answers=consent_form.ANSWERS,
         unasked=age != consent_form.ADULT and page != "points" and consent_form.unasked(),

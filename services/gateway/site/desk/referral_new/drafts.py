@@ -68,7 +68,7 @@ def urgency(identifier: str) -> access.Answer:
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
 def unsafe(identifier: str) -> access.Answer:
     """Asks with whom or where the person is not safe."""
-    return ask(identifier, "unsafe", unsafe_form.answer(said_now()), "referral_new.urgency")
+    return ask(identifier, "unsafe", unsafe_form.answer(values_in_form()), "referral_new.urgency")
 
 
 @pages.form("/referrals/<identifier>/services", access.SENDERS)
@@ -86,7 +86,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
     """
     draft, errors = referrals.fetch(identifier), dict[str, str]()
     looks = page == "unsafe" and unsafe_form.looks(request.form)
-    if request.method == "POST" and not looks and not (errors := problems(page, said_now())):
+    if request.method == "POST" and not looks and not (errors := problems(page, values_in_form())):
         try:
             return referrals.onward(referrals.change(draft, forms.etag(), **fields), page)
         except forms.SHOWN_IN_PLACE as refusal:
@@ -131,7 +131,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
     )
 
 
-def said_now() -> MultiDict[str, str]:
+def values_in_form() -> MultiDict[str, str]:
     """Returns the values of the form.
 
     The button `names_nothing` sets the answer that the person named nothing.

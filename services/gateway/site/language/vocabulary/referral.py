@@ -10,14 +10,14 @@ from chassis.languages import N_
 class Step:
     """All words of one step: button, explanation, confirmation and questions.
 
-    Its fact has a word in the history (`event`) and one in the list of notices, if somebody is
+    `event` is the word of its event in the history, `notice` that of its notice, if somebody is
     notified.
     """
 
     label: str
     hint: str  # empty for a step with a page of its own
     done: str
-    fact: str
+    event_verb: str
     event: str
     notice: str = ""
     asks: Mapping[str, str] = field(default_factory=dict)  # questions that no other form has
@@ -28,7 +28,7 @@ STEPS: dict[str, Step] = {
         N_("Enviar"),
         hint="",
         done=N_("Enviada. Le avisaremos en cuanto respondan."),
-        fact="sent",
+        event_verb="sent",
         event=N_("Se envió"),
         notice=N_("Envío"),
     ),
@@ -39,7 +39,7 @@ STEPS: dict[str, Step] = {
             " Todavía no se comprometen a nada."
         ),
         done=N_("Anotado. Le avisamos a quien envió la remisión que ustedes la vieron."),
-        fact="acknowledged",
+        event_verb="acknowledged",
         event=N_("Vieron la remisión"),
         notice=N_("Vista"),
     ),
@@ -50,7 +50,7 @@ STEPS: dict[str, Step] = {
             " abarca."
         ),
         done=N_("Aceptada. Cumpla el primer contacto en el plazo."),
-        fact="accepted",
+        event_verb="accepted",
         event=N_("La aceptaron"),
         notice=N_("Aceptada"),
         asks={
@@ -62,7 +62,7 @@ STEPS: dict[str, Step] = {
         N_("Pedir un dato"),
         hint=N_("Una sola vez. El plazo para responder se detiene hasta que le contesten."),
         done=N_("Pregunta enviada. El plazo está en pausa."),
-        fact="info_requested",
+        event_verb="info_requested",
         event=N_("Pidieron un dato"),
         notice=N_("Piden un dato"),
         asks={"question_code": N_("Sobre qué pregunta")},
@@ -74,7 +74,7 @@ STEPS: dict[str, Step] = {
             " Quien la envió puede buscar otro lugar."
         ),
         done=N_("En lista de espera. Le recordaremos la fecha de revisión."),
-        fact="waitlisted",
+        event_verb="waitlisted",
         event=N_("La pusieron en lista de espera"),
         notice=N_("En lista de espera"),
         asks={"expected_wait_days": N_("Días de espera"), "review_time": N_("Fecha de revisión")},
@@ -83,7 +83,7 @@ STEPS: dict[str, Step] = {
         N_("No podemos recibirla"),
         hint=N_("Diga por qué. Quien la envió podrá buscar otro servicio."),
         done=N_("Respuesta enviada con su motivo. Gracias por contestar."),
-        fact="declined",
+        event_verb="declined",
         event=N_("No la pudieron recibir"),
         notice=N_("No la pudieron recibir"),
     ),
@@ -91,7 +91,7 @@ STEPS: dict[str, Step] = {
         N_("Responder la pregunta"),
         hint=N_("Conteste lo que preguntan, sin nombres ni direcciones si no hacen falta."),
         done=N_("Respuesta enviada."),
-        fact="answered",
+        event_verb="answered",
         event=N_("Se respondió la pregunta"),
         notice=N_("Respuesta"),
     ),
@@ -99,7 +99,7 @@ STEPS: dict[str, Step] = {
         N_("Anotar el primer contacto"),
         hint=N_("La persona ya fue contactada o atendida por primera vez."),
         done=N_("Anotado: ya hubo un primer contacto."),
-        fact="started",
+        event_verb="started",
         event=N_("Hubo un primer contacto"),
         asks={"first_contact_time": N_("Primer contacto")},
     ),
@@ -107,7 +107,7 @@ STEPS: dict[str, Step] = {
         N_("Decir quién se encarga"),
         hint=N_("Desde ahora responde por ella. Si la persona elegida no es usted, le avisaremos."),
         done=N_("Anotado: cambió quién se encarga."),
-        fact="assigned",
+        event_verb="assigned",
         event=N_("Cambió quién se encarga"),
         notice=N_("Cambió quién se encarga"),
     ),
@@ -118,7 +118,7 @@ STEPS: dict[str, Step] = {
             " Su edad se toma del expediente, como está ahora."
         ),
         done=N_("Corregida. Le avisamos al otro lado."),
-        fact="amended",
+        event_verb="amended",
         event=N_("Se corrigió"),
     ),
     "schedule_appointment": Step(
@@ -128,7 +128,7 @@ STEPS: dict[str, Step] = {
             " Hasta entonces no se le piden noticias."
         ),
         done=N_("Cita fijada. Le avisamos a quien envió la remisión."),
-        fact="appointment_scheduled",
+        event_verb="appointment_scheduled",
         event=N_("Se fijó una cita"),
         notice=N_("Cita fijada"),
         asks={"appointment_time": N_("Día y hora de la cita")},
@@ -137,14 +137,14 @@ STEPS: dict[str, Step] = {
         N_("Anotar que vino a la cita"),
         hint=N_("La cita se dio. Después puede fijar otra."),
         done=N_("Anotado: vino a la cita."),
-        fact="appointment_attended",
+        event_verb="appointment_attended",
         event=N_("Vino a la cita"),
     ),
     "miss_appointment": Step(
         N_("Anotar que no vino a la cita"),
         hint=N_("Diga por qué, si lo sabe. Le avisaremos a quien envió la remisión."),
         done=N_("Anotado: no vino. Le avisamos a quien envió la remisión. Puede fijar otra cita."),
-        fact="appointment_missed",
+        event_verb="appointment_missed",
         event=N_("No vino a la cita"),
         notice=N_("No vino a la cita"),
     ),
@@ -155,7 +155,7 @@ STEPS: dict[str, Step] = {
             " Le avisaremos a quien envió la remisión."
         ),
         done=N_("Cita cancelada. Le avisamos a quien envió la remisión."),
-        fact="appointment_cancelled",
+        event_verb="appointment_cancelled",
         event=N_("Se canceló la cita"),
         notice=N_("Cita cancelada"),
     ),
@@ -166,7 +166,7 @@ STEPS: dict[str, Step] = {
             " Le avisaremos al otro lado."
         ),
         done=N_("Nota guardada. Le avisamos al otro lado."),
-        fact="note_added",
+        event_verb="note_added",
         event=N_("Dieron noticias"),
         notice=N_("Noticias"),
     ),
@@ -174,7 +174,7 @@ STEPS: dict[str, Step] = {
         N_("Terminar la atención"),
         hint=N_("Diga qué se logró. Quien la envió confirmará con la persona."),
         done=N_("Terminada. Falta que la persona lo confirme."),
-        fact="completed",
+        event_verb="completed",
         event=N_("Terminó la atención"),
         notice=N_("Atención terminada"),
         asks={"outcome_code": N_("Resultado"), "delivered_need_codes": N_("Ayuda que se dio")},
@@ -183,7 +183,7 @@ STEPS: dict[str, Step] = {
         N_("No se pudo atender"),
         hint=N_("Se había aceptado, pero no se pudo. Diga por qué, para buscar otra ayuda."),
         done=N_("Anotado. Quien la envió podrá buscar otra ayuda."),
-        fact="not_delivered",
+        event_verb="not_delivered",
         event=N_("No se pudo atender"),
         notice=N_("No se pudo atender"),
     ),
@@ -193,7 +193,7 @@ STEPS: dict[str, Step] = {
             "Solo si ya no hace falta o no es posible. Queda anotado quién lo decidió y por qué."
         ),
         done=N_("Anotado: ya no se busca otro servicio."),
-        fact="need_closed",
+        event_verb="need_closed",
         event=N_("Se dejó de buscar otro servicio"),
         notice=N_("Se dejó de buscar otro servicio"),
     ),
@@ -201,7 +201,7 @@ STEPS: dict[str, Step] = {
         N_("Confirmar y cerrar"),
         hint=N_("Pregunte a la persona si la ayuda le llegó, y anote lo que dijo."),
         done=N_("Anotado."),
-        fact="closed",
+        event_verb="closed",
         event=N_("Se confirmó y se cerró"),
         notice=N_("Cierre"),
         asks={"help_came_code": N_("Si la ayuda llegó")},
@@ -213,7 +213,7 @@ STEPS: dict[str, Step] = {
             " si nadie confirma a tiempo, el acceso se cierra."
         ),
         done=N_("Emergencia confirmada."),
-        fact="override_confirmed",
+        event_verb="override_confirmed",
         event=N_("Otra persona confirmó la emergencia"),
         notice=N_("Emergencia confirmada"),
     ),
@@ -224,7 +224,7 @@ STEPS: dict[str, Step] = {
             " desde ahora vale lo que este abarca, y el anterior ya no vale para esta remisión."
         ),
         done=N_("Listo: ahora vale el consentimiento nuevo."),
-        fact="consent_attached",
+        event_verb="consent_attached",
         event=N_("Se registró un consentimiento nuevo"),
         notice=N_("Consentimiento nuevo"),
     ),
@@ -232,7 +232,7 @@ STEPS: dict[str, Step] = {
         N_("Retirar la remisión"),
         hint=N_("El otro lado deja de ver los datos al instante."),
         done=N_("Retirada. El otro lado ya no ve los datos."),
-        fact="withdrawn",
+        event_verb="withdrawn",
         event=N_("Se retiró"),
         notice=N_("Retiro"),
     ),
@@ -243,7 +243,7 @@ STEPS: dict[str, Step] = {
             " destruya lo que anotaron en papel o en otro sistema, y confírmelo."
         ),
         done=N_("Confirmado: su organización ya no guarda nada de ella."),
-        fact="deletion_confirmed",
+        event_verb="deletion_confirmed",
         event=N_("Confirmaron que no guardan nada"),
         notice=N_("Ya no guardan nada"),
     ),
@@ -257,7 +257,7 @@ STEPS: dict[str, Step] = {
             "Ya no se espera a esta organización: quien envió la remisión tiene el borrador para"
             " pedirla al otro servicio."
         ),
-        fact="rerouted",
+        event_verb="rerouted",
         event=N_("Se pide a otro servicio"),
         notice=N_("Se pide a otro servicio"),
     ),
@@ -268,7 +268,7 @@ STEPS: dict[str, Step] = {
             " si urge, llame."
         ),
         done=N_("Recordada: les mandamos el aviso."),
-        fact="reminded",
+        event_verb="reminded",
         event=N_("La coordinación la recordó"),
         notice=N_("Recordatorio de la coordinación"),
     ),
@@ -276,7 +276,7 @@ STEPS: dict[str, Step] = {
         N_("Anular: se hizo por error"),
         hint=N_("Sale de todas las cuentas. Solo si nunca debió existir."),
         done=N_("Anulada."),
-        fact="entered_in_error",
+        event_verb="entered_in_error",
         event=N_("Se anuló por error"),
     ),
 }
@@ -346,7 +346,7 @@ TABLES: dict[str, dict[str, str]] = {
         name: text for step_words in STEPS.values() for name, text in step_words.asks.items()
     },
     "notice": {
-        f"referral_{step_words.fact}": step_words.notice
+        f"referral_{step_words.event_verb}": step_words.notice
         for step_words in STEPS.values()
         if step_words.notice
     },
@@ -383,7 +383,7 @@ TABLES: dict[str, dict[str, str]] = {
         "account": N_("Su cuenta está lista. Entre con su correo y su contraseña."),
     },
     "event": {
-        **{step_words.fact: step_words.event for step_words in STEPS.values()},
+        **{step_words.event_verb: step_words.event for step_words in STEPS.values()},
         "drafted": N_("Se abrió el borrador"),
         "expired": N_("Venció sin respuesta"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),

@@ -14,7 +14,7 @@ class Party(Enum):
     # the sender, unless the sender itself acted
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"
     COORDINATION = "coordination"
-    # The coordination, and no desk: the organisation concerned has no desk yet, or no part in the
+    # The coordinators, and no desk: the organisation concerned has no desk yet, or no part in the
     # matter. One message a day, however many facts there are.
     COORDINATION_ALONE = "coordination_alone"
     COORDINATION_EACH = "coordination_each"  # the coordinators, and no desk, for each fact

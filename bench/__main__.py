@@ -24,7 +24,7 @@ from bench import (
     trail,
     transitions,
 )
-from bench.figures import BY_NAME, Measured, table
+from bench.figures import BY_NAME, Measurement, table
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
@@ -60,7 +60,7 @@ PARTS = {
     help="Where the figures are written as JSON.",
 )
 def main(part: str | None, file: Path) -> None:
-    stack, measured = LocalStack(), list[Measured]()
+    stack, measured = LocalStack(), list[Measurement]()
     try:
         stack.start()
         for name in [part] if part else PARTS:
@@ -74,7 +74,7 @@ def main(part: str | None, file: Path) -> None:
         click.echo(f"  {one.name}: {one.conditions}")
 
 
-def write(file: Path, measured: list[Measured]) -> None:
+def write(file: Path, measured: list[Measurement]) -> None:
     """Writes the figures to the file; figures of parts that were not measured now stay."""
     known = json.loads(file.read_text()) if file.exists() else {}
     for one in measured:

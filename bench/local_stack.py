@@ -7,13 +7,13 @@ from pathlib import Path
 
 import requests
 
-from bench.figures import Measured
+from bench.figures import Measurement
 from bench.transitions import Lives
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Measures memory after a little work.
 
     Everything that is loaded on first use is there by then.
@@ -27,13 +27,13 @@ def measure(stack: LocalStack) -> list[Measured]:
     pss = sum(memory(pid, "Pss:") for pid in ours) / 1024
     rss = sum(memory(pid, "Rss:") for pid in ours) / 1024
     return [
-        Measured(
+        Measurement(
             "ready_s",
             float(stack.state["ready_s"]),
             "from the start of the process in an empty folder until all services answer and the"
             " demo network is there",
         ),
-        Measured(
+        Measurement(
             "memory_mb",
             pss,
             f"proportional set size of all {len(ours)} processes after a little work; beside:"

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from bench.figures import Measured, percentile
+from bench.figures import Measurement, percentile
 from tests.parts.local_stack import LocalStack
 
 ROLES = (
@@ -25,7 +25,7 @@ _LEAVES = re.compile(
 )
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Measures every page that five people of different roles can reach by links, several times."""
     took: list[float] = []
     sizes: dict[str, float] = {}
@@ -41,14 +41,14 @@ def measure(stack: LocalStack) -> list[Measured]:
     largest = max(sizes, key=lambda path: sizes[path])
     kind = re.sub(r"[0-9a-f]{32}", "…", largest)
     return [
-        Measured(
+        Measurement(
             "page_ms_p99",
             percentile(took, 99),
             f"{len(took)} requests of {len(sizes)} pages, one after another, by {len(ROLES)}"
             " people; beside: p50",
             percentile(took, 50),
         ),
-        Measured(
+        Measurement(
             "page_kb_max",
             sizes[largest],
             f"page, style and script together, each gzipped; the largest is {kind}",

@@ -447,7 +447,7 @@ def page_size(requested: int, *, default: int, most: int, path: str = "page_size
 # --- masks and ids
 
 
-def masked(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
+def mask_names(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
     """Returns the fields of an update mask.
 
     Raises Invalid (update_mask, required) for an empty mask, and (update_mask, unknown_code) for a

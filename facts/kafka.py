@@ -38,7 +38,7 @@ class BrokerLost(Exception):
     """
 
 
-class Unassigned(BrokerLost):
+class NoPartition(BrokerLost):
     """The broker responds, but assigns no partition to this member of a group."""
 
 
@@ -95,7 +95,7 @@ Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
 """Key, value and headers of a record to be sent."""
 
 
-class Received(NamedTuple):
+class ReceivedRecord(NamedTuple):
     """A record that was read; `topic` is without the prefix."""
 
     topic: str
@@ -316,7 +316,7 @@ def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> No
 
 def read_from(
     settings: ServiceSettings, topic: str, begins: Mapping[int, int]
-) -> Iterator[Sequence[Received]]:
+) -> Iterator[Sequence[ReceivedRecord]]:
     """Reads a topic without a group, from these offsets by partition (0 by default) to its current
     end.
 
@@ -367,10 +367,10 @@ def read_from(
 
 def _received(
     settings: ServiceSettings, batches: Mapping[TopicPartition, Sequence[Any]]
-) -> list[Received]:
+) -> list[ReceivedRecord]:
     """Returns the records of a poll, in order within each partition."""
     return [
-        Received(
+        ReceivedRecord(
             record.topic.removeprefix(settings.kafka_prefix),
             record.partition,
             record.offset,
@@ -427,10 +427,10 @@ class Consumer:
                 [settings.kafka_prefix + topic for topic in topics], listener=self._membership
             )
 
-    def poll(self, seconds: float) -> list[Received]:
+    def poll(self, seconds: float) -> list[ReceivedRecord]:
         """Returns the next records, in order within each partition.
 
-        Raises BrokerLost, or Unassigned if this member has had no partition for too long.
+        Raises BrokerLost, or NoPartition if this member has had no partition for too long.
         """
         with _raising_broker_lost():
             records = _received(self._settings, self._consumer.poll(timeout_ms=int(seconds * 1000)))
@@ -438,7 +438,7 @@ class Consumer:
         if self.assigned:
             self._assigned_at = now
         elif not records and now - self._assigned_at > (_EMPTY if self.joined else _UNASSIGNED):
-            raise Unassigned(self._group)
+            raise NoPartition(self._group)
         return records
 
     @property
@@ -451,7 +451,7 @@ class Consumer:
         """True if the group has assigned this member its partitions, possibly none."""
         return self._membership.joined
 
-    def commit(self, records: Sequence[Received]) -> None:
+    def commit(self, records: Sequence[ReceivedRecord]) -> None:
         """Commits the offsets after these records.
 
         Raises BrokerLost, including when another member has taken the partition over; then the
@@ -472,14 +472,14 @@ class Consumer:
         _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 
 
-def read(broker: Broker, user: str, consumer: Consumer) -> list[Received]:
+def read(broker: Broker, user: str, consumer: Consumer) -> list[ReceivedRecord]:
     """Polls once, and reports to the broker whether `user` has a partition to read.
 
     Raises the same exceptions as Consumer.poll.
     """
     try:
         records = consumer.poll(_POLL)
-    except Unassigned:
+    except NoPartition:
         broker.failed(user)
         raise
     if consumer.assigned:

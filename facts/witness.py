@@ -128,7 +128,7 @@ class Witness:
                 self.turn(lambda: loop.turn())
                 loop.wait(_PAUSE)
 
-    def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
+    def turn(self, on_progress: Callable[[], object] = lambda: None) -> int:
         """Stores new records of the topic and, if that is due, publishes the records that only this
         service has; returns the number of published records. Raises BrokerLost.
         """
@@ -136,11 +136,11 @@ class Witness:
         if cluster != self._cluster:
             self._forget()
             self._cluster = cluster
-        self._read_topic(going_on)
+        self._read_topic(on_progress)
         questions = self._questions - self._answered
         if questions:
             self._forget()  # a broker may have lost records but kept its cluster id
-            self._read_topic(going_on)
+            self._read_topic(on_progress)
         if self._compared:
             return 0
         with self._database.transaction(SYSTEM) as tx:
@@ -165,9 +165,9 @@ class Witness:
         """Makes the next turn read the topic from its beginning, and compare it."""
         self._offsets, self._subjects, self._compared = {}, set(), False
 
-    def _read_topic(self, going_on: Callable[[], object]) -> None:
+    def _read_topic(self, on_progress: Callable[[], object]) -> None:
         for batch in read_from(self._broker.settings, self._topic, self._offsets):
-            going_on()
+            on_progress()
             for record in batch:
                 self._take(record)
             self._offsets |= {record.partition: record.offset + 1 for record in batch}

@@ -34,7 +34,7 @@ from facts.kafka import Broker, BrokerLost
 from keys import commands as key_commands
 from keys import key_folder, sealing_keys
 from keys.commands import dry_run_option, json_option
-from keys.rotation import DEAD_LETTERS, Sealed
+from keys.rotation import DEAD_LETTERS, SealedColumn
 from trail import chain, heads
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
@@ -283,7 +283,7 @@ def add_to(
     settings: Callable[[], ServiceSettings],
     key_files: Sequence[str],
     migrations: Sequence[Path],
-    sealed: Sequence[Sealed] = (),
+    sealed: Sequence[SealedColumn] = (),
 ) -> None:
     """Adds the commands to those of the service `name`. `Target` describes the other arguments.
 
@@ -343,7 +343,7 @@ def _holds(database: Database, ask: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
             return ask(tx)
-    except Exception:  # whatever the failure is, the service could not serve either
+    except Exception:  # the service could not serve either, whatever the failure is
         return False
 
 
@@ -359,7 +359,7 @@ def _repeat_facts(database: Database, since: datetime | None, dry_run: bool) -> 
     return count
 
 
-_MOST_SHOWN = 100  # findings that are listed; the others are counted
+_MAX_FINDINGS = 100  # findings that are listed; the others are counted
 _CHUNK = 100_000  # rows verified in one transaction
 
 
@@ -416,14 +416,14 @@ def _verify_trail(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
         if sequence > position.sequence
     ]
     with database.transaction(SYSTEM, timeout=120) as tx:
-        findings += chain.repeated(tx)
+        findings += chain.repeated_marks(tx)
     seconds = time.monotonic() - began
     return {
         "rows": position.sequence,
         "rows_per_s": round(position.sequence / seconds) if seconds else 0,
         "witnessed": len(witnessed),
-        "findings": [asdict(finding) for finding in findings[:_MOST_SHOWN]],
-        "more_findings": max(0, len(findings) - _MOST_SHOWN),
+        "findings": [asdict(finding) for finding in findings[:_MAX_FINDINGS]],
+        "more_findings": max(0, len(findings) - _MAX_FINDINGS),
     }
 
 

@@ -63,7 +63,7 @@ def marked_since(tx: Transaction) -> int | None:
     return row["sequence"] if row else None
 
 
-def repeated(tx: Transaction) -> list[Finding]:
+def repeated_marks(tx: Transaction) -> list[Finding]:
     """Returns a finding for each row with the mark of an earlier row: a mark is made once."""
     rows = tx.execute(
         "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"

@@ -44,7 +44,7 @@ def serve(only: str | None) -> None:
         f"{settings.host}:{settings.port}",
         settings.proxies,
         refuse=limits.refusal(app.extensions["limits"], fingerprint),
-        know=app.extensions.get("answers_without_app"),
+        quick_reply=app.extensions.get("answers_without_app"),
         farewell=settings.farewell_seconds,
     )
 

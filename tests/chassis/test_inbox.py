@@ -214,7 +214,7 @@ def test_a_gap_is_what_waits_long_for_one_that_has_not_come(tx: Transaction) -> 
         ("topic", SUBJECT),
         ("topic", OTHER),
     ]
-    take(tx, fact(2, subject=OTHER))  # what waits is the next one now: nothing is missing
+    take(tx, fact(2, subject=OTHER))  # the waiting fact is the next one now: nothing is missing
     assert inbox.gaps(tx, "hearer", NOON + SECOND) == [("topic", SUBJECT)]
     assert inbox.gaps(tx, "another", NOON + SECOND) == []
 

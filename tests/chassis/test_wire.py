@@ -301,11 +301,13 @@ def test_a_page_is_as_large_as_asked_up_to_the_most_and_never_negative() -> None
 
 def test_a_mask_names_at_least_one_field_and_only_those_that_may_be_changed() -> None:
     allowed = ("name", "phone")
-    assert wire.masked(FieldMask(paths=["phone", "phone"]), allowed) == {"phone"}
-    assert violations(lambda: wire.masked(FieldMask(), allowed)) == [("update_mask", "required")]
+    assert wire.mask_names(FieldMask(paths=["phone", "phone"]), allowed) == {"phone"}
+    assert violations(lambda: wire.mask_names(FieldMask(), allowed)) == [
+        ("update_mask", "required")
+    ]
     for path in ("id", "name.first", "", "*", "Ximena"):
         assert violations(
-            lambda path=path: wire.masked(FieldMask(paths=["name", path]), allowed)  # type: ignore[misc]
+            lambda path=path: wire.mask_names(FieldMask(paths=["name", path]), allowed)  # type: ignore[misc]
         ) == [("update_mask", "unknown_code")]
 
 

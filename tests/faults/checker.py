@@ -155,7 +155,7 @@ def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
 
 
 def versions_have_no_gap(books: Books) -> list[str]:
-    """This holds in every outbox and in the history."""
+    """Returns the gaps in versions, in every outbox and in the history."""
     problems = []
     for service, table, subject in (
         ("partners", "outbox", "subject"),

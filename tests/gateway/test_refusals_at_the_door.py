@@ -130,7 +130,7 @@ def test_others_are_answered_while_refusals_wait(
 def test_a_flood_holds_only_so_many_connections(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "REFUSED_WAITING", 0)
+    monkeypatch.setattr(served, "MAX_DELAYED_REFUSALS", 0)
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
     with gateway.send(asks("greedy")) as line:

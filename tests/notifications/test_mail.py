@@ -1,6 +1,6 @@
 """E-mails: neutral, and handed to a real SMTP server in this process.
 
-They are tried again if that makes sense, and the coordination is notified if nobody was reached.
+They are tried again if that makes sense, and the coordinators are notified if nobody was reached.
 """
 
 import ssl

@@ -1,4 +1,4 @@
-"""What one message says, to whom, and that the same cause makes the same one again. No database."""
+"""The text and recipients of messages; the same cause makes the same message. No database."""
 
 from dataclasses import replace
 from datetime import timedelta

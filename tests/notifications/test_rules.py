@@ -62,7 +62,7 @@ def test_what_the_sender_does_the_receivers_desk_hears(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["withdrawn", "consent_withdrawn", "closed", "reopened"])
 def test_what_another_did_to_the_senders_referral_the_sender_hears_too(verb: str) -> None:
-    # the coordination, the receiver on the person's word, the person by her reference
+    # the coordinators, the receiver on the person's word, the person by her reference
     for other in (COORDINATOR, RECEIVER, ""):
         assert who(recipients_of(happening(verb, actor=other), NOW)) == {
             TO_RECEIVER,

@@ -22,7 +22,7 @@ from services.partners.__main__ import SEALED
 from services.partners.directory.store import imports
 from services.partners.directory.usecases import housekeeping, import_jobs
 from services.partners.directory.usecases.import_jobs import run_import
-from services.partners.directory.wire.imports.apart import Ended
+from services.partners.directory.wire.imports.apart import ReadingInterrupted
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import ROOT, Scene, Stubs, refused
@@ -75,12 +75,12 @@ def cancel(by: Stubs, job: pb.Import) -> pb.Import:
     return cancelled
 
 
-def run(scene: Scene, going_on: Iterator[bool] | None = None) -> bool:
+def run(scene: Scene, keep_going: Iterator[bool] | None = None) -> bool:
     return run_import(
         scene.database,
         scene.keyring,
         scene.clock,
-        lambda: True if going_on is None else next(going_on),
+        lambda: True if keep_going is None else next(keep_going),
     )
 
 
@@ -226,7 +226,7 @@ def test_one_during_which_its_process_ended_three_times_fails_and_says_so(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended(*_: object) -> None:
-        raise Ended
+        raise ReadingInterrupted
 
     monkeypatch.setattr(import_jobs, "read_apart", ended)
     job = create(manager)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.figures import FIGURES, Measured, percentile, table
+from bench.figures import FIGURES, Measurement, percentile, table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -35,7 +35,9 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
 
 
 def test_a_table_says_what_missed_its_limit() -> None:
-    shown = table([Measured("ready_s", 20.0, "", beside=10.0), Measured("page_ms_p99", 12.3, "")])
+    shown = table(
+        [Measurement("ready_s", 20.0, "", beside=10.0), Measurement("page_ms_p99", 12.3, "")]
+    )
     assert re.search(r"ready_s +20 +s +10 +2 +≤ 15 +MISSED", shown)
     assert re.search(r"page_ms_p99 +12\.3 +ms +≤ 50 +ok", shown)
 

@@ -339,7 +339,7 @@ def _clocks() -> list[str]:
         ),
         "An open contact of the line has a deadline too (`contact`): as long as `draft` for the"
         " urgency of its answers, or for an emergency while nothing is known. The line is notified"
-        " at 50 and 100 per cent, the coordination too at 150 per cent; for an immediate contact,"
+        " at 50 and 100 per cent, the coordinators too at 150 per cent; for an immediate contact,"
         " at once.",
         "Health deadlines begin at the time of an assault stated in the draft or its contact: "
         + "; ".join(f"`{kind.value}` ends after {_span(span)}" for kind, span in HEALTH.items())

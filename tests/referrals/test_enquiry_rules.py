@@ -294,8 +294,8 @@ def test_random_lives_go_as_the_model_says(life: list[tuple[str, Any, Any]]) -> 
 
 
 def told_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
-    """What is told of it since it was opened: verb, by whom, of whose copy, whether it is new that
-    there is an offer.
+    """Returns the facts since the enquiry was opened: verb, actor, receiver of the copy, whether
+    it was the first offer.
     """
     return [
         (

@@ -126,7 +126,7 @@ STEPS: dict[str, Step] = {
     "remind": lambda r, a, now: r.take("remind", a, now, DAYS),
     "enter_in_error": lambda r, a, now: r.take("enter_in_error", a, now, DAYS),
 }
-UNREFUSED = {"withdraw_consent"}  # what a withdrawn consent ends, it ends; the rest it leaves alone
+UNREFUSED = {"withdraw_consent"}  # it ends what a withdrawal ends
 
 
 def rerouted(referral: Referral, actor: Actor, now: datetime) -> None:

@@ -96,7 +96,7 @@ def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
 
 
 def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: Story) -> None:
-    """Its time is older than the latest that was already seen."""
+    """The late change has an older time than the latest change that was already seen."""
     early, late = story.sent(), story.sent()
     story.service.clock.advance(timedelta(seconds=2))
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=late.id, etag=late.etag))

@@ -188,7 +188,7 @@ class Gate:
     def _answers(self) -> bool:
         try:
             return self._healthy()
-        except Exception as error:  # whatever fails, return a result, because new calls wait for it
+        except Exception as error:  # always return a result, because new calls wait for it
             if not self._closed.is_set():
                 log.get().error("health", where=self._name, fault=log.fault(error))
             return False

@@ -162,7 +162,8 @@ def _answer(
         body["about"] = list(about)
     if violations:
         body["errors"] = [
-            {**location_of(field), "reason": why, **listed(field)} for field, why in violations
+            {**location_of(field), "reason": why, **code_list_of(field)}
+            for field, why in violations
         ]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
 
@@ -180,7 +181,7 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
     }
 
 
-def listed(field: str) -> dict[str, str]:
+def code_list_of(field: str) -> dict[str, str]:
     """Returns the code list of a field, as an entry for the problem; empty if it has none."""
     message, wrapped = g.get("asked"), g.get("wrapped_in")
     name = list_of(message, field) or (list_of(message, f"{wrapped}.{field}") if wrapped else "")

@@ -21,7 +21,7 @@ from chassis.supervisor import Loop
 from services.notifications.domain.delivery import Channel, EmailClaim, Outcome
 from services.notifications.domain.mail_server import MailServer
 from services.notifications.domain.texts import Mail
-from services.notifications.usecases.sending import EMAILS, Sending
+from services.notifications.usecases.sending import EMAILS, DeliveryQueue
 
 TIMEOUT = 15.0  # seconds within which the server must give each answer
 # Seconds between two polls, which find e-mails that become due without a notification. A stop may
@@ -164,7 +164,7 @@ class MailSender:
     """Claims e-mails one after another, hands each to the mailbox, and records the result."""
 
     def __init__(
-        self, database: Database, sending: Sending, mailbox: Mailbox, clock: Clock
+        self, database: Database, sending: DeliveryQueue, mailbox: Mailbox, clock: Clock
     ) -> None:
         self._database = database
         self._sending = sending

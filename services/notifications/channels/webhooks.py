@@ -17,8 +17,8 @@ from chassis.db import LOST, Database, wait_for_notice
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.egress import TIMEOUT, EgressClient
-from services.notifications.domain.delivery import Channel, Sent, WebhookClaim, headers
-from services.notifications.usecases.sending import WEBHOOKS, Sending
+from services.notifications.domain.delivery import Channel, SignedTime, WebhookClaim, headers
+from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 
 # Seconds between two polls, which find deliveries that become due without a notification, or whose
 # notification was lost.
@@ -33,7 +33,7 @@ class WebhookSender:
     def __init__(
         self,
         database: Database,
-        sending: Sending,
+        sending: DeliveryQueue,
         clock: Clock,
         *,
         slow: bool,
@@ -151,7 +151,7 @@ class WebhookSender:
             Signature(secret).sign(claim.id, now, claim.body)
             for secret in self._sending.secrets(claim)
         )
-        sent = Sent(now, " ".join(signatures))
+        sent = SignedTime(now, " ".join(signatures))
         # A claim gives at most one delivery per endpoint at a time, so no other thread uses this
         # endpoint's client.
         client = self._kept.pop(claim.webhook_id, None) or EgressClient(

@@ -108,7 +108,7 @@ def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Messa
 
 
 def about_unreached(message: Message, now: datetime) -> Message:
-    """Returns the message that tells the coordination that nobody was reached, so that it calls by
+    """Returns the message that tells the coordinators that nobody was reached, so that they call by
     telephone.
     """
     recipient = Recipient(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)

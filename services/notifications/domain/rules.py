@@ -152,7 +152,7 @@ def recipients_of(happening: Happening, now: datetime) -> list[Recipient]:
         parties = ALL  # there is no time to notify one side after another
     recipients = _of_parties(kind, parties, happening)
     if happening.verb == "sent" and happening.override_used:
-        # the coordination and the sender may confirm the override
+        # the coordinators and the sender may confirm the override
         recipients += [
             Recipient(OVERRIDE_USED, Audience.COORDINATION),
             *_desk(OVERRIDE_USED, happening.sender_organization_id),
@@ -180,7 +180,7 @@ def recipients_of_enquiry(
     """Returns the recipients of a fact about an enquiry.
 
     Each asked organisation is notified when the enquiry opens, and `taken` when its offer was
-    taken. `asker` is (organisation, worker) and gets the other notices. The coordination is
+    taken. `asker` is (organisation, worker) and gets the other notices. The coordinators are
     notified when nobody could help.
     """
     organization_id, worker_id = asker

@@ -19,7 +19,7 @@ from services.notifications.domain.delivery import (
     Delivery,
     EmailClaim,
     Outcome,
-    Sent,
+    SignedTime,
     Verdict,
     WebhookClaim,
 )
@@ -161,7 +161,7 @@ def finish(
     now: datetime,
     *,
     webhook_id: str | None = None,
-    sent: Sent | None = None,
+    sent: SignedTime | None = None,
 ) -> bool:
     """Records an attempt and its result, releases the endpoint, and wakes the senders.
 

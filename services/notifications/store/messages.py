@@ -1,6 +1,6 @@
 """Messages: written together with their deliveries in one statement.
 
-They are read as one inbox from three sides: the desk, the worker and the coordination.
+They are read as one inbox from three sides: the desk, the worker and the coordinators.
 """
 
 from collections.abc import Sequence
@@ -170,7 +170,7 @@ def unread_version(tx: Transaction, organization_id: str, *, coordination: bool)
     """Returns a text that changes with the unread messages of an organisation.
 
     The text consists of the number of these messages, whichever worker they are for, and a sum of
-    the hashes of their ids. With `coordination`, messages to the coordination are included.
+    the hashes of their ids. With `coordination`, messages to the coordinators are included.
     """
     row = tx.execute(
         "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages"

@@ -59,7 +59,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
     """Writes the messages about a contact, a receipt or an organisation, among others.
 
     The table of notices names the recipients: the organisation's desk, its managers, the auditors
-    or the coordination. A fact that is not in the table has no message.
+    or the coordinators. A fact that is not in the table has no message.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:

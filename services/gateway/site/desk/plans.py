@@ -35,7 +35,8 @@ ICONS = {
 class Line:
     """A step with its state, its deadline and the steps that it waits for.
 
-    `referral` is the referral that stands for the step, `candidates` are referrals that could.
+    `step` is the step in the pathway, `standing` the same step in the person's plan. `referral` is
+    the referral that stands for the step, `candidates` are referrals that could stand for it.
     """
 
     step: pb.PathwayStep
@@ -55,15 +56,15 @@ class Line:
     def ahead(self) -> bool:
         """Returns whether the step belongs to the person's arrival.
 
-        Its service is then asked before she leaves.
+        The service of such a step must be asked before the person sets out.
         """
         return self.step.leg == r.LEG_KIND_ARRIVAL
 
     @property
     def by_us(self) -> bool:
-        """Returns whether the holder of the file usually does the step.
+        """Returns whether the organisation that holds the file usually does the step itself.
 
-        No other organisation is then asked first.
+        A referral to another organisation is then not the first thing offered.
         """
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 

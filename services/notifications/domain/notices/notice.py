@@ -14,12 +14,12 @@ class Party(Enum):
     # the sender, unless the sender itself acted
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"
     COORDINATION = "coordination"
-    # The coordination, and no desk: the organisation concerned has no desk yet, or no part in the
+    # The coordinators, and no desk: the organisation concerned has no desk yet, or no part in the
     # matter. One message a day, however many facts there are.
     COORDINATION_ALONE = "coordination_alone"
-    COORDINATION_EACH = "coordination_each"  # the coordination, and no desk, for each fact
+    COORDINATION_EACH = "coordination_each"  # the coordinators, and no desk, for each fact
     REMINDED = "reminded"  # the side whose turn it is, which the fact names
-    AUDITORS = "auditors"  # each auditor; the coordination if there is none
+    AUDITORS = "auditors"  # each auditor; the coordinators if there is none
     MANAGERS = "managers"  # each manager of the organisation, and the worker who acted
     # the responsible worker of the receiver, unless she acted herself; if no worker is responsible,
     # as RECEIVER_OF_OTHERS_DEED

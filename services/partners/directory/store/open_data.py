@@ -114,7 +114,7 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], i
     ], total
 
 
-def one(tx: Transaction, id: str) -> Open | None:
+def public_service(tx: Transaction, id: str) -> Open | None:
     """Returns a service if it is public."""
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",

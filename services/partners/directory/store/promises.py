@@ -65,7 +65,7 @@ def forget(tx: Transaction, now: datetime) -> int:
     return len(gone)
 
 
-def listed(
+def offered_services(
     tx: Transaction,
     organization_id: str | None,
     size: int,

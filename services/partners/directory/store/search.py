@@ -14,7 +14,7 @@ from pyroaring import BitMap
 
 from chassis.db import Row, Transaction
 from chassis.wire import Cursor
-from services.partners.directory.domain.search import Near, Wanted
+from services.partners.directory.domain.search import Near, SearchTerms
 from services.partners.directory.domain.service import Gender, Service
 from services.partners.directory.store.directory_index import LOOKS, Content, DirectoryIndex
 from services.partners.directory.store.open_hours import OPEN
@@ -56,7 +56,7 @@ class Results:
 def find(
     tx: Transaction,
     index: DirectoryIndex,
-    wanted: Wanted,
+    wanted: SearchTerms,
     now: datetime,
     size: int,
     after: Cursor | None,
@@ -95,7 +95,9 @@ def find(
     )
 
 
-def _facts(content: Content, wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> BitMap:
+def _facts(
+    content: Content, wanted: SearchTerms, *, sees_shelters: bool, sees_unlisted: bool
+) -> BitMap:
     index = content.search
     hits = index.having("listed", True, *([False] if sees_unlisted else []))
     for kind, value in (

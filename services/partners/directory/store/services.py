@@ -96,7 +96,8 @@ _UPSERT = (
     f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)},"  # noqa: E501
     f" {_PUBLIC_TIME}"
 )
-# most services whose words are computed at once; they are locked for less than a second
+# maximum number of services whose words are computed at once; they are locked for less than a
+# second
 AT_ONCE = 500
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"

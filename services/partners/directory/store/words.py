@@ -48,7 +48,7 @@ _FOR_WHOM = frozenset(
     " children kid kids baby daughter son"
     " femme femmes enfant enfants fille fils".split()
 )
-_MAX_WORDS = 8  # most words in one search; more only slow it down
+_MAX_WORDS = 8  # maximum number of words in one search; more only slow it down
 _MAX_LENGTH = 40
 # most similar words (by trigrams, nearest first) that are compared; some occur twice because a
 # shelter has used them, too

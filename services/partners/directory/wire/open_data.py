@@ -41,7 +41,7 @@ def public_service(
     )
 
 
-def public_wanted(
+def public_search_terms(
     request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest,
 ) -> PublicWanted:
     """Returns the terms of a public search for services."""
@@ -51,11 +51,11 @@ def public_wanted(
         else None
     )
     return PublicWanted(
-        *page_wanted(request), request.words, request.need_code, request.organization_id, after
+        *page_and_size(request), request.words, request.need_code, request.organization_id, after
     )
 
 
-def page_wanted(
+def page_and_size(
     request: pb.ListPublicServicesRequest
     | pb.ListPublicServiceAtLocationsRequest
     | pb.ListPublicOrganizationsRequest,

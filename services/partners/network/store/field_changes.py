@@ -54,7 +54,7 @@ def forget_values(tx: Transaction, subject_id: str, fields: Sequence[str]) -> No
     )
 
 
-def listed(
+def page_of(
     tx: Transaction,
     subject_id: str,
     organization_id: str | None,

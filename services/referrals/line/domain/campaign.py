@@ -31,7 +31,7 @@ class Placement:
 
 @dataclass
 class Campaign:
-    """A campaign of the network, which the coordination begins and ends."""
+    """A campaign of the network, which the coordinators begin and end."""
 
     id: str
     name: str

@@ -63,7 +63,7 @@ def placement(tx: Transaction, code: str) -> Placement | None:
     return Placement(**row) if row else None
 
 
-def named(tx: Transaction, campaign: Campaign) -> list[Row]:
+def count_contacts(tx: Transaction, campaign: Campaign) -> list[Row]:
     """Counts the contacts that named the codes of a campaign, as far as the scope shows them.
 
     Each row has placement_code, triage, outcome_code and count.

@@ -39,7 +39,7 @@ Hours = tuple[datetime, datetime]
 
 
 class Callbacks:
-    """The rpcs of callbacks, each by its name. A contact has one callback at a time."""
+    """The rpcs of callbacks, one method for each. A contact has one callback at a time."""
 
     def __init__(self, files: Files, pages: PageTokens) -> None:
         self._files = files

@@ -101,7 +101,7 @@ class ReferenceGate:
 
 
 class Contacts(Callbacks):
-    """The rpcs of contacts for the operators of a line, each by its name.
+    """The rpcs of contacts for the operators of a line, one method for each.
 
     Methods that take `tx` are for other use cases.
     """
@@ -316,7 +316,7 @@ def _placed(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
     """Returns the values with the medium of the code that the caller named."""
     if not values.get("placement_code"):
         return values
-    placement = campaigns.named(tx, values["placement_code"])
+    placement = campaigns.placement_of_code(tx, values["placement_code"])
     return values | {"placement_code": placement.code, "campaign_code": placement.medium_code}
 
 

@@ -11,7 +11,7 @@ from services.referrals.files.domain.openings import READING
 from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
 from services.referrals.people.wire.facts import anomaly_fact
 
-_ROWS = 5_000  # the most rows of the trail that one transaction searches
+_ROWS = 5_000  # the maximum number of rows of the trail that one transaction searches
 _READING = ", ".join(f"'{action}'" for action in READING)
 _DUTY = ", ".join(f"'{action}'" for action in DUTY)
 

@@ -32,7 +32,7 @@ from services.referrals.referrals.usecases.grants import (
 
 
 class Emergencies:
-    """The rpcs of emergency access, each by its name."""
+    """The rpcs of emergency access, one method for each."""
 
     def __init__(self, files: Files, grants: Grants, openings: Openings, pages: PageTokens) -> None:
         self._files = files

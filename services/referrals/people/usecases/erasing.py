@@ -28,8 +28,8 @@ from services.referrals.referrals.usecases.lives import Lives
 from services.referrals.referrals.wire.messages import actor_of
 
 
-class Erasing:
-    """The rpcs of erasures, each by its name; `again` is for the service itself."""
+class ErasureRpcs:
+    """The rpcs of erasures, one method for each; `again` is for the service itself."""
 
     def __init__(
         self, files: Files, consents: Consents, lives: Lives, operators: Contacts, pages: PageTokens

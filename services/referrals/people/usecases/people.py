@@ -29,7 +29,7 @@ from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import NOBODY_CALLS, FieldGroup, Person, age_band
 from services.referrals.files.store.openings import exported_since, note_export
 from services.referrals.files.store.people import People as Files
-from services.referrals.files.usecases.names import MOST_FOUND
+from services.referrals.files.usecases.names import MAX_RESULTS
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.files.wire.messages import (
     GROUPS,
@@ -50,7 +50,7 @@ _GROUPS = frozenset(group.value for group in FieldGroup)
 
 
 class People:
-    """The rpcs of files, each by its name."""
+    """The rpcs of files, one method for each."""
 
     def __init__(
         self,
@@ -137,11 +137,11 @@ class People:
         check_knows_people(tx, caller)
         self._searches.count(caller.id, Origin(), call.clock.now())
         people = self._files.named(
-            tx, caller.organization_id, words_of(request.name), MOST_FOUND + 1
+            tx, caller.organization_id, words_of(request.name), MAX_RESULTS + 1
         )
-        call.trail.extend(Entry("search_people", person.id) for person in people[:MOST_FOUND])
-        messages = [person_message(person) for person in people[:MOST_FOUND]]
-        return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MOST_FOUND)
+        call.trail.extend(Entry("search_people", person.id) for person in people[:MAX_RESULTS])
+        messages = [person_message(person) for person in people[:MAX_RESULTS]]
+        return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MAX_RESULTS)
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
         """Completes or corrects an identity."""

@@ -27,8 +27,9 @@ from services.referrals.people.wire.messages import anomaly_message
 from trail import chain
 from trail.chain import Finding
 
-_ROWS = 200_000  # the most rows verified in one call, which takes two seconds
-_MOST_TOLD = 100  # the most findings in one answer; these suffice to see that the trail is broken
+_ROWS = 200_000  # the maximum number of rows verified in one call, which takes two seconds
+# the maximum number of findings in one answer; these suffice to see that the trail is broken
+_MAX_FINDINGS = 100
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Verdict:
 
 
 class Audit:
-    """The rpcs of the trail, each by its name.
+    """The rpcs of the trail, one method for each.
 
     Rows have ids and codes only; nothing in them is sealed.
     """
@@ -98,7 +99,7 @@ class Audit:
                 pb.TrailFinding(
                     sequence=finding.sequence, fault=number(pb.TrailFault, finding.reason)
                 )
-                for finding in verdict.findings[:_MOST_TOLD]
+                for finding in verdict.findings[:_MAX_FINDINGS]
             ],
             next_page_token=self._pages.token(request, more),
         )
@@ -152,7 +153,7 @@ def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]
         findings += [
             Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > last.sequence
         ]
-        findings += chain.repeated(tx)
+        findings += chain.repeated_marks(tx)
     verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed)
     return Verdict(Head(until, last.hash), end.sequence, verified_heads, findings)
 

@@ -26,8 +26,8 @@ NEEDS = NEED_GROUPS | frozenset(
 
 Services don't call each other, so a test compares the two lists.
 """
-MOST_STEPS = 60
-LONGEST_NAME = 200
+MAX_STEPS = 60
+MAX_NAME_LENGTH = 200
 FARTHEST = timedelta(days=3 * 366)
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NUMBER = re.compile(r"[0-9]{1,5}")
@@ -164,7 +164,7 @@ class _Reader:
             if "for_whom" in parts
             else {}
         )
-        written = self._list(parts.get("steps"), MOST_STEPS)
+        written = self._list(parts.get("steps"), MAX_STEPS)
         if "steps" in parts:
             self._that(bool(written), parts["steps"], "required")
         steps = [(part, step) for part in written if (step := self._step(part))]
@@ -310,7 +310,7 @@ class _Reader:
             language: self._text(parts[language]) for language in LANGUAGES if language in parts
         }
         for language, name in names.items():
-            self._that(len(name) <= LONGEST_NAME, parts[language], "too_long")
+            self._that(len(name) <= MAX_NAME_LENGTH, parts[language], "too_long")
         return names
 
     def _text(self, node: TextNode | None, pattern: re.Pattern[str] | None = None) -> str:

@@ -90,7 +90,7 @@ def _shipped(text: str) -> Pathway:
     return read(parse(text), LISTS, text, lambda _: 1)
 
 
-def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
+def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
     """Returns the pathways that come with the service, by id.
 
     Raises ValueError with file, line and reason for a wrong pathway, so that the service does not
@@ -141,7 +141,7 @@ class Pathways:
         """Returns (version, publish time) of each version, newest first."""
         rows: list[tuple[int, datetime | None]] = [
             (row["version"], row["publish_time"])
-            for row in plans.published(tx)
+            for row in plans.published_versions(tx)
             if row["pathway_id"] == identifier
         ]
         versions = ([(1, None)] if identifier in self._first else []) + rows
@@ -163,5 +163,5 @@ class Pathways:
     def _latest(self, tx: Transaction) -> dict[str, int]:
         """Returns the newest version of each pathway."""
         return dict.fromkeys(self._first, 1) | {
-            row["pathway_id"]: row["version"] for row in plans.published(tx)
+            row["pathway_id"]: row["version"] for row in plans.published_versions(tx)
         }

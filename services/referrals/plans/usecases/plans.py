@@ -48,7 +48,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 @dataclass(frozen=True)
-class Counted:
+class StepCounts:
     """The counts of one step over all plans of a pathway version in a department.
 
     FEW stands for a count that is not published.
@@ -67,7 +67,10 @@ _SKIPPED = "skipped:"
 
 
 class Plans:
-    """The rpcs of plans, each by its name; methods that take `tx` are for other use cases."""
+    """The rpcs of plans, one method for each.
+
+    Methods that take `tx` are for other use cases.
+    """
 
     def __init__(self, files: People, pathways: Pathways, pages: PageTokens) -> None:
         self._files = files
@@ -115,7 +118,7 @@ class Plans:
         person = self._person(tx, call.caller, person_id)
         pathway = self._chosen(tx, "pathway_id", "unknown_code", request.pathway_id)
         check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
-        if plans.running(tx, person.id, pathway.id):
+        if plans.has_open_plan(tx, person.id, pathway.id):
             raise Conflict("plan_exists")
         department = person.coarse.department
         plan = Plan.begin(
@@ -243,7 +246,7 @@ class Plans:
 
     def _compliance(
         self, tx: Transaction, now: datetime, *, network: bool
-    ) -> dict[Group, tuple[int, list[Counted]]]:
+    ) -> dict[Group, tuple[int, list[StepCounts]]]:
         """Counts plans, and the states of their steps.
 
         For the network, groups of fewer than ten plans are left out; other counts are rounded down
@@ -282,7 +285,7 @@ class Plans:
         return [step.key for step in self._pathways.get(tx, group[0], group[1]).steps]
 
     @staticmethod
-    def _counted(key: str, counted: Counter[str], network: bool) -> Counted:
+    def _counted(key: str, counted: Counter[str], network: bool) -> StepCounts:
         skipped = sorted(
             (name.removeprefix(_SKIPPED), count)
             for name, count in counted.items()
@@ -291,7 +294,7 @@ class Plans:
         met, on_time, late = (
             _shown_count(network, counted[name]) for name in ("met", "on_time", "late")
         )
-        return Counted(
+        return StepCounts(
             key,
             met,
             on_time,
@@ -299,16 +302,18 @@ class Plans:
             [(reason, _shown_count(network, count)) for reason, count in skipped],
         )
 
-    def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
-        """Updates the steps of plans after changes of referrals, which the caller has locked.
+    def follow(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
+        """Updates the plan steps for which these changed referrals stand.
 
-        Lifts the scope, since an actor who changes a referral may not see the plan.
+        The caller has locked the referrals. Lifts the scope, since an actor who changes a referral
+        might not be allowed to see the plan.
         """
         elevate_to_system_scope(tx)
-        for identifier in plans.with_referrals(tx, [referral.id for referral in moved]):
+        referral_ids = [referral.id for referral in changed_referrals]
+        for identifier in plans.with_referrals(tx, referral_ids):
             plan = plans.get(tx, identifier, self._of(tx), for_update=True)
-            was, lost = plan.version, plan.lost(moved)
-            for referral in moved:
+            was, lost = plan.version, plan.lost(changed_referrals)
+            for referral in changed_referrals:
                 plan.follow(referral.id, referral.state, referral.outcome_code, now)
                 if referral.state in (State.SENT, State.ACCEPTED):
                     self._keep_leg(tx, plan, referral)
@@ -343,7 +348,7 @@ class Plans:
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
     ) -> Sequence[referrals_pb2.Leg]:
-        """Returns the hand-over of which a referral is a leg, as this actor may see it.
+        """Returns the legs of the hand-over that a referral is part of, as this actor may see them.
 
         Lifts the scope.
         """
@@ -371,14 +376,14 @@ class Plans:
         ]
         return {other.receipt_id for other in others if other.state in LIVE}
 
-    def end_with_consent(self, tx: Transaction, person_id: str, now: datetime) -> None:
+    def close_on_withdrawal(self, tx: Transaction, person_id: str, now: datetime) -> None:
         """Closes the plans of a person who withdrew her last consent.
 
         Lifts the scope, since a receiver to whom she declares her withdrawal does not see the
         plans.
         """
         elevate_to_system_scope(tx)
-        for plan in plans.of_person(tx, person_id, self._of(tx), only_running=True):
+        for plan in plans.of_person(tx, person_id, self._of(tx), only_open=True):
             was = plan.version
             plan.close(CONSENT_WITHDRAWN, now)
             plans.change(tx, plan, was)
@@ -419,11 +424,11 @@ class Plans:
 
 
 def _shown_count(network: bool, count: int) -> int:
-    """Returns a count, for the network in its published form: see network/domain/counts.py."""
+    """Returns the count. For the network, it is rounded as in network/domain/counts.py."""
     return published_count(count) if network else count
 
 
-def _step(step: Counted) -> pb.ComplianceStep:
+def _step(step: StepCounts) -> pb.ComplianceStep:
     skipped = [referrals_pb2.Figure(code=code, count=count) for code, count in step.skipped]
     return pb.ComplianceStep(
         key=step.key, met=step.met, on_time=step.on_time, late=step.late, skipped=skipped

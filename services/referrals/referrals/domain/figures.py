@@ -91,7 +91,7 @@ class Answer:
     need_groups: list[str]
 
 
-def published(counts: Kept) -> dict[Cell, int]:
+def published_cells(counts: Kept) -> dict[Cell, int]:
     """Returns the published cells, with their rounded counts.
 
     Other cells are dropped here, so no later answer can depend on them.

@@ -9,7 +9,7 @@ from chassis.errors import Conflict
 from chassis.second import UNKNOWN, Kin
 from services.referrals.files.domain.consent import Receipt
 from services.referrals.files.domain.person import Arrival, Coarse
-from services.referrals.files.domain.unsafe import UNSAID, Unsafe
+from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.domain.deadline import (
     HEALTH,
     Deadline,
@@ -113,7 +113,7 @@ class ReferralRecord:
     send_time: datetime | None = None
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # the time of a recent assault, to the hour
-    unsafe: Unsafe = UNSAID  # with whom or where the person is not safe; for the sender alone
+    unsafe: Unsafe = NOT_STATED  # with whom or where the person is not safe; for the sender alone
     # organisations that may not act, as reported to the other sides
     sides_out: list[str] = field(default_factory=list)
     followed_up: bool = False  # the sender has sent another referral that is based on this one

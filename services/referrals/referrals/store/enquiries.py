@@ -158,7 +158,7 @@ def sent_by(
     return _read(tx, rows[:limit]), _more(rows, limit)
 
 
-def received(
+def received_enquiries(
     tx: Transaction,
     organization_id: str,
     states: Collection[EnquiryState],

@@ -405,7 +405,7 @@ def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
     return list(dict.fromkeys(identifiers))
 
 
-def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
+def locked_referrals(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
     """Returns the referrals that this transaction has locked, in the order of `identifiers`."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)

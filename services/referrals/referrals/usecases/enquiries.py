@@ -39,28 +39,28 @@ from services.referrals.referrals.domain.enquiry import (
     Enquiry,
     EnquiryEvent,
     EnquiryState,
-    Received,
+    ReceivedEnquiry,
 )
 from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.wire.enquiries import (
     ATTRIBUTES,
     STATES,
     asker_message,
-    named,
     received_message,
+    unsafe_places,
 )
 from services.referrals.referrals.wire.enquiries import content as parse_content
 from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 
-# The most enquiries that one transaction closes because a member is on probation. 100 take far less
-# than the ten seconds that a transaction may last.
+# The maximum number of enquiries that one transaction closes because a member is on probation. 100
+# take far less than the ten seconds that a transaction may last.
 _STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """The previews that one worker may make: enough for a busy night, too few to find a person."""
 
 
 class Enquiries:
-    """The rpcs of enquiries, each by its name."""
+    """The rpcs of enquiries, one method for each."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Enquiries:
             call.tx,
             call.caller,
             parse_content(request.content),
-            named(request),
+            unsafe_places(request),
         )
         contact_id, person_id = (
             optional_id(request.contact_id, "contact_id"),
@@ -230,7 +230,9 @@ class Enquiries:
         elif members.on_probation(tx, own):
             messages, more = [], None
         else:
-            received, more = enquiries.received(tx, own, states, size, after, waiting=waiting)
+            received, more = enquiries.received_enquiries(
+                tx, own, states, size, after, waiting=waiting
+            )
             messages = [
                 received_message(_received(identifier, rows)) for identifier, rows in received
             ]
@@ -322,9 +324,9 @@ class Enquiries:
         person.check_not_erased()
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
-        most_open, most_a_day = rules.MOST_OPEN, rules.MOST_A_DAY
+        most_open, most_a_day = rules.MAX_OPEN, rules.MAX_PER_DAY
         if members.on_probation(tx, organization_id):
-            most_open, most_a_day = rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION
+            most_open, most_a_day = rules.MAX_OPEN_ON_PROBATION, rules.MAX_PER_DAY_ON_PROBATION
         # without the lock, two enquiries made at the same time could both pass the limit
         advisory_lock(tx, f"enquiries/{organization_id}")
         unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
@@ -362,7 +364,7 @@ class Enquiries:
         ]
 
     @staticmethod
-    def _received(tx: Transaction, caller: Caller, identifier: str) -> Received:
+    def _received(tx: Transaction, caller: Caller, identifier: str) -> ReceivedEnquiry:
         if members.on_probation(tx, caller.organization_id):
             raise NotFound
         return _received(identifier, enquiries.copies_of(tx, caller.organization_id, identifier))
@@ -371,8 +373,8 @@ class Enquiries:
         return self._policies.calendar(tx, content.country, content.department)
 
 
-def _received(identifier: str, rows: list[Row]) -> Received:
-    return Received(
+def _received(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
+    return ReceivedEnquiry(
         identifier,
         [enquiries.offer(row) for row in rows],
         rows[0]["create_time"],

@@ -20,8 +20,8 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.legs import Legs
 
-# The most referrals that one transaction changes because a worker has left or a member is out. 100
-# take far less than the ten seconds that a transaction may last.
+# The maximum number of referrals that one transaction changes because a worker has left or a member
+# is out. 100 take far less than the ten seconds that a transaction may last.
 _RELEASED = 100
 
 
@@ -227,7 +227,7 @@ class Lives:
         """
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
-            claimed = referrals.claimed(tx, identifiers)
+            claimed = referrals.locked_referrals(tx, identifiers)
             fired = [
                 (referral.id, referral.fire_deadlines(now, self.calendar(tx, referral)))
                 for referral in claimed

@@ -48,13 +48,13 @@ from services.referrals.referrals.wire.referrals import (
 )
 
 _AND_NETWORK = "+network"
-# The most seconds that a stream waits for an event before it checks whether its caller is still
-# connected and still allowed.
+# The maximum number of seconds that a stream waits for an event before it checks whether its caller
+# is still connected and still allowed.
 _LOOK = 0.5
 
 
 class Referrals(Steps):
-    """The rpcs of referrals, each by its name."""
+    """The rpcs of referrals, one method for each."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, Step
 
 
 class Steps:
-    """The rpcs of steps, each by its name; `take_step` answers those without their own method."""
+    """The rpcs of steps. `take_step` answers those that have no method of their own."""
 
     def __init__(self, people: People, receipts: Receipts, legs: Legs, lives: Lives) -> None:
         self._people = people

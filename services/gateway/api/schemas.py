@@ -8,19 +8,18 @@ schema of an answer, fields that are always present are `required`.
 """
 
 import re
-from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validates_schema
-from marshmallow.validate import Length, OneOf, Range, Regexp
+from marshmallow import EXCLUDE, RAISE, Schema, fields
+from marshmallow.validate import Length, OneOf, Range
 
-from chassis.shape import CONTROL, FORBIDDEN, MASK, TIME, Kind, Shape, is_map, shape
+from chassis.shape import CONTROL, MASK, TIME, Kind, Shape, is_map, shape
 from services.gateway.api.binding import Binding
 from services.gateway.api.convert import words
+from services.gateway.api.values import File, Flag, Fraction, Number, Object, Text, Time, Whole
 from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import PARAMETERS
 
@@ -31,115 +30,12 @@ _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
 # Limits on the number of fields in a body, for the OpenAPI document, by the name of the schema.
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}
-_EXACT = 2**53  # numbers from here on are not exact in JSON
 _MOMENT = "2026-03-14T09:30:00Z"
 FieldType = Any
 # Any, because the two implementations of a Descriptor have no common type; nor have those of a
 # field.
 MessageType = Any
 AnyField = fields.Field[Any]
-
-
-# --- kinds of value, in JSON
-
-
-class Text(fields.String):
-    """A text without control characters. Lengths count characters."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text = str(super()._deserialize(value, attr, data, **kwargs))
-        if FORBIDDEN.search(text):
-            raise ValidationError("malformed")
-        return text
-
-
-class Number(fields.Integer):
-    """A whole number. JSON allows 3.0 as one."""
-
-    def _validated(self, value: Any) -> Any:
-        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
-        return super()._validated(int(value) if is_whole else value)
-
-
-class Fraction(fields.Float):
-    """A number with decimals. Refuses texts that look like one, booleans, and infinity."""
-
-    def _validated(self, value: Any) -> Any:
-        if isinstance(value, bool | str):
-            raise self.make_error("invalid", input=value)
-        return super()._validated(value)
-
-
-class Time(fields.AwareDateTime):
-    """A time with its zone (RFC 3339), converted to UTC."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        moment = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError as error:  # 0001-01-01T00:00:00+14:00
-            raise ValidationError("out_of_range") from error
-
-
-class File(Text):
-    """A file as base64 (RFC 4648), of at most `most` bytes."""
-
-    def __init__(self, most: int, **options: Any) -> None:
-        super().__init__(**options)
-        self._most = most
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            size = len(b64decode(text, validate=True))
-        except ValueError as error:
-            raise ValidationError("malformed") from error
-        if size > self._most:
-            raise ValidationError("too_long")
-        return text
-
-
-class Flag(fields.Boolean):
-    """A boolean.
-
-    Accepts true and false, and their texts for query parameters, but nothing similar.
-    """
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        if isinstance(value, bool):
-            return value
-        if value in ("true", "false"):
-            return bool(value == "true")
-        raise ValidationError("malformed")
-
-
-class Whole(Regexp):
-    """A pattern that the whole text must match.
-
-    Python's `$` would accept a final line break; ECMAScript's does not.
-    """
-
-    def __call__(self, value: Any) -> Any:
-        if re.fullmatch(self.regex.pattern, value) is None:
-            raise ValidationError(str(self.error))
-        return value
-
-
-class Object(Schema):
-    """An object of the API.
-
-    Refuses two fields of the same oneof, because nobody could know which of the two is meant.
-    """
-
-    @validates_schema
-    def has_one_of_each(self, given: dict[str, Any], **_options: Any) -> None:
-        """Raises malformed for the second field of a oneof."""
-        chosen: dict[str, str] = {}
-        for name in given:
-            if group := self.fields[name].metadata.get("x-one-of"):
-                if group in chosen:
-                    raise ValidationError("malformed", name)
-                chosen[group] = name
 
 
 # --- schemas of an rpc

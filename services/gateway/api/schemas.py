@@ -9,14 +9,14 @@ schema of an answer, fields that are always present are `required`.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from marshmallow import EXCLUDE, RAISE, Schema, fields
 from marshmallow.validate import Length, OneOf, Range
 
-from chassis.shape import CONTROL, MASK, TIME, Kind, Shape, is_map, shape
+from chassis.shape import CONTROL, MASK_FIELD, TIME, Kind, Shape, is_map, shape
 from services.gateway.api.binding import Binding
 from services.gateway.api.convert import words
 from services.gateway.api.values import File, Flag, Fraction, Number, Object, Text, Time, Whole
@@ -36,6 +36,15 @@ FieldType = Any
 # field.
 MessageType = Any
 AnyField = fields.Field[Any]
+_NUMBERS = {FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_DOUBLE}
+_TEXTS = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM}  # in JSON
+_KINDS: dict[int, Callable[..., AnyField]] = {
+    FieldDescriptor.TYPE_INT32: partial(Number, strict=True),
+    FieldDescriptor.TYPE_INT64: partial(Number, strict=True),
+    FieldDescriptor.TYPE_DOUBLE: Fraction,
+    FieldDescriptor.TYPE_BOOL: Flag,
+    FieldDescriptor.TYPE_MESSAGE: Time,
+}
 
 
 # --- schemas of an rpc
@@ -47,7 +56,7 @@ def body(binding: Binding) -> type[Schema] | None:
         return None
     request = binding.rpc.input_type
     patch = binding.verb == "patch"
-    mask = request.fields_by_name.get("update_mask")
+    mask = request.fields_by_name.get(MASK_FIELD)
     limits = [
         shape(each) for each in (mask, request.fields_by_name.get(binding.body)) if each is not None
     ]
@@ -56,7 +65,7 @@ def body(binding: Binding) -> type[Schema] | None:
         [name for limit in limits for name in limit.without],
     )
     # Fields under a mask may be sent in part; a merge patch can also clear them.
-    make = _partial(clearing=patch) if mask else _partial(clearing=False) if patch else _asked
+    make = partial(_asked, in_part=bool(mask or patch), clearing=bool(mask and patch))
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
     fields_by_name = {
         _IN_BODY.get(field.name, field.name): make(field)
@@ -196,22 +205,14 @@ def said(message: Descriptor) -> type[Schema]:
 
 
 @cache
-def _asked_part(message: Descriptor) -> type[Schema]:
+def _asked_part(message: Descriptor, in_part: bool, clearing: bool) -> type[Schema]:
     return _schema(
-        f"{message.name}Input",
+        f"{message.name}{'Patch' if in_part else 'Input'}",
         comment(message),
-        {field.name: _asked(field) for field in _sendable(message)},
-        RAISE,
-    )
-
-
-@cache
-def _partial_part(message: Descriptor, clearing: bool) -> type[Schema]:
-    make = _partial(clearing=clearing)
-    return _schema(
-        f"{message.name}Patch",
-        comment(message),
-        {field.name: make(field) for field in _sendable(message)},
+        {
+            field.name: _asked(field, in_part=in_part, clearing=clearing)
+            for field in _sendable(message)
+        },
         RAISE,
     )
 
@@ -226,17 +227,12 @@ def _schema(
 def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[FieldType]:
     """Yields the fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
-    carried = {"id", "etag", "request_id", *in_path}
+    carried = {"id", "etag", "request_id", MASK_FIELD, *in_path}
     # The publisher of the next version must name the version that it replaces.
     if binding and binding.rpc.name.startswith("Publish"):
         carried.remove("id")
     for field in message.fields:
-        if (
-            field.name not in carried
-            and not shape(field).output_only
-            and not is_map(field)
-            and _type_name(field) != MASK
-        ):
+        if field.name not in carried and not shape(field).output_only and not is_map(field):
             yield field
 
 
@@ -246,10 +242,6 @@ def _filters(message: Descriptor, binding: Binding) -> Iterator[FieldType]:
             yield from _filters(field.message_type, binding)
         else:
             yield field
-
-
-def _type_name(field: FieldType) -> str:
-    return field.message_type.full_name if field.message_type else ""
 
 
 # --- fields
@@ -267,89 +259,39 @@ def _said(field: FieldType) -> AnyField:
     }
     if is_map(field):
         value = field.message_type.fields_by_name["value"]
-        return fields.Dict(keys=fields.String(), values=_plain(value, shape(value)), **options)
+        return fields.Dict(keys=fields.String(), values=_value(value, said), **options)
     if field.is_repeated:
-        return fields.List(_one_said(field, known), **options)
-    if _is_part(field):
-        return fields.Nested(said(field.message_type), **options)
-    return _plain(field, known, **options)
+        return fields.List(_value(field, said, metadata=_example(field, known)), **options)
+    return _value(field, said, **options)
 
 
-def _one_said(field: FieldType, known: Shape) -> AnyField:
-    return (
-        fields.Nested(said(field.message_type))
-        if _is_part(field)
-        else _plain(field, known, metadata=_example(field, known))
-    )
+def _asked(field: FieldType, *, in_part: bool = False, clearing: bool = False) -> AnyField:
+    """Returns a field of a body or query, with all its checks.
 
-
-def _asked(field: FieldType) -> AnyField:
-    """Returns a field of a body or query, with all its checks."""
-    known = shape(field)
-    return _checked(
-        field,
-        known,
-        _asked_part,
-        required=known.required,
-        metadata=_about(field, known, asked=True),
-    )
-
-
-def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
-    """Returns the function that makes fields of a patch.
-
-    Each field may be left out. With `clearing`, null clears a field that can be empty.
+    If the body may be sent `in_part`, the field may be left out. With `clearing`, null clears a
+    field that can be empty.
     """
-
-    def make(field: FieldType) -> AnyField:
-        known = shape(field)
-        return _checked(
-            field,
-            known,
-            lambda message: _partial_part(message, clearing),
-            allow_none=clearing and not _can_not_be_empty(field, known),
-            required=False,
-            metadata=_about(field, known, asked=True),
-        )
-
-    return make
-
-
-def _can_not_be_empty(field: FieldType, known: Shape) -> bool:
-    """Returns whether null is refused in a merge patch."""
-    return known.required and (
-        field.has_presence
-        or field.is_repeated
-        or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
-    )
-
-
-def _checked(
-    field: FieldType,
-    known: Shape,
-    part: Callable[[Descriptor], type[Schema]],
-    *,
-    required: bool,
-    **options: Any,
-) -> AnyField:
-    options["required"] = required
+    known = shape(field)
+    part = partial(_asked_part, in_part=in_part, clearing=clearing)
+    options: dict[str, Any] = {
+        "required": known.required and not in_part,
+        "allow_none": clearing and not _can_not_be_empty(field, known),
+        "metadata": _about(field, known, asked=True),
+    }
     if field.is_repeated:
         checks = {"validate": _validators(field, known), "metadata": _example(field, known)}
-        inner = (
-            fields.Nested(part(field.message_type))
-            if _is_part(field)
-            else _plain(field, known, **checks)
-        )
         limits = [
             Length(max=known.most, error="too_long"),
             *([Length(min=1, error="required")] if known.required else []),
         ]
-        return fields.List(inner, validate=limits, **options)
-    if _is_part(field):
-        return fields.Nested(part(field.message_type), **options)
-    return _plain(
-        field, known, validate=_validators(field, known, required=known.required), **options
-    )
+        return fields.List(_value(field, part, **checks), validate=limits, **options)
+    options["validate"] = _validators(field, known, required=known.required)
+    return _value(field, part, **options)
+
+
+def _can_not_be_empty(field: FieldType, known: Shape) -> bool:
+    """Returns whether null is refused in a merge patch."""
+    return known.required and (field.has_presence or field.is_repeated or field.type in _TEXTS)
 
 
 def _validators(
@@ -364,43 +306,30 @@ def _validators(
         if required or of_list or least:
             validators.append(Length(min=max(1, least), error="too_short" if least else "required"))
         return [*validators, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
-    if field.type in (
-        FieldDescriptor.TYPE_INT32,
-        FieldDescriptor.TYPE_INT64,
-        FieldDescriptor.TYPE_DOUBLE,
-    ):
-        if field.name == "page_size":
-            return [Range(1, MOST_A_PAGE, error="out_of_range")]
-        return [Range(known.least, known.most, error="out_of_range")]
-    if field.type == FieldDescriptor.TYPE_DOUBLE:
-        return [Range(known.least, known.most, error="out_of_range")]
+    if field.type in _NUMBERS:
+        least, most = (1, MOST_A_PAGE) if field.name == "page_size" else (known.least, known.most)
+        return [Range(least, most, error="out_of_range")]
     if field.type == FieldDescriptor.TYPE_BYTES and required:
         return [Length(min=1, error="required")]
     return []
 
 
-def _plain(field: FieldType, known: Shape, **options: Any) -> AnyField:
-    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
-        return Number(strict=True, **options)
-    if field.type == FieldDescriptor.TYPE_DOUBLE:
-        return Fraction(**options)
-    if field.type == FieldDescriptor.TYPE_BOOL:
-        return Flag(**options)
-    if field.type == FieldDescriptor.TYPE_DOUBLE:
-        return fields.Float(**options)
+def _value(
+    field: FieldType, part: Callable[[Descriptor], type[Schema]], **options: Any
+) -> AnyField:
+    """Returns the field of one value. `part` returns the schema of a message."""
+    if _is_part(field):
+        return fields.Nested(part(field.message_type), **options)
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return File(
-            known.most, **options | {"metadata": {**options.get("metadata", {}), "format": "byte"}}
-        )
-    if field.type == FieldDescriptor.TYPE_MESSAGE:
-        return Time(**options)
+        metadata = {**options.pop("metadata", {}), "format": "byte"}
+        return File(shape(field).most, metadata=metadata, **options)
     if field.type == FieldDescriptor.TYPE_ENUM and "validate" not in options:
         options["validate"] = OneOf(words(field.enum_type))
-    return Text(**options)
+    return _KINDS.get(field.type, Text)(**options)
 
 
 def _is_part(field: FieldType) -> bool:
-    return bool(field.message_type) and _type_name(field) != TIME
+    return bool(field.message_type) and field.message_type.full_name != TIME
 
 
 def _is_always_said(field: FieldType, known: Shape) -> bool:
@@ -408,10 +337,12 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
 
     api/convert.py says which values are left out.
     """
-    if known.always or field.name in ("id", "etag", "create_time"):
-        return True
-    return field.is_repeated or not (
-        field.has_presence or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
+    can_be_left_out = field.has_presence or field.type in _TEXTS
+    return (
+        known.always
+        or field.name in ("id", "etag", "create_time")
+        or field.is_repeated
+        or not can_be_left_out
     )
 
 
@@ -432,13 +363,15 @@ def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, 
         metadata["description"] = (
             f"{metadata['description']} Sealed; never in a log or a message.".strip()
         )
-    return (
-        metadata if field.is_repeated or _is_part(field) else {**metadata, **_example(field, known)}
-    )
+    if not field.is_repeated:
+        metadata |= _example(field, known)
+    return metadata
 
 
 def _example(field: FieldType, known: Shape) -> dict[str, Any]:
     """Returns an example of a field, or of an entry of a list; empty where none is useful."""
+    if _is_part(field):
+        return {}
     example: Any = known.example
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         example = example or _MOMENT

@@ -16,9 +16,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from marshmallow import EXCLUDE, RAISE, Schema, fields
 from marshmallow.validate import Length, OneOf, Range
 
-from chassis.shape import CONTROL, MASK_FIELD, TIME, Kind, Shape, is_map, shape
+from chassis.shape import CONTROL, MASK_FIELD, TIME, FieldType, Kind, Shape, is_map, shape
 from services.gateway.api.binding import Binding
-from services.gateway.api.convert import words
+from services.gateway.api.convert import MessageType, words
 from services.gateway.api.values import File, Flag, Fraction, Number, Object, Text, Time, Whole
 from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import PARAMETERS
@@ -31,10 +31,6 @@ PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]
 # Limits on the number of fields in a body, for the OpenAPI document, by the name of the schema.
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}
 _MOMENT = "2026-03-14T09:30:00Z"
-FieldType = Any
-# Any, because the two implementations of a Descriptor have no common type; nor have those of a
-# field.
-MessageType = Any
 AnyField = fields.Field[Any]
 _NUMBERS = {FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_DOUBLE}
 _TEXTS = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM}  # in JSON

@@ -25,13 +25,13 @@ from services.gateway.api import deprecation, schemas, sent_back
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
+from services.gateway.api.patches import Given
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import answered, response_name
 from services.gateway.edge import bodies, origin
 from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import problem
 
-Given = dict[str, Any]
 View = Callable[..., Response]
 
 
@@ -180,7 +180,7 @@ def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[s
     fields = answers._declared_fields if answers else {}
     if fields and (binding.verb == "get" or "etag" in fields):
         yield "ETAG"
-    if binding.creates and binding.is_readable:
+    if binding.creates and binding.reading:
         yield "LOCATION"
     if binding.verb == "get" and "next_cursor" in fields:
         yield "LINK"

@@ -141,7 +141,7 @@ class Gate:
                         raise Unavailable("service_busy")
                 finally:
                     self._waiting -= 1
-                    self._take_off(self._waiting_by, who)
+                    self._waiting_by -= Counter([who])
             if self._away:
                 raise Unavailable("service_away")
             self._inside += 1
@@ -150,7 +150,7 @@ class Gate:
     def _leave(self, who: str, failed: bool) -> None:
         with self._turn:
             self._inside -= 1
-            self._take_off(self._inside_by, who)
+            self._inside_by -= Counter([who])
             self._failures = self._failures + 1 if failed else 0
             if failed and not self._watched:
                 threading.Thread(
@@ -158,12 +158,6 @@ class Gate:
                 ).start()
                 self._watched = True
             self._turn.notify_all()
-
-    @staticmethod
-    def _take_off(counts: Counter[str], who: str) -> None:
-        counts[who] -= 1
-        if not counts[who]:
-            del counts[who]
 
     def _watch(self) -> None:
         while not self._closed.is_set():

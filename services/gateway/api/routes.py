@@ -28,7 +28,7 @@ from services.gateway.api.convert import to_json
 from services.gateway.api.patches import Given
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import answered, response_name
-from services.gateway.edge import bodies, origin
+from services.gateway.edge import bodies, limits, origin
 from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import problem
 
@@ -227,6 +227,7 @@ def install(app: Flask, services: Sequence[Routes]) -> Blueprint:
     app.url_map.converters["opaque"] = Opaque
     root = Blueprint("api", __name__, url_prefix=PREFIX)
     root._prepare_doc_cbks.append(add_headers)
+    root.after_request(limits.tell)
     for kind in (Refusal, HTTPException, Exception):
         root.register_error_handler(kind, problem)
     for routes in services:

@@ -95,10 +95,11 @@ def network() -> str:
     return network_of(request.remote_addr or "")
 
 
-def tell(response: Response) -> None:
+def tell(response: Response) -> Response:
     """Adds the caller's quota to an answer, so that a system can slow down before it is refused."""
     if "quota" in g:
         response.headers.update(fields(*g.quota))
+    return response
 
 
 def fields(policy: str, quota: Quota) -> dict[str, str]:

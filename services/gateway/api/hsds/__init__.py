@@ -20,6 +20,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.api.hsds import objects
 from services.gateway.api.reading import admit
+from services.gateway.edge import limits
 from services.gateway.edge.clients import clients
 from services.gateway.edge.problems import problem
 
@@ -58,7 +59,7 @@ def finish(response: Response) -> Response:
         response.make_conditional(request)
     if response.status_code in (200, 304) and request.method in ("GET", "HEAD"):
         response.headers["Cache-Control"] = g.cache_control = FRESH
-    return response
+    return limits.tell(response)
 
 
 @blueprint.get("")

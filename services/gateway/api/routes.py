@@ -15,11 +15,10 @@ from flask_smorest import Blueprint
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from marshmallow import Schema
-from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from chassis.contract import words_of
-from chassis.errors import Invalid, Refusal
+from chassis.errors import Invalid
 from protos.stubs import SERVICES
 from services.gateway.api import deprecation, schemas, sent_back
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
@@ -228,8 +227,7 @@ def install(app: Flask, services: Sequence[Routes]) -> Blueprint:
     root = Blueprint("api", __name__, url_prefix=PREFIX)
     root._prepare_doc_cbks.append(add_headers)
     root.after_request(limits.tell)
-    for kind in (Refusal, HTTPException, Exception):
-        root.register_error_handler(kind, problem)
+    root.register_error_handler(Exception, problem)
     for routes in services:
         root.register_blueprint(routes)
     app.register_blueprint(root)

@@ -13,9 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, current_app, g, json, request
-from werkzeug.exceptions import HTTPException
 
-from chassis.errors import Invalid, NotFound, Refusal
+from chassis.errors import Invalid, NotFound
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.api.hsds import objects
@@ -38,10 +37,7 @@ _NARROWED = _PAGED | {
 _NUMBER, _FLAGS = re.compile(r"[0-9]{1,6}\Z"), {"true": True, "false": False}
 Given = dict[str, str]
 blueprint = Blueprint("hsds", __name__, url_prefix=PREFIX)
-
-
-for _kind in (Refusal, HTTPException, Exception):
-    blueprint.register_error_handler(_kind, problem)
+blueprint.register_error_handler(Exception, problem)
 
 
 @blueprint.before_request

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from protos.stubs import SERVICES
 from services.gateway.api import docs, hsds, schemas, spec
+from services.gateway.api.binding import bindings
 from services.gateway.api.routes import ID, Opaque, Routes, install
 from services.gateway.edge.app import keep_from_site
 from services.gateway.edge.problems import problem
@@ -60,7 +61,9 @@ def openapi() -> dict[str, Any]:
 
 @cache
 def _services() -> list[Routes]:
-    return [routes for routes in map(Routes, SERVICES) if routes.has_any]
+    return [
+        Routes(service) for service in SERVICES if any(bindings(rpc) for rpc in service.methods)
+    ]
 
 
 def _install(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:

@@ -21,7 +21,7 @@ from chassis.contract import words_of
 from chassis.errors import Invalid
 from protos.stubs import SERVICES
 from services.gateway.api import deprecation, schemas, sent_back
-from services.gateway.api.answers import PREFIX, listed, nothing, thing
+from services.gateway.api.answers import PREFIX, listed, thing
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
 from services.gateway.api.patches import Given
@@ -59,10 +59,9 @@ class Routes(Blueprint):  # type: ignore[misc]
 
     def __init__(self, service: ServiceDescriptor) -> None:
         super().__init__(words_of(service.name), __name__, description=comment(service))
-        all_bindings = [binding for rpc in service.methods for binding in bindings(rpc)]
-        self.has_any = bool(all_bindings)
-        for binding in all_bindings:
-            self._add(binding)
+        for rpc in service.methods:
+            for binding in bindings(rpc):
+                self._add(binding)
 
     def _add(self, binding: Binding) -> None:
         method, takes, query, answers = (
@@ -148,7 +147,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
     """
     output = message.DESCRIPTOR
     if not output.fields:
-        return nothing()
+        return Response(status=204)
     status = 201 if binding.creates else 200
     listing, wrapped = schemas.listed_field(output), schemas.wrapped_field(output)
     if listing is not None:

@@ -68,7 +68,7 @@ def _services() -> list[Routes]:
 
 def _install(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:
     """Registers the routes without the docs pages."""
-    app.config.update(spec.settings())
+    app.config.update(spec.SETTINGS)
     api = spec.DocumentedApi(app)
     api.register_converter(Opaque, lambda _: {"type": "string", "pattern": f"^{ID}$"})
     return api, install(app, _services())

@@ -21,10 +21,9 @@ from services.gateway.api.binding import Binding
 from services.gateway.api.convert import MessageType, words
 from services.gateway.api.values import File, Flag, Fraction, Number, Object, Text, Time, Whole
 from services.gateway.edge.comments import comment
-from services.gateway.edge.problems import PARAMETERS
+from services.gateway.edge.problems import IN_BODY, PARAMETERS
 
 MOST_A_PAGE = 200
-_IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
 # PLAIN is FORBIDDEN as a pattern, without surrogates, which JSON cannot hold alone. FILLED also
 # refuses a text of spaces only.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
@@ -64,7 +63,7 @@ def body(binding: Binding) -> type[Schema] | None:
     make = partial(_asked, in_part=bool(mask or patch), clearing=bool(mask and patch))
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
     fields_by_name = {
-        _IN_BODY.get(field.name, field.name): make(field)
+        IN_BODY.get(field.name, field.name): make(field)
         for field in _sendable(binding.target, binding)
         if (not only or field.name in only)
         and field.name not in without

@@ -95,8 +95,7 @@ class Gate:
             broken = True
             raise
         finally:
-            self._leave(who, failed)
-            self._remember(what, broken)
+            self._leave(who, what, failed, broken)
 
     def fails(self) -> bool:
         """Returns whether a call failed recently through the service's fault.
@@ -106,13 +105,6 @@ class Gate:
         """
         with self._turn:
             return any(self._clock() - at < LATELY for at in self._failed_at.values())
-
-    def _remember(self, what: str, broken: bool) -> None:
-        with self._turn:
-            if broken:
-                self._failed_at[what] = self._clock()
-            else:
-                self._failed_at.pop(what, None)
 
     def close(self) -> None:
         """Ends the health checks."""
@@ -147,8 +139,12 @@ class Gate:
             self._inside += 1
             self._inside_by[who] += 1
 
-    def _leave(self, who: str, failed: bool) -> None:
+    def _leave(self, who: str, what: str, failed: bool, broken: bool) -> None:
         with self._turn:
+            if broken:
+                self._failed_at[what] = self._clock()
+            else:
+                self._failed_at.pop(what, None)
             self._inside -= 1
             self._inside_by -= Counter([who])
             self._failures = self._failures + 1 if failed else 0

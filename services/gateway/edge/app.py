@@ -92,12 +92,15 @@ def begin() -> None:
 
 def finish(response: Response) -> Response:
     """Adds the headers that every answer carries, and writes one line of log."""
-    headers = response.headers
-    headers["X-Request-Id"] = g.request_id
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Referrer-Policy"] = "no-referrer"
-    # Open data and the site's files state how long they may be cached.
-    headers["Cache-Control"] = g.get("cache_control", "no-store")
+    response.headers.update(
+        {
+            "X-Request-Id": g.request_id,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            # Open data and the site's files state how long they may be cached.
+            "Cache-Control": g.get("cache_control", "no-store"),
+        }
+    )
     log_request(response.status_code, time.monotonic() - g.started)
     return response
 

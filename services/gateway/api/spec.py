@@ -38,7 +38,7 @@ end, [versions](/api/v1/guide/versioning) what may change and how.
 * A body is at most 64 kB.
 """
 # The configuration of the app that flask-smorest reads.
-SETTINGS: Said = {
+SETTINGS: JsonObject = {
     "API_TITLE": "Enlace",
     "API_VERSION": VERSION,
     "OPENAPI_VERSION": "3.1.0",

@@ -105,11 +105,15 @@ class Limits:
 
 
 def address_of(peer: str) -> str:
-    """Returns the IP address in a peer name of gRPC (ipv4:192.0.2.1:50000).
+    """Returns the network of a peer name of gRPC (ipv4:192.0.2.1:50000)."""
+    return network_of(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
 
-    An IPv6 address is reduced to its /64 network, which belongs to one customer.
+
+def network_of(host: str) -> str:
+    """Returns an IP address; of an IPv6 address its /64 network, which belongs to one customer.
+
+    Returns any other text as it is.
     """
-    host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

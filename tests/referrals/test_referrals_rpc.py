@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
 
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2, people_pb2
@@ -479,11 +478,7 @@ def test_an_illegal_step_says_from_where_to_where_and_what_would_be_possible(sto
         story.shelter.StartReferral(
             at(pb.StartReferralRequest(id=sent.id, etag=sent.etag), "first_contact_time", story)
         )
-    [info] = [
-        detail
-        for detail in details_of(caught.value)
-        if isinstance(detail, error_details_pb2.ErrorInfo)
-    ]
+    info, _, _ = details_of(caught.value)
     about = info.metadata["about"].split(",")
     assert about[:2] == ["from=sent", "to=in_progress"]
     assert set(about[2:]) == {
@@ -501,10 +496,8 @@ def test_a_code_that_is_missing_or_unknown_names_its_list(story: Story) -> None:
                     id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(code)
                 )
             )
-        details = list(details_of(caught.value))
-        [wrong] = [detail for detail in details if isinstance(detail, error_details_pb2.BadRequest)]
+        info, wrong, _ = details_of(caught.value)
         assert [(each.field, each.reason) for each in wrong.field_violations] == [
             ("reason_code", reason)
         ]
-        [info] = [detail for detail in details if isinstance(detail, error_details_pb2.ErrorInfo)]
         assert info.metadata["lists"] == "reason_code=DeclineReason"

@@ -3,7 +3,7 @@
 The OpenAPI document marks the operation as `deprecated`.
 """
 
-from datetime import UTC, date, datetime, time
+from calendar import timegm
 from typing import Any
 
 from flask import Response, after_this_request
@@ -34,11 +34,7 @@ def add_headers(rules: Rules) -> None:
 
     @after_this_request
     def add(response: Response) -> Response:
-        response.headers["Deprecation"] = f"@{int(_begin(since).timestamp())}"
-        response.headers["Sunset"] = http_date(_begin(until))
+        response.headers["Deprecation"] = f"@{timegm(since.timetuple())}"
+        response.headers["Sunset"] = http_date(until)
         response.headers.add("Link", LINK)
         return response
-
-
-def _begin(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)

@@ -37,6 +37,32 @@ end, [versions](/api/v1/guide/versioning) what may change and how.
 * PATCH is a merge patch (RFC 7396): `application/merge-patch+json` or `application/json`.
 * A body is at most 64 kB.
 """
+# The configuration of the app that flask-smorest reads.
+SETTINGS: JsonObject = {
+    "API_TITLE": "Enlace",
+    "API_VERSION": VERSION,
+    "OPENAPI_VERSION": "3.1.0",
+    "API_SPEC_OPTIONS": {
+        "info": {
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "This gateway"}],
+        "security": [{"bearer": []}],
+        "components": {
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": (
+                        "An API key (enl_<id>_<secret>), the secret of a session, or a caller"
+                        " token (JWT)."
+                    ),
+                }
+            }
+        },
+    },
+}
 _ETAG = f'"{KINDS["ETAG"].example}"'
 _BASED_ON = {
     "name": "If-Match",
@@ -288,32 +314,3 @@ def describe_webhooks(spec: Any) -> JsonObject:
             }
         }
     return webhooks
-
-
-def settings() -> dict[str, Any]:
-    """Returns the app configuration that flask-smorest reads."""
-    return {
-        "API_TITLE": "Enlace",
-        "API_VERSION": VERSION,
-        "OPENAPI_VERSION": "3.1.0",
-        "API_SPEC_OPTIONS": {
-            "info": {
-                "description": DESCRIPTION,
-                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            },
-            "servers": [{"url": "/", "description": "This gateway"}],
-            "security": [{"bearer": []}],
-            "components": {
-                "securitySchemes": {
-                    "bearer": {
-                        "type": "http",
-                        "scheme": "bearer",
-                        "description": (
-                            "An API key (enl_<id>_<secret>), the secret of a session, or a caller"
-                            " token (JWT)."
-                        ),
-                    }
-                }
-            },
-        },
-    }

@@ -28,20 +28,17 @@ ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is pr
 
 
 @pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
-def search() -> str:
-    """Shows the form, some needs to begin with, and the own organisation's services."""
-    return render(d.SearchServicesRequest(), None)
-
-
-def render(
-    question: d.SearchServicesRequest,
-    answer: d.SearchServicesResponse | None,
-    errors: dict[str, str] | None = None,
+def search(
+    question: d.SearchServicesRequest | None = None,
+    answer: d.SearchServicesResponse | None = None,
+    errors: forms.Problems = forms.NO_PROBLEMS,
 ) -> str:
-    """Renders the page with query and answer.
+    """Shows the form, some needs to begin with, and the own organisation's services.
 
-    `answer` is None if nothing was asked, or the query failed.
+    With an answer, it shows the services that fit instead. `answer` is None if nothing was asked,
+    or the query failed.
     """
+    question = question or d.SearchServicesRequest()
     queried = answer is not None or errors
     counts = {row.department: row.count for row in answer.departments} if answer else {}
     return render_template(
@@ -57,7 +54,7 @@ def render(
         own=[] if queried else directory.services_of(session.me().organization_id),
         narrowed=any(getattr(question, name) for name in ("need_code", "country", "language"))
         or question.HasField("age"),
-        errors=errors or {},
+        errors=errors,
     )
 
 
@@ -112,21 +109,18 @@ def results() -> str | tuple[str, int]:
     tap(rpc_request, forms.text("chip"))
     rpc_request.count_country = country_to_count(rpc_request)
     try:
-        return render(rpc_request, clients().directory.SearchServices(rpc_request))
+        return search(rpc_request, clients().directory.SearchServices(rpc_request))
     except forms.SHOWN_IN_PLACE as refusal:
-        return render(rpc_request, None, forms.problems(refusal)), 422
+        return search(rpc_request, errors=forms.problems(refusal)), 422
 
 
 @pages.get("/directory/organizations/<identifier>", access.EVERYONE)
-def organization(identifier: str) -> str:
-    """Shows one member and its services."""
-    return page({}, identifier)
+def organization(
+    identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, verb: str = ""
+) -> str:
+    """Shows one member and its services.
 
-
-def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
-    """Renders the page, with the problems of a step.
-
-    The problems themselves show which step it was.
+    After a refused step, the problems themselves show which step (`verb`) it was.
     """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     return render_template(
@@ -137,7 +131,7 @@ def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
     )
 
 
-@pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
+@pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=organization)
 def vet(identifier: str, verb: str) -> Response:
     """Takes a coordinator's step about a member, even one that two coordinators decide."""
     if verb == "invite":
@@ -151,7 +145,9 @@ def vet(identifier: str, verb: str) -> Response:
 
 
 @pages.post(
-    "/directory/organizations/<identifier>/leave", access.NETWORK | access.MANAGERS, again=page
+    "/directory/organizations/<identifier>/leave",
+    access.NETWORK | access.MANAGERS,
+    again=organization,
 )
 def leave(identifier: str) -> Response:
     """Ends the membership of the reader's own organisation, or of any other for a coordinator.

@@ -245,18 +245,8 @@ def create(preview_request: e.PreviewEnquiryRequest) -> e.Enquiry:
 
 
 @pages.get("/enquiries/<identifier>", access.CARE)
-def show(identifier: str) -> str:
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows one enquiry: its sender sees the answers, a receiver answers."""
-    return render({}, identifier)
-
-
-def fetch(identifier: str) -> e.Enquiry:
-    """Returns the enquiry as it is now."""
-    return clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
-
-
-def render(errors: dict[str, str], identifier: str) -> str:
-    """Renders the page, with the problems of a form."""
     enquiry = fetch(identifier)
     offers: Sequence[e.Offer] = sorted(
         enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer))
@@ -269,10 +259,15 @@ def render(errors: dict[str, str], identifier: str) -> str:
     )
 
 
+def fetch(identifier: str) -> e.Enquiry:
+    """Returns the enquiry as it is now."""
+    return clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
+
+
 @pages.post(
     "/enquiries/<identifier>/answer",
     access.CARE,
-    again=render,
+    again=show,
     then="enquiries.show",
     done="answered",
 )
@@ -287,7 +282,7 @@ def answer(identifier: str) -> None:
 
 
 @pages.post(
-    "/enquiries/<identifier>/take", access.CARE, again=render, then="enquiries.show", done="taken"
+    "/enquiries/<identifier>/take", access.CARE, again=show, then="enquiries.show", done="taken"
 )
 def take(identifier: str) -> None:
     """Accepts an offer."""
@@ -297,7 +292,7 @@ def take(identifier: str) -> None:
 @pages.post(
     "/enquiries/<identifier>/cancel",
     access.CARE,
-    again=render,
+    again=show,
     then="enquiries.show",
     done="stopped",
 )
@@ -306,7 +301,7 @@ def cancel(identifier: str) -> None:
     clients().enquiries.CancelEnquiry(forms.filled(e.CancelEnquiryRequest(id=identifier)))
 
 
-@pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=render)
+@pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=show)
 def refer(identifier: str) -> access.Answer:
     """Creates the referral that follows from an enquiry.
 

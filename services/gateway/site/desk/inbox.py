@@ -68,22 +68,8 @@ LINKS = (
     navigation=N_("Avisos"),
     section="organization",
 )
-def inbox() -> str:
+def inbox(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the messages, the newest first."""
-    return render({})
-
-
-@pages.blueprint.app_template_global()
-def link_of(kind: str) -> str:
-    """Returns the page of a kind of message for the reader; "" if there is none."""
-    return next(
-        (url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)),
-        "",
-    )
-
-
-def render(errors: dict[str, str]) -> str:
-    """Renders the page."""
     unread = request.args.get("unread", "") == "1"
     answer = clients().notifications.ListMessages(
         n.ListMessagesRequest(
@@ -100,6 +86,15 @@ def render(errors: dict[str, str]) -> str:
         next_page=answer.next_page_token,
         desk=desk,
         errors=errors,
+    )
+
+
+@pages.blueprint.app_template_global()
+def link_of(kind: str) -> str:
+    """Returns the page of a kind of message for the reader; "" if there is none."""
+    return next(
+        (url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)),
+        "",
     )
 
 
@@ -130,7 +125,7 @@ def read(identifier: str) -> Response:
     return redirect(link_of(forms.text("kind")) or url_for("inbox.inbox", done="read"), 303)
 
 
-@pages.post("/inbox/desk", access.MANAGERS, again=render, then="inbox.inbox")
+@pages.post("/inbox/desk", access.MANAGERS, again=inbox, then="inbox.inbox")
 def desk() -> None:
     """Sets language and e-mail address of the desk."""
     settings = n.Desk(

@@ -12,22 +12,20 @@ pages = access.Pages("keys")
 
 
 @pages.get("/keys", access.MANAGERS)
-def listing() -> str:
-    """Shows all keys of the organisation, including those that ended."""
-    return render({})
+def listing(errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
+    """Shows all keys of the organisation, including those that ended.
 
-
-def render(errors: dict[str, str], secret: str = "") -> str:
-    """Renders the page. `secret` is that of a key just made."""
+    `secret` is that of a key just made.
+    """
     keys = clients().members.ListApiKeys(m.ListApiKeysRequest()).api_keys
     return render_template("keys.html", keys=keys, now=i18n.now(), errors=errors, secret=secret)
 
 
-@pages.post("/keys", access.MANAGERS, again=render)
+@pages.post("/keys", access.MANAGERS, again=listing)
 def create_key() -> str:
     """Makes a key and shows its secret, once."""
     request = forms.filled(m.CreateApiKeyRequest(organization_id=session.me().organization_id))
-    return render({}, clients().members.CreateApiKey(request).secret)
+    return listing(secret=clients().members.CreateApiKey(request).secret)
 
 
 @pages.post("/keys/<identifier>/confirm", access.MANAGERS, then="keys.listing")

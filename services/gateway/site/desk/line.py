@@ -111,10 +111,10 @@ def settle_call(identifier: str) -> None:
 @pages.get("/line/<identifier>/hand-over", access.LINE)
 def handing_over(identifier: str) -> str:
     """Shows the form for handing a caller over to another organisation."""
-    return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
+    return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)))
 
 
-def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
+def hand_over_page(shown: c.Contact, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Renders the form, with the members in good standing."""
     rpc_request = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED)
     members = lists.all_of(
@@ -169,10 +169,7 @@ def called_when() -> dict[str, Any]:
 def new() -> str:
     """Shows an empty triage."""
     me = session.me()
-    return page(
-        c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"),
-        errors={},
-    )
+    return page(c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"))
 
 
 @pages.post("/line/again", access.LINE)
@@ -185,12 +182,12 @@ def again() -> str:
     empty = c.Contact(
         line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es", called_before=True
     )
-    return page(empty, errors={}, known=(forms.text("reference"), forms.text("pin")))
+    return page(empty, known=(forms.text("reference"), forms.text("pin")))
 
 
 def page(
     contact: c.Contact,
-    errors: dict[str, str],
+    errors: forms.Problems = forms.NO_PROBLEMS,
     reference: str = "",
     pin: str = "",
     known: tuple[str, str] = ("", ""),
@@ -258,21 +255,20 @@ def create() -> access.Answer:
         if not reference:
             raise
         return page(typed, {"_form": references.problem_of(refusal)}), 422
-    return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
+    return page(
+        answer.contact,
+        forms.NO_PROBLEMS,
+        *(("", "") if reference else (answer.reference, answer.pin)),
+    )
 
 
 @pages.get("/line/<identifier>", access.LINE)
-def show(identifier: str) -> str:
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows one contact, to go on with."""
-    return kept({}, identifier)
-
-
-def kept(errors: dict[str, str], identifier: str) -> str:
-    """Renders a stored contact."""
     return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), errors)
 
 
-@pages.post("/line/<identifier>/call", access.LINE, again=kept, then="line.queue")
+@pages.post("/line/<identifier>/call", access.LINE, again=show, then="line.queue")
 def agree_on_call(identifier: str) -> None:
     """Records the agreed time of a call back."""
     callback = c.Callback(contact_id=identifier, **called_when())

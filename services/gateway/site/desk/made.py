@@ -25,12 +25,12 @@ USUAL = timedelta(days=7)
 def show() -> str | tuple[str, int]:
     """Shows the list since a given day."""
     try:
-        return page({})
+        return page()
     except Invalid as refusal:
-        return page(forms.problems(refusal), "x"), 422
+        return page(forms.problems(refusal), since="x"), 422
 
 
-def page(errors: dict[str, str], since: str = "") -> str:
+def page(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") -> str:
     """Renders the list since the requested day; since a week ago for no day or an invalid one."""
     day = since or request.values.get("since", "")
     stamp = _beginning(day)

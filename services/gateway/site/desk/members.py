@@ -17,13 +17,11 @@ GIVEN_ROLES = ("worker", "operator", "manager", "emergency")
 
 
 @pages.get("/members", access.MANAGERS, navigation=N_("Equipo"), section="organization")
-def listing() -> str:
-    """Shows workers and open invitations."""
-    return render({})
+def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
+    """Shows workers and open invitations.
 
-
-def render(errors: dict[str, str], identifier: str = "") -> str:
-    """Renders the page, with the problems of a step. `identifier` is the row of the step."""
+    `identifier` is the row of the step that had problems.
+    """
     answer = clients().members.ListWorkers(
         m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", ""))
     )
@@ -40,7 +38,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
 
 
 @pages.post(
-    "/members/workers", access.MANAGERS, again=render, then="members.listing", done="invited"
+    "/members/workers", access.MANAGERS, again=listing, then="members.listing", done="invited"
 )
 def invite() -> str | None:
     """Invites somebody to the team.
@@ -67,7 +65,7 @@ def revoke_invitation(identifier: str) -> None:
 
 
 @pages.post(
-    "/members/workers/<identifier>/suspend", access.MANAGERS, again=render, then="members.listing"
+    "/members/workers/<identifier>/suspend", access.MANAGERS, again=listing, then="members.listing"
 )
 def suspend(identifier: str) -> None:
     """Ends a worker's access at once, with a reason."""
@@ -77,7 +75,7 @@ def suspend(identifier: str) -> None:
 @pages.post(
     "/members/workers/<identifier>/second-factor",
     access.MANAGERS,
-    again=render,
+    again=listing,
     then="members.listing",
     done="second_factor_reset",
 )

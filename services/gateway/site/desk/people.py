@@ -58,7 +58,7 @@ def listing() -> str:
     )
 
 
-def render_new(errors: dict[str, str]) -> str:
+def render_new(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Renders the form of a new file."""
     return render_template("person_new.html", errors=errors, person=person_form.Values())
 
@@ -67,7 +67,7 @@ def render_new(errors: dict[str, str]) -> str:
 def new() -> Response | str:
     """Creates a file that has no referral yet."""
     if request.method == "GET":
-        return render_new({})
+        return render_new()
     forms.refuse(person_form.age_problems() | person_form.missing())
     person = clients().people.CreatePerson(
         person_form.request_of(forms.request_id(), session.me().country)
@@ -76,25 +76,18 @@ def new() -> Response | str:
 
 
 @pages.get("/people/<identifier>", access.SENDERS)
-def show(identifier: str) -> str:
-    """Shows one file.
-
-    For a file of another organisation it leaves out plans, emergency accesses and readings.
-    """
-    return render({}, identifier)
-
-
-def render(
-    errors: dict[str, str],
+def show(
     identifier: str,
+    errors: forms.Problems = forms.NO_PROBLEMS,
+    *,
     part: str = "",
     identity: p.Identity | None = None,
-    *,
     plan_opened: bool = False,
 ) -> str:
-    """Renders the page of a file, with the form that had errors or the data just opened.
+    """Shows one file. The page by itself is not recorded as a reading.
 
-    The page by itself is not recorded as a reading.
+    For a file of another organisation it leaves out plans, emergency accesses and readings. `part`
+    is the form that had errors, `identity` the data just opened.
     """
     person = clients().people.GetPerson(
         p.GetPersonRequest(id=identifier, outline_only=not plan_opened)
@@ -218,21 +211,17 @@ def looked(identifier: str) -> str:
     )
 
 
-@pages.post("/people/<identifier>/open", access.SENDERS, again=partial(render, part="open"))
+@pages.post("/people/<identifier>/open", access.SENDERS, again=partial(show, part="open"))
 def open_identity(identifier: str) -> str:
     """Opens the chosen field groups of the identity; they are shown in this answer only."""
-    return render(
-        {},
-        identifier,
-        "open",
-        clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier))),
-    )
+    opened = clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier)))
+    return show(identifier, part="open", identity=opened)
 
 
 @pages.post(
     "/people/<identifier>/identity",
     access.SENDERS,
-    again=partial(render, part="identity"),
+    again=partial(show, part="identity"),
     then="people.show",
 )
 def update(identifier: str) -> None:
@@ -248,13 +237,13 @@ def open_safe_contact(identifier: str) -> str:
 
     The plan is shown in this answer only, and the reading is on record.
     """
-    return render({}, identifier, plan_opened=True)
+    return show(identifier, plan_opened=True)
 
 
 @pages.post(
     "/people/<identifier>/safe-contact",
     access.SENDERS,
-    again=partial(render, part="safe"),
+    again=partial(show, part="safe"),
     then="people.show",
 )
 def safe_contact(identifier: str) -> None:
@@ -266,7 +255,7 @@ def safe_contact(identifier: str) -> None:
 @pages.post(
     "/people/<identifier>/withdraw",
     access.SENDERS,
-    again=partial(render, part="withdraw"),
+    again=partial(show, part="withdraw"),
     then="people.show",
     done="receipts_withdrawn",
 )
@@ -287,7 +276,7 @@ def withdraw_all(identifier: str) -> None:
             )
 
 
-@pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(render, part="plan"))
+@pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(show, part="plan"))
 def begin_plan(identifier: str) -> Response:
     """Begins a plan."""
     plan = clients().plans.CreatePlan(forms.filled(pb.CreatePlanRequest(person_id=identifier)))
@@ -295,13 +284,11 @@ def begin_plan(identifier: str) -> Response:
 
 
 @pages.get("/people/receipts/<receipt>", access.SENDERS)
-def receipt(receipt: str) -> str:
-    """Shows one receipt, to read and print."""
-    return show_receipt({}, receipt)
+def receipt(receipt: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows one receipt, to read and print.
 
-
-def show_receipt(errors: dict[str, str], receipt: str) -> str:
-    """Renders the page. It asks for a confirmation only if the reader can be the second person."""
+    The page asks for a confirmation only if the reader can be the second person.
+    """
     shown = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
     needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
     withdrawn = bool(i18n.moment(shown.withdraw_time))
@@ -329,7 +316,7 @@ def show_receipt(errors: dict[str, str], receipt: str) -> str:
 @pages.post(
     "/people/receipts/<receipt>/confirm",
     access.SENDERS,
-    again=show_receipt,
+    again=receipt,
     then="people.receipt",
     done="receipt_confirmed",
 )

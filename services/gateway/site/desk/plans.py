@@ -70,13 +70,8 @@ class Line:
 
 
 @pages.get("/plans/<identifier>", access.SENDERS)
-def show(identifier: str) -> str:
-    """Shows the plan."""
-    return render({}, identifier)
-
-
-def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
-    """Renders the page.
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: str = "") -> str:
+    """Shows the plan.
 
     `key` is the step, or the part of the page, that came back with problems.
     """
@@ -173,7 +168,7 @@ def candidates(
     ]
 
 
-@pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=render)
+@pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=show)
 def update(identifier: str, key: str) -> Response:
     """Saves the state of a step.
 
@@ -189,7 +184,7 @@ def update(identifier: str, key: str) -> Response:
     return redirect(url_for("plans.show", identifier=identifier, done="saved", _anchor=key), 303)
 
 
-@pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=render)
+@pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=show)
 def refer(identifier: str, key: str) -> Response:
     """Creates a draft for this person and the need of this step, and opens its first question.
 
@@ -215,7 +210,7 @@ def refer(identifier: str, key: str) -> Response:
 
 
 @pages.post(
-    "/plans/<identifier>/move", access.SENDERS, again=partial(render, key="move"), then="plans.show"
+    "/plans/<identifier>/move", access.SENDERS, again=partial(show, key="move"), then="plans.show"
 )
 def move(identifier: str) -> None:
     """Moves the plan to the newest version of its pathway."""
@@ -225,7 +220,7 @@ def move(identifier: str) -> None:
 @pages.post(
     "/plans/<identifier>/close",
     access.SENDERS,
-    again=partial(render, key="close"),
+    again=partial(show, key="close"),
     then="plans.show",
 )
 def close(identifier: str) -> None:

@@ -44,7 +44,7 @@ class Filled:
     """A form that came back: its step, its problems, and data that were opened."""
 
     verb: str = ""
-    errors: dict[str, str] = field(default_factory=dict)
+    errors: forms.Problems = field(default_factory=dict)
     identity: p.Identity | None = None
     plan: p.SafeContact | None = None
     addresses: tuple[lo.OpenedAddress, ...] = ()
@@ -307,7 +307,7 @@ def colleagues() -> list[tuple[str, str]]:
     ]
 
 
-def again(errors: dict[str, str], identifier: str, verb: str) -> str:
+def again(identifier: str, verb: str, errors: forms.Problems) -> str:
     """Renders the page again after a form (a step's, or another on the page) was refused."""
     return render(referrals.fetch(identifier), Filled(verb, errors))
 
@@ -347,7 +347,7 @@ def open_person(identifier: str) -> str:
         field_groups=groups,
         referral_id=referral.id,
     )
-    return render(referral, Filled("open", {}, clients().people.OpenPerson(rpc_request)))
+    return render(referral, Filled("open", identity=clients().people.OpenPerson(rpc_request)))
 
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))

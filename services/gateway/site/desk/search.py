@@ -39,20 +39,15 @@ class Results:
 
 
 @pages.get("/search", access.EVERYONE)
-def form() -> str:
-    """Shows the empty form."""
-    return render("", None)
-
-
-def render(
-    term: str,
-    results: Results | None,
-    errors: dict[str, str] | None = None,
+def form(
+    term: str = "",
+    results: Results | None = None,
+    errors: forms.Problems = forms.NO_PROBLEMS,
     *,
     reference: str = "",
     problem: str = "",
 ) -> str:
-    """Renders the page.
+    """Shows the form, empty before a search, and the results of a search.
 
     `results` is None before a search. If `reference` is set, the page asks for its PIN; `problem`
     is the problem of the last attempt.
@@ -63,7 +58,7 @@ def render(
         q=term,
         results=results,
         names=known,
-        errors=errors or {},
+        errors=errors,
         reference=reference,
         problem=problem,
     )
@@ -74,7 +69,7 @@ def find() -> access.Answer:
     """Redirects to the only referral with this code, else shows the results."""
     term = forms.text("q")
     if not term:
-        return render(term, None, {"q": words.violation("required", "q")}), 422
+        return form(errors={"q": words.violation("required", "q")}), 422
     plain = term.replace(" ", "").replace("-", "")
     codes = plain.isascii() and plain.isalnum()
     results = Results(referrals=by_code(plain)) if codes and len(plain) == 6 else Results()
@@ -85,7 +80,7 @@ def find() -> access.Answer:
             results.reference = term
         if not any(character.isdigit() for character in term):
             look_for_people(term, results)
-    return render(term, results, reference=results.reference)
+    return form(term, results, reference=results.reference)
 
 
 def by_code(code: str) -> list[r.Referral]:
@@ -140,7 +135,7 @@ def status() -> Response | tuple[str, int]:
 
     return references.answered(
         ask,
-        again=lambda problem, reference: render("", None, reference=reference, problem=problem),
+        again=lambda problem, reference: form(reference=reference, problem=problem),
         contact_of=lambda reference, pin: contact_ids[0],
     )
 

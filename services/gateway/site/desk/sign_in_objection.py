@@ -11,20 +11,15 @@ pages = access.Pages("sign_in_objection")
 
 
 @pages.get("/sign-in-provider", access.MANAGERS)
-def show() -> str:
+def show(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the page to which the notice of a proposed provider leads."""
-    return render({})
-
-
-def render(errors: dict[str, str]) -> str:
-    """Renders the page, with the problems of the form."""
     return render_template("sign_in_provider_objection.html", errors=errors)
 
 
 @pages.post(
     "/sign-in-provider",
     access.MANAGERS,
-    again=render,
+    again=show,
     then="sign_in_objection.show",
     done="objected",
 )

@@ -25,13 +25,10 @@ NOT_REPEATED = {"connection", "accept-encoding"}
 
 
 @pages.get("/webhooks", access.MANAGERS, navigation=N_("Sistemas"), section="organization")
-def listing() -> str:
-    """Shows all endpoints."""
-    return render({})
-
-
-def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = None) -> str:
-    """Renders the list. `created` is an endpoint just added, with its secret."""
+def listing(
+    errors: forms.Problems = forms.NO_PROBLEMS, created: n.CreateWebhookResponse | None = None
+) -> str:
+    """Shows all endpoints. `created` is an endpoint just added, with its secret."""
     webhooks = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
     return render_template(
         "webhooks.html",
@@ -64,26 +61,23 @@ def kinds() -> list[tuple[str, str]]:
     ]
 
 
-@pages.post("/webhooks", access.MANAGERS, again=render)
+@pages.post("/webhooks", access.MANAGERS, again=listing)
 def create() -> str:
     """Adds an endpoint and shows its secret, once."""
     webhook = n.Webhook(url=forms.text("url"), kinds=forms.texts("kinds"), enabled=True)
-    return render(
-        {},
-        clients().webhooks.CreateWebhook(
+    return listing(
+        created=clients().webhooks.CreateWebhook(
             n.CreateWebhookRequest(webhook=webhook, request_id=forms.request_id())
-        ),
+        )
     )
 
 
 @pages.get("/webhooks/<identifier>", access.MANAGERS)
-def show(identifier: str) -> str:
-    """Shows one endpoint and its deliveries."""
-    return render_one({}, identifier)
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
+    """Shows one endpoint and its deliveries.
 
-
-def render_one(errors: dict[str, str], identifier: str, secret: str = "") -> str:
-    """Renders the page of an endpoint. `secret` is the new one, right after the exchange."""
+    `secret` is the new one, right after the exchange.
+    """
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
     answer = clients().webhooks.ListDeliveries(
         n.ListDeliveriesRequest(
@@ -103,13 +97,13 @@ def render_one(errors: dict[str, str], identifier: str, secret: str = "") -> str
     )
 
 
-@pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=render_one)
+@pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=show)
 def rotate(identifier: str) -> str:
     """Exchanges the secret and shows the new one, once."""
     rpc_request = n.RotateWebhookSecretRequest(
         id=identifier, at_once=forms.flag("at_once"), request_id=forms.request_id()
     )
-    return render_one({}, identifier, clients().webhooks.RotateWebhookSecret(rpc_request).secret)
+    return show(identifier, secret=clients().webhooks.RotateWebhookSecret(rpc_request).secret)
 
 
 @pages.get("/webhooks/<identifier>/deliveries/<delivery>", access.MANAGERS)

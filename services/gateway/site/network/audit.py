@@ -22,17 +22,15 @@ IDS = ("object_id", "actor_id", "organization_id")
 
 
 @pages.get("/audit", access.AUDITORS, navigation=N_("Auditoría"), section="network")
-def show() -> str:
-    """Shows the events that wait for review, or all events."""
-    return render({})
-
-
-def render(
-    errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailResponse | None = None
+def show(
+    errors: forms.Problems = forms.NO_PROBLEMS,
+    identifier: str = "",
+    verdict: a.VerifyTrailResponse | None = None,
 ) -> str:
-    """Renders the page.
+    """Shows the events that wait for review, or all events.
 
-    `errors` are those of a rejected review; `verdict` is the result of a check of the trail.
+    `errors` are those of a rejected review of the event `identifier`; `verdict` is the result of a
+    check of the trail.
     """
     everything = request.args.get("all", "") == "1"
     answer = clients().audit.ListAnomalies(
@@ -63,7 +61,7 @@ def render(
 @pages.post(
     "/audit/anomalies/<identifier>",
     access.AUDITORS,
-    again=render,
+    again=show,
     then="audit.show",
     done="reviewed",
 )
@@ -75,11 +73,10 @@ def review(identifier: str) -> None:
 @pages.post("/audit/verify", access.AUDITORS)
 def verify() -> str:
     """Checks the chain of the trail, as far as one call gets."""
-    return render(
-        {},
+    return show(
         verdict=clients().audit.VerifyTrail(
             a.VerifyTrailRequest(page_token=forms.text("page_token"))
-        ),
+        )
     )
 
 

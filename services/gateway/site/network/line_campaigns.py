@@ -14,13 +14,8 @@ pages = access.Pages("line_campaigns")
 
 
 @pages.get("/campaigns", access.NETWORK)
-def listing() -> str:
+def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows all campaigns, and the form for a new one."""
-    return page({})
-
-
-def page(errors: dict[str, str]) -> str:
-    """Renders the list, with the problems of a rejected campaign."""
     answer = clients().campaigns.ListCampaigns(
         pb.ListCampaignsRequest(page_token=request.args.get("page", ""))
     )
@@ -35,7 +30,7 @@ def page(errors: dict[str, str]) -> str:
     )
 
 
-@pages.post("/campaigns", access.NETWORK, again=page)
+@pages.post("/campaigns", access.NETWORK, again=listing)
 def create() -> Response:
     """Creates a campaign."""
     rpc_request = pb.CreateCampaignRequest(

@@ -20,13 +20,11 @@ ROLES = ("coordinator", "auditor")
 
 
 @pages.get("/network/roles", access.NETWORK, navigation=N_("Coordinación"), section="network")
-def listing() -> str:
-    """Shows the accounts with a network role, and steps that wait for a second coordinator."""
-    return render({})
+def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
+    """Shows the accounts with a network role, and steps that wait for a second coordinator.
 
-
-def render(errors: dict[str, str], identifier: str = "") -> str:
-    """Renders the page, with the problems of a step. `identifier` is the row of the step."""
+    `identifier` is the row of the step that had problems.
+    """
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
     request = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
     organizations = lists.all_of(
@@ -57,7 +55,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
 @pages.post(
     "/network/roles",
     access.NETWORK,
-    again=render,
+    again=listing,
     then="network_roles.listing",
     done="role_proposed",
 )
@@ -83,7 +81,7 @@ def invite() -> str | None:
 @pages.post(
     "/network/roles/invitations/<identifier>/confirm",
     access.NETWORK,
-    again=render,
+    again=listing,
     then="network_roles.listing",
     done="invited",
 )
@@ -98,7 +96,7 @@ def confirm(identifier: str) -> str | None:
 @pages.post(
     "/network/roles/workers/<identifier>/suspend",
     access.NETWORK,
-    again=render,
+    again=listing,
     then="network_roles.listing",
 )
 def suspend(identifier: str) -> None:

@@ -19,13 +19,8 @@ M = TypeVar("M", bound=Message)
 
 
 @pages.get("/directory/organizations/<identifier>/suspension", access.NETWORK)
-def show(identifier: str) -> str:
-    """Shows the present state, and the consequences of a step."""
-    return render({}, identifier)
-
-
-def render(errors: dict[str, str], identifier: str) -> str:
-    """Renders the page, with the problems of a step.
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows the present state, and the consequences of a step.
 
     The page does not wait for a service that is away, and leaves out the counts of that service.
     """
@@ -60,7 +55,7 @@ def counted(ask: Callable[[Any], M], rpc_request: Message) -> M | None:
 @pages.post(
     "/directory/organizations/<identifier>/suspension",
     access.NETWORK,
-    again=render,
+    again=show,
     then="suspension.show",
 )
 def suspend(identifier: str) -> None:
@@ -73,7 +68,7 @@ def suspend(identifier: str) -> None:
 @pages.post(
     "/directory/organizations/<identifier>/suspension/end",
     access.NETWORK,
-    again=render,
+    again=show,
     then="suspension.show",
 )
 def reinstate(identifier: str) -> None:

@@ -5,6 +5,8 @@ allowed.
 """
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flask import request
@@ -19,6 +21,9 @@ from services.gateway.site.language import i18n, words
 from services.gateway.site.language.i18n import _
 
 M = TypeVar("M", bound=Message)
+Problems = Mapping[str, str]
+"""The problems of a form, as text by field."""
+NO_PROBLEMS: Problems = MappingProxyType({})
 
 
 class Incomplete(Exception):

@@ -21,17 +21,12 @@ pages = access.Pages("my_referral")
 
 
 @pages.get("/my-referral", access.ANYBODY)
-def form() -> str:
-    """Shows the form."""
-    return asked_again("", "")
-
-
-def asked_again(problem: str, reference: str) -> str:
-    """Shows the form again, with the problem."""
+def form(problem: str = "", reference: str = "") -> str:
+    """Shows the form; again with the problem, if reference and PIN were rejected."""
     return render_template("my_referral.html", problem=problem, reference=reference)
 
 
-answered = partial(references.answered, again=asked_again)
+answered = partial(references.answered, again=form)
 """Reads the state, and shows this form again if reference and PIN were rejected."""
 
 

@@ -77,9 +77,9 @@ class Pages:
     ) -> Callable[[View], View]:
         """Declares the target of a form.
 
-        `again` renders the form again, from its problems (`forms.problems`) and the values of the
-        path. If the view returns None, the browser goes on to the page `then`, with the message
-        `done`.
+        `again` renders the form again, from the values of the path and its problems (`errors`,
+        see `forms.problems`). It is usually the view of the form's own page. If the view returns
+        None, the browser goes on to the page `then`, with the message `done`.
         """
         return self._page(path, ["POST"], Access(roles), again, then, done)
 
@@ -99,7 +99,7 @@ class Pages:
         done: str = "",
     ) -> Callable[[View], View]:
         if again is not None:  # `again` must accept the values of the path, or the start fails
-            signature(again).bind({}, **dict.fromkeys(re.findall(r"<(\w+)>", path), ""))
+            signature(again).bind(errors={}, **dict.fromkeys(re.findall(r"<(\w+)>", path), ""))
 
         def declare(view: View) -> View:
             @wraps(view)
@@ -109,7 +109,7 @@ class Pages:
                 except (*forms.SHOWN_IN_PLACE, Exhausted) as refusal:
                     if again is None:
                         raise
-                    return again(forms.problems(refusal), **values), forms.status_of(refusal)
+                    return again(errors=forms.problems(refusal), **values), forms.status_of(refusal)
                 return redirect(_address(then, done, values), 303) if answered is None else answered
 
             answer.access = access  # type: ignore[attr-defined]

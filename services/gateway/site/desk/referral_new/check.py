@@ -13,7 +13,7 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 
-def render(errors: dict[str, str], identifier: str) -> str:
+def render(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Renders all answers on one page."""
     draft = referrals.fetch(identifier)
     receipt = (
@@ -32,7 +32,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
     )
 
 
-def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
+def acknowledgements(errors: forms.Problems) -> list[tuple[str, str]]:
     """Returns the refusals that a sender may acknowledge: those that she met or has ticked."""
     met = {
         code
@@ -50,6 +50,6 @@ def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
 def check(identifier: str) -> Response | str:
     """Shows the last check, and sends the referral."""
     if request.method == "GET":
-        return render({}, identifier)
+        return render(identifier)
     clients().referrals.SendReferral(forms.filled(r.SendReferralRequest(id=identifier)))
     return redirect(url_for("referral.show", identifier=identifier, done="send"), 303)

@@ -252,11 +252,16 @@ def members() -> str:
         organizations=answer.organizations,
         status=request.args.get("status", ""),
         next_page=answer.next_page_token,
-        board={words.code("organization_status", state): listed(status=state) for state in _BOARD}
+        board={
+            words.code("organization_status", state): directory.organizations(status=state)
+            for state in _BOARD
+        }
         if first
         else {},
-        waiting=listed(waits_for_second=True) if first else [],
-        ending=listed(agreement_expire_before_date=str(today + SOON)) if first else [],
+        waiting=directory.organizations(waits_for_second=True) if first else [],
+        ending=directory.organizations(agreement_expire_before_date=str(today + SOON))
+        if first
+        else [],
         **doubtful(first),
         waits_too_long=lambda organization: (
             i18n.now() - organization.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN
@@ -268,22 +273,12 @@ def doubtful(asked: bool) -> dict[str, Any]:
     """Returns the services that are no longer reliable, with their names."""
     rpc_request = lo.ListTruthScoresRequest(doubtful=True)
     scores = (
-        lists.all_of(clients().locations.ListTruthScores, rpc_request, lambda answer: answer.scores)
-        if asked
-        else lists.Listed()
+        lists.all_of(clients().locations.ListTruthScores, rpc_request) if asked else lists.Listed()
     )
     known = names.names(
         [score.organization_id for score in scores], [score.service_id for score in scores]
     )
     return {"doubtful": scores, "names": known}
-
-
-def listed(**narrowed: Any) -> lists.Listed[d.Organization]:
-    """Returns the network's members that match a filter."""
-    rpc_request = d.ListOrganizationsRequest(**narrowed)
-    return lists.all_of(
-        clients().directory.ListOrganizations, rpc_request, lambda answer: answer.organizations
-    )
 
 
 @pages.form("/capacity/<identifier>", access.CARE)

@@ -194,11 +194,7 @@ def _kept(
 
 def own_places() -> lists.Listed[pb.Location]:
     """Returns the places of the reader's own organisation."""
-    return lists.all_of(
-        clients().locations.ListLocations,
-        pb.ListLocationsRequest(),
-        lambda answer: answer.locations,
-    )
+    return lists.all_of(clients().locations.ListLocations, pb.ListLocationsRequest())
 
 
 def own_organization() -> d.Organization:
@@ -221,11 +217,7 @@ def overview(
     Here and in the other forms, `base` is the stored object that the form was made from, if the
     form shows a changed one.
     """
-    scores = lists.all_of(
-        clients().locations.ListTruthScores,
-        pb.ListTruthScoresRequest(),
-        lambda answer: answer.scores,
-    )
+    scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest())
     return render_template(
         "entry.html",
         shown=merging.shown(organization if base is None else base),

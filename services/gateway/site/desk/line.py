@@ -17,7 +17,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import enquiries, line, names, references
+from services.gateway.site.backend import directory, enquiries, line, names, references, referrals
 from services.gateway.site.language import words
 from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import advice, forms, lists, merging
@@ -116,10 +116,7 @@ def handing_over(identifier: str) -> str:
 
 def hand_over_page(shown: c.Contact, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Renders the form, with the members in good standing."""
-    rpc_request = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED)
-    members = lists.all_of(
-        clients().directory.ListOrganizations, rpc_request, lambda answer: answer.organizations
-    )
+    members = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
     choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
 
@@ -199,7 +196,8 @@ def page(
     reference and PIN that the caller gave, until the contact is recorded. `shown` is the object
     that the form was made from, if it is not the contact itself.
     """
-    related = asked_for(contact.id)
+    asked_for = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id)
+    related = referrals.matching(asked_for) if contact.id else lists.Listed()
     return render_template(
         "contact.html",
         contact=contact,
@@ -214,18 +212,6 @@ def page(
             clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards
         ),
         names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
-    )
-
-
-def asked_for(identifier: str) -> lists.Listed[r.Referral]:
-    """Returns the referrals from a contact, the nearest deadline first."""
-    if not identifier:
-        return lists.Listed()
-    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=identifier)
-    return lists.all_of(
-        clients().referrals.ListReferrals,
-        r.ListReferralsRequest(filter=wanted),
-        lambda answer: answer.referrals,
     )
 
 

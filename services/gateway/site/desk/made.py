@@ -51,11 +51,7 @@ def _exports(since: Timestamp) -> lists.Listed[p.Export]:
     """
     if not session.me().may(*access.SENDERS):
         return lists.Listed()
-    return lists.all_of(
-        clients().people.ListOwnExports,
-        p.ListOwnExportsRequest(since_time=since),
-        lambda answer: answer.exports,
-    )
+    return lists.all_of(clients().people.ListOwnExports, p.ListOwnExportsRequest(since_time=since))
 
 
 def _beginning(day: str) -> Timestamp:

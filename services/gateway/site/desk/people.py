@@ -15,7 +15,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people
+from services.gateway.site.backend import names, people, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import forms, lists, person_form
 from services.gateway.site.shell import access, session
@@ -34,9 +34,7 @@ def listing() -> str:
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))
     )
     unreviewed = lists.all_of(
-        clients().emergencies.ListEmergencies,
-        em.ListEmergenciesRequest(waiting=True),
-        lambda answer: answer.emergencies,
+        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True)
     )
     own_unreviewed = [
         emergency
@@ -49,9 +47,7 @@ def listing() -> str:
         next_page=answer.next_page_token,
         erasures=people.waiting_erasures(),
         proposed=lists.all_of(
-            clients().people.ListProposedReceipts,
-            p.ListProposedReceiptsRequest(),
-            lambda answer: answer.receipts,
+            clients().people.ListProposedReceipts, p.ListProposedReceiptsRequest()
         ),
         emergencies=own_unreviewed,
         names=names.names({emergency.organization_id for emergency in own_unreviewed}),
@@ -100,18 +96,10 @@ def show(
         else p.ListReadingsResponse()
     )
     readings = readings_page.readings
-    referrals_request = r.ListReferralsRequest(
-        filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier)
-    )
-    listed = lists.all_of(
-        clients().referrals.ListReferrals, referrals_request, lambda answer: answer.referrals
-    )
-    emergencies_request = em.ListEmergenciesRequest(person_id=identifier)
+    listed = referrals.matching(r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
     emergencies = (
         lists.all_of(
-            clients().emergencies.ListEmergencies,
-            emergencies_request,
-            lambda answer: answer.emergencies,
+            clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(person_id=identifier)
         )
         if own
         else lists.Listed()

@@ -10,10 +10,10 @@ from werkzeug.wrappers import Response
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people
+from services.gateway.site.backend import names, people, referrals
 from services.gateway.site.language import i18n, words
 from services.gateway.site.language.i18n import _
-from services.gateway.site.parts import due, forms, lists
+from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("plans")
@@ -76,15 +76,8 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
     `key` is the step, or the part of the page, that came back with problems.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
-    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
-    referrals_by_id = {
-        referral.id: referral
-        for referral in lists.all_of(
-            clients().referrals.ListReferrals,
-            r.ListReferralsRequest(filter=wanted),
-            lambda answer: answer.referrals,
-        )
-    }
+    sent = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
+    referrals_by_id = {referral.id: referral for referral in referrals.matching(sent)}
     lines = lines_of(plan, referrals_by_id)
     return render_template(
         "plan.html",

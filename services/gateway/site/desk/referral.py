@@ -241,9 +241,8 @@ def basis_of(receipt: p.Receipt) -> str:
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """Returns the field groups that an emergency access of this reader opens now."""
-    rpc_request = em.ListEmergenciesRequest(referral_id=referral.id)
     emergencies = lists.all_of(
-        clients().emergencies.ListEmergencies, rpc_request, lambda answer: answer.emergencies
+        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral.id)
     )
     return (
         EMERGENCY
@@ -299,9 +298,7 @@ def colleagues() -> list[tuple[str, str]]:
     me = session.me()
     if not me.may("manager"):
         return []
-    workers = lists.all_of(
-        clients().members.ListWorkers, ListWorkersRequest(), lambda answer: answer.workers
-    )
+    workers = lists.all_of(clients().members.ListWorkers, ListWorkersRequest())
     return [
         (w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id
     ]

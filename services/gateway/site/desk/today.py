@@ -49,12 +49,7 @@ def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
 
     The most urgent come first, and of equal urgency those with the nearest deadline.
     """
-    unanswered = r.ReferralFilter(box=box, unanswered=True)
-    rows = lists.all_of(
-        clients().referrals.ListReferrals,
-        r.ListReferralsRequest(filter=unanswered),
-        lambda answer: answer.referrals,
-    )
+    rows = referrals.matching(r.ReferralFilter(box=box, unanswered=True))
     rows.sort(
         key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds)
     )
@@ -159,9 +154,7 @@ def others() -> Others:
         line.calls_owed() if at_line else lists.Listed(),
         enquiries.received() if desk else lists.Listed(),
         enquiries.asking() if desk else lists.Listed(),
-        lists.all_of(
-            clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps
-        )
+        lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest())
         if desk
         else lists.Listed(),
     )

@@ -38,9 +38,8 @@ def show(
             waiting=not everything, page_size=50, page_token=request.args.get("page", "")
         )
     )
-    rpc_request = em.ListEmergenciesRequest(waiting=not everything)
     urgent = lists.all_of(
-        clients().emergencies.ListEmergencies, rpc_request, lambda answer: answer.emergencies
+        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=not everything)
     )
     return render_template(
         "audit.html",

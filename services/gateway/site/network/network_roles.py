@@ -10,9 +10,9 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import invitations, names, workers
+from services.gateway.site.backend import directory, invitations, names, workers
 from services.gateway.site.language import words
-from services.gateway.site.parts import forms, lists
+from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("network_roles")
@@ -26,10 +26,7 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
     `identifier` is the row of the step that had problems.
     """
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
-    request = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
-    organizations = lists.all_of(
-        clients().directory.ListOrganizations, request, lambda page: page.organizations
-    )
+    organizations = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
     known = {worker.organization_id for worker in answer.workers} | {
         invitation.organization_id for invitation in answer.invitations
     }

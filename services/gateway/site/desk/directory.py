@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import abort, make_response, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
-from werkzeug.wrappers import Response
 
 from chassis.errors import Stale
 from chassis.languages import N_
@@ -132,7 +131,7 @@ def organization(
 
 
 @pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=organization)
-def vet(identifier: str, verb: str) -> Response:
+def vet(identifier: str, verb: str) -> access.Answer:
     """Takes a coordinator's step about a member, even one that two coordinators decide."""
     if verb == "invite":
         page_on_paper = invitations.send(first_manager_of(identifier))
@@ -149,7 +148,7 @@ def vet(identifier: str, verb: str) -> Response:
     access.NETWORK | access.MANAGERS,
     again=organization,
 )
-def leave(identifier: str) -> Response:
+def leave(identifier: str) -> access.Answer:
     """Ends the membership of the reader's own organisation, or of any other for a coordinator.
 
     A reader whose own organisation has left is redirected to the first page.

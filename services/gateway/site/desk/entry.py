@@ -16,7 +16,6 @@ from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from werkzeug.wrappers import Response
 
 from chassis.errors import Stale
 from chassis.languages import N_
@@ -59,7 +58,7 @@ def show() -> str:
 
 
 @pages.post("/entry", access.MANAGERS)
-def save() -> Response | tuple[str, int]:
+def save() -> access.Answer:
     """Saves the fields of the organisation."""
     before = own_organization()
     typed = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
@@ -154,7 +153,7 @@ def check_address(identifier: str) -> str:
 
 
 @pages.post("/entry/places/<identifier>/remove", access.MANAGERS)
-def remove(identifier: str) -> Response | tuple[str, int]:
+def remove(identifier: str) -> access.Answer:
     """Deletes a place where no service is offered."""
     before = _own_place(identifier)
     try:
@@ -172,7 +171,7 @@ def _kept(
     typed: Any,
     before: Any,
     paths: Sequence[str],
-) -> Response | tuple[str, int]:
+) -> access.Answer:
     """Saves the entry.
 
     If somebody else changed it meanwhile, or it was rejected, the form is shown again.

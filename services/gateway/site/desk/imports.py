@@ -7,7 +7,6 @@ and takes the file over.
 from collections.abc import Sequence
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.edge.clients import clients
@@ -39,7 +38,7 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 
 @pages.post("/directory/import", access.MANAGERS | access.NETWORK, again=form)
-def create() -> Response:
+def create() -> access.Answer:
     """Submits a file, for a trial or for takeover."""
     sent = request.files.get("content")
     content = sent.read() if sent else b""
@@ -81,7 +80,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 
 @pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=show)
-def proceed(identifier: str) -> Response:
+def proceed(identifier: str) -> access.Answer:
     """Tries the same file, or takes it over, with the answers in the form."""
     answers = []
     for name, value in request.form.items():
@@ -110,7 +109,7 @@ def proceed(identifier: str) -> Response:
 
 
 @pages.post("/directory/import/<identifier>/cancel", access.MANAGERS | access.NETWORK, again=show)
-def cancel(identifier: str) -> Response:
+def cancel(identifier: str) -> access.Answer:
     """Cancels an import."""
     clients().imports.CancelImport(
         o.CancelImportRequest(id=identifier, request_id=forms.request_id())
@@ -137,7 +136,7 @@ def answer_of(line: o.ImportLine) -> str:
     return f"answer-{line.row}-{line.file}"
 
 
-def _shown(wanted: o.CreateImportRequest) -> Response:
+def _shown(wanted: o.CreateImportRequest) -> access.Answer:
     return redirect(
         url_for("imports.show", identifier=clients().imports.CreateImport(wanted).id), 303
     )

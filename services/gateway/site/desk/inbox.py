@@ -1,7 +1,6 @@
 """The inbox: Enlace's messages to this desk, and the desk's settings for them."""
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
@@ -110,7 +109,7 @@ def read_all() -> None:
 
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
-def read(identifier: str) -> Response:
+def read(identifier: str) -> access.Answer:
     """Marks a message read.
 
     Then opens the referral, the enquiry or the page that the pressed button names; else the inbox.

@@ -7,7 +7,6 @@ from typing import Any
 
 from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
-from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Stale, Unauthenticated
 from chassis.languages import N_
@@ -122,7 +121,7 @@ def hand_over_page(shown: c.Contact, errors: forms.Problems = forms.NO_PROBLEMS)
 
 
 @pages.post("/line/<identifier>/hand-over", access.LINE)
-def hand_over(identifier: str) -> Response | tuple[str, int]:
+def hand_over(identifier: str) -> access.Answer:
     """Records whether the caller was connected live, and with whom.
 
     If she was connected, the contact ends as handed over.
@@ -264,7 +263,7 @@ def agree_on_call(identifier: str) -> None:
 
 
 @pages.post("/line/<identifier>", access.LINE)
-def save(identifier: str) -> Response | tuple[str, int]:
+def save(identifier: str) -> access.Answer:
     """Saves the answers as they are now. The service derives the urgency again."""
     if closes() and not may_close(
         clients().contacts.GetContact(c.GetContactRequest(id=identifier))

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from flask import redirect, render_template, request, url_for
 from google.protobuf.timestamp_pb2 import Timestamp
-from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid
 from protos.partners.v1 import accounts_pb2 as pb
@@ -67,7 +66,7 @@ def _beginning(day: str) -> Timestamp:
 
 
 @pages.post("/account/made", access.EVERYONE, again=page)
-def end() -> Response:
+def end() -> access.Answer:
     """Ends the chosen entries, and shows the rest."""
     rpc_request = pb.EndMadeLatelyRequest(
         since_time=_beginning(forms.text("since")),

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import partial
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.languages import N_
 from protos.referrals.v1 import emergencies_pb2 as em
@@ -60,7 +59,7 @@ def render_new(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 
 @pages.form("/people/new", access.SENDERS, again=render_new)
-def new() -> Response | str:
+def new() -> access.Answer:
     """Creates a file that has no referral yet."""
     if request.method == "GET":
         return render_new()
@@ -265,7 +264,7 @@ def withdraw_all(identifier: str) -> None:
 
 
 @pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(show, part="plan"))
-def begin_plan(identifier: str) -> Response:
+def begin_plan(identifier: str) -> access.Answer:
     """Begins a plan."""
     plan = clients().plans.CreatePlan(forms.filled(pb.CreatePlanRequest(person_id=identifier)))
     return redirect(url_for("plans.show", identifier=plan.id, done="plan_begun"), 303)
@@ -316,7 +315,7 @@ def confirm(receipt: str) -> None:
 
 
 @pages.post("/people/receipts/<receipt>/withdraw", access.SENDERS)
-def withdraw(receipt: str) -> Response:
+def withdraw(receipt: str) -> access.Answer:
     """Withdraws a consent at the person's request. Access ends at once."""
     answer = clients().people.WithdrawReceipt(
         p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id())

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask import redirect, render_template, url_for
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
@@ -162,7 +161,7 @@ def candidates(
 
 
 @pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=show)
-def update(identifier: str, key: str) -> Response:
+def update(identifier: str, key: str) -> access.Answer:
     """Saves the state of a step.
 
     A reason is stored with "not needed" only, and a referral with "referred" only, whatever else
@@ -178,7 +177,7 @@ def update(identifier: str, key: str) -> Response:
 
 
 @pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=show)
-def refer(identifier: str, key: str) -> Response:
+def refer(identifier: str, key: str) -> access.Answer:
     """Creates a draft for this person and the need of this step, and opens its first question.
 
     From then on the draft stands for the step.

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis import wire
 from chassis.errors import NotFound, Refusal
@@ -310,7 +309,7 @@ def again(identifier: str, verb: str, errors: forms.Problems) -> str:
 
 
 @pages.post("/referrals/<identifier>/do/<verb>", access.CARE | access.NETWORK, again=again)
-def act(identifier: str, verb: str) -> Response:
+def act(identifier: str, verb: str) -> access.Answer:
     """Takes a step."""
     form = step_forms.STEPS.get(verb)
     if form is None:
@@ -369,7 +368,7 @@ def open_address(identifier: str) -> str | tuple[str, int]:
 @pages.post(
     "/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency")
 )
-def open_in_emergency(identifier: str) -> Response:
+def open_in_emergency(identifier: str) -> access.Answer:
     """Opens the person's data for an hour without a consent.
 
     The holder of the file and the coordinators are notified at once.

@@ -8,7 +8,6 @@ those that do not exist.
 from dataclasses import dataclass, field
 
 from flask import redirect, render_template, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, NotAllowed, NotFound
 from protos.referrals.v1 import contacts_pb2 as c
@@ -118,7 +117,7 @@ def look_for_people(name: str, results: Results) -> None:
 
 
 @pages.post("/search/status", access.SENDERS)
-def status() -> Response | tuple[str, int]:
+def status() -> access.Answer:
     """Shows the state of a request to a worker whom the caller gives reference and PIN.
 
     The page is the one that the caller would see. For an operator of the caller's line it also has

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import (
     Conflict,
@@ -137,7 +136,7 @@ def said(step: str, done: list[Done], back: str) -> str:
 
 
 @pages.post("/board/several", access.NETWORK)
-def board() -> Response | str:
+def board() -> access.Answer:
     """Sends reminders at once; for re-routing, first lets the coordinator choose services."""
     rows = chosen()
     if not rows:
@@ -166,7 +165,7 @@ def choose(rows: list[Chosen]) -> str:
 
 
 @pages.post("/board/several/reroute", access.NETWORK)
-def reroute() -> Response | str:
+def reroute() -> access.Answer:
     """Re-routes each referral for which a service was chosen."""
     services = {row.id: forms.text(f"service.{row.id}") for row in chosen()}
     rows = [row for row in chosen() if services[row.id]]
@@ -183,7 +182,7 @@ def reroute() -> Response | str:
 
 
 @pages.post("/referrals/assign", access.MANAGERS)
-def assign() -> Response | str:
+def assign() -> access.Answer:
     """Makes one worker responsible for the chosen referrals, or the desk as a whole.
 
     The worker belongs to the reader's organisation.

@@ -1,7 +1,6 @@
 """Campaigns of the lines, for coordinators: their codes, and the contacts from each code."""
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import campaigns_pb2 as pb
 from services.gateway.edge.clients import clients
@@ -31,7 +30,7 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 
 @pages.post("/campaigns", access.NETWORK, again=listing)
-def create() -> Response:
+def create() -> access.Answer:
     """Creates a campaign."""
     rpc_request = pb.CreateCampaignRequest(
         campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id()

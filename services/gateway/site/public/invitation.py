@@ -6,7 +6,6 @@ the e-mail.
 """
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import AcceptInvitationRequest
@@ -25,7 +24,7 @@ def form() -> str:
 
 
 @pages.post("/invitation", access.ANYBODY)
-def accept() -> Response | tuple[str, int]:
+def accept() -> access.Answer:
     """Opens the account, and leads to the sign-in."""
     rpc_request = AcceptInvitationRequest(
         token=forms.text("token"),

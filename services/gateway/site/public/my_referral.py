@@ -7,7 +7,6 @@ forms only, never in an address, and are not stored: each step on this page send
 from functools import partial
 
 from flask import render_template
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
@@ -31,13 +30,13 @@ answered = partial(references.answered, again=form)
 
 
 @pages.post("/my-referral", access.ANYBODY)
-def status() -> Response | tuple[str, int]:
+def status() -> access.Answer:
     """Shows the state of the person's request, in plain words."""
     return answered(references.ask_status)
 
 
 @pages.post("/my-referral/confirm", access.ANYBODY)
-def confirm() -> Response | tuple[str, int]:
+def confirm() -> access.Answer:
     """Records whether help came."""
     came = forms.text("help_came") == "yes"
 
@@ -57,7 +56,7 @@ def confirm() -> Response | tuple[str, int]:
 
 
 @pages.post("/my-referral/note", access.ANYBODY)
-def note() -> Response | tuple[str, int]:
+def note() -> access.Answer:
     """Adds a note of the person."""
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
@@ -71,7 +70,7 @@ def note() -> Response | tuple[str, int]:
 
 
 @pages.post("/my-referral/call", access.ANYBODY)
-def call() -> Response | tuple[str, int]:
+def call() -> access.Answer:
     """Records when it is safe to call the person."""
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
@@ -92,7 +91,7 @@ def call() -> Response | tuple[str, int]:
 
 
 @pages.post("/my-referral/withdraw", access.ANYBODY)
-def withdraw() -> Response | tuple[str, int]:
+def withdraw() -> access.Answer:
     """Withdraws every consent, or that of one request."""
     key = forms.text("item_key")
 
@@ -107,7 +106,7 @@ def withdraw() -> Response | tuple[str, int]:
 
 
 @pages.post("/my-referral/readings", access.ANYBODY)
-def readings() -> Response | tuple[str, int]:
+def readings() -> access.Answer:
     """Shows who has read the person's data."""
     return answered(references.ask_status, readings_of=ask_readings)
 

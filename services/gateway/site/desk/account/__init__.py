@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from functools import partial
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict
 from protos.partners.v1 import accounts_pb2 as pb
@@ -77,7 +76,7 @@ def end_sessions() -> None:
 
 
 @pages.post("/account/second-factor", access.EVERYONE, again=partial(show, part="begin"))
-def begin_second_factor() -> Response | str:
+def begin_second_factor() -> access.Answer:
     """Shows the secret for an authenticator app, once.
 
     The secret stands in the answer to this form and nowhere else.
@@ -94,7 +93,7 @@ def begin_second_factor() -> Response | str:
 
 
 @pages.post("/account/second-factor/confirm", access.EVERYONE, again=partial(show, part="code"))
-def confirm_second_factor() -> Response | str:
+def confirm_second_factor() -> access.Answer:
     """Confirms the second factor.
 
     The recovery codes, for the loss of the app, stand in this answer only.

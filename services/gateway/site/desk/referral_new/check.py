@@ -1,7 +1,6 @@
 """The last check of a new referral: all answers, each with a link to change it, and sending."""
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -47,7 +46,7 @@ def acknowledgements(errors: forms.Problems) -> list[tuple[str, str]]:
 
 
 @pages.form("/referrals/<identifier>/check", access.SENDERS, again=render)
-def check(identifier: str) -> Response | str:
+def check(identifier: str) -> access.Answer:
     """Shows the last check, and sends the referral."""
     if request.method == "GET":
         return render(identifier)

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import flask_babel
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.languages import LANGUAGES
 from protos.partners.v1 import directory_pb2 as d
@@ -83,7 +82,7 @@ def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
     )
 
 
-def stand_on(draft: r.Referral, receipt_id: str) -> Response:
+def stand_on(draft: r.Referral, receipt_id: str) -> access.Answer:
     """Goes on with this consent.
 
     A referral that was sent on an override gets the consent at once, now that the person could be

@@ -7,14 +7,13 @@ sends the form again.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Stale
@@ -30,7 +29,6 @@ from services.gateway.site.language.i18n import _
 from services.gateway.site.parts import forms, lists, merging
 from services.gateway.site.shell import access, session
 
-M = TypeVar("M", bound=Message)
 pages = access.Pages("entry")
 
 NEW = "new"
@@ -83,7 +81,9 @@ def service(identifier: str) -> access.Answer:
     before = _own_service(identifier)
     places = own_places()
     if request.method == "GET":
-        return service_form(before, {}, places=places, used=_used(before))
+        return service_form(
+            before, {}, places=places, used=_offered_at(before.id) if before.id else ()
+        )
     typed = _said_of_service(before)
     used = forms.texts("location_ids")
     form = partial(service_form, places=places, used=used)
@@ -198,10 +198,9 @@ def own_places() -> lists.Listed[pb.Location]:
 
 def own_organization() -> d.Organization:
     """Returns the own organisation as the network reads it."""
-    organization: d.Organization = clients().directory.GetOrganization(
+    return clients().directory.GetOrganization(
         d.GetOrganizationRequest(id=session.me().organization_id)
     )
-    return organization
 
 
 def overview(
@@ -236,7 +235,7 @@ def service_form(
     meanwhile: Sequence[dict[str, Any]] = (),
     *,
     places: Sequence[pb.Location],
-    used: Sequence[str],
+    used: Collection[str],
     base: d.Service | None = None,
 ) -> str:
     """Renders the form of a service. Simple hours stand in rows, other schedules in words."""
@@ -255,7 +254,7 @@ def service_form(
         stated=_STATED,
         errors=errors,
         meanwhile=meanwhile,
-        history=history(said.id) if said.id else [],
+        history=history(said.id),
     )
 
 
@@ -284,17 +283,17 @@ def place_form(
         towns=sorted(towns, key=lambda town: town[1]),
         errors=errors,
         meanwhile=meanwhile,
-        history=history(said.id) if said.id else [],
+        history=history(said.id),
     )
 
 
-def history(identifier: str, size: int = 20) -> list[dict[str, Any]]:
+def history(identifier: str) -> list[dict[str, Any]]:
     """Returns the changes of an entry, in words, the newest first."""
-    changes = list(
+    if not identifier:
+        return []
+    changes = (
         clients()
-        .locations.ListFieldChanges(
-            pb.ListFieldChangesRequest(subject_id=identifier, page_size=size)
-        )
+        .locations.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=identifier, page_size=20))
         .changes
     )
     people = names.names(workers=[change.worker_id for change in changes if change.worker_id])
@@ -351,7 +350,7 @@ def _readable(field: str, value: str) -> str:
 def _own_service(identifier: str) -> d.Service:
     if identifier == NEW:
         return d.Service(organization_id=session.me().organization_id, active=True)
-    stored: d.Service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
+    stored = clients().directory.GetService(d.GetServiceRequest(id=identifier))
     if stored.organization_id != session.me().organization_id:
         abort(404)
     return stored
@@ -362,20 +361,18 @@ def _own_place(identifier: str) -> pb.Location:
         return pb.Location(
             organization_id=session.me().organization_id, department=session.me().department
         )
-    location: pb.Location = clients().locations.GetLocation(pb.GetLocationRequest(id=identifier))
+    location = clients().locations.GetLocation(pb.GetLocationRequest(id=identifier))
     if location.organization_id != session.me().organization_id:
         abort(404)
     return location
 
 
-def _used(service: d.Service) -> list[str]:
-    """Returns the ids of the places of a service."""
-    if not service.id:
-        return []
+def _offered_at(service_id: str) -> dict[str, str]:
+    """Returns the places of a service: the id of its offer there, by the id of the place."""
     listed = clients().locations.ListServiceAtLocations(
-        pb.ListServiceAtLocationsRequest(service_id=service.id)
+        pb.ListServiceAtLocationsRequest(service_id=service_id)
     )
-    return [service_at_location.location_id for service_at_location in listed.service_at_locations]
+    return {at.location_id: at.id for at in listed.service_at_locations}
 
 
 def _said_of_service(before: d.Service) -> d.Service:
@@ -389,11 +386,11 @@ def _said_of_service(before: d.Service) -> d.Service:
         forms.flag("active"),
     )
     typed.eligibility.SetInParent()
-    taken = {name: forms.text(name) for name in _STATED}
-    _clear(typed.eligibility, _STATED)
-    for name, answer in taken.items():
-        if answer:
-            setattr(typed.eligibility, name, answer == "yes")
+    eligibility: Any = typed.eligibility
+    for name in _STATED:
+        eligibility.ClearField(name)
+        if answer := forms.text(name):
+            setattr(eligibility, name, answer == "yes")
     del typed.tiers[:]
     typed.tiers.extend(
         d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR)
@@ -419,11 +416,6 @@ def _said_of_service(before: d.Service) -> d.Service:
     return typed
 
 
-def _clear(message: Message, fields: Sequence[str]) -> None:
-    for name in fields:
-        message.ClearField(name)
-
-
 def _is_simple(schedule: d.Schedule) -> bool:
     return schedule.freq == d.FREQUENCY_WEEKLY and not schedule.valid_from and not schedule.valid_to
 
@@ -432,16 +424,11 @@ def _keep_service(before: d.Service, typed: d.Service) -> d.Service:
     directory, once = clients().directory, forms.request_id()
     if not before.id:
         typed.ClearField("active")
-        made: d.Service = directory.CreateService(
-            d.CreateServiceRequest(service=typed, request_id=once)
-        )
-        return made
-    updated: d.Service = directory.UpdateService(
-        d.UpdateServiceRequest(
-            service=typed, update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]), request_id=once
-        )
+        return directory.CreateService(d.CreateServiceRequest(service=typed, request_id=once))
+    mask = FieldMask(paths=[*_SERVICE, "assured_time"])
+    return directory.UpdateService(
+        d.UpdateServiceRequest(service=typed, update_mask=mask, request_id=once)
     )
-    return updated
 
 
 def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
@@ -450,10 +437,7 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
     Details of the service at a place that stays are kept.
     """
     locations = clients().locations
-    listed = locations.ListServiceAtLocations(
-        pb.ListServiceAtLocationsRequest(service_id=service_id)
-    ).service_at_locations
-    there = {offered_at.location_id: offered_at.id for offered_at in listed}
+    there = _offered_at(service_id)
     for location_id in wanted:
         if location_id not in there:
             offered = pb.ServiceAtLocation(service_id=service_id, location_id=location_id)

@@ -75,12 +75,9 @@ def line_of(country: str) -> Hotline:
 def known_placement(code: str) -> pb.Placement | None:
     """Returns the placement with this code; None if it is unknown or can't be looked up now."""
     try:
-        placement: pb.Placement = clients().campaigns.GetPlacement(
-            pb.GetPlacementRequest(code=code)
-        )
+        return clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
     except (NotFound, Invalid, Unavailable, ServiceFault):
         return None
-    return placement
 
 
 def placement_of(country: str) -> pb.Placement | None:

@@ -31,7 +31,7 @@ def leave_for(identifier: str) -> Response:
         return back_to_the_form("unknown")
     except Unavailable:
         return back_to_the_form("away")
-    response: Response = redirect(begun.authorization_url, 303)
+    response = redirect(begun.authorization_url, 303)
     cookies.keep(response, PROVIDER_COOKIE, begun.challenge, PROVIDER_KEPT)
     return response
 
@@ -93,5 +93,4 @@ def back_to_the_form(why: str) -> Response:
 
     The new address holds nothing of what the provider sent.
     """
-    response: Response = redirect(url_for("signin.form", by=why), 303)
-    return response
+    return redirect(url_for("signin.form", by=why), 303)

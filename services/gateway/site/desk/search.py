@@ -123,33 +123,22 @@ def status() -> access.Answer:
     The page is the one that the caller would see. For an operator of the caller's line it also has
     a link to the contact.
     """
-    contact_ids = list[str]()
-
-    def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        # The contact is read first, because the guesses of strangers do not use up the budget of a
-        # line's desk. After a right PIN this device has a budget of its own, with which the status
-        # is read.
-        contact_ids.append(contact_of(reference, pin))
-        return references.ask_status(reference, pin)
-
+    # The contact is read first, because the guesses of strangers do not use up the budget of a
+    # line's desk. After a right PIN this device has a budget of its own, with which the status is
+    # read.
     return references.answered(
-        ask,
+        references.ask_status,
         again=lambda problem, reference: form(reference=reference, problem=problem),
-        contact_of=lambda reference, pin: contact_ids[0],
+        contact_of=contact_of,
     )
 
 
-def contact_of(reference: str, pin: str) -> str:
-    """Returns the id of the contact of this reference; "" if it is not of the reader's line."""
+def contact_of() -> str:
+    """Returns the id of the contact of the form's reference; "" if it is of another line."""
     if not session.me().may(*access.LINE):
         return ""
     try:
-        return (
-            clients()
-            .contacts.GetContactByReference(
-                c.GetContactByReferenceRequest(reference=reference, pin=pin)
-            )
-            .id
-        )
+        rpc_request = forms.filled(c.GetContactByReferenceRequest())
+        return clients().contacts.GetContactByReference(rpc_request).id
     except (NotFound, NotAllowed):
         return ""

@@ -102,10 +102,7 @@ def link_of(kind: str) -> str:
 )
 def read_all() -> None:
     """Marks all messages read that the page showed; messages that arrived meanwhile stay unread."""
-    rpc_request = n.MarkAllMessagesReadRequest(
-        until_time=forms.moment("until_time"), request_id=forms.request_id()
-    )
-    clients().notifications.MarkAllMessagesRead(rpc_request)
+    clients().notifications.MarkAllMessagesRead(forms.filled(n.MarkAllMessagesReadRequest()))
 
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
@@ -127,10 +124,5 @@ def read(identifier: str) -> access.Answer:
 @pages.post("/inbox/desk", access.MANAGERS, again=inbox, then="inbox.inbox")
 def desk() -> None:
     """Sets language and e-mail address of the desk."""
-    settings = n.Desk(
-        organization_id=session.me().organization_id,
-        language=forms.text("language"),
-        email=forms.text("email"),
-        etag=forms.etag(),
-    )
-    clients().notifications.SetDesk(n.SetDeskRequest(desk=settings, request_id=forms.request_id()))
+    settings = n.Desk(organization_id=session.me().organization_id)
+    clients().notifications.SetDesk(forms.filled(n.SetDeskRequest(desk=settings)))

@@ -3,8 +3,6 @@
 All operators share the queue, and any of them can go on with a contact.
 """
 
-from typing import Any
-
 from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -100,11 +98,7 @@ def queue() -> str:
 @pages.post("/line/calls/<identifier>", access.LINE, then="line.queue")
 def settle_call(identifier: str) -> None:
     """Records the result of a call."""
-    request = c.SettleCallbackRequest(
-        id=identifier, etag=forms.etag(), request_id=forms.request_id(), **called_when()
-    )
-    request.outcome_code = words.number("callback_outcome", forms.text("outcome_code"))
-    clients().contacts.SettleCallback(request)
+    clients().contacts.SettleCallback(forms.filled(c.SettleCallbackRequest(id=identifier)))
 
 
 @pages.get("/line/<identifier>/hand-over", access.LINE)
@@ -126,15 +120,7 @@ def hand_over(identifier: str) -> access.Answer:
 
     If she was connected, the contact ends as handed over.
     """
-    changed = c.Contact(
-        id=identifier,
-        etag=forms.etag(),
-        handed_over_organization_id=forms.text("handed_over_organization_id"),
-    )
-    changed.connected_live = words.number("answer", forms.text("connected_live"))
-    changed.emergency_number_code = words.number(
-        "emergency_number", forms.text("emergency_number_code")
-    )
+    changed = forms.filled(c.Contact(id=identifier))
     paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
     if changed.connected_live == c.ANSWER_YES:
         changed.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
@@ -151,14 +137,6 @@ def hand_over(identifier: str) -> access.Answer:
             changed.etag = clients().contacts.GetContact(c.GetContactRequest(id=identifier)).etag
         return hand_over_page(changed, forms.problems(refusal)), forms.status_of(refusal)
     return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
-
-
-def called_when() -> dict[str, Any]:
-    """Returns the day and the hours in a form, as fields of the request."""
-    return {
-        name: words.number(name.replace("_code", "_band"), forms.text(name))
-        for name in ("day_code", "hour_code")
-    }
 
 
 @pages.get("/line/new", access.LINE)
@@ -256,9 +234,8 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.post("/line/<identifier>/call", access.LINE, again=show, then="line.queue")
 def agree_on_call(identifier: str) -> None:
     """Records the agreed time of a call back."""
-    callback = c.Callback(contact_id=identifier, **called_when())
     clients().contacts.CreateCallback(
-        c.CreateCallbackRequest(callback=callback, request_id=forms.request_id())
+        forms.filled(c.CreateCallbackRequest(callback=c.Callback(contact_id=identifier)))
     )
 
 

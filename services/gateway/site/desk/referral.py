@@ -331,18 +331,10 @@ def open_person(identifier: str) -> str:
     The data are shown in the answer to this form and nowhere else.
     """
     referral = referrals.fetch(identifier)
-    groups = [
-        p.FieldGroup.ValueType(words.number("field_group", code))
-        for code in forms.texts("field_groups")
-    ]
-    if not groups:
+    rpc_request = forms.filled(p.OpenPersonRequest(id=referral.person_id, referral_id=referral.id))
+    rpc_request.purpose_code = rpc_request.purpose_code or referral.need_code
+    if not rpc_request.field_groups:
         forms.refuse({"field_groups": words.violation("required")})
-    rpc_request = p.OpenPersonRequest(
-        id=referral.person_id,
-        purpose_code=forms.text("purpose_code") or referral.need_code,
-        field_groups=groups,
-        referral_id=referral.id,
-    )
     return render(referral, Filled("open", identity=clients().people.OpenPerson(rpc_request)))
 
 

@@ -64,12 +64,8 @@ def kinds() -> list[tuple[str, str]]:
 @pages.post("/webhooks", access.MANAGERS, again=listing)
 def create() -> str:
     """Adds an endpoint and shows its secret, once."""
-    webhook = n.Webhook(url=forms.text("url"), kinds=forms.texts("kinds"), enabled=True)
-    return listing(
-        created=clients().webhooks.CreateWebhook(
-            n.CreateWebhookRequest(webhook=webhook, request_id=forms.request_id())
-        )
-    )
+    rpc_request = forms.filled(n.CreateWebhookRequest(webhook=n.Webhook(enabled=True)))
+    return listing(created=clients().webhooks.CreateWebhook(rpc_request))
 
 
 @pages.get("/webhooks/<identifier>", access.MANAGERS)
@@ -100,9 +96,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, secret: st
 @pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=show)
 def rotate(identifier: str) -> str:
     """Exchanges the secret and shows the new one, once."""
-    rpc_request = n.RotateWebhookSecretRequest(
-        id=identifier, at_once=forms.flag("at_once"), request_id=forms.request_id()
-    )
+    rpc_request = forms.filled(n.RotateWebhookSecretRequest(id=identifier))
     return show(identifier, secret=clients().webhooks.RotateWebhookSecret(rpc_request).secret)
 
 

@@ -32,10 +32,9 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.post("/campaigns", access.NETWORK, again=listing)
 def create() -> access.Answer:
     """Creates a campaign."""
-    rpc_request = pb.CreateCampaignRequest(
-        campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id()
+    made = clients().campaigns.CreateCampaign(
+        forms.filled(pb.CreateCampaignRequest(campaign=pb.LineCampaign()))
     )
-    made = clients().campaigns.CreateCampaign(rpc_request)
     return redirect(url_for("line_campaigns.show", identifier=made.id, done="saved"), 303)
 
 

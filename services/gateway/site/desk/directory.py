@@ -3,11 +3,14 @@
 Search terms never stand in an address.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Any
 
 from flask import abort, make_response, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 
 from chassis.errors import Stale
 from chassis.languages import N_
@@ -15,7 +18,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import directory, invitations, names
 from services.gateway.site.language import i18n, words
 from services.gateway.site.language.i18n import _
@@ -23,6 +26,15 @@ from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
+# a coordinator's steps about a member that are the request of an rpc alone
+STEPS: Mapping[str, Callable[..., Message]] = {
+    "confirm": d.ConfirmOrganizationChangeRequest,
+    "drop": d.DropOrganizationChangeRequest,
+    "approve": d.ApproveOrganizationRequest,
+    "admit": d.AdmitOrganizationRequest,
+    "reject": d.RejectApplicationRequest,
+    "evidence": partial(d.RecordEvidenceRequest, evidence=d.Evidence()),
+}
 ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is promised an answer
 
 
@@ -137,7 +149,18 @@ def vet(identifier: str, verb: str) -> access.Answer:
         page_on_paper = invitations.send(first_manager_of(identifier))
         if page_on_paper:
             return make_response(page_on_paper)
-    elif not steer(clients().directory, identifier, verb, forms.request_id()):
+    # The reset for the only manager of the organisation, for whom no other manager can do it.
+    elif verb == "second-factor":
+        invitations.reset_second_factor(forms.text("worker"))
+    elif verb == "propose":
+        rpc_request = d.ProposeOrganizationChangeRequest(
+            organization=d.Organization(id=identifier),
+            update_mask=FieldMask(paths=["type", "country", "hotline_number"]),
+        )
+        clients().directory.ProposeOrganizationChange(forms.filled(rpc_request))
+    elif verb in STEPS:
+        send(forms.filled(STEPS[verb](id=identifier)))
+    else:
         abort(404)
     done = {"invite": "invited", "second-factor": "second_factor_reset"}.get(verb, "saved")
     return redirect(url_for("directory.organization", identifier=identifier, done=done), 303)
@@ -175,51 +198,6 @@ def first_manager_of(identifier: str) -> m.Invitation:
         roles=roles,
         language=forms.text("invited_language"),
     )
-
-
-def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
-    """Takes the step; returns False for an unknown one."""
-    if verb == "propose":
-        changed = forms.filled(d.Organization(id=identifier))
-        mask = FieldMask(paths=["type", "country", "hotline_number"])
-        directory.ProposeOrganizationChange(
-            d.ProposeOrganizationChangeRequest(
-                organization=changed, update_mask=mask, request_id=once
-            )
-        )
-    elif verb == "confirm":
-        directory.ConfirmOrganizationChange(
-            d.ConfirmOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
-        )
-    elif verb == "drop":
-        directory.DropOrganizationChange(
-            d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
-        )
-    # The reset for the only manager of the organisation, for whom no other manager can do it.
-    elif verb == "second-factor":
-        invitations.reset_second_factor(forms.text("worker"))
-    elif verb == "approve":
-        directory.ApproveOrganization(
-            d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once)
-        )
-    elif verb == "admit":
-        directory.AdmitOrganization(
-            d.AdmitOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once)
-        )
-    elif verb == "reject":
-        directory.RejectApplication(
-            forms.filled(d.RejectApplicationRequest(id=identifier, request_id=once))
-        )
-    elif verb == "evidence":
-        evidence = forms.filled(d.Evidence())
-        directory.RecordEvidence(
-            d.RecordEvidenceRequest(
-                id=identifier, etag=forms.etag(), evidence=evidence, request_id=once
-            )
-        )
-    else:
-        return False
-    return True
 
 
 SOON = timedelta(days=60)

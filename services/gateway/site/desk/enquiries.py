@@ -281,24 +281,24 @@ def answer(identifier: str) -> None:
     clients().enquiries.AnswerEnquiry(rpc_request)
 
 
-@pages.post(
-    "/enquiries/<identifier>/take", access.CARE, again=show, then="enquiries.show", done="taken"
+pages.sends(
+    "take",
+    "/enquiries/<identifier>/take",
+    access.CARE,
+    e.TakeOfferRequest,
+    again=show,
+    then="enquiries.show",
+    done="taken",
 )
-def take(identifier: str) -> None:
-    """Accepts an offer."""
-    clients().enquiries.TakeOffer(forms.filled(e.TakeOfferRequest(id=identifier)))
-
-
-@pages.post(
+pages.sends(
+    "cancel",
     "/enquiries/<identifier>/cancel",
     access.CARE,
+    e.CancelEnquiryRequest,
     again=show,
     then="enquiries.show",
     done="stopped",
 )
-def cancel(identifier: str) -> None:
-    """Cancels the enquiry."""
-    clients().enquiries.CancelEnquiry(forms.filled(e.CancelEnquiryRequest(id=identifier)))
 
 
 @pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=show)

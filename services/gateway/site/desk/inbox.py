@@ -97,12 +97,15 @@ def link_of(kind: str) -> str:
     )
 
 
-@pages.post(
-    "/inbox/read", access.CARE | access.NETWORK | access.AUDITORS, then="inbox.inbox", done="read"
+# Marks all messages read that the page showed; messages that arrived meanwhile stay unread.
+pages.sends(
+    "read_all",
+    "/inbox/read",
+    access.CARE | access.NETWORK | access.AUDITORS,
+    n.MarkAllMessagesReadRequest,
+    then="inbox.inbox",
+    done="read",
 )
-def read_all() -> None:
-    """Marks all messages read that the page showed; messages that arrived meanwhile stay unread."""
-    clients().notifications.MarkAllMessagesRead(forms.filled(n.MarkAllMessagesReadRequest()))
 
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)

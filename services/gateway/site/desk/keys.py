@@ -28,25 +28,26 @@ def create_key() -> str:
     return listing(secret=clients().members.CreateApiKey(request).secret)
 
 
-@pages.post("/keys/<identifier>/confirm", access.MANAGERS, then="keys.listing")
-def confirm_key(identifier: str) -> None:
-    """Confirms a key as the second manager."""
-    clients().members.ConfirmApiKey(
-        m.ConfirmApiKeyRequest(id=identifier, request_id=forms.request_id())
-    )
-
-
-@pages.post("/keys/<identifier>/transfer", access.MANAGERS, then="keys.listing")
-def transfer_key(identifier: str) -> None:
-    """Takes a key over, so that it does not end with another manager's account."""
-    clients().members.TransferApiKey(
-        m.TransferApiKeyRequest(id=identifier, request_id=forms.request_id())
-    )
-
-
-@pages.post("/keys/<identifier>/revoke", access.MANAGERS, then="keys.listing")
-def revoke(identifier: str) -> None:
-    """Revokes a key at once."""
-    clients().members.RevokeApiKey(
-        m.RevokeApiKeyRequest(id=identifier, request_id=forms.request_id())
-    )
+# as the second manager
+pages.sends(
+    "confirm_key",
+    "/keys/<identifier>/confirm",
+    access.MANAGERS,
+    m.ConfirmApiKeyRequest,
+    then="keys.listing",
+)
+# so that the key does not end with another manager's account
+pages.sends(
+    "transfer_key",
+    "/keys/<identifier>/transfer",
+    access.MANAGERS,
+    m.TransferApiKeyRequest,
+    then="keys.listing",
+)
+pages.sends(
+    "revoke",
+    "/keys/<identifier>/revoke",
+    access.MANAGERS,
+    m.RevokeApiKeyRequest,
+    then="keys.listing",
+)

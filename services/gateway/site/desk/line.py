@@ -95,10 +95,14 @@ def queue() -> str:
     )
 
 
-@pages.post("/line/calls/<identifier>", access.LINE, then="line.queue")
-def settle_call(identifier: str) -> None:
-    """Records the result of a call."""
-    clients().contacts.SettleCallback(forms.filled(c.SettleCallbackRequest(id=identifier)))
+# records the result of a call
+pages.sends(
+    "settle_call",
+    "/line/calls/<identifier>",
+    access.LINE,
+    c.SettleCallbackRequest,
+    then="line.queue",
+)
 
 
 @pages.get("/line/<identifier>/hand-over", access.LINE)

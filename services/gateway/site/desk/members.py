@@ -56,12 +56,14 @@ def invite() -> str | None:
     return invitations.send(invitation)
 
 
-@pages.post("/members/invitations/<identifier>/revoke", access.MANAGERS, then="members.listing")
-def revoke_invitation(identifier: str) -> None:
-    """Ends an invitation, for example one to a wrong address."""
-    clients().members.RevokeInvitation(
-        m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id())
-    )
+# for example if it went to a wrong address
+pages.sends(
+    "revoke_invitation",
+    "/members/invitations/<identifier>/revoke",
+    access.MANAGERS,
+    m.RevokeInvitationRequest,
+    then="members.listing",
+)
 
 
 @pages.post(

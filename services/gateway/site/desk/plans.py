@@ -201,20 +201,20 @@ def refer(identifier: str, key: str) -> access.Answer:
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
 
 
-@pages.post(
-    "/plans/<identifier>/move", access.SENDERS, again=partial(show, key="move"), then="plans.show"
+# to the newest version of its pathway
+pages.sends(
+    "move",
+    "/plans/<identifier>/move",
+    access.SENDERS,
+    pb.MovePlanRequest,
+    again=partial(show, key="move"),
+    then="plans.show",
 )
-def move(identifier: str) -> None:
-    """Moves the plan to the newest version of its pathway."""
-    clients().plans.MovePlan(forms.filled(pb.MovePlanRequest(id=identifier)))
-
-
-@pages.post(
+pages.sends(
+    "close",
     "/plans/<identifier>/close",
     access.SENDERS,
+    pb.ClosePlanRequest,
     again=partial(show, key="close"),
     then="plans.show",
 )
-def close(identifier: str) -> None:
-    """Closes the plan."""
-    clients().plans.ClosePlan(forms.filled(pb.ClosePlanRequest(id=identifier)))

@@ -20,7 +20,7 @@ from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequ
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import directory, names, referrals
 from services.gateway.site.language import i18n, vocabulary, words
 from services.gateway.site.language.i18n import _
@@ -315,7 +315,7 @@ def act(identifier: str, verb: str) -> access.Answer:
     if form is None:
         abort(404)
     forms.refuse(form.missing())
-    taken: r.Referral = getattr(clients().referrals, form.rpc.name)(form.request(id=identifier))
+    taken: r.Referral = send(form.request(id=identifier))
     # a worker goes straight on to the following referral
     if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):
         return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)

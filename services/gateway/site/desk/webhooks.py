@@ -130,12 +130,23 @@ def curl(url: str, sent: n.DeliveryContent) -> str:
     return " \\\n  ".join(parts)
 
 
-@pages.post("/webhooks/<identifier>/test", access.MANAGERS, then="webhooks.show", done="tested")
-def test(identifier: str) -> None:
-    """Sends a signed sample."""
-    clients().webhooks.TestWebhook(
-        n.TestWebhookRequest(id=identifier, request_id=forms.request_id())
-    )
+# sends a signed sample
+pages.sends(
+    "test",
+    "/webhooks/<identifier>/test",
+    access.MANAGERS,
+    n.TestWebhookRequest,
+    then="webhooks.show",
+    done="tested",
+)
+pages.sends(
+    "remove",
+    "/webhooks/<identifier>/remove",
+    access.MANAGERS,
+    n.DeleteWebhookRequest,
+    then="webhooks.listing",
+    done="removed",
+)
 
 
 @pages.post("/webhooks/<identifier>/switch", access.MANAGERS, then="webhooks.show")
@@ -146,16 +157,6 @@ def switch(identifier: str) -> None:
         n.UpdateWebhookRequest(
             webhook=changed, update_mask=FieldMask(paths=["enabled"]), request_id=forms.request_id()
         )
-    )
-
-
-@pages.post(
-    "/webhooks/<identifier>/remove", access.MANAGERS, then="webhooks.listing", done="removed"
-)
-def remove(identifier: str) -> None:
-    """Deletes an endpoint."""
-    clients().webhooks.DeleteWebhook(
-        n.DeleteWebhookRequest(id=identifier, request_id=forms.request_id())
     )
 
 

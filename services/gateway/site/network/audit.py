@@ -57,16 +57,15 @@ def show(
     )
 
 
-@pages.post(
+pages.sends(
+    "review",
     "/audit/anomalies/<identifier>",
     access.AUDITORS,
+    a.ReviewAnomalyRequest,
     again=show,
     then="audit.show",
     done="reviewed",
 )
-def review(identifier: str) -> None:
-    """Reviews an unusual event."""
-    clients().audit.ReviewAnomaly(forms.filled(a.ReviewAnomalyRequest(id=identifier)))
 
 
 @pages.post("/audit/verify", access.AUDITORS)

@@ -26,13 +26,12 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     )
 
 
-@pages.post(
+pages.sends(
+    "review",
     "/emergencies/<identifier>",
     access.CARE | access.AUDITORS,
+    em.ReviewEmergencyRequest,
     again=show,
     then="emergencies.show",
     done="reviewed",
 )
-def review(identifier: str) -> None:
-    """Reviews the access."""
-    clients().emergencies.ReviewEmergency(forms.filled(em.ReviewEmergencyRequest(id=identifier)))

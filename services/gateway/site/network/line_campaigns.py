@@ -47,9 +47,10 @@ def show(identifier: str) -> str:
     )
 
 
-@pages.post("/campaigns/<identifier>/end", access.NETWORK, then="line_campaigns.listing")
-def end(identifier: str) -> None:
-    """Ends a campaign."""
-    clients().campaigns.EndCampaign(
-        pb.EndCampaignRequest(id=identifier, request_id=forms.request_id())
-    )
+pages.sends(
+    "end",
+    "/campaigns/<identifier>/end",
+    access.NETWORK,
+    pb.EndCampaignRequest,
+    then="line_campaigns.listing",
+)

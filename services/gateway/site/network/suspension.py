@@ -52,27 +52,21 @@ def counted(ask: Callable[[Any], M], rpc_request: Message) -> M | None:
         return None
 
 
-@pages.post(
+# Proposes the suspension or agrees to it. The other button suspends the member for a day.
+pages.sends(
+    "suspend",
     "/directory/organizations/<identifier>/suspension",
     access.NETWORK,
+    d.SuspendOrganizationRequest,
     again=show,
     then="suspension.show",
 )
-def suspend(identifier: str) -> None:
-    """Proposes the suspension or agrees to it. The other button suspends the member for a day."""
-    clients().directory.SuspendOrganization(
-        forms.filled(d.SuspendOrganizationRequest(id=identifier))
-    )
-
-
-@pages.post(
+# Proposes the end of the suspension, or agrees to it.
+pages.sends(
+    "reinstate",
     "/directory/organizations/<identifier>/suspension/end",
     access.NETWORK,
+    d.ReinstateOrganizationRequest,
     again=show,
     then="suspension.show",
 )
-def reinstate(identifier: str) -> None:
-    """Proposes the end of the suspension, or agrees to it."""
-    clients().directory.ReinstateOrganization(
-        forms.filled(d.ReinstateOrganizationRequest(id=identifier))
-    )

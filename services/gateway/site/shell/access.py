@@ -14,11 +14,13 @@ from inspect import signature
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, current_app, redirect, url_for
+from google.protobuf.message import Message
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted
 from chassis.wire import words
 from protos.contract.v1 import contract_pb2
+from services.gateway.edge.clients import send
 from services.gateway.site.parts import forms
 
 # a worker has EMERGENCY only in addition to another role
@@ -82,6 +84,29 @@ class Pages:
         None, the browser goes on to the page `then`, with the message `done`.
         """
         return self._page(path, ["POST"], Access(roles), again, then, done)
+
+    def sends(
+        self,
+        name: str,
+        path: str,
+        roles: frozenset[str],
+        kind: type[Message],
+        *,
+        again: Callable[..., str] | None = None,
+        then: str,
+        done: str = "saved",
+    ) -> None:
+        """Declares the target of a form that is the request of an rpc, and needs no view.
+
+        `kind` is the type of the request; its `id` is the path's `identifier`, if there is one. The
+        other arguments are those of `post`; `name` is that of the endpoint.
+        """
+
+        def view(**values: str) -> None:
+            send(forms.filled(kind(**({"id": values["identifier"]} if values else {}))))
+
+        view.__name__ = name
+        self.post(path, roles, again=again, then=then, done=done)(view)
 
     def form(
         self, path: str, roles: frozenset[str], *, again: Callable[..., str] | None = None

@@ -12,8 +12,7 @@ from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Unauthenticate
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
 
 

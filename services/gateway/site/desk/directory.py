@@ -20,8 +20,7 @@ from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import directory, invitations, names
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
 

@@ -17,8 +17,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, names, people, referrals, unsafe_choices
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, lists, person_form, unsafe_form
 from services.gateway.site.shell import access, session
 

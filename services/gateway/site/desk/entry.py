@@ -24,8 +24,7 @@ from protos.partners.v1 import locations_pb2 as pb
 from services.gateway.edge.clients import clients
 from services.gateway.edge.departments import MUNICIPALITIES
 from services.gateway.site.backend import directory, names
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, lists, merging
 from services.gateway.site.shell import access, session
 

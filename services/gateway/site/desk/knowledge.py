@@ -15,8 +15,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names, people, referrals
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.language import _, i18n, ngettext, words
 from services.gateway.site.parts import lists, sheet
 from services.gateway.site.shell import access, session
 

@@ -15,8 +15,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, enquiries, line, names, references, referrals
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import advice, forms, lists, merging
 from services.gateway.site.shell import access, session
 

@@ -10,8 +10,7 @@ from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names, people, referrals
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access, session
 

@@ -22,8 +22,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import directory, names, referrals
-from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
 

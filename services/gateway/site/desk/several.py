@@ -25,8 +25,7 @@ from chassis.errors import (
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.site.backend import directory, names, referrals
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 

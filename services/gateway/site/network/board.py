@@ -16,8 +16,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, names, referrals
-from services.gateway.site.language import i18n
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n
 from services.gateway.site.parts import lists, pictures
 from services.gateway.site.shell import access
 

@@ -17,8 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import wire
 from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Reused, Stale
 from chassis.shape import TIME, shape
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 
 M = TypeVar("M", bound=Message)
 Problems = Mapping[str, str]

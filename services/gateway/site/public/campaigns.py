@@ -6,8 +6,7 @@ from chassis.errors import Invalid, NotFound, Unavailable
 from protos.partners.v1.directory_pb2 import Hotline
 from protos.referrals.v1 import campaigns_pb2 as pb
 from services.gateway.edge.clients import ServiceFault, clients
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import poster
 from services.gateway.site.shell import access
 from services.gateway.site.shell.lines import hotlines, lines

@@ -18,8 +18,7 @@ from chassis.languages import N_
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import pictures
 from services.gateway.site.parts.pictures import Bar
 from services.gateway.site.shell import access

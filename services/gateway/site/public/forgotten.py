@@ -10,7 +10,7 @@ from chassis.errors import Invalid, Unauthenticated
 from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 

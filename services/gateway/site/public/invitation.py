@@ -10,7 +10,7 @@ from flask import redirect, render_template, request, url_for
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import AcceptInvitationRequest
 from services.gateway.edge.clients import clients
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 

@@ -11,7 +11,7 @@ from flask import render_template
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import references
-from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.language import _, ngettext
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 

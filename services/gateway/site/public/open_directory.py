@@ -20,8 +20,7 @@ from services.gateway.edge.clients import clients
 from services.gateway.edge.departments import CAMPAIGN
 from services.gateway.edge.problems import RETRY_SECONDS, status_of
 from services.gateway.site.backend import names
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, kept
 from services.gateway.site.shell.lines import country_of_the_browser

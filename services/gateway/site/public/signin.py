@@ -9,8 +9,7 @@ from chassis.errors import Exhausted, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import FinishSignInRequest, SignInRequest, SignInResponse
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.shell import access, session, signing_in
 
 pages = access.Pages("signin")

@@ -6,8 +6,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from chassis import errors, log
 from services.gateway.edge.problems import RETRY_SECONDS, status_of
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.shell import kept, proof, session
 
 

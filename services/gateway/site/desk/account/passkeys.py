@@ -14,7 +14,7 @@ from protos.partners.v1.members_pb2 import BeginPasskeySignInRequest
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.desk import account
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 

@@ -16,8 +16,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import referrals
 from services.gateway.site.desk.referral_new.pages import pages
-from services.gateway.site.language import i18n, vocabulary
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, vocabulary
 from services.gateway.site.parts import consent_form, forms
 from services.gateway.site.shell import access
 

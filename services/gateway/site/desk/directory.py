@@ -19,7 +19,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import directory, invitations, names
+from services.gateway.site.backend import directory, names, workers
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
@@ -145,12 +145,12 @@ def organization(
 def vet(identifier: str, verb: str) -> access.Answer:
     """Takes a coordinator's step about a member, even one that two coordinators decide."""
     if verb == "invite":
-        page_on_paper = invitations.send(first_manager_of(identifier))
+        page_on_paper = workers.invite(first_manager_of(identifier))
         if page_on_paper:
             return make_response(page_on_paper)
     # The reset for the only manager of the organisation, for whom no other manager can do it.
     elif verb == "second-factor":
-        invitations.reset_second_factor(forms.text("worker"))
+        workers.reset_second_factor(forms.text("worker"))
     elif verb == "propose":
         rpc_request = d.ProposeOrganizationChangeRequest(
             organization=d.Organization(id=identifier),

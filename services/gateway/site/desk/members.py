@@ -6,7 +6,7 @@ from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import invitations, workers
+from services.gateway.site.backend import workers
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
@@ -53,7 +53,7 @@ def invite() -> str | None:
     invitation = m.Invitation(
         email=forms.text("email"), roles=roles, language=forms.text("language")
     )
-    return invitations.send(invitation)
+    return workers.invite(invitation)
 
 
 # for example if it went to a wrong address
@@ -86,4 +86,4 @@ def reset_second_factor(identifier: str) -> None:
 
     The manager must confirm that the worker herself asked for it.
     """
-    invitations.reset_second_factor(identifier)
+    workers.reset_second_factor(identifier)

@@ -10,7 +10,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, invitations, names, workers
+from services.gateway.site.backend import directory, names, workers
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
@@ -72,7 +72,7 @@ def invite() -> str | None:
         roles=roles,
         language=forms.text("invited_language"),
     )
-    return invitations.send(invitation)
+    return workers.invite(invitation)
 
 
 @pages.post(

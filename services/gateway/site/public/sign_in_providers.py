@@ -52,7 +52,14 @@ def come_back() -> Response:
     except Unavailable:
         response = back_to_the_form("away")
     else:
-        response = asked(answer) if answer.challenge else signing_in.entered(answer)
+        # the account may require a further factor
+        response = (
+            make_response(
+                render_template("signin_code.html", to="", kept="", asked=answer, problem="")
+            )
+            if answer.challenge
+            else signing_in.entered(answer)
+        )
     cookies.drop(response, PROVIDER_COOKIE)
     return response
 
@@ -79,13 +86,6 @@ def _proved(challenge: str, parameters: dict[str, str]) -> Response:
         response = redirect(url_for("account.show", done="proved"), 303)
     cookies.drop(response, PROVIDER_COOKIE)
     return response
-
-
-def asked(answer: m.SignInResponse) -> Response:
-    """Shows the further factor that the account requires."""
-    return make_response(
-        render_template("signin_code.html", to="", kept="", asked=answer, problem="")
-    )
 
 
 def back_to_the_form(why: str) -> Response:

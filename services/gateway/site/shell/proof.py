@@ -41,7 +41,15 @@ def check() -> Response | None:
     if request.form["proof"] != AT_PROVIDER:
         origin.tell(origin.device())
         try:
-            clients().accounts.ProveSession(_answer())
+            clients().accounts.ProveSession(
+                pb.ProveSessionRequest(
+                    session_secret=session.me().secret,
+                    challenge=forms.text("challenge"),
+                    code=forms.text("code"),
+                    passkey=forms.text("passkey"),
+                    password=request.form.get("password", ""),
+                )
+            )
         except Invalid:
             return _page(
                 carried,
@@ -58,16 +66,6 @@ def check() -> Response | None:
             [("form_token", request.form["form_token"]), *form.fields]
         )
     return None
-
-
-def _answer() -> pb.ProveSessionRequest:
-    return pb.ProveSessionRequest(
-        session_secret=session.me().secret,
-        challenge=forms.text("challenge"),
-        code=forms.text("code"),
-        passkey=forms.text("passkey"),
-        password=request.form.get("password", ""),
-    )
 
 
 def _page(carried: str, action: str, status: int, problem: str = "", to: str = "") -> Response:

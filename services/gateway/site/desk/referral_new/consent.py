@@ -84,11 +84,18 @@ def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
 def stand_on(draft: r.Referral, receipt_id: str) -> access.Answer:
     """Goes on with this consent.
 
-    A referral that was sent on an override gets the consent at once, now that the person could be
-    asked.
+    A referral that was sent on an override gets the consent at once instead, now that the person
+    could be asked.
     """
     if draft.state != r.STATE_DRAFT:
-        attach(draft, receipt_id)
+        clients().referrals.AttachConsent(
+            r.AttachConsentRequest(
+                id=draft.id,
+                etag=forms.etag() or draft.etag,
+                request_id=forms.request_id(),
+                receipt_id=receipt_id,
+            )
+        )
         return redirect(url_for("referral.show", identifier=draft.id, done="attach_consent"), 303)
     referrals.change(draft, forms.etag(), receipt_id=receipt_id)
     return redirect(url_for("referral_new.check", identifier=draft.id), 303)
@@ -113,17 +120,5 @@ def give(draft: r.Referral, recipient: str) -> p.Receipt:
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(
             receipt=receipt, request_id=forms.part_of(forms.request_id(), "receipt")
-        )
-    )
-
-
-def attach(referral: r.Referral, receipt_id: str) -> None:
-    """Replaces an override with the consent of the person."""
-    clients().referrals.AttachConsent(
-        r.AttachConsentRequest(
-            id=referral.id,
-            etag=forms.etag() or referral.etag,
-            request_id=forms.request_id(),
-            receipt_id=receipt_id,
         )
     )

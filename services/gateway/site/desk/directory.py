@@ -58,9 +58,7 @@ def search(
         chips=chips(question),
         counts=counts,
         counted=question.count_country,
-        map_=pictures.map_of(question.count_country, counts)
-        if counts and pictures.has_map(question.count_country)
-        else None,
+        map_=pictures.map_of(question.count_country, counts) if counts else None,
         own=[] if queried else directory.services_of(session.me().organization_id),
         narrowed=any(getattr(question, name) for name in ("need_code", "country", "language"))
         or question.HasField("age"),

@@ -250,7 +250,6 @@ def service_form(
         towns=[*MUNICIPALITIES.get(said.department or session.me().department, {}).items()],
         others=len(said.schedules) - len(simple),
         narrowed={tier.field for tier in said.tiers},
-        stated=_STATED,
         errors=errors,
         meanwhile=meanwhile,
         history=history(said.id),

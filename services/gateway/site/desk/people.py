@@ -136,7 +136,6 @@ def show(
         identity=identity,
         plan_opened=plan_opened,
         person=person_form.Values(),
-        IDENTITY=person_form.IDENTITY,
     )
 
 

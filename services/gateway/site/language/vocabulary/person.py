@@ -142,7 +142,6 @@ TABLES: dict[str, dict[str, str]] = {
     "manner": {"spoken": N_("De palabra"), "written": N_("Por escrito")},
     "done": {
         "receipt_confirmed": N_("Confirmado."),
-        "opened": N_("Expediente abierto."),
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),
         "erasure_proposed": N_("Propuesto. Otra persona de su organización debe confirmarlo."),
         "erased": N_("El expediente se borró para siempre."),

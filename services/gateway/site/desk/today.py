@@ -3,7 +3,7 @@
 Above the rows stand four numbers. Each number opens exactly the rows that it counts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -115,14 +115,19 @@ class Others:
             return self
         if show not in ("late", "soon"):
             return Others()
-        mine = _at(show, due.of_enquiry)
+
+        def counts(running: due.Due | None) -> bool:
+            return running is not None and running.level == show
+
         return Others(
-            lists.only(self.contacts, _at(show, due.due)),
-            lists.only(self.calls, _at(show, due.due)),
-            lists.only(self.received, mine),
+            lists.only(self.contacts, lambda contact: counts(due.due(contact))),
+            lists.only(self.calls, lambda call: counts(due.due(call))),
+            lists.only(self.received, lambda enquiry: counts(due.of_enquiry(enquiry))),
             lists.only(
                 self.asking,
-                lambda enquiry: int(enquiry.turn) == int(enquiry.side) and mine(enquiry),
+                lambda enquiry: (
+                    int(enquiry.turn) == int(enquiry.side) and counts(due.of_enquiry(enquiry))
+                ),
             ),
             self.overdue if show == "late" else lists.Listed(),
         )
@@ -132,14 +137,6 @@ class Others:
             len(rows)
             for rows in (self.contacts, self.calls, self.received, self.asking, self.overdue)
         )
-
-
-def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], bool]:
-    def stands(row: Any) -> bool:
-        running = clock(row)
-        return running is not None and running.level == level
-
-    return stands
 
 
 def others() -> Others:

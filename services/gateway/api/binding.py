@@ -22,7 +22,7 @@ from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
 from services.gateway.api.patches import Given, completed
 from services.gateway.api.reading import if_match, request_key
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import send
 from services.gateway.edge.problems import PARAMETERS, REASONS
 
 _NAMES = {said: name for name, said in PARAMETERS.items()}
@@ -172,9 +172,7 @@ class Binding:
 
     def ask(self, request: Message) -> Message:
         """Calls the rpc in the caller's name."""
-        answer: Message = getattr(
-            getattr(clients(), self.rpc.containing_service.name.lower()), self.rpc.name
-        )(request)
+        answer: Message = send(request)
         return answer
 
     def where(self, made: Message) -> str:

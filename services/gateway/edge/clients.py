@@ -22,6 +22,7 @@ from typing import Any, cast
 import grpc
 import tenacity
 from flask import current_app, g, has_request_context
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -82,6 +83,13 @@ READS = frozenset(
     for method in service.methods
     if method.name.startswith(READING_VERBS)
 )
+# No two rpcs have the same type of request.
+RPC_OF = {
+    method.input_type.full_name: method
+    for file in FILES
+    for service in file.services_by_name.values()
+    for method in service.methods
+}
 
 
 def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
@@ -423,3 +431,9 @@ def clients() -> Clients:
     """Returns the process's clients, from within a request."""
     clients: Clients = current_app.extensions["clients"]
     return clients
+
+
+def send(request: Message) -> Any:
+    """Calls the rpc whose request this is, in the caller's name, and returns its answer."""
+    rpc = RPC_OF[request.DESCRIPTOR.full_name]
+    return getattr(getattr(clients(), rpc.containing_service.name.lower()), rpc.name)(request)

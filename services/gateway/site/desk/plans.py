@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask import redirect, render_template, url_for
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
-from services.gateway.site.parts import due, forms, lists
+from services.gateway.site.backend import names, people, referrals
+from services.gateway.site.language import _, i18n, words
+from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("plans")
@@ -70,26 +68,14 @@ class Line:
 
 
 @pages.get("/plans/<identifier>", access.SENDERS)
-def show(identifier: str) -> str:
-    """Shows the plan."""
-    return render({}, identifier)
-
-
-def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
-    """Renders the page.
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: str = "") -> str:
+    """Shows the plan.
 
     `key` is the step, or the part of the page, that came back with problems.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
-    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
-    referrals_by_id = {
-        referral.id: referral
-        for referral in lists.all_of(
-            clients().referrals.ListReferrals,
-            r.ListReferralsRequest(filter=wanted),
-            lambda answer: answer.referrals,
-        )
-    }
+    sent = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
+    referrals_by_id = {referral.id: referral for referral in referrals.matching(sent)}
     lines = lines_of(plan, referrals_by_id)
     return render_template(
         "plan.html",
@@ -173,8 +159,8 @@ def candidates(
     ]
 
 
-@pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=render)
-def update(identifier: str, key: str) -> Response:
+@pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=show)
+def update(identifier: str, key: str) -> access.Answer:
     """Saves the state of a step.
 
     A reason is stored with "not needed" only, and a referral with "referred" only, whatever else
@@ -189,8 +175,8 @@ def update(identifier: str, key: str) -> Response:
     return redirect(url_for("plans.show", identifier=identifier, done="saved", _anchor=key), 303)
 
 
-@pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=render)
-def refer(identifier: str, key: str) -> Response:
+@pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=show)
+def refer(identifier: str, key: str) -> access.Answer:
     """Creates a draft for this person and the need of this step, and opens its first question.
 
     From then on the draft stands for the step.
@@ -214,20 +200,20 @@ def refer(identifier: str, key: str) -> Response:
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
 
 
-@pages.post(
-    "/plans/<identifier>/move", access.SENDERS, again=partial(render, key="move"), then="plans.show"
-)
-def move(identifier: str) -> None:
-    """Moves the plan to the newest version of its pathway."""
-    clients().plans.MovePlan(forms.filled(pb.MovePlanRequest(id=identifier)))
-
-
-@pages.post(
-    "/plans/<identifier>/close",
+# to the newest version of its pathway
+pages.sends(
+    "move",
+    "/plans/<identifier>/move",
     access.SENDERS,
-    again=partial(render, key="close"),
+    pb.MovePlanRequest,
+    again=partial(show, key="move"),
     then="plans.show",
 )
-def close(identifier: str) -> None:
-    """Closes the plan."""
-    clients().plans.ClosePlan(forms.filled(pb.ClosePlanRequest(id=identifier)))
+pages.sends(
+    "close",
+    "/plans/<identifier>/close",
+    access.SENDERS,
+    pb.ClosePlanRequest,
+    again=partial(show, key="close"),
+    then="plans.show",
+)

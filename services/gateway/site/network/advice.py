@@ -7,8 +7,7 @@ from chassis.languages import LANGUAGES
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import advice, forms
 from services.gateway.site.shell import access
 

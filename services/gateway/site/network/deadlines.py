@@ -10,8 +10,7 @@ from chassis.languages import N_
 from chassis.shape import INT32
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.language import _, i18n, ngettext, words
 from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access
 

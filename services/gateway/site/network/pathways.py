@@ -11,8 +11,7 @@ from chassis.languages import N_
 from protos.referrals.v1 import plans_pb2 as pb
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access
 

@@ -12,8 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.site.language import vocabulary, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, vocabulary, words
 from services.gateway.site.parts import forms
 
 POINTS = tuple(vocabulary.TABLES["explained"])

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from flask import url_for
 
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.site.language import vocabulary, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, vocabulary, words
 from services.gateway.site.parts import step_forms
 from services.gateway.site.parts.names import Names
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -22,13 +21,13 @@ from services.gateway.site.shell import access, session
 
 
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
-def resume(identifier: str) -> Response:
+def resume(identifier: str) -> access.Answer:
     """Redirects to the first page where something is missing."""
     return referrals.onward(referrals.fetch(identifier))
 
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
-def reroute(identifier: str) -> Response | str:
+def reroute(identifier: str) -> access.Answer:
     """Creates a new draft for the same person and need, after a refusal.
 
     The old referral stays as it is, and the draft names it.

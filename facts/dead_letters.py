@@ -76,12 +76,17 @@ def save(
     )
 
 
-def count(tx: Transaction, consumer: str) -> int:
-    """Returns the number of stored records of a consumer."""
+def count(tx: Transaction, consumer: str) -> tuple[int, int, int]:
+    """Returns the number of held facts of a consumer, of all its waiting facts, and of its stored
+    records.
+    """
     row = tx.execute(
-        "SELECT count(*) AS n FROM dead_letters WHERE consumer = %s", (consumer,)
+        "SELECT count(*) FILTER (WHERE reason <> '') AS held, count(*) AS waiting,"
+        " (SELECT count(*) FROM dead_letters WHERE consumer = %(consumer)s) AS stored"
+        " FROM inbox_parked WHERE consumer = %(consumer)s",
+        {"consumer": consumer},
     ).fetchone()
-    return int(row["n"]) if row else 0
+    return (row["held"], row["waiting"], row["stored"]) if row else (0, 0, 0)
 
 
 def take_redriven(

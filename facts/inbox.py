@@ -266,30 +266,16 @@ def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, st
     return [(row["topic"], row["subject"]) for row in rows]
 
 
-def count_waiting(tx: Transaction, consumer: str) -> tuple[int, int]:
-    """Returns the number of held facts, and of all facts that wait."""
-    row = tx.execute(
-        "SELECT count(*) FILTER (WHERE reason <> '') AS held, count(*) AS waiting"
-        " FROM inbox_parked WHERE consumer = %s",
-        (consumer,),
-    ).fetchone()
-    return (int(row["held"]), int(row["waiting"])) if row else (0, 0)
-
-
-def count_held(tx: Transaction, consumer: str) -> int:
-    """Returns the number of held facts."""
-    return count_waiting(tx, consumer)[0]
-
-
 def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
     """Returns True if this consumer is new, or if it has requested all facts again since its own
     store was last restored. Records a new consumer with this epoch of its store.
     """
-    tx.execute(
-        "INSERT INTO consumers (consumer, epoch) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-        (consumer, epoch),
-    )
     row = tx.execute("SELECT epoch FROM consumers WHERE consumer = %s", (consumer,)).fetchone()
+    if row is None:
+        tx.execute(
+            "INSERT INTO consumers (consumer, epoch) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            (consumer, epoch),
+        )
     return row is None or row["epoch"] == epoch
 
 

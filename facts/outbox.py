@@ -302,10 +302,11 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
         tx.execute("UPDATE relay SET store = %s WHERE store = ''", (row["store"],))
         return int(row["epoch"])
     # If two processes notice at once, one of them begins the epoch.
-    if tx.execute(
-        "UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])
-    ).rowcount:
-        begin_epoch(tx, clock)
+    with tx.transaction():
+        if tx.execute(
+            "UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])
+        ).rowcount:
+            begin_epoch(tx, clock)
     return meet_store(tx, clock)
 
 

@@ -24,7 +24,7 @@ from keys.sealing import Signer
 
 _BATCH = 500
 _LOOK = 1.0  # seconds between two looks at the broker while there is nothing to publish
-_SLOW_POLL = 30.0  # seconds between two polls without a notification
+_SLOW_POLL = 60.0  # seconds between two polls without a notification
 _BEGINNING = ("", 0)
 _COUNTED_WITHIN = 2.0  # seconds that counting the backlog may take
 

@@ -38,13 +38,12 @@ Handler = Callable[[Transaction, Fact], bool | None]
 _LIMIT = 10.0  # seconds that one transaction may take
 # Late tries in a row, while the database responds, after which the handler counts as the cause.
 _LATE_TRIES = 3
-# The time between two checks, while nothing waits, that this service's own store was not restored.
-_PATIENCE_AT_REST = timedelta(minutes=1)
 _SWEEP = timedelta(seconds=1)  # least time between two sweeps of waiting facts
 # The time before a missing fact is requested, and the longest time before it is requested again.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
-# The same while nothing waits, as far as this process knows: another one may have left something.
-_SWEEP_AT_REST = timedelta(seconds=20)
+# The time between two looks, while nothing waits as far as this process knows. Another process may
+# have left something, and this service's own store may have been restored.
+_REST = timedelta(minutes=1)
 _TOGETHER = 100  # most facts that one transaction applies
 _SWEPT = 100  # most waiting subjects of one sweep; the topics are read between two sweeps
 
@@ -105,8 +104,8 @@ class Subscriber:
                     if records:
                         self.take(records)
                         consumer.commit(records)
-                    self.sweep()
                     self._request_missing()
+                    self.sweep()
                 consumer.close()
                 consumer = None
         except _Stopped:
@@ -299,14 +298,13 @@ class Subscriber:
         and reports the number of held facts.
         """
         now = self._clock.now()
-        pause = _SWEEP if self._anything_waits else _SWEEP_AT_REST
+        pause = _SWEEP if self._anything_waits else _REST
         if timedelta() <= now - self._swept_at < pause:
             return
         self._swept_at = now
-        held_count, waiting_count, dead_count = self._retry_while_unavailable(self._counts)
-        self._anything_waits = bool(waiting_count or dead_count)
-        if not self._anything_waits:
-            self._report_counts(held_count, dead_count)
+        counts = self._retry_while_unavailable(self._counts)
+        if not any(counts):
+            self._note_counts(counts)
             return
         for subject in self._retry_while_unavailable(lambda tx: self._due_subjects(tx, now)):
             with trace.under(""):
@@ -315,14 +313,15 @@ class Subscriber:
             lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)
         ):
             self._read_again(identity, record)
-        held_count, _, dead_count = self._retry_while_unavailable(self._counts)
-        self._report_counts(held_count, dead_count)
+        self._note_counts(self._retry_while_unavailable(self._counts))
 
     def _counts(self, tx: Transaction) -> tuple[int, int, int]:
         """Returns the number of held facts, of all waiting facts, and of dead letters."""
-        return *inbox.count_waiting(tx, self._name), dead_letters.count(tx, self._name)
+        return dead_letters.count(tx, self._name)
 
-    def _report_counts(self, held_count: int, dead_count: int) -> None:
+    def _note_counts(self, counts: tuple[int, int, int]) -> None:
+        held_count, waiting_count, dead_count = counts
+        self._anything_waits = bool(waiting_count or dead_count)
         metrics.FACTS_HELD.labels(self._name).set(held_count)
         metrics.DEAD_LETTERS.labels(self._name).set(dead_count)
         self._on_held(held_count)
@@ -384,21 +383,29 @@ class Subscriber:
 
     def _request_missing(self) -> None:
         """Requests missing facts from the services that published them, and requests all facts
-        after this service's own store was restored from a copy.
+        after this service's own store was restored from a copy. While nothing waits, also looks in
+        the same transaction for what another process has left.
         """
         now = self._clock.now()
-        patience = self._patience if self._anything_waits or self._doubtful else _PATIENCE_AT_REST
+        rests = not self._anything_waits
+        patience = _REST if rests and not self._doubtful else self._patience
         if timedelta() <= now - self._requested_at < patience:
             return
         self._requested_at = now
-        gaps = self._retry_while_unavailable(
-            lambda tx: inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
-        )
+
+        def look(
+            tx: Transaction,
+        ) -> tuple[list[tuple[str, str]], tuple[int, int, int] | None, int, bool]:
+            gaps = [] if rests else inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
+            counts = self._counts(tx) if rests else None
+            epoch = outbox.meet_store(tx, self._clock)
+            return gaps, counts, epoch, not inbox.missed_nothing(tx, self._name, epoch)
+
+        gaps, counts, epoch, restored = self._retry_while_unavailable(look)
+        if counts is not None:
+            self._note_counts(counts)
+            self._swept_at = now
         missing = sorted({*gaps, *self._doubtful})
-        epoch = self._retry_while_unavailable(lambda tx: outbox.meet_store(tx, self._clock))
-        restored = not self._retry_while_unavailable(
-            lambda tx: inbox.missed_nothing(tx, self._name, epoch)
-        )
         missing += [(topic, "") for topic in self._topics if restored]
         # A lasting gap is requested less and less often: its publisher may be down for days.
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE

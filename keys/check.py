@@ -46,14 +46,17 @@ class KeyCheck:
         return Loop("keys", self._work, waits_for=LOST, limit=3 * _EVERY)
 
     def _work(self, loop: Loop) -> None:
-        while loop.turn():
-            self.turn()
-            loop.wait(_EVERY if not self.wrong else _RETRY_WRONG)
+        with self._database.dedicated() as connection:
+            while loop.turn():
+                self.turn(connection)
+                loop.wait(_EVERY if not self.wrong else _RETRY_WRONG)
 
-    def turn(self) -> str:
+    def turn(self, connection: Transaction | None = None) -> str:
         """Checks once; returns the problem, or ""."""
-        with self._database.transaction(SYSTEM) as tx:
-            problem = wrong(tx, self._keyring)
+        if connection is None:
+            with self._database.transaction(SYSTEM) as tx:
+                return self.turn(tx)
+        problem = wrong(connection, self._keyring)
         if problem:
             log.get().error(problem)
         if problem == MISSING and self._agreed:

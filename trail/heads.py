@@ -18,7 +18,7 @@ from chassis import audit, log, metrics
 from chassis.audit import START, Head
 from chassis.clock import Clock
 from chassis.config import ServiceSettings
-from chassis.db import Database, Transaction
+from chassis.db import LOST, Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import outbox
@@ -84,7 +84,7 @@ class Heads:
 
     def loop(self) -> Loop:
         """Returns the loop that checks and publishes."""
-        return Loop("audit-heads", self._work, waits_for=(BrokerLost,), limit=3 * _EVERY)
+        return Loop("audit-heads", self._work, waits_for=(*LOST, BrokerLost), limit=3 * _EVERY)
 
     @property
     def witnessed(self) -> dict[int, set[bytes]]:
@@ -95,24 +95,33 @@ class Heads:
 
     def _work(self, loop: Loop) -> None:
         pause = _FIRST
-        while loop.turn():
-            loop.wait(pause)
-            if self._broker.wait(0.5) is not None:
-                self.turn(lambda: loop.turn())
-                pause = _EVERY
+        with self._database.dedicated() as connection:
+            while loop.turn():
+                loop.wait(pause)
+                if self._broker.wait(0.5) is not None:
+                    self.turn(lambda: loop.turn(), connection)
+                    pause = _EVERY
 
-    def turn(self, on_progress: Callable[[], object] = lambda: None) -> list[Finding]:
-        """Reads new heads, checks this service's trail, and publishes its head; returns the
-        findings. Raises BrokerLost.
+    def turn(
+        self,
+        on_progress: Callable[[], object] = lambda: None,
+        connection: Transaction | None = None,
+    ) -> list[Finding]:
+        """Reads new heads, checks this service's trail, and publishes its head unless the topic
+        has it; returns the findings. Raises BrokerLost.
         """
         self._read_topic(on_progress)
         if not self._compared:
             self._publish_missing()
-        findings, epoch, head = self._check()
+        if connection is not None:
+            findings, epoch, head = self._check(connection)
+        else:
+            with self._database.transaction(SYSTEM) as tx:
+                findings, epoch, head = self._check(tx)
         metrics.AUDIT_FINDINGS.set(len(findings))
         for finding in findings:
             log.get().error("audit_broken", sequence=finding.sequence, reason=finding.reason)
-        if head.sequence > 0:
+        if head.sequence > 0 and (self._name, epoch, head.sequence) not in self._in_topic:
             self._publish_head(epoch, head)
         return findings
 
@@ -156,37 +165,32 @@ class Heads:
             self._publish(missing)
         self._compared = True
 
-    def _check(self) -> tuple[list[Finding], int, Head]:
-        with self._database.transaction(SYSTEM) as tx:
-            epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
-            if epoch != self._epoch:  # a restored store continues from its copy
-                self._epoch, self._published, self._checked, self._witnessed, self._marked = (
-                    epoch,
-                    START,
-                    None,
-                    {},
-                    None,
-                )
-            published_heads = {
-                self._published,
-                *(
-                    Head(fact.version, _hash(fact))
-                    for fact in self._unchecked
-                    if fact.epoch == epoch
-                ),
-            }
-            for earlier in published_heads - {START}:
-                self._witnessed.setdefault(earlier.sequence, set()).add(earlier.hash)
-            latest = max(published_heads, key=lambda earlier: earlier.sequence)
-            findings = _against(tx, published_heads)
-            # Verifies the rows since the last turn, one chunk per turn.
-            after = self._checked or latest
-            until = min(head.sequence, after.sequence + _ROWS)
-            if not findings and until > after.sequence:
-                self._marked = self._marked or chain.marked_since(tx)
-                last, findings = chain.verify(tx, after, until, {}, self._marked)
-                # after a finding the same rows are verified, and reported, again at each turn
-                self._checked = self._checked if findings else last
+    def _check(self, tx: Transaction) -> tuple[list[Finding], int, Head]:
+        epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
+        if epoch != self._epoch:  # a restored store continues from its copy
+            self._epoch, self._published, self._checked, self._witnessed, self._marked = (
+                epoch,
+                START,
+                None,
+                {},
+                None,
+            )
+        published_heads = {
+            self._published,
+            *(Head(fact.version, _hash(fact)) for fact in self._unchecked if fact.epoch == epoch),
+        }
+        for earlier in published_heads - {START}:
+            self._witnessed.setdefault(earlier.sequence, set()).add(earlier.hash)
+        latest = max(published_heads, key=lambda earlier: earlier.sequence)
+        findings = _against(tx, published_heads)
+        # Verifies the rows since the last turn, one chunk per turn.
+        after = self._checked or latest
+        until = min(head.sequence, after.sequence + _ROWS)
+        if not findings and until > after.sequence:
+            self._marked = self._marked or chain.marked_since(tx)
+            last, findings = chain.verify(tx, after, until, {}, self._marked)
+            # after a finding the same rows are verified, and reported, again at each turn
+            self._checked = self._checked if findings else last
         self._published, self._unchecked = latest, []
         return findings, epoch, head
 

@@ -15,6 +15,7 @@ import grpc
 import psycopg
 import pytest
 
+from chassis.announcements import READ_AGAIN
 from chassis.db import Database, Row
 from chassis.ids import new_id
 from chassis.server import Server
@@ -194,7 +195,12 @@ class Service:
         )
 
     def web_sender(
-        self, *, slow: bool = False, threads: int = 8, timeout: float = 1.0
+        self,
+        *,
+        slow: bool = False,
+        threads: int = 8,
+        timeout: float = 1.0,
+        read_again: float = READ_AGAIN,
     ) -> WebhookSender:
         return WebhookSender(
             self.database,
@@ -204,6 +210,7 @@ class Service:
             threads=threads,
             development=True,
             timeout=timeout,
+            read_again=read_again,
         )
 
     def send_webhooks(self, rounds: int = 20) -> int:

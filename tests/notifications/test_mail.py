@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from chassis import metrics
 from chassis.config import WrongSettings
+from chassis.db import Transaction
 from chassis.supervisor import Loop
 from local.process import free_port
 from protos.notifications.v1 import facts_pb2
@@ -30,6 +31,7 @@ from services.notifications.store import mail_folder
 from services.notifications.usecases.sending import EMAIL_LEASE
 from tests.builders import refusal
 from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
+from tests.parts.loops import NEVER, OFTEN, eventually, running
 
 FROM = "enlace@coalicion.example"
 
@@ -143,6 +145,41 @@ def test_a_batch_is_one_dialogue(service: Service, post: Post) -> None:
     assert service.send_mails(smtp(service, post)) == 5
     assert len(post.got) == 5
     assert len(post.sessions) == 1
+
+
+def test_the_loop_sends_retries_when_due_and_emails_whose_announcement_was_lost(
+    service: Service, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests, real = list[datetime | None](), service.sending.next_email_time
+
+    def next_time(connection: Transaction) -> datetime | None:
+        rests.append(real(connection))
+        return rests[-1]
+
+    monkeypatch.setattr(service.sending, "next_email_time", next_time)
+
+    def sender(read_again: float) -> Loop:
+        return MailSender(
+            service.database,
+            service.sending,
+            smtp(service, post),
+            service.clock,
+            read_again=read_again,
+        ).loop()
+
+    service.desk(RECEIVER, "mesa@ong.example")
+    post.data.append("451 come back later")
+    with running(sender(NEVER)):
+        service.hear("sent")
+        assert eventually(lambda: emails(service)[0]["status"] == "RETRYING")
+        assert eventually(lambda: emails(service)[0]["next_attempt_time"] in rests)
+        service.advance(seconds=80)
+        post.wait_for(1)
+    rests.clear()
+    with running(sender(OFTEN)):
+        assert eventually(lambda: bool(rests))
+        service.rows("UPDATE deliveries SET next_attempt_time = create_time RETURNING id")
+        post.wait_for(2)
 
 
 @pytest.mark.parametrize("stage", ["rcpt", "data"])

@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from chassis import metrics
+from chassis.db import Transaction
 from chassis.ids import new_id
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications.channels import webhooks
@@ -24,6 +26,7 @@ from services.notifications.usecases.sending import WEBHOOK_LEASE
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
 from tests.notifications.receiver import Receiver
+from tests.parts.loops import NEVER, OFTEN, eventually
 
 WAITING, DELIVERED, RETRYING, DEAD, DISCARDED = (
     pb.DeliveryStatus.Value(f"DELIVERY_STATUS_{name}")
@@ -294,6 +297,72 @@ def test_the_commit_of_a_fact_wakes_the_sender(service: Service) -> None:
         for count in range(1, 6):
             service.hear("sent")
             system.wait_for(count)
+
+
+@pytest.fixture
+def rests(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[datetime | None]:
+    """The times until which lanes began to rest."""
+    begun, real = list[datetime | None](), service.sending.next_webhook_time
+
+    def next_time(connection: Transaction, *, slow: bool) -> datetime | None:
+        begun.append(real(connection, slow=slow))
+        return begun[-1]
+
+    monkeypatch.setattr(service.sending, "next_webhook_time", next_time)
+    return begun
+
+
+def test_a_retry_is_sent_when_it_is_due_although_nothing_is_announced(
+    service: Service, rests: list[datetime | None]
+) -> None:
+    system = service.receiver(answers=[500, 204])
+    service.webhook(RECEIVER, system.url)
+    with running(*(service.web_sender(slow=slow, read_again=NEVER) for slow in (False, True))):
+        service.hear("sent")
+        system.wait_for(1)
+        assert eventually(lambda: any(rests))
+        service.advance(seconds=10)
+        system.wait_for(2)
+
+
+def test_a_delivery_of_a_slow_endpoint_is_announced_to_its_lane(
+    service: Service, rests: list[datetime | None]
+) -> None:
+    system = service.receiver()
+    service.webhook(RECEIVER, system.url)
+    service.rows("UPDATE webhooks SET slow = true RETURNING id")
+    with running(service.web_sender(slow=True, read_again=NEVER)):
+        assert eventually(lambda: bool(rests))
+        service.hear("sent")
+        system.wait_for(1)
+
+
+def test_deliveries_whose_announcement_was_lost_are_found(
+    service: Service, rests: list[datetime | None]
+) -> None:
+    system = service.receiver()
+    service.webhook(RECEIVER, system.url)
+    service.hear("sent")
+    service.rows("UPDATE deliveries SET next_attempt_time = NULL RETURNING id")
+    with running(service.web_sender(read_again=OFTEN)):
+        assert eventually(lambda: bool(rests))
+        service.rows("UPDATE deliveries SET next_attempt_time = create_time RETURNING id")
+        system.wait_for(1)
+
+
+def test_what_a_dead_sender_had_claimed_is_sent_at_the_end_of_its_lease(
+    service: Service, rests: list[datetime | None]
+) -> None:
+    system = service.receiver()
+    service.webhook(RECEIVER, system.url)
+    service.hear("sent")
+    with service.database.dedicated() as connection:
+        assert service.sending.next_webhooks(connection, service.clock.now(), slow=False, limit=5)
+    with running(service.web_sender(read_again=NEVER)):
+        assert eventually(lambda: bool(rests))
+        assert system.got == []
+        service.clock.advance(WEBHOOK_LEASE)
+        system.wait_for(1)
 
 
 def test_a_secret_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_after_its_lease(
@@ -590,7 +659,7 @@ def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(service: 
 def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "_SLOW_POLL", 60.0)
+    monkeypatch.setattr(webhooks, "_PAUSE", 60.0)
     system = service.receiver()
     service.webhook(RECEIVER, system.url)
     with running(service.web_sender()):

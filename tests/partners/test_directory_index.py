@@ -22,7 +22,9 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.store import directory_index, search, search_index
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.search_index import Hit
+from services.partners.directory.usecases.housekeeping import keeping_up
 from tests.partners.scene import Scene
+from tests.parts.loops import NEVER, OFTEN, eventually, running
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -58,6 +60,32 @@ def test_what_changes_counts_from_the_next_question_on(scene: Scene) -> None:
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM services WHERE id = %s", (made.id,))
     assert asked(scene, "MED.DENT") == []
+
+
+def has_services(known: DirectoryIndex, count: int) -> bool:
+    """Tells whether the index has so many services, without refreshing it."""
+    content = known._content
+    return content is not None and len(content.search) == count
+
+
+@pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
+def test_the_index_keeps_up_without_questions_even_if_an_announcement_is_lost(
+    scene: Scene, announced: bool, read_again: float
+) -> None:
+    known = DirectoryIndex()
+    scene.service(scene.coalition, "Casa 1", "MED.PRI")
+    with running(keeping_up(scene.database, scene.clock, known, read_again=read_again)):
+        assert eventually(lambda: has_services(known, 1))
+        if announced:
+            scene.service(scene.coalition, "Casa 2", "MED.PRI")
+        else:
+            with scene.owner.transaction(SYSTEM) as tx:
+                tx.execute("ALTER TABLE services DISABLE TRIGGER services_change")
+                tx.execute("INSERT INTO service_changes VALUES ('gone', pg_current_xact_id(), 1)")
+                tx.execute("DELETE FROM services")
+                tx.execute("UPDATE service_changes SET changed = pg_current_xact_id(), number = 9")
+                tx.execute("ALTER TABLE services ENABLE TRIGGER services_change")
+        assert eventually(lambda: has_services(known, 2 if announced else 0))
 
 
 def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: Scene) -> None:

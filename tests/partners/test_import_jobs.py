@@ -21,12 +21,13 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.__main__ import SEALED
 from services.partners.directory.store import imports
 from services.partners.directory.usecases import housekeeping, import_jobs
-from services.partners.directory.usecases.import_jobs import run_import
+from services.partners.directory.usecases.import_jobs import run_import, running_imports
 from services.partners.directory.wire.imports.apart import ReadingInterrupted
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import ROOT, Scene, Stubs, refused
 from tests.partners.test_imports import GOOD, sheet
+from tests.parts.loops import NEVER, OFTEN, eventually, running
 
 # Works on an import as a service does, and is killed when everything is written and nothing
 # committed.
@@ -112,6 +113,55 @@ def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_kep
     assert (listed.id, listed.HasField("report")) == (job.id, False)
 
 
+def has_ended(by: Stubs, job: pb.Import) -> bool:
+    return bool(get(by, job).state == pb.IMPORT_STATE_DONE)
+
+
+@pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
+def test_the_loop_does_each_import_even_if_its_announcement_is_lost(
+    scene: Scene,
+    manager: Stubs,
+    monkeypatch: pytest.MonkeyPatch,
+    announced: bool,
+    read_again: float,
+) -> None:
+    if not announced:
+        monkeypatch.setattr(imports, "announce", lambda *_: None)
+    jobs = [create(manager), create(manager)]  # before the loop starts
+    with running(
+        running_imports(scene.database, scene.keyring, scene.clock, read_again=read_again)
+    ):
+        assert eventually(lambda: all(has_ended(manager, job) for job in jobs))
+        jobs.append(create(manager))
+        assert eventually(lambda: has_ended(manager, jobs[-1]))
+
+
+def test_the_loop_takes_the_import_of_a_dead_process_when_its_lease_ends(
+    scene: Scene, manager: Stubs
+) -> None:
+    job = create(manager)
+    with scene.database.transaction(SYSTEM) as tx:
+        assert imports.claim(tx, "dead", scene.clock.now())
+    with running(running_imports(scene.database, scene.keyring, scene.clock, read_again=NEVER)):
+        assert not eventually(lambda: has_ended(manager, job), 2)
+        scene.later(seconds=31)
+        assert eventually(lambda: has_ended(manager, job))
+
+
+def test_an_import_that_a_process_gives_back_is_taken_at_once_by_another(
+    scene: Scene, manager: Stubs
+) -> None:
+    job = create(manager)
+    with scene.database.transaction(SYSTEM) as tx:
+        claimed = imports.claim(tx, "stopping", scene.clock.now())
+    assert claimed
+    with running(running_imports(scene.database, scene.keyring, scene.clock, read_again=NEVER)):
+        assert not eventually(lambda: has_ended(manager, job), 2)
+        with scene.database.transaction(SYSTEM) as tx:
+            imports.release(tx, "stopping", claimed[0], counts=False)
+        assert eventually(lambda: has_ended(manager, job))
+
+
 def test_what_was_written_is_on_the_trail_in_the_name_of_who_sent_it(
     scene: Scene, house: Organization
 ) -> None:
@@ -153,7 +203,9 @@ def test_one_that_is_cancelled_while_it_is_written_writes_nothing(
     job = create(manager)
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM, timeout=60) as tx:
-            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)).fetchone()
+            tx.execute(
+                "SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)
+            ).fetchone()
             working = pool.submit(run, scene)
             while get(manager, job).state != pb.IMPORT_STATE_WRITING:
                 assert not working.done()
@@ -196,7 +248,9 @@ def test_a_process_that_lost_its_import_to_another_writes_nothing(
     job = create(manager)
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM, timeout=60) as tx:
-            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)).fetchone()
+            tx.execute(
+                "SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)
+            ).fetchone()
             slow = pool.submit(run, scene)
             while get(manager, job).state != pb.IMPORT_STATE_WRITING:
                 assert not slow.done()

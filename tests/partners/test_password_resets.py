@@ -28,8 +28,9 @@ from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.worker import Role
 from services.partners.members.store import workers
 from services.partners.members.usecases import passwords
+from services.partners.sign_in.store import password_resets
 from services.partners.sign_in.usecases import sessions
-from services.partners.sign_in.usecases.password_resets import send_links
+from services.partners.sign_in.usecases.password_resets import send_links, sending_links
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 from tests.partners.test_accounts import change, entered
 from tests.partners.test_invitations import acceptance, invite
@@ -39,6 +40,7 @@ from tests.partners.test_second_factors import finish, in_use
 from tests.partners.test_sessions import EMAIL, sign_in, token_of
 from tests.partners.test_sign_in_providers import comes_in, set_up
 from tests.parts.authenticator import Authenticator
+from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.parts.provider import Person, Provider
 
 NEW = "cuatro palabras que no van"
@@ -107,6 +109,22 @@ def answer(call: Callable[[], Any]) -> str:
 def worker_of(scene: Scene, email: str = EMAIL) -> str:
     (row,) = scene.rows("SELECT id FROM workers WHERE email = %s", email)
     return str(row["id"])
+
+
+@pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
+def test_the_loop_sends_a_link_for_each_request_even_if_its_announcement_is_lost(
+    member: Scene, monkeypatch: pytest.MonkeyPatch, announced: bool, read_again: float
+) -> None:
+    if not announced:
+        monkeypatch.setattr(password_resets, "announce", lambda *_: None)
+    ask(member)  # before the loop starts
+    keys = Keyring(member.sealing_key)
+    with running(
+        sending_links(member.database, keys, member.mail, member.clock, read_again=read_again)
+    ):
+        assert eventually(lambda: len(told(member)) == 1)
+        ask(member)
+        assert eventually(lambda: len(told(member)) == 2)
 
 
 def test_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(member: Scene) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
 
+from chassis import audit
+from chassis.audit import Entry
 from chassis.ids import new_id
 from chassis.local_time import zone_of
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import audit_pb2 as pb
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
+from services.referrals.files.domain.openings import READING
 from services.referrals.people.domain import anomaly as rules
 from services.referrals.people.domain.anomaly import (
     AnomalyKind,
@@ -23,8 +27,11 @@ from services.referrals.people.domain.anomaly import (
     span_of,
     unusual,
 )
+from services.referrals.people.store import anomalies
+from services.referrals.people.usecases import anomalies as anomalies_loop
 from services.referrals.people.usecases.anomalies import Anomalies
 from tests.builders import NOON, refusal
+from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_openings import opens, somebody
 
@@ -86,6 +93,39 @@ def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(
     assert start <= time < end
     if night:
         assert day_of(time, zone) == date(2026, 3, 4)
+
+
+def searched(service: Service) -> bool:
+    """Tells whether the whole trail was searched."""
+    with service.database.transaction(SYSTEM) as tx:
+        return not anomalies.are_new(tx)
+
+
+@pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
+def test_the_loop_searches_each_access_even_if_its_announcement_is_lost(
+    service: Service, monkeypatch: pytest.MonkeyPatch, announced: bool, read_again: float
+) -> None:
+    monkeypatch.setattr(anomalies_loop, "_PAUSE", 0.1)
+    caller, entry = service.as_("ngo", "OPERATOR").caller, Entry("read_notes", new_id())
+    loop = Anomalies(service.database, service.clock, read_again=read_again).loop()
+    with running(loop):
+        assert eventually(lambda: searched(service))
+        for _ in range(2):
+            with service.database.transaction(SYSTEM) as tx:
+                if not announced:  # the trigger makes an announcement for workers and keys only
+                    caller = replace(caller, kind="system")
+                audit.record(tx, caller, service.clock.now(), [entry])
+            assert eventually(lambda: searched(service))
+
+
+def test_every_access_that_is_judged_is_announced(service: Service) -> None:
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute(
+            "SELECT pg_get_triggerdef(oid) AS trigger FROM pg_trigger"
+            " WHERE tgname = 'audit_opening'"
+        ).fetchone()
+    assert row
+    assert {action for action in READING if f"'{action}'" in row["trigger"]} == set(READING)
 
 
 def noticed(service: Service, worker: Client) -> list[tuple[str, int]]:

@@ -32,6 +32,7 @@ from keys.sealing import CannotOpen, Keyring, Signer
 from protos.referrals.v1 import contacts_pb2, erasures_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
+from services.referrals.people.store import erasures as erasures_store
 from services.referrals.people.usecases import erasures
 from services.referrals.people.usecases.erasures import Erasures
 from services.referrals.people.wire.facts import ERASED
@@ -39,6 +40,7 @@ from tests.builders import NOON, refusal
 from tests.faults.canary import dump
 from tests.parts import brokers
 from tests.parts import postgres as parts
+from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.referrals.conftest import ORG, Client, Service, Story
 
 CHASSIS = Path(chassis.__file__).parent / "migrations"
@@ -392,7 +394,7 @@ class Memories:
     folder: Path
     patch: pytest.MonkeyPatch
 
-    def start(self) -> Erasures:
+    def start(self, read_again: float = NEVER) -> Erasures:
         """Returns the loop of referrals, as after a start of its process."""
         signer, trusted = (
             Signer(key_folder.signing(self.service.keys, "facts.referrals")),
@@ -406,6 +408,7 @@ class Memories:
             trusted,
             self.service.clock,
             self.folder,
+            read_again=read_again,
         )
 
     def witness(self, name: str) -> Witness:
@@ -500,6 +503,51 @@ def restore(postgres: parts.Server, service: Service, copy: Path) -> None:
         str(copy),
     )
     migrate(service.migration_url, MIGRATIONS)
+
+
+@pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
+def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
+    story: Story,
+    other: Client,
+    memories: Memories,
+    monkeypatch: pytest.MonkeyPatch,
+    announced: bool,
+    read_again: float,
+) -> None:
+    if not announced:
+        monkeypatch.setattr(erasures_store, "announce", lambda *_: None)
+    people = [story.person().id for _ in range(3)]
+    with running(memories.start(read_again).loop()):
+        for person_id in people:
+            erased(story, other, person_id)
+            assert eventually(lambda: proof(story.ngo, person_id).HasField("witness_time"))  # noqa: B023
+
+
+def test_a_store_that_is_restored_beneath_the_loop_is_opened_again(
+    story: Story,
+    service: Service,
+    other: Client,
+    memories: Memories,
+    postgres: parts.Server,
+    tmp_path: Path,
+) -> None:
+    person_id, copy = story.person().id, tmp_path / "copy"
+    witnesses = [memories.witness(name).loop() for name in memories.places]
+    with running(memories.start(OFTEN).loop(), *witnesses):
+        back_up(postgres, service, copy)
+        erased(story, other, person_id)
+        assert eventually(lambda: proof(story.ngo, person_id).HasField("witness_time"))
+        restore(postgres, service, copy)
+
+        def is_open() -> bool:
+            with service.database.transaction(SYSTEM) as tx:
+                return erasures_store.is_caught_up(tx)
+
+        assert not is_open()
+        assert eventually(is_open, 60)
+    assert rows(service, "SELECT wrapped FROM person_keys WHERE person_id = %s", person_id) == [
+        {"wrapped": None}
+    ]
 
 
 def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(

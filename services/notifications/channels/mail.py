@@ -8,12 +8,14 @@ answer (connection, TLS, sign-in) says nothing about the e-mail, which is tried 
 import smtplib
 import ssl
 import time
+from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Protocol
 
 from chassis import log, metrics, trace
+from chassis.announcements import READ_AGAIN, listen, wait_for_work
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Exhausted, Late, Unavailable
@@ -24,9 +26,8 @@ from services.notifications.domain.texts import Mail
 from services.notifications.usecases.sending import EMAILS, DeliveryQueue
 
 TIMEOUT = 15.0  # seconds within which the server must give each answer
-# Seconds between two polls, which find e-mails that become due without a notification. A stop may
-# have to wait as long.
-_SLOW_POLL = 1.0
+# Seconds without a notification after which the loop reads when the next e-mail is due.
+_PAUSE = 1.0
 _BATCH = 20  # most e-mails sent over one connection
 # Seconds that one e-mail may take before the loop counts as stuck: a server may use its time for
 # each of up to nine answers.
@@ -164,8 +165,18 @@ class MailSender:
     """Claims e-mails one after another, hands each to the mailbox, and records the result."""
 
     def __init__(
-        self, database: Database, sending: DeliveryQueue, mailbox: Mailbox, clock: Clock
+        self,
+        database: Database,
+        sending: DeliveryQueue,
+        mailbox: Mailbox,
+        clock: Clock,
+        *,
+        read_again: float = READ_AGAIN,
     ) -> None:
+        """`read_again` is the most seconds between two looks for e-mails that were not
+        announced.
+        """
+        self._read_again = read_again
         self._database = database
         self._sending = sending
         self._mailbox = mailbox
@@ -180,10 +191,27 @@ class MailSender:
 
     def _work(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
-            connection.execute(f"LISTEN {EMAILS}")
+            listen(connection, EMAILS)
             while loop.turn():
                 if not self.send_batch(connection, loop):
-                    wait_for_notice(connection, _SLOW_POLL)
+                    self._wait(loop, connection)
+
+    def _wait(self, loop: Loop, connection: Transaction) -> None:
+        """Waits until an e-mail may be due."""
+        if wait_for_notice(connection, _PAUSE):
+            return
+        following: datetime | None = None
+
+        def is_due() -> bool:
+            now = self._clock.now()
+            return following is not None and (
+                following <= now or self._sending.is_to_bound(Channel.EMAIL, now)
+            )
+
+        while loop.turn():
+            following = self._sending.next_email_time(connection)
+            if wait_for_work(loop, connection, is_due, read_again=self._read_again):
+                return
 
     def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
         """Sends the e-mails that are due now, one after another, up to a batch; returns how many.

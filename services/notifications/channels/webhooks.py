@@ -1,28 +1,31 @@
 """Sends webhooks as the Standard Webhooks specification requires, in a small pool of threads.
 
-The commit that makes a delivery wakes the sender; a slow poll finds the other deliveries. Webhooks
-are sent at least once: if a process dies between the POST and recording it, the delivery is sent
-again under the same webhook-id. There are two lanes with threads of their own, so that endpoints
-that failed or were slow the last time can't delay the others.
+The commit that makes a delivery wakes the sender. At rest a lane asks the database only when the
+next delivery is due, and once a minute. Webhooks are sent at least once: if a process dies between
+the POST and recording it, the delivery is sent again under the same webhook-id. There are two lanes
+with threads of their own, so that endpoints that failed or were slow the last time can't delay the
+others.
 """
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 from standardwebhooks import Webhook as Signature
 
 from chassis import log, metrics, trace
+from chassis.announcements import READ_AGAIN, listen, wait_for_work
 from chassis.clock import Clock
-from chassis.db import LOST, Database, wait_for_notice
+from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.egress import TIMEOUT, EgressClient
 from services.notifications.domain.delivery import Channel, SignedTime, WebhookClaim, headers
 from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 
-# Seconds between two polls, which find deliveries that become due without a notification, or whose
-# notification was lost.
-_SLOW_POLL = 1.0
+# Seconds without a notification after which a lane reads when its next delivery is due. The slow
+# lane lets this time pass between two claims, whatever is announced.
+_PAUSE = 1.0
 _GRACE = 1.5  # seconds in which running attempts may end at a stop; the whole process has ten
 _KEPT_OPEN = 500  # most connections that one lane keeps open
 
@@ -40,7 +43,12 @@ class WebhookSender:
         threads: int,
         development: bool,
         timeout: float = TIMEOUT,
+        read_again: float = READ_AGAIN,
     ) -> None:
+        """`read_again` is the most seconds between two looks for deliveries that were not
+        announced.
+        """
+        self._read_again = read_again
         self.name = "webhooks-slow" if slow else "webhooks"
         self._database = database
         self._sending = sending
@@ -81,8 +89,7 @@ class WebhookSender:
 
     def _listen(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
-            if not self._slow:
-                connection.execute(f"LISTEN {WEBHOOKS}")
+            listen(connection, WEBHOOKS)
             # Commits without waiting for the disk: a claim lost in a crash is simply repeated, and
             # the flush would add a millisecond or more to each delivery.
             connection.execute("SET synchronous_commit = off")
@@ -100,7 +107,26 @@ class WebhookSender:
                 for claim in claims:
                     self._pool.submit(self._send_and_free, claim)
                 if not claims:
-                    wait_for_notice(connection, _SLOW_POLL)
+                    self._wait(loop, connection)
+
+    def _wait(self, loop: Loop, connection: Transaction) -> None:
+        """Waits until a delivery of the lane may be due."""
+        if self._slow:
+            loop.wait(_PAUSE)
+        elif wait_for_notice(connection, _PAUSE):
+            return
+        following: datetime | None = None
+
+        def is_due() -> bool:
+            now = self._clock.now()
+            return following is not None and (
+                following <= now or self._sending.is_to_bound(Channel.WEBHOOK, now)
+            )
+
+        while loop.turn():
+            following = self._sending.next_webhook_time(connection, slow=self._slow)
+            if wait_for_work(loop, connection, is_due, read_again=self._read_again):
+                return
 
     def _take_free(self) -> int:
         """Takes all idle threads and returns their number.

@@ -146,6 +146,27 @@ def claim_webhooks(
     return [WebhookClaim(**row, lease=lease) for row in rows]
 
 
+def next_webhook_time(tx: Transaction, *, slow: bool) -> datetime | None:
+    """Returns when the next delivery of a lane is due; a claimed one is due when its lease ends."""
+    row = tx.execute(
+        "SELECT min(greatest(first.next_attempt_time, w.busy_until)) AS next"
+        " FROM webhooks w CROSS JOIN LATERAL (SELECT next_attempt_time FROM deliveries"
+        " WHERE channel = 'webhook' AND webhook_id = w.id AND next_attempt_time IS NOT NULL"
+        " ORDER BY next_attempt_time LIMIT 1) AS first WHERE w.slow = %s",
+        (slow,),
+    ).fetchone()
+    return row["next"] if row else None
+
+
+def next_email_time(tx: Transaction) -> datetime | None:
+    """Returns when the next e-mail is due; a claimed one is due when its lease ends."""
+    row = tx.execute(
+        "SELECT min(next_attempt_time) AS next FROM deliveries WHERE channel = 'email'"
+        " AND next_attempt_time IS NOT NULL"
+    ).fetchone()
+    return row["next"] if row else None
+
+
 def claim_email(tx: Transaction, now: datetime, lease: datetime) -> EmailClaim | None:
     """Claims the next e-mail; returns None if none is due."""
     row = tx.execute(_CLAIM_EMAIL, {"now": now, "lease": lease}).fetchone()

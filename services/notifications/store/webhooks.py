@@ -5,6 +5,7 @@ from datetime import datetime
 from chassis.db import Row, Transaction
 from keys.sealing import Keyring
 from services.notifications.domain.webhook import DISABLED_FOR_FAILING, Webhook
+from services.notifications.store.messages import WEBHOOKS
 
 _COLUMNS = (
     "id, organization_id, url, kinds, enabled, disabled_reason, version, create_time, update_time,"
@@ -100,6 +101,7 @@ def keep(tx: Transaction, webhook: Webhook) -> None:
             webhook.id,
         ),
     )
+    tx.execute("SELECT pg_notify(%s, '')", (WEBHOOKS,))  # its deliveries may change the lane
 
 
 def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:

@@ -90,10 +90,24 @@ class DeliveryQueue:
 
         This is done every minute, and at once when the clock was put back.
         """
-        bounded = self._bounded.get(channel)
-        if bounded is None or not timedelta(0) <= now - bounded < BOUND_EVERY:
+        if self.is_to_bound(channel, now):
             deliveries.bound(connection, now, channel, lease)
             self._bounded[channel] = now
+
+    def is_to_bound(self, channel: Channel, now: datetime) -> bool:
+        """Returns True if the next claim has to limit the waiting times of a channel's
+        deliveries.
+        """
+        bounded = self._bounded.get(channel)
+        return bounded is None or not timedelta(0) <= now - bounded < BOUND_EVERY
+
+    def next_webhook_time(self, connection: Transaction, *, slow: bool) -> datetime | None:
+        """Returns when the next delivery of a lane is due; None if none waits."""
+        return deliveries.next_webhook_time(connection, slow=slow)
+
+    def next_email_time(self, connection: Transaction) -> datetime | None:
+        """Returns when the next e-mail is due; None if none waits."""
+        return deliveries.next_email_time(connection)
 
     def secrets(self, claim: WebhookClaim) -> list[str]:
         """Returns the keys with which a webhook is signed, the newest first."""

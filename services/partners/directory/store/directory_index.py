@@ -25,6 +25,8 @@ from services.partners.directory.store.search_index import Entry, Fact, SearchIn
 from services.partners.directory.store.services import FIGURE, eligibility, others_figure
 from services.partners.network.domain.time_step import time_step_of
 
+CHANGES = "service_changes"
+"""The channel on which the database announces changes of services (its trigger)."""
 # maximum number of attempts of a query if services change meanwhile, or the database was replaced
 LOOKS = 3
 _AT_ONCE = 2000  # maximum number of services read at once, to spare memory and other threads
@@ -177,6 +179,13 @@ class DirectoryIndex:
     def keep_up(self, begin: Begin, now: datetime) -> None:
         """Refreshes the content in the background, in as many transactions as it takes."""
         self._read(begin, now, anew=self._content is not None and self._content.outgrown)
+
+    def has_due(self, now: datetime) -> bool:
+        """Tells whether a shelter's new figure has become visible to others since the last
+        refresh. Asks no database.
+        """
+        with self._turn:
+            return self._content is not None and bool(self._content.due(now))
 
     def _read(self, begin: Begin, now: datetime, *, anew: bool) -> None:
         if not anew and self._read_few(begin, now):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from chassis.announcements import AT_ONCE, announce
 from chassis.db import Row, Transaction, advisory_lock
 from chassis.tokens import Caller, Evidence
 from keys.sealing import Keyring
@@ -20,6 +21,8 @@ from services.partners.directory.domain.imports import Encoding
 
 _LEASE = timedelta(seconds=30)
 """How long a process may give no sign of life before another process takes over its import."""
+CHANNEL = "imports"
+"""The channel on which imports are announced that a process may begin."""
 _ALL_BUT_BYTES = (
     "id, importer_id, organization_id, dry_run, encoding, answers, state, rows_done, rows_total,"
     " failure_code, create_time, end_time,"
@@ -55,6 +58,7 @@ def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file:
             job.create_time,
         ),
     )
+    announce(tx, CHANNEL, AT_ONCE)
 
 
 def lock_queue(tx: Transaction) -> None:
@@ -110,19 +114,34 @@ def save(tx: Transaction, job: ImportJob) -> None:
     )
 
 
+# A claim time far in the future comes from a clock that was wrong, and does not prolong the lease.
+_LIVE = "claim_time BETWEEN %(now)s - %(lease)s AND %(now)s + %(lease)s"
+
+
+def next_time(tx: Transaction, now: datetime) -> datetime | None:
+    """Returns when an import may be claimed: at once, or when the lease of the process that works
+    on one runs out; None if all imports have ended.
+    """
+    row = tx.execute(
+        f"SELECT count(*) AS n, max(claim_time) FILTER (WHERE {_LIVE}) AS claimed FROM imports"
+        " WHERE end_time IS NULL",
+        {"now": now, "lease": _LEASE},
+    ).fetchone()
+    if row is None or not row["n"]:
+        return None
+    return row["claimed"] + _LEASE if row["claimed"] else AT_ONCE
+
+
 def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller] | None:
     """Claims the oldest unfinished import, and returns it with the caller who sent it.
 
     Returns None if there is none, or if a process is already working on an import. The queue must
     be locked.
     """
-    # A claim time far in the future comes from a clock that was wrong, and does not prolong the
-    # lease.
-    live = "claim_time BETWEEN %(now)s - %(lease)s AND %(now)s + %(lease)s"
     row = tx.execute(
         "UPDATE imports SET claim = %(claim)s, claim_time = %(now)s, attempts = attempts + 1,"
         " state = 'READING', rows_done = 0, rows_total = 0"
-        f" WHERE NOT EXISTS (SELECT FROM imports WHERE end_time IS NULL AND {live})"
+        f" WHERE NOT EXISTS (SELECT FROM imports WHERE end_time IS NULL AND {_LIVE})"
         " AND id = (SELECT id FROM imports WHERE end_time IS NULL ORDER BY create_time, id"
         " LIMIT 1 FOR UPDATE)"
         f" RETURNING {_ALL_BUT_BYTES}, caller",
@@ -168,6 +187,7 @@ def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> Non
         " - %s WHERE id = %s AND claim = %s",
         (0 if counts else 1, job.id, claim),
     )
+    announce(tx, CHANNEL, AT_ONCE)  # the other processes need not wait for the end of the lease
 
 
 def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> bool:
@@ -193,6 +213,7 @@ def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> boo
             job.state is not ImportState.DONE,
         ),
     )
+    announce(tx, CHANNEL, AT_ONCE)  # another import may be waiting
     return done.rowcount == 1
 
 

@@ -7,22 +7,22 @@ services, so that callers need not wait for it.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
-from functools import partial
 
 from chassis import guesses
+from chassis.announcements import READ_AGAIN, listen, wait_for_work
 from chassis.clock import Clock
-from chassis.db import Database, Transaction
+from chassis.db import LOST, Database, Transaction
 from chassis.supervisor import Loop
-from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 from services.partners.directory.store import imports, open_hours, promises, services
-from services.partners.directory.store.directory_index import DirectoryIndex
+from services.partners.directory.store.directory_index import CHANGES, DirectoryIndex
 from services.partners.members.store import invitations, provenance, workers
 from services.partners.members.usecases.membership import end_holds, watch_membership
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-# seconds between two refreshes; queries read changes themselves, and this loop leaves them few
+# Least seconds between two refreshes. Queries read changes themselves; this loop leaves them few.
 _EVERY = 1.0
 
 
@@ -56,12 +56,22 @@ def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
     return lambda tx, now: end_holds(tx, mail, now, services.refresh_all_of) + sweep(tx, now)
 
 
-def keeping_up(database: Database, clock: Clock, index: DirectoryIndex) -> Loop:
+def keeping_up(
+    database: Database, clock: Clock, index: DirectoryIndex, *, read_again: float = READ_AGAIN
+) -> Loop:
     """Returns the loop that reads the directory when the process starts, and its changes later."""
 
     def work(loop: Loop) -> None:
-        while loop.turn():
-            index.keep_up(partial(database.transaction, SYSTEM, timeout=30), clock.now())
-            loop.wait(_EVERY)
+        with database.dedicated() as connection:
+            listen(connection, CHANGES)
+            while loop.turn():
+                index.keep_up(lambda: nullcontext(connection), clock.now())
+                loop.wait(_EVERY)
+                wait_for_work(
+                    loop,
+                    connection,
+                    lambda: index.has_due(clock.now()),
+                    read_again=read_again,
+                )
 
-    return Loop("directory-index", work)
+    return Loop("directory-index", work, waits_for=LOST)

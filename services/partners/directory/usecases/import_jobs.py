@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from chassis import audit, log
+from chassis.announcements import READ_AGAIN, work_when_due
 from chassis.clock import Clock
-from chassis.db import Database, Transaction
+from chassis.db import LOST, Database, Transaction
 from chassis.errors import (
     Exhausted,
     Invalid,
@@ -49,7 +50,7 @@ from services.partners.directory.wire.imports.apart import (
 from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.members.usecases.standing import check_standing, may_act_for
 
-_EVERY = 1.0  # seconds between two looks for work
+_RETRY_CLAIM = 1.0  # seconds between two tries, while another process works or a part is away
 _BEAT = 1.0  # seconds between two signs of life
 _LONGEST = 600.0  # maximum number of seconds that the writing transaction may take
 _LISTED = 50
@@ -118,15 +119,27 @@ def _own(call: Call, keyring: Keyring, id: str, *, hold: bool = False) -> Import
     return job
 
 
-def running_imports(database: Database, keyring: Keyring, clock: Clock) -> Loop:
+def running_imports(
+    database: Database, keyring: Keyring, clock: Clock, *, read_again: float = READ_AGAIN
+) -> Loop:
     """Returns the loop that works on imports, one after the other."""
 
     def work(loop: Loop) -> None:
-        while loop.turn():
+        def run() -> None:
             if not run_import(database, keyring, clock, loop.turn):
-                loop.wait(_EVERY)
+                loop.wait(_RETRY_CLAIM)
 
-    return Loop("imports", work, workers=2)
+        work_when_due(
+            loop,
+            database,
+            clock,
+            imports.CHANNEL,
+            lambda connection: imports.next_time(connection, clock.now()),
+            run,
+            read_again=read_again,
+        )
+
+    return Loop("imports", work, waits_for=LOST, workers=2)
 
 
 def run_import(

@@ -5,11 +5,15 @@ Only hashes of secrets are stored, and addresses are sealed.
 
 from datetime import datetime
 
+from chassis.announcements import AT_ONCE, announce
 from chassis.db import Row, Transaction
 from chassis.ids import new_id
 from keys.sealing import CannotOpen, Keyring
 from services.partners.members.store.account_notices import tell
 from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
+
+REQUESTS = "password_reset_requests"
+"""The channel on which requests are announced."""
 
 
 def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> None:
@@ -19,6 +23,12 @@ def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> Non
         "INSERT INTO password_reset_requests (id, email, create_time) VALUES (%s, %s, %s)",
         (id, keyring.seal(email, _context(id)), now),
     )
+    announce(tx, REQUESTS, AT_ONCE)
+
+
+def next_time(tx: Transaction) -> datetime | None:
+    """Returns when the next request is due: at once if there is any."""
+    return AT_ONCE if tx.execute("SELECT FROM password_reset_requests LIMIT 1").fetchall() else None
 
 
 def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[str, datetime]]:

@@ -9,9 +9,10 @@ import secrets
 from datetime import datetime, timedelta
 
 from chassis import audit
+from chassis.announcements import READ_AGAIN, work_when_due
 from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import Database, Transaction
+from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses
 from chassis.ids import new_id
@@ -33,7 +34,6 @@ from services.partners.sign_in.store import password_resets, second_factors, sig
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 # A whole office, or all customers of a phone company, may share one IP address.
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=2), timedelta(0))
-_EVERY = 1.0  # seconds between two looks for requests; mail servers take longer anyway
 _AT_ONCE = 20
 
 
@@ -130,17 +130,32 @@ def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) 
     return len(requests)
 
 
-def sending_links(database: Database, keyring: Keyring, mail: Keyring, clock: Clock) -> Loop:
+def sending_links(
+    database: Database,
+    keyring: Keyring,
+    mail: Keyring,
+    clock: Clock,
+    *,
+    read_again: float = READ_AGAIN,
+) -> Loop:
     """Returns the loop that sends links."""
 
-    def work(loop: Loop) -> None:
-        while loop.turn():
-            with database.transaction(SYSTEM, timeout=30) as tx:
-                handled = send_links(tx, keyring, mail, clock.now())
-            if not handled:
-                loop.wait(_EVERY)
+    def send() -> None:
+        with database.transaction(SYSTEM, timeout=30) as tx:
+            send_links(tx, keyring, mail, clock.now())
 
-    return Loop("password-resets", work)
+    def work(loop: Loop) -> None:
+        work_when_due(
+            loop,
+            database,
+            clock,
+            password_resets.REQUESTS,
+            password_resets.next_time,
+            send,
+            read_again=read_again,
+        )
+
+    return Loop("password-resets", work, waits_for=LOST)
 
 
 def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from chassis import announcements
 from chassis.db import Transaction
 
 
@@ -11,10 +12,5 @@ def channel(name: str) -> str:
 
 
 def announce(tx: Transaction, name: str, *times: datetime | None) -> None:
-    """Tells a scheduler, when the transaction commits, the earliest of the times that were saved.
-
-    A time that was removed or postponed is not announced: the scheduler then finds nothing due.
-    """
-    earliest = min((time for time in times if time is not None), default=None)
-    if earliest is not None:
-        tx.execute("SELECT pg_notify(%s, %s)", (channel(name), earliest.isoformat()))
+    """Tells a scheduler, at the commit of the transaction, the earliest of the saved times."""
+    announcements.announce(tx, channel(name), *times)

@@ -1,6 +1,5 @@
 """Fires deadlines when they reach their levels, including levels reached while no process ran."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from chassis import audit, log, metrics
+from chassis.announcements import work_when_due
 from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, notices
+from chassis.db import LOST, Database, Transaction
 from chassis.errors import Late, Unavailable
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
@@ -20,12 +20,6 @@ from services.referrals.network.store.deadlines import channel
 _BATCH = 50
 _LIMIT = 10.0  # seconds for a batch, and for a single row
 _GRACE = 0.1  # seconds before the limit; from then on the database may cut a transaction off
-# Most seconds between two readings of the next deadline: a fallback to the announcements.
-_READ_AGAIN = 60.0
-_LOOK = 1.0  # most seconds between two looks at the clock, which may jump
-# least seconds between two readings, so that a due row that another transaction has locked is not
-# read in a tight loop
-_SHORTEST_WAIT = 0.05
 
 
 PUT_ASIDE = timedelta(minutes=1)
@@ -248,15 +242,11 @@ class DeadlineScheduler:
             alone.put_aside(tx, now, now + PUT_ASIDE_LATE)
 
     def _work(self, loop: Loop) -> None:
-        with self._database.dedicated() as connection:
-            connection.execute(f"LISTEN {channel(self._name)}")
-            read_at, following = -math.inf, None
-            while loop.turn():
-                if following is not None and following <= self._clock.now():
-                    self.fire(loop.turn)
-                    read_at = -math.inf
-                if time.monotonic() - read_at > _READ_AGAIN:
-                    following, read_at = self._next_time(connection), time.monotonic()
-                seconds = (following - self._clock.now()).total_seconds() if following else _LOOK
-                for announced in notices(connection, max(_SHORTEST_WAIT, min(seconds, _LOOK))):
-                    following = min(filter(None, (following, datetime.fromisoformat(announced))))
+        work_when_due(
+            loop,
+            self._database,
+            self._clock,
+            channel(self._name),
+            self._next_time,
+            lambda: self.fire(loop.turn),
+        )

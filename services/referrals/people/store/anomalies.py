@@ -11,6 +11,8 @@ from services.referrals.files.domain.openings import READING
 from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
 from services.referrals.people.wire.facts import anomaly_fact
 
+CHANNEL = "openings"
+"""The channel on which the database announces accesses (the trigger of the trail)."""
 _ROWS = 5_000  # the maximum number of rows of the trail that one transaction searches
 _READING = ", ".join(f"'{action}'" for action in READING)
 _DUTY = ", ".join(f"'{action}'" for action in DUTY)
@@ -31,6 +33,15 @@ def take(tx: Transaction) -> tuple[int, int]:
     if until > after:
         tx.execute("UPDATE anomalies_looked SET sequence = %s", (until,))
     return after, max(after, until)
+
+
+def are_new(tx: Transaction) -> bool:
+    """Returns whether the trail has rows that were not searched yet."""
+    row = tx.execute(
+        "SELECT EXISTS (SELECT FROM audit, anomalies_looked AS looked"
+        " WHERE audit.sequence > looked.sequence) AS new"
+    ).fetchone()
+    return bool(row and row["new"])
 
 
 def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:

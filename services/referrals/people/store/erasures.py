@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
+from chassis.announcements import AT_ONCE, announce
 from chassis.db import Row, Transaction
 from chassis.errors import Stale
 from chassis.wire import Cursor
@@ -15,6 +16,8 @@ from services.referrals.people.domain.erasure import DestroyedCounts, Erasure
 from services.referrals.people.store import hers
 from services.referrals.people.wire.facts import erasure_fact
 
+CHANNEL = "erasures"
+"""The channel on which completed erasures are announced."""
 _PLAIN = [field.name for field in fields(Erasure) if field.name != "destroyed"]
 _COLUMNS = [*_PLAIN, *(field.name for field in fields(DestroyedCounts))]
 _KEEP = (
@@ -31,6 +34,8 @@ def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
     if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
         raise Stale
     outbox.save(tx, [erasure_fact(erasure, verb)])
+    if erasure.erase_time is not None:
+        announce(tx, CHANNEL, AT_ONCE)
 
 
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:
@@ -70,6 +75,18 @@ def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
         (list(known),),
     )
     return [_read(row) for row in rows]
+
+
+def are_others(tx: Transaction, known: Collection[str]) -> bool:
+    """Returns whether there are completed erasures other than the known ones, or this store has
+    not caught up.
+    """
+    row = tx.execute(
+        f"SELECT NOT {CAUGHT_UP} OR EXISTS (SELECT FROM erasures WHERE erase_time IS NOT NULL"
+        " AND NOT id = ANY(%s)) AS others",
+        (list(known),),
+    ).fetchone()
+    return bool(row and row["others"])
 
 
 def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -> None:

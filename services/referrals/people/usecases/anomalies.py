@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from chassis.announcements import READ_AGAIN, listen, wait_for_work
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Row, Transaction
 from chassis.ids import new_id
@@ -19,7 +20,9 @@ from services.referrals.people.domain.anomaly import (
 )
 from services.referrals.people.store import anomalies
 
-_PAUSE = 5.0  # seconds between two rounds, so that the auditor is notified within a minute
+# Least seconds between two rounds, in which many accesses are searched together. The auditor is
+# notified within a minute.
+_PAUSE = 5.0
 
 
 class Anomalies:
@@ -29,9 +32,10 @@ class Anomalies:
     are included. Several processes take turns.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, read_again: float = READ_AGAIN) -> None:
         self._database = database
         self._clock = clock
+        self._read_again = read_again
 
     def loop(self) -> Loop:
         """Returns the loop that searches; the loop waits while the database is away."""
@@ -71,6 +75,13 @@ class Anomalies:
             day += timedelta(days=1)
 
     def _work(self, loop: Loop) -> None:
-        while loop.turn():
-            self.look()
-            loop.wait(_PAUSE)
+        with self._database.dedicated() as connection:
+            listen(connection, anomalies.CHANNEL)
+            while loop.turn():
+                self.look()
+                loop.wait(_PAUSE)
+                while loop.turn() and not (
+                    wait_for_work(loop, connection, read_again=self._read_again)
+                    or anomalies.are_new(connection)
+                ):
+                    pass

@@ -12,9 +12,10 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from chassis import audit, log, metrics
+from chassis.announcements import listen, wait_for_work
 from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import Database
+from chassis.db import LOST, Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import records, witness
@@ -42,8 +43,12 @@ This file is copied with the keys, and is not restored with a database.
 """
 _NAME = "referrals"
 _SOURCE = f"enlace/{_NAME}"
-_PAUSE = 2.0  # seconds between two rounds; an erasure may be in the database alone for this long
+# seconds between two rounds, while the topic lacks an erasure or has not returned it
+_PAUSE = 2.0
 _PAUSE_WHILE_CLOSED = 0.5
+# Most seconds between two looks for what was not announced: a store that was restored beneath the
+# running service, which opens nobody's data until this loop has caught up.
+_READ_AGAIN = 15.0
 
 
 class Erasures:
@@ -61,11 +66,15 @@ class Erasures:
         trusted_signers: Mapping[str, SignatureCheck],
         clock: Clock,
         folder: Path,
+        *,
+        read_again: float = _READ_AGAIN,
     ) -> None:
         """Makes the loop.
 
         `trusted_signers` are those of referrals and of the witnesses, `folder` is that of the keys.
+        `read_again` is the most seconds between two looks for erasures that were not announced.
         """
+        self._read_again = read_again
         self._erasing = erasing
         self._database = database
         self._broker = broker
@@ -85,15 +94,34 @@ class Erasures:
 
     def loop(self) -> Loop:
         """Returns the loop."""
-        return Loop("erasures", self._work, waits_for=(BrokerLost,))
+        return Loop("erasures", self._work, waits_for=(*LOST, BrokerLost))
 
     def _work(self, loop: Loop) -> None:
+        with self._database.dedicated() as connection:
+            listen(connection, erasures.CHANNEL)
+            while loop.turn():
+                if self._broker.wait(0.5) is None:
+                    self.remember()  # files the erasures that are made while the broker is away
+                else:
+                    self.turn(lambda: loop.turn())
+                self._wait(loop, connection)
+
+    def _wait(self, loop: Loop, connection: Transaction) -> None:
+        """Waits until there is something to do."""
+        if self._question_id:
+            loop.wait(_PAUSE_WHILE_CLOSED)
+            return
+        is_unfinished = bool(self._known.keys() - self._published)
+        pause = _PAUSE if is_unfinished else self._read_again
         while loop.turn():
-            if self._broker.wait(0.5) is None:
-                self.remember()  # files the erasures that are made while the broker is away
-            else:
-                self.turn(lambda: loop.turn())
-            loop.wait(_PAUSE_WHILE_CLOSED if self._question_id else _PAUSE)
+            announced = wait_for_work(
+                loop,
+                connection,
+                lambda: self._broker.cluster_id not in (None, self._cluster),
+                read_again=pause,
+            )
+            if announced or is_unfinished or erasures.are_others(connection, self._known):
+                return
 
     def turn(self, on_progress: Callable[[], object] = lambda: None) -> int:
         """Reads the topic, applies missing erasures, and publishes those that the topic lacks.

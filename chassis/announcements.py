@@ -1,0 +1,98 @@
+"""Announces work to the loops that wait for it, so that a loop asks the database only when there is
+something to do.
+
+The transaction that makes the work tells a channel (NOTIFY) when the work is due. A loop listens,
+and looks at its clock once a second without a statement, since the clock may jump. PostgreSQL drops
+no notification of a connection that lives; a loop whose connection is lost begins anew and reads
+everything. Once a minute a loop reads without an announcement, for work that nobody announced, such
+as the work of a process that died.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from chassis.clock import Clock
+from chassis.db import Database, Transaction, notices, wait_for_notice
+from chassis.supervisor import Loop
+
+AT_ONCE = datetime.min.replace(tzinfo=UTC)
+"""The time of work that is due at once, whatever the clock says."""
+READ_AGAIN = 60.0
+"""Most seconds between two readings of a loop: the fallback to announcements."""
+_LOOK = 1.0  # most seconds between two looks at the clock, and that a stop waits
+# least seconds between two readings, so that due work that another transaction has locked is not
+# read in a tight loop
+_SHORTEST_WAIT = 0.05
+
+
+def announce(tx: Transaction, channel: str, *times: datetime | None) -> None:
+    """Tells a channel, when the transaction commits, the earliest of the times at which work is
+    due.
+
+    A time that was removed or postponed is not announced: the loop then finds nothing due.
+    """
+    earliest = min((time for time in times if time is not None), default=None)
+    if earliest is not None:
+        tx.execute("SELECT pg_notify(%s, %s)", (channel, earliest.isoformat()))
+
+
+def listen(connection: Transaction, channel: str) -> None:
+    """Lets a connection receive the announcements of a channel from now on."""
+    connection.execute(f"LISTEN {channel}")
+
+
+def work_when_due(
+    loop: Loop,
+    database: Database,
+    clock: Clock,
+    channel: str,
+    next_time: Callable[[Transaction], datetime | None],
+    act: Callable[[], object],
+    *,
+    read_again: float = READ_AGAIN,
+) -> None:
+    """Calls `act` whenever work is due, until the loop is stopped.
+
+    `next_time` reads when the next work is due; it is asked at the start, after each act, when the
+    clock was put back, and after `read_again` seconds.
+    """
+    with database.dedicated() as connection:
+        listen(connection, channel)
+        read_at, following, looked = -math.inf, None, AT_ONCE
+        while loop.turn():
+            now = clock.now()
+            if following is not None and following <= now:
+                act()
+                read_at, now = -math.inf, clock.now()
+            if now < looked or time.monotonic() - read_at > read_again:
+                following, read_at = next_time(connection), time.monotonic()
+            looked = now
+            seconds = (following - clock.now()).total_seconds() if following else _LOOK
+            for announced in notices(connection, max(_SHORTEST_WAIT, min(seconds, _LOOK))):
+                following = min(filter(None, (following, datetime.fromisoformat(announced))))
+
+
+def wait_for_work(
+    loop: Loop,
+    connection: Transaction,
+    is_due: Callable[[], bool] = lambda: False,
+    *,
+    read_again: float = READ_AGAIN,
+) -> bool:
+    """Waits until work is announced on the connection's channels or `is_due` returns True; then
+    returns True. Returns False if `read_again` seconds have passed, or at a stop.
+
+    `is_due` is asked once a second and makes no statement.
+    """
+    end = time.monotonic() + read_again
+    while loop.turn():
+        if is_due():
+            return True
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        if wait_for_notice(connection, min(_LOOK, left)):
+            return True
+    return False

@@ -1,0 +1,18 @@
+-- migrate:up
+-- The processes that keep the directory in memory are told of each change, so that they ask only after one. PostgreSQL sends equal notifications of one
+-- transaction once.
+CREATE OR REPLACE FUNCTION note_service_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO service_changes VALUES (coalesce(NEW.id, OLD.id), pg_current_xact_id(), 1)
+    ON CONFLICT (service_id) DO UPDATE SET changed = excluded.changed, number = service_changes.number + 1;
+    PERFORM pg_notify('service_changes', '');
+    RETURN NULL;
+END $$;
+
+-- migrate:down
+CREATE OR REPLACE FUNCTION note_service_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO service_changes VALUES (coalesce(NEW.id, OLD.id), pg_current_xact_id(), 1)
+    ON CONFLICT (service_id) DO UPDATE SET changed = excluded.changed, number = service_changes.number + 1;
+    RETURN NULL;
+END $$;

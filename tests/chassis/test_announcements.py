@@ -1,0 +1,175 @@
+"""Loops that ask the database only for announced work: they act at once, at the time that was
+announced, and without an announcement at the fallback.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chassis.announcements import AT_ONCE, announce, listen, wait_for_work, work_when_due
+from chassis.db import LOST, Database, Transaction
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from tests.parts.clocks import SettableClock
+from tests.parts.postgres import Server as PostgresServer
+
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NEVER = 3600.0
+CHANNEL = "work_of_the_test"
+
+
+class Works:
+    """Work that is due at a time, and the loop that does it."""
+
+    def __init__(self, database: Database, clock: SettableClock) -> None:
+        self._database = database
+        self._clock = clock
+        self._changed = threading.Condition()
+        self.due: datetime | None = None
+        self.acts = self.readings = 0
+
+    def plan(self, time: datetime, *, announced: bool = True) -> None:
+        """Saves work; `announced` is False if the notification is lost."""
+        self.due = time
+        if announced:
+            with self._database.transaction(SYSTEM) as tx:
+                announce(tx, CHANNEL, time)
+
+    @contextmanager
+    def running(self, read_again: float = NEVER) -> Iterator[None]:
+        loop = Loop(
+            "works",
+            lambda loop: work_when_due(
+                loop,
+                self._database,
+                self._clock,
+                CHANNEL,
+                self._next_time,
+                self._act,
+                read_again=read_again,
+            ),
+            waits_for=LOST,
+        )
+        loop.start()
+        try:
+            self.wait_for(lambda: self.readings > 0)
+            yield
+        finally:
+            loop.stop()
+            assert loop.join(5)
+
+    def wait_for(self, done: Callable[[], bool], seconds: float = 10) -> bool:
+        with self._changed:
+            return self._changed.wait_for(done, seconds)
+
+    def _next_time(self, connection: Transaction) -> datetime | None:
+        with self._changed:
+            self.readings += 1
+            self._changed.notify_all()
+            return self.due
+
+    def _act(self) -> None:
+        with self._changed:
+            if self.due is not None and self.due <= self._clock.now():
+                self.due = None
+                self.acts += 1
+                self._changed.notify_all()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[Database]:
+    opened = Database(postgres.database().url)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock(NOW)
+
+
+@pytest.fixture
+def works(database: Database, clock: SettableClock) -> Works:
+    return Works(database, clock)
+
+
+def test_announced_work_is_done_at_once_without_a_reading_before(works: Works) -> None:
+    with works.running():
+        works.plan(AT_ONCE)
+        assert works.wait_for(lambda: works.acts == 1)
+        assert works.wait_for(lambda: works.readings == 2)  # at the start, and after the act
+
+
+def test_work_is_done_when_the_clock_reaches_the_announced_time(
+    works: Works, clock: SettableClock
+) -> None:
+    with works.running():
+        works.plan(NOW + HOUR)
+        assert not works.wait_for(lambda: works.acts > 0, 1.5)
+        clock.advance(HOUR)
+        assert works.wait_for(lambda: works.acts == 1)
+
+
+def test_work_whose_announcement_is_lost_is_found_by_the_next_reading(works: Works) -> None:
+    with works.running(read_again=0.2):
+        works.plan(AT_ONCE, announced=False)
+        assert works.wait_for(lambda: works.acts == 1)
+
+
+def test_work_from_before_the_start_is_done(works: Works) -> None:
+    works.plan(AT_ONCE, announced=False)
+    with works.running():
+        assert works.wait_for(lambda: works.acts == 1)
+
+
+def test_a_clock_that_was_put_back_has_the_times_read_again(
+    works: Works, clock: SettableClock
+) -> None:
+    with works.running():
+        works.plan(NOW - 2 * HOUR, announced=False)
+        clock.advance(-HOUR)
+        assert works.wait_for(lambda: works.acts == 1)
+
+
+def test_work_of_a_transaction_that_is_rolled_back_is_not_announced(
+    works: Works, database: Database
+) -> None:
+    def fail() -> None:
+        with database.transaction(SYSTEM) as tx:
+            announce(tx, CHANNEL, AT_ONCE)
+            raise ZeroDivisionError
+
+    with works.running():
+        works.due = AT_ONCE
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert not works.wait_for(lambda: works.acts > 0, 0.5)
+
+
+def test_a_lost_connection_has_everything_read_again(works: Works, database: Database) -> None:
+    with works.running():
+        works.plan(AT_ONCE, announced=False)
+        database.cut()
+        assert works.wait_for(lambda: works.acts == 1)
+
+
+def test_a_wait_ends_for_an_announcement_for_the_clock_and_at_the_fallback(
+    database: Database,
+) -> None:
+    loop = Loop("waits", lambda _: None)
+    with database.dedicated() as connection:
+        listen(connection, CHANNEL)
+        assert not wait_for_work(loop, connection, read_again=0.1)
+        assert wait_for_work(loop, connection, lambda: True, read_again=NEVER)
+        with database.transaction(SYSTEM) as tx:
+            announce(tx, CHANNEL, AT_ONCE)
+        assert wait_for_work(loop, connection, read_again=NEVER)
+        loop.stop()
+        assert not wait_for_work(loop, connection, read_again=NEVER)

@@ -1,0 +1,36 @@
+"""Background loops that a test runs for a while."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from chassis.supervisor import Loop
+
+NEVER = 3600.0
+"""Seconds between two looks for work, if a test may only pass by announcements."""
+OFTEN = 0.2
+"""Seconds between two looks for work, if a test loses the announcements."""
+
+
+@contextmanager
+def running(*loops: Loop) -> Iterator[None]:
+    """Runs loops in their threads until the block ends."""
+    for loop in loops:
+        loop.start()
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+        for loop in loops:
+            assert loop.join(10), loop.name
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Returns True once the condition holds; False if it does not hold in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

@@ -62,8 +62,14 @@ class LocalStack:
         fresh: bool = False,
         settings: dict[str, str] | None = None,
         words: Sequence[str] = (),
+        record: Path | None = None,
+        root: Path = ROOT,
     ) -> None:
-        """Prepares a stack. `words` are more options of `python -m services`."""
+        """Prepares a stack. `words` are more options of `python -m services`.
+
+        With `record`, its transactions and signatures are recorded there (bench.exchanges). `root`
+        is the checkout whose services run.
+        """
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
             # then PostgreSQL works in place as the user nobody, and leaves nothing in the system's
@@ -74,6 +80,8 @@ class LocalStack:
         self._with_demo = demo
         self._settings = settings or {}
         self._words = list(words)
+        self._module = ["bench.exchanges", str(record)] if record else ["services"]
+        self._root = root
         self._process: subprocess.Popen[str] | None = None
         self._channels: dict[str, grpc.Channel] = {}
 
@@ -86,7 +94,7 @@ class LocalStack:
             *HEARING,
             sys.executable,
             "-m",
-            "services",
+            *self._module,
             "--var",
             str(self.var),
             "--port",
@@ -101,7 +109,7 @@ class LocalStack:
         }
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=self._root,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

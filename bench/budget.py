@@ -158,7 +158,7 @@ def _turn(one: Transaction) -> Turn:
     return Turn(one.role, one.application, next(own, ""))
 
 
-class Measurement:
+class Counting:
     """The lines, measured on a stack that records into a file; `table` has the least costs."""
 
     def __init__(self, stack: LocalStack, file: Path) -> None:
@@ -295,13 +295,13 @@ def main(keep: Path | None) -> None:
         file = keep or Path(folder) / "transactions"
         stack = LocalStack(record=file)
         try:
-            measurement = Measurement(stack.start(), file)
+            counting = Counting(stack.start(), file)
             for _ in range(TIMES):
-                measurement.repeat()
+                counting.repeat()
         finally:
             stack.stop()
-    write(measurement.table)
-    click.echo(printed(measurement.table))
+    write(counting.table)
+    click.echo(printed(counting.table))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import budget
-from bench.budget import IDLE, TIMES, Measurement, Spent, Table, beyond, committed, printed, spent
+from bench.budget import IDLE, TIMES, Counting, Spent, Table, beyond, committed, printed, spent
 from bench.exchanges import Session, Transaction
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import STEPS
@@ -162,18 +162,18 @@ def test_nothing_spends_more_than_the_committed_table_and_one_more_statement_is_
     (tmp_path / "sitecustomize.py").write_text(PLANT.format(switch=str(switch)))
     stack = LocalStack(record=file, settings={"PYTHONPATH": str(tmp_path)})
     try:
-        measurement = Measurement(stack.start(), file)
+        counting = Counting(stack.start(), file)
         for _ in range(2 * TIMES):
-            measurement.repeat()
-            if not beyond(measurement.table, limits):
+            counting.repeat()
+            if not beyond(counting.table, limits):
                 break
-        table = measurement.table
+        table = counting.table
         assert list(table) == list(limits), "make budget"
         assert beyond(table, limits) == [], printed(table)
         switch.touch()
-        measurement.forget()
-        measurement.repeat()
-        seen = beyond(measurement.table, table)
+        counting.forget()
+        counting.repeat()
+        seen = beyond(counting.table, table)
     finally:
         stack.stop()
     assert [

@@ -1,4 +1,5 @@
 """`python -m bench [PART]`: starts a stack of its own, measures, and prints a table.
+`python -m bench compare REV [PART]` measures two commits by turns (bench/compare.py).
 
 The figures are written to var/bench.json; with one part, the figures of the others stay there.
 """
@@ -6,11 +7,13 @@ The figures are written to var/bench.json; with one part, the figures of the oth
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
 from bench import (
+    compare,
     facts,
     fair,
     growth,
@@ -49,7 +52,7 @@ PARTS = {
 @click.command(
     help=(
         f"Measure the stack on this machine. PART is one of {', '.join(PARTS)};"
-        " all if none is named."
+        " all if none is named. `compare REV [PART]` measures two commits by turns."
     )
 )
 @click.argument("part", type=click.Choice(list(PARTS)), required=False)
@@ -90,4 +93,6 @@ def write(file: Path, measured: list[Measurement]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["compare"]:
+        compare.main(sys.argv[2:])
     main()

@@ -56,8 +56,10 @@ def measure(stack: LocalStack) -> list[Measurement]:
     ]
 
 
-def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
-    """Signs the person in as a browser does."""
+def sign_in(
+    session: requests.Session, stack: LocalStack, person: str, *, stay: bool = False
+) -> None:
+    """Signs the person in as a browser does; does not open the next page if told to stay."""
     account = stack.account(person)
     form = session.get(f"{stack.gateway}/sign-in", timeout=10)
     proof = re.search(r'name="form_token" value="([^"]+)"', form.text)
@@ -66,8 +68,9 @@ def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
         f"{stack.gateway}/sign-in",
         data={"email": account["email"], "password": account["password"], "form_token": proof[1]},
         timeout=10,
+        allow_redirects=not stay,
     )
-    assert answer.status_code == 200, answer.status_code
+    assert answer.is_redirect if stay else answer.status_code == 200, answer.status_code
 
 
 def crawl(session: requests.Session, gateway: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py 
 # A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test verify static compiled check inner hooks lint format types law fresh protos requirements bench mutate cost soak words tables pictures image release clean system-packages
+.PHONY: help run test verify static compiled check inner hooks lint format types law fresh protos requirements bench budget profile mutate cost soak words tables pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -93,8 +93,14 @@ fresh: $(VENV)/.dev ## Whether the generated code is what the .proto files say
 protos: $(VENV)/.dev ## Generate the code of the .proto files
 	$(PY) -m protos.generate
 
-bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part); takes minutes
+bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part, ONLY="compare REV" for two commits by turns); takes minutes
 	$(PY) -m bench $(ONLY)
+
+budget: $(VENV)/.dev ## Count exchanges with the database, flushes and signatures of each step and a few calls, and write them into docs/figures.md
+	@$(PY) -m bench.budget
+
+profile: $(VENV)/.dev ## The processor time of a transition by process and thread, and flame graphs in build/profile (ARGS="--lives 200")
+	@$(PY) -m bench.profiles $(ARGS)
 
 mutate: $(VENV)/.dev ## Change the rules on purpose and count the changes that no test sees (ARGS="--sample 500 --seed 1", ARGS="services/partners/*"); hours without a sample
 	@$(PY) -m tests.mutants $(ARGS)

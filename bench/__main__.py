@@ -1,4 +1,5 @@
 """`python -m bench [PART]`: starts a stack of its own, measures, and prints a table.
+`python -m bench compare REV [PART]` measures two commits by turns (bench/compare.py).
 
 The figures are written to var/bench.json; with one part, the figures of the others stay there.
 """
@@ -6,11 +7,13 @@ The figures are written to var/bench.json; with one part, the figures of the oth
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
 from bench import (
+    compare,
     facts,
     fair,
     growth,
@@ -24,7 +27,7 @@ from bench import (
     trail,
     transitions,
 )
-from bench.figures import BY_NAME, Measured, table
+from bench.figures import BY_NAME, Measurement, table
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
@@ -49,7 +52,7 @@ PARTS = {
 @click.command(
     help=(
         f"Measure the stack on this machine. PART is one of {', '.join(PARTS)};"
-        " all if none is named."
+        " all if none is named. `compare REV [PART]` measures two commits by turns."
     )
 )
 @click.argument("part", type=click.Choice(list(PARTS)), required=False)
@@ -60,7 +63,7 @@ PARTS = {
     help="Where the figures are written as JSON.",
 )
 def main(part: str | None, file: Path) -> None:
-    stack, measured = LocalStack(), list[Measured]()
+    stack, measured = LocalStack(), list[Measurement]()
     try:
         stack.start()
         for name in [part] if part else PARTS:
@@ -74,7 +77,7 @@ def main(part: str | None, file: Path) -> None:
         click.echo(f"  {one.name}: {one.conditions}")
 
 
-def write(file: Path, measured: list[Measured]) -> None:
+def write(file: Path, measured: list[Measurement]) -> None:
     """Writes the figures to the file; figures of parts that were not measured now stay."""
     known = json.loads(file.read_text()) if file.exists() else {}
     for one in measured:
@@ -90,4 +93,6 @@ def write(file: Path, measured: list[Measured]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["compare"]:
+        compare.main(sys.argv[2:])
     main()

@@ -1,46 +1,214 @@
-"""Counts what a service asks its database: a proxy between the services of a stack and PostgreSQL
-that records each exchange.
+"""Counts what a service asks its database, and its signatures: a proxy between the services of a
+stack and PostgreSQL, which records each transaction, and a start of the services that records each
+signature.
 
 An *exchange* is what a thread sends before it waits: one statement, or several in pipeline mode. On
 the wire it ends with a Sync, a Query or a Flush message (PostgreSQL's frontend/backend protocol).
 Counts do not depend on the speed of the machine.
 
-`python -m bench.exchanges FILE OPTIONS` is `python -m services OPTIONS` with the proxy in front of
-its PostgreSQL; it appends one JSON line per exchange to FILE.
+`python -m bench.exchanges FILE OPTIONS` is `python -m services OPTIONS` with both; it appends a
+JSON line per transaction to FILE, and a line per signature to FILE.signatures.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import runpy
 import socket
 import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 _SSL_REQUEST, _GSS_REQUEST, _CANCEL = 80877103, 80877104, 80877102
-_ENDS = {b"S", b"Q", b"H"}  # Sync, Query, Flush
+_SCOPE = re.compile(r"set_config\('enlace\.(view|trace)', \$(\d+)")
+_ASYNCHRONOUS = re.compile(r"SET synchronous_commit = (on|off)", re.IGNORECASE)
+_WRITES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|MERGE INTO|FOR (KEY )?SHARE|pg_notify)\b")
+_SIGNATURES = "ENLACE_BENCH_SIGNATURES"
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """The statements that a connection sent before it waited. `connection` is a number."""
+@dataclass
+class Transaction:
+    """What a connection sent from BEGIN to COMMIT, or one exchange outside of these.
 
-    time: float
+    `view` is its scope of row-level security; the service's own work has `system`. `trace` is the
+    id of the request that caused it (chassis.trace). `flushes` is true if its commit waits for the
+    disk: it wrote a row, and commits synchronously.
+    """
+
     role: str
     application: str
     connection: int
-    statements: list[str]
+    view: str = "system"
+    trace: str = ""
+    exchanges: list[list[str]] = field(default_factory=list)
+    flushes: bool = False
+    time: float = 0.0
+
+    @property
+    def statements(self) -> list[str]:
+        return [text for exchange in self.exchanges for text in exchange if text]
+
+
+class Session:
+    """Reads the messages of one connection in both directions, and records its transactions."""
+
+    def __init__(self, number: int, record: Callable[[Transaction], None]) -> None:
+        self._number = number
+        self._record = record
+        self._lock = threading.Lock()
+        self._asked, self._answered = b"", b""
+        self._started, self._refusals = False, 0
+        self._role = self._application = ""
+        self._prepared: dict[bytes, str] = {}
+        self._portals: dict[bytes, tuple[str, list[bytes]]] = {}
+        self._statements: list[str] = []
+        self._is_open, self._is_durable = False, True
+        self._current: Transaction | None = None
+        self._ended: list[Transaction] = []
+        # what the server has not answered: statements with their transactions, and at each Sync
+        # the transactions that ended before it
+        self._waiting: deque[tuple[str, Transaction] | list[Transaction]] = deque()
+
+    def sent(self, data: bytes) -> None:
+        """Reads what the client sent."""
+        with self._lock:
+            self._asked += data
+            while not self._started and len(self._asked) >= 8:
+                length, code = struct.unpack_from("!II", self._asked)
+                if len(self._asked) < length:
+                    return
+                body, self._asked = self._asked[8:length], self._asked[length:]
+                if code in (_SSL_REQUEST, _GSS_REQUEST):
+                    self._refusals += 1  # the server refuses with a single byte
+                elif code != _CANCEL:
+                    words = body.split(b"\0")
+                    settings = dict(zip(words[::2], words[1::2], strict=False))
+                    self._role = settings.get(b"user", b"").decode()
+                    self._application = settings.get(b"application_name", b"").decode()
+                    self._started = True
+            if self._started:
+                messages, self._asked = _messages(self._asked)
+                for kind, body in messages:
+                    self._ask(kind, body)
+
+    def received(self, data: bytes) -> None:
+        """Reads what the server sent."""
+        with self._lock:
+            self._answered += data
+            while self._refusals and self._answered:
+                self._answered, self._refusals = self._answered[1:], self._refusals - 1
+            messages, self._answered = _messages(self._answered)
+            for kind, body in messages:
+                self._answer(kind, body)
+
+    def _ask(self, kind: bytes, body: bytes) -> None:
+        if kind == b"Q":
+            self._execute(body[:-1].decode(), [])
+        elif kind == b"P":
+            name, text, _ = body.split(b"\0", 2)
+            self._prepared[name] = text.decode()
+        elif kind == b"B":
+            portal, name, rest = body.split(b"\0", 2)
+            self._portals[portal] = self._prepared.get(name, "?"), _parameters(rest)
+        elif kind == b"E":
+            self._execute(*self._portals.get(body.split(b"\0", 1)[0], ("?", [])))
+        # a Flush after each statement of a pipeline is not waited for; Sync is
+        if kind in (b"S", b"Q") or (kind == b"H" and self._statements):
+            self._end_exchange()
+        if kind in (b"S", b"Q"):
+            self._waiting.append(self._ended)
+            self._ended = []
+
+    def _execute(self, text: str, parameters: list[bytes]) -> None:
+        if self._current is None:
+            self._current = Transaction(self._role, self._application, self._number)
+        for name, number in _SCOPE.findall(text):
+            value = parameters[int(number) - 1].decode()
+            if name == "view":
+                self._current.view = value
+            else:
+                self._current.trace = value or self._current.trace
+        if mode := _ASYNCHRONOUS.match(text):
+            self._is_durable = mode[1] == "on"
+        self._statements.append(text)
+        self._waiting.append((text, self._current))
+        verb = text.strip(" \n;").upper()
+        if verb.startswith(("BEGIN", "START TRANSACTION")):
+            self._is_open = True
+        elif verb.startswith(("COMMIT", "END")) or verb == "ROLLBACK":
+            self._is_open = False
+
+    def _end_exchange(self) -> None:
+        if self._current is None:
+            self._current = Transaction(self._role, self._application, self._number)
+        self._current.exchanges.append(self._statements)
+        self._statements = []
+        if not self._is_open:
+            self._ended.append(self._current)
+            self._current = None
+
+    def _answer(self, kind: bytes, body: bytes) -> None:
+        if kind in (b"C", b"I", b"s") and self._waiting and isinstance(self._waiting[0], tuple):
+            text, transaction = self._waiting[0]
+            self._waiting.popleft()
+            if kind == b"C" and self._is_durable and wrote(text, body[:-1].decode()):
+                transaction.flushes = True
+        elif kind == b"Z":  # after an error, some statements have no answer
+            while self._waiting and isinstance(self._waiting[0], tuple):
+                self._waiting.popleft()
+            ended = self._waiting.popleft() if self._waiting else []
+            for one in ended:
+                assert isinstance(one, Transaction)
+                one.flushes &= one.statements[-1:] != ["ROLLBACK"]
+                one.time = time.time()
+                self._record(one)
+
+
+def wrote(text: str, tag: str) -> bool:
+    """Returns whether a statement wrote a row, by the server's tag (`UPDATE 2`)."""
+    verb, _, rest = tag.partition(" ")
+    rows = rest.split(" ")[-1]
+    if verb == "SELECT":
+        return rows != "0" and bool(_WRITES.search(text))
+    return verb == "NOTIFY" or (verb in ("INSERT", "UPDATE", "DELETE", "MERGE") and rows != "0")
+
+
+def _messages(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Returns the whole messages of a stream, each with its kind, and what is left."""
+    found, start = [], 0
+    while len(data) >= start + 5:
+        end = start + 1 + struct.unpack_from("!I", data, start + 1)[0]
+        if len(data) < end:
+            break
+        found.append((data[start : start + 1], data[start + 5 : end]))
+        start = end
+    return found, data[start:]
+
+
+def _parameters(body: bytes) -> list[bytes]:
+    """Returns the values in a Bind message, from the formats on; NULL is empty."""
+    values, start = [], 2 + 2 * struct.unpack_from("!H", body)[0]
+    count, start = struct.unpack_from("!H", body, start)[0], start + 2
+    for _ in range(count):
+        length, start = struct.unpack_from("!i", body, start)[0], start + 4
+        values.append(body[start : start + max(0, length)])
+        start += max(0, length)
+    return values
 
 
 class Proxy:
     """Listens on a free port of loopback, and passes everything on to `port`."""
 
-    def __init__(self, port: int, record: Callable[[Exchange], None]) -> None:
+    def __init__(self, port: int, record: Callable[[Transaction], None]) -> None:
         self._port = port
         self._record = record
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -64,104 +232,43 @@ class Proxy:
             return
         for side in (client, server):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_copy, args=(server, client), daemon=True).start()
-        _Reader(number, self._record).copy(client, server)
+        session = Session(number, self._record)
+        back = threading.Thread(target=_copy, args=(server, client, session.received), daemon=True)
+        back.start()
+        _copy(client, server, session.sent)
+        back.join()
+        for side in (client, server):
+            side.close()
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, read: Callable[[bytes], None]) -> None:
+    """Copies until one side ends; `read` reads a copy first."""
     try:
         while data := source.recv(65536):
+            read(data)
             target.sendall(data)
     except OSError:
         pass
     finally:
         for side in (source, target):
-            try:
+            with suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-
-class _Reader:
-    """Reads the messages of one client, and passes them on unchanged."""
-
-    def __init__(self, number: int, record: Callable[[Exchange], None]) -> None:
-        self._number = number
-        self._record = record
-        self._buffer = b""
-        self._started = False
-        self._role = self._application = ""
-        self._prepared: dict[bytes, str] = {}
-        self._portals: dict[bytes, str] = {}
-        self._statements: list[str] = []
-
-    def copy(self, client: socket.socket, server: socket.socket) -> None:
-        """Copies until one side ends."""
-        try:
-            while data := client.recv(65536):
-                self._buffer += data
-                self._read()
-                server.sendall(data)
-        except OSError:
-            pass
-        finally:
-            for side in (client, server):
-                side.close()
-
-    def _read(self) -> None:
-        while not self._started and len(self._buffer) >= 8:
-            length, code = struct.unpack_from("!II", self._buffer)
-            if len(self._buffer) < length:
-                return
-            body, self._buffer = self._buffer[8:length], self._buffer[length:]
-            if code not in (_SSL_REQUEST, _GSS_REQUEST, _CANCEL):
-                words = body.split(b"\0")
-                settings = dict(zip(words[::2], words[1::2], strict=False))
-                self._role = settings.get(b"user", b"").decode()
-                self._application = settings.get(b"application_name", b"").decode()
-                self._started = True
-        while self._started and len(self._buffer) >= 5:
-            length = struct.unpack_from("!I", self._buffer, 1)[0]
-            if len(self._buffer) < length + 1:
-                return
-            kind, body = self._buffer[:1], self._buffer[5 : length + 1]
-            self._buffer = self._buffer[length + 1 :]
-            self._message(kind, body)
-
-    def _message(self, kind: bytes, body: bytes) -> None:
-        if kind == b"Q":
-            self._statements.append(body[:-1].decode())
-        elif kind == b"P":
-            name, text, _ = body.split(b"\0", 2)
-            self._prepared[name] = text.decode()
-        elif kind == b"B":
-            portal, name, _ = body.split(b"\0", 2)
-            self._portals[portal] = self._prepared.get(name, "?")
-        elif kind == b"E":
-            self._statements.append(self._portals.get(body.split(b"\0", 1)[0], "?"))
-        # a Flush after each statement of a pipeline is not waited for; Sync is
-        if kind in _ENDS and (self._statements or kind == b"S"):
-            self._record(
-                Exchange(
-                    time.time(), self._role, self._application, self._number, self._statements
-                )
-            )
-            self._statements = []
 
 
 def main() -> None:
     """Runs a stack with the proxy."""
-    from local import command
+    from local import command, stack
     from local.postgres import Login, Postgres
 
-    file = Path(sys.argv.pop(1)).open("a", buffering=1)
+    name = sys.argv.pop(1)
+    file = Path(name).open("a", buffering=1)  # noqa: SIM115  # until the stack ends
     lock = threading.Lock()
 
-    def record(exchange: Exchange) -> None:
+    def record(transaction: Transaction) -> None:
         with lock:
-            file.write(json.dumps(vars(exchange)) + "\n")
+            file.write(json.dumps(vars(transaction)) + "\n")
 
-    url = Postgres.url
+    url, serve = Postgres.url, stack.Service.serve
     proxies: dict[int, Proxy] = {}
 
     def through_proxy(postgres: Any, database: str, login: Login, options: str = "") -> str:
@@ -172,9 +279,46 @@ def main() -> None:
             proxies[postgres.port] = Proxy(postgres.port, record)
         return direct.replace(f":{postgres.port}/", f":{proxies[postgres.port].port}/")
 
-    Postgres.url = through_proxy  # type: ignore[method-assign]
+    def signing(service: stack.Service) -> list[str]:
+        python, _, module, *words = serve(service)
+        return [python, "-m", "bench.exchanges", "--service", module, *words]
+
+    os.environ[_SIGNATURES] = f"{name}.signatures"
+    Postgres.url = through_proxy  # type: ignore[method-assign,assignment]
+    stack.Service.serve = signing  # type: ignore[method-assign,assignment]
     command.main()
 
 
+def serve() -> None:
+    """Runs a service (`--service MODULE …`) that records each signature it makes or checks."""
+    from joserfc._rfc9864.jws_eddsa import EdDSAAlgorithm
+
+    from keys.sealing import SignatureCheck, Signer
+
+    del sys.argv[1]
+    module = sys.argv.pop(1)
+    file = os.open(os.environ[_SIGNATURES], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def noted(of: type, name: str, line: bytes) -> None:
+        call = getattr(of, name)
+
+        def note(*arguments: Any, **named: Any) -> Any:
+            os.write(file, line)
+            return call(*arguments, **named)
+
+        setattr(of, name, note)
+
+    noted(Signer, "sign", b"made\n")
+    noted(SignatureCheck, "holds", b"checked\n")
+    noted(EdDSAAlgorithm, "sign", b"made\n")
+    noted(EdDSAAlgorithm, "verify", b"checked\n")
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def read(lines: Iterable[str]) -> list[Transaction]:
+    """Returns the recorded transactions."""
+    return [Transaction(**json.loads(line)) for line in lines]
+
+
 if __name__ == "__main__":
-    main()
+    serve() if sys.argv[1:2] == ["--service"] else main()

@@ -12,7 +12,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from bench.figures import Measured, percentile
+from bench.figures import Measurement, percentile
 from bench.transitions import Lives
 from protos.notifications.v1 import notifications_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -54,7 +54,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.server.server_port}/enlace"
 
 
-def measure_webhook(stack: LocalStack) -> list[Measured]:
+def measure_webhook(stack: LocalStack) -> list[Measurement]:
     """Measures acknowledgements at a steady pace; the sender's system gets a webhook for each."""
     cast, receiver = Cast(stack), Receiver()
     webhook = notifications_pb2.Webhook(
@@ -102,16 +102,16 @@ def measure_webhook(stack: LocalStack) -> list[Measured]:
         " a local server; beside: from the fact's time, before it"
     )
     return [
-        Measured(
+        Measurement(
             "commit_to_webhook_ms_p50", percentile(after, 50), how, percentile(since_fact, 50)
         ),
-        Measured(
+        Measurement(
             "commit_to_webhook_ms_p99", percentile(after, 99), how, percentile(since_fact, 99)
         ),
     ]
 
 
-def measure_relay(stack: LocalStack) -> list[Measured]:
+def measure_relay(stack: LocalStack) -> list[Measurement]:
     """Measures the publishing of twenty thousand facts that enter the outbox at once."""
     payload = b"x" * 150
     with stack.database("referrals") as database:
@@ -134,7 +134,7 @@ def measure_relay(stack: LocalStack) -> list[Measured]:
         f"{FACTS} facts in the outbox at once, read, signed, sent, marked, while notifications"
         " takes them in; beside: kafka-python alone to the same broker"
     )
-    return [Measured("relay_per_s", rate, how, bare_producer(stack.state["kafka"], payload))]
+    return [Measurement("relay_per_s", rate, how, bare_producer(stack.state["kafka"], payload))]
 
 
 def bare_producer(bootstrap: str, payload: bytes) -> float:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from bench.figures import Measured, percentile
+from bench.figures import Measurement, percentile
 from services.gateway.config import CALLER_RATE
 from tests.parts.local_stack import LocalStack, until
 
@@ -52,7 +52,7 @@ print(sum(counts.values()), counts.get(b"429", 0), flush=True)
 """  # noqa: E501
 
 
-def measure(_stack: LocalStack) -> list[Measured]:
+def measure(_stack: LocalStack) -> list[Measurement]:
     """Measures in a stack with the quota of a real network.
 
     The stack of the other figures has a quota that nobody would reach.
@@ -71,7 +71,7 @@ def measure(_stack: LocalStack) -> list[Measured]:
         stack.stop()
     asked, refused, seconds = map(sum, zip(*said, strict=True))
     return [
-        Measured(
+        Measurement(
             "fair_ms_p99",
             percentile(beside, 99),
             f"one partner reads through REST at {1 / EVERY / 2:.0f} to {1 / EVERY:.0f} a second"

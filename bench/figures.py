@@ -22,7 +22,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """A measured value.
 
     `beside` is the value to compare it with, `conditions` describes how it was measured.
@@ -76,7 +76,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
 
 
-def table(measured: Sequence[Measured]) -> str:
+def table(measured: Sequence[Measurement]) -> str:
     """Returns the figures as a table of text."""
     rows = [("figure", "value", "unit", "beside", "ratio", "limit", "")]
     for one in measured:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from bench.figures import Measured, percentile
+from bench.figures import Measurement, percentile
 from bench.transitions import Lives
 from chassis import audit
 from protos.referrals.v1 import enquiries_pb2
@@ -68,12 +68,12 @@ _OF = {
 }
 
 
-def measure(_stack: LocalStack, sizes: Sequence[int] = SIZES, due: int = DUE) -> list[Measured]:
+def measure(_stack: LocalStack, sizes: Sequence[int] = SIZES, due: int = DUE) -> list[Measurement]:
     """Measures in a stack of its own, so that no other figure is that of an old network."""
     stack, took = LocalStack(), dict[int, Took]()
     try:
         stack.start()
-        asked = Asked(stack)
+        asked = MeasuredRequests(stack)
         with stack.database("referrals") as database:
             choose(database)
             copy(database, "live", 1, LIVE)
@@ -86,7 +86,7 @@ def measure(_stack: LocalStack, sizes: Sequence[int] = SIZES, due: int = DUE) ->
     finally:
         stack.stop()
     return [_ratio(name, took) for name in ("transition", "inbox", "today", "board")] + [
-        Measured(
+        Measurement(
             "clocks_due_10k_s",
             seconds,
             f"{due:,} referrals of which a clock is due at once, beside {sizes[-1]:,} ended ones,"
@@ -95,7 +95,7 @@ def measure(_stack: LocalStack, sizes: Sequence[int] = SIZES, due: int = DUE) ->
     ]
 
 
-def _ratio(name: str, took: dict[int, Took]) -> Measured:
+def _ratio(name: str, took: dict[int, Took]) -> Measurement:
     p99 = {size: percentile(each[name], 99) for size, each in took.items()}
     said = ", ".join(
         f"{p99[size]:.1f} ({percentile(each[name], 50):.1f}) with {size:,}"
@@ -106,10 +106,10 @@ def _ratio(name: str, took: dict[int, Took]) -> Measured:
         f"{len(took[min(took)][name])} times at each size beside {LIVE:,} live ones;"
         f" p99 (p50) in ms: {said} ended referrals"
     )
-    return Measured(f"growth_{name}_p99", most / least, how)
+    return Measurement(f"growth_{name}_p99", most / least, how)
 
 
-class Asked:
+class MeasuredRequests:
     """The requests that are made to a network at each size."""
 
     def __init__(self, stack: LocalStack) -> None:

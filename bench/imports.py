@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from bench.figures import Measured
+from bench.figures import Measurement
 from chassis.db import Database
 from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
@@ -16,7 +16,7 @@ from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.imports import import_directory
 from services.partners.directory.wire.imports.apart import read_apart
-from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.drafts import CellReader
 from tests.parts.local_stack import LocalStack, until
 
 ROWS, TIMES = 2_000, 5
@@ -43,7 +43,7 @@ def heard(stack: LocalStack, service: str, consumer: str) -> bool:
     return bool(told and taken and taken["n"] >= told["n"])
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Measures imports into the stack's database.
 
     A process of its own reads and checks the file; this process writes and commits.
@@ -65,7 +65,7 @@ def measure(stack: LocalStack) -> list[Measured]:
                 until(lambda: all(heard(stack, *each) for each in HEARERS), 120)
                 began = time.perf_counter()
                 parsed = read_apart(
-                    sheet(run), Reading(taxonomy(), areas(), "NI"), None, lambda: None
+                    sheet(run), CellReader(taxonomy(), areas(), "NI"), None, lambda: None
                 )
                 with database.transaction(SYSTEM, timeout=60) as tx:
                     keyring = Keyring(b"0" * 32)  # nothing is sealed here
@@ -80,4 +80,4 @@ def measure(stack: LocalStack) -> list[Measured]:
         f"the median of {TIMES} files of {ROWS} rows into the demo network's directory;"
         f" the same file once more: {sorted(again)[TIMES // 2]:.0f}/s"
     )
-    return [Measured("import_rows_per_s", sorted(new)[TIMES // 2], told)]
+    return [Measurement("import_rows_per_s", sorted(new)[TIMES // 2], told)]

@@ -1,6 +1,6 @@
-"""Open pages: the cost of 200 viewers of Today.
+"""The processor time that 200 people cost who keep the page "Today" open.
 
-Measured while nothing happens, and while one referral a second is sent.
+The cost is measured while nothing happens, and while one referral a second is sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import grpc
 import requests
 
-from bench.figures import Measured
+from bench.figures import Measurement
 from bench.local_stack import family
 from bench.pages import sign_in
 from chassis.ids import new_id
@@ -29,12 +29,12 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
-ORGANIZATIONS, EACH = 20, 10
+ORGANIZATIONS, SESSIONS_PER_PERSON = 20, 10
 SECONDS = 60
 _TICK = os.sysconf("SC_CLK_TCK")
 
-# A process of its own with plain sockets, so that the cost of being a viewer is not measured as the
-# cost of serving one. It asks as static/live.js does.
+# The viewers run in a separate process with plain sockets, so that their own cost is not counted as
+# the cost of serving them. They poll as static/live.js does.
 _VIEWERS = r"""
 import asyncio, json, random, sys, time
 host, port, cookies = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
@@ -84,16 +84,16 @@ asyncio.run(main())
 """  # noqa: E501
 
 
-def measure(stack: LocalStack) -> list[Measured]:
-    """Measures the share of a core that viewers cost.
+def measure(stack: LocalStack) -> list[Measurement]:
+    """Measures how much of a core serving the viewers takes.
 
-    It is the share of all processes with viewers, less the share without them.
+    The result is what all processes take with viewers, minus what they take without.
     """
     cookies = sessions(stack)
     senders = Senders(stack)
     idle, _ = share(stack, SECONDS / 3)
     with viewers(stack, cookies) as stop:
-        share(stack, 10)  # connections, the first page of each
+        share(stack, 10)  # not measured: viewers connect and load their first page
         still, _ = share(stack, SECONDS)
         quiet = stop()
     working, _ = share(stack, SECONDS / 2, senders.send)
@@ -106,33 +106,33 @@ def measure(stack: LocalStack) -> list[Measured]:
         print(f"  live, {name}: {said}", file=sys.stderr)
     fetched = busy["pages"] / max(1, sent)
     return [
-        Measured(
+        Measurement(
             "live_core_percent",
             100 * (still - idle),
-            f"{len(cookies)} viewers of {ORGANIZATIONS} organisations at the pages' own rate,"
-            f" nothing happens; p99 of an answer {quiet['p99_ms']:.0f} ms",
+            f"{len(cookies)} viewers of {ORGANIZATIONS} organisations, at the rate at which pages"
+            f" poll, while nothing happens; p99 of an answer {quiet['p99_ms']:.0f} ms",
         ),
-        Measured(
+        Measurement(
             "live_changes_core_percent",
             100 * (moving - working),
-            "the same while a referral a second is sent, each by another organisation to one and"
-            f" the same: {fetched:.0f} pages are fetched anew for each; "
-            f"p99 of an answer {busy['p99_ms']:.0f} ms; beside: nothing happens",
+            "the same while one referral a second is sent, each by a different organisation, all to"
+            f" one receiver: {fetched:.0f} pages are fetched again for each referral; "
+            f"p99 of an answer {busy['p99_ms']:.0f} ms; for comparison: while nothing happens",
             100 * (still - idle),
         ),
     ]
 
 
 def sessions(stack: LocalStack) -> list[str]:
-    """Returns the cookies of the sessions.
+    """Opens SESSIONS_PER_PERSON sessions for one person in each of ORGANIZATIONS organisations.
 
-    There are EACH sessions for one person in each of ORGANIZATIONS organisations.
+    Returns the cookies of the sessions.
     """
     people: dict[str, str] = {}
     for account in stack.demo["accounts"]:
         people.setdefault(account["organization"], account["email"])
     cookies = []
-    for email in list(people.values())[:ORGANIZATIONS] * EACH:
+    for email in list(people.values())[:ORGANIZATIONS] * SESSIONS_PER_PERSON:
         with requests.Session() as session:
             sign_in(session, stack, email)
             cookies.append("; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies))
@@ -173,8 +173,8 @@ class Senders:
 def share(
     stack: LocalStack, seconds: float, each_second: Callable[[], None] = lambda: None
 ) -> tuple[float, int]:
-    """Returns the share of a core that all processes of the stack take, and the number of turns."""
-    begin, before, turns = time.monotonic(), spent(stack), 0
+    """Returns how much of a core the stack's processes take, and how often `each_second` ran."""
+    begin, before, turns = time.monotonic(), cpu_seconds(stack), 0
     while (left := begin + seconds - time.monotonic()) > 0:
         if left >= 1:
             each_second()
@@ -182,12 +182,12 @@ def share(
         time.sleep(
             max(0.0, min(begin + turns, begin + seconds) - time.monotonic()) if turns else left
         )
-    return (sum(now - before.get(pid, 0) for pid, now in spent(stack).items())) / (
+    return (sum(now - before.get(pid, 0) for pid, now in cpu_seconds(stack).items())) / (
         time.monotonic() - begin
     ), turns
 
 
-def spent(stack: LocalStack) -> dict[int, float]:
+def cpu_seconds(stack: LocalStack) -> dict[int, float]:
     """Returns the seconds of processor time that each process has taken so far."""
     seconds = {}
     for pid in family(int(stack.state["pid"])):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import requests
 
-from bench.figures import Measured
+from bench.figures import Measurement
 from bench.transitions import Lives
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Measures memory after a little work.
 
     Everything that is loaded on first use is there by then.
@@ -26,13 +27,13 @@ def measure(stack: LocalStack) -> list[Measured]:
     pss = sum(memory(pid, "Pss:") for pid in ours) / 1024
     rss = sum(memory(pid, "Rss:") for pid in ours) / 1024
     return [
-        Measured(
+        Measurement(
             "ready_s",
             float(stack.state["ready_s"]),
             "from the start of the process in an empty folder until all services answer and the"
             " demo network is there",
         ),
-        Measured(
+        Measurement(
             "memory_mb",
             pss,
             f"proportional set size of all {len(ours)} processes after a little work; beside:"
@@ -51,11 +52,12 @@ def by_process(stack: LocalStack) -> dict[str, float]:
 
 
 def family(pid: int) -> list[int]:
-    """Returns the ids of a process and all its descendants."""
+    """Returns the ids of a process and all its descendants; a process may end meanwhile."""
     pids = [pid]
     for one in pids:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
-            pids += [int(child) for child in task.read_text().split()]
+            with suppress(OSError):
+                pids += [int(child) for child in task.read_text().split()]
     return pids
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from bench.figures import Measured, percentile
+from bench.figures import Measurement, percentile
 from tests.parts.local_stack import LocalStack
 
 ROLES = (
@@ -25,7 +25,7 @@ _LEAVES = re.compile(
 )
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Measures every page that five people of different roles can reach by links, several times."""
     took: list[float] = []
     sizes: dict[str, float] = {}
@@ -41,14 +41,14 @@ def measure(stack: LocalStack) -> list[Measured]:
     largest = max(sizes, key=lambda path: sizes[path])
     kind = re.sub(r"[0-9a-f]{32}", "…", largest)
     return [
-        Measured(
+        Measurement(
             "page_ms_p99",
             percentile(took, 99),
             f"{len(took)} requests of {len(sizes)} pages, one after another, by {len(ROLES)}"
             " people; beside: p50",
             percentile(took, 50),
         ),
-        Measured(
+        Measurement(
             "page_kb_max",
             sizes[largest],
             f"page, style and script together, each gzipped; the largest is {kind}",
@@ -56,8 +56,10 @@ def measure(stack: LocalStack) -> list[Measured]:
     ]
 
 
-def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
-    """Signs the person in as a browser does."""
+def sign_in(
+    session: requests.Session, stack: LocalStack, person: str, *, stay: bool = False
+) -> None:
+    """Signs the person in as a browser does; does not open the next page if told to stay."""
     account = stack.account(person)
     form = session.get(f"{stack.gateway}/sign-in", timeout=10)
     proof = re.search(r'name="form_token" value="([^"]+)"', form.text)
@@ -66,8 +68,9 @@ def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
         f"{stack.gateway}/sign-in",
         data={"email": account["email"], "password": account["password"], "form_token": proof[1]},
         timeout=10,
+        allow_redirects=not stay,
     )
-    assert answer.status_code == 200, answer.status_code
+    assert answer.is_redirect if stay else answer.status_code == 200, answer.status_code
 
 
 def crawl(session: requests.Session, gateway: str) -> dict[str, str]:

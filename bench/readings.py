@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench.figures import Measured, percentile
+from bench.figures import Measurement, percentile
 from protos.referrals.v1 import people_pb2
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
@@ -24,7 +24,7 @@ _FILL = (
 )
 
 
-def measure(_stack: LocalStack) -> list[Measured]:
+def measure(_stack: LocalStack) -> list[Measurement]:
     """Measures in a stack of its own, because the added rows break the trail's chain."""
     stack = LocalStack()
     try:
@@ -45,7 +45,7 @@ def measure(_stack: LocalStack) -> list[Measured]:
     finally:
         stack.stop()
     return [
-        Measured(
+        Measurement(
             "readings_ms_p99",
             percentile(took, 99),
             f"{HERS} readings in pages of 200, {ROWS} rows, asked {ASKED} times by gRPC; beside:"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from bench.figures import Measured
+from bench.figures import Measurement
 from chassis.db import Database
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
@@ -19,7 +19,7 @@ from tests.parts.local_stack import LocalStack
 PEOPLE = 10_000
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Adds the people and another sealing key, and wraps all keys as `rotate-keys` does."""
     folder = stack.var / "keys"
     keyring = key_folder.keyring(folder, "referrals")
@@ -47,7 +47,7 @@ def measure(stack: LocalStack) -> list[Measured]:
         assert (broken, remaining(tx, key_folder.keyring(folder, "referrals"), SEALED)) == (0, 0)
     service.close()
     return [
-        Measured(
+        Measurement(
             "rotation_s",
             seconds,
             f"{wrapped} keys of people and notes of contacts, the stack running",

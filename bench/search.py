@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from bench.figures import Measured, percentile
+from bench.figures import Measurement, percentile
 from protos.partners.v1 import directory_pb2 as pb
 from tests.parts.local_stack import LocalStack, until
 
@@ -81,7 +81,7 @@ def fill(stack: LocalStack) -> int:
         return int(row["n"]) if row else 0
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Measures one caller, then eight callers at once.
 
     The questions of one caller follow one another, and each is different.
@@ -108,7 +108,7 @@ def measure(stack: LocalStack) -> list[Measured]:
     # so many new services at once are unusual: they are read before the measurement begins
     until(lambda: answered(asking, matches[0]), 120)
     measured = [
-        Measured(name, *timed(rpc, asked, count))
+        Measurement(name, *timed(rpc, asked, count))
         for name, rpc, asked in (
             ("search_100k_ms_p99", asking.SearchServices, searches),
             ("match_100k_ms_p99", asking.MatchServices, matches),
@@ -117,7 +117,7 @@ def measure(stack: LocalStack) -> list[Measured]:
     per_second = at_once(asking.SearchServices, searches)
     return [
         *measured,
-        Measured(
+        Measurement(
             "search_per_s",
             per_second,
             f"{CALLERS} callers at once by gRPC, the same questions among {count:,} services",

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from bench.figures import Measured
+from bench.figures import Measurement
 from chassis import audit
 from chassis.audit import Entry, Marker
 from chassis.db import Database
@@ -20,7 +20,7 @@ from trail import chain
 ROWS, CHUNK = 100_000, 500
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Fills the trail of referrals as the service does, and verifies all of it."""
     database = Database(
         stack.database_url("referrals"),
@@ -52,7 +52,7 @@ def measure(stack: LocalStack) -> list[Measured]:
     assert last == end, "the trail does not fit"
     assert not findings, "the trail does not fit"
     return [
-        Measured(
+        Measurement(
             "audit_verify_rows_per_s",
             end.sequence / seconds,
             f"{end.sequence} rows, one thread; beside: rows chained a second",

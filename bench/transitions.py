@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import requests
 
-from bench.figures import Measured, percentile
+from bench.figures import Measurement, percentile
 from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import ROOT, LocalStack, until
@@ -64,7 +64,7 @@ class Lives:
         return {"id": referral.id, "etag": referral.etag, "request_id": new_id()}
 
 
-def measure(stack: LocalStack) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measurement]:
     """Measures rates with four callers at once, and times with one caller."""
     lives = Lives(Cast(stack))
     for _ in range(5):
@@ -82,15 +82,15 @@ def measure(stack: LocalStack) -> list[Measured]:
     how = f"{len(alone)} transitions by one caller, one after another, durable writes (fsync on)"
     many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
     return [
-        Measured(
+        Measurement(
             "transition_per_s",
             rate,
             f"{many}; beside: an empty grpcio server in another process, the same callers",
             echo_per_s(),
         ),
-        Measured("transition_ms_p50", percentile(alone, 50), how),
-        Measured("transition_ms_p99", percentile(alone, 99), how),
-        Measured(
+        Measurement("transition_ms_p50", percentile(alone, 50), how),
+        Measurement("transition_ms_p99", percentile(alone, 99), how),
+        Measurement(
             "rest_transition_ms_p99",
             percentile(rest, 99),
             f"{len(rest)} transitions through the gateway by one caller; beside: p50",

@@ -93,6 +93,8 @@ class Bounded(psycopg.Connection[Row]):
     end: float = math.inf
     pipe: psycopg.Pipeline | None = None
     """The pipeline of the current transaction."""
+    expected: list[tuple[psycopg.Cursor[Row], int]]
+    """Statements of the current transaction that must change a number of rows (`expect_rows`)."""
     marker: "Marker | None" = None
     """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
 
@@ -329,6 +331,7 @@ class Database:
                         with suppress(psycopg.Error):  # the cause is more important
                             connection.rollback()
                         raise
+                    _check_expected(connection)
                     connection.execute("COMMIT")  # sent with what is not yet sent; waits below
             except LOST:
                 if is_open:
@@ -343,6 +346,7 @@ class Database:
     def _open(self, connection: Bounded, caller: Caller, end: float) -> None:
         """Begins a transaction, and waits for it. Raises one of LOST if the connection is dead."""
         left = max(1, int((end - time.monotonic()) * 1000))
+        connection.expected = []
         connection.execute("BEGIN")
         connection.execute(
             "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s,"
@@ -423,6 +427,23 @@ def settle(connection: psycopg.Connection[Row]) -> None:
     pipe = connection.pipe if isinstance(connection, Bounded) else None
     if pipe is not None and connection.info.transaction_status is pq.TransactionStatus.ACTIVE:
         pipe.sync()
+
+
+def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> None:
+    """Ends the transaction with Stale unless the statement of a cursor changed `count` rows.
+
+    Does not wait for the result: it is checked before the commit, mostly with the result of a later
+    statement.
+    """
+    if isinstance(tx, Bounded) and tx.pipe is not None:
+        tx.expected.append((cursor, count))
+    elif cursor.rowcount != count:
+        raise Stale
+
+
+def _check_expected(connection: Bounded) -> None:
+    if any(cursor.rowcount != count for cursor, count in connection.expected):
+        raise Stale
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:

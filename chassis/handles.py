@@ -2,16 +2,16 @@
 
 import resource
 
-_MOST = 65_536  # open files, enough for every process; some systems refuse to set "unlimited"
+_MAX_OPEN_FILES = 65_536  # enough for every process; some systems refuse to set "unlimited"
 
 
 def raise_limit() -> int:
-    """Raises the soft limit of open files to the hard limit, or to _MOST if that is lower; returns
+    """Raises the soft limit of open files to the hard limit, at most to _MAX_OPEN_FILES; returns
     the limit now in force.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    possible = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < possible:
         resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
         soft = possible
-    return _MOST if soft == resource.RLIM_INFINITY else soft
+    return _MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft

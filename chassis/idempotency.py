@@ -9,6 +9,7 @@ Limit: a response is not protected if its request_id can be guessed; Enlace's ow
 can't be guessed.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
 
@@ -33,6 +34,13 @@ class IdempotencyStore:
         """Returns the first response. If the request is new, stores the request and returns None.
 
         Raises Reused if the body or the method differs.
+        """
+        return self.send(tx, caller_id, request_id, method, request)()
+
+    def send(
+        self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes
+    ) -> Callable[[], bytes | None]:
+        """Sends the question of `begin`, and returns a function that waits for its answer.
 
         Version 0.1 stored a request under its request_id with the service's key alone; such rows
         exist for a day after an update.
@@ -45,30 +53,32 @@ class IdempotencyStore:
             "method": method,
         }
         fingerprint = key.fingerprint(request, "requests")
-        fresh = tx.execute(
+        inserted = tx.execute(
             "INSERT INTO requests (caller_id, request_id, method, fingerprint)"
             " SELECT %(caller)s, %(row_id)s, %(method)s, %(fingerprint)s"
             " WHERE NOT EXISTS (SELECT FROM requests WHERE caller_id = %(caller)s"
             " AND request_id = %(before)s) ON CONFLICT DO NOTHING",
             parameters | {"fingerprint": fingerprint},
-        ).rowcount
-        if fresh:
-            return None
-        row = tx.execute(
-            "SELECT request_id, method, fingerprint, response FROM requests"
-            " WHERE caller_id = %(caller)s AND request_id IN (%(row_id)s, %(before)s)"
-            " ORDER BY request_id = %(before)s DESC LIMIT 1",
-            parameters,
-        ).fetchone()
-        if row is not None and row["request_id"] == request_id:
-            key, row_id, fingerprint = (
-                self._keyring,
-                request_id,
-                self._keyring.fingerprint(request, "requests"),
-            )
-        if row is None or row["method"] != method or row["fingerprint"] != fingerprint:
-            raise Reused
-        return key.open_bytes(row["response"], f"requests/{caller_id}/{row_id}")
+        )
+
+        def first_response() -> bytes | None:
+            if inserted.rowcount:
+                return None
+            row = tx.execute(
+                "SELECT request_id, method, fingerprint, response FROM requests"
+                " WHERE caller_id = %(caller)s AND request_id IN (%(row_id)s, %(before)s)"
+                " ORDER BY request_id = %(before)s DESC LIMIT 1",
+                parameters,
+            ).fetchone()
+            kept = key, row_id, fingerprint
+            if row is not None and row["request_id"] == request_id:
+                old = self._keyring.fingerprint(request, "requests")
+                kept = self._keyring, request_id, old
+            if row is None or (row["method"], row["fingerprint"]) != (method, kept[2]):
+                raise Reused
+            return kept[0].open_bytes(row["response"], f"requests/{caller_id}/{kept[1]}")
+
+        return first_response
 
     def complete(self, tx: Transaction, caller_id: str, request_id: str, response: bytes) -> None:
         """Stores the response with its request."""

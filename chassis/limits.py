@@ -21,7 +21,7 @@ from chassis.tokens import NOBODY, Caller
 WINDOW = 2
 # Callers that are remembered. Beyond that number, callers with a full quota are forgotten first,
 # and then the callers whose last call is oldest.
-_MOST_CALLERS = 20_000
+_MAX_CALLERS = 20_000
 # The rate of an address, as a multiple of the rate of a caller: the gateway's address makes the
 # calls of many people without a token.
 _CALLERS_PER_ADDRESS = 20
@@ -58,7 +58,7 @@ class Limiter:
             if not quota.wait:
                 self._whole_at.pop(caller, None)
                 self._whole_at[caller] = whole_at
-                if len(self._whole_at) > _MOST_CALLERS:
+                if len(self._whole_at) > _MAX_CALLERS:
                     self._forget(now)
             return quota
 
@@ -77,7 +77,7 @@ class Limiter:
 
     def _forget(self, now: float) -> None:
         self._whole_at = {caller: at for caller, at in self._whole_at.items() if at > now}
-        for caller in list(self._whole_at)[: max(0, len(self._whole_at) - _MOST_CALLERS // 2)]:
+        for caller in list(self._whole_at)[: max(0, len(self._whole_at) - _MAX_CALLERS // 2)]:
             del self._whole_at[caller]
 
 
@@ -105,11 +105,15 @@ class Limits:
 
 
 def address_of(peer: str) -> str:
-    """Returns the IP address in a peer name of gRPC (ipv4:192.0.2.1:50000).
+    """Returns the network of a peer name of gRPC (ipv4:192.0.2.1:50000)."""
+    return network_of(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
 
-    An IPv6 address is reduced to its /64 network, which belongs to one customer.
+
+def network_of(host: str) -> str:
+    """Returns an IP address; of an IPv6 address its /64 network, which belongs to one customer.
+
+    Returns any other text as it is.
     """
-    host = unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

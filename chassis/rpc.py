@@ -325,12 +325,10 @@ class Servicer:
         mutates: bool,
         right: contract.Rules,
     ) -> Message:
+        wrong = shape.violations(request)
+        request_id = request.request_id if mutates and not wrong else ""
         with self._database.transaction(caller) as tx:
-            if not right.public:
-                self._check_standing(tx, caller)
-            _check_shape(request)
-            request_id = request.request_id if mutates else ""
-            first_response, requester_id = None, caller.id
+            first, requester_id = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)
                 # Without a token the caller is unknown, and two systems may use the same
@@ -338,7 +336,12 @@ class Servicer:
                 requester_id = (
                     f"public/{self._idempotency.fingerprint(body)}" if right.public else caller.id
                 )
-                first_response = self._idempotency.begin(tx, requester_id, request_id, name, body)
+                first = self._idempotency.send(tx, requester_id, request_id, name, body)
+            if not right.public:
+                self._check_standing(tx, caller)
+            if wrong:
+                raise errors.Invalid(*wrong)
+            first_response = first() if first else None
             call = Call(
                 caller,
                 tx,

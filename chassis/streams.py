@@ -20,8 +20,8 @@ from chassis.db import Transaction
 from chassis.errors import Exhausted
 from chassis.tokens import LEEWAY, LIFETIME, Caller
 
-MOST = 32  # streams that a process may have
-EACH = 4  # streams that an organisation may have
+MAX_STREAMS = 32  # the maximum number of open streams in a process
+MAX_PER_ORGANIZATION = 4  # the maximum number of open streams of one organisation in a process
 TURNS = 4  # streams that may read at once: the number of database connections for streams
 _LOOK = 5.0  # seconds that one transaction of a stream may take
 _LATE = 5.0  # seconds after a stream's end until it is cut off, if it is stuck in sending
@@ -81,7 +81,7 @@ class Streams:
     """The streams of a process, limited in total and by organisation."""
 
     def __init__(self) -> None:
-        self.pool = CallPool(MOST, MOST)
+        self.pool = CallPool(MAX_STREAMS, MAX_STREAMS)
         self._turns = threading.BoundedSemaphore(TURNS)
         self._counting = threading.Lock()
         self._open = Counter[str]()
@@ -132,7 +132,7 @@ class Streams:
                 self._open -= Counter([organization_id])  # drops organisations without streams
 
         with self._counting:
-            if self._open[organization_id] >= EACH:
+            if self._open[organization_id] >= MAX_PER_ORGANIZATION:
                 raise Exhausted("too_many_requests", LIFETIME.total_seconds())
             self._open[organization_id] += 1
         metrics.STREAMS.inc()

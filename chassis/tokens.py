@@ -37,7 +37,7 @@ its repetitions.
 """
 # Tokens that are remembered after their signature was verified: a caller sends the same token for a
 # second or more.
-_MOST_VERIFIED = 1000
+_MAX_VERIFIED = 1000
 _REREAD_SIGNING = 1.0  # least seconds between two reads of the signing key
 _REREAD = 4.0  # seconds after which a removed key is no longer accepted
 # Least seconds between two reads for an unknown `kid`, so that invalid tokens do not cause constant
@@ -221,7 +221,7 @@ class Verifier:
             return verified[2]
         decoded = jwt.decode(token, self._key_of, algorithms=["Ed25519"])
         kid = str(decoded.header["kid"])
-        if len(self._verified) >= _MOST_VERIFIED:
+        if len(self._verified) >= _MAX_VERIFIED:
             self._verified = {}
         self._verified[token] = kid, self._current_key(kid), decoded.claims
         return decoded.claims

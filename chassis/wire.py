@@ -31,8 +31,10 @@ EnumClass = Any
 """The class that protoc generates for an enum, e.g. referrals_pb2.State. (Type checkers see another
 class for each enum, without a common base.)
 """
-Position = list[str | int]
-"""The end of a page: the sort key of its last row, with which the query of the next page begins."""
+Cursor = list[str | int]
+"""The end of a page or of a stream so far: the sort key of its last row, after which the next query
+begins.
+"""
 
 # The name of the option that gives the word of an enum's value. It is looked up by name, since the
 # chassis imports no message.
@@ -257,8 +259,8 @@ def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = T
 
 
 class PageTokens:
-    """Makes and reads page tokens: positions where the next page begins, signed with a key of the
-    service.
+    """Makes and reads page tokens: cursors after which the next page begins, signed with a key of
+    the service.
 
     A token is valid for the rpc and the filters of the previous page. Tokens are signed but not
     sealed, so that equal pages have equal tokens, on which the ETag of a list depends. A token
@@ -269,15 +271,15 @@ class PageTokens:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def token(self, request: Message, position: Position | None) -> str:
-        """Returns the token of the page after this position; "" for None."""
-        if position is None:
+    def token(self, request: Message, cursor: Cursor | None) -> str:
+        """Returns the token of the page after this cursor; "" for None."""
+        if cursor is None:
             return ""
-        content = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
+        content = json.dumps(cursor, separators=(",", ":"), ensure_ascii=False).encode()
         return _signed_text(self._mac(request, content), content)
 
-    def position(self, request: Any, *kinds: type[str] | type[int]) -> Position | None:
-        """Returns the position in a request's `page_token`, whose values have these types; None
+    def cursor(self, request: Any, *kinds: type[str] | type[int]) -> Cursor | None:
+        """Returns the cursor in a request's `page_token`, whose values have these types; None
         without a token.
 
         Raises Invalid (page_token, malformed) for a token that this service did not issue, or
@@ -290,13 +292,13 @@ class PageTokens:
             mac, content = _read_signed_text(text)
             if not hmac.compare_digest(mac, self._mac(request, content)):
                 raise ValueError
-            position: Position = json.loads(content)
+            cursor: Cursor = json.loads(content)
             # A token of another release may have another sort key.
-            if [type(value) for value in position] != list(kinds):
+            if [type(value) for value in cursor] != list(kinds):
                 raise ValueError
         except (binascii.Error, ValueError) as error:
             raise Invalid(("page_token", "malformed")) from error
-        return position
+        return cursor
 
     def _mac(self, request: Message, content: bytes) -> bytes:
         filters = _filters(request)
@@ -306,7 +308,7 @@ class PageTokens:
 
 
 class ResumeTokens:
-    """Makes and reads resume tokens: positions from which a stream continues.
+    """Makes and reads resume tokens: cursors after which a stream continues.
 
     The tokens are sealed, since the numbers in them would let a reader count other people's events.
     """
@@ -314,15 +316,15 @@ class ResumeTokens:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def token(self, request: Message, whose: str, position: Position) -> str:
-        """Returns the token of the stream's position, valid for `whose` stream and the filters of
+    def token(self, request: Message, whose: str, cursor: Cursor) -> str:
+        """Returns the token of the stream's cursor, valid for `whose` stream and the filters of
         the request.
         """
-        sealed = self._keyring.seal(json.dumps(position), self._context(request, whose))
+        sealed = self._keyring.seal(json.dumps(cursor), self._context(request, whose))
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
-    def position(self, request: Any, whose: str, *kinds: type[str] | type[int]) -> Position | None:
-        """Returns the position in a request's `resume_token`, whose values have these types; None
+    def cursor(self, request: Any, whose: str, *kinds: type[str] | type[int]) -> Cursor | None:
+        """Returns the cursor in a request's `resume_token`, whose values have these types; None
         without a token.
 
         Raises Invalid (resume_token, malformed) for a token that this service did not issue, or
@@ -333,14 +335,12 @@ class ResumeTokens:
             return None
         try:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            position: Position = json.loads(
-                self._keyring.open(sealed, self._context(request, whose))
-            )
-            if [type(value) for value in position] != list(kinds):
+            cursor: Cursor = json.loads(self._keyring.open(sealed, self._context(request, whose)))
+            if [type(value) for value in cursor] != list(kinds):
                 raise ValueError
         except (binascii.Error, ValueError, CannotOpen) as error:
             raise Invalid(("resume_token", "malformed")) from error
-        return position
+        return cursor
 
     @staticmethod
     def _context(request: Message, whose: str) -> str:
@@ -405,7 +405,7 @@ def _read_signed_text(text: str) -> tuple[bytes, bytes]:
 
 def _filters(request: Message) -> bytes:
     """Returns the rpc (by the name of its request) and the filters of a request, to which a token
-    is bound, without the position and the size of the page.
+    is bound, without the cursor and the size of the page.
     """
     requested = type(request)()
     requested.CopyFrom(request)
@@ -447,7 +447,7 @@ def page_size(requested: int, *, default: int, most: int, path: str = "page_size
 # --- masks and ids
 
 
-def masked(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
+def mask_names(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
     """Returns the fields of an update mask.
 
     Raises Invalid (update_mask, required) for an empty mask, and (update_mask, unknown_code) for a

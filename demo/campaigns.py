@@ -21,7 +21,7 @@ def code(medium: str) -> str:
     return CODES[medium] + check_character(CODES[medium])
 
 
-def begun(tx: Transaction) -> datetime | None:
+def begin_time(tx: Transaction) -> datetime | None:
     """Returns the time at which the demo data was first written, or None if it was not.
 
     The campaign is written first, with a creation time six weeks before that time.

@@ -12,7 +12,7 @@ from services.referrals.referrals.domain.figures import (
     Cell,
     end_of,
     last_settled,
-    published,
+    published_cells,
     quarter_of,
 )
 from services.referrals.referrals.store import figures
@@ -48,4 +48,4 @@ def counts(now: datetime) -> dict[Cell, int]:
 def fill(tx: Transaction, now: datetime) -> None:
     """Saves the figures, unless a quarter was counted already."""
     if not figures.counted_until(tx):
-        figures.keep(tx, published(counts(now)), last_settled(now), now)
+        figures.keep(tx, published_cells(counts(now)), last_settled(now), now)

@@ -31,7 +31,7 @@ NAMED = ("leaflet", "offer")
 """Contacts whose callers named the code of a poster or a spot."""
 
 
-class Known(NamedTuple):
+class KnownPerson(NamedTuple):
     """A person: holder of her file, names, coarse attributes, and how to reach her.
 
     The names are sealed and may both be empty.
@@ -50,14 +50,16 @@ class Known(NamedTuple):
 
 
 PEOPLE = {
-    "tonight": Known("llama-y-vive-ni", "", "", "18-24", "Feminine", 1, "NI-CI", channel="phone"),
-    "protection": Known(
+    "tonight": KnownPerson(
+        "llama-y-vive-ni", "", "", "18-24", "Feminine", 1, "NI-CI", channel="phone"
+    ),
+    "protection": KnownPerson(
         "llama-y-vive-ni", "Nohemí", "", "25-59", "Feminine", 0, "NI-RI", channel="none"
     ),
-    "hospital": Known(
+    "hospital": KnownPerson(
         "llama-y-vive-ni", "Sayra", "", "18-24", "Feminine", 0, "NI-CI", channel="message"
     ),
-    "rosa": Known(
+    "rosa": KnownPerson(
         "puentes",
         "Rosalpina",
         "Dávila Mora",
@@ -68,7 +70,7 @@ PEOPLE = {
         "CR",
         status="ActualVictimOfTrafficking",
     ),
-    "keyling": Known(
+    "keyling": KnownPerson(
         "puentes",
         "Keyling",
         "Arauz",
@@ -80,13 +82,13 @@ PEOPLE = {
         "message",
         "ActualVictimOfTrafficking",
     ),
-    "ulises": Known(
+    "ulises": KnownPerson(
         "puentes", "Ulises", "Blandón", "25-59", "Masculine", 0, "NI-ES", "MX", "phone"
     ),
-    "tamara": Known(
+    "tamara": KnownPerson(
         "puentes", "Tamara", "Orozco", "18-24", "TransgenderFeminine", 0, "NI-MN", "GT", "message"
     ),
-    "elieth": Known(
+    "elieth": KnownPerson(
         "luna-nueva",
         "Elieth",
         "Cano",
@@ -97,7 +99,7 @@ PEOPLE = {
         "SV",
         status="ActualVictimOfTrafficking",
     ),
-    "marcia": Known(
+    "marcia": KnownPerson(
         "luna-nueva",
         "Marcia",
         "Toval",
@@ -108,13 +110,13 @@ PEOPLE = {
         "GT",
         status="ActualVictimOfTrafficking",
     ),
-    "darling": Known(
+    "darling": KnownPerson(
         "parroquia-somoto", "Darling", "Pineda", "18-24", "Feminine", 0, "NI-MD", "CR", "visit"
     ),
-    "benito": Known(
+    "benito": KnownPerson(
         "parroquia-somoto", "Benito", "Cruz Alfaro", "60+", "Masculine", 0, "NI-MD", channel="visit"
     ),
-    "gaby": Known(
+    "gaby": KnownPerson(
         "familia",
         "Gabriela",
         "Mairena Soto",
@@ -125,8 +127,8 @@ PEOPLE = {
         "SV",
         status="ActualVictimOfTrafficking",
     ),
-    "arlen": Known("familia", "Arlen", "Useda", "12-17", "Feminine", 0, "NI-NS", "GT"),
-    "sugey": Known(
+    "arlen": KnownPerson("familia", "Arlen", "Useda", "12-17", "Feminine", 0, "NI-NS", "GT"),
+    "sugey": KnownPerson(
         "mision",
         "Sugey",
         "Rostrán",
@@ -138,11 +140,11 @@ PEOPLE = {
         "phone",
         "ActualVictimOfTrafficking",
     ),
-    "olman": Known("mision", "Olman", "Chavarría", "25-59", "Masculine", 0, "NI-LE", "CR"),
-    "suyen": Known(
+    "olman": KnownPerson("mision", "Olman", "Chavarría", "25-59", "Masculine", 0, "NI-LE", "CR"),
+    "suyen": KnownPerson(
         "tejer-redes", "Suyén", "Martínez Laguna", "18-24", "Feminine", 1, "NI-CI", "SV"
     ),
-    "return": Known(
+    "return": KnownPerson(
         "consulado-sv",
         "Fabiola",
         "Téllez",
@@ -153,7 +155,7 @@ PEOPLE = {
         "SV",
         status="ActualVictimOfTrafficking",
     ),
-    "abroad": Known(
+    "abroad": KnownPerson(
         "harbor",
         "Yessica",
         "Pravia",
@@ -165,7 +167,7 @@ PEOPLE = {
         "phone",
         "ActualVictimOfTrafficking",
     ),
-    "journey": Known(
+    "journey": KnownPerson(
         "casa-nahual",
         "Ilse",
         "Madrigal Pozo",
@@ -176,7 +178,7 @@ PEOPLE = {
         "GT",
         status="ActualVictimOfTrafficking",
     ),
-    "newcomer": Known("nuevo-sendero", "Jolieth", "Ríos", "18-24", "Feminine", 0, "NI-RI"),
+    "newcomer": KnownPerson("nuevo-sendero", "Jolieth", "Ríos", "18-24", "Feminine", 0, "NI-RI"),
 }
 
 
@@ -261,7 +263,7 @@ class Teller:
         return story
 
 
-def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
+def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     """Returns the stories of tonight, in most of the states that a referral can have."""
     teller = Teller(network, calendar, now)
     tell = teller.tell
@@ -612,16 +614,16 @@ def _begun(
     )
 
 
-class Heard(NamedTuple):
+class NotedContact(NamedTuple):
     """A contact with the operator's note."""
 
     contact: Contact
     note: str
 
 
-def contacts(network: Network, now: datetime) -> list[Heard]:
+def contacts(network: Network, now: datetime) -> list[NotedContact]:
     """Returns the contacts of the lines in the last two days, the oldest first."""
-    heard: list[Heard] = []
+    heard: list[NotedContact] = []
 
     def hear(
         word: str,
@@ -653,7 +655,7 @@ def contacts(network: Network, now: datetime) -> list[Heard]:
             person_id=id_of("person", word) if word in PEOPLE else "",
         )
         contact.check()
-        heard.append(Heard(contact, note))
+        heard.append(NotedContact(contact, note))
 
     here = "llama-y-vive-ni"
     hear(

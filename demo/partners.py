@@ -32,7 +32,7 @@ from services.partners.members.domain.organization import (
 from services.partners.members.domain.worker import Role, WorkerEntry, check_password
 from services.partners.members.domain.worker import Worker as Account
 from services.partners.members.store import api_keys, organizations, workers
-from services.partners.members.usecases.passwords import hashed
+from services.partners.members.usecases.passwords import hash_of
 
 # A date before the pilot began, so that the receivers of the referrals were already members.
 _FOUNDED = datetime(2005, 11, 7, 15, tzinfo=UTC)
@@ -166,7 +166,7 @@ def _without_account(database: Database, network: Network) -> list[Worker]:
 
 def _hash(password: str) -> str:
     check_password(password)
-    return hashed(password)
+    return hash_of(password)
 
 
 def _account(worker: Worker, network: Network, joined: datetime) -> Account:

@@ -19,7 +19,7 @@ TOTAL, FROM_CHINANDEGA = 26, 13
 LAST_DAY = datetime(2006, 12, 22, tzinfo=UTC)
 
 
-class Assisted(NamedTuple):
+class AssistedPerson(NamedTuple):
     """A person: first day, identity, origin, country of exploitation, holder of the file, and help.
 
     `help` names the groups of needs that were requested.
@@ -37,7 +37,7 @@ class Assisted(NamedTuple):
 
 
 ROWS = (
-    Assisted(
+    AssistedPerson(
         "2006-01-17",
         "Yahaira",
         "Suazo Meza",
@@ -48,7 +48,7 @@ ROWS = (
         "consulado-sv",
         "RET HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-01-26",
         "Karelia",
         "Osejo",
@@ -59,7 +59,7 @@ ROWS = (
         "casa-nahual",
         "RET MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-02-08",
         "Deyling",
         "Maradiaga",
@@ -70,7 +70,7 @@ ROWS = (
         "familia",
         "HOU PSS FAM",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-02-21",
         "Mayra",
         "Espinal Cruz",
@@ -81,7 +81,7 @@ ROWS = (
         "mision",
         "HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-03-03",
         "Jessenia",
         "Tinoco",
@@ -92,7 +92,7 @@ ROWS = (
         "casa-nahual",
         "RET MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-03-14",
         "Scarleth",
         "Padilla",
@@ -103,7 +103,7 @@ ROWS = (
         "familia",
         "HOU MED PSS FAM",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-03-27",
         "Hazel",
         "Obando Reyes",
@@ -114,7 +114,7 @@ ROWS = (
         "rutas",
         "RET HOU PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-04-06",
         "Norlan",
         "Zambrana",
@@ -125,7 +125,7 @@ ROWS = (
         "harbor",
         "RET MED LEG",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-04-20",
         "Ligia",
         "Carcache",
@@ -136,7 +136,7 @@ ROWS = (
         "rutas",
         "RET HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-05-05",
         "Francis",
         "Moncada",
@@ -147,7 +147,7 @@ ROWS = (
         "puentes",
         "HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-05-16",
         "Anielka",
         "Vílchez",
@@ -158,7 +158,7 @@ ROWS = (
         "frontera-sur",
         "RET MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-05-29",
         "Belkis",
         "Dormuz",
@@ -169,7 +169,7 @@ ROWS = (
         "consulado-sv",
         "RET HOU PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-06-07",
         "Orfilia",
         "Castellón",
@@ -180,7 +180,7 @@ ROWS = (
         "mision",
         "HOU MED LEG",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-06-15",
         "Dixiana",
         "Ráudez",
@@ -191,7 +191,7 @@ ROWS = (
         "familia",
         "HOU MED PSS FAM",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-06-28",
         "Wendoly",
         "Ampié",
@@ -202,7 +202,7 @@ ROWS = (
         "harbor",
         "RET HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-07-04",
         "Marling",
         "Cerrato",
@@ -213,7 +213,7 @@ ROWS = (
         "mision",
         "HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-07-13",
         "Isolina",
         "Huete",
@@ -224,10 +224,10 @@ ROWS = (
         "frontera-sur",
         "RET MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-07-25", "Elvin", "Matute", "1978-06-16", "M", "NI-MD", "US", "harbor", "RET MED"
     ),
-    Assisted(
+    AssistedPerson(
         "2006-08-03",
         "Yubelka",
         "Rocha Sáenz",
@@ -238,7 +238,7 @@ ROWS = (
         "familia",
         "HOU PSS FAM",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-08-15",
         "Arelys",
         "Buitrago",
@@ -249,13 +249,13 @@ ROWS = (
         "puentes",
         "HOU MED PSS LEG",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-08-29", "Thelma", "Siles", "1980-10-10", "F", "NI-CI", "CR", "rutas", "RET MED PSS"
     ),
-    Assisted(
+    AssistedPerson(
         "2006-09-06", "Jeimy", "Larios", "1987-07-29", "F", "NI-RI", "CR", "rutas", "RET HOU MED"
     ),
-    Assisted(
+    AssistedPerson(
         "2006-09-14",
         "Cándida",
         "Peralta Mejía",
@@ -266,7 +266,7 @@ ROWS = (
         "parroquia-somoto",
         "HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-09-26",
         "Ruth",
         "Escorcia",
@@ -277,7 +277,7 @@ ROWS = (
         "consulado-sv",
         "RET HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-10-05",
         "Grethel",
         "Tercero",
@@ -288,7 +288,7 @@ ROWS = (
         "puentes",
         "HOU MED PSS",
     ),
-    Assisted(
+    AssistedPerson(
         "2006-10-17",
         "Leyla",
         "Montiel",
@@ -342,7 +342,7 @@ def pilot(network: Network, calendar: Calendar) -> Iterator[tuple[File, list[Sto
         yield file, list(_stories(network, calendar, row, file, chance))
 
 
-def _file(network: Network, row: Assisted, chance: random.Random) -> File:
+def _file(network: Network, row: AssistedPerson, chance: random.Random) -> File:
     opened = _office_hour(datetime.fromisoformat(row.day).replace(tzinfo=UTC), chance)
     coarse = Coarse(
         age_band(row.born, opened.date()),
@@ -376,7 +376,7 @@ def _file(network: Network, row: Assisted, chance: random.Random) -> File:
 
 
 def _stories(
-    network: Network, calendar: Calendar, row: Assisted, file: File, chance: random.Random
+    network: Network, calendar: Calendar, row: AssistedPerson, file: File, chance: random.Random
 ) -> Iterator[Story]:
     free = file.person.create_time
     for group in row.help.split():
@@ -446,7 +446,7 @@ def _helped(story: Story, drafted: datetime, group: str, chance: random.Random) 
     return done
 
 
-def _offer(row: Assisted, group: str, child: bool) -> tuple[str, str]:
+def _offer(row: AssistedPerson, group: str, child: bool) -> tuple[str, str]:
     if child and group in ("HOU", "PSS"):
         return "casa-jicaro", "camas" if group == "HOU" else "psicologia"
     return {

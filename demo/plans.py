@@ -12,7 +12,7 @@ from demo.network import id_of
 from demo.story import File, Story
 from services.referrals.plans.domain.plan import Plan, StepState
 from services.referrals.plans.store import plans
-from services.referrals.plans.usecases.pathways import shipped
+from services.referrals.plans.usecases.pathways import shipped_pathways
 from services.referrals.referrals.store import referrals
 
 HOME, AWAY = "keyling", "journey"
@@ -27,7 +27,7 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
         plans.add(tx, _handed_over(stories, now))
         for story in stories:
             story.referral.wait_for_her()
-            referrals.keep_clocks(tx, story.referral)
+            referrals.save_deadlines(tx, story.referral)
 
 
 def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
@@ -75,7 +75,7 @@ def _handed_over(stories: Sequence[Story], now: datetime) -> Plan:
 
 def _begun(who: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
     person, begun = story.file.person, story.file.person.create_time
-    pathway = shipped()["return_and_reintegration"]
+    pathway = shipped_pathways()["return_and_reintegration"]
     plan = Plan.begin(
         id_of("plan", who),
         person.id,

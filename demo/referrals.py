@@ -10,7 +10,7 @@ from pathlib import Path
 from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
 from demo import campaigns, enquiries, figures, plans, steps
-from demo.live import Heard, contacts, live
+from demo.live import NotedContact, contacts, tonights_stories
 from demo.network import Network
 from demo.pilot import pilot
 from demo.secret_words import Words
@@ -35,7 +35,7 @@ def begin(database: Database, network: Network, now: datetime) -> datetime:
     Returns the time to which all other times are relative: `now`, or the start of an earlier run.
     """
     with database.transaction(SYSTEM, timeout=30) as tx:
-        begun = campaigns.begun(tx)
+        begun = campaigns.begin_time(tx)
         if begun is None:
             campaigns.fill(tx, network, now)
             figures.fill(tx, now)
@@ -65,7 +65,7 @@ def fill(
             if not _is_there(tx, "enquiries", enquiry.id):
                 enquiry_book.keep(tx, deepcopy(enquiry))
 
-    def heard(part: Heard) -> None:
+    def heard(part: NotedContact) -> None:
         contact, note = deepcopy(part)
         reference, pin = words.reference(contact.id), HASHER.hash(words.pin(contact.id))
         with database.transaction(SYSTEM, timeout=30) as tx:
@@ -77,7 +77,7 @@ def fill(
 
     steps.each("files of the pilot", pilot(network, calendar), history)
     by_file: dict[str, tuple[File, list[Story]]] = {}
-    for story in live(network, calendar, now):
+    for story in tonights_stories(network, calendar, now):
         by_file.setdefault(story.file.person.id, (story.file, []))[1].append(story)
     steps.each("files of tonight", by_file.values(), history)
     steps.each("enquiries", [enquiries.enquiry(network, calendar, now)], asked)

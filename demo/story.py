@@ -176,11 +176,12 @@ class Story:
         """Fires the deadlines up to a time, each at its own time."""
         while self.watched:
             moment = min(
-                (clock.next_time for clock in self.referral.clocks if clock.next_time), default=None
+                (deadline.next_time for deadline in self.referral.deadlines if deadline.next_time),
+                default=None,
             )
             if moment is None or moment > until:
                 break
-            self.referral.fire_clocks(moment, self.calendar)
+            self.referral.fire_deadlines(moment, self.calendar)
         return self
 
     def _turn(self, at: datetime) -> None:

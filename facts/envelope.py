@@ -38,8 +38,8 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzin
 
 
 class Unreadable(Exception):
-    """Raised if a record is no valid fact (`reason`: headers, source, signature), or if no consumer
-    could store its values (limits).
+    """Raised if a record is not a valid fact (`reason`: headers, source, signature), or if no
+    consumer could store its values (limits).
     """
 
     def __init__(self, reason: str) -> None:
@@ -109,8 +109,8 @@ def unpack(
 ) -> Fact:
     """Returns the fact in a record.
 
-    Raises Unreadable unless the record is valid, and its source is one of `trusted_signers` and
-    signed it.
+    Raises Unreadable unless the record is valid and was signed by its source, which must be one of
+    `trusted_signers`.
     """
     header_list = list(headers)
     headers_by_name = dict(header_list)
@@ -164,7 +164,7 @@ def is_subject(value: bytes) -> bool:
 
 def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:
     names = ["ce_id", "ce_type", "ce_source", "ce_time"]
-    # Without an epoch the signed bytes equal those of versions without epochs, so that both
-    # versions can run side by side.
+    # If a fact has no epoch, the signed bytes are the same as in releases that predate epochs, so
+    # that old and new releases can run side by side.
     names += [f"ce_{name}" for name in (_EPOCH, _BASE) if f"ce_{name}" in headers]
     return b"\n".join(headers.get(name, b"") for name in names) + b"\n" + body

@@ -24,7 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = (
 
 
 class FactPosition(Enum):
-    """The position of a fact among the applied ones of its subject."""
+    """The position of a fact relative to the facts of its subject that have been applied."""
 
     NEXT = "next"
     KNOWN = "known"  # the next fact of a new epoch, but already applied in an earlier epoch
@@ -94,7 +94,7 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> FactPosition:
 
 def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
     """Records that this fact was applied, and removes it from the waiting facts; returns True if
-    the next fact of its subject waits.
+    the next fact of its subject is waiting.
     """
     row = tx.execute(
         "WITH moved AS (UPDATE inbox SET version = %(version)s WHERE consumer = %(consumer)s"
@@ -154,8 +154,8 @@ def advance_plain(tx: Transaction, consumer: str, versions: Mapping[str, int]) -
 
 
 def seen(tx: Transaction, consumer: str, subjects: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Returns the applied (epoch, version) of each subject, so that repeats in a batch need no
-    transaction each.
+    """Returns the last applied (epoch, version) of each subject, so that repeats in a batch don't
+    each need a transaction.
     """
     rows = tx.execute(
         "SELECT subject, epoch, version FROM inbox WHERE consumer = %s AND subject = ANY(%s)",
@@ -192,7 +192,9 @@ def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) 
 
 
 def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: datetime) -> None:
-    """Holds a refused fact, and so the later facts of its subject; the pauses between tries grow.
+    """Holds a refused fact, and with it all later facts of its subject.
+
+    Each pause between two tries is longer than the last.
 
     Does nothing if another process applied the fact meanwhile.
     """
@@ -211,8 +213,8 @@ def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: dat
 _NEXT = (
     " FROM inbox_parked p JOIN inbox i USING (consumer, subject)"
     " WHERE p.consumer = %(consumer)s AND p.epoch = i.epoch AND p.version = i.version + 1"
-    # If a time lies further in the future than the longest pause, a clock was wrong; then the fact
-    # is due.
+    # If the time of the next try lies further in the future than the longest pause, a clock was
+    # wrong; the fact then counts as due.
     " AND p.next_try_time NOT BETWEEN %(now)s + interval '1 microsecond'"
     f" AND %(now)s + interval '{_LONGEST_PAUSE.total_seconds():.0f} s'"
 )
@@ -251,8 +253,8 @@ def forget_overtaken(tx: Transaction, consumer: str) -> None:
 
 
 def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, str]]:
-    """Returns (topic, subject) for each subject whose facts have waited since before a moment for
-    an earlier fact that has not arrived.
+    """Returns (topic, subject) for each subject whose facts have been waiting since before the time
+    `before`, because an earlier fact has not arrived.
     """
     rows = tx.execute(
         "SELECT p.topic, p.subject FROM inbox_parked p JOIN inbox i USING (consumer, subject)"
@@ -265,8 +267,8 @@ def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, st
 
 
 def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
-    """Returns True if this consumer is new, or has requested all facts since its own store was
-    restored.
+    """Returns True if this consumer is new, or if it has requested all facts again since its own
+    store was last restored. Records a new consumer with this epoch of its store.
     """
     row = tx.execute("SELECT epoch FROM consumers WHERE consumer = %s", (consumer,)).fetchone()
     if row is None:
@@ -277,6 +279,6 @@ def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
     return row is None or row["epoch"] == epoch
 
 
-def asked_for_everything(tx: Transaction, consumer: str, epoch: int) -> None:
+def record_full_request(tx: Transaction, consumer: str, epoch: int) -> None:
     """Records that the consumer requested all facts in this epoch of its own store."""
     tx.execute("UPDATE consumers SET epoch = %s WHERE consumer = %s", (epoch, consumer))

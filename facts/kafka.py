@@ -38,7 +38,7 @@ class BrokerLost(Exception):
     """
 
 
-class Unassigned(BrokerLost):
+class NoPartition(BrokerLost):
     """The broker responds, but assigns no partition to this member of a group."""
 
 
@@ -100,7 +100,7 @@ Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
 """Key, value and headers of a record to be sent."""
 
 
-class Received(NamedTuple):
+class ReceivedRecord(NamedTuple):
     """A record that was read; `topic` is without the prefix."""
 
     topic: str
@@ -338,7 +338,7 @@ class Reader:
                 metrics_enabled=False,
             )
 
-    def read(self, begins: Mapping[int, int]) -> Iterator[Sequence[Received]]:
+    def read(self, begins: Mapping[int, int]) -> Iterator[Sequence[ReceivedRecord]]:
         """Reads from these offsets by partition (0 by default) to the current end of the topic.
 
         Yields batches, even empty ones, so that the caller can record a turn. Returns only at the
@@ -384,7 +384,7 @@ class Reader:
 
 def read_from(
     settings: ServiceSettings, topic: str, begins: Mapping[int, int]
-) -> Iterator[Sequence[Received]]:
+) -> Iterator[Sequence[ReceivedRecord]]:
     """Reads a topic once, as `Reader.read` does."""
     reader = Reader(settings, topic)
     try:
@@ -395,10 +395,10 @@ def read_from(
 
 def _received(
     settings: ServiceSettings, batches: Mapping[TopicPartition, Sequence[Any]]
-) -> list[Received]:
+) -> list[ReceivedRecord]:
     """Returns the records of a poll, in order within each partition."""
     return [
-        Received(
+        ReceivedRecord(
             record.topic.removeprefix(settings.kafka_prefix),
             record.partition,
             record.offset,
@@ -455,10 +455,10 @@ class Consumer:
                 [settings.kafka_prefix + topic for topic in topics], listener=self._membership
             )
 
-    def poll(self, seconds: float) -> list[Received]:
+    def poll(self, seconds: float) -> list[ReceivedRecord]:
         """Returns the next records, in order within each partition.
 
-        Raises BrokerLost, or Unassigned if this member has had no partition for too long.
+        Raises BrokerLost, or NoPartition if this member has had no partition for too long.
         """
         with _raising_broker_lost():
             records = _received(self._settings, self._consumer.poll(timeout_ms=int(seconds * 1000)))
@@ -466,7 +466,7 @@ class Consumer:
         if self.assigned:
             self._assigned_at = now
         elif not records and now - self._assigned_at > (_EMPTY if self.joined else _UNASSIGNED):
-            raise Unassigned(self._group)
+            raise NoPartition(self._group)
         return records
 
     @property
@@ -479,7 +479,7 @@ class Consumer:
         """True if the group has assigned this member its partitions, possibly none."""
         return self._membership.joined
 
-    def commit(self, records: Sequence[Received]) -> None:
+    def commit(self, records: Sequence[ReceivedRecord]) -> None:
         """Commits the offsets after these records.
 
         Raises BrokerLost, including when another member has taken the partition over; then the
@@ -500,14 +500,14 @@ class Consumer:
         _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 
 
-def read(broker: Broker, user: str, consumer: Consumer) -> list[Received]:
+def read(broker: Broker, user: str, consumer: Consumer) -> list[ReceivedRecord]:
     """Polls once, and reports to the broker whether `user` has a partition to read.
 
     Raises the same exceptions as Consumer.poll.
     """
     try:
         records = consumer.poll(_POLL)
-    except Unassigned:
+    except NoPartition:
         broker.failed(user)
         raise
     if consumer.assigned:

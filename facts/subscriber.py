@@ -424,7 +424,7 @@ class Subscriber:
             self._doubtful.clear()
         if restored:
             self._retry_while_unavailable(
-                lambda tx: inbox.asked_for_everything(tx, self._name, epoch)
+                lambda tx: inbox.record_full_request(tx, self._name, epoch)
             )
 
     # --- retries

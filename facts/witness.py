@@ -24,7 +24,7 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import records
 from facts.envelope import Unreadable, pack, unpack
-from facts.kafka import Broker, BrokerLost, Reader, Received, Record, read_from, send
+from facts.kafka import Broker, BrokerLost, Reader, ReceivedRecord, Record, read_from, send
 from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 
@@ -142,8 +142,8 @@ class Witness:
 
     def turn(
         self,
-        going_on: Callable[[], object] = lambda: None,
-        read: Callable[[Mapping[int, int]], Iterator[Sequence[Received]]] | None = None,
+        on_progress: Callable[[], object] = lambda: None,
+        read: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]] | None = None,
     ) -> int:
         """Stores new records of the topic and, if that is due, publishes the records that only this
         service has; returns the number of published records. Raises BrokerLost.
@@ -155,11 +155,11 @@ class Witness:
         if cluster != self._cluster:
             self._forget()
             self._cluster = cluster
-        self._read_topic(going_on, read)
+        self._read_topic(on_progress, read)
         questions = self._questions - self._answered
         if questions:
             self._forget()  # a broker may have lost records but kept its cluster id
-            self._read_topic(going_on, read)
+            self._read_topic(on_progress, read)
         if self._compared:
             return 0
         with self._database.transaction(SYSTEM) as tx:
@@ -186,11 +186,11 @@ class Witness:
 
     def _read_topic(
         self,
-        going_on: Callable[[], object],
-        read: Callable[[Mapping[int, int]], Iterator[Sequence[Received]]],
+        on_progress: Callable[[], object],
+        read: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]],
     ) -> None:
         for batch in read(self._offsets):
-            going_on()
+            on_progress()
             for record in batch:
                 self._take(record)
             self._offsets |= {record.partition: record.offset + 1 for record in batch}

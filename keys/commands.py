@@ -20,7 +20,7 @@ from chassis.db import Database
 from chassis.errors import Refusal
 from chassis.tokens import SYSTEM
 from keys import key_folder, sealing_keys
-from keys.rotation import Sealed, remaining, rewrap
+from keys.rotation import SealedColumn, remaining, rewrap
 from keys.sealing import Keyring
 
 # Seconds after which each running process seals with a new key: twice the interval at which it
@@ -39,7 +39,7 @@ def add_to(
     name: str,
     settings: Callable[[], ServiceSettings],
     opened: Callable[[], AbstractContextManager[Database]],
-    columns: Sequence[Sealed],
+    columns: Sequence[SealedColumn],
 ) -> None:
     """Adds the commands to those of the service `name`. `opened` opens the service's database;
     `columns` lists the columns that its sealing key seals.
@@ -150,13 +150,13 @@ def add_to(
         click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
 
 
-def _count_older(database: Database, keyring: Keyring, columns: Sequence[Sealed]) -> int:
+def _count_older(database: Database, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
     with database.transaction(SYSTEM, timeout=30) as tx:
         return remaining(tx, keyring, columns)
 
 
 def _rewrap(
-    database: Database, keyring: Keyring, columns: Sequence[Sealed], *, wait: bool
+    database: Database, keyring: Keyring, columns: Sequence[SealedColumn], *, wait: bool
 ) -> tuple[int, int]:
     """Rewraps once and, if the key is new (`wait`), a second time, since for a moment the running
     processes still seal with the previous key.

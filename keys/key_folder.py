@@ -32,6 +32,7 @@ SETTLED = 10.0
 _TICK = 1.0  # seconds, above the resolution of every file system's clock
 
 T = TypeVar("T")
+Name = TypeVar("Name", str, int)
 
 
 def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
@@ -65,7 +66,7 @@ def verifying(directory: Path, name: str) -> OKPKey:
 
 def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
     """Returns the public keys `name` and `name`.N by `kid`."""
-    keys = [verifying(directory, pair) for pair in _pairs(directory, name)]
+    keys = _read_all(_pairs(directory, name), partial(verifying, directory))
     return {str(key.kid): key for key in keys}
 
 
@@ -81,9 +82,10 @@ def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
     names = [
         pair for pair in _pairs(directory, name, half) if (directory / f"{pair}.jwk").exists()
     ] or [name]
-    return [
-        ((directory / f"{pair}{half}").stat().st_mtime, signing(directory, pair)) for pair in names
-    ]
+    return _read_all(
+        names,
+        lambda pair: ((directory / f"{pair}{half}").stat().st_mtime, signing(directory, pair)),
+    )
 
 
 def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
@@ -94,7 +96,7 @@ def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
     return settled[-1] if settled else pairs[0][1]
 
 
-class Held(Generic[T]):
+class FileCache(Generic[T]):
     """Caches a value that `read` makes from the files `pattern` of a folder. Reads again only after
     the folder or one of the files changed.
 
@@ -169,6 +171,22 @@ def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
     return [*first, *(f"{name}.{number}" for number in numbers)]
 
 
+def _read_all(names: Sequence[Name], read: Callable[[Name], T]) -> list[T]:
+    """Returns the keys of these names, which are sorted: oldest first.
+
+    Leaves out keys that a rotation has deleted since the names were listed. A rotation never
+    deletes the newest key: raises FileNotFoundError if that key is missing.
+    """
+    keys = []
+    for name in names:
+        try:
+            keys.append(read(name))
+        except FileNotFoundError:
+            if name == names[-1]:
+                raise
+    return keys
+
+
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
     """Returns the checks for the signatures of facts, by source: for these services, or for all
     services whose public key is here if none is named.
@@ -208,10 +226,14 @@ def ring(directory: Path, name: str) -> dict[int, bytes]:
         for file in directory.glob(f"{name}.*.key")
         if file.name.split(".")[-2].isdecimal()
     }
-    keys = {number: secret(directory, f"{name}.{number}") for number in sorted(numbers)}
-    if (directory / f"{name}.key").exists() or not keys:
-        keys[0] = secret(directory, name)
-    return keys
+    if (directory / f"{name}.key").exists() or not numbers:
+        numbers.add(0)
+    return dict(
+        _read_all(
+            sorted(numbers),
+            lambda number: (number, secret(directory, f"{name}.{number}" if number else name)),
+        )
+    )
 
 
 def root(directory: Path, service: str) -> bytes:
@@ -219,7 +241,13 @@ def root(directory: Path, service: str) -> bytes:
     another name when that key is retired.
     """
     marks = directory / f"marks.{service}.key"
-    return secret(directory, f"marks.{service}" if marks.exists() else f"sealing.{service}")
+    if not marks.exists():
+        try:
+            return secret(directory, f"sealing.{service}")
+        except FileNotFoundError:
+            if not marks.exists():  # otherwise the key has been retired since the first check
+                raise
+    return secret(directory, f"marks.{service}")
 
 
 def keyring(directory: Path, service: str) -> Keyring:

@@ -1,8 +1,8 @@
-"""Seals the data that a service's older keys sealed anew with its newest key ("rewraps" it), while
-the service works: in batches, each in its own transaction.
+"""Re-seals ("rewraps") data that was sealed with a service's older keys, using its newest key.
 
-Each row starts with the number of its key, so the rows themselves record the progress. The rotation
-may be killed at any moment and started again.
+The service keeps running meanwhile: the work is done in batches, each in its own transaction. Each
+sealed value starts with the number of its key, so the rows themselves record the progress. The
+rotation may be killed at any moment and started again.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +16,8 @@ _BATCH = 500
 
 
 @dataclass(frozen=True)
-class Sealed:
-    """A column that the service's key seals: its table, the columns that identify a row, and the
+class SealedColumn:
+    """A column whose values the service seals: its table, the columns that identify a row, and the
     context built from them.
     """
 
@@ -25,14 +25,15 @@ class Sealed:
     column: str
     ids: tuple[str, ...]
     context: str  # a format string, in which {0}, {1} stand for the ids
-    where: str = "true"  # selects the rows that this key sealed
+    # selects the rows that are sealed with the service's keys, not with another key
+    where: str = "true"
 
 
-DEAD_LETTERS = Sealed("dead_letters", "sealed", ("consumer", "id"), "dead_letters/{0}/{1}")
+DEAD_LETTERS = SealedColumn("dead_letters", "sealed", ("consumer", "id"), "dead_letters/{0}/{1}")
 """The sealed column that each service has."""
 
 
-def remaining(tx: Transaction, keyring: Keyring, columns: Sequence[Sealed]) -> int:
+def remaining(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
     """Returns the number of rows that are not yet sealed with the newest key."""
     counts = [
         tx.execute(
@@ -46,11 +47,12 @@ def remaining(tx: Transaction, keyring: Keyring, columns: Sequence[Sealed]) -> i
 def rewrap(
     database: Database,
     keyring: Keyring,
-    columns: Sequence[Sealed],
-    going_on: Callable[[int], object] = lambda _: None,
+    columns: Sequence[SealedColumn],
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[int, int]:
-    """Rewraps all rows; returns the number of rewrapped rows, and the number of rows that do not
-    open, which are logged and skipped.
+    """Rewraps all rows; returns the number of rewrapped rows, and the number of rows that cannot be
+    opened, which are logged and skipped. Calls `on_progress` with the number of rows rewrapped so
+    far after each batch.
     """
     done = broken = 0
     for sealed in columns:
@@ -62,12 +64,12 @@ def rewrap(
             if last is None:
                 break
             after = last
-            going_on(done)
+            on_progress(done)
     return done, broken
 
 
 def _batch(
-    tx: Transaction, keyring: Keyring, sealed: Sealed, after: Sequence[str]
+    tx: Transaction, keyring: Keyring, sealed: SealedColumn, after: Sequence[str]
 ) -> tuple[int, int, list[str] | None]:
     ids = ", ".join(sealed.ids)
     rows = tx.execute(
@@ -95,10 +97,11 @@ def _batch(
     return len(changed), broken, [rows[-1][name] for name in sealed.ids] if rows else None
 
 
-def _older(sealed: Sealed, keyring: Keyring) -> str:
+def _older(sealed: SealedColumn, keyring: Keyring) -> str:
     """Returns the SQL condition for rows that are not yet sealed with the newest key.
 
-    Contains only names and hexadecimal digits of this project, never input.
+    The condition is built only from names defined in this project and from hexadecimal digits,
+    never from input.
     """
     mark = keyring.mark
     return (

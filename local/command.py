@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import click
 
-from local.process import Failed
+from local.process import StackFailure
 from local.stack import HOST, ROOT, LocalStack, say
 from local.supervisor import CALM
 
@@ -85,17 +85,17 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> 
                 time.sleep(_TICK)
         except Stop:
             say("stopping…")
-        except Failed as failure:
+        except StackFailure as failure:
             raise click.ClickException(str(failure)) from failure
 
 
 @contextlib.contextmanager
 def _explaining_errors(var: Path) -> Iterator[None]:
-    """Converts an OSError of the start to Failed with a sentence that names the file or folder."""
+    """Converts an OSError of the start to StackFailure, whose message names the file or folder."""
     try:
         yield
     except OSError as error:
-        raise Failed(
+        raise StackFailure(
             f"{error.filename or var} can't be written: {error.strerror} (--var names another"
             " folder)"
         ) from error
@@ -168,7 +168,7 @@ def _locked(var: Path) -> Iterator[IO[str]]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Failed(
+            raise StackFailure(
                 f"a stack is already running in {_short(var.resolve())} (--var names another"
                 " folder)"
             ) from None

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local.process import Failed
+from local.process import StackFailure
 
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
@@ -45,13 +45,13 @@ class Jar:
 
 
 @contextmanager
-def fetched(
+def fetched_jars(
     lock: Path, say: Callable[[str], None] = lambda line: None, home: Path | None = None
 ) -> Iterator[tuple[Path, list[Path]]]:
     """Yields the folder of the lock file and its jars in the order of the file; fetches missing
     jars. Other processes wait until the block ends.
 
-    `say` receives progress messages. Raises Failed with a sentence that tells the user how to
+    `say` receives progress messages. Raises StackFailure with a sentence that tells the user how to
     proceed: no connection to a repository, a wrong hash, a full disk.
     """
     jars, home = _read_lock_file(lock), home or HOME
@@ -60,7 +60,7 @@ def fetched(
         folder.mkdir(parents=True, exist_ok=True)
         lock_file = (home / "lock").open("w")
     except OSError as error:
-        raise Failed(
+        raise StackFailure(
             f"the folder of the jars, {home}, can't be written: {error.strerror}."
             " Make room or mend its rights"
         ) from error
@@ -94,7 +94,7 @@ def _fetch(jars: list[Jar], folder: Path, libraries: Path) -> None:
                 )
             (new / "libs").rename(libraries)
     except OSError as error:
-        raise Failed(
+        raise StackFailure(
             f"the jars could not be stored in {folder}: {error.strerror}. Make room (100 MB)"
         ) from error
 
@@ -131,13 +131,13 @@ def _content(jar: Jar, folder: Path) -> bytes:
         # only errors of the disk have an errno, not those of requests
         if getattr(error, "errno", None):
             raise
-        raise Failed(
+        raise StackFailure(
             f"{jar.file} could not be fetched ({type(error).__name__})."
             " Connect this machine to a Maven repository (a mirror: [repositories] in jgo.conf), "
             "or copy the jar into the local Maven repository"
         ) from error
     if hashlib.sha256(content).hexdigest() != jar.sha256:
-        raise Failed(
+        raise StackFailure(
             f"{jar.file} is not the locked jar: its SHA-256 differs. Nothing of it was kept."
             " Try again; if it stays so, don't trust the repository"
         )

@@ -10,11 +10,11 @@ import os
 import shutil
 from pathlib import Path
 
-MOST = 4 * 2**20  # bytes of a log, enough for 1,000 referrals
+MAX_BYTES = 4 * 2**20  # bytes of a log, enough for 1,000 referrals
 OLDER = 3  # older copies, in addition to the current file
 
 
-def trim(log: Path, most: int = MOST, older: int = OLDER) -> None:
+def trim(log: Path, most: int = MAX_BYTES, older: int = OLDER) -> None:
     """Empties a log that is larger than `most` bytes, after copying it to NAME.1 and moving the
     previous copies to NAME.2 and so on, up to `older`.
 

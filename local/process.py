@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-class Failed(Exception):
+class StackFailure(Exception):
     """Raised when the stack, or a part of it, can't be prepared or started. For a child that did
     not become ready, the message names the child, its end, and the last lines of its log.
     """
@@ -108,20 +108,22 @@ class Process:
     def wait_until(self, ready: Callable[[], bool], timeout: float, every: float = 0.02) -> None:
         """Returns when the child is ready.
 
-        Raises Failed if the child ends before it is ready, or if it is not ready in time (then it
-        keeps running).
+        Raises StackFailure if the child ends before it is ready, or if it is not ready in time (it
+        then keeps running).
         """
         end = time.monotonic() + timeout
         while True:
             if not self.alive:
-                raise Failed(
+                raise StackFailure(
                     f"{self.name} ended with {self.returncode} before it was"
                     f" ready\n{self.last_words()}"
                 )
             if ready():
                 return
             if time.monotonic() > end:
-                raise Failed(f"{self.name} was not ready within {timeout:g} s\n{self.last_words()}")
+                raise StackFailure(
+                    f"{self.name} was not ready within {timeout:g} s\n{self.last_words()}"
+                )
             time.sleep(every)
 
     def ask_to_stop(self) -> None:
@@ -175,7 +177,7 @@ def free_port(host: str = "127.0.0.1") -> int:
         port = 20_000 + secrets.randbelow(12_000)
         if claim_port(host, port):
             return port
-    raise Failed(f"no free port on {host}")
+    raise StackFailure(f"no free port on {host}")
 
 
 def claim_port(host: str, port: int) -> bool:

@@ -29,7 +29,7 @@ import click
 from keys import key_folder
 from local.broker import Broker
 from local.postgres import Login, Postgres
-from local.process import Failed, Process, claim_port, free_port
+from local.process import Process, StackFailure, claim_port, free_port
 from local.supervisor import Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,7 +129,7 @@ class LocalStack:
         if demo:
             try:
                 self._finish([("demo", [sys.executable, "-m", "demo"], self.demo_environment())])
-            except Failed as failure:
+            except StackFailure as failure:
                 self.without_demo = str(failure)
         if not self.without_demo:
             self.ready_after = _age()
@@ -315,7 +315,7 @@ class LocalStack:
     def _finish(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
         """Runs commands to their end, side by side, and prints their progress.
 
-        Raises Failed with the last log lines of a command that failed.
+        Raises StackFailure with the last log lines of a command that failed.
         """
         running = [
             Process(name, command, self.logs / f"{name.replace(' ', '.')}.log", variables, ROOT)
@@ -342,7 +342,7 @@ class LocalStack:
                 process.stop(timeout=5)
         for process in running:
             if process.returncode:
-                raise Failed(
+                raise StackFailure(
                     f"{process.name} ended with {process.returncode} (its log:"
                     f" {process.log})\n{process.last_words()}"
                 )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from local import logs
-from local.process import Failed, Process
+from local.process import Process, StackFailure
 
 # seconds before the first, second, … restart after a death; the last value repeats
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -86,14 +86,14 @@ class Supervisor:
 
         Waits for a running part however long it takes, and names it from time to time.
 
-        Raises Failed when a part dies repeatedly before it was ever ready.
+        Raises StackFailure when a part dies repeatedly before it was ever ready.
         """
         reminded_at = time.monotonic()
         while late := [part for part in self.parts if not part.up]:
             self.tick()
             for part in late:
                 if part.deaths >= LIMIT and not part.ever_up:
-                    raise Failed(f"{part.name} does not become ready{_why(part)}")
+                    raise StackFailure(f"{part.name} does not become ready{_why(part)}")
             if time.monotonic() - reminded_at > self._remind:
                 reminded_at = time.monotonic()
                 self._say(
@@ -138,7 +138,7 @@ class Supervisor:
         part.restart_at = None
         try:
             part.process = part.begin()
-        except (Failed, OSError) as failure:
+        except (StackFailure, OSError) as failure:
             if part.trouble != str(failure):
                 part.trouble = str(failure)
                 self._say(f"{part.name} could not be started: {failure}")

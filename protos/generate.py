@@ -127,7 +127,7 @@ def stubs(described: Path) -> str:
             "",
             "",
             f"class {name.title()}Stubs:",
-            f'    """What the {name} service answers, by the channel to it."""',
+            f'    """The clients of the gRPC services of {name}, on one channel."""',
             "",
         ]
         lines += ["    def __init__(self, channel: grpc.Channel) -> None:"]
@@ -144,7 +144,7 @@ def stubs(described: Path) -> str:
 def comments(described: Path) -> dict[str, str]:
     """Returns the comments of the project's .proto files, by the full name of the element.
 
-    An element is a message, field, enum, value, service or rpc; its comment stands above or behind
+    An element is a message, field, enum, value, service or rpc; its comment stands above or after
     it.
     """
     found: dict[str, str] = {}
@@ -193,7 +193,7 @@ def _names_in_enum(path: tuple[int, ...], name: str, enum: EnumDescriptorProto) 
         yield (*path, 2, number), f"{name}.{value.name}"
 
 
-def generated(below: Path) -> dict[str, Path]:
+def generated_files(below: Path) -> dict[str, Path]:
     """Returns the generated files below a folder, by their relative name."""
     found = [
         path
@@ -215,7 +215,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder)
         generate(new)
-        fresh, here = generated(new), generated(ROOT)
+        fresh, here = generated_files(new), generated_files(ROOT)
         stale = sorted(
             name
             for name in fresh.keys() | here.keys()

@@ -24,7 +24,7 @@ SERVICES = tuple(service for file in FILES for service in file.services_by_name.
 
 
 class PartnersStubs:
-    """What the partners service answers, by the channel to it."""
+    """The clients of the gRPC services of partners, on one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.accounts = accounts_pb2_grpc.AccountsStub(channel)
@@ -37,7 +37,7 @@ class PartnersStubs:
 
 
 class ReferralsStubs:
-    """What the referrals service answers, by the channel to it."""
+    """The clients of the gRPC services of referrals, on one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.advice = advice_pb2_grpc.AdviceStub(channel)
@@ -55,7 +55,7 @@ class ReferralsStubs:
 
 
 class NotificationsStubs:
-    """What the notifications service answers, by the channel to it."""
+    """The clients of the gRPC services of notifications, on one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.notifications = notifications_pb2_grpc.NotificationsStub(channel)

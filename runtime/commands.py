@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,7 +34,7 @@ from facts.kafka import Broker, BrokerLost
 from keys import commands as key_commands
 from keys import key_folder, sealing_keys
 from keys.commands import dry_run_option, json_option
-from keys.rotation import DEAD_LETTERS, Sealed
+from keys.rotation import DEAD_LETTERS, SealedColumn
 from trail import chain, heads
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
@@ -43,49 +43,27 @@ _MOMENT = click.DateTime(
 )
 
 
-def add_to(
-    main: click.Group,
-    name: str,
-    settings: Callable[[], ServiceSettings],
-    key_files: Sequence[str],
-    migrations: Sequence[Path],
-    sealed: Sequence[Sealed] = (),
-) -> None:
-    """Adds the commands to those of the service `name`. `settings` reads the service's settings
-    when a command is called.
+@dataclass(frozen=True)
+class Target:
+    """The service that the commands work on.
 
-    `key_files` and `migrations` are the files that the service needs. `sealed` lists the columns
-    that the service's key seals, in addition to the columns that every service has.
+    `settings` reads its settings when a command is called. `key_files` and `migrations` are the
+    files that the service needs.
     """
 
-    @main.command(
-        "migrate",
-        help="Bring the database up to date, as the role that owns it. Says what was done.",
-    )
-    def migrate_() -> None:
-        click.echo(migrate(settings().migration_url, migrations).strip())
-
-    @main.command(help="Say what is missing to run; exit code 1 if something is.")
-    @json_option
-    def doctor(as_json: bool) -> None:
-        _silence_log()
-        checks = _examine(settings(), name, key_files, migrations)
-        click.echo(
-            json.dumps(checks)
-            if as_json
-            else "\n".join(
-                f"{'ok     ' if well else 'MISSING'} {name}" for name, well in checks.items()
-            )
-        )
-        sys.exit(0 if all(checks.values()) else 1)
+    name: str
+    settings: Callable[[], ServiceSettings]
+    key_files: Sequence[str]
+    migrations: Sequence[Path]
 
     @contextmanager
-    def opened() -> Iterator[Database]:
+    def opened(self) -> Iterator[Database]:
+        """Opens the service's database, and shows a refusal as the reason of a failed command."""
         _silence_log()
         database = Database(
-            settings().database_url,
+            self.settings().database_url,
             max_size=2,
-            marker=Marker(sealing_keys.of(settings(), name).keyring()),
+            marker=Marker(sealing_keys.of(self.settings(), self.name).keyring()),
         )
         database.open()
         try:
@@ -95,158 +73,228 @@ def add_to(
         finally:
             database.close()
 
-    key_commands.add_to(main, name, settings, opened, [DEAD_LETTERS, *sealed])
 
-    @main.command(help="Tell facts again: all of them, or those since a moment. Safe at any time.")
-    @click.option("--from", "since", type=_MOMENT, help="In UTC.")
+@click.command(
+    "migrate",
+    help="Bring the database up to date, as the role that owns it. Says what was done.",
+)
+@click.pass_obj
+def _migrate(service: Target) -> None:
+    click.echo(migrate(service.settings().migration_url, service.migrations).strip())
+
+
+@click.command("doctor", help="Say what is missing to run; exit code 1 if something is.")
+@json_option
+@click.pass_obj
+def _doctor(service: Target, as_json: bool) -> None:
+    _silence_log()
+    checks = _examine(service.settings(), service.name, service.key_files, service.migrations)
+    click.echo(
+        json.dumps(checks)
+        if as_json
+        else "\n".join(
+            f"{'ok     ' if well else 'MISSING'} {name}" for name, well in checks.items()
+        )
+    )
+    sys.exit(0 if all(checks.values()) else 1)
+
+
+@click.command(
+    "replay", help="Tell facts again: all of them, or those since a moment. Safe at any time."
+)
+@click.option("--from", "since", type=_MOMENT, help="In UTC.")
+@dry_run_option
+@json_option
+@click.pass_obj
+def _replay(service: Target, since: datetime | None, dry_run: bool, as_json: bool) -> None:
+    moment = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
+    with service.opened() as database:
+        count = _repeat_facts(database, moment, dry_run)
+    click.echo(
+        json.dumps({"facts": count})
+        if as_json
+        else f"{count} facts {'would be' if dry_run else 'will be'} told again"
+    )
+
+
+@click.group("audit", help="The trail of who did and read what.")
+def _audit() -> None:
+    """Sub-commands below."""
+
+
+@_audit.command(
+    "verify",
+    help=(
+        "Compute the chain of the trail anew and hold it against all that was witnessed of it;"
+        " exit code 1 if it does not fit."
+    ),
+)
+@click.option(
+    "--witnesses",
+    type=click.File("r"),
+    multiple=True,
+    help="What another service's `audit witnesses` said; - for standard input.",
+)
+@click.option(
+    "--topic/--no-topic",
+    default=True,
+    help="Whether to read what this service itself has said on the topic.",
+)
+@json_option
+@click.pass_obj
+def _verify(service: Target, witnesses: Sequence[TextIO], topic: bool, as_json: bool) -> None:
+    try:
+        witnessed_heads = [
+            Head(int(row["sequence"]), bytes.fromhex(row["hash"]))
+            for file in witnesses
+            for row in json.load(file)
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise click.UsageError(
+            "--witnesses is what `audit witnesses --json` of another service said"
+        ) from error
+    with service.opened() as database:
+        if topic:
+            witnessed_heads += _published_heads(service.settings(), service.name)
+        verdict = _verify_trail(database, witnessed_heads)
+    click.echo(json.dumps(verdict) if as_json else "\n".join(_verdict_lines(verdict)))
+    sys.exit(1 if verdict["findings"] else 0)
+
+
+@_audit.command(
+    "witnesses",
+    help=(
+        "Say what this service has kept of another's trail, for that one's `audit verify"
+        " --witnesses`."
+    ),
+)
+@click.option("--of", "other", required=True, help="The other service, e.g. referrals.")
+@click.option("--json", "_as_json", is_flag=True, help="It always is.")
+@click.pass_obj
+def _witnesses(service: Target, other: str, _as_json: bool) -> None:
+    with service.opened() as database, database.transaction(SYSTEM) as tx:
+        witnessed = list(heads.witnessed(tx, other))
+    click.echo(json.dumps(witnessed, default=_rfc3339))
+    sys.exit(0 if witnessed else 1)
+
+
+@click.group(
+    "dead-letters",
+    help=(
+        "Facts that are held because their handler refused them, and records that could not be"
+        " read."
+    ),
+)
+def _dead_letters() -> None:
+    """Sub-commands below."""
+
+
+@_dead_letters.command("list", help="What waits for an operator, longest first.")
+@json_option
+@click.pass_obj
+def _list(service: Target, as_json: bool) -> None:
+    with service.opened() as database, database.transaction(SYSTEM) as tx:
+        waiting = dead_letters.waiting(tx)
+    if as_json:
+        click.echo(json.dumps([asdict(letter) for letter in waiting], default=_rfc3339))
+        return
+    for letter in waiting:
+        attempts = (
+            f"  tried {letter.attempts} times, next {_rfc3339(letter.next_try_time)}"
+            if letter.next_try_time
+            else ""
+        )
+        click.echo(
+            f"{letter.kind:<10} {letter.id}  {letter.type or letter.topic}  {letter.reason}"
+            f"  since {_rfc3339(letter.since)}{attempts}"
+        )
+    click.echo(f"{len(waiting)} in all")
+
+
+def _add_for_letters(
+    name: str,
+    help: str,
+    do: Callable[[Transaction, list[dead_letters.DeadLetter], str, datetime], None],
+    done: str,
+) -> None:
+    """Adds a command that does something with the dead letters that its arguments choose."""
+
+    @_dead_letters.command(name, help=help)
+    @click.argument("identity", required=False, default="", metavar="[ID]")
+    @click.option("--subject", default="", help="All held facts of this subject.")
+    @click.option("--all", "everything", is_flag=True, help="All of them.")
+    @click.option(
+        "--reason",
+        required=True,
+        help="Why, as a code for the trail: lower case, digits, _; e.g. handler_mended.",
+    )
     @dry_run_option
     @json_option
-    def replay(since: datetime | None, dry_run: bool, as_json: bool) -> None:
-        moment = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
-        with opened() as database:
-            count = _replay(database, moment, dry_run)
-        click.echo(
-            json.dumps({"facts": count})
-            if as_json
-            else f"{count} facts {'would be' if dry_run else 'will be'} told again"
-        )
-
-    @main.group(help="The trail of who did and read what.")
-    def audit() -> None:
-        """Sub-commands below."""
-
-    @audit.command(
-        help=(
-            "Compute the chain of the trail anew and hold it against all that was witnessed of it;"
-            " exit code 1 if it does not fit."
-        )
-    )
-    @click.option(
-        "--witnesses",
-        type=click.File("r"),
-        multiple=True,
-        help="What another service's `audit witnesses` said; - for standard input.",
-    )
-    @click.option(
-        "--topic/--no-topic",
-        default=True,
-        help="Whether to read what this service itself has said on the topic.",
-    )
-    @json_option
-    def verify(witnesses: Sequence[TextIO], topic: bool, as_json: bool) -> None:
-        try:
-            witnessed_heads = [
-                Head(int(row["sequence"]), bytes.fromhex(row["hash"]))
-                for file in witnesses
-                for row in json.load(file)
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise click.UsageError(
-                "--witnesses is what `audit witnesses --json` of another service said"
-            ) from error
-        with opened() as database:
-            witnessed_heads += _published_heads(settings(), name) if topic else []
-            verdict = _verify(database, witnessed_heads)
-        click.echo(json.dumps(verdict) if as_json else "\n".join(_verdict_lines(verdict)))
-        sys.exit(1 if verdict["findings"] else 0)
-
-    @audit.command(
-        "witnesses",
-        help=(
-            "Say what this service has kept of another's trail, for that one's `audit verify"
-            " --witnesses`."
-        ),
-    )
-    @click.option("--of", "service", required=True, help="The other service, e.g. referrals.")
-    @click.option("--json", "_as_json", is_flag=True, help="It always is.")
-    def witnesses_(service: str, _as_json: bool) -> None:
-        with opened() as database, database.transaction(SYSTEM) as tx:
-            witnessed = list(heads.witnessed(tx, service))
-        click.echo(json.dumps(witnessed, default=_rfc3339))
-        sys.exit(0 if witnessed else 1)
-
-    @main.group(
-        "dead-letters",
-        help=(
-            "Facts that are held because their handler refused them, and records that could not be"
-            " read."
-        ),
-    )
-    def letters() -> None:
-        """Sub-commands below."""
-
-    @letters.command("list", help="What waits for an operator, longest first.")
-    @json_option
-    def list_(as_json: bool) -> None:
-        with opened() as database, database.transaction(SYSTEM) as tx:
-            waiting = dead_letters.waiting(tx)
-        if as_json:
-            click.echo(json.dumps([asdict(letter) for letter in waiting], default=_rfc3339))
-            return
-        for letter in waiting:
-            attempts = (
-                f"  tried {letter.attempts} times, next {_rfc3339(letter.next_try_time)}"
-                if letter.next_try_time
-                else ""
-            )
-            click.echo(
-                f"{letter.kind:<10} {letter.id}  {letter.type or letter.topic}  {letter.reason}"
-                f"  since {_rfc3339(letter.since)}{attempts}"
-            )
-        click.echo(f"{len(waiting)} in all")
-
-    def act(
-        name: str,
-        help: str,
-        do: Callable[[Transaction, list[dead_letters.DeadLetter], str, datetime], None],
-        done: str,
+    @click.pass_obj
+    def command(
+        service: Target,
+        identity: str,
+        subject: str,
+        everything: bool,
+        reason: str,
+        dry_run: bool,
+        as_json: bool,
     ) -> None:
-        @letters.command(name, help=help)
-        @click.argument("identity", required=False, default="", metavar="[ID]")
-        @click.option("--subject", default="", help="All held facts of this subject.")
-        @click.option("--all", "everything", is_flag=True, help="All of them.")
-        @click.option(
-            "--reason",
-            required=True,
-            help="Why, as a code for the trail: lower case, digits, _; e.g. handler_mended.",
-        )
-        @dry_run_option
-        @json_option
-        def command(
-            identity: str, subject: str, everything: bool, reason: str, dry_run: bool, as_json: bool
-        ) -> None:
-            if [bool(identity), bool(subject), everything].count(True) != 1:
-                raise click.UsageError("name one ID, or --subject, or --all")
-            if not _CODE.fullmatch(reason):
-                raise click.UsageError(
-                    "--reason is a code of 3 to 40 lower-case letters, digits and _:"
-                    " no sentence, no name"
-                )
-            with opened() as database, database.transaction(SYSTEM) as tx:
-                chosen = dead_letters.chosen(
-                    dead_letters.waiting(tx), identity=identity, subject=subject
-                )
-                if not dry_run:
-                    do(tx, chosen, reason, SystemClock().now())
-            click.echo(
-                json.dumps({"count": len(chosen)})
-                if as_json
-                else f"{len(chosen)} {'would be ' if dry_run else ''}{done}"
+        if [bool(identity), bool(subject), everything].count(True) != 1:
+            raise click.UsageError("name one ID, or --subject, or --all")
+        if not _CODE.fullmatch(reason):
+            raise click.UsageError(
+                "--reason is a code of 3 to 40 lower-case letters, digits and _:"
+                " no sentence, no name"
             )
-            sys.exit(0 if chosen or everything else 1)
+        with service.opened() as database, database.transaction(SYSTEM) as tx:
+            chosen = dead_letters.chosen(
+                dead_letters.waiting(tx), identity=identity, subject=subject
+            )
+            if not dry_run:
+                do(tx, chosen, reason, SystemClock().now())
+        click.echo(
+            json.dumps({"count": len(chosen)})
+            if as_json
+            else f"{len(chosen)} {'would be ' if dry_run else ''}{done}"
+        )
+        sys.exit(0 if chosen or everything else 1)
 
-    act(
-        "redrive",
-        "Try these again now, by the running service.",
-        dead_letters.redrive,
-        "tried again",
-    )
-    act(
-        "discard",
-        "Give these up for ever; the facts behind them go on.",
-        dead_letters.discard,
-        "given up",
-    )
+
+_add_for_letters(
+    "redrive",
+    "Try these again now, by the running service.",
+    dead_letters.redrive,
+    "tried again",
+)
+_add_for_letters(
+    "discard",
+    "Give these up for ever; the facts behind them go on.",
+    dead_letters.discard,
+    "given up",
+)
+
+_COMMANDS = (_migrate, _doctor, _replay, _audit, _dead_letters)
+
+
+def add_to(
+    main: click.Group,
+    name: str,
+    settings: Callable[[], ServiceSettings],
+    key_files: Sequence[str],
+    migrations: Sequence[Path],
+    sealed: Sequence[SealedColumn] = (),
+) -> None:
+    """Adds the commands to those of the service `name`. `Target` describes the other arguments.
+
+    `sealed` lists the columns that the service's key seals, in addition to the columns that every
+    service has.
+    """
+    service = Target(name, settings, key_files, migrations)
+    main.context_settings["obj"] = service
+    for command in _COMMANDS:
+        main.add_command(command)
+    key_commands.add_to(main, name, settings, service.opened, [DEAD_LETTERS, *sealed])
 
 
 def _silence_log() -> None:
@@ -295,11 +343,11 @@ def _holds(database: Database, ask: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
             return ask(tx)
-    except Exception:  # whatever the failure is, the service could not serve either
+    except Exception:  # the service could not serve either, whatever the failure is
         return False
 
 
-def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:
+def _repeat_facts(database: Database, since: datetime | None, dry_run: bool) -> int:
     with database.transaction(SYSTEM) as tx:
         count = outbox.count(tx, since)
         if since is None and not dry_run:
@@ -311,7 +359,7 @@ def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:
     return count
 
 
-_MOST_SHOWN = 100  # findings that are listed; the others are counted
+_MAX_FINDINGS = 100  # findings that are listed; the others are counted
 _CHUNK = 100_000  # rows verified in one transaction
 
 
@@ -338,7 +386,7 @@ def _published_heads(settings: ServiceSettings, name: str) -> list[Head]:
         broker.stop()
 
 
-def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
+def _verify_trail(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
     """Verifies the trail against itself and against the witnessed heads; returns the verdict."""
     witnessed: dict[int, set[bytes]] = {}
     for head in seen:
@@ -368,14 +416,14 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
         if sequence > position.sequence
     ]
     with database.transaction(SYSTEM, timeout=120) as tx:
-        findings += chain.repeated(tx)
+        findings += chain.repeated_marks(tx)
     seconds = time.monotonic() - began
     return {
         "rows": position.sequence,
         "rows_per_s": round(position.sequence / seconds) if seconds else 0,
         "witnessed": len(witnessed),
-        "findings": [asdict(finding) for finding in findings[:_MOST_SHOWN]],
-        "more_findings": max(0, len(findings) - _MOST_SHOWN),
+        "findings": [asdict(finding) for finding in findings[:_MAX_FINDINGS]],
+        "more_findings": max(0, len(findings) - _MAX_FINDINGS),
     }
 
 

@@ -108,28 +108,29 @@ def make(
     topic: str,
     settings: ServiceSettings,
     *,
-    hears: Sequence[str] = (),
+    other_topics: Sequence[str] = (),
     view_of: Callable[[Caller], str] = lambda caller: "",
 ) -> Parts:
     """Creates the parts; opens and starts nothing yet.
 
-    `hears` lists the topics of other services that this service reads; `view_of` is as in Database.
+    `other_topics` lists the topics of other services that this service reads; `view_of` is as in
+    Database.
     """
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
     signer = Signer(key_folder.signing(settings.keys, f"facts.{name}"))
-    public = key_folder.Held(
+    public = key_folder.FileCache(
         settings.keys, "tokens*.pub.jwk", partial(key_folder.all_verifying, settings.keys, "tokens")
     )
     verifier = Verifier(public, f"enlace.{name}", clock)
-    gateways = key_folder.Held(
+    gateways = key_folder.FileCache(
         settings.keys,
         "calls.gateway*.pub.jwk",
         partial(key_folder.all_verifying, settings.keys, "calls.gateway"),
     )
     addresses = AddressReader(gateways, f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of, marker=Marker(keyring))
-    broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
+    broker = Broker(settings, [topic, *other_topics, REPLAYS, heads.TOPIC])
     audit_heads = Heads(
         name, database, broker, signer, key_folder.trusted_signers(settings.keys), clock
     )

@@ -116,12 +116,13 @@ class HealthReporter:
 
     def look(self) -> None:
         """Reports once, now."""
+        states = dict[str, State]()
         for loop in self._loops:
-            state = loop.state
-            self._server.set_status(f"loop/{loop.name}", state in WELL)
-            if state is State.DEAD:
+            states[loop.name] = loop.state
+            self._server.set_status(f"loop/{loop.name}", states[loop.name] in WELL)
+            if states[loop.name] is State.DEAD:
                 loop.start()
-        stuck = {loop.name for loop in self._loops if loop.state is State.STUCK}
+        stuck = {name for name, state in states.items() if state is State.STUCK}
         for name in stuck - self._stuck:
             log.get().error("loop_stuck", loop=name)
         self._stuck = stuck

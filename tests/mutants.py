@@ -24,7 +24,7 @@ from subprocess import PIPE
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST = 40
+MAX_DATABASE_MUTANTS = 40
 """So many tests with a database may look at one mutant; what survives them counts as unseen."""
 UNSEEN = {"survived", "no tests", "suspicious", "not checked"}
 QUICK = "ENLACE_MUTANTS_QUICK"
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "__mutmut_" in mutant:
         words = set(mutant.partition(".x")[0].split("."))
         kept.sort(key=lambda item: (_has_database(item), not _is_named_like(item, words)))
-        kept = kept[: sum(not _has_database(item) for item in kept) + MOST]
+        kept = kept[: sum(not _has_database(item) for item in kept) + MAX_DATABASE_MUTANTS]
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
@@ -83,7 +83,7 @@ def mutants() -> dict[str, Path]:
     """Every mutant, each with its file; mutmut writes them to mutants/."""
     from mutmut import __main__ as mutmut
 
-    # what an interrupted run left may be half a file
+    # an interrupted run may have left half a file
     shutil.rmtree("mutants", ignore_errors=True)
     Path("mutants").mkdir()
     with mutmut.CatchOutput(spinner_title="Generating mutants"):
@@ -94,7 +94,7 @@ def mutants() -> dict[str, Path]:
 
 
 def codes(path: Path) -> dict[str, int | None]:
-    """With which code the tests ended, for each mutant of a file; None for those not yet tried."""
+    """Returns the tests' exit code for each mutant of a file; None for a mutant not yet tried."""
     from mutmut.mutation.data import SourceFileMutationData
 
     data = SourceFileMutationData(path=path)

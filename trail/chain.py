@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 
-from psycopg.rows import tuple_row
-
 from chassis.audit import Head, Marker
 from chassis.db import Bounded, Transaction
 
@@ -65,7 +63,7 @@ def marked_since(tx: Transaction) -> int | None:
     return row["sequence"] if row else None
 
 
-def repeated(tx: Transaction) -> list[Finding]:
+def repeated_marks(tx: Transaction) -> list[Finding]:
     """Returns a finding for each row with the mark of an earlier row: a mark is made once."""
     rows = tx.execute(
         "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
@@ -120,10 +118,9 @@ def verify(
 
 def _rows(tx: Transaction, after: int, until: int) -> Iterator[tuple[bytes, bool]]:
     """Yields the line of each row, and whether its fields are free of separators."""
-    with tx.cursor(row_factory=tuple_row) as cursor:
-        while rows := cursor.execute(_LINES, (after, until, _CHUNK)).fetchall():
-            yield from rows
-            after = int(rows[-1][0].split(b"\t", 2)[1])
+    while rows := tx.execute(_LINES, (after, until, _CHUNK)).fetchall():
+        yield from ((row["line"], row["plain"]) for row in rows)
+        after = int(rows[-1]["line"].split(b"\t", 2)[1])
 
 
 def _unproven(

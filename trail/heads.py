@@ -104,13 +104,13 @@ class Heads:
 
     def turn(
         self,
-        going_on: Callable[[], object] = lambda: None,
+        on_progress: Callable[[], object] = lambda: None,
         connection: Transaction | None = None,
     ) -> list[Finding]:
         """Reads new heads, checks this service's trail, and publishes its head unless the topic
         has it; returns the findings. Raises BrokerLost.
         """
-        self._read_topic(going_on)
+        self._read_topic(on_progress)
         if not self._compared:
             self._publish_missing()
         if connection is not None:
@@ -125,13 +125,13 @@ class Heads:
             self._publish_head(epoch, head)
         return findings
 
-    def _read_topic(self, going_on: Callable[[], object]) -> None:
+    def _read_topic(self, on_progress: Callable[[], object]) -> None:
         """Stores the new heads of other services, and collects the new heads of this service."""
         cluster = self._broker.cluster_id or ""
         if cluster != self._cluster:
             self._cluster, self._offsets, self._compared, self._in_topic = cluster, {}, False, set()
         for records in read_from(self._broker.settings, TOPIC, self._offsets):
-            going_on()
+            on_progress()
             heads = [
                 fact
                 for fact in (_read(record, self._trusted_signers) for record in records)

@@ -10,9 +10,7 @@ from flask import Flask
 from chassis import log, memory, metrics
 from services.gateway.config import Settings, from_environment
 from services.gateway.edge import app as edge
-from services.gateway.edge import limits
 from services.gateway.edge.clients import Clients
-from services.gateway.edge.credentials import fingerprint
 from services.gateway.edge.server import Server
 
 
@@ -43,8 +41,8 @@ def serve(only: str | None) -> None:
         app,
         f"{settings.host}:{settings.port}",
         settings.proxies,
-        refuse=limits.refusal(app.extensions["limits"], fingerprint),
-        know=app.extensions.get("answers_without_app"),
+        refuse=app.extensions["limits"].refuse,
+        quick_reply=app.extensions.get("answers_without_app"),
         farewell=settings.farewell_seconds,
     )
 

@@ -17,7 +17,7 @@ from chassis.tokens import Verifier
 from chassis.wire import PageTokens, WatchTokens
 from facts.subscriber import Subscriber
 from keys import key_folder
-from keys.rotation import Sealed
+from keys.rotation import SealedColumn
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2
 from runtime import commands, service
@@ -31,7 +31,7 @@ from services.notifications.usecases.desks import Desks
 from services.notifications.usecases.inbox import Inbox
 from services.notifications.usecases.lasting import notify_managers
 from services.notifications.usecases.members import check_standing
-from services.notifications.usecases.sending import Sending, sweep
+from services.notifications.usecases.sending import DeliveryQueue, sweep
 from services.notifications.usecases.webhooks import Webhooks
 
 NAME = "notifications"
@@ -47,9 +47,9 @@ KEYS = (
     "facts.partners.pub.jwk",
 )
 SEALED = (
-    Sealed("desks", "email", ("organization_id",), "desks/{0}/email"),
-    Sealed("webhooks", "secret", ("id",), "webhooks/{0}/secret"),
-    Sealed("webhooks", "former_secret", ("id",), "webhooks/{0}/secret"),
+    SealedColumn("desks", "email", ("organization_id",), "desks/{0}/email"),
+    SealedColumn("webhooks", "secret", ("id",), "webhooks/{0}/secret"),
+    SealedColumn("webhooks", "former_secret", ("id",), "webhooks/{0}/secret"),
 )
 QUICK_THREADS, SLOW_THREADS = 8, 4
 
@@ -108,11 +108,13 @@ def servicers(
 def run(settings: NotificationsSettings) -> int:
     """Creates all objects and runs the service; returns the exit code."""
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
-    parts = service.make(NAME, subscriptions.TOPIC, settings.service, hears=topics, view_of=view_of)
+    parts = service.make(
+        NAME, subscriptions.TOPIC, settings.service, other_topics=topics, view_of=view_of
+    )
     database, clock, development = parts.database, parts.clock, settings.service.development
     letter_key = Keyring(key_folder.secret(settings.service.keys, "mail"))
 
-    sending = Sending(
+    sending = DeliveryQueue(
         database,
         parts.keyring,
         letter_key,

@@ -18,7 +18,14 @@ from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.partners.v1 import letters_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_facts_pb2
 from protos.referrals.v1 import referrals_pb2
-from services.notifications.domain.delivery import Attempt, Delivery, Hour, Sent, Status, headers
+from services.notifications.domain.delivery import (
+    Attempt,
+    Delivery,
+    Hour,
+    SignedTime,
+    Status,
+    headers,
+)
 from services.notifications.domain.desk import Desk
 from services.notifications.domain.message import APPLICATION, Letter, Message, Notice
 from services.notifications.domain.rules import Happening
@@ -347,7 +354,7 @@ def whole_delivery_answer(
             http_status=attempt.code,
             error_code=number(pb.DeliveryError, attempt.error),
             duration_ms=attempt.duration_ms,
-            headers=headers(delivery.id, Sent(attempt.attempt_time, attempt.signature)),
+            headers=headers(delivery.id, SignedTime(attempt.attempt_time, attempt.signature)),
         )
     return answer
 

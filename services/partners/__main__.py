@@ -25,7 +25,7 @@ from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer, Verifier
 from chassis.wire import PageTokens
 from facts.subscriber import Subscriber
 from keys import key_folder, sealing_keys
-from keys.rotation import Sealed
+from keys.rotation import SealedColumn
 from keys.sealing import Keyring
 from protos.partners.v1 import (
     accounts_pb2,
@@ -96,10 +96,10 @@ def run(settings: PartnersSettings) -> int:
     """Creates all objects and runs them; returns the exit code."""
     folder = settings.service.keys
     parts = service.make(
-        NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC, subscriptions.ERASURES]
+        NAME, TOPIC, settings.service, other_topics=[subscriptions.TOPIC, subscriptions.ERASURES]
     )
     mail = Keyring(key_folder.secret(folder, "mail"))
-    signing = key_folder.Held(
+    signing = key_folder.FileCache(
         folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")
     )
     issuer = Issuer(
@@ -290,7 +290,7 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
         people: Sequence[WorkerEntry],
         passwords: Sequence[str],
     ) -> bool:
-        return founding.found_elsewhere(tx, now, entry, people[0], passwords[0])
+        return founding.add_second_coordinating_member(tx, now, entry, people[0], passwords[0])
 
     if not _create_coordinators(organization, country, (email,), (name,), make):
         raise click.ClickException(
@@ -374,17 +374,17 @@ def rotate_token_keys() -> None:
 
 
 SEALED = (
-    Sealed("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),
-    Sealed("sign_in_providers", "secret", ("id",), "sign_in_providers/{0}/secret"),
-    Sealed(
+    SealedColumn("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),
+    SealedColumn("sign_in_providers", "secret", ("id",), "sign_in_providers/{0}/secret"),
+    SealedColumn(
         "sign_in_providers", "proposed_secret", ("id",), "sign_in_providers/{0}/proposed_secret"
     ),
-    Sealed("password_reset_requests", "email", ("id",), "password_reset_requests/{0}/email"),
-    Sealed("locations", "secret", ("id",), "locations/{0}/secret"),
-    Sealed("imports", "file", ("id",), "imports/{0}/file"),
-    Sealed("imports", "report", ("id",), "imports/{0}/report"),
-    Sealed("applications", "sealed", ("organization_id",), "applications/{0}/contact"),
-    Sealed("application_requests", "sealed", ("id",), "application_requests/{0}/sent"),
+    SealedColumn("password_reset_requests", "email", ("id",), "password_reset_requests/{0}/email"),
+    SealedColumn("locations", "secret", ("id",), "locations/{0}/secret"),
+    SealedColumn("imports", "file", ("id",), "imports/{0}/file"),
+    SealedColumn("imports", "report", ("id",), "imports/{0}/report"),
+    SealedColumn("applications", "sealed", ("organization_id",), "applications/{0}/contact"),
+    SealedColumn("application_requests", "sealed", ("id",), "application_requests/{0}/sent"),
 )
 
 commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)

@@ -20,7 +20,7 @@ from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
 from facts.subscriber import Subscriber
 from keys import key_folder
-from keys.rotation import Sealed
+from keys.rotation import SealedColumn
 from keys.sealing import Keyring, Signer
 from protos.referrals.v1 import (
     advice_pb2,
@@ -47,7 +47,7 @@ from services.referrals.line.store import contacts as contact_book
 from services.referrals.line.store.contact_notes import ContactNotes
 from services.referrals.line.store.contacts import Contacts as ContactBook
 from services.referrals.line.usecases.advice import Advice
-from services.referrals.line.usecases.advice import shipped as shipped_cards
+from services.referrals.line.usecases.advice import shipped_cards as shipped_cards
 from services.referrals.line.usecases.campaigns import Campaigns
 from services.referrals.line.usecases.contacts import (
     LANES,
@@ -64,11 +64,11 @@ from services.referrals.people.usecases import erasures
 from services.referrals.people.usecases.anomalies import Anomalies
 from services.referrals.people.usecases.consents import Consents
 from services.referrals.people.usecases.emergencies import Emergencies
-from services.referrals.people.usecases.erasing import Erasing
+from services.referrals.people.usecases.erasing import ErasureRpcs
 from services.referrals.people.usecases.people import People
 from services.referrals.people.usecases.references import References
 from services.referrals.people.usecases.trail import Audit
-from services.referrals.plans.usecases.pathways import Pathways, shipped
+from services.referrals.plans.usecases.pathways import Pathways, shipped_pathways
 from services.referrals.plans.usecases.plans import Plans
 from services.referrals.referrals.store import enquiries as enquiry_book
 from services.referrals.referrals.store import referrals as referral_store
@@ -94,9 +94,11 @@ KEYS = (
 )
 
 SEALED = (
-    Sealed("person_keys", "wrapped", ("person_id",), "person_keys/{0}/wrapped"),
-    Sealed("contacts", "note_sealed", ("id",), "contacts/{0}/note"),
-    Sealed("contact_notes", "sealed", ("id",), "contact_notes/{0}/note", where="person_id = ''"),
+    SealedColumn("person_keys", "wrapped", ("person_id",), "person_keys/{0}/wrapped"),
+    SealedColumn("contacts", "note_sealed", ("id",), "contacts/{0}/note"),
+    SealedColumn(
+        "contact_notes", "sealed", ("id",), "contact_notes/{0}/note", where="person_id = ''"
+    ),
 )
 
 
@@ -117,13 +119,13 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEA
 
 
 @dataclass(frozen=True)
-class Made:
+class Components:
     """The objects that answer calls, and the use cases that other parts work with."""
 
     servicers: list[Servicer]
     lives: Lives
     consents: Consents
-    erasing: Erasing
+    erasing: ErasureRpcs
     contacts: Contacts
     enquiries: Enquiries
     names: NameNoter
@@ -143,14 +145,14 @@ def make(
     clock: Clock,
     openings_an_hour: int = AN_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
-) -> Made:
+) -> Components:
     """Makes the stores and use cases; each use case answers the rpcs of one .proto service.
 
     `witnessed` returns the heads of the trail that other services keep.
     """
     files, book = Files(keyring), ContactBook(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)
-    pathways = Pathways(shipped())
+    pathways = Pathways(shipped_pathways())
     plans = Plans(files, pathways, pages)
     policies = Policies()
     openings = Openings(openings_an_hour)
@@ -165,7 +167,7 @@ def make(
     )
     contacts = Contacts(book, notes, files, policies, openings, gate, pages)
     references = References(gate, book, notes, files, receipts, lives, consents, policies)
-    erasing = Erasing(files, consents, lives, contacts, pages)
+    erasing = ErasureRpcs(files, consents, lives, contacts, pages)
     enquiries = Enquiries(
         files,
         Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER),
@@ -204,7 +206,7 @@ def make(
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], plans),
         )
     ]
-    return Made(
+    return Components(
         servicers,
         lives,
         consents,
@@ -224,7 +226,7 @@ def make(
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes all parts of the service and runs them; returns the exit code."""
     parts = service.make(
-        NAME, TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
+        NAME, TOPIC, settings, other_topics=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
     )
     made = make(
         parts.database,
@@ -250,7 +252,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
-            made.lives, parts.database, parts.clock, referral_store.next_clock_time, "clocks"
+            made.lives, parts.database, parts.clock, referral_store.next_deadline_time, "clocks"
         ).loop(),
         DeadlineScheduler(
             made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"

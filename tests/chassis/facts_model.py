@@ -174,7 +174,7 @@ class Facts(RuleBasedStateMachine):
             self.relay.look_back(self.connection, Loop("relay", lambda _: None))
             self.looked_back = True
         try:
-            self.relay.publish(self.connection, Interrupted(self.producer, crash))  # type: ignore[arg-type]
+            self.relay.publish(self.connection, KillableProducer(self.producer, crash))  # type: ignore[arg-type]
             if crash == "after the mark":
                 raise Crash
         except Crash:
@@ -392,7 +392,7 @@ class Facts(RuleBasedStateMachine):
                 assert heard[-1] == told[-1], "the subject does not stand as it is told"
 
 
-class Interrupted:
+class KillableProducer:
     """A producer whose process may be killed around its send."""
 
     def __init__(self, producer: Producer, crash: str) -> None:

@@ -115,7 +115,7 @@ KINDS: dict[str, Callable[[str, Call], None]] = {
 }
 
 
-class Failing:
+class FailingServicer:
     """The rpc's servicer: the e-mail chooses the failure, the password is the name."""
 
     def __getattr__(self, rpc: str) -> Any:
@@ -134,7 +134,7 @@ def main(url: str, folder: Path) -> None:
     database.open()
     servicer = Servicer(
         members_pb2.DESCRIPTOR.services_by_name["Tokens"],
-        Failing(),
+        FailingServicer(),
         database=database,
         verifier=Verifier(key_folder.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
         idempotency=IdempotencyStore(Keyring(bytes(32))),

@@ -241,7 +241,7 @@ def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Co
     while not consumer.assigned:
         try:
             records = consumer.poll(0.1)
-        except kafka.Unassigned:
+        except kafka.NoPartition:
             consumer.close()
             consumer = join()
         else:
@@ -359,7 +359,7 @@ def test_what_was_polled_and_not_taken_is_read_again_by_the_next(
     producer.discard()
     values: list[bytes] = []
     for taken in (3, 10):
-        records: list[kafka.Received] = []
+        records: list[kafka.ReceivedRecord] = []
         consumer = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), records)
         while len(records) < min(10, 10 - len(values)):
             records += consumer.poll(0.5)
@@ -379,7 +379,7 @@ def test_stacks_with_a_prefix_each_share_a_broker(broker: brokers.Broker) -> Non
         producer = Producer(own)
         producer.send_all(topic, [(b"key", prefix.encode(), [])])
         producer.discard()
-        records: list[kafka.Received] = []
+        records: list[kafka.ReceivedRecord] = []
         consumer = assigned(lambda own=own: Consumer(own, "group", [topic]), records)  # type: ignore[misc]
         while not records:
             records += consumer.poll(0.5)

@@ -35,7 +35,7 @@ FLOODS, NEIGHBOUR = (
 )
 
 
-class Flooded:
+class FloodedService:
     """A service in which the calls of one caller stay until the test releases them."""
 
     def __init__(self, database: Database, folder: Path) -> None:
@@ -92,10 +92,10 @@ class Flooded:
 
 
 @pytest.fixture
-def flooded(postgres: PostgresServer, tmp_path: Path) -> Iterator[Flooded]:
+def flooded(postgres: PostgresServer, tmp_path: Path) -> Iterator[FloodedService]:
     database = Database(postgres.database("tests", MIGRATIONS).url, max_size=2 * THREADS)
     database.open()
-    made = Flooded(database, tmp_path)
+    made = FloodedService(database, tmp_path)
     yield made
     made.let_go.set()
     made.channel.close()
@@ -108,7 +108,7 @@ def outcome(call: Any) -> str:
 
 
 def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_they_may(
-    flooded: Flooded,
+    flooded: FloodedService,
 ) -> None:
     calls = flooded.flood(20)
     for _ in range(3):
@@ -120,7 +120,7 @@ def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_t
     )
 
 
-def test_c15_a_flood_fills_no_queue_for_others(flooded: Flooded) -> None:
+def test_c15_a_flood_fills_no_queue_for_others(flooded: FloodedService) -> None:
     calls = flooded.flood(WAITING + 30)
     until(lambda: sum(call.done() for call in calls) == 30)
     assert outcome(flooded.ask(NEIGHBOUR)) == "OK"
@@ -128,7 +128,7 @@ def test_c15_a_flood_fills_no_queue_for_others(flooded: Flooded) -> None:
     assert Counter(map(outcome, calls)) == {"OK": WAITING, "RESOURCE_EXHAUSTED": 30}
 
 
-def test_c15_who_has_flooded_has_its_whole_share_again(flooded: Flooded) -> None:
+def test_c15_who_has_flooded_has_its_whole_share_again(flooded: FloodedService) -> None:
     calls = flooded.flood(5)
     flooded.let_go.set()
     assert [outcome(call) for call in calls] == ["OK"] * 5
@@ -138,7 +138,7 @@ def test_c15_who_has_flooded_has_its_whole_share_again(flooded: Flooded) -> None
 
 
 def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(
-    flooded: Flooded,
+    flooded: FloodedService,
 ) -> None:
     calls = flooded.flood(20)
     until(lambda: flooded.server._pool._running == 20)

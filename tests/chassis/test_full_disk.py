@@ -21,7 +21,7 @@ from chassis.db import Database
 from chassis.errors import Exhausted, Refusal
 from chassis.tokens import SYSTEM
 from local.postgres import Login, Postgres
-from local.process import Failed
+from local.process import StackFailure
 from local.reserve import SIZE, Reserve
 
 pytestmark = pytest.mark.long
@@ -193,7 +193,7 @@ def test_a_server_does_not_start_on_a_disk_that_is_full_and_says_so(disk: Path) 
         fill(disk / "ballast")
         (disk / "postgres" / "reserve").unlink()
         fill(disk / "ballast.2")
-        with pytest.raises(Failed, match="0 MB free and PostgreSQL needs 128: make room"):
+        with pytest.raises(StackFailure, match="0 MB free and PostgreSQL needs 128: make room"):
             Postgres(disk / "postgres").start()
 
 

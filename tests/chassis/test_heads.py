@@ -188,7 +188,6 @@ UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER
 """
 
 
-# 14
 def test_services_keep_each_others_heads(pair: Pair) -> None:
     one, two = pair.places
     assert pair.turn(one) == []  # an empty trail has no head to say
@@ -204,7 +203,6 @@ def test_services_keep_each_others_heads(pair: Pair) -> None:
     assert pair.witnessed(two, one) == [5, 7]
 
 
-# 14
 @pytest.mark.parametrize(
     ("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked"), ("DELETE FROM audit", "cut")]
 )
@@ -224,7 +222,6 @@ def test_a_tail_that_was_cut_or_a_chain_computed_anew_shows_within_a_minute(
     assert pair.turn(one) == [reason]
 
 
-# 14
 @pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked")])
 def test_what_others_keep_of_a_trail_is_held_against_it_when_a_broker_has_lost_its_heads(
     cheat: str, reason: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
@@ -244,7 +241,6 @@ def test_what_others_keep_of_a_trail_is_held_against_it_when_a_broker_has_lost_i
     assert code == 1
 
 
-# 14
 def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair) -> None:
     one, two = pair.places
     head = BytesValue(value=b"x" * 32).SerializeToString()
@@ -259,7 +255,6 @@ def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair)
     assert pair.witnessed(one, "a-third") == []
 
 
-# 14
 def test_a_cut_tail_that_has_grown_again_shows_by_the_hash(pair: Pair) -> None:
     one, _ = pair.places
     pair.write(one, 5)
@@ -269,7 +264,6 @@ def test_a_cut_tail_that_has_grown_again_shows_by_the_hash(pair: Pair) -> None:
     assert pair.turn(one) == ["forked"]
 
 
-# 14
 def test_a_row_that_was_edited_since_the_last_look_shows(pair: Pair) -> None:
     one, _ = pair.places
     pair.write(one, 3)
@@ -280,7 +274,6 @@ def test_a_row_that_was_edited_since_the_last_look_shows(pair: Pair) -> None:
     assert pair.turn(one) == ["altered"]
 
 
-# 14
 def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_other_has_kept(
     pair: Pair,
 ) -> None:
@@ -314,7 +307,6 @@ def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_othe
     assert pair.command(two, "witnesses", "--of", "nobody")[0] == 1
 
 
-# 14
 def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(
     pair: Pair, postgres: parts.Server, tmp_path: Path
 ) -> None:
@@ -356,7 +348,6 @@ def run(postgres: parts.Server, program: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-# 14
 def test_nobody_witnesses_for_another(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = pair.places
     pair.write(one, 3)
@@ -368,7 +359,6 @@ def test_nobody_witnesses_for_another(pair: Pair, capsys: pytest.CaptureFixture[
     assert pair.turn(one) == []
 
 
-# 14
 def test_two_rows_at_one_place_are_both_kept_and_said(
     pair: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:

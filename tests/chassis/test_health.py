@@ -39,7 +39,7 @@ SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERV
 THREADS = 16
 
 
-class Waiting:
+class WaitingService:
     """A service whose EndSession waits for a row; the rpc needs no token and leaves no trail."""
 
     def __getattr__(self, rpc: str) -> Any:
@@ -96,7 +96,7 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     descriptor = members_pb2.DESCRIPTOR.services_by_name["Tokens"]
     servicer = Servicer(
         descriptor,
-        Waiting(),
+        WaitingService(),
         database=database,
         verifier=Verifier(key_folder.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
         idempotency=IdempotencyStore(Keyring(key_folder.secret(tmp_path, "sealing.tests"))),

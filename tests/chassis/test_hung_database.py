@@ -107,7 +107,7 @@ def test_a_transaction_under_way_ends_in_its_time_when_the_database_stands_still
 def test_all_transactions_end_in_their_time_when_the_database_stands_still(
     database: Database, postgres: Server
 ) -> None:
-    """That includes transactions that have to wait for a connection."""
+    """The test includes transactions that have to wait for a connection."""
     said: list[Refusal] = []
 
     def one() -> None:

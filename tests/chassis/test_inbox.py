@@ -214,7 +214,7 @@ def test_a_gap_is_what_waits_long_for_one_that_has_not_come(tx: Transaction) -> 
         ("topic", SUBJECT),
         ("topic", OTHER),
     ]
-    take(tx, fact(2, subject=OTHER))  # what waits is the next one now: nothing is missing
+    take(tx, fact(2, subject=OTHER))  # the waiting fact is the next one now: nothing is missing
     assert inbox.gaps(tx, "hearer", NOON + SECOND) == [("topic", SUBJECT)]
     assert inbox.gaps(tx, "another", NOON + SECOND) == []
 
@@ -230,8 +230,8 @@ def test_only_held_facts_of_this_consumer_are_counted_as_held(tx: Transaction) -
 def test_a_consumer_has_missed_nothing_until_its_own_store_is_another(tx: Transaction) -> None:
     assert inbox.missed_nothing(tx, "hearer", 0) is True
     assert inbox.missed_nothing(tx, "hearer", 7) is False
-    inbox.asked_for_everything(tx, "another", 7)
+    inbox.record_full_request(tx, "another", 7)
     assert inbox.missed_nothing(tx, "hearer", 7) is False
-    inbox.asked_for_everything(tx, "hearer", 7)
+    inbox.record_full_request(tx, "hearer", 7)
     assert inbox.missed_nothing(tx, "hearer", 7) is True
     assert inbox.missed_nothing(tx, "hearer", 0) is False

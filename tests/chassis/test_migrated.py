@@ -27,7 +27,7 @@ from tests.parts.postgres import Server as Postgres
 THREADS = 8
 
 
-class Reading:
+class ReadingService:
     """A service whose EndSession reads whole rows; the rpc needs no token."""
 
     def __getattr__(self, rpc: str) -> Any:
@@ -55,7 +55,7 @@ def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared
     database.open()
     servicer = Servicer(
         members_pb2.DESCRIPTOR.services_by_name["Tokens"],
-        Reading(),
+        ReadingService(),
         database=database,
         verifier=Verifier(key_folder.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
         idempotency=IdempotencyStore(Keyring(key_folder.secret(tmp_path, "sealing.tests"))),

@@ -205,7 +205,7 @@ def test_an_epoch_is_always_later_than_the_one_before(
 
 def test_a_fact_of_a_new_epoch_says_what_was_told_before_it(tx: Transaction) -> None:
     tell(tx, fact(1), fact(2), fact(1, B))
-    outbox.save(tx, [fact(2, B)])  # it had not been told when the store was copied
+    outbox.save(tx, [fact(2, B)])  # not published before the store was copied
     outbox.begin_epoch(tx, SettableClock(NOON))
     tell(tx, fact(3))
     outbox.save(tx, [fact(4)])

@@ -68,7 +68,6 @@ def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> 
     )
 
 
-# 14
 def test_a_trail_that_nobody_touched_fits(database: Database) -> None:
     with database.transaction(SYSTEM) as tx:
         assert audit.head(tx) == START
@@ -86,7 +85,6 @@ def test_a_trail_that_nobody_touched_fits(database: Database) -> None:
         assert verdict(tx) == []
 
 
-# 14
 def test_rows_of_a_transaction_that_was_rolled_back_leave_no_gap(database: Database) -> None:
     with database.transaction(SYSTEM) as tx, tx.transaction(force_rollback=True):
         write(tx, 3)
@@ -96,7 +94,6 @@ def test_rows_of_a_transaction_that_was_rolled_back_leave_no_gap(database: Datab
         assert verdict(tx) == []
 
 
-# 14
 def test_eight_writers_at_once_make_one_chain(database: Database) -> None:
     def work() -> None:
         for turn in range(25):
@@ -113,7 +110,6 @@ def test_eight_writers_at_once_make_one_chain(database: Database) -> None:
         assert verdict(tx) == []
 
 
-# 14
 @pytest.mark.parametrize("wrong", ["a\tb", "a\nb", "a,b", "a\\b"])
 def test_nothing_is_written_that_would_make_two_rows_one_line(
     wrong: str, database: Database
@@ -128,7 +124,6 @@ def test_nothing_is_written_that_would_make_two_rows_one_line(
             audit.record(tx, WORKER, NOW, [entry])
 
 
-# 14
 def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
     postgres: parts.Server, tmp_path: Path
 ) -> None:
@@ -256,7 +251,6 @@ class Owner:
         )
 
 
-# 14
 def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
     place: parts.Database, database: Database
 ) -> None:
@@ -309,7 +303,7 @@ def marks(database: Database) -> list[str]:
     """Returns the service's findings about its whole trail by its own key."""
     with database.transaction(SYSTEM) as tx:
         _, findings = chain.verify(tx, START, audit.head(tx).sequence, {}, chain.marked_since(tx))
-        return [finding.reason for finding in (*findings, *chain.repeated(tx))]
+        return [finding.reason for finding in (*findings, *chain.repeated_marks(tx))]
 
 
 def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(

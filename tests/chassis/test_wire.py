@@ -187,13 +187,13 @@ def asked(token: str = "", **filters: Any) -> pb.ListReferralsRequest:
 
 
 def test_a_token_brings_back_the_position_that_it_was_given_for() -> None:
-    position: wire.Position = ["Ágora \U0001f4a5", -1, "f" * 32]
+    position: wire.Cursor = ["Ágora \U0001f4a5", -1, "f" * 32]
     token = TOKENS.token(asked(), position)
-    assert TOKENS.position(asked(token), str, int, str) == position
+    assert TOKENS.cursor(asked(token), str, int, str) == position
 
 
 def test_no_token_is_the_beginning_and_no_position_the_end() -> None:
-    assert TOKENS.position(asked(), str) is None
+    assert TOKENS.cursor(asked(), str) is None
     assert TOKENS.token(asked(), None) == ""
 
 
@@ -202,8 +202,8 @@ def test_the_same_page_has_the_same_token_each_time() -> None:
 
 
 def test_the_longest_position_fits() -> None:
-    position: wire.Position = [2**31, "\U0001f4a5" * 200, "\U0001f4a5" * 32]
-    assert TOKENS.position(asked(TOKENS.token(asked(), position)), int, str, str) == position
+    position: wire.Cursor = [2**31, "\U0001f4a5" * 200, "\U0001f4a5" * 32]
+    assert TOKENS.cursor(asked(TOKENS.token(asked(), position)), int, str, str) == position
 
 
 def no_tokens() -> list[str]:
@@ -246,7 +246,7 @@ def no_tokens() -> list[str]:
 
 @pytest.mark.parametrize("token", no_tokens())
 def test_what_this_service_did_not_give_out_is_no_page_token(token: str) -> None:
-    assert violations(lambda: TOKENS.position(asked(token), str, str)) == [
+    assert violations(lambda: TOKENS.cursor(asked(token), str, str)) == [
         ("page_token", "malformed")
     ]
 
@@ -255,7 +255,7 @@ def test_a_token_is_good_for_its_rpc_only() -> None:
     workers = members.ListWorkersRequest(
         page_token=TOKENS.token(directory.ListOrganizationsRequest(), ["a", "b"])
     )
-    assert violations(lambda: TOKENS.position(workers, str, str)) == [("page_token", "malformed")]
+    assert violations(lambda: TOKENS.cursor(workers, str, str)) == [("page_token", "malformed")]
 
 
 def test_a_token_is_good_for_its_filters_only() -> None:
@@ -265,10 +265,10 @@ def test_a_token_is_good_for_its_filters_only() -> None:
         asked(token, need_code="HOU"),
         asked(token, need_code="MED", states=[pb.STATE_SENT]),
     ):
-        assert violations(lambda other=other: TOKENS.position(other, str)) == [  # type: ignore[misc]
+        assert violations(lambda other=other: TOKENS.cursor(other, str)) == [  # type: ignore[misc]
             ("page_token", "malformed")
         ]
-    assert TOKENS.position(asked(token, need_code="HOU", states=[pb.STATE_SENT]), str) == ["a"]
+    assert TOKENS.cursor(asked(token, need_code="HOU", states=[pb.STATE_SENT]), str) == ["a"]
 
 
 def test_the_next_page_may_be_larger_and_what_is_late_may_be_later_by_then() -> None:
@@ -276,7 +276,7 @@ def test_the_next_page_may_be_larger_and_what_is_late_may_be_later_by_then() -> 
     token = TOKENS.token(asked(live=True, due_before=now), ["a"])
     later = asked(token, live=True, due_before=wire.timestamp(LATE + timedelta(minutes=1)))
     later.page_size = 200
-    assert TOKENS.position(later, str) == ["a"]
+    assert TOKENS.cursor(later, str) == ["a"]
 
 
 @pytest.mark.parametrize("kinds", [(), (str,), (str, str), (int, str), (str, int, str)])
@@ -284,9 +284,7 @@ def test_a_position_of_other_kinds_is_one_of_another_release(
     kinds: tuple[type[str] | type[int], ...],
 ) -> None:
     token = TOKENS.token(asked(), ["a", 1])
-    assert violations(lambda: TOKENS.position(asked(token), *kinds)) == [
-        ("page_token", "malformed")
-    ]
+    assert violations(lambda: TOKENS.cursor(asked(token), *kinds)) == [("page_token", "malformed")]
 
 
 # --- page sizes, masks, ids
@@ -303,11 +301,13 @@ def test_a_page_is_as_large_as_asked_up_to_the_most_and_never_negative() -> None
 
 def test_a_mask_names_at_least_one_field_and_only_those_that_may_be_changed() -> None:
     allowed = ("name", "phone")
-    assert wire.masked(FieldMask(paths=["phone", "phone"]), allowed) == {"phone"}
-    assert violations(lambda: wire.masked(FieldMask(), allowed)) == [("update_mask", "required")]
+    assert wire.mask_names(FieldMask(paths=["phone", "phone"]), allowed) == {"phone"}
+    assert violations(lambda: wire.mask_names(FieldMask(), allowed)) == [
+        ("update_mask", "required")
+    ]
     for path in ("id", "name.first", "", "*", "Ximena"):
         assert violations(
-            lambda path=path: wire.masked(FieldMask(paths=["name", path]), allowed)  # type: ignore[misc]
+            lambda path=path: wire.mask_names(FieldMask(paths=["name", path]), allowed)  # type: ignore[misc]
         ) == [("update_mask", "unknown_code")]
 
 

@@ -21,7 +21,7 @@ from facts.outbox import Fact
 from protos.partners.v1.facts_pb2 import OrganizationFact
 from services.notifications import wire
 from services.notifications.domain.message import messages_of
-from services.notifications.domain.rules import told_of
+from services.notifications.domain.rules import recipients_of
 from services.referrals.referrals.domain.lifecycle import TRANSITIONS
 from tests.faults.work import OK, Call, Operation
 from tests.parts.local_stack import SERVICES
@@ -44,7 +44,9 @@ GRACE = 2.0  # seconds that a client on a busy machine may take to notice its de
 # Every service has these; some have others, too.
 LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
 LEGAL = {
-    (t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources
+    (t.event_verb, source.value, (t.target or source).value)
+    for t in TRANSITIONS
+    for source in t.sources
 }
 
 
@@ -153,7 +155,7 @@ def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
 
 
 def versions_have_no_gap(books: Books) -> list[str]:
-    """This holds in every outbox and in the history."""
+    """Returns the gaps in versions, in every outbox and in the history."""
     problems = []
     for service, table, subject in (
         ("partners", "outbox", "subject"),
@@ -236,7 +238,7 @@ def each_fact_made_its_messages_once(books: Books) -> list[str]:
     expected = {}
     for fact in (Fact(**row) for row in facts):
         happening = wire.happening(fact, wire.referral_fact(fact))
-        for message in messages_of(happening, told_of(happening, fact.time)):
+        for message in messages_of(happening, recipients_of(happening, fact.time)):
             expected[message.id] = (
                 f"{fact.subject}/{fact.version} → {message.kind} to {message.audience.value}"
                 f" {message.organization_id}"

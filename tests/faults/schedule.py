@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 
 KILL, PAUSE, REPLAY, DUPLICATES = "kill", "pause", "replay", "duplicates"
-COPY, RESTORE = "copy", "restore"  # of the partners' database; a copy needs its restore
+COPY, RESTORE = "copy", "restore"  # faults of the partners' database; a copy needs its restore
 
 # Shares of 200 faults. A kill of PostgreSQL or referrals stops all transitions for four to ten
 # seconds on two busy cores; a kill of notifications or the broker stops consumers for as long (a

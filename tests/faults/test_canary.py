@@ -418,7 +418,7 @@ PLACES: dict[str, Callable[[Told], Place]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_mark_is_found_in(told: Told, place: str) -> None:
+def test_no_planted_text_is_found_in(told: Told, place: str) -> None:
     hay = PLACES[place](told)
     assert sum(len(part) for part in hay.values()) > 100, "nothing was looked at"
     assert canary.hits(told.marks, hay) == []

@@ -24,7 +24,7 @@ from services.referrals.__main__ import MIGRATIONS
 from tests.builders import refusal
 from tests.faults import canary
 from tests.faults.strikes import held
-from tests.faults.test_away import live
+from tests.faults.test_away import send_and_step
 from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import Client, LocalStack, until
 from tests.parts.stories import MARKED, NEED, STEPS, Cast
@@ -117,7 +117,7 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
     second.signs_in("gestion@puentes.demo")
     shelter.signs_in("albergue@lunanueva.demo")
     (her, receipt), (somebody, _) = cast.person(), cast.person()
-    referral = live(cast, her, receipt, STEPS[0], STEPS[3]).id
+    referral = send_and_step(cast, her, receipt, STEPS[0], STEPS[3]).id
     before = counted(restored, reader, her)
 
     first.goes_to(f"/people/{her}")

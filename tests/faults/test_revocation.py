@@ -24,7 +24,7 @@ from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import referrals_pb2
 from services.partners.members.domain.worker import Role, WorkerEntry
 from services.partners.members.usecases.workers import create_worker
-from tests.faults.test_away import live
+from tests.faults.test_away import send_and_step
 from tests.parts.local_stack import Client, LocalStack
 from tests.parts.still import standing_still
 from tests.parts.stories import STEPS, Cast
@@ -125,7 +125,7 @@ def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(
     with standing_still(victim.pid("broker")):
         end = time.monotonic() + 12
         while time.monotonic() < end:
-            live(cast, person_id, receipt_id, STEPS[0])
+            send_and_step(cast, person_id, receipt_id, STEPS[0])
             for path in ("referrals", "notifications"):
                 assert (
                     requests.get(
@@ -180,8 +180,8 @@ def ways_of(
                 grpc.StatusCode.PERMISSION_DENIED,
                 grpc.StatusCode.UNAVAILABLE,
             ):
-                # of the last success: on a machine that is busy with other tests a call may wait,
-                # which is no success either
+                # no success: on a machine that is busy with other tests a call may wait,
+                # and times out
                 return False
             raise
         return True

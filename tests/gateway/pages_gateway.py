@@ -161,7 +161,7 @@ def pages(
     lines: Mapping[str, str] | None = None,
 ) -> Flask:
     """Returns the gateway's app in front of these services."""
-    names._taxonomy = names.Taxonomy()
+    names._terms.cache_clear()
     site = SiteSettings(EXIT, b"0" * 32, lines=tuple((lines or {}).items()))
     settings = Settings("", 0, "", "", "", "", development, "", 0, caller_rate, site=site)
     app = copy.copy(made_once(settings))

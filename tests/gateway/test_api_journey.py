@@ -554,7 +554,7 @@ def test_a_service_keeps_what_a_patch_does_not_name(stack: Any) -> None:
     assert (roomy["capacity"]["available"], roomy["capacity"]["intake"]) == (2, "open")
 
 
-class Listening:
+class PartnerEndpoint:
     """A partner's endpoint on this machine."""
 
     def __init__(self) -> None:
@@ -577,16 +577,16 @@ class Listening:
 
 
 @pytest.fixture
-def listening() -> Iterator[Listening]:
+def listening() -> Iterator[PartnerEndpoint]:
     """A partner's endpoint."""
-    endpoint = Listening()
+    endpoint = PartnerEndpoint()
     yield endpoint
     endpoint.server.shutdown()
     endpoint.server.server_close()
 
 
 def test_a_webhook_is_told_and_can_be_checked_as_the_guide_says(
-    puentes: Partner, listening: Listening
+    puentes: Partner, listening: PartnerEndpoint
 ) -> None:
     made = puentes.post("/webhooks", {"url": listening.url, "kinds": ["referral_sent"]}, status=201)
     path = f"/webhooks/{made['id']}"

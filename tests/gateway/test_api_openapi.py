@@ -26,7 +26,8 @@ from services.gateway.api import openapi, openapi_text
 from services.gateway.api.binding import bindings
 from services.gateway.edge.problems import DOCS, REASONS
 from services.notifications import wire
-from services.notifications.domain.notices import BY_KIND, Party
+from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.notices.notice import Party
 from services.notifications.domain.texts import ACCOUNT as OF_AN_ACCOUNT
 from services.notifications.domain.webhook import Webhook as Endpoint
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
@@ -252,7 +253,7 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
 def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
     """The service has the list.
 
-    Kinds for the inbox of the coordination, the auditors or one worker alone are sent to no system.
+    Kinds for the inbox of the coordinators, the auditors or one worker alone are sent to no system.
     """
     coordination = {
         kind
@@ -334,7 +335,7 @@ def data_of(kind: str) -> dict[str, Any]:
 
 
 def test_answers_have_the_headers_that_the_document_says(system: System, played: Played) -> None:
-    """This checks that the headers are documented at all.
+    """Checks that the headers are documented at all.
 
     schemathesis checks all answers of a stack against the document (test_api_fuzz.py).
     """
@@ -440,7 +441,7 @@ def example(schema: dict[str, Any]) -> Any:
     """Returns a value that a schema allows, with every field that may be sent."""
     schema = resolve(schema)
     if "properties" in schema:
-        # Of alternatives, the last one.
+        # the last of several alternatives
         offered = {
             field.get("x-one-of", name): name
             for name, field in schema["properties"].items()

@@ -34,7 +34,7 @@ NOW = "2026-03-14T09:30:00Z"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-# Who asks
+# Credentials
 
 
 def test_without_a_credential_nothing_is_asked(api: Flask, played: Played) -> None:
@@ -106,7 +106,7 @@ def test_messages_come_in_the_callers_language(system: System, played: Played) -
     assert played.asked[-1][2].language == "fr"
 
 
-# What is refused, and how
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -604,7 +604,7 @@ def test_nothing_of_an_identity_is_cleared_by_a_patch(system: System) -> None:
     assert answer.json["errors"] == [{"pointer": "/given_name", "reason": "malformed"}]
 
 
-# What is shown once, and what is said differently here
+# Secrets that are shown once, and names that differ here
 
 
 def test_a_contact_comes_with_reference_and_pin(system: System, played: Played) -> None:

@@ -20,7 +20,7 @@ import requests
 from chassis import errors
 from protos.referrals.v1 import people_pb2, referrals_pb2
 from services.gateway.edge import gates
-from services.gateway.edge.clients import FAREWELLS, Clients, target
+from services.gateway.edge.clients import FAREWELLS, Clients
 from services.gateway.edge.gates import FAILURES, ROOMS, THREADS, Gate
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import EXIT, SECRET
@@ -318,26 +318,12 @@ def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_o
 
 
 # 12
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("referrals:9090", "dns:///referrals:9090"),
-        (
-            "referrals.enlace.svc.cluster.local:9090",
-            "dns:///referrals.enlace.svc.cluster.local:9090",
-        ),
-        ("127.0.0.1:9092", "127.0.0.1:9092"),
-        ("[::1]:9092", "[::1]:9092"),
-        ("[fe80::ab]:9092", "[fe80::ab]:9092"),
-        ("dns:///referrals:9090", "dns:///referrals:9090"),
-        ("ipv4:127.0.0.1:1,127.0.0.1:2", "ipv4:127.0.0.1:1,127.0.0.1:2"),
-        ("unix:/run/referrals:1", "unix:/run/referrals:1"),
-    ],
-)
-def test_a_name_is_looked_up_again_and_an_address_is_taken_as_it_is(
-    address: str, expected: str
-) -> None:
-    assert target(address) == expected
+def test_a_service_is_found_by_its_name(service: Service) -> None:
+    clients = Clients(*[f"localhost:{service.port}"] * 3)
+    try:
+        clients.people.ListPeople(PEOPLE)
+    finally:
+        clients.close()
 
 
 # 12

@@ -282,8 +282,11 @@ def test_of_a_service_that_is_not_shown_there_is_no_number(
 
 
 def test_the_map_knows_the_departments_by_the_codes_of_the_words() -> None:
-    drawn = {area.code for area in pictures.map_of("NI", {}).areas}
-    assert drawn == {code for code in vocabulary.DEPARTMENTS if code.startswith("NI-")}
+    country = pictures.map_of("NI", {})
+    assert country
+    assert {area.code for area in country.areas} == {
+        code for code in vocabulary.DEPARTMENTS if code.startswith("NI-")
+    }
 
 
 def test_the_short_name_of_a_department_fits_its_column() -> None:

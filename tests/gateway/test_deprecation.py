@@ -18,7 +18,7 @@ from chassis.limits import WINDOW
 from protos.contract.v1 import contract_pb2
 from services.gateway.api import openapi
 from services.gateway.api.routes import Routes, install
-from services.gateway.api.spec import DocumentedApi, settings
+from services.gateway.api.spec import SETTINGS, DocumentedApi
 from services.gateway.edge.credentials import Exchange
 from services.gateway.edge.limits import Limits
 
@@ -51,7 +51,7 @@ def service(package: str, since: str = SINCE, until: str = UNTIL) -> ServiceDesc
 def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() -> None:
     old = Routes(service("ending"))
     app = Flask(__name__)
-    app.config.update(settings())
+    app.config.update(SETTINGS)
     app.extensions.update(limits=Limits(WINDOW), exchange=Exchange())
 
     @app.before_request

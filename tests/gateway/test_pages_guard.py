@@ -416,7 +416,6 @@ def test_the_log_knows_the_route_and_no_more(
         assert secret not in said
 
 
-# 9
 def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
     played: PlayedServices, client: FlaskClient
 ) -> None:
@@ -475,7 +474,6 @@ def test_a_service_that_hears_no_facts_holds_none() -> None:
     ]
 
 
-# 12
 def test_a_form_whose_answer_got_lost_is_not_said_to_be_unsaved(
     played: PlayedServices, client: FlaskClient
 ) -> None:

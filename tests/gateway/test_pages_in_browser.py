@@ -211,7 +211,7 @@ def answers_to_forms() -> dict[str, str]:
     Each form is sent filled in, empty, and so that it is refused; the forms of the answers follow,
     as far as they go on asking. Redirects are left out.
     """
-    works, refuses = pages(PlayedServices()), pages(Refusing())
+    works, refuses = pages(PlayedServices()), pages(RefusingServices())
     answers: dict[str, str] = {}
     # forms that are on every page, like the sign-out, are sent from one page
     sent = set[tuple[object, ...]]()
@@ -283,7 +283,7 @@ def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
     return sent
 
 
-class Refusing(PlayedServices):
+class RefusingServices(PlayedServices):
     """Services that answer every read and refuse every write."""
 
     def __post_init__(self) -> None:

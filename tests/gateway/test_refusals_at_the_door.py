@@ -14,8 +14,8 @@ import pytest
 import requests
 from flask import Flask, request
 
-from services.gateway.edge import limits
 from services.gateway.edge import server as served
+from services.gateway.edge.credentials import fingerprint
 from services.gateway.edge.limits import Limits
 from services.gateway.edge.server import Server
 from tests.parts.local_stack import until
@@ -41,8 +41,8 @@ class Gateway:
 
     def spend(self, who: str) -> None:
         """Uses up a caller's quota."""
-        while not self.limits.of_caller(who).wait:
-            self.limits._limiters["caller"].take(who)
+        while not self.limits._limiters["caller"].take(fingerprint(who)).wait:
+            pass
 
     def send(self, said: bytes) -> socket.socket:
         line = socket.create_connection(("127.0.0.1", self.server.effective_port), timeout=10)
@@ -65,7 +65,7 @@ def gateway() -> Iterator[Gateway]:
     counted = Limits(1)
     for limiter in counted._limiters.values():
         limiter._now = lambda: 0.0
-    server = Server(app, "127.0.0.1:0", refuse=limits.refusal(counted, lambda sent: sent))
+    server = Server(app, "127.0.0.1:0", refuse=counted.refuse)
     serving = threading.Thread(target=server.serve)
     serving.start()
     yield Gateway(server, asked, go, counted)
@@ -130,7 +130,7 @@ def test_others_are_answered_while_refusals_wait(
 def test_a_flood_holds_only_so_many_connections(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "REFUSED_WAITING", 0)
+    monkeypatch.setattr(served, "MAX_DELAYED_REFUSALS", 0)
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
     with gateway.send(asks("greedy")) as line:

@@ -236,7 +236,7 @@ BUTTONS = {
     f"/network/roles/workers/{ID}/suspend",
     f"/directory/organizations/{ID}/suspension/end",
     "/account/proof",
-    # of another organisation than the reader's: tests/gateway/test_suspension_page.py
+    # a form for an organisation other than the reader's: tests/gateway/test_suspension_page.py
     f"/directory/organizations/{ID}/suspension",
 }
 """The targets of buttons that no page of these services shows.

@@ -46,7 +46,6 @@ def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
     made.process.stop()
 
 
-# 11
 def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
@@ -56,7 +55,6 @@ def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
         assert gateway.api().status_code == 200
 
 
-# 11
 def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         sockets = [
@@ -69,7 +67,6 @@ def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gatewa
             assert requests.get(gateway.url + path, timeout=5, allow_redirects=False).ok
 
 
-# 11
 def test_a_crowd_beyond_the_number_of_connections_makes_room_for_newcomers(
     gateway: Gateway,
 ) -> None:
@@ -90,7 +87,6 @@ def gone(connection: socket.socket) -> bool:
         return True
 
 
-# 11
 def test_too_large_and_broken_requests_are_refused_before_they_are_read(gateway: Gateway) -> None:
     def said(sent: bytes) -> str:
         with gateway.socket(sent) as connection:
@@ -156,7 +152,6 @@ def later(running: tuple[http.Server, Clock], seconds: float) -> None:
     server.pull_trigger()
 
 
-# 11
 @pytest.mark.parametrize(
     "sent", [b"", b"GET / HT", ONE_OF_A_THOUSAND], ids=["nothing", "half a header", "half a body"]
 )
@@ -168,7 +163,6 @@ def test_a_silent_client_is_left_after_ten_seconds(
         assert gone(silent)
 
 
-# 11
 def test_a_trickling_client_is_left_when_its_request_took_too_long_in_all(
     running: tuple[http.Server, Clock],
 ) -> None:
@@ -180,7 +174,6 @@ def test_a_trickling_client_is_left_when_its_request_took_too_long_in_all(
         assert gone(trickling)
 
 
-# 11
 def test_a_connection_at_rest_outlives_the_proxys_own_limit(
     running: tuple[http.Server, Clock],
 ) -> None:
@@ -199,7 +192,6 @@ def test_a_connection_at_rest_outlives_the_proxys_own_limit(
         assert gone(connection)
 
 
-# 11
 def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(
     running: tuple[http.Server, Clock],
 ) -> None:
@@ -259,7 +251,6 @@ def test_a_gateway_that_is_told_to_stop_answers_each_connection_once_more_and_cl
     assert not thread.is_alive()
 
 
-# 11
 def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
     held, go_on = threading.Event(), threading.Event()

@@ -1,6 +1,6 @@
 """A new member gets its first manager.
 
-Two people of the coordination decide, one invites, and only the owner of the mailbox opens the
+Two coordinators decide, one invites, and only the owner of the mailbox opens the
 account.
 """
 

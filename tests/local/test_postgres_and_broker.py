@@ -20,7 +20,7 @@ import pytest
 
 from local.broker import Broker
 from local.postgres import Login, Postgres
-from local.process import Failed, Process, accepts, free_port
+from local.process import Process, StackFailure, accepts, free_port
 
 pytestmark = pytest.mark.long
 
@@ -118,7 +118,7 @@ class TestProcess:
             "bad", [sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], tmp_path / "log"
         )
         child.start()
-        with pytest.raises(Failed, match=r"bad ended with 3(.|\n)*no luck"):
+        with pytest.raises(StackFailure, match=r"bad ended with 3(.|\n)*no luck"):
             child.wait_until(lambda: False, 10)
 
     def test_a_child_that_does_not_listen_is_killed(self, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ class TestProcess:
         drawn = iter([7, 7, 8])
         monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
         monkeypatch.setattr("local.process.is_free", lambda *_: True)
-        # whatever other tests of this process have used
+        # the ports of other tests of this process do not matter
         monkeypatch.setattr("local.process._claimed_ports", set())
         assert (free_port(), free_port()) == (20_007, 20_008)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from local import logs
-from local.process import Failed, Process
+from local.process import Process, StackFailure
 from local.supervisor import LIMIT, Part, Supervisor
 
 SLEEP = "import time; time.sleep(60)"
@@ -53,7 +53,7 @@ def test_what_dies_again_and_again_waits_longer_each_time(
     supervisor: Supervisor, said: Lines, tmp_path: Path
 ) -> None:
     supervisor.begin([_part("broken", "raise SystemExit(3)", tmp_path, ready=lambda: False)])
-    with pytest.raises(Failed, match="broken does not become ready"):
+    with pytest.raises(StackFailure, match="broken does not become ready"):
         supervisor.wait()
     assert len(said) == LIMIT
     assert said[-1] == "broken ended with 3; starting it again in 2 s"
@@ -115,10 +115,10 @@ def test_a_part_that_can_not_be_started_is_given_up_with_the_reason_said_once(
     supervisor: Supervisor, said: Lines
 ) -> None:
     def begin() -> Process:
-        raise Failed("no Java runtime")
+        raise StackFailure("no Java runtime")
 
     supervisor.begin([Part("broker", 0, begin, lambda: True)])
-    with pytest.raises(Failed, match="broker does not become ready: no Java runtime"):
+    with pytest.raises(StackFailure, match="broker does not become ready: no Java runtime"):
         supervisor.wait()
     assert said == ["broker could not be started: no Java runtime"]
 
@@ -154,7 +154,7 @@ def test_a_log_stays_small_while_its_writer_goes_on(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["writer.log.2", "writer.log.1", "writer.log"]
     *numbers, end = "".join(file.read_text() for file in files).split("\n")
     assert end == "the end"
-    assert len(numbers) > 5_000  # of three files
+    assert len(numbers) > 5_000  # the lines of three files
     assert numbers == sorted(set(numbers))
     assert process.log.stat().st_size == 0
     assert all(file.stat().st_size < 500_000 for file in files)

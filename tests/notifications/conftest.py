@@ -34,7 +34,7 @@ from services.notifications.channels.mail import Mailbox, MailSender
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.store.mail_folder import MailFolder
 from services.notifications.store.members import view_of
-from services.notifications.usecases.sending import Sending
+from services.notifications.usecases.sending import DeliveryQueue
 from tests.notifications.receiver import Receiver
 from tests.parts.callers import just_proved
 from tests.parts.clocks import SettableClock
@@ -84,7 +84,7 @@ class Service:
     letter_key: Keyring
     issuer: Issuer
     channel: grpc.Channel
-    sending: Sending
+    sending: DeliveryQueue
     migration_url: str
     mails: Path
     versions: dict[str, int] = field(default_factory=dict)
@@ -296,7 +296,7 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
         caller_rate=100_000,
     )
     server.start()
-    sending = Sending(database, keyring, letter_key, public_url=PUBLIC_URL, by_email=True)
+    sending = DeliveryQueue(database, keyring, letter_key, public_url=PUBLIC_URL, by_email=True)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield Service(
             clock,

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 
 @dataclass
-class Got:
+class ReceivedRequest:
     """One request."""
 
     path: str
@@ -40,7 +40,7 @@ class Receiver:
     """
 
     answers: list[int] = field(default_factory=list)
-    got: list[Got] = field(default_factory=list)
+    got: list[ReceivedRequest] = field(default_factory=list)
     location: str = ""
     body: bytes = b""
     hold: threading.Event | None = None
@@ -57,7 +57,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["content-length"])).decode()
                 with arrived:
                     receiver.got.append(
-                        Got(
+                        ReceivedRequest(
                             self.path,
                             {k.lower(): v for k, v in self.headers.items()},
                             body,

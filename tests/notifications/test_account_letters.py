@@ -219,7 +219,7 @@ def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(
 
 @pytest.mark.parametrize("verb", ["member_held", "member_suspended"])
 @pytest.mark.parametrize("first", ["letter", "suspension"])
-def test_d24_whose_organisation_is_out_is_told_so_all_the_same(
+def test_d24_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
     verb: str, first: str, service: Service, post: Post
 ) -> None:
     """The order in which the two facts are heard does not matter."""

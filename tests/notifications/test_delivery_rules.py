@@ -182,7 +182,7 @@ def webhook() -> Webhook:
         "https://partner.example/",
         ["referral_sent"],
         NOW,
-        there_are=0,
+        existing_count=0,
         reach=OUTSIDE,
     )
 
@@ -212,7 +212,13 @@ def test_switched_off_says_by_whom_and_on_again_forgets_it() -> None:
 def test_an_organisation_has_a_limit_of_endpoints() -> None:
     with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
         open_webhook(
-            "1" * 32, "2" * 32, "https://partner.example/", [], NOW, there_are=LIMIT, reach=OUTSIDE
+            "1" * 32,
+            "2" * 32,
+            "https://partner.example/",
+            [],
+            NOW,
+            existing_count=LIMIT,
+            reach=OUTSIDE,
         )
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from facts.outbox import Fact
 from protos.referrals.v1 import facts_pb2, referrals_pb2
 from services.notifications import wire
-from services.notifications.domain.rules import told_of
+from services.notifications.domain.rules import recipients_of
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ def told(state: referrals_pb2.State.ValueType) -> int:
         receiver_organization_id="c" * 32,
     )
     fact = Fact("a" * 32, 2, "enlace.referral.amended.v1", body.SerializeToString(), NOW)
-    return len(told_of(wire.happening(fact, body), NOW))
+    return len(recipients_of(wire.happening(fact, body), NOW))
 
 
 def test_amending_a_draft_tells_nobody_and_amending_what_was_sent_tells_the_receiver() -> None:

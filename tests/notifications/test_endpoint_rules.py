@@ -31,10 +31,16 @@ KINDS = ("clock_breached", "referral_sent")
 OPEN = Webhook("webhook", "ngo", URL, KINDS, True, "", 1, NOON, NOON)
 
 
-def opened(there_are: int = 0, **more: Any) -> Webhook:
+def opened(existing_count: int = 0, **more: Any) -> Webhook:
     given: dict[str, Any] = {"url": URL, "kinds": [*reversed(KINDS), *KINDS], **more}
     return open_webhook(
-        "webhook", "ngo", given["url"], given["kinds"], NOON, there_are=there_are, reach=OUTSIDE
+        "webhook",
+        "ngo",
+        given["url"],
+        given["kinds"],
+        NOON,
+        existing_count=existing_count,
+        reach=OUTSIDE,
     )
 
 

@@ -1,6 +1,6 @@
 """The recipients of messages about an enquiry.
 
-They are the asked organisations, the one whose offer was taken, the asker, and the coordination if
+They are the asked organisations, the one whose offer was taken, the asker, and the coordinators if
 nobody could help.
 """
 

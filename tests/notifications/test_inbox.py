@@ -1,4 +1,4 @@
-"""The inbox: messages to a desk, a worker or the coordination, seen by these and nobody else."""
+"""The inbox: messages to a desk, a worker or the coordinators, seen by these and nobody else."""
 
 from datetime import timedelta
 from functools import partial

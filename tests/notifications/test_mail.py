@@ -1,6 +1,6 @@
 """E-mails: neutral, and handed to a real SMTP server in this process.
 
-They are tried again if that makes sense, and the coordination is notified if nobody was reached.
+They are tried again if that makes sense, and the coordinators are notified if nobody was reached.
 """
 
 import ssl
@@ -523,6 +523,26 @@ def test_the_folder_of_development_keeps_the_latest_and_one_of_each(
         ("b", "¡Año!", "b\n"),
     ]
     assert folder.mails()[0][1] == service.clock.now()
+
+
+@pytest.mark.parametrize("read", ["stat", "read_text"])
+def test_an_email_that_a_sender_deletes_while_the_page_lists_it_is_left_out(
+    read: str, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = mail_folder.MailFolder(tmp_path / "mail", service.clock)
+    for id in ("a", "b"):
+        folder.put(Mail(id, "mesa@ong.example", "¡Año!", "", "es"))
+
+    with monkeypatch.context() as patch:
+        original = getattr(Path, read)
+
+        def delete_then_read(file: Path, **options: Any) -> Any:
+            if file.suffix == ".json":  # the folder itself has been listed
+                (tmp_path / "mail" / "a.json").unlink(missing_ok=True)
+            return original(file, **options)
+
+        patch.setattr(Path, read, delete_then_read)
+        assert [mail.id for mail, _ in folder.mails()] == ["b"]
 
 
 def test_outside_development_there_is_nothing_to_look_at(production: Service) -> None:

@@ -1,4 +1,4 @@
-"""What one message says, to whom, and that the same cause makes the same one again. No database."""
+"""The text and recipients of messages; the same cause makes the same message. No database."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ from services.notifications.domain.message import (
     letter_id,
     messages_of,
 )
-from services.notifications.domain.rules import Audience, Happening, Told
+from services.notifications.domain.rules import Audience, Happening, Recipient
 from tests.builders import NOON
 
 HAPPENING = Happening(
@@ -34,13 +34,13 @@ HAPPENING = Happening(
     need_code="HOU.EMG",
 )
 DESK, WORKER = (
-    Told("asked", Audience.DESK, "shelter"),
-    Told("asked", Audience.WORKER, "shelter", "worker"),
+    Recipient("asked", Audience.DESK, "shelter"),
+    Recipient("asked", Audience.WORKER, "shelter", "worker"),
 )
 
 
 def test_a_happening_is_a_message_to_each_who_is_told() -> None:
-    coordination = Told("asked", Audience.COORDINATION)
+    coordination = Recipient("asked", Audience.COORDINATION)
     [first, second] = messages_of(HAPPENING, [DESK, coordination])
     assert first == Message(
         id=derived_id(f"referral/3/{NOON.isoformat()}", DESK),
@@ -110,9 +110,9 @@ def test_ids_stay_what_they_were_so_that_what_is_heard_anew_is_not_told_anew() -
 
 def test_of_a_message_that_reached_nobody_the_coordination_is_told_whose_it_was() -> None:
     [message] = messages_of(HAPPENING, [DESK])
-    told = about_unreached(message, NOON + timedelta(hours=1))
-    unreached = Told("message_undeliverable", Audience.COORDINATION)
-    assert told == replace(
+    lost = about_unreached(message, NOON + timedelta(hours=1))
+    unreached = Recipient("message_undeliverable", Audience.COORDINATION)
+    assert lost == replace(
         message,
         id=derived_id(message.id, unreached),
         audience=Audience.COORDINATION,
@@ -122,18 +122,25 @@ def test_of_a_message_that_reached_nobody_the_coordination_is_told_whose_it_was(
     )
 
 
-def blank(id: str, told: Told) -> Message:
+def blank(id: str, recipient: Recipient) -> Message:
     """A message that is about no referral."""
     parties = ("", "", "", "")
     return Message(
-        id, told.audience, told.organization_id, told.worker_id, "", told.kind, *parties, NOON
+        id,
+        recipient.audience,
+        recipient.organization_id,
+        recipient.worker_id,
+        "",
+        recipient.kind,
+        *parties,
+        NOON,
     )
 
 
 def test_a_desk_whose_system_was_switched_off_is_told_each_time() -> None:
-    told = Told("webhook_disabled", Audience.DESK, "ngo")
+    recipient = Recipient("webhook_disabled", Audience.DESK, "ngo")
     made = about_disabled("webhook", "ngo", NOON)
-    assert made == blank(derived_id(f"webhook/{NOON.isoformat()}", told), told)
+    assert made == blank(derived_id(f"webhook/{NOON.isoformat()}", recipient), recipient)
     assert made.id != about_disabled("webhook", "ngo", NOON + timedelta(days=1)).id
 
 
@@ -143,19 +150,22 @@ def test_what_is_about_no_referral_is_one_message_for_each_cause() -> None:
 
 def test_only_the_asker_sees_in_an_enquirys_message_whose_it_is() -> None:
     kind = "enquired"
-    told = [
-        Told(kind, Audience.DESK, "ngo"),
-        Told(kind, Audience.WORKER, "ngo", "worker"),
-        Told(kind, Audience.DESK, "shelter"),
+    recipients = [
+        Recipient(kind, Audience.DESK, "ngo"),
+        Recipient(kind, Audience.WORKER, "ngo", "worker"),
+        Recipient(kind, Audience.DESK, "shelter"),
     ]
-    made = about_enquiry(told, "enquiry", "ngo", "sent", "HIGH", "HOU.EMG", NOON)
+    made = about_enquiry(recipients, "enquiry", "ngo", "sent", "HIGH", "HOU.EMG", NOON)
     cause = f"enquiry/sent/{NOON.isoformat()}"
     about: dict[str, Any] = {"urgency": "HIGH", "need_code": "HOU.EMG", "enquiry_id": "enquiry"}
     asker: dict[str, Any] = {"sender_organization_id": "ngo"}
     assert made == [
         replace(
-            blank(derived_id(cause, told[0]), told[0]), besides_worker_id="worker", **about, **asker
+            blank(derived_id(cause, recipients[0]), recipients[0]),
+            besides_worker_id="worker",
+            **about,
+            **asker,
         ),
-        replace(blank(derived_id(cause, told[1]), told[1]), **about, **asker),
-        replace(blank(derived_id(cause, told[2]), told[2]), **about),
+        replace(blank(derived_id(cause, recipients[1]), recipients[1]), **about, **asker),
+        replace(blank(derived_id(cause, recipients[2]), recipients[2]), **about),
     ]

@@ -22,7 +22,7 @@ from services.notifications.store import webhooks
 from services.notifications.usecases.sending import sweep
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Client, Service
-from tests.notifications.receiver import Got
+from tests.notifications.receiver import ReceivedRequest
 
 ROTATING = ("FAILED_PRECONDITION", "secret_rotating")
 _WAITING = (
@@ -30,7 +30,7 @@ _WAITING = (
 )
 
 
-def signers(got: Got, **secrets: str) -> list[str]:
+def signers(got: ReceivedRequest, **secrets: str) -> list[str]:
     """Returns which of these secrets signed the request, in the order of the header.
 
     Fails if a signature is nobody's. The signatures are calculated here, because the library would

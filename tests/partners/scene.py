@@ -71,7 +71,7 @@ EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, ma
 
 
 @dataclass
-class Refused:
+class RefusedCall:
     """The refusal of a call, filled in when the call was refused."""
 
     violations: list[tuple[str, str]] = field(default_factory=list)
@@ -79,9 +79,9 @@ class Refused:
 
 
 @contextmanager
-def refused(code: str, reason: str) -> Iterator[Refused]:
+def refused(code: str, reason: str) -> Iterator[RefusedCall]:
     """Expects a refusal with this status and reason."""
-    refusal = Refused()
+    refusal = RefusedCall()
     with pytest.raises(grpc.RpcError) as caught:
         yield refusal
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
@@ -240,7 +240,7 @@ class Scene:
                 " FROM pg_tables WHERE tableowner = current_user"
                 " AND tablename NOT IN ('audit_head', 'schema_migrations')"
                 " AND pg_relation_size(quote_ident(tablename)::regclass) > 0"
-                # who refers was made after the table that it refers to
+                # a table that refers to another was created after it
                 " ORDER BY quote_ident(tablename)::regclass::oid DESC"
             ).fetchall()
             if leaves := [row["name"] for row in written if not row["referred"]]:
@@ -280,7 +280,7 @@ class Scene:
         """Records that an organisation was vetted; its agreement holds until the given time."""
         with self.database.transaction(SYSTEM) as tx:
             for kind, number in [
-                (each, number) for each in EvidenceKind for number in range(each.needed)
+                (each, number) for each in EvidenceKind for number in range(each.required_count)
             ]:
                 expires = until if kind is EvidenceKind.AGREEMENT else None
                 seen = Evidence(

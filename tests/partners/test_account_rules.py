@@ -286,7 +286,7 @@ MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
         (HOUR, 15 * MINUTE, False),
         (12 * HOUR - SECOND, MINUTE, True),
         (12 * HOUR, MINUTE, False),
-        # Of a clock that was ahead.
+        # Times that a clock recorded which was ahead.
         (-15 * MINUTE + SECOND, -15 * MINUTE + SECOND, True),
         (-15 * MINUTE, MINUTE, False),
         (HOUR, -15 * MINUTE, False),

@@ -23,7 +23,7 @@ def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembers
 
 
 def listed(scene: Scene) -> list[str]:
-    """Returns the names of the organisations that wait for the coordination."""
+    """Returns the names of the organisations that wait for the coordinators."""
     return [
         one.name
         for one in scene.coordinator.ListOrganizations(
@@ -67,7 +67,7 @@ def test_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
     from_address(scene, "198.51.100.7")
     confirm(scene, letters(scene)[-1].token)
     assert listed(scene) == ["Parroquia San Lucas"], (
-        "and the coordination reads none that no mailbox stands for"
+        "and the coordinators read none that no mailbox stands for"
     )
 
 

@@ -142,9 +142,9 @@ def test_what_is_not_asked_is_not_judged_and_kept_promises_are_no_reason_that_is
 
 def test_of_two_that_say_the_same_the_one_that_keeps_its_word_comes_first() -> None:
     directory = [
-        candidate("a", broken=9),
-        candidate("b", name="z", kept=9),
-        candidate("c", name="m", kept=1, broken=2),
+        candidate("a", promises_broken=9),
+        candidate("b", name="z", promises_kept=9),
+        candidate("c", name="m", promises_kept=1, promises_broken=2),
     ]
     assert [
         matched.candidate.service_id for matched in match(Question("HOU.EMG"), directory, NOW)

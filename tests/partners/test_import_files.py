@@ -17,7 +17,7 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.wire.imports import apart
-from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene
 from tests.partners.test_imports import SERVICE, problems, sheet, tables
@@ -201,7 +201,7 @@ def test_reading_that_takes_too_much_work_ends_in_its_own_process(
     monkeypatch.setattr(apart, "_LIMITS", (1, apart._LIMITS[1]))
     with pytest.raises(apart.TooMuchWork):
         apart.read_apart(
-            workbook(b"<c/>" * 1_900_000), Reading(taxonomy(), areas()), None, lambda: None
+            workbook(b"<c/>" * 1_900_000), CellReader(taxonomy(), areas()), None, lambda: None
         )
 
 
@@ -215,7 +215,7 @@ def test_reading_that_takes_too_much_memory_ends_in_its_own_process(
     with pytest.raises(apart.TooMuchWork):
         apart.read_apart(
             f"{HEADINGS};descripción\n{rows}".encode(),
-            Reading(taxonomy(), areas()),
+            CellReader(taxonomy(), areas()),
             None,
             lambda: None,
         )

@@ -22,7 +22,7 @@ from services.partners.__main__ import SEALED
 from services.partners.directory.store import imports
 from services.partners.directory.usecases import housekeeping, import_jobs
 from services.partners.directory.usecases.import_jobs import run_import, running_imports
-from services.partners.directory.wire.imports.apart import Ended
+from services.partners.directory.wire.imports.apart import ReadingInterrupted
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import ROOT, Scene, Stubs, refused
@@ -76,12 +76,12 @@ def cancel(by: Stubs, job: pb.Import) -> pb.Import:
     return cancelled
 
 
-def run(scene: Scene, going_on: Iterator[bool] | None = None) -> bool:
+def run(scene: Scene, keep_going: Iterator[bool] | None = None) -> bool:
     return run_import(
         scene.database,
         scene.keyring,
         scene.clock,
-        lambda: True if going_on is None else next(going_on),
+        lambda: True if keep_going is None else next(keep_going),
     )
 
 
@@ -203,7 +203,9 @@ def test_one_that_is_cancelled_while_it_is_written_writes_nothing(
     job = create(manager)
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM, timeout=60) as tx:
-            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,))
+            tx.execute(
+                "SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)
+            ).fetchone()
             working = pool.submit(run, scene)
             while get(manager, job).state != pb.IMPORT_STATE_WRITING:
                 assert not working.done()
@@ -246,7 +248,9 @@ def test_a_process_that_lost_its_import_to_another_writes_nothing(
     job = create(manager)
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM, timeout=60) as tx:
-            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,))
+            tx.execute(
+                "SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)
+            ).fetchone()
             slow = pool.submit(run, scene)
             while get(manager, job).state != pb.IMPORT_STATE_WRITING:
                 assert not slow.done()
@@ -276,7 +280,7 @@ def test_one_during_which_its_process_ended_three_times_fails_and_says_so(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended(*_: object) -> None:
-        raise Ended
+        raise ReadingInterrupted
 
     monkeypatch.setattr(import_jobs, "read_apart", ended)
     job = create(manager)

@@ -131,7 +131,7 @@ def test_a1_it_holds_in_both_directions_and_between_those_whom_one_person_invite
             of_change(scene, one)(other)
 
 
-def test_after_thirty_days_who_was_invited_is_a_second_person(scene: Scene) -> None:
+def test_thirty_days_after_an_invitation_its_account_is_a_second_person(scene: Scene) -> None:
     first = founder(scene)
     second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     agree = of_change(scene, first)
@@ -272,7 +272,7 @@ def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_
 
 
 def test_more_kin_than_a_token_carries_make_nobody_a_second_person(scene: Scene) -> None:
-    related = [f"{number:032x}" for number in range(independence.MOST + 1)]
+    related = [f"{number:032x}" for number in range(independence.MAX_RELATED + 1)]
     assert independence.kin(related[1:], known=True, proves_more=True) == Kin(
         frozenset(map(mark_of, related[1:])), ""
     )

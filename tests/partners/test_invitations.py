@@ -1,6 +1,6 @@
 """Accounts are made by invitation.
 
-The coordination invites a first manager and nobody else, and only the receiver of the e-mail can
+The coordinators invite a first manager and nobody else, and only the receiver of the e-mail can
 accept.
 """
 
@@ -26,7 +26,7 @@ from services.notifications.domain.desk import is_address
 from services.partners.__main__ import servicers
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.usecases.housekeeping import sweep
-from services.partners.members.domain.invitation import MOST, InvitationEntry
+from services.partners.members.domain.invitation import MAX_INVITATIONS, InvitationEntry
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.sign_in.protocols.passkeys import Site
@@ -584,10 +584,10 @@ def test_an_organisation_sends_no_more_than_twenty_in_three_days(scene: Scene) -
         answers = list(
             pool.map(
                 lambda n: answer(lambda: invite(manager, None, email=f"p{n}@ejemplo.org")),
-                range(MOST + 3),
+                range(MAX_INVITATIONS + 3),
             )
         )
-    assert (answers.count("OK"), answers.count("too_many_invitations")) == (MOST, 3)
+    assert (answers.count("OK"), answers.count("too_many_invitations")) == (MAX_INVITATIONS, 3)
     scene.later(hours=72)
     invite(scene.by(own, Role.MANAGER))
 

@@ -24,7 +24,7 @@ from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.network.domain.visibility import Tier
-from services.partners.network.wire.visibility import shown, tiers
+from services.partners.network.wire.visibility import tiers, visible_part
 from tests.partners.scene import Scene, Stubs, refused
 
 REFERRAL, ANOTHER = new_id(), new_id()
@@ -460,7 +460,9 @@ def road(scene: Scene, shelter: Organization, manager: Stubs) -> Road:
     return Road(scene, shelter, manager)
 
 
-def test_one_worker_of_who_sent_her_opens_it_and_it_is_on_record(scene: Scene, road: Road) -> None:
+def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
+    scene: Scene, road: Road
+) -> None:
     assert [each.address for each in open_address(road.driver, REFERRAL)] == [HIDDEN_STREET]
     trail = scene.rows(
         "SELECT action, purpose_code FROM audit WHERE action = 'address_open' AND allowed"
@@ -479,7 +481,7 @@ def test_whoever_opened_it_may_look_again_for_half_an_hour(scene: Scene, road: R
         open_address(road.driver, REFERRAL)
 
 
-def test_nobody_else_opens_it(scene: Scene, road: Road, other: Stubs) -> None:
+def test_nobody_but_the_sender_opens_the_address(scene: Scene, road: Road, other: Stubs) -> None:
     for by in (other, scene.by(road.shelter, Role.WORKER)):
         with refused("NOT_FOUND", "not_found"):
             open_address(by, REFERRAL)
@@ -507,7 +509,9 @@ def test_a_fact_that_comes_twice_gives_no_second_opening(scene: Scene, road: Roa
         open_address(road.colleague, REFERRAL)
 
 
-def test_who_accepts_for_a_service_of_others_opens_nothing(scene: Scene, road: Road) -> None:
+def test_an_organisation_that_accepts_for_anothers_service_opens_nothing(
+    scene: Scene, road: Road
+) -> None:
     front = scene.organization("Fachada")
     accept(scene, ANOTHER, road.service.id, front.id, front.id)
     with refused("NOT_FOUND", "not_found"):
@@ -582,14 +586,14 @@ def test_every_field_of_what_is_shown_by_tiers_has_one() -> None:
 
 
 def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() -> None:
-    service = shown(
+    service = visible_part(
         d.Service(
             id="s", name="Consulta", capacity=d.Capacity(available=3), etag="v1", active=True
         ),
         Tier.PUBLIC,
     )
     assert {field.name for field, _ in service.ListFields()} == {"id", "name"}
-    organization = shown(
+    organization = visible_part(
         d.Organization(id="o", name="Puentes", proposal=d.OrganizationProposal(worker_id="w")),
         Tier.PARTNER,
     )

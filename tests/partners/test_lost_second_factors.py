@@ -55,7 +55,7 @@ def is_guarded(scene: Scene) -> bool:
     )
 
 
-def test_who_directs_her_organisation_lets_her_in_by_her_password_again(
+def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     scene: Scene, own: Organization
 ) -> None:
     worker = guarded(scene, own)
@@ -133,7 +133,7 @@ def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_the
     seen = scene.coordinator.GetOrganization(asked)
     assert (seen.has_manager, seen.only_manager_worker_id) == (True, manager.id)
     assert scene.as_worker(manager).GetOrganization(asked).only_manager_worker_id == "", (
-        "which is said to the coordination alone"
+        "which is said to the coordinators alone"
     )
     with refused("NOT_FOUND", "not_found"):  # she is no longer a manager
         take_off(scene.coordinator, second)

@@ -25,7 +25,7 @@ from services.partners.members.domain.organization import (
 )
 from services.partners.members.domain.suspension import (
     Coordinator,
-    First,
+    FirstCoordinator,
     Suspension,
     SuspensionReason,
 )
@@ -153,7 +153,7 @@ def test_of_who_was_turned_away_stays_what_tells_it_from_others() -> None:
     assert it.facts == ["rejected"]
 
 
-# What it says of itself
+# The member's own entry
 
 
 def test_a_change_is_told_once_and_one_that_changes_nothing_is_not() -> None:
@@ -260,7 +260,7 @@ def test_a_proposal_that_is_dropped_is_gone() -> None:
     assert (it.proposal, it.entry, it.facts[1:]) == (None, ENTRY, ["change_dropped"])
 
 
-# What was seen of it
+# Evidence
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_who_registered_a_member_does_not_invite_its_first_manager_before_its_ap
 def test_one_coordinator_proposes_a_suspension_and_a_second_of_another_member_does_it() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, LATER)
-    first = First("first", "coalition", LATER)
+    first = FirstCoordinator("first", "coalition", LATER)
     assert it.suspension == Suspension(SuspensionReason.HARM, first, LATER + 7 * DAY)
     assert (it.status, it.stop, it.facts) == (S.APPROVED, "", ["suspension_proposed"])
     it.suspend(SECOND, None, LATER + HOUR)
@@ -384,7 +384,7 @@ def test_a_proposal_that_is_over_is_no_longer_agreed_to_but_made_anew() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, NOON)
     it.suspend(SECOND, None, NOON + 7 * DAY)  # a new proposal, for the same reason
-    first = First("second", "ministry", NOON + 7 * DAY)
+    first = FirstCoordinator("second", "ministry", NOON + 7 * DAY)
     assert it.suspension == Suspension(SuspensionReason.HARM, first, NOON + 14 * DAY)
     assert it.status is S.APPROVED
 
@@ -392,7 +392,9 @@ def test_a_proposal_that_is_over_is_no_longer_agreed_to_but_made_anew() -> None:
 def test_one_coordinator_alone_stops_a_member_for_a_day() -> None:
     it = member()
     it.suspend(ALONE, SuspensionReason.FRONT, NOON, hold=True)
-    held = Suspension(SuspensionReason.FRONT, First("first", "coalition", NOON), NOON + DAY)
+    held = Suspension(
+        SuspensionReason.FRONT, FirstCoordinator("first", "coalition", NOON), NOON + DAY
+    )
     assert (it.status, it.suspension, it.stop) == (S.SUSPENDED, held, "held")
     it.watch_suspension(NOON + DAY - HOUR, TODAY)
     assert it.facts == ["held"]
@@ -428,7 +430,7 @@ def test_who_proposed_may_hold_it_for_the_same_reason_until_a_second_is_awake() 
 
 
 def test_nobody_holds_a_member_day_by_day() -> None:
-    it = member(last_hold=First("first", "coalition", NOON))
+    it = member(last_hold=FirstCoordinator("first", "coalition", NOON))
     for who in (FIRST, COLLEAGUE):
         with pytest.raises(Conflict, match=r"^held_lately$"):
             deepcopy(it).suspend(who, SuspensionReason.HARM, NOON + 30 * DAY - HOUR, hold=True)
@@ -442,7 +444,10 @@ def test_two_coordinators_give_its_access_back() -> None:
     it.suspend(FIRST, SuspensionReason.HARM, NOON)
     it.suspend(SECOND, None, NOON)
     it.reinstate(FIRST, LATER, TODAY)
-    assert (it.status, it.reinstatement) == (S.SUSPENDED, First("first", "coalition", LATER))
+    assert (it.status, it.reinstatement) == (
+        S.SUSPENDED,
+        FirstCoordinator("first", "coalition", LATER),
+    )
     with pytest.raises(Conflict):
         it.reinstate(COLLEAGUE, LATER, TODAY)
     it.reinstate(SECOND, LATER, TODAY)
@@ -455,7 +460,7 @@ def test_of_a_hold_that_was_ended_early_it_is_remembered_whose_it_was() -> None:
     it.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
     it.reinstate(FIRST, NOON, TODAY)
     it.reinstate(SECOND, NOON, TODAY)
-    assert it.last_hold == First("first", "coalition", NOON)
+    assert it.last_hold == FirstCoordinator("first", "coalition", NOON)
 
 
 def test_a_member_that_comes_back_after_the_end_of_its_agreement_is_on_probation() -> None:
@@ -489,7 +494,9 @@ def test_what_two_agreed_to_is_never_over_by_itself() -> None:
 
 
 def test_its_own_manager_says_alone_that_it_leaves_and_nothing_of_it_waits_any_more() -> None:
-    it = member(approval_proposed_by_worker_id="first", reinstatement=First("x", "y", NOON))
+    it = member(
+        approval_proposed_by_worker_id="first", reinstatement=FirstCoordinator("x", "y", NOON)
+    )
     it.propose({"hotline_number": "133"}, "first", NOON)
     it.suspend(FIRST, SuspensionReason.HARM, NOON)
     it.leave(LATER)
@@ -499,7 +506,7 @@ def test_its_own_manager_says_alone_that_it_leaves_and_nothing_of_it_waits_any_m
 def test_of_the_coordination_two_say_that_a_member_leaves() -> None:
     it = member()
     it.leave(LATER, FIRST)
-    assert (it.status, it.leaving) == (S.APPROVED, First("first", "coalition", LATER))
+    assert (it.status, it.leaving) == (S.APPROVED, FirstCoordinator("first", "coalition", LATER))
     with pytest.raises(Conflict):
         it.leave(LATER, COLLEAGUE)
     it.leave(LATER, SECOND)

@@ -73,7 +73,7 @@ def confirm(scene: Scene, token: str) -> pb.ConfirmApplicationResponse:
 
 
 def apply(scene: Scene, **other: Any) -> pb.Organization:
-    """Makes an application; returns the organisation as the coordination sees it."""
+    """Makes an application; returns the organisation as the coordinators see it."""
     scene.nobody.ApplyForMembership(application(**other))
     confirm(scene, letters(scene)[-1].token)
     listed = scene.coordinator.ListOrganizations(

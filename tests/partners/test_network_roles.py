@@ -141,7 +141,7 @@ def test_an_invitation_without_such_a_role_takes_none_away(scene: Scene) -> None
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_a2_nobody_alone_takes_them_away_by_suspending_their_organisation(
+def test_a2_nobody_alone_removes_network_roles_by_suspending_their_organisation(
     role: Role, scene: Scene, elsewhere: Organization
 ) -> None:
     scene.worker(elsewhere, role)

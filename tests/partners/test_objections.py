@@ -13,7 +13,7 @@ from tests.partners.test_sign_in_providers import EMAIL, comes_in, confirm, prop
 from tests.parts.provider import Person, Provider
 
 
-def test_a1_its_managers_hear_of_it_by_e_mail_at_once_and_have_three_days_to_object(
+def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_days_to_object(
     scene: Scene,
 ) -> None:
     shelter = scene.organization("Casa Luna")

@@ -189,7 +189,7 @@ def contact_there(scene: Scene, house: Organization, service: Service) -> None:
     [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there],
     ids=lambda hide: hide.__name__,
 )
-def test_what_fewer_may_see_changes_no_byte_of_it(
+def test_hidden_data_changes_no_byte_of_the_public_directory(
     scene: Scene, hide: Callable[[Scene, Organization, Service], None]
 ) -> None:
     house = scene.organization("Casa Abierta")
@@ -284,7 +284,7 @@ def test_by_name_each_page_goes_on_where_the_last_one_ended(scene: Scene) -> Non
         assert page.total_size == len(names)
         if not (token := page.next_page_token):
             break
-        scene.service(house, f"Al comienzo {len(seen)}", "LEG")  # what is not public moves nothing
+        scene.service(house, f"Al comienzo {len(seen)}", "LEG")  # not public: changes no page
     assert sorted(seen) == sorted(names)
     assert [name.casefold() for name in seen] == [name.casefold() for name in names]
     assert not listed(scene, page_size=2).next_page_token, "pages by number have none"

@@ -30,7 +30,7 @@ def create(scene: Scene, **more: object) -> pb.Organization:
 
 
 def another(scene: Scene) -> Stubs:
-    """Returns the stubs of a second person of the coordination."""
+    """Returns the stubs of a second coordinator."""
     return scene.by(scene.coalition, Role.COORDINATOR)
 
 
@@ -39,7 +39,7 @@ def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
     assert made.status == pb.ORGANIZATION_STATUS_PROBATION
     assert len(made.id) == 32
     organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=made.id))
-    organization.ClearField("has_manager")  # which only this answer has
+    organization.ClearField("has_manager")  # only this answer has the field
     assert organization == made
 
 

@@ -239,7 +239,7 @@ def test_two_who_ask_at_once_leave_one_link(member: Scene) -> None:
     assert sorted(answers) == ["OK"] + ["reset_not_valid"] * (len(tokens) - 1)
 
 
-def test_what_her_sign_in_asks_for_besides_it_still_asks_for(member: Scene) -> None:
+def test_a_new_password_does_not_replace_the_code_or_passkey(member: Scene) -> None:
     app, spare = in_use(member)
     me, phone = _me(member), Authenticator("https://enlace.example")
     begun = begin(me)
@@ -359,7 +359,7 @@ def test_nor_who_works_for_a_member_that_is_suspended(member: Scene, when: str) 
             reset(member, token)
 
 
-def test_who_signs_in_by_her_ministrys_provider_has_no_other_way_in_by_a_mailbox(
+def test_a_worker_who_signs_in_through_her_ministry_has_no_other_way_in_by_a_mailbox(
     scene: Scene,
 ) -> None:
     scene.worker(scene.coalition, Role.WORKER, email=EMAIL)

@@ -306,7 +306,7 @@ def test_what_is_seen_besides_an_entry_changes_its_etag() -> None:
     assert kept().seen_besides() == ("", "", "", "")
 
 
-# Who sees how much
+# The tiers of readers
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ HALF = timedelta(minutes=30)
         ("worker", NOON, True),
         ("worker", NOON + HALF - timedelta(seconds=1), True),
         ("worker", NOON + HALF, False),
-        ("worker", NOON - HALF, False),  # of a clock that was ahead
+        ("worker", NOON - HALF, False),  # recorded by a clock that was ahead
         ("another", NOON, False),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_process_that_was_killed_while_it_wrote_an_import_is_followed_by_one_t
     first = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
         with database.transaction(SYSTEM, timeout=120) as tx:
-            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (owner,))
+            tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (owner,)).fetchone()
             until(lambda: state() == "WRITING")
             first.kill()
             first.wait(15)

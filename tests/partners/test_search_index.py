@@ -28,7 +28,7 @@ WORDS = [
 
 
 @dataclass(frozen=True)
-class Said:
+class WrittenService:
     """A possible service, written as the database writes it."""
 
     id: str
@@ -67,10 +67,10 @@ class Said:
 
 
 class Chance(random.Random):
-    def said(self, id: str) -> Said:
+    def said(self, id: str) -> WrittenService:
         words = self.sample(WORDS, self.randint(0, 4))
         weights = ["".join(self.choices(WEIGHTS, k=self.randint(0, 3))) for _ in words]
-        return Said(
+        return WrittenService(
             id,
             self.choice("abc") + str(self.randrange(5)),
             self.choice(["NI", "CR"]),
@@ -150,7 +150,7 @@ def test_what_is_found_and_its_order_are_those_of_looking_at_each(
             and all(said.weight(word) for word in words)
         ]
 
-        def rank(said: Said, words: list[Word] = words) -> tuple[object, ...]:
+        def rank(said: WrittenService, words: list[Word] = words) -> tuple[object, ...]:
             return (
                 *(-sum(weight in said.weight(word) for word in words) for weight in WEIGHTS[:3]),
                 said.name,

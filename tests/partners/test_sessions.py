@@ -79,7 +79,9 @@ def test_a_session_secret_is_kept_as_a_hash_only(member: Scene) -> None:
         (EMAIL, "x" * 9999),
     ],
 )
-def test_whatever_is_wrong_sounds_the_same(member: Scene, email: str, password: str) -> None:
+def test_every_failed_sign_in_gives_the_same_answer(
+    member: Scene, email: str, password: str
+) -> None:
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         sign_in(member, email, password)
 
@@ -124,7 +126,7 @@ def test_an_unknown_e_mail_costs_the_same_work(
 
 def test_checking_a_password_is_slow_whether_there_is_one_or_not() -> None:
     passwords.nobodys.cache_clear()
-    kept = passwords.hashed(PASSWORD)
+    kept = passwords.hash_of(PASSWORD)
     assert kept.startswith("$argon2id$v=19$m=32768,t=2,p=1$")
     assert passwords.nobodys().startswith("$argon2id$v=19$m=32768,t=2,p=1$")
     assert passwords.holds(kept, PASSWORD)

@@ -552,7 +552,7 @@ def test_what_came_back_twice_at_once_opens_one_session(
 def test_providers_that_hang_do_not_take_all_the_threads(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    """Of six threads at most four wait.
+    """At most four of six threads wait for a provider.
 
     The others go on answering, and further sign-ins are refused at once.
     """

@@ -147,7 +147,7 @@ def test_a_provider_ends_with_what_was_proposed_and_only_once(it: SignInProvider
         it.end()
 
 
-# What she is told of her account
+# Notices about the account
 
 ANA = Worker(
     id="worker",

@@ -123,7 +123,7 @@ def test_a4_these_rpcs_ask_for_it() -> None:
     }
 
 
-def test_a4_each_of_them_is_told_or_says_why_not() -> None:
+def test_a4_each_rpc_with_lasting_effect_is_notified_or_states_why_not() -> None:
     assert lasting.FACTS.keys() | lasting.SILENT == set(ASKING)
 
 

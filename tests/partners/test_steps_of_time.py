@@ -115,7 +115,7 @@ def shelters(scene: Scene) -> Shelters:
     return Shelters(scene)
 
 
-def test_c12_whatever_happens_there_no_byte_that_others_see_changes_before_the_step_of_time_ends(
+def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_time_ends(
     shelters: Shelters,
 ) -> None:
     others = (shelters.looks, shelters.scene.coordinator)
@@ -326,7 +326,7 @@ def test_c12_a_figure_of_an_earlier_step_is_what_was_said_last() -> None:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_c12_who_names_a_worker_as_unsafe_does_not_learn_where_she_works_nor_that_she_is(
+def test_c12_naming_a_worker_as_unsafe_does_not_reveal_where_or_whether_she_works(
     scene: Scene, exists: bool
 ) -> None:
     unsafe = scene.organization("Insegura")

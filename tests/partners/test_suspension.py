@@ -207,7 +207,7 @@ def test_d24_nobody_suspends_alone_by_one_hold_after_the_other(
     assert suspend(scene, scene.coordinator, own, hold=True).status == SUSPENDED
 
 
-def test_d24_giving_it_back_takes_two_as_well(
+def test_d24_a_reinstatement_takes_two_people_as_well(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     worker = scene.by(own)

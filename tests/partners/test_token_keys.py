@@ -34,12 +34,12 @@ def folder(tmp_path: Path) -> Path:
 def pair(folder: Path) -> tuple[Issuer, Verifier]:
     """Returns an issuer and a verifier, as partners and another service have them all along."""
     clock = SystemClock()
-    signing = key_folder.Held(
+    signing = key_folder.FileCache(
         folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")
     )
     issuer = Issuer(lambda: key_folder.signing_at(signing(), time.time()), clock)
     return issuer, Verifier(
-        key_folder.Held(
+        key_folder.FileCache(
             folder, "tokens*.pub.jwk", partial(key_folder.all_verifying, folder, "tokens")
         ),
         "enlace.tests",
@@ -138,7 +138,7 @@ def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path
         reads += 1
         return key_folder.all_verifying(folder, "tokens")
 
-    held = key_folder.Held(folder, "tokens*.pub.jwk", read)
+    held = key_folder.FileCache(folder, "tokens*.pub.jwk", read)
     settle(folder)
     first, reads = held(), 0
     assert all(held() is first for _ in range(100))

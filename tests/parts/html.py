@@ -32,7 +32,7 @@ def faults(pages: dict[str, str]) -> list[str]:
             file = Path(folder) / f"{number}.html"
             file.write_text(content, encoding="utf-8")
             files[file.as_uri().replace("file:///", "file:/")] = name
-        with jars.fetched(LOCK) as (_, libraries):
+        with jars.fetched_jars(LOCK) as (_, libraries):
             java = [
                 str(JAVA),
                 "-Xss2m",

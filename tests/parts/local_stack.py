@@ -62,31 +62,41 @@ class LocalStack:
         fresh: bool = False,
         settings: dict[str, str] | None = None,
         words: Sequence[str] = (),
+        record: Path | None = None,
+        root: Path = ROOT,
+        copied: Path | None = None,
     ) -> None:
-        """Prepares a stack. `words` are more options of `python -m services`."""
+        """Prepares a stack. `words` are more options of `python -m services`.
+
+        With `record`, its transactions and signatures are recorded there (bench.exchanges). `root`
+        is the checkout whose services run. The stack begins as a copy of the folder `copied`, which
+        is filled if it does not exist.
+        """
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
             # then PostgreSQL works in place as the user nobody, and leaves nothing in the system's
             # folders
             self.var.chmod(0o711)
         run = os.environ.get(RUN, "")
-        self._copied = Path(run) / "filled" if demo and not fresh and run else None
+        self._copied = copied or (Path(run) / "filled" if demo and not fresh and run else None)
         self._with_demo = demo
         self._settings = settings or {}
         self._words = list(words)
+        self._module = ["bench.exchanges", str(record)] if record else ["services"]
+        self._root = root
         self._process: subprocess.Popen[str] | None = None
         self._channels: dict[str, grpc.Channel] = {}
 
     def start(self) -> LocalStack:
         """Starts the stack; if it does not come up, fails with all of its output."""
         if self._copied and not any(self.var.iterdir()):
-            _fill(self._copied)
+            _fill(self._copied, self._root)
             subprocess.run(["cp", "-a", f"{self._copied}/.", str(self.var)], check=True)
         command = [
             *HEARING,
             sys.executable,
             "-m",
-            "services",
+            *self._module,
             "--var",
             str(self.var),
             "--port",
@@ -101,7 +111,7 @@ class LocalStack:
         }
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=self._root,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -265,7 +275,7 @@ class LocalStack:
         return Client(self, None)
 
 
-def _fill(folder: Path) -> None:
+def _fill(folder: Path, root: Path) -> None:
     """Makes the stack of which the stacks of this run are copies, once for all processes.
 
     It is stopped, so that its files are complete.
@@ -274,7 +284,7 @@ def _fill(folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
             return
-        made = LocalStack(fresh=True)
+        made = LocalStack(fresh=True, root=root)
         try:
             made.start().stop(keep=True)
             made.var.rename(folder)

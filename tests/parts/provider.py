@@ -140,7 +140,7 @@ class Provider:
         self.key = made_key("first")
         self.codes: dict[str, Code] = {}
         self._ended = threading.Event()
-        # what was cached of one provider must not apply to the next at the same port
+        # a cached entry of one provider must not apply to the next at the same port
         realm = secrets.token_hex(4)
         app = self._app(f"/realms/{realm}")
         self._servers = [

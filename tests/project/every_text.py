@@ -30,8 +30,8 @@ from services.gateway.site.language import vocabulary, words
 from services.notifications.domain.notices import NOTICES
 from services.notifications.domain.texts import ACCOUNT
 from services.notifications.words import account_mail, application_mail, invitation_mail, mail, text
-from services.referrals.line.usecases.advice import shipped as shipped_cards
-from services.referrals.plans.usecases.pathways import shipped as shipped_pathways
+from services.referrals.line.usecases.advice import shipped_cards as shipped_cards
+from services.referrals.plans.usecases.pathways import shipped_pathways as shipped_pathways
 from tests.gateway.api_gateway import OUTPUTS
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, routes, token_of
 

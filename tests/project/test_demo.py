@@ -33,7 +33,7 @@ from demo import __main__ as demo
 from demo import campaigns, steps
 from demo.enquiries import enquiry
 from demo.figures import counts as figures_of
-from demo.live import contacts, live
+from demo.live import contacts, tonights_stories
 from demo.network import network
 from demo.pilot import FROM_CHINANDEGA, TOTAL, pilot
 from demo.secret_words import Words
@@ -44,7 +44,7 @@ from services.partners.members.store import workers
 from services.partners.members.usecases.passwords import holds
 from services.referrals.network.domain.counts import SMALLEST
 from services.referrals.network.usecases.calendar import CountryCalendar
-from services.referrals.referrals.domain.figures import published
+from services.referrals.referrals.domain.figures import published_cells
 from services.referrals.referrals.domain.lifecycle import BY_VERB, State
 from services.referrals.referrals.usecases import figures
 from tests.parts.postgres import Server
@@ -97,7 +97,7 @@ def test_the_last_quarters_are_told_with_what_is_too_little_left_out() -> None:
         "2025-Q3",
         "2025-Q4",
     }
-    assert len(made) > len(published(made)) > len(made) / 4
+    assert len(made) > len(published_cells(made)) > len(made) / 4
     assert figures_of(NOW) == made
 
 
@@ -111,7 +111,7 @@ def test_every_referral_of_the_pilot_is_a_whole_story_of_2006() -> None:
         )
         assert verbs == ["drafted", "amended", "sent", *told]
         assert {event.time.year for event in story.referral.events} == {2006}
-        assert not [clock for clock in story.referral.clocks if clock.running]
+        assert not [clock for clock in story.referral.deadlines if clock.running]
 
 
 def test_whom_one_shelter_turned_away_another_one_took() -> None:
@@ -130,7 +130,7 @@ def test_the_pilot_is_the_same_at_every_start() -> None:
 
 
 def test_each_asked_service_offers_what_is_asked_and_is_somebody_elses() -> None:
-    for story in [*pilots(), *live(network(), CALENDAR, NOW)]:
+    for story in [*pilots(), *tonights_stories(network(), CALENDAR, NOW)]:
         assert story.need in network().offers[story.offer].needs, story.offer
         assert story.file.holder != story.offer[0]
 
@@ -140,14 +140,14 @@ def test_tonight_has_every_state_that_can_be_reached() -> None:
         None,
         State.ENTERED_IN_ERROR,
     }
-    states = Counter(story.referral.state for story in live(network(), CALENDAR, NOW))
+    states = Counter(story.referral.state for story in tonights_stories(network(), CALENDAR, NOW))
     assert set(states) == reachable | {State.DRAFT}
 
 
 # Wednesday, Friday, a Sunday at dawn
 @pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=2), NOW + timedelta(days=3, hours=14)])
 def test_tonight_some_are_late_and_some_soon_due(now: datetime) -> None:
-    dues = [story.referral.next_due_time for story in live(network(), CALENDAR, now)]
+    dues = [story.referral.next_due_time for story in tonights_stories(network(), CALENDAR, now)]
     assert len([due for due in dues if due and due < now]) >= 3
     assert len([due for due in dues if due and now <= due < now + timedelta(hours=4)]) >= 4
 
@@ -162,15 +162,17 @@ def test_this_evening_the_line_asked_several_and_waits() -> None:
 
 
 def test_no_clock_is_behind_what_it_told() -> None:
-    for story in live(network(), CALENDAR, NOW):
+    for story in tonights_stories(network(), CALENDAR, NOW):
         assert not [
-            clock for clock in story.referral.clocks if clock.next_time and clock.next_time <= NOW
+            clock
+            for clock in story.referral.deadlines
+            if clock.next_time and clock.next_time <= NOW
         ]
 
 
 def test_contacts_and_their_referrals_belong_together() -> None:
     heard = {contact.id: contact for contact, _ in contacts(network(), NOW)}
-    for story in live(network(), CALENDAR, NOW):
+    for story in tonights_stories(network(), CALENDAR, NOW):
         if story.contact_id:
             assert heard[story.contact_id].person_id == story.file.person.id
             assert heard[story.contact_id].create_time <= story.at
@@ -262,7 +264,7 @@ def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
     broken.fill(SystemClock().now())
     assert broken.rows() == complete.rows()
     with _entered(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
-        begun = campaigns.begun(tx)
+        begun = campaigns.begin_time(tx)
         assert begun
         heard = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
     assert [(row["id"], row["create_time"]) for row in heard] == sorted(

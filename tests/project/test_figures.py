@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.figures import FIGURES, Measured, percentile, table
+from bench import compare
+from bench.figures import FIGURES, Measurement, percentile, table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -35,7 +36,9 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
 
 
 def test_a_table_says_what_missed_its_limit() -> None:
-    shown = table([Measured("ready_s", 20.0, "", beside=10.0), Measured("page_ms_p99", 12.3, "")])
+    shown = table(
+        [Measurement("ready_s", 20.0, "", beside=10.0), Measurement("page_ms_p99", 12.3, "")]
+    )
     assert re.search(r"ready_s +20 +s +10 +2 +≤ 15 +MISSED", shown)
     assert re.search(r"page_ms_p99 +12\.3 +ms +≤ 50 +ok", shown)
 
@@ -48,3 +51,11 @@ def test_percentiles() -> None:
         percentile(values, 100),
         percentile([7.0], 99),
     ) == (50, 99, 100, 7)
+
+
+def test_a_comparison_has_medians_their_ratio_and_the_spread() -> None:
+    shown = compare.table(
+        ("aaaa", "bbbb"), {"page_ms_p50": [10.0, 30.0, 20.0]}, {"page_ms_p50": [5.0, 4.0, 9.0]}
+    )
+    assert re.search(r"page_ms_p50 +20 +5 +0\.25 +10…30 +4…9", shown)
+    assert 0 <= compare.busy(0.1) <= 100

@@ -60,7 +60,7 @@ def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
     }
     assert named == {
         "chassis/second.py": 1,
-        "services/referrals/files/domain/emergency.py": 1,  # of the organisation that opened
+        "services/referrals/files/domain/emergency.py": 1,  # the opening organisation
         "services/referrals/plans/domain/plan.py": 1,  # a system, not a person
     }
 

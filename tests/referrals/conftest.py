@@ -21,7 +21,7 @@ from keys import key_folder
 from keys.sealing import Signer
 from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, referrals_pb2
 from protos.stubs import ReferralsStubs
-from services.referrals.__main__ import MIGRATIONS, Made, make
+from services.referrals.__main__ import MIGRATIONS, Components, make
 from services.referrals.line.usecases import contacts as usecases
 from services.referrals.network.store import members
 from services.referrals.network.store.members import view_of
@@ -97,7 +97,7 @@ class Service:
     database_url: str
     migration_url: str
     keys: Path
-    made: Made
+    made: Components
     issuer: Issuer
     gateway: AddressSigner
     channel: grpc.Channel

@@ -212,7 +212,7 @@ def _steps() -> list[str]:
             else _names(step.sources)
         )
         who = ", ".join(side.value for side in sorted(step.by, key=lambda side: side.value))
-        fact = f"`enlace.referral.{step.fact}.v1`"
+        fact = f"`enlace.referral.{step.event_verb}.v1`"
         rows.append(
             f"| {verb} | {sources} | {_target(step)} | {who} | {CARRIES[step.verb]} |"
             f" {_effect(step)} | {fact} |"
@@ -339,7 +339,7 @@ def _clocks() -> list[str]:
         ),
         "An open contact of the line has a deadline too (`contact`): as long as `draft` for the"
         " urgency of its answers, or for an emergency while nothing is known. The line is notified"
-        " at 50 and 100 per cent, the coordination too at 150 per cent; for an immediate contact,"
+        " at 50 and 100 per cent, the coordinators too at 150 per cent; for an immediate contact,"
         " at once.",
         "Health deadlines begin at the time of an assault stated in the draft or its contact: "
         + "; ".join(f"`{kind.value}` ends after {_span(span)}" for kind, span in HEALTH.items())

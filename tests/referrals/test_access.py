@@ -86,7 +86,7 @@ def test_notes_are_for_those_who_work_with_people(story: Story, service: Service
         assert notes(service.as_("ngo", role, "WORKER"), sent) == ([], 1)
 
 
-def test_a_member_on_probation_reads_none_and_its_key_opens_nobody(
+def test_a_member_on_probation_reads_no_notes_and_its_key_opens_nobody(
     story: Story, service: Service
 ) -> None:
     sent = noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES)
@@ -368,7 +368,7 @@ def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refu
     assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
-def test_who_is_no_party_can_not_ask_for_what_became_of_a_person(
+def test_a_caller_who_is_no_party_can_not_ask_what_became_of_a_person(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()

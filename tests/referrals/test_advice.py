@@ -1,6 +1,6 @@
 """Advice cards.
 
-A caller's answers open them, they are the same in three languages, and the coordination publishes
+A caller's answers open them, they are the same in three languages, and the coordinators publish
 them in versions.
 """
 
@@ -16,7 +16,7 @@ from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.referrals.line.domain.advice import AdviceCard, Text
 from services.referrals.line.domain.triage import NO, YES, Triage
-from services.referrals.line.usecases.advice import shipped
+from services.referrals.line.usecases.advice import shipped_cards
 from services.referrals.line.wire.advice import card as parse
 from services.referrals.line.wire.advice import card_message
 from services.referrals.network.wire.languages import REQUIRED
@@ -68,9 +68,9 @@ def test_a_sentence_that_was_not_translated_is_refused_at_its_language(
 def test_a_card_may_be_said_in_a_new_language_too_and_then_as_completely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = shipped()
+    before = shipped_cards()
     monkeypatch.setitem(LANGUAGES, "qu", "Runasimi")
-    assert shipped() == before
+    assert shipped_cards() == before
     message = card_message(CARD)
     assert parse(message) == CARD
     message.translations.add(language="qu", title="Huk", lines=["Huk rimay."])
@@ -87,7 +87,7 @@ def test_a_card_may_be_said_in_a_new_language_too_and_then_as_completely(
 def test_the_cards_that_come_with_the_service_answer_each_question_of_danger() -> None:
     opened = {
         question
-        for card in shipped()
+        for card in shipped_cards()
         for question, answer in vars(card.opened_by).items()
         if answer
     }
@@ -109,7 +109,7 @@ def test_a_card_that_is_wrong_keeps_the_service_from_starting(tmp_path: Path) ->
     )
     file.write_text(f"- id: wrong\n{texts}\n")
     with pytest.raises(ValueError, match=r"advice\.yaml: wrong: .*not_translated"):
-        shipped(file)
+        shipped_cards(file)
 
 
 def text(story: Story, said: str, *lines: str) -> pb.AdviceText:
@@ -141,7 +141,7 @@ def test_the_line_reads_a_card_as_soon_as_it_is_published(story: Story) -> None:
     second = publish(story, id=first.id, version=2, need_code="EDU")
     cards = used(operator)
     assert (cards[first.id].version, cards[first.id].es) == (2, second.es)
-    assert list(cards)[: len(shipped())] == [card.id for card in shipped()]
+    assert list(cards)[: len(shipped_cards())] == [card.id for card in shipped_cards()]
     assert (
         operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id, version=1)).opened_by.wants_out
         == c.ANSWER_YES

@@ -170,7 +170,7 @@ def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> 
     )
     with service.database.transaction(SYSTEM) as tx:
         # the other process works on the same person
-        tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,))
+        tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,)).fetchone()
         assert other.note() >= 2
     assert all_noted(service) == 1
     assert [on_record(service, girl.id) for girl in girls] == [1, 1, 1]

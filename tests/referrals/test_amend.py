@@ -39,17 +39,17 @@ def amend(
 
 def running(referral: Referral) -> dict[DeadlineKind, timedelta]:
     return {
-        clock.kind: clock.due_time - NOON for clock in referral.clocks if clock.stop_time is None
+        clock.kind: clock.due_time - NOON for clock in referral.deadlines if clock.stop_time is None
     }
 
 
 def test_more_urgent_its_deadlines_are_counted_from_now_and_told_again() -> None:
     referral = sent()
-    referral.fire_clocks(NOON + 13 * H, DAYS)
+    referral.fire_deadlines(NOON + 13 * H, DAYS)
     amend(referral, Urgency.EMERGENCY, 14 * H)
     assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 15 * H, DeadlineKind.DECIDE: 38 * H}
     assert referral.events[-1].changed_field_codes == ("urgency",)
-    assert [event.verb for event in referral.fire_clocks(NOON + 14.5 * H, DAYS)] == [
+    assert [event.verb for event in referral.fire_deadlines(NOON + 14.5 * H, DAYS)] == [
         "clock_reminded"
     ]
 
@@ -62,17 +62,17 @@ def test_what_is_due_sooner_anyway_stays_due() -> None:
 
 def test_less_urgent_there_is_more_time_from_the_beginning_and_nothing_is_told_twice() -> None:
     referral = sent(Urgency.EMERGENCY)
-    referral.fire_clocks(NOON + 1 * H, DAYS)
+    referral.fire_deadlines(NOON + 1 * H, DAYS)
     amend(referral, Urgency.URGENT, 2 * H)
     assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 24 * H, DeadlineKind.DECIDE: 72 * H}
-    assert [event.verb for event in referral.fire_clocks(NOON + 25 * H, DAYS)] == []
+    assert [event.verb for event in referral.fire_deadlines(NOON + 25 * H, DAYS)] == []
 
 
 def test_the_time_to_decide_stays_in_pause_while_a_question_waits() -> None:
     referral = sent()
     STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON + 2 * H)
     amend(referral, Urgency.EMERGENCY, 3 * H)
-    [decide] = [clock for clock in referral.clocks if clock.kind is DeadlineKind.DECIDE]
+    [decide] = [clock for clock in referral.deadlines if clock.kind is DeadlineKind.DECIDE]
     assert (decide.pause_time, decide.due_time) == (NOON + 2 * H, NOON + 26 * H)
     assert running(referral)[DeadlineKind.ANSWER] == 4 * H
     STEPS["answer"](referral, SENDER, NOON + 4 * H)

@@ -190,7 +190,7 @@ def test_who_was_refused_by_the_quota_is_noticed(
     assert noticed(service, worker) == [("opening_quota", 1)]
 
 
-def test_at_night_whoever_does_nothing_but_look_is_noticed(story: Story, service: Service) -> None:
+def test_a_worker_who_only_opens_files_at_night_is_noticed(story: Story, service: Service) -> None:
     looker, system = somebody(service), service.as_("ngo", scopes=("people.open", "people.read"))
     on_line = somebody(service, "hotline", "OPERATOR")
     person = story.person()

@@ -161,7 +161,7 @@ def test_it_stays_open_until_somebody_of_the_line_has_seen_to_it(story: Story) -
     assert (seen.outcome_code, seen.unheard) == (c.CONTACT_OUTCOME_ADVISED, False)
 
 
-def test_her_words_are_on_no_referral_and_in_no_answer_to_who_asks_by_reference(
+def test_her_words_are_on_no_referral_and_in_no_answer_to_a_lookup_by_reference(
     story: Story,
 ) -> None:
     made = story.contact()
@@ -296,7 +296,7 @@ def test_what_stands_on_the_same_consent_ends_with_it_and_what_has_ended_stays(
     assert withdraw(story, made, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
 
 
-def test_one_can_not_take_back_what_is_not_hers(story: Story) -> None:
+def test_nobody_withdraws_a_request_of_somebody_else(story: Story) -> None:
     made, other = story.contact(), story.contact()
     referral_for(story, made)
     referral_for(story, other)

@@ -16,7 +16,7 @@ from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS, Deadl
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.referrals import next_clock_time
+from services.referrals.referrals.store.referrals import next_deadline_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_lifecycle import ACTORS, DAYS, draft
@@ -33,12 +33,12 @@ def begun() -> Referral:
     """Returns a referral with help since noon and no open appointment."""
     referral = draft()
     referral.state = State.IN_PROGRESS
-    referral.clocks = [Deadline(DeadlineKind.SILENCE, NOON, NOON + SILENCE)]
+    referral.deadlines = [Deadline(DeadlineKind.SILENCE, NOON, NOON + SILENCE)]
     return referral
 
 
 def silence(referral: Referral) -> Deadline:
-    [clock] = [clock for clock in referral.clocks if clock.running]
+    [clock] = [clock for clock in referral.deadlines if clock.running]
     assert clock.kind is DeadlineKind.SILENCE
     return clock
 
@@ -56,9 +56,11 @@ def offered(referral: Referral, now: datetime) -> set[str]:
 def test_nobody_is_asked_for_news_before_an_appointment_and_whoever_lets_it_pass_is() -> None:
     time = NOON + 30 * D
     referral = planned(time)
-    assert referral.fire_clocks(time + 3 * D, DAYS) == []
+    assert referral.fire_deadlines(time + 3 * D, DAYS) == []
     verbs = [
-        event.verb for days in range(4, 14) for event in referral.fire_clocks(time + days * D, DAYS)
+        event.verb
+        for days in range(4, 14)
+        for event in referral.fire_deadlines(time + days * D, DAYS)
     ]
     assert verbs == ["clock_reminded", "clock_breached", "clock_escalated"]
     assert silence(referral).due_time == time + SILENCE
@@ -208,7 +210,7 @@ def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(
     story: Story, service: Service
 ) -> None:
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     )
     watch.fire()
     made = schedule(story.shelter, started(story), NOON + 20 * D)

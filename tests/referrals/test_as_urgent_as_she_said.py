@@ -17,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import ASKED, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Story
 
-UNSAID = ("INVALID_ARGUMENT", "invalid_fields", {"urgency_reason_code": "required"})
+NOT_STATED = ("INVALID_ARGUMENT", "invalid_fields", {"urgency_reason_code": "required"})
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_b9_a_draft_that_is_given_a_contact_becomes_as_urgent(
 
 def test_b9_less_urgent_than_her_answers_needs_a_reason(operator: Client, story: Story) -> None:
     lower = partial(drafted, operator, story, protected(story), urgency=pb.URGENCY_EMERGENCY)
-    assert refusal_with_fields(lower) == UNSAID
+    assert refusal_with_fields(lower) == NOT_STATED
     reasoned = lower(urgency_reason_code=pb.URGENCY_REASON_SAFE_ELSEWHERE)
     assert (reasoned.urgency, reasoned.urgency_reason_code) == (
         pb.URGENCY_EMERGENCY,
@@ -85,7 +85,7 @@ def test_b9_less_urgent_than_her_answers_needs_a_reason(operator: Client, story:
     )
     assert (
         refusal_with_fields(partial(updated, operator, reasoned, urgency=pb.URGENCY_URGENT))
-        == UNSAID
+        == NOT_STATED
     ), "a reason is for one step down"
     same = updated(operator, reasoned, urgency=pb.URGENCY_EMERGENCY, need_code="HOU.SHE")
     assert same.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, (
@@ -94,7 +94,8 @@ def test_b9_less_urgent_than_her_answers_needs_a_reason(operator: Client, story:
     again = updated(operator, same, urgency=pb.URGENCY_IMMEDIATE)
     assert again.urgency_reason_code == pb.URGENCY_REASON_UNSPECIFIED
     assert (
-        refusal_with_fields(partial(updated, operator, again, urgency=pb.URGENCY_NORMAL)) == UNSAID
+        refusal_with_fields(partial(updated, operator, again, urgency=pb.URGENCY_NORMAL))
+        == NOT_STATED
     )
 
 
@@ -118,7 +119,7 @@ def test_b9_what_was_sent_is_not_made_less_urgent_without_a_reason(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id, arrival=ARRIVAL)
     )
     lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
-    assert refusal_with_fields(lambda: operator.AmendReferral(lower)) == UNSAID
+    assert refusal_with_fields(lambda: operator.AmendReferral(lower)) == NOT_STATED
     lower.urgency_reason_code = pb.URGENCY_REASON_DANGER_PASSED
     amended = operator.AmendReferral(lower)
     assert (amended.urgency, amended.urgency_reason_code) == (
@@ -141,6 +142,6 @@ def test_b9_an_enquiry_is_as_urgent_as_her_answers_too(operator: Client, story: 
     asked = e.CreateEnquiryRequest(
         **ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], contact_id=protected(story)
     )
-    assert refusal_with_fields(lambda: operator.CreateEnquiry(asked)) == UNSAID
+    assert refusal_with_fields(lambda: operator.CreateEnquiry(asked)) == NOT_STATED
     asked.urgency_reason_code = pb.URGENCY_REASON_OTHER_NEED
     assert operator.CreateEnquiry(asked).content.urgency == pb.URGENCY_NORMAL

@@ -388,7 +388,9 @@ def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(
     assert not owed(story, made)
 
 
-def test_what_her_plan_at_one_line_forbids_no_other_line_agrees_on(story: Story) -> None:
+def test_a_call_that_her_plan_at_one_line_forbids_is_agreed_on_by_no_other_line(
+    story: Story,
+) -> None:
     made = story.contact()
     again, clinic = call_again(story, made), line(story, "clinic")
     wanted = c.Callback(contact_id=again.contact.id, day_code=TOMORROW, hour_code=EVENING)

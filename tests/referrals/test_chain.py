@@ -16,7 +16,7 @@ from services.referrals.files.domain.person import Coarse
 from services.referrals.plans.domain.chain import beside, line
 from services.referrals.plans.domain.pathway import LegKind, Pathway, read
 from services.referrals.plans.domain.plan import Plan, StepState
-from services.referrals.plans.usecases.pathways import LISTS, parse, shipped
+from services.referrals.plans.usecases.pathways import LISTS, parse, shipped_pathways
 from services.referrals.referrals.domain.lifecycle import EXITS, State
 from services.referrals.referrals.domain.referral import Referral
 from tests.builders import NOON
@@ -73,7 +73,7 @@ def test_an_arrival_may_wait_for_the_departure_by_way_of_others() -> None:
 def test_the_return_is_handed_over_in_three_legs_and_no_other_pathway_is() -> None:
     legs = {
         pathway.id: [(step.key, step.leg) for step in pathway.steps if step.leg]
-        for pathway in shipped().values()
+        for pathway in shipped_pathways().values()
     }
     assert legs.pop("return_and_reintegration") == [
         ("travel", LegKind.DEPARTURE),
@@ -103,7 +103,9 @@ def move(plan: Plan, referral: Referral, state: State, outcome: str = "") -> Non
 
 def begun() -> Plan:
     """Returns a plan with everything done before the travel."""
-    plan = Plan.begin("p", "her", "ngo", shipped()["return_and_reintegration"], "NI-CI", None, NOON)
+    plan = Plan.begin(
+        "p", "her", "ngo", shipped_pathways()["return_and_reintegration"], "NI-CI", None, NOON
+    )
     plan.take("risk_check", MET, NOON)
     plan.take("travel_papers", MET, NOON)
     return plan

@@ -378,7 +378,7 @@ def expire(way: HandOver) -> None:
     clock = way.story.service.clock
     clock.advance(timedelta(days=2))
     with way.story.service.database.transaction(SYSTEM) as tx:
-        while way.story.service.made.lives.fire_clocks(tx, clock.now(), 50):
+        while way.story.service.made.lives.fire_deadlines(tx, clock.now(), 50):
             pass
 
 
@@ -453,7 +453,7 @@ def test_she_leaves_while_a_leg_falls_away_and_either_she_stays_or_it_is_told(
             way.ask(key)
         way.accept(*LEGS)
         with story.service.database.transaction(SYSTEM) as tx:
-            tx.execute("SELECT 1 FROM plans WHERE id = %s FOR UPDATE", (way.plan.id,))
+            tx.execute("SELECT 1 FROM plans WHERE id = %s FOR UPDATE", (way.plan.id,)).fetchone()
             left, fell = (
                 threads.submit(outcome, lambda: way.start("travel")),  # noqa: B023
                 threads.submit(outcome, lambda: fall(way)),  # noqa: B023

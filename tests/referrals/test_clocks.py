@@ -23,7 +23,7 @@ from services.referrals.network.usecases.deadlines import (
     DeadlineScheduler,
 )
 from services.referrals.referrals.store import referrals
-from services.referrals.referrals.store.referrals import next_clock_time
+from services.referrals.referrals.store.referrals import next_deadline_time
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 
@@ -214,7 +214,7 @@ def decide(referral: pb.Referral) -> pb.Clock:
 def quiet(service: Service) -> None:
     """Fires the deadlines of other tests before, so that only this test's deadlines are heard."""
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     ).fire()
 
 
@@ -244,7 +244,7 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     referral = story.sent()
     service.clock.advance(61 * M)  # no loop ran: 50 per cent has passed, 100 is reached
     first = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     ).loop()
     first.start()
     wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
@@ -253,7 +253,7 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     assert told(service, referral.id) == ["acknowledge/clock_breached"]
 
     second = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     ).loop()
     second.start()
     later = story.sent()
@@ -281,7 +281,7 @@ def test_two_watches_at_once_tell_each_level_once(
     service.clock.advance(31 * M)
     watches = [
         DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
         )
         for _ in range(4)
     ]
@@ -312,8 +312,8 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
         # Two deadlines of each are due.
         first, second = (
-            referrals.with_due_clocks(one, then, 4),
-            referrals.with_due_clocks(other, then, 100),
+            referrals.with_due_deadlines(one, then, 4),
+            referrals.with_due_deadlines(other, then, 100),
         )
     assert [urgency[identifier] for identifier in first] == [pb.URGENCY_IMMEDIATE] * 2
     assert {*first, *second} >= urgency.keys()
@@ -322,7 +322,7 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     with service.database.transaction(SYSTEM) as tx:
         before = audit.head(tx).sequence
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     ).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
@@ -344,7 +344,7 @@ def test_a_referral_that_has_ended_is_not_watched_any_more(
     )
     service.clock.advance(100 * H)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     ).fire()
     assert told(service, sent.id) == []
 
@@ -356,7 +356,7 @@ def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_dat
     lists = story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
     service.clock.advance(31 * M)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     ).fire()
     assert told(service, sent.id) == ["acknowledge/clock_reminded"]
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
@@ -382,7 +382,7 @@ def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(
 ) -> None:
     sent = story.sent()
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     )
     for hours in (36, 11):
         service.clock.advance(hours * H)
@@ -444,7 +444,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     service.clock.advance(31 * M)
     watch, before = (
         DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
         ),
         put_aside(),
     )
@@ -482,7 +482,7 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     service.clock.advance(31 * M)
     assert (
         DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
         ).fire()
         == 1
     )
@@ -499,7 +499,7 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     good = story.sent()
     service.clock.advance(31 * M)
     loop = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     ).loop()
     loop.start()
     wait_until(threading.Event(), (told(service, good.id) != [] for _ in range(250)))
@@ -545,7 +545,7 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
     slow(bad.id)
     service.clock.advance(31 * M)
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     )
     watch.fire()
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
@@ -577,7 +577,7 @@ def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
     assert raised.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
     service.clock.advance(2 * H)
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     )
     watch.fire()
     assert told(service, draft.id) == ["draft/clock_escalated"]

@@ -199,7 +199,7 @@ def test_one_too_many_costs_no_transaction(
     client = counted.as_("ngo", "WORKER")
     for _ in range(2):
         client.ListReferrals(pb.ListReferralsRequest())
-    monkeypatch.setattr(counted.database, "transaction", None)  # whoever asks for one breaks
+    monkeypatch.setattr(counted.database, "transaction", None)  # a transaction would fail
     assert refusal(lambda: client.ListReferrals(pb.ListReferralsRequest())) == (
         "RESOURCE_EXHAUSTED",
         "rate_limited",

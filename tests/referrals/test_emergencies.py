@@ -178,7 +178,7 @@ def test_every_look_says_on_what_it_stood_and_she_hears_of_it(
     assert [reading.actor_id for reading in seen] == [nurse.caller.id] * 2
 
 
-def test_it_is_told_at_once_ends_by_its_clock_and_owes_a_review_in_72_hours(
+def test_an_emergency_access_is_notified_at_once_ends_by_its_deadline_and_owes_a_review_in_72_hours(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service, days=91)
@@ -320,7 +320,7 @@ def test_whoever_has_no_live_referral_of_hers_has_no_emergency(
     ] == [emergency.id]
 
 
-def test_never_to_state_control_nor_on_probation_nor_by_a_key_and_not_without_a_word(
+def test_no_emergency_access_for_state_control_on_probation_or_by_a_key(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)

@@ -42,7 +42,7 @@ SERVICES = [SERVICE["shelter_bed"], SERVICE["clinic_visit"], SERVICE["police_rep
 CONFLICT = "FAILED_PRECONDITION"
 
 
-class Asking:
+class EnquiryScene:
     """An enquiry of the NGO to shelter and clinic (the police is left out), with all its sides."""
 
     def __init__(self, service: Service, story: Story) -> None:
@@ -128,8 +128,8 @@ def taking(enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes") -> e.
 
 
 @pytest.fixture
-def asking(service: Service, story: Story) -> Iterator[Asking]:
-    asking = Asking(service, story)
+def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
+    asking = EnquiryScene(service, story)
     yield asking
     # the limit of open enquiries is a member's, and all tests use the same member
     with service.database.transaction(SYSTEM) as tx:
@@ -148,7 +148,7 @@ def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list
 
 
 def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_named_as_unsafe(
-    asking: Asking,
+    asking: EnquiryScene,
 ) -> None:
     assert {offer.service_id for offer in asking.create().offers} == {
         SERVICE["shelter_bed"],
@@ -167,7 +167,7 @@ def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_n
 
 
 def test_a_service_that_is_closed_for_good_or_of_a_suspended_member_is_left_out(
-    asking: Asking,
+    asking: EnquiryScene,
 ) -> None:
     with asking.service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG["clinic"], False, "SUSPENDED", "NGO")
@@ -178,8 +178,8 @@ def test_a_service_that_is_closed_for_good_or_of_a_suspended_member_is_left_out(
             members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO")
 
 
-def test_who_is_asked_sees_what_is_said_and_neither_who_asks_nor_whom_else_nor_what_they_said(
-    asking: Asking,
+def test_a_receiver_of_an_enquiry_sees_its_content_but_no_asker_other_receiver_or_answer(
+    asking: EnquiryScene,
 ) -> None:
     person = asking.story.person()
     enquiry = asking.create(person_id=person.id, excluded_organization_ids=[ORG["police"]])
@@ -200,7 +200,7 @@ def test_who_is_asked_sees_what_is_said_and_neither_who_asks_nor_whom_else_nor_w
         assert hidden.encode() not in said
 
 
-def test_others_answers_change_nothing_for_who_is_asked(asking: Asking) -> None:
+def test_others_answers_change_nothing_for_who_is_asked(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     before = asking.seen(asking.shelter, enquiry)
     version = asking.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
@@ -215,7 +215,9 @@ def test_others_answers_change_nothing_for_who_is_asked(asking: Asking) -> None:
     ("organization", "role"),
     [("hotline", "OPERATOR"), ("police", "WORKER"), ("coalition", "WORKER"), ("ngo", "")],
 )
-def test_to_anybody_else_it_is_not_there(asking: Asking, organization: str, role: str) -> None:
+def test_to_anybody_else_it_is_not_there(
+    asking: EnquiryScene, organization: str, role: str
+) -> None:
     if not role:
         role, organization = "MANAGER", "coalition"
     client, enquiry = asking.service.as_(organization, role), asking.create()
@@ -233,7 +235,9 @@ def test_to_anybody_else_it_is_not_there(asking: Asking, organization: str, role
     assert contents(client, e.ENQUIRY_BOX_ASKED) == contents(client, e.ENQUIRY_BOX_RECEIVED) == []
 
 
-def test_who_is_asked_neither_takes_nor_cancels_and_answers_for_nobody_else(asking: Asking) -> None:
+def test_who_is_asked_neither_takes_nor_cancels_and_answers_for_nobody_else(
+    asking: EnquiryScene,
+) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     for ask in (
@@ -247,7 +251,7 @@ def test_who_is_asked_neither_takes_nor_cancels_and_answers_for_nobody_else(aski
         assert refusal(ask) == ("NOT_FOUND", "not_found")
 
 
-def test_contact_and_file_have_to_be_ones_own(asking: Asking) -> None:
+def test_contact_and_file_have_to_be_ones_own(asking: EnquiryScene) -> None:
     foreign = asking.story.contact()
     assert refusal(lambda: asking.create(contact_id=foreign.contact.id)) == (
         "NOT_FOUND",
@@ -275,7 +279,7 @@ def test_contact_and_file_have_to_be_ones_own(asking: Asking) -> None:
     ],
 )
 def test_what_is_wrong_is_named(
-    asking: Asking, change: dict[str, Any], wrong: dict[str, str]
+    asking: EnquiryScene, change: dict[str, Any], wrong: dict[str, str]
 ) -> None:
     content = e.EnquiryContent()
     content.CopyFrom(CONTENT)
@@ -288,13 +292,13 @@ def test_what_is_wrong_is_named(
     assert refusal_with_fields(lambda: asking.create(content))[2] == wrong
 
 
-def test_fifty_services_are_the_most(asking: Asking) -> None:
+def test_fifty_services_are_the_most(asking: EnquiryScene) -> None:
     assert refusal_with_fields(lambda: asking.create(service_ids=["f" * 32] * 51))[2] == {
         "service_ids": "too_long"
     }
 
 
-def test_a_no_says_why_and_only_a_no(asking: Asking) -> None:
+def test_a_no_says_why_and_only_a_no(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     assert refusal_with_fields(lambda: asking.answer("shelter", enquiry, "no"))[2] == {
         "reason_code": "required"
@@ -304,7 +308,9 @@ def test_a_no_says_why_and_only_a_no(asking: Asking) -> None:
     }
 
 
-def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(asking: Asking) -> None:
+def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(
+    asking: EnquiryScene,
+) -> None:
     for _ in range(20):
         last = asking.create()
     assert refusal(asking.create) == (CONFLICT, "too_many_enquiries")
@@ -327,7 +333,7 @@ def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(asking: A
             members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO")
 
 
-def test_opening_and_cancelling_is_no_way_round_it(asking: Asking) -> None:
+def test_opening_and_cancelling_is_no_way_round_it(asking: EnquiryScene) -> None:
     with asking.service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG["ngo"], True, "PROBATION", "NGO")
     try:
@@ -346,7 +352,7 @@ def test_opening_and_cancelling_is_no_way_round_it(asking: Asking) -> None:
 
 
 def test_an_answer_may_be_changed_while_it_is_open_and_a_stale_one_is_refused(
-    asking: Asking,
+    asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
     first = asking.answer("shelter", enquiry, "yes")
@@ -363,7 +369,7 @@ def test_an_answer_may_be_changed_while_it_is_open_and_a_stale_one_is_refused(
     )
 
 
-def test_the_asker_is_told_of_the_first_offer_and_of_no_other(asking: Asking) -> None:
+def test_the_asker_is_told_of_the_first_offer_and_of_no_other(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "no", "no_capacity")
     asking.answer("shelter", enquiry, "maybe")
@@ -385,8 +391,8 @@ def test_the_asker_is_told_of_the_first_offer_and_of_no_other(asking: Asking) ->
     )
 
 
-def test_what_is_taken_is_matched_and_the_others_copies_are_closed_and_blanked_in_the_rows_too(
-    asking: Asking,
+def test_once_an_offer_is_taken_the_other_receivers_copies_are_closed_and_blanked_in_the_rows_too(
+    asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create(keep_unused=True)
     asking.answer("shelter", enquiry, "yes")
@@ -415,13 +421,13 @@ def test_what_is_taken_is_matched_and_the_others_copies_are_closed_and_blanked_i
 
 
 @pytest.mark.parametrize("answer", ["yes", "maybe", "waitlist"])
-def test_any_offer_may_be_taken_as_it_was_read(asking: Asking, answer: str) -> None:
+def test_any_offer_may_be_taken_as_it_was_read(asking: EnquiryScene, answer: str) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, answer)
     assert asking.take(enquiry, answer=answer).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_what_is_not_offered_is_not_taken(asking: Asking) -> None:
+def test_what_is_not_offered_is_not_taken(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone")
     asking.answer("shelter", enquiry, "no", "no_capacity")
@@ -438,7 +444,7 @@ def test_what_is_not_offered_is_not_taken(asking: Asking) -> None:
     assert refusal(lambda: asking.ngo.TakeOffer(strange)) == (CONFLICT, "offer_gone")
 
 
-def test_of_two_who_take_at_once_one_wins(asking: Asking) -> None:
+def test_of_two_who_take_at_once_one_wins(asking: EnquiryScene) -> None:
     for _ in range(5):
         enquiry = asking.create()
         asking.answer("shelter", enquiry, "yes")
@@ -459,7 +465,7 @@ def test_of_two_who_take_at_once_one_wins(asking: Asking) -> None:
         assert [verb for verb, _ in asking.facts(enquiry)].count("matched") == 1
 
 
-def test_an_answer_to_what_is_closed_says_how_it_ended(asking: Asking) -> None:
+def test_an_answer_to_what_is_closed_says_how_it_ended(asking: EnquiryScene) -> None:
     taken, cancelled, exhausted = (asking.create() for _ in range(3))
     asking.answer("clinic", taken, "yes")
     asking.take(taken, "clinic")
@@ -484,7 +490,7 @@ def test_an_answer_to_what_is_closed_says_how_it_ended(asking: Asking) -> None:
 
 
 def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(
-    asking: Asking,
+    asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "no", "no_capacity")
@@ -509,7 +515,7 @@ def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(
     ],
 )
 def test_nobody_answers_in_time_and_it_is_exhausted_once(
-    asking: Asking, urgency: pb.Urgency.ValueType, minutes: int
+    asking: EnquiryScene, urgency: pb.Urgency.ValueType, minutes: int
 ) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
     enquiry = asking.create(content)
@@ -526,7 +532,9 @@ def test_nobody_answers_in_time_and_it_is_exhausted_once(
     )
 
 
-def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(asking: Asking) -> None:
+def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(
+    asking: EnquiryScene,
+) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "waitlist")
     asking.service.clock.advance(timedelta(hours=1))
@@ -552,7 +560,7 @@ def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(asking
     ]
 
 
-def test_what_was_taken_waits_for_its_referral_and_that_is_told_once(asking: Asking) -> None:
+def test_what_was_taken_waits_for_its_referral_and_that_is_told_once(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     assert asking.take(enquiry).turn == pb.TURN_SENDER
@@ -561,14 +569,14 @@ def test_what_was_taken_waits_for_its_referral_and_that_is_told_once(asking: Ask
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_two_processes_fire_it_once(asking: Asking) -> None:
+def test_two_processes_fire_it_once(asking: EnquiryScene) -> None:
     made = [asking.create() for _ in range(10)]
     asking.service.clock.advance(timedelta(hours=1))
     with ThreadPoolExecutor(2) as pool:
         assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(made)
 
 
-def test_one_whose_clock_can_not_be_fired_holds_up_no_other(asking: Asking) -> None:
+def test_one_whose_clock_can_not_be_fired_holds_up_no_other(asking: EnquiryScene) -> None:
     broken, intact = asking.create(), asking.create()
     with asking.service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", (broken.id,))
@@ -580,7 +588,7 @@ def test_one_whose_clock_can_not_be_fired_holds_up_no_other(asking: Asking) -> N
 # From enquiry to referral.
 
 
-def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: Asking) -> None:
+def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     person = asking.story.person()
@@ -603,7 +611,7 @@ def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: Asking) -> N
     assert asking.seen(asking.shelter, enquiry).referral_id == ""
 
 
-def test_nobody_else_goes_on_from_it(asking: Asking) -> None:
+def test_nobody_else_goes_on_from_it(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     asking.take(enquiry)
@@ -613,7 +621,7 @@ def test_nobody_else_goes_on_from_it(asking: Asking) -> None:
     assert refusal(lambda: mine.CreateReferral(request)) == ("NOT_FOUND", "not_found")
 
 
-def test_who_takes_her_consent_back_is_asked_for_no_more(asking: Asking) -> None:
+def test_who_takes_her_consent_back_is_asked_for_no_more(asking: EnquiryScene) -> None:
     made = asking.story.contact()
     operator = asking.service.as_("hotline", "OPERATOR")
     enquiry = operator.CreateEnquiry(
@@ -634,7 +642,7 @@ def test_who_takes_her_consent_back_is_asked_for_no_more(asking: Asking) -> None
 # Lists.
 
 
-def test_each_side_lists_its_own_and_what_waits_for_it(asking: Asking) -> None:
+def test_each_side_lists_its_own_and_what_waits_for_it(asking: EnquiryScene) -> None:
     first, second = asking.create(), asking.create()
     asking.answer("shelter", first, "yes")
     asked, received = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
@@ -651,7 +659,9 @@ def test_each_side_lists_its_own_and_what_waits_for_it(asking: Asking) -> None:
     assert contents(asking.shelter, received, states=[e.ENQUIRY_STATE_OPEN]) == [second.id]
 
 
-def test_those_about_her_are_listed_with_who_still_holds_what_they_say(asking: Asking) -> None:
+def test_those_about_her_are_listed_with_who_still_holds_what_they_say(
+    asking: EnquiryScene,
+) -> None:
     asking.ngo = asking.service.as_("hotline", "OPERATOR")
     story = replace(asking.story, ngo=asking.ngo)
     person, contact = story.person(), story.contact().contact
@@ -682,7 +692,7 @@ def test_those_about_her_are_listed_with_who_still_holds_what_they_say(asking: A
     assert not asking.shelter.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
 
 
-def test_a_list_comes_in_pages(asking: Asking) -> None:
+def test_a_list_comes_in_pages(asking: EnquiryScene) -> None:
     made = []
     for _ in range(5):
         made.append(asking.create().id)
@@ -704,7 +714,7 @@ def test_a_list_comes_in_pages(asking: Asking) -> None:
 
 
 def preview(
-    asking: Asking, content: e.EnquiryContent = CONTENT, client: Client | None = None
+    asking: EnquiryScene, content: e.EnquiryContent = CONTENT, client: Client | None = None
 ) -> e.EnquiryPreview:
     request = e.PreviewEnquiryRequest(content=content, service_ids=SERVICES)
     answer: e.EnquiryPreview = (client or asking.ngo).PreviewEnquiry(request)
@@ -712,7 +722,7 @@ def preview(
 
 
 def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_recognised(
-    asking: Asking,
+    asking: EnquiryScene,
 ) -> None:
     content = e.EnquiryContent(
         need_code="HOU.EMG",
@@ -729,7 +739,7 @@ def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_re
 
 
 def asked_by_many(
-    asking: Asking, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
+    asking: EnquiryScene, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
 ) -> None:
     """Makes an open enquiry of each of so many other members."""
     for _ in range(members_):
@@ -745,7 +755,7 @@ def asked_by_many(
 
 
 def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_not_in_it(
-    asking: Asking,
+    asking: EnquiryScene,
 ) -> None:
     content = e.EnquiryContent(
         need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["cab"], country="NI"
@@ -765,7 +775,7 @@ def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_no
 
 
 def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(
-    asking: Asking,
+    asking: EnquiryScene,
 ) -> None:
     def note(uses: list[Attribute] | None) -> None:
         with asking.service.database.transaction(SYSTEM) as tx:
@@ -797,7 +807,7 @@ def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(
         note(None)
 
 
-def test_the_count_can_not_be_searched_for_somebody(asking: Asking) -> None:
+def test_the_count_can_not_be_searched_for_somebody(asking: EnquiryScene) -> None:
     searcher = asking.service.as_("ngo", "WORKER", "MANAGER")
     for _ in range(60):
         preview(asking, client=searcher)
@@ -807,7 +817,9 @@ def test_the_count_can_not_be_searched_for_somebody(asking: Asking) -> None:
     )
 
 
-def test_what_was_asked_by_a_clock_ahead_does_not_count_for_a_day_longer(asking: Asking) -> None:
+def test_what_was_asked_by_a_clock_ahead_does_not_count_for_a_day_longer(
+    asking: EnquiryScene,
+) -> None:
     right = asking.service.clock.now()
     with asking.service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG["ngo"], True, "PROBATION", "NGO")

@@ -23,7 +23,7 @@ from services.referrals.referrals.domain.enquiry import (
     Enquiry,
     EnquiryState,
     coarser,
-    told,
+    disclosed_count,
     unused,
 )
 
@@ -166,7 +166,7 @@ def test_a_service_of_which_nothing_was_heard_may_decide_by_anything() -> None:
 
 def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
     even = bytes.fromhex("ff00" * 2)  # without noise: every count is two less, and rounded down
-    assert [told(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [
+    assert [disclosed_count(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [
         0,
         0,
         0,
@@ -177,8 +177,8 @@ def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
         45,
         50,
     ]
-    assert told(4, bytes.fromhex("07ff")) == 5, "five more"
-    assert told(12, bytes.fromhex("ff07")) == 5, "five less"
+    assert disclosed_count(4, bytes.fromhex("07ff")) == 5, "five more"
+    assert disclosed_count(12, bytes.fromhex("ff07")) == 5, "five less"
 
 
 def test_the_attribute_to_leave_out_is_the_one_without_which_most_are_like_her() -> None:
@@ -294,8 +294,8 @@ def test_random_lives_go_as_the_model_says(life: list[tuple[str, Any, Any]]) -> 
 
 
 def told_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
-    """What is told of it since it was opened: verb, by whom, of whose copy, whether it is new that
-    there is an offer.
+    """Returns the facts since the enquiry was opened: verb, actor, receiver of the copy, whether
+    it was the first offer.
     """
     return [
         (

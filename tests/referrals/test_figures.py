@@ -23,7 +23,7 @@ from services.referrals.referrals.domain.figures import (
     answer,
     end_of,
     last_settled,
-    published,
+    published_cells,
     quarter_of,
 )
 
@@ -52,7 +52,7 @@ def all_that_is_told(of: Counts) -> list[Answer]:
 
     The page, the file for a spreadsheet, the arcs and REST are made of these alone.
     """
-    kept = published(of)
+    kept = published_cells(of)
     return [answer(kept, UNTIL, question) for question in QUESTIONS]
 
 
@@ -85,7 +85,7 @@ def possible(
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
-def test_a_count_under_ten_may_be_any_to_who_knows_all_else(
+def test_a_count_under_ten_may_be_any_to_a_reader_who_knows_all_other_counts(
     of: Counts, data: st.DataObject
 ) -> None:
     for cell in data.draw(st.permutations(small(of)))[:2]:
@@ -130,7 +130,7 @@ def test_people_may_come_and_go_in_a_small_cell_unseen(
 def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people_at_least(
     of: Counts,
 ) -> None:
-    kept = published(of)
+    kept = published_cells(of)
     for question in QUESTIONS:
         wider = answer(kept, UNTIL, question)
         for narrower in (

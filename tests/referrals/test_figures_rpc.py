@@ -87,7 +87,7 @@ def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_
     story: Story,
 ) -> None:
     sheltered = helped(story, 13)
-    for referral in sheltered[:9]:  # of the same women, nine saw a doctor
+    for referral in sheltered[:9]:  # nine of the same women saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
     helped(story, 4, "GT")
     assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter is not over"

@@ -157,8 +157,10 @@ COUNTS = {
     "of what can't wait": wanted("network", pressing=True),
 }
 OTHERS: dict[str, Callable[[Any], Any]] = {
-    "which clocks are due": lambda tx: referrals.with_due_clocks(tx, NOON + timedelta(days=1), 50),
-    "when the next clock is": referrals.next_clock_time,
+    "which clocks are due": lambda tx: referrals.with_due_deadlines(
+        tx, NOON + timedelta(days=1), 50
+    ),
+    "when the next clock is": referrals.next_deadline_time,
     "whether an open page is behind": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
     "how soon organisations answer": lambda tx: figures.response_times(
         tx, NOON - timedelta(days=30)

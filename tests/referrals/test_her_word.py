@@ -128,7 +128,7 @@ def test_b6_an_unknown_age_is_an_adults_once_somebody_says_so_and_why(story: Sto
     assert send(story, draft, given).state == pb.STATE_SENT
 
 
-def test_b6_what_an_unknown_age_allowed_opens_nothing_once_she_is_ten(story: Story) -> None:
+def test_b6_a_consent_given_at_unknown_age_opens_nothing_once_she_is_ten(story: Story) -> None:
     draft = story.draft(ageless(story))
     sent = send(
         story, draft, story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_UNMISTAKABLE)

@@ -88,7 +88,7 @@ def test_a_new_table_that_is_tied_to_her_and_is_not_on_the_list_is_found(
 
 
 @dataclass
-class Called:
+class CallerWithData:
     """A caller of the line with every kind of data.
 
     She has a file, an owed call, a referral, and two enquiries: one open, one whose offer was
@@ -106,7 +106,7 @@ class Called:
 
 
 @pytest.fixture
-def called(story: Story, service: Service) -> Called:
+def called(story: Story, service: Service) -> CallerWithData:
     operator, manager = (
         service.as_("hotline", "OPERATOR", "WORKER"),
         service.as_("hotline", "MANAGER"),
@@ -165,7 +165,7 @@ def called(story: Story, service: Service) -> Called:
             id=second.id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
         )
     )
-    return Called(operator, manager, made, contact, person, referral, first, taken)
+    return CallerWithData(operator, manager, made, contact, person, referral, first, taken)
 
 
 def calling(contact_id: str) -> contacts_pb2.CreateCallbackRequest:
@@ -202,18 +202,18 @@ def left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
     ).fetchall()
 
 
-def her_of(service: Service, called: Called) -> Her:
+def her_of(service: Service, called: CallerWithData) -> Her:
     with service.database.transaction(SYSTEM) as tx:
         return ids_of(tx, called.person.id)
 
 
-def erase(called: Called) -> None:
+def erase(called: CallerWithData) -> None:
     called.operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=called.person.id))
     called.manager.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=called.person.id))
 
 
 def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(
-    service: Service, called: Called
+    service: Service, called: CallerWithData
 ) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:
@@ -243,7 +243,7 @@ def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(
 
 
 def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered_nor_taken(
-    story: Story, called: Called
+    story: Story, called: CallerWithData
 ) -> None:
     erase(called)
     for enquiry in (called.open, called.taken):
@@ -280,7 +280,9 @@ def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered
         assert refusal(partial(called.operator.TakeOffer, taking)) == CANCELLED
 
 
-def test_b10_nothing_more_is_written_of_an_erased_contact(story: Story, called: Called) -> None:
+def test_b10_nothing_more_is_written_of_an_erased_contact(
+    story: Story, called: CallerWithData
+) -> None:
     erase(called)
     contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
     change = contacts_pb2.Contact(id=contact.id, etag=contact.etag, need_code="MED.CHK")
@@ -326,7 +328,7 @@ def test_b10_nothing_more_is_written_of_an_erased_contact(story: Story, called: 
 
 
 def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(
-    story: Story, service: Service, called: Called
+    story: Story, service: Service, called: CallerWithData
 ) -> None:
     sister = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
     drafting = pb.CreateReferralRequest(
@@ -345,7 +347,7 @@ def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(
 
 
 def test_b10_a_withdrawal_ends_all_that_the_list_says_is_live(
-    service: Service, called: Called
+    service: Service, called: CallerWithData
 ) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:

@@ -100,8 +100,8 @@ class Network:
         )
 
     @contextmanager
-    def running(self, **told: str) -> Iterator["Running"]:
-        made = Running(self, told)
+    def running(self, **told: str) -> Iterator["RunningService"]:
+        made = RunningService(self, told)
         try:
             yield made
         finally:
@@ -131,7 +131,7 @@ class Network:
         return int(row["n"]) if row else 0
 
 
-class Running:
+class RunningService:
     """A running process of the service."""
 
     def __init__(self, network: Network, told: dict[str, str]) -> None:
@@ -221,7 +221,9 @@ def network(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> Iterato
     made.database.close()
 
 
-def test_what_it_sealed_it_opens_after_a_restart_and_no_key_lies_anywhere(network: Network) -> None:
+def test_sealed_data_opens_after_a_restart_of_the_service_and_no_key_lies_anywhere(
+    network: Network,
+) -> None:
     with network.running() as service:
         until(lambda: service.ready)
         person = service.create("Ximena")

@@ -126,7 +126,7 @@ STEPS: dict[str, Step] = {
     "remind": lambda r, a, now: r.take("remind", a, now, DAYS),
     "enter_in_error": lambda r, a, now: r.take("enter_in_error", a, now, DAYS),
 }
-UNREFUSED = {"withdraw_consent"}  # what a withdrawn consent ends, it ends; the rest it leaves alone
+UNREFUSED = {"withdraw_consent"}  # it ends what a withdrawal ends
 
 
 def rerouted(referral: Referral, actor: Actor, now: datetime) -> None:
@@ -157,7 +157,7 @@ def in_state(state: State) -> Referral:
     referral = draft()
     referral.appointment_time = NOON
     referral.state = state
-    referral.clocks = [Deadline(kind, NOON, NOON + timedelta(hours=1)) for kind in DeadlineKind]
+    referral.deadlines = [Deadline(kind, NOON, NOON + timedelta(hours=1)) for kind in DeadlineKind]
     return referral
 
 
@@ -195,12 +195,12 @@ def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_els
             assert referral.version == before.version + 1, cell
             event = referral.events[-1]
             assert (event.verb, event.from_state, event.to_state, event.actor) == (
-                row.fact,
+                row.event_verb,
                 state,
                 row.target or state,
                 actor,
             ), cell
-            running = {clock.kind for clock in referral.clocks if clock.running}
+            running = {clock.kind for clock in referral.deadlines if clock.running}
             assert running >= set(row.starts), cell
             assert not (running & set(row.stops)) - set(row.starts), cell
 
@@ -222,7 +222,7 @@ def test_a_withdrawn_consent_ends_what_is_live_whoever_passes_it_on_and_leaves_t
             if state in LIVE:
                 assert referral.state is State.CONSENT_WITHDRAWN
                 assert referral.events[-1].attribution == "person"
-                assert [clock.kind for clock in referral.clocks if clock.running] == [
+                assert [clock.kind for clock in referral.deadlines if clock.running] == [
                     DeadlineKind.DELETION
                 ]
                 assert referral.turn(ACTORS[Side.SENDER]) is Side.RECEIVER
@@ -329,21 +329,23 @@ def test_a_need_is_looked_after_by_a_clock_that_its_receiver_does_not_see() -> N
     for verb, state in (("decline", State.SENT), ("not_deliver", State.ACCEPTED)):
         referral = in_state(state)
         STEPS[verb](referral, ACTORS[Side.RECEIVER], NOON)
-        [clock] = [clock for clock in referral.clocks if clock.running and clock.kind not in HEALTH]
+        [clock] = [
+            clock for clock in referral.deadlines if clock.running and clock.kind not in HEALTH
+        ]
         assert (clock.kind, clock.start_time, clock.due_time) == (
             DeadlineKind.REPLACE,
             NOON,
             NOON + timedelta(hours=24),
         )
-        assert [event.verb for event in referral.fire_clocks(NOON + timedelta(hours=24), DAYS)] == [
-            "clock_breached"
-        ]
+        assert [
+            event.verb for event in referral.fire_deadlines(NOON + timedelta(hours=24), DAYS)
+        ] == ["clock_breached"]
         STEPS["close_need"](referral, ACTORS[Side.COORDINATOR], NOON)
-        assert not [clock for clock in referral.clocks if clock.running]
+        assert not [clock for clock in referral.deadlines if clock.running]
         for side in (Side.SENDER, Side.COORDINATOR):
             assert referral.events_for(ACTORS[side], referral.events) == referral.events
-            assert referral.clocks_for(ACTORS[side])[-1].kind in {
-                clock.kind for clock in referral.clocks
+            assert referral.deadlines_for(ACTORS[side])[-1].kind in {
+                clock.kind for clock in referral.deadlines
             }
         known = referral.events_for(ACTORS[Side.RECEIVER], referral.events)
         assert {event.verb for event in referral.events} - {event.verb for event in known} == {
@@ -351,7 +353,7 @@ def test_a_need_is_looked_after_by_a_clock_that_its_receiver_does_not_see() -> N
             "need_closed",
         }
         assert DeadlineKind.REPLACE not in {
-            clock.kind for clock in referral.clocks_for(ACTORS[Side.RECEIVER])
+            clock.kind for clock in referral.deadlines_for(ACTORS[Side.RECEIVER])
         }
 
 
@@ -402,7 +404,7 @@ def test_nobody_answers_and_it_expires_at_twice_the_time_to_decide() -> None:
     referral = draft()
     STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
     said = [
-        [event.verb for event in referral.fire_clocks(NOON + timedelta(hours=hours), DAYS)]
+        [event.verb for event in referral.fire_deadlines(NOON + timedelta(hours=hours), DAYS)]
         for hours in (36, 47, 48, 400)
     ]
     assert said[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], (
@@ -417,18 +419,18 @@ def test_a_question_stops_the_time_to_decide_and_starts_the_senders() -> None:
     referral = draft()
     STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
     STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON)
-    [clock] = [clock for clock in referral.clocks if clock.running]
+    [clock] = [clock for clock in referral.deadlines if clock.running]
     assert (clock.kind, clock.due_time) == (DeadlineKind.ANSWER, NOON + timedelta(hours=1))
-    assert [event.verb for event in referral.fire_clocks(NOON + timedelta(days=60), DAYS)] == [
+    assert [event.verb for event in referral.fire_deadlines(NOON + timedelta(days=60), DAYS)] == [
         "clock_escalated"
     ], "it does not expire"
     STEPS["answer"](referral, ACTORS[Side.SENDER], NOON + timedelta(days=60))
-    assert [clock.kind for clock in referral.clocks if clock.running] == [DeadlineKind.DECIDE]
+    assert [clock.kind for clock in referral.deadlines if clock.running] == [DeadlineKind.DECIDE]
 
 
 def test_the_clock_of_a_need_stops_with_what_follows_and_goes_on_when_that_was_an_error() -> None:
     referral = in_state(State.SENT)
-    referral.clocks = []
+    referral.deadlines = []
     STEPS["decline"](referral, ACTORS[Side.RECEIVER], NOON)
     due = referral.next_due_time
     referral.followed_up = True
@@ -562,7 +564,7 @@ def test_an_override_is_confirmed_by_another_person_who_steers_and_only_in_time(
         assert "confirm_override" in referral.allowed_verbs(steering, late - timedelta(seconds=1))
         assert "confirm_override" not in referral.allowed_verbs(steering, late)
     referral.take("confirm_override", ACTORS[Side.COORDINATOR], NOON, DAYS)
-    assert {clock.kind for clock in referral.clocks if clock.running} >= {
+    assert {clock.kind for clock in referral.deadlines if clock.running} >= {
         DeadlineKind.OVERRIDE_END,
         DeadlineKind.ACKNOWLEDGE,
     }
@@ -588,7 +590,7 @@ def test_a_consent_takes_the_place_of_an_override_once_and_its_clocks_stop() -> 
         State.SENT,
         "life_at_risk",
     )
-    running = {clock.kind for clock in referral.clocks if clock.running}
+    running = {clock.kind for clock in referral.deadlines if clock.running}
     assert running == {DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE}
     assert "confirm_override" not in referral.allowed_verbs(ACTORS[Side.SENDER], NOON)
 
@@ -883,10 +885,10 @@ class Life(RuleBasedStateMachine):
     @rule(minutes=st.integers(1, 3_000))
     def time_passes(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
-        decide = [c for c in self.referral.clocks if c.kind is DeadlineKind.DECIDE and c.running]
+        decide = [c for c in self.referral.deadlines if c.kind is DeadlineKind.DECIDE and c.running]
         over = [c for c in decide if self.now >= c.start_time + 2 * (c.due_time - c.start_time)]
         steps = self.referral.step_version
-        told = self.referral.fire_clocks(self.now, DAYS)
+        told = self.referral.fire_deadlines(self.now, DAYS)
         self.version += len(told)
         assert [event.verb for event in told if event.from_state is not event.to_state] == [
             "expired"
@@ -894,7 +896,7 @@ class Life(RuleBasedStateMachine):
         assert (self.referral.step_version == steps) == (not over), "a clock is no step"
         if over:
             self.state, self.need_is_open = "expired", True
-        assert self.referral.fire_clocks(self.now, DAYS) == []
+        assert self.referral.fire_deadlines(self.now, DAYS) == []
 
     @invariant()
     def model_and_referral_agree(self) -> None:
@@ -906,7 +908,7 @@ class Life(RuleBasedStateMachine):
         if self.state != "in_progress":
             self.appointment = None
         assert self.referral.appointment_time == self.appointment
-        for clock in self.referral.clocks:
+        for clock in self.referral.deadlines:
             if clock.kind is DeadlineKind.SILENCE and clock.running:
                 assert clock.start_time >= (self.appointment or NOON)
                 assert clock.due_time - clock.start_time == timedelta(days=self.silence)
@@ -922,7 +924,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_clock_runs_or_somebody_else_is_asked(self) -> None:
-        every = [clock.kind for clock in self.referral.clocks if clock.running]
+        every = [clock.kind for clock in self.referral.deadlines if clock.running]
         running = [
             kind
             for kind in every

@@ -220,7 +220,7 @@ def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> Wor
     ).map(frozenset),
     actions=st.lists(st.sampled_from(ACTIONS), max_size=6),
 )
-def test_whatever_happens_a_door_tells_what_is_granted_at_that_moment_and_nothing_else(
+def test_each_door_opens_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
     world = begin(story, service, granted)
@@ -242,7 +242,7 @@ class Behind(PlayedServices):
         super().__post_init__()
         self.client: Client | None = None
         for name in STUBS_OF_REFERRALS:
-            setattr(self, name, Asked(self))
+            setattr(self, name, GatewayStub(self))
 
     def sign_in(self, client: Client) -> None:
         self.client = client
@@ -252,7 +252,7 @@ class Behind(PlayedServices):
 
 
 @dataclass
-class Asked:
+class GatewayStub:
     """A stub of the gateway, with the refusals as the gateway has them."""
 
     behind: Behind

@@ -10,7 +10,7 @@ from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.referrals import next_clock_time
+from services.referrals.referrals.store.referrals import next_deadline_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_appointments import D, begun, planned, silence
@@ -49,9 +49,9 @@ def test_news_of_today_puts_off_no_question_about_the_appointment_to_come() -> N
 def test_before_help_is_given_a_note_moves_no_clock() -> None:
     referral = begun()
     referral.state = State.COMPLETED
-    clocks = list(referral.clocks)
+    clocks = list(referral.deadlines)
     referral.take("add_note", RECEIVER, NOON + D, DAYS, note="she left her coat")
-    assert (referral.clocks, referral.clocks[0].running) == (clocks, True)
+    assert (referral.deadlines, referral.deadlines[0].running) == (clocks, True)
 
 
 def main_steps(referral: Referral, days: int) -> tuple[str, str]:
@@ -87,7 +87,7 @@ def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(
     story: Story, service: Service
 ) -> None:
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     )
     referral = started(story)
     service.clock.advance(SILENCE)

@@ -24,7 +24,7 @@ from services.referrals.referrals.domain.enquiry import NO, Content, Enquiry, En
 from services.referrals.referrals.usecases import enquiries as usecase
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
-from tests.referrals.test_enquiries import CONFLICT, CONTENT, Asking, contents
+from tests.referrals.test_enquiries import CONFLICT, CONTENT, EnquiryScene, contents
 from tests.referrals.test_lifecycle import DAYS
 
 NOT_FOUND = ("NOT_FOUND", "not_found")
@@ -77,15 +77,15 @@ def directory(service: Service) -> Iterator[Directory]:
 
 
 @pytest.fixture
-def asking(service: Service, story: Story, directory: Directory) -> Iterator[Asking]:
-    yield Asking(service, story)
+def asking(service: Service, story: Story, directory: Directory) -> Iterator[EnquiryScene]:
+    yield EnquiryScene(service, story)
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM enquiry_offers")
         tx.execute("DELETE FROM enquiries")
 
 
 def test_c12_a_member_on_probation_is_asked_nothing_not_even_when_its_service_is_named(
-    asking: Asking, directory: Directory
+    asking: EnquiryScene, directory: Directory
 ) -> None:
     directory.stands("clinic", "PROBATION")
     assert [offer.organization_id for offer in asking.create().offers] == [ORG["shelter"]]
@@ -97,8 +97,8 @@ def test_c12_a_member_on_probation_is_asked_nothing_not_even_when_its_service_is
     assert preview.service_count == 1
 
 
-def test_c12_what_was_put_to_it_before_is_closed_and_blanked_in_the_rows_too(
-    asking: Asking, directory: Directory
+def test_c12_enquiries_put_to_a_member_before_its_probation_are_closed_and_blanked_in_the_rows_too(
+    asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "yes")
@@ -117,7 +117,9 @@ def test_c12_what_was_put_to_it_before_is_closed_and_blanked_in_the_rows_too(
     )
 
 
-def test_c12_to_who_asks_it_offers_nothing_any_more(asking: Asking, directory: Directory) -> None:
+def test_c12_to_who_asks_it_offers_nothing_any_more(
+    asking: EnquiryScene, directory: Directory
+) -> None:
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "yes")
     directory.stands("clinic", "PROBATION")
@@ -135,7 +137,7 @@ def test_c12_to_who_asks_it_offers_nothing_any_more(asking: Asking, directory: D
 
 
 def test_c12_when_nobody_else_was_asked_the_enquiry_is_exhausted(
-    asking: Asking, directory: Directory
+    asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create(service_ids=[CLINIC])
     directory.stands("clinic", "PROBATION")
@@ -143,7 +145,7 @@ def test_c12_when_nobody_else_was_asked_the_enquiry_is_exhausted(
 
 
 def test_c12_what_was_taken_of_it_is_blanked_and_goes_on_for_who_asked(
-    asking: Asking, directory: Directory
+    asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "yes")
@@ -157,7 +159,7 @@ def test_c12_what_was_taken_of_it_is_blanked_and_goes_on_for_who_asked(
 
 
 def test_c12_it_asks_no_shelter_whose_id_it_knows_from_before(
-    asking: Asking, directory: Directory
+    asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
@@ -213,7 +215,7 @@ def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(
 
 
 def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(
-    asking: Asking, service: Service, monkeypatch: pytest.MonkeyPatch
+    asking: EnquiryScene, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
         asking.create(service_ids=[CLINIC])

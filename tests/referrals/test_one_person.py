@@ -34,9 +34,9 @@ ROLES = [
 
 @dataclass
 class Cheat:
-    """Her accounts at one organisation, and the acts that wait for a second person.
+    """A person's accounts at one organisation, and the acts that wait for a second person.
 
-    `tried` counts by name what was not refused.
+    `tried` counts, by name, the acts that were not refused.
     """
 
     story: Story

@@ -25,14 +25,14 @@ from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story
 
 REFUSED = ("RESOURCE_EXHAUSTED", "opening_quota")
-MOST = 3
+MAX_OPENINGS = 3
 
 
 @pytest.fixture(autouse=True)
 def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets the limit to three an hour, so that a test need not make forty people."""
     if "service" in request.fixturenames:
-        monkeypatch.setattr(request.getfixturevalue("service").made.openings, "most", MOST)
+        monkeypatch.setattr(request.getfixturevalue("service").made.openings, "most", MAX_OPENINGS)
 
 
 def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") -> Client:
@@ -58,7 +58,7 @@ def waits(act: Callable[[], Any]) -> timedelta:
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
-def test_who_has_looked_at_as_many_as_work_can_need_waits_for_an_hour_from_the_first() -> None:
+def test_a_worker_who_opened_as_many_files_as_work_can_need_waits_an_hour_from_the_first() -> None:
     opened = {f"person {number}": NOON + timedelta(minutes=number) for number in range(AN_HOUR)}
     at = NOON + timedelta(minutes=45)
     assert wait(opened, "another", AN_HOUR, at) == timedelta(minutes=15)
@@ -74,22 +74,25 @@ def test_who_has_looked_at_as_many_as_work_can_need_waits_for_an_hour_from_the_f
 def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_before_stay_open(
     story: Story, service: Service
 ) -> None:
-    worker, people = somebody(service), [story.person().id for _ in range(MOST + 1)]
-    for person in people[:MOST]:
+    worker, people = somebody(service), [story.person().id for _ in range(MAX_OPENINGS + 1)]
+    for person in people[:MAX_OPENINGS]:
         assert opens(worker, person).given_name == "Ximena"
         service.clock.advance(timedelta(minutes=10))
-    assert waits(lambda: opens(worker, people[MOST])) == timedelta(minutes=30)
-    assert opens(worker, people[MOST - 1]).given_name == "Ximena"
-    seen = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=people[MOST])).readings
+    assert waits(lambda: opens(worker, people[MAX_OPENINGS])) == timedelta(minutes=30)
+    assert opens(worker, people[MAX_OPENINGS - 1]).given_name == "Ximena"
+    seen = story.ngo.ListReadings(
+        people_pb2.ListReadingsRequest(person_id=people[MAX_OPENINGS])
+    ).readings
     assert [(reading.actor_id, reading.allowed) for reading in seen] == [(worker.caller.id, False)]
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed", (people[MOST],)
+            "SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed",
+            (people[MAX_OPENINGS],),
         ).fetchall()
     assert rows == [{"action": "open_identity", "reason": "opening_quota"}]
-    assert opens(somebody(service), people[MOST]).given_name == "Ximena", "it is hers alone"
+    assert opens(somebody(service), people[MAX_OPENINGS]).given_name == "Ximena", "it is hers alone"
     service.clock.advance(timedelta(minutes=30))
-    assert opens(worker, people[MOST]).given_name == "Ximena"
+    assert opens(worker, people[MAX_OPENINGS]).given_name == "Ximena"
 
 
 def system(service: Service, organization: str) -> Client:
@@ -115,9 +118,9 @@ def system(service: Service, organization: str) -> Client:
 def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_many_as_anybody(
     story: Story, service: Service
 ) -> None:
-    own, people = system(service, "ngo"), [story.person().id for _ in range(MOST + 2)]
+    own, people = system(service, "ngo"), [story.person().id for _ in range(MAX_OPENINGS + 2)]
     assert [opens(own, person).given_name for person in people] == ["Ximena"] * len(people)
-    received, theirs = [story.sent() for _ in range(MOST + 1)], system(service, "shelter")
+    received, theirs = [story.sent() for _ in range(MAX_OPENINGS + 1)], system(service, "shelter")
 
     def opens_received(referral: pb.Referral) -> str:
         groups = [people_pb2.FIELD_GROUP_IDENTITY]
@@ -129,8 +132,10 @@ def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_ma
         )
         return str(theirs.OpenPerson(request).given_name)
 
-    assert [opens_received(referral) for referral in received[:MOST]] == ["Ximena"] * MOST
-    assert refusal(lambda: opens_received(received[MOST])) == REFUSED
+    assert [opens_received(referral) for referral in received[:MAX_OPENINGS]] == [
+        "Ximena"
+    ] * MAX_OPENINGS
+    assert refusal(lambda: opens_received(received[MAX_OPENINGS])) == REFUSED
     mixed = system(service, "ngo")
     assert [opens(mixed, person).given_name for person in people] == ["Ximena"] * len(people), (
         "each key has its own count"
@@ -150,7 +155,7 @@ def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, servic
     ]
     for ask in openings:
         worker = somebody(service)
-        for _ in range(MOST):
+        for _ in range(MAX_OPENINGS):
             opens(worker, story.person().id)
         assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023
     worker = somebody(service)
@@ -194,7 +199,7 @@ def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once
     assert operator.UpdateContact(change).note == "", (
         "what was written before is opened by GetContact, which is on record"
     )
-    assert [looks(made) for made in (first, contact(), contact())] == ["llama"] * MOST
+    assert [looks(made) for made in (first, contact(), contact())] == ["llama"] * MAX_OPENINGS
     assert refusal(lambda: looks(contact())) == REFUSED
     assert looks(first) == "llama"
 
@@ -210,12 +215,12 @@ def test_of_many_at_once_no_more_are_let_in(story: Story, service: Service) -> N
             return error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(attempt, people)) == MOST
+        assert sum(pool.map(attempt, people)) == MAX_OPENINGS
 
 
 def test_what_was_refused_for_another_reason_costs_nothing(story: Story, service: Service) -> None:
     worker = somebody(service, "clinic")
-    for _ in range(MOST + 1):
+    for _ in range(MAX_OPENINGS + 1):
         assert refusal(lambda: opens(worker, story.person().id)) == ("NOT_FOUND", "not_found")
 
 
@@ -224,11 +229,11 @@ def test_what_a_clock_wrote_that_was_ahead_takes_nothing_from_the_quota_once_it_
 ) -> None:
     worker, people, right = (
         somebody(service),
-        [story.person().id for _ in range(MOST + 1)],
+        [story.person().id for _ in range(MAX_OPENINGS + 1)],
         service.clock.now(),
     )
     service.clock.advance(timedelta(days=1))
-    for person in people[:MOST]:
+    for person in people[:MAX_OPENINGS]:
         opens(worker, person)
     service.clock.set(right)
-    assert opens(worker, people[MOST]).given_name == "Ximena"
+    assert opens(worker, people[MAX_OPENINGS]).given_name == "Ximena"

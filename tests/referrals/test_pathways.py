@@ -14,7 +14,7 @@ from chassis.errors import Invalid
 from chassis.languages import LANGUAGES, in_language
 from protos.referrals.v1 import plans_pb2 as pb
 from services.referrals.plans.domain.pathway import NEEDS, read
-from services.referrals.plans.usecases.pathways import LISTS, SHIPPED, parse, shipped
+from services.referrals.plans.usecases.pathways import LISTS, SHIPPED, parse, shipped_pathways
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 
@@ -50,7 +50,7 @@ def wrong(text: str) -> list[tuple[str, str]]:
 
 
 def test_four_pathways_are_shipped_in_three_languages_with_a_basis_in_law_for_each_step() -> None:
-    pathways = shipped()
+    pathways = shipped_pathways()
     assert set(pathways) == {
         "return_and_reintegration",
         "protection_on_the_line",
@@ -76,7 +76,7 @@ def test_what_a_triage_opens_is_shipped() -> None:
     from chassis.wire import words
     from protos.referrals.v1 import contacts_pb2
 
-    assert set(words(contacts_pb2.Pathway.DESCRIPTOR).values()) == set(shipped())
+    assert set(words(contacts_pb2.Pathway.DESCRIPTOR).values()) == set(shipped_pathways())
 
 
 def test_needs_are_those_of_the_taxonomy() -> None:
@@ -192,11 +192,11 @@ def test_a_name_may_be_said_in_a_new_language_too_and_is_read_in_spanish_without
 def test_the_service_does_not_start_with_a_wrong_file(mistake: str, tmp_path: Path) -> None:
     (tmp_path / "short.yaml").write_text(TEXT.replace("need: HOU.EMG", mistake))
     with pytest.raises(ValueError, match=r"short\.yaml: .*line 10: unknown_"):
-        shipped(tmp_path)
+        shipped_pathways(tmp_path)
     (tmp_path / "short.yaml").rename(tmp_path / "other.yaml")
     (tmp_path / "other.yaml").write_text(TEXT)
     with pytest.raises(ValueError, match="its id is short"):
-        shipped(tmp_path)
+        shipped_pathways(tmp_path)
 
 
 def test_a_coordinator_publishes_the_next_version_and_all_see_it(story: Story) -> None:

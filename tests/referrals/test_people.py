@@ -380,7 +380,7 @@ def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(
     story.ngo.OpenPerson(opening(sent.person_id, IDENTITY, HEALTH))
     story.shelter.OpenPerson(opening(sent.person_id, referral_id=sent.id))
     refusal(lambda: story.shelter.OpenPerson(opening(sent.person_id, HEALTH, referral_id=sent.id)))
-    # for which the person does not even exist
+    # the person does not even exist for the clinic
     refusal(lambda: clinic.OpenPerson(opening(sent.person_id, CONTACT)))
     assert readings(story.ngo, sent.person_id) == [
         (ORG["clinic"], [CONTACT], False),

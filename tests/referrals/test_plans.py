@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from chassis.errors import Conflict, Invalid, NotFound
 from services.referrals.plans.domain.pathway import Pathway, Step
 from services.referrals.plans.domain.plan import SETTLED, Plan, StepState
-from services.referrals.plans.usecases.pathways import shipped
+from services.referrals.plans.usecases.pathways import shipped_pathways
 from services.referrals.referrals.domain.lifecycle import State
 from tests.builders import NOON
 
 OPEN, REFERRED, MET, NOT_NEEDED, REFUSED = StepState
 DAY = timedelta(days=1)
-RETURN = shipped()["return_and_reintegration"]
+RETURN = shipped_pathways()["return_and_reintegration"]
 NAMES = {"es": "a", "en": "b", "fr": "c"}
 
 

@@ -429,7 +429,7 @@ def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
             "FAILED_PRECONDITION",
             "second_person_required",
         )
-    # Who sees it otherwise proposes that, and then it is the other's turn.
+    # The second person proposes another reason, and then it is the first one's turn.
     assert not end(second, lost).HasField("close_time")
     assert end(story.ngo, lost).close_reason_code == lost
 
@@ -481,7 +481,7 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
 def test_the_plan_ends_when_she_takes_her_last_consent_back_and_not_before(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     other = story.receipt(plan.person_id, recipient=ORG["clinic"])
-    # she told the shelter
+    # the person told the shelter
     story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
     assert (one(now(story, plan), "shelter").state, now(story, plan).HasField("close_time")) == (
         OPEN,

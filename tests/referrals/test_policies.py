@@ -23,7 +23,7 @@ from services.referrals.network.domain.deadline import DeadlineKind as K
 from services.referrals.network.store import policies
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.referrals.store.referrals import next_clock_time
+from services.referrals.referrals.store.referrals import next_deadline_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 
@@ -235,7 +235,7 @@ def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear
     service.clock.advance(31 * M)
     assert (
         DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
         ).fire()
         == 1
     ), "and it fires"
@@ -254,7 +254,7 @@ def test_of_two_coordinators_who_publish_at_once_one_is_told_to_look_again(
         )
     assert sorted(map(str, answers)) == sorted(map(str, [2, ("ABORTED", "stale_etag")]))
     with service.database.transaction(SYSTEM) as tx:
-        assert policies.newest(tx) == 2
+        assert policies.newest(tx)() == 2
 
 
 def _outcome(call: Callable[[], Any]) -> Any:
@@ -280,4 +280,4 @@ def test_what_is_wrong_is_named_and_nothing_is_kept(
     twice.deadlines.append(twice.deadlines[0])
     assert refusal(lambda: story.coordinator.PublishDeadlinePolicy(twice))[0] == "INVALID_ARGUMENT"
     with service.database.transaction(SYSTEM) as tx:
-        assert policies.newest(tx) == 0
+        assert policies.newest(tx)() == 0

@@ -11,7 +11,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.referrals import next_clock_time
+from services.referrals.referrals.store.referrals import next_deadline_time
 from tests.referrals.conftest import Client, Service, Story
 
 
@@ -63,7 +63,7 @@ def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
         story.service.made.lives,
         story.service.database,
         story.service.clock,
-        next_clock_time,
+        next_deadline_time,
         "clocks",
     ).fire()
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
@@ -96,7 +96,7 @@ def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
 
 
 def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: Story) -> None:
-    """Its time is older than the latest that was already seen."""
+    """The late change has an older time than the latest change that was already seen."""
     early, late = story.sent(), story.sent()
     story.service.clock.advance(timedelta(seconds=2))
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=late.id, etag=late.etag))

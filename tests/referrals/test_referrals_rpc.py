@@ -5,14 +5,13 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
 
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.referrals import next_clock_time
+from services.referrals.referrals.store.referrals import next_deadline_time
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story
 from tests.referrals.test_requests import at
@@ -150,7 +149,7 @@ def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, servic
         with service.database.transaction(SYSTEM) as tx:
             return [
                 e.verb
-                for e in watch.fire_clocks(tx, service.clock.now(), 500)
+                for e in watch.fire_deadlines(tx, service.clock.now(), 500)
                 if e.clock and e.clock.value == "acknowledge"
             ]
 
@@ -336,7 +335,7 @@ def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None
         story.service.made.lives,
         story.service.database,
         story.service.clock,
-        next_clock_time,
+        next_deadline_time,
         "clocks",
     ).fire()
     seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
@@ -479,11 +478,7 @@ def test_an_illegal_step_says_from_where_to_where_and_what_would_be_possible(sto
         story.shelter.StartReferral(
             at(pb.StartReferralRequest(id=sent.id, etag=sent.etag), "first_contact_time", story)
         )
-    [info] = [
-        detail
-        for detail in details_of(caught.value)
-        if isinstance(detail, error_details_pb2.ErrorInfo)
-    ]
+    info, _, _ = details_of(caught.value)
     about = info.metadata["about"].split(",")
     assert about[:2] == ["from=sent", "to=in_progress"]
     assert set(about[2:]) == {
@@ -501,10 +496,8 @@ def test_a_code_that_is_missing_or_unknown_names_its_list(story: Story) -> None:
                     id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(code)
                 )
             )
-        details = list(details_of(caught.value))
-        [wrong] = [detail for detail in details if isinstance(detail, error_details_pb2.BadRequest)]
+        info, wrong, _ = details_of(caught.value)
         assert [(each.field, each.reason) for each in wrong.field_violations] == [
             ("reason_code", reason)
         ]
-        [info] = [detail for detail in details if isinstance(detail, error_details_pb2.ErrorInfo)]
         assert info.metadata["lists"] == "reason_code=DeclineReason"

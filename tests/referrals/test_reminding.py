@@ -1,4 +1,4 @@
-"""The coordination reminds the side whose turn it is.
+"""The coordinators remind the side whose turn it is.
 
 It does so once an hour at most, and no etag becomes out of date by it.
 """

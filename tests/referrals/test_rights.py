@@ -143,7 +143,7 @@ def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(
                 assert there[0] == "NOT_FOUND", rpc
             elif rpc == "UpdateReferral" and side != "sender":
                 assert there[0] in ("NOT_FOUND", "ABORTED"), rpc
-            elif rpc == "AddNote":  # which checks the state only, and no version
+            elif rpc == "AddNote":  # the rpc checks the state only, and no version
                 assert there[0] in ("OK", "FAILED_PRECONDITION"), (rpc, there)
             else:
                 assert there[0] in ("OK", "ABORTED"), (rpc, there)

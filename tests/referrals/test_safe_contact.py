@@ -164,7 +164,7 @@ def test_who_does_not_work_with_people_hears_nothing_of_the_plan(
     for roles in steering:
         assert said(service.as_("shelter", *roles), referral) == [missing] * 2
     assert said(service.as_("shelter", scopes=("people.read",)), referral) == [missing] * 2
-    for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # to whom no person exists
+    for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # no person exists for them
         assert said(service.as_("shelter", *roles), referral) == [NOT_FOUND] * 2
     assert said(service.as_("clinic", "WORKER"), referral) == [NOT_FOUND] * 2
     key = service.as_("shelter", scopes=("people.open",))

@@ -17,7 +17,7 @@ from keys.sealing import Keyring
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.names import FORM, words_of
-from services.referrals.files.usecases.names import MOST_FOUND, OF_A_SEARCHER
+from services.referrals.files.usecases.names import MAX_RESULTS, OF_A_SEARCHER
 from services.referrals.network.domain.codes import ALPHABET, beginnings_of, short_code
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Service, Story
@@ -267,12 +267,12 @@ def test_a_search_is_on_record_with_whom_it_found_and_without_the_name(
 def test_only_so_many_are_told_at_once_and_that_there_are_more(story: Story, searcher: Any) -> None:
     made = [
         story.person(given_name="Perla", family_name=f"Reyes{'abcdefghijklmnopqrstuvwxyz'[n]}").id
-        for n in range(MOST_FOUND)
+        for n in range(MAX_RESULTS)
     ]
     assert search(searcher, "Perla").incomplete is False
     made.append(story.person(given_name="Perla").id)
     answer = search(searcher, "perla")
-    assert (len(answer.people), answer.incomplete) == (MOST_FOUND, True)
+    assert (len(answer.people), answer.incomplete) == (MAX_RESULTS, True)
     assert {person.id for person in answer.people} < set(made)
 
 

@@ -20,7 +20,12 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import Urgency
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store import members
-from services.referrals.referrals.domain.enquiry import FEW, MOST_COUNTED, Content, told
+from services.referrals.referrals.domain.enquiry import (
+    FEW,
+    MAX_SIMILAR_CASES,
+    Content,
+    disclosed_count,
+)
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED
 from tests.referrals.conftest import ARRIVAL, ORG, Client, Service, Story
@@ -35,7 +40,7 @@ DEPARTMENTS, LANGUAGES, AGES, GENDERS = (
     ("Feminine", "Masculine"),
 )
 CHANCE = 0.5
-# Of a hundred random guesses, more than 65 are right in one run of a thousand.
+# More than 65 of a hundred random guesses are right in one run of a thousand.
 LEARNED = 0.65
 
 
@@ -146,7 +151,7 @@ def test_c11_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None
     digests = [chance.randbytes(32) for _ in range(20_000)]
 
     def enough(count: int) -> float:
-        return sum(told(count, digest) >= FEW for digest in digests) / len(digests)
+        return sum(disclosed_count(count, digest) >= FEW for digest in digests) / len(digests)
 
     assert enough(0) < 0.02
     assert enough(12) > 0.95
@@ -155,7 +160,7 @@ def test_c11_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None
         assert 1 - enough(count) <= 2.2 * (1 - enough(count + 1)) + 0.005, (
             "and none is proof of one less"
         )
-    assert {told(999, digest) for digest in digests} == {MOST_COUNTED}
+    assert {disclosed_count(999, digest) for digest in digests} == {MAX_SIMILAR_CASES}
 
 
 def subsets(content: Content) -> Iterable[Content]:

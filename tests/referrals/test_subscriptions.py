@@ -272,9 +272,7 @@ def test_what_is_live_with_a_member_that_is_out_can_not_wait(
     pressing = shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True)
     assert mine & pressing.keys() == {calm.id, accepted.id}
     for waits in (calm, accepted):
-        assert "reroute" in pressing[waits.id].allowed_verbs, (
-            "the coordination asks another service"
-        )
+        assert "reroute" in pressing[waits.id].allowed_verbs, "the coordinators ask another service"
     other = {"shelter": story.ngo, "ngo": story.shelter}[side]
     assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == {calm.id, accepted.id}, (
         "the side that is there sees it, too"

@@ -35,7 +35,6 @@ def end(service: Service) -> int:
         return audit.head(tx).sequence
 
 
-# 14
 def test_making_and_changing_a_file_and_its_plan_is_on_record(
     story: Story, service: Service
 ) -> None:
@@ -63,7 +62,6 @@ def test_making_and_changing_a_file_and_its_plan_is_on_record(
     ]
 
 
-# 14
 def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_person(
     story: Story, service: Service
 ) -> None:
@@ -92,7 +90,6 @@ def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_pers
     assert [list(reading.field_groups) for reading in readings] == [[people_pb2.FIELD_GROUP_NOTES]]
 
 
-# 14
 def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Service) -> None:
     before = end(service)
     accepted = story.accepted()
@@ -117,18 +114,16 @@ def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Se
     assert [bool(row[2]) for row in steps] == [False, False, False, True]
 
 
-# 14
 def test_what_the_clocks_do_is_on_record(story: Story, service: Service) -> None:
     sent = story.sent()
     before = end(service)
     service.clock.advance(timedelta(days=3))
     with service.database.transaction(SYSTEM) as tx:
-        events = service.made.lives.fire_clocks(tx, service.clock.now(), 1000)
+        events = service.made.lives.fire_deadlines(tx, service.clock.now(), 1000)
     assert [row for row in rows(service, before) if row[1] == sent.id]
     assert len(rows(service, before)) == len(events)
 
 
-# 14
 def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(
     story: Story, service: Service
 ) -> None:
@@ -141,7 +136,6 @@ def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(
     assert rows(service, before) == [("create_person", made.id, "")] * 2
 
 
-# 14
 def test_without_the_trail_there_is_neither_change_nor_answer(
     story: Story, service: Service
 ) -> None:
@@ -160,7 +154,6 @@ def test_without_the_trail_there_is_neither_change_nor_answer(
     assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).id == person.id
 
 
-# 14
 def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(
     story: Story, service: Service
 ) -> None:

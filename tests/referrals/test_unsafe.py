@@ -15,7 +15,7 @@ from chassis.errors import Conflict, Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.files.domain.unsafe import UNSAID, Unsafe
+from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.store import members
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story
@@ -55,7 +55,7 @@ def sending(story: Story, draft: pb.Referral, *acknowledged: int) -> pb.SendRefe
 @pytest.mark.parametrize(
     ("unsafe", "path", "reason"),
     [
-        (UNSAID, "unsafe_code", "required"),
+        (NOT_STATED, "unsafe_code", "required"),
         (Unsafe("named"), "unsafe_organization_ids", "required"),
         (Unsafe("nothing", ("a",)), "unsafe_code", "out_of_range"),
         (Unsafe("no_time", (), ("NI-LE",)), "unsafe_code", "out_of_range"),
@@ -108,7 +108,7 @@ def test_d23_a_referral_is_not_sent_before_she_was_asked_and_nothing_is_lost(sto
 
 @pytest.mark.parametrize("named", [SHELTER, LEON])
 @pytest.mark.usefixtures("in_leon")
-def test_d23_what_she_named_is_no_receiver_until_she_wants_it_all_the_same(
+def test_d23_an_organisation_that_she_named_receives_nothing_until_she_wants_it(
     named: dict[str, Any], story: Story
 ) -> None:
     draft = story.draft(**named)
@@ -182,7 +182,7 @@ def test_d23_a_system_that_names_somebody_and_knows_no_answer_has_asked(story: S
 
 
 @pytest.mark.usefixtures("in_leon")
-def test_d23_no_service_of_a_department_she_named_is_asked_and_the_answer_goes_with_the_referral(
+def test_d23_no_service_of_a_department_that_she_named_is_asked_and_the_referral_keeps_her_answer(
     story: Story,
 ) -> None:
     person = story.person()

@@ -1,7 +1,7 @@
 """The stream of events of referrals.
 
-It leaves nothing out, holds nothing of others, and lasts no longer than its token, however slow its
-reader is.
+A stream leaves nothing out, contains no events of other organisations, and lasts no longer than its
+token, however slow its reader is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prometheus_client import REGISTRY
 from chassis import streams
 from chassis.db import Database, Transaction
 from chassis.server import Server
-from chassis.streams import EACH, MOST
+from chassis.streams import MAX_PER_ORGANIZATION, MAX_STREAMS
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Caller, Verifier
 from keys import key_folder
 from keys.sealing import Keyring, Signer
@@ -32,12 +32,12 @@ from services.referrals.network.store import members
 from services.referrals.network.store.members import view_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.filter import Filter
-from services.referrals.referrals.store.referrals import next_clock_time
+from services.referrals.referrals.store.referrals import next_deadline_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_referrals_rpc import declined
 
-Told = pb.WatchReferralsResponse
+Change = pb.WatchReferralsResponse
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,9 +51,9 @@ def places(service: Service) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def begun_anew(service: Service) -> None:
-    """Gives the events of other tests their places."""
-    settled(service)
+def place_earlier_events(service: Service) -> None:
+    """Gives the events of earlier tests their places in the stream."""
+    place_events(service)
 
 
 @contextmanager
@@ -72,18 +72,18 @@ def watching(
         call.cancel()
 
 
-def begun(client: Client, **wanted: Any) -> str:
-    """Returns the token of a stream that has just begun, and holds nothing else."""
+def start_token(client: Client, **wanted: Any) -> str:
+    """Opens a stream, checks that its first message holds only a token, and returns the token."""
     with watching(client, **wanted) as stream:
         first = next(stream)
-    assert first == Told(resume_token=first.resume_token)
+    assert first == Change(resume_token=first.resume_token)
     return str(first.resume_token)
 
 
-def told(story: Story, client: Client, token: str, **wanted: Any) -> list[Told]:
+def changes_since(story: Story, client: Client, token: str, **wanted: Any) -> list[Change]:
     """Returns the events of a stream after a token, up to a referral that is sent now."""
-    settled(story.service)
-    last, changes = story.sent(), list[Told]()
+    place_events(story.service)
+    last, changes = story.sent(), list[Change]()
     with watching(client, token, **wanted) as stream:
         next(stream)
         while (change := next(stream)).referral_id != last.id:
@@ -91,13 +91,13 @@ def told(story: Story, client: Client, token: str, **wanted: Any) -> list[Told]:
     return changes
 
 
-def settled(service: Service) -> None:
+def place_events(service: Service) -> None:
     """Gives all committed events their places."""
     with service.database.dedicated() as connection:
         service.made.watch.give(connection)
 
 
-def what(changes: list[Told]) -> list[tuple[str, str]]:
+def ids_and_verbs(changes: list[Change]) -> list[tuple[str, str]]:
     return [(change.referral_id, change.verb) for change in changes]
 
 
@@ -108,9 +108,9 @@ def acknowledge(story: Story, referral: pb.Referral) -> pb.Referral:
     return acknowledged
 
 
-def test_a_change_is_told_as_it_was_and_soon(story: Story) -> None:
+def test_a_change_is_streamed_promptly_and_as_it_was(story: Story) -> None:
     sent = story.sent()
-    settled(story.service)
+    place_events(story.service)
     for client in (story.ngo, story.shelter, story.coordinator):
         with watching(client, box=pb.BOX_NETWORK) as stream:
             next(stream)
@@ -125,36 +125,38 @@ def test_a_change_is_told_as_it_was_and_soon(story: Story) -> None:
         assert change.resume_token
         change.ClearField("resume_token")
         version = int(changed.etag[1:])
-        assert change == Told(
+        assert change == Change(
             referral_id=sent.id,
             version=version,
             etag=changed.etag,
             state=pb.STATE_SENT,
             verb="note_added",
-        ), "ids and codes: nothing of the note"
+        ), "only ids and codes, not the note"
         sent = changed
 
 
-def test_it_goes_on_after_any_message_with_what_follows_it_and_nothing_else(story: Story) -> None:
-    token = begun(story.ngo)
+def test_a_stream_resumes_after_any_message_with_only_the_later_changes(story: Story) -> None:
+    token = start_token(story.ngo)
     referrals = [story.sent() for _ in range(3)]
     for referral in referrals:
         acknowledge(story, referral)
-    changes = told(story, story.ngo, token)
+    changes = changes_since(story, story.ngo, token)
     for referral in referrals:
-        verbs = [verb for identifier, verb in what(changes) if identifier == referral.id]
+        verbs = [verb for identifier, verb in ids_and_verbs(changes) if identifier == referral.id]
         history = story.ngo.ListReferralEvents(
             pb.ListReferralEventsRequest(referral_id=referral.id)
         ).events
         assert verbs == [event.verb for event in history]
     for number, change in enumerate(changes):
-        again = told(story, story.ngo, change.resume_token)
-        assert what(again)[: len(changes) - number - 1] == what(changes[number + 1 :])
+        again = changes_since(story, story.ngo, change.resume_token)
+        assert ids_and_verbs(again)[: len(changes) - number - 1] == ids_and_verbs(
+            changes[number + 1 :]
+        )
 
 
-def test_one_that_began_first_and_is_committed_last_is_told(story: Story, service: Service) -> None:
+def test_an_event_that_is_committed_late_is_streamed(story: Story, service: Service) -> None:
     early, late = story.sent(), story.sent()
-    settled(service)
+    place_events(service)
     with watching(story.ngo) as stream:
         next(stream)
         with psycopg.connect(service.database_url) as slow:
@@ -170,7 +172,7 @@ def test_one_that_began_first_and_is_committed_last_is_told(story: Story, servic
             acknowledge(story, late)
             change = next(stream)
             assert (change.referral_id, change.verb) == (late.id, "acknowledged"), (
-                "nobody waits for the other"
+                "neither event waits for the other"
             )
             slow.execute("SELECT pg_notify('events', '')")
             slow.commit()
@@ -180,14 +182,16 @@ def test_one_that_began_first_and_is_committed_last_is_told(story: Story, servic
         "clock_reminded",
         pb.CLOCK_KIND_DECIDE,
     )
-    assert after.etag == early.etag, "a deadline is no step"
-    assert (early.id, "clock_reminded") in what(told(story, story.ngo, change.resume_token))
+    assert after.etag == early.etag, "a deadline changes no version"
+    assert (early.id, "clock_reminded") in ids_and_verbs(
+        changes_since(story, story.ngo, change.resume_token)
+    )
 
 
-def test_many_who_write_at_once_are_all_told_and_each_referral_in_its_order(
+def test_concurrent_changes_are_all_streamed_in_order_for_each_referral(
     story: Story, service: Service
 ) -> None:
-    token = begun(story.ngo)
+    token = start_token(story.ngo)
     sent = [story.sent() for _ in range(6)]
     notes = 5
 
@@ -201,33 +205,35 @@ def test_many_who_write_at_once_are_all_told_and_each_referral_in_its_order(
 
     with ThreadPoolExecutor(len(sent)) as pool:
         list(pool.map(write, range(len(sent))))
-    changes = told(story, story.ngo, token)
+    changes = changes_since(story, story.ngo, token)
     for referral in sent:
         versions = [change.version for change in changes if change.referral_id == referral.id]
         assert versions == list(range(1, len(versions) + 1))
         assert len(versions) == int(referral.etag[1:]) + notes
 
 
-def test_a_draft_is_its_senders_alone_also_when_it_was_sent_later(story: Story) -> None:
-    ngo, shelter = begun(story.ngo), begun(story.shelter)
-    network = begun(story.coordinator, box=pb.BOX_NETWORK)
+def test_only_the_sender_sees_a_draft_even_if_it_is_sent_later(story: Story) -> None:
+    ngo, shelter = start_token(story.ngo), start_token(story.shelter)
+    network = start_token(story.coordinator, box=pb.BOX_NETWORK)
     abandoned, sent = story.draft(), story.sent()
     story.ngo.EnterReferralInError(
         pb.EnterReferralInErrorRequest(id=abandoned.id, etag=abandoned.etag)
     )
-    assert [verb for _, verb in what(told(story, story.shelter, shelter))] == ["sent"]
-    seen = what(told(story, story.coordinator, network, box=pb.BOX_NETWORK))
+    assert [verb for _, verb in ids_and_verbs(changes_since(story, story.shelter, shelter))] == [
+        "sent"
+    ]
+    seen = ids_and_verbs(changes_since(story, story.coordinator, network, box=pb.BOX_NETWORK))
     assert (sent.id, "sent") in seen
     assert {verb for identifier, verb in seen if identifier in (abandoned.id, sent.id)} == {"sent"}
     own = {(abandoned.id, "drafted"), (abandoned.id, "entered_in_error"), (sent.id, "drafted")}
-    assert own <= set(what(told(story, story.ngo, ngo)))
+    assert own <= set(ids_and_verbs(changes_since(story, story.ngo, ngo)))
 
 
-def test_what_becomes_of_a_no_is_not_told_to_who_said_it_and_nothing_to_a_third(
+def test_after_declining_an_organisation_hears_no_more_and_a_third_party_hears_nothing(
     story: Story, service: Service
 ) -> None:
     clinic = service.as_("clinic", "WORKER")
-    shelter, third = begun(story.shelter), begun(clinic)
+    shelter, third = start_token(story.shelter), start_token(clinic)
     refused = declined(story)
     story.ngo.CloseNeed(
         pb.CloseNeedRequest(
@@ -236,7 +242,7 @@ def test_what_becomes_of_a_no_is_not_told_to_who_said_it_and_nothing_to_a_third(
     )
     heard = [
         verb
-        for identifier, verb in what(told(story, story.shelter, shelter))
+        for identifier, verb in ids_and_verbs(changes_since(story, story.shelter, shelter))
         if identifier == refused.id
     ]
     assert heard == ["sent", "declined"]
@@ -247,29 +253,29 @@ def test_what_becomes_of_a_no_is_not_told_to_who_said_it_and_nothing_to_a_third(
     assert not end.referral_id
 
 
-def test_it_is_narrowed_as_the_list_is_by_what_does_not_change(story: Story) -> None:
-    token = begun(story.ngo, need_code="MED")
+def test_a_stream_takes_the_filters_of_the_list_on_fields_that_do_not_change(story: Story) -> None:
+    token = start_token(story.ngo, need_code="MED")
     story.sent()
     with watching(story.ngo, token, need_code="MED") as stream:
         next(stream)
         other = story.draft(need_code="MED.PRI")
         assert next(stream).referral_id == other.id
     person = story.person()
-    token = begun(story.ngo, person_id=person.id)
+    token = start_token(story.ngo, person_id=person.id)
     story.draft(), (hers := story.draft(person))
     with watching(story.ngo, token, person_id=person.id) as stream:
         next(stream)
         assert next(stream).referral_id == hers.id
-    assert refusal_with_fields(lambda: begun(story.ngo, need_code="XXX"))[2] == {
+    assert refusal_with_fields(lambda: start_token(story.ngo, need_code="XXX"))[2] == {
         "need_code": "unknown_code"
     }
-    assert refusal_with_fields(lambda: begun(story.ngo, box=99))[2] == {"box": "unknown_code"}
+    assert refusal_with_fields(lambda: start_token(story.ngo, box=99))[2] == {"box": "unknown_code"}
 
 
-def test_a_token_is_good_for_whom_and_what_it_was_given_and_made_up_for_nothing(
+def test_a_token_works_only_for_its_organisation_and_filter_and_a_forged_one_never(
     story: Story, service: Service
 ) -> None:
-    token = begun(story.ngo)
+    token = start_token(story.ngo)
     for client, text, wanted in (
         (story.shelter, token, {}),
         (service.as_("ngo", "WORKER", "COORDINATOR"), token, {}),
@@ -283,19 +289,21 @@ def test_a_token_is_good_for_whom_and_what_it_was_given_and_made_up_for_nothing(
             "invalid_fields",
             {"resume_token": "malformed"},
         )
-    assert next_of(service.as_("ngo", "MANAGER"), token).resume_token, "it is the organisation's"
+    assert next_of(service.as_("ngo", "MANAGER"), token).resume_token, (
+        "the token belongs to the organisation"
+    )
 
 
-def next_of(client: Client, token: str = "", **wanted: Any) -> Told:
+def next_of(client: Client, token: str = "", **wanted: Any) -> Change:
     with watching(client, token, **wanted) as stream:
-        change: Told = next(stream)
+        change: Change = next(stream)
         return change
 
 
-def test_a_token_of_a_store_that_was_restored_is_refused_by_name(
+def test_a_token_from_before_a_restore_is_refused_with_its_own_reason(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = begun(story.ngo)
+    token = start_token(story.ngo)
     monkeypatch.setattr("facts.outbox.STORE", "SELECT 'another' AS store")
     assert refusal(lambda: next_of(story.ngo, token)) == (
         "FAILED_PRECONDITION",
@@ -304,7 +312,9 @@ def test_a_token_of_a_store_that_was_restored_is_refused_by_name(
     assert next_of(story.ngo).resume_token
 
 
-def test_it_ends_with_its_token_and_well(story: Story, service: Service) -> None:
+def test_a_stream_ends_with_status_ok_when_its_token_expires(
+    story: Story, service: Service
+) -> None:
     with watching(story.ngo) as stream:
         next(stream)
         service.clock.advance(LIFETIME)
@@ -321,7 +331,9 @@ def test_it_ends_with_its_token_and_well(story: Story, service: Service) -> None
 
 
 @pytest.mark.parametrize("who", ["organization", "worker", "key"])
-def test_it_ends_as_soon_as_a_suspension_is_heard(who: str, story: Story, service: Service) -> None:
+def test_a_stream_ends_as_soon_as_a_suspension_arrives(
+    who: str, story: Story, service: Service
+) -> None:
     client = (
         service.as_("ngo", "OPERATOR")
         if who != "key"
@@ -341,13 +353,15 @@ def test_it_ends_as_soon_as_a_suspension_is_heard(who: str, story: Story, servic
                 members.note_member(tx, who, identifier, True, "APPROVED", "NGO")
 
 
-def test_with_every_stream_taken_calls_are_answered_and_one_more_is_told_to_come_back(
+def test_when_all_streams_are_in_use_calls_still_work_and_another_stream_is_refused(
     story: Story, service: Service
 ) -> None:
     with ExitStack() as open_:
-        organizations = [f"{number:032x}" for number in range(900, 900 + MOST // EACH)]
+        organizations = [
+            f"{number:032x}" for number in range(900, 900 + MAX_STREAMS // MAX_PER_ORGANIZATION)
+        ]
         for organization in organizations:
-            for _ in range(EACH):
+            for _ in range(MAX_PER_ORGANIZATION):
                 caller = Caller(
                     "f" * 31 + "0", "key", organization, scopes=frozenset({"referrals.read"})
                 )
@@ -361,30 +375,30 @@ def test_with_every_stream_taken_calls_are_answered_and_one_more_is_told_to_come
     wait_until(lambda: next_of(story.ngo).resume_token)
 
 
-def test_one_organisation_does_not_take_all_of_them(story: Story) -> None:
+def test_one_organisation_cannot_take_all_streams(story: Story) -> None:
     with ExitStack() as open_:
-        for _ in range(EACH):
+        for _ in range(MAX_PER_ORGANIZATION):
             next(open_.enter_context(watching(story.ngo)))
         assert refusal(lambda: next_of(story.ngo)) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         assert next_of(story.shelter).resume_token
     wait_until(lambda: next_of(story.ngo).resume_token)
 
 
-def wait_until(true: Any, seconds: float = 5) -> None:
+def wait_until(condition: Any, seconds: float = 5) -> None:
     """Waits until a condition holds; refusals meanwhile are retried."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(grpc.RpcError):
-            if true():
+            if condition():
                 return
         time.sleep(0.05)
     raise AssertionError("it did not happen")
 
 
-def test_who_does_not_read_is_waited_for_and_then_cut_off(
+def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = begun(story.ngo)
+    token = start_token(story.ngo)
     sent = story.sent()
     with service.database.transaction(SYSTEM) as tx:  # far more than the connection holds
         tx.execute(
@@ -394,7 +408,7 @@ def test_who_does_not_read_is_waited_for_and_then_cut_off(
             " WHERE referral_id = %s AND verb = 'sent'",
             (sent.id,),
         )
-    settled(service)
+    place_events(service)
     looked = list[int]()
     changes = service.made.watch.changes
 
@@ -403,11 +417,11 @@ def test_who_does_not_read_is_waited_for_and_then_cut_off(
         return changes(tx, caller, wanted, after)
 
     monkeypatch.setattr(service.made.watch, "changes", look)
-    monkeypatch.setattr(streams, "_LATE", -1.0)  # three seconds after it began
+    monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off three seconds after the start
     with watching(story.ngo, token) as stream:
         next(stream)
         wait_until(lambda: stalled(looked))
-        assert len(looked) < 280, "of 300: the next is read when the last was taken"
+        assert len(looked) < 280, "of 300 batches: one is read once the client took the one before"
         wait_until(lambda: REGISTRY.get_sample_value("enlace_streams") == 0, 8)
         with pytest.raises(grpc.RpcError) as error:
             list(stream)
@@ -420,32 +434,34 @@ def stalled(looked: list[int]) -> bool:
     return before > 0 and len(looked) == before
 
 
-def test_a_clock_that_fires_is_told_with_its_kind(story: Story, service: Service) -> None:
+def test_a_deadline_that_fires_is_streamed_with_its_kind(story: Story, service: Service) -> None:
     sent = story.sent(urgency=pb.URGENCY_IMMEDIATE)
-    settled(service)
-    token = begun(story.ngo)
+    place_events(service)
+    token = start_token(story.ngo)
     service.clock.advance(timedelta(minutes=16))
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_clock_time, "clocks"
+        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
     ).fire()
-    changes = [change for change in told(story, story.ngo, token) if change.referral_id == sent.id]
+    changes = [
+        change for change in changes_since(story, story.ngo, token) if change.referral_id == sent.id
+    ]
     assert [(change.verb, change.clock, change.etag) for change in changes] == [
         ("clock_breached", pb.CLOCK_KIND_ACKNOWLEDGE, sent.etag)
     ]
 
 
-def test_a_reminder_is_told_and_leaves_the_etag(story: Story) -> None:
-    sent, token = story.sent(), begun(story.ngo)
+def test_a_reminder_is_streamed_and_keeps_the_etag(story: Story) -> None:
+    sent, token = story.sent(), start_token(story.ngo)
     story.coordinator.RemindReferral(pb.RemindReferralRequest(id=sent.id, etag=sent.etag))
     [(verb, etag)] = [
         (c.verb, c.etag)
-        for c in told(story, story.ngo, token)
+        for c in changes_since(story, story.ngo, token)
         if c.referral_id == sent.id and c.verb == "reminded"
     ]
     assert (verb, etag) == ("reminded", sent.etag)
 
 
-def test_two_processes_tell_the_same_and_one_goes_on_where_the_other_left_off(
+def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_stopped(
     story: Story, service: Service
 ) -> None:
     database = Database(service.database_url, view_of=view_of)
@@ -462,18 +478,18 @@ def test_two_processes_tell_the_same_and_one_goes_on_where_the_other_left_off(
     server.start()
     loop = made.watch.loop()
     loop.start()
-    settled(service)
+    place_events(service)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             with watching(story.ngo) as here, watching(story.ngo, channel=channel) as there:
                 next(here), next(there)
                 drafts = [story.draft() for _ in range(5)]
                 both = [[next(stream) for _ in range(10)] for stream in (here, there)]
-            assert what(both[0]) == what(both[1])
+            assert ids_and_verbs(both[0]) == ids_and_verbs(both[1])
             assert {change.referral_id for change in both[0]} == {draft.id for draft in drafts}
             with watching(story.ngo, both[0][3].resume_token, channel=channel) as there:
                 next(there)
-                assert what([next(there) for _ in range(6)]) == what(both[0][4:])
+                assert ids_and_verbs([next(there) for _ in range(6)]) == ids_and_verbs(both[0][4:])
                 began = time.monotonic()
                 server.stop(5).wait(5)
                 rest = list(there)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class NotificationsStub:
-    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
     """
 
     def __init__(self, channel):
@@ -83,68 +83,68 @@ class NotificationsStub:
 
 
 class NotificationsServicer:
-    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
     """
 
     def ListMessages(self, request, context):
-        """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordination, newest first. Who is an auditor alone
-        has her own only.
+        """Lists the messages to the caller's desk, to the caller, or (for a coordinator) to the coordinators, newest first. A caller who is only an auditor gets her
+        own messages only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountUnread(self, request, context):
-        """Counts the unread ones.
+        """Counts the caller's unread messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetUnreadVersions(self, request, context):
-        """Says for many callers at once which version CountUnread gives, by the watch tokens that it gave them.
+        """Returns for many callers at once the version that CountUnread returns, by the watch tokens that it gave them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MarkMessageRead(self, request, context):
-        """Marks one message read.
+        """Marks one message as read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MarkAllMessagesRead(self, request, context):
-        """Marks every message read that the caller sees and that is not newer than the one she saw last: what came in meanwhile stays unread.
+        """Marks as read every message that the caller sees and that is not newer than the latest one that she has seen: messages that arrived meanwhile stay unread.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDesk(self, request, context):
-        """Returns how the caller's desk is told: language and e-mail.
+        """Returns how the caller's desk is notified: language and e-mail.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetDesk(self, request, context):
-        """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
+        """Sets how the caller's desk is notified, replacing all settings. Callers: managers; a coordinator may name any organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListNotices(self, request, context):
-        """Lists how the notices of one referral were delivered, to its sender and receiver.
+        """Lists how the notices of one referral were delivered, for its sender and receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDevelopmentMails(self, request, context):
-        """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development
+        """Lists the e-mails that the development outbox stored instead of sending; empty if a mail server is set. Callers: any worker who has signed in; development
         only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -208,7 +208,7 @@ def add_NotificationsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Notifications:
-    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
     """
 
     @staticmethod
@@ -532,9 +532,8 @@ class WebhooksServicer:
     """
 
     def CreateWebhook(self, request, context):
-        """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-        invalid_fields: url: https only outside development, no private address, no user info.
-        too_many_webhooks: twenty.
+        """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers: managers, or a key with scope notifications. invalid_fields:
+        outside development url must be https, without a private address or user info. too_many_webhooks: an organisation may have twenty.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -548,7 +547,7 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CountMemberWebhooks(self, request, context):
-        """Counts the endpoints of a member to which nothing more is sent while it is suspended. Coordinator.
+        """Counts the endpoints of a member to which nothing more would be sent while it is suspended. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -569,8 +568,8 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateWebhookSecret(self, request, context):
-        """Gives an endpoint another secret, which is in this answer only. For 24 hours deliveries are signed with both, the new one first.
-        secret_rotating: those 24 hours of an earlier one are not over. With at_once the earlier ones end now, whatever is under way: for a secret that leaked.
+        """Gives an endpoint another secret, which only this answer contains. For 24 hours deliveries are signed with both, the new secret first. secret_rotating: the
+        24 hours of an earlier rotation are not over. With at_once earlier secrets end now, even during a rotation: for a secret that leaked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -598,14 +597,14 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDelivery(self, request, context):
-        """Returns one delivery, with what was sent (body, headers) and each attempt of the last 30 days.
+        """Returns one delivery, with the body and headers that were sent, and each attempt of the last 30 days.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeliveryHours(self, request, context):
-        """Counts the attempts of the hour under way and the 23 before it, by endpoint and hour; an hour in which nothing was tried is left out.
+        """Counts the attempts of the current hour and the 23 hours before it, by endpoint and hour; hours without attempts are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class DirectoryStub:
-    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
     """
 
     def __init__(self, channel):
@@ -168,7 +168,7 @@ class DirectoryStub:
 
 
 class DirectoryServicer:
-    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
     """
 
     def ListTaxonomyTerms(self, request, context):
@@ -186,46 +186,46 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApplyForMembership(self, request, context):
-        """Asks for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. A letter goes to contact_email; the
-        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a person of the coordination answers, and nobody else sees it.
-        too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; it says when the next one is taken.
+        """Applies for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. An e-mail goes to contact_email; the
+        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator answers, and nobody else sees
+        it. too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; RetryInfo says when the next one is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmApplication(self, request, context):
-        """Has an application count: whoever applied has read the letter. Public: it needs no token but that of the link.
-        not_found: the same for a link that is unknown, used, or too old.
+        """Confirms an application: the applicant has opened the link in the e-mail. Public: needs no token but that of the link. not_found: the same for a link that
+        is unknown, used, or too old.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AdmitOrganization(self, request, context):
-        """Admits who applied: to PROBATION. Coordinator.
+        """Admits an applicant: APPLIED → PROBATION. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RejectApplication(self, request, context):
-        """Turns who applied away, with a reason: REJECTED. Who asked for it, and what it said of itself, is erased at once. Coordinator.
+        """Rejects an applicant, with a reason: APPLIED → REJECTED. The contact person and the statement of the application are erased at once. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordEvidence(self, request, context):
-        """Notes what was seen of a member on probation, or of an approved one: a newer agreement renews its membership. What somebody saw before takes its place,
-        and an approval that waits for a second person begins anew. Coordinator.
+        """Records evidence about a member on probation, or about an approved one: a newer agreement renews its membership. New evidence
+        replaces earlier evidence of its kind (the last two references count), and an approval that waits for a second person begins anew. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateOrganization(self, request, context):
-        """Registers an organisation as a member in state PROBATION. Coordinator.
+        """Registers an organisation as a member in state PROBATION. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,46 +239,45 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListOrganizations(self, request, context):
-        """Lists organisations by name, a page at a time.
-        invalid_fields: page_token.
+        """Lists organisations by name, one page at a time. invalid_fields: page_token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateOrganization(self, request, context):
-        """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
-        see ProposeOrganizationChange.
+        """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators. type, country and hotline_number belong to the network: see
+        ProposeOrganizationChange.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ProposeOrganizationChange(self, request, context):
-        """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
+        """Proposes other values of type, country and hotline_number; nothing changes until another person confirms them. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmOrganizationChange(self, request, context):
-        """Confirms what somebody else has proposed. Coordinator.
+        """Confirms the change that somebody else has proposed. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DropOrganizationChange(self, request, context):
-        """Drops what was proposed. Coordinator.
+        """Drops the proposed change. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ApproveOrganization(self, request, context):
-        """Approves a member, which takes two people: the first of them proposes it (`approval_proposed_by_worker_id`), and with the second it is APPROVED:
-        identity may now be opened and shelter data seen. Coordinator.
-        second_person_required: the caller is the first; evidence_missing: `about` names what nobody has seen yet, or whose time is over.
+        """Approves a member, which takes two people: the first proposes it (`approval_proposed_by_worker_id`), and with the second the member is APPROVED: it may
+        open identities and see shelter data. Callers: coordinators. second_person_required: the caller is the first; evidence_missing: `about` names the evidence
+        that is missing or out of date.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -286,43 +285,41 @@ class DirectoryServicer:
 
     def SuspendOrganization(self, request, context):
         """Suspends a member, which takes two coordinators of different member organisations: the first proposes it with a reason (`suspension`), and with the second
-        its workers and keys are refused everywhere. With `hold` the first one alone stops it at once, for 24 hours: without a second it is APPROVED again then.
-        Its managers are told by e-mail, and the other side of each live referral. A proposal waits seven days. Coordinator.
-        Refused by field: reason required, from the first. not_independent: `about` is also `organization`, for a coordinator of the first one's member.
-        illegal_transition: also of an organisation of coordinators or auditors.
+        the member's workers and keys are refused everywhere. With `hold` the first alone stops the member at once, for 24 hours: without a second it is then
+        APPROVED again. The member's managers are notified by e-mail, and so is the other side of each live referral. A proposal waits seven days. Callers:
+        coordinators. invalid_fields: the first must name a reason. not_independent: `about` may also be `organization`, if both are coordinators of one member.
+        illegal_transition: also for an organisation of coordinators or auditors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReinstateOrganization(self, request, context):
-        """Ends a suspension or a hold, which takes two as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member is APPROVED
-        again, or on PROBATION if its agreement has ended meanwhile. Coordinator.
+        """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member
+        is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LeaveOrganization(self, request, context):
-        """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation; or two
-        coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`).
-        illegal_transition: also for an organisation of the coordination.
+        """Ends a membership for good, by the member's own wish: its workers and keys are refused everywhere, and the history stays. Callers: managers of the
+        organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`). illegal_transition:
+        also for an organisation that coordinates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountMemberAccess(self, request, context):
-        """Counts what of a member ends with its access: what somebody reads before she suspends it. Coordinator.
-        not_found: organisation.
+        """Counts what ends with a member's access, to be read before the member is suspended. Callers: coordinators. not_found: the organisation does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateService(self, request, context):
-        """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
-        not_found: organisation.
+        """Adds a service to the caller's organisation (a coordinator may name any). Callers: managers, coordinators. not_found: the organisation does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -336,39 +333,38 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGet(self, request, context):
-        """Returns the names behind many ids: services and organisations, and workers of the caller's own organisation, in any order; unknown ids are left
-        out. At most 200 ids in all.
+        """Returns the names for many ids: services and organisations, and workers of the caller's own organisation, in any order; unknown ids are left out. At most
+        200 ids in all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateService(self, request, context):
-        """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
+        """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetCapacity(self, request, context):
-        """Says how much room a service has now; without an etag the last word counts. Any worker of the organisation.
-        stale_etag: only if an etag was sent.
+        """Sets how much room a service has now; without an etag the last call wins. Callers: any worker of the organisation. stale_etag: only if an etag was sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchServices(self, request, context):
-        """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words, age and dependants enter no
-        log and no address: by REST they are asked for by POST, and the next page by the same body with `cursor`.
+        """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words, age and dependants are in no log and no
+        address: in REST the search is a POST, and the next page is requested with the same body and `cursor`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MatchServices(self, request, context):
-        """Judges every service of the need and gives the best with their verdict and the reason per criterion, best first: by verdict, then room, freshness of
-        its figure, nearness, language, need, name. Coarse attributes only; nothing is stored.
+        """Judges every service of the need and returns the best with their verdicts and the reason for each criterion, best first: by verdict, then room, freshness
+        of its figure, nearness, language, need, name. Coarse attributes only; nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -516,7 +512,7 @@ def add_DirectoryServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Directory:
-    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
     """
 
     @staticmethod

@@ -114,91 +114,91 @@ class LocationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateLocation(self, request, context):
-        """Adds a place to the caller's organisation (a coordinator may name any). Manager, coordinator.
-        not_found: organisation.
+        """Adds a place to the caller's organisation (a coordinator may name any). Callers: managers, coordinators. not_found: the organisation does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLocation(self, request, context):
-        """Returns one place. Of a confidential one others than its organisation see the department alone, and nobody the address.
+        """Returns one place. For a confidential place, other organisations get the department alone, and nobody gets the address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLocations(self, request, context):
-        """Lists the places of an organisation by their time of making.
+        """Lists the places of an organisation, by the time of their creation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateLocation(self, request, context):
-        """Changes the fields named in update_mask. Manager of the organisation, or coordinator, who may not change an address that is sealed.
+        """Changes the fields named in update_mask. Callers: managers of the organisation; coordinators, who may not change an address that is sealed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLocation(self, request, context):
-        """Removes a place at which nothing is offered any more. Manager, coordinator.
+        """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetServiceAtLocation(self, request, context):
-        """Says that a service is offered at a place, with what is particular to it there. Once more: what was said before is replaced. Manager, coordinator.
-        not_found: service or place, or they are of two organisations.
+        """Records that a service is offered at a place, with the details for that place. A repeated call replaces the former details. Callers: managers,
+        coordinators. not_found: the service or the place does not exist, or they belong to different organisations.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListServiceAtLocations(self, request, context):
-        """Lists where a service is offered, with the places.
+        """Lists the places where a service is offered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteServiceAtLocation(self, request, context):
-        """Says that a service is no longer offered at a place. Manager, coordinator.
+        """Records that a service is no longer offered at a place. Callers: managers, coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def OpenAddress(self, request, context):
-        """Opens the addresses of a confidential service to the worker who brings a person there: once for a referral that it accepted and that has not ended. On
-        record before the first byte leaves. The same worker may look again for 30 minutes, on record each time. Keep no copy. Worker, operator.
-        not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it, or the time is over.
+        """Opens the addresses of a confidential service for the worker who brings a person there: once for a referral that the service has accepted and that has not
+        ended. The trail records this before the first byte is sent. The same worker may open them again for 30 minutes, recorded each time. Keep no copy. Callers:
+        workers, operators. not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it,
+        or the time is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def OpenOwnAddress(self, request, context):
-        """Opens the address of a confidential place of one's own, to see whether it is right. On record before the first byte leaves. Manager.
-        not_found: no confidential place of the caller's organisation.
+        """Opens the address of a confidential place of the caller's own organisation, to check whether it is right. The trail records this before the first byte is
+        sent. Callers: managers. not_found: the caller's organisation has no such confidential place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTruthScores(self, request, context):
-        """Lists how far one can rely on what services say of their room, with what it is made of; by name. Of one's own organisation; coordinator, auditor: of any, or of
-        all. It ranks among services that say the same, and nobody else sees it.
+        """Lists how far services' statements about their room can be relied on, with the data behind each score; by name. Callers get the scores of their own
+        organisation; coordinators and auditors those of any or all. The score ranks services with the same statements, and nobody else sees it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFieldChanges(self, request, context):
-        """Lists what changed of an organisation, a service or a place, the newest first: who, when, what it was and is. Of what is sealed only that it changed.
-        Of one's own; coordinator, auditor: of any.
+        """Lists the changes of an organisation, a service or a place, newest first: worker, time, old and new value. For a sealed field only the fact that it
+        changed. Callers get the changes of their own organisation's entries; coordinators and auditors those of any.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

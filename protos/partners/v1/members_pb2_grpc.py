@@ -137,139 +137,126 @@ class MembersServicer:
     """
 
     def CreateInvitation(self, request, context):
-        """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
-        or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
-        only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
-        manager's. It falls with its maker. One with a role of the network (coordinator, auditor) is `unconfirmed`: its link goes out once a coordinator of another member
-        organisation has confirmed it.
-        not_found: organisation.
-        right_missing: a role that is not the caller's to give.
-        manager_exists: another organisation has one.
-        illegal_transition: it is suspended.
-        second_person_required: who registered it waits for its approval.
-        too_many_invitations: 20 in 72 hours.
-        no_mail: the network sends no e-mail. Then, and only then, `on_paper` has the link in the answer, to be handed over; where e-mail is sent it is
-        illegal_transition.
+        """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to that person alone, and the answer is the same whether or
+        not the address has an account. Callers: managers, coordinators. A coordinator may name another organisation, and then invites its first manager only. An
+        invitation is valid for 72 hours and replaces an open invitation to the same address; an invitation of a first manager replaces that of any other first
+        manager. It ends when the account of its maker ends. An invitation with a network role (coordinator, auditor) is `unconfirmed`: its link is sent once a
+        coordinator of another member organisation has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not give one of the
+        roles. manager_exists: the other organisation has a manager. illegal_transition: the organisation is suspended. second_person_required: the worker who
+        registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours. no_mail: the network sends no e-mail. Then, and only then,
+        `on_paper` returns the link in the answer, to be handed over; where e-mail is sent, it is illegal_transition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmInvitation(self, request, context):
-        """Agrees to an invitation with a role of the network; its link goes out now, for 72 hours, or on paper is in the answer. Coordinator of another member organisation
-        than the inviter's, a second person beside her.
-        nothing_to_confirm: it does not wait for that. not_independent: `about` is also `organization`, for a coordinator of the same one.
+        """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on paper is in the answer. Callers: a coordinator of a member
+        organisation other than the inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a confirmation. not_independent: `about` may
+        also be `organization`, if both are coordinators of one organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListNetworkRoles(self, request, context):
-        """Lists who has a role of the network, and the invitations to such roles that wait for a coordinator of another organisation. Coordinator.
+        """Lists the workers with a network role, and the invitations to such roles that wait for a coordinator of another organisation. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInvitations(self, request, context):
-        """Lists the invitations to the caller's organisation that can still be accepted. Manager.
+        """Lists the invitations to the caller's organisation that can still be accepted. Callers: managers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeInvitation(self, request, context):
-        """Revokes an invitation to the caller's organisation at once. Manager.
-        illegal_transition: not open any more.
+        """Revokes an invitation to the caller's organisation at once. Callers: managers. illegal_transition: it is not open any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptInvitation(self, request, context):
-        """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-        invitation_invalid: the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker is
-        out.
-        email_taken: the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation.
-        manager_exists: somebody else came first.
-        invalid_fields: password too_short.
+        """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
+        invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
+        account has ended. email_taken: the address has an account at another organisation; an account at this organisation begins anew, with the roles of the
+        invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkers(self, request, context):
-        """Lists the workers of the caller's organisation. Manager.
+        """Lists the workers of the caller's organisation. Callers: managers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SuspendWorker(self, request, context):
-        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager, of her own organisation. Whoever has a role of the network is
-        suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does it.
-        right_missing: she has a role of the network, and the caller is no coordinator; or she has none, and the caller is no manager.
-        not_independent: `about` is also `organization`, for a coordinator of the organisation of who proposed it.
+        """Suspends a worker: her sessions end at once, and the keys that depend on her are revoked. Callers: managers of her own organisation. A worker with a
+        network role is suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the
+        second does it. right_missing: the worker has a network role and the caller is not a coordinator, or the worker has none and the caller is not a manager.
+        not_independent: `about` may also be `organization`, if both are coordinators of one organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetSecondFactor(self, request, context):
-        """Takes off what a worker's sign-in asks for beside the password (code, spare codes, passkeys), for who lost them; her sessions end, her password stays, and she is
-        told. Of an account that asks for nothing more, nothing changes. Manager, of her own organisation. Coordinator: of a manager elsewhere who has no other manager
-        beside her.
-        not_found: nobody there, or not the caller's to help.
-        own_account: it is the caller's own.
-        right_missing: she has a role of the network, and the caller is no coordinator.
-        illegal_transition: she is suspended.
+        """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys), for a worker who lost them; her sessions end, her password
+        stays, and she is notified. If her sign-in requires nothing more, nothing changes. Callers: managers of her own organisation; coordinators for a manager of
+        another organisation that has no other manager. not_found: there is no such worker, or the caller may not help her. own_account: it is the caller's own
+        account. right_missing: she has a network role, and the caller is not a coordinator. illegal_transition: she is suspended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can
-        do herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
-        not_found: another organisation.
-        too_many_keys: two live keys, for rotation, are the limit.
+        """Creates an API key of the caller's own organisation; only this answer contains the secret. Callers: managers. A key that may do more than its maker is
+        unconfirmed, and useless until another manager confirms it. It ends when its maker's account ends, unless another manager takes it over. not_found: another
+        organisation. too_many_keys: an organisation may have two live keys, for rotation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmApiKey(self, request, context):
-        """Agrees to an unconfirmed key as a second manager. Manager.
+        """Confirms an unconfirmed key as a second manager. Callers: managers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TransferApiKey(self, request, context):
-        """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
-        those who agreed to it is left.
-        illegal_transition: revoked.
+        """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes unconfirmed if it may do more than she may, and nobody else
+        who agreed to it is left. illegal_transition: it is revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListApiKeys(self, request, context):
-        """Lists the organisation's keys, without secrets. Manager.
+        """Lists the organisation's keys, without secrets. Callers: managers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """Revokes a key at once. Manager.
+        """Revokes a key at once. Callers: managers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSignInProvider(self, request, context):
-        """Shows by which provider of its own (OpenID Connect) an organisation's workers sign in, if by any, and what is proposed. Coordinator. Its secret is shown to
+        """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the proposal. Callers: coordinators. The provider's secret is shown to
         nobody.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -277,27 +264,25 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProposeSignInProvider(self, request, context):
-        """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
-        A newer proposal takes the place of an older one. Coordinator.
-        Refused by field: required, too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, as Microsoft's `common`.
+        """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
+        of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
+        https; shared_issuer: many organisations share it, like Microsoft's `common`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmSignInProvider(self, request, context):
-        """Agrees to what was proposed, three days after it was proposed at the earliest: its managers hear of it by e-mail at once, and may object. Coordinator, a second
-        person beside who proposed it.
-        nothing_to_confirm: nothing is proposed.
-        objection_time: the three days are not over.
-        second_person_required: it was you. not_independent: you may be the same person.
+        """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
+        object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
+        second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ObjectToSignInProvider(self, request, context):
-        """Says for the caller's organisation that it does not want the provider that the coordination proposes: the proposal is dropped at once. Manager.
+        """Objects to the provider that the coordinators propose for the caller's organisation: the proposal is dropped at once. Callers: managers.
         nothing_to_confirm: nothing is proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -305,8 +290,8 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EndSignInProvider(self, request, context):
-        """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
-        illegal_transition: there is none.
+        """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open sessions go on. Callers: coordinators. illegal_transition: there
+        is no provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -937,7 +922,7 @@ class Members:
 
 
 class TokensStub:
-    """Tokens: how a caller proves who it is. SignIn and IssueToken need no token themselves.
+    """Tokens: proofs of a caller's identity. SignIn and IssueToken need no token themselves.
     """
 
     def __init__(self, channel):
@@ -984,68 +969,64 @@ class TokensStub:
 
 
 class TokensServicer:
-    """Tokens: how a caller proves who it is. SignIn and IssueToken need no token themselves.
+    """Tokens: proofs of a caller's identity. SignIn and IssueToken need no token themselves.
     """
 
     def SignIn(self, request, context):
-        """Opens a session by e-mail and password and returns its secret with first caller tokens.
-        sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
-        too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
-        Wrong passwords count against the e-mail and against the address: that of the connection, or what the gateway has signed in the metadata `client-
-        address`; nothing else there is believed. Who was right once from a device is counted apart there: metadata `client-device` (a secret that the
-        device keeps, at most 100 characters).
+        """Opens a session with e-mail and password and returns its secret with first caller tokens. sign_in_failed: the same for unknown e-mail, wrong password and
+        suspended member. too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords count against the e-mail and against the
+        address: that of the connection, or the address that the gateway has signed in the metadata `client-address`; no other value there is trusted. A device
+        from which somebody once signed in is counted apart: metadata `client-device` (a secret that the device keeps, at most 100 characters).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishSignIn(self, request, context):
-        """Opens the session of an account that asks for more than the password, by a code or by what a passkey signed; or of whoever's passkey it is that signed
-        what BeginPasskeySignIn answered.
-        sign_in_failed: the same for a wrong code, one that was used before, another passkey, and a challenge that is used or too old.
-        too_many_attempts: RetryInfo says when.
+        """Opens the session of an account that requires more than the password, with a code or a passkey's signature; or the session of the owner of the passkey that
+        signed the challenge of BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey, and a challenge that is used or too
+        old. too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BeginPasskeySignIn(self, request, context):
-        """Begins signing in by a passkey alone: what a browser is asked, which tells nothing of anybody. FinishSignIn opens the session within five minutes, if the
-        device made sure whose finger it is. passkeys_unavailable.
+        """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose nothing about anybody. FinishSignIn opens the session within
+        five minutes, if the device has verified its user. passkeys_unavailable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BeginProviderSignIn(self, request, context):
-        """Begins signing in by an organisation's own provider (OpenID Connect, authorization code with PKCE): where to send the browser. It comes back to the network's
-        own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+        """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code with PKCE): returns the address to which to send the browser.
+        The browser comes back to the network's own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishProviderSignIn(self, request, context):
-        """Opens the session of who came back from there: whose account it is, by what the issuer calls her; the first time by her e-mail, if the issuer has verified it and
-        a worker of this organisation has it. Answers as SignIn does, also when the account asks for more.
-        sign_in_failed: whatever is wrong. A state is answered once, also by what is wrong.
-        provider_unavailable: it does not answer; begin anew.
+        """Opens the session of a worker who came back from her provider: the account is found by the issuer's id for her; the first time by her e-mail, if the issuer
+        has verified it and a worker of this organisation has it. Answers like SignIn, even if the account requires more. sign_in_failed: whatever is wrong. Each
+        state is accepted once, even with a wrong answer. provider_unavailable: it does not answer; begin anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def IssueToken(self, request, context):
-        """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
-        with them; exchange anew every two while you work. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect) and one of
-        another service (token_invalid). By REST a key or a session is sent as it is.
+        """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid for three seconds, so that revoked access ends with them;
+        exchange anew every two seconds while you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect) and a token of
+        another service (token_invalid). In REST a key or a session is sent as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSession(self, request, context):
-        """Ends a session: it gets no token from then on, and those it has end within five seconds. A second call changes nothing.
+        """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second call changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1098,7 +1079,7 @@ def add_TokensServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Tokens:
-    """Tokens: how a caller proves who it is. SignIn and IssueToken need no token themselves.
+    """Tokens: proofs of a caller's identity. SignIn and IssueToken need no token themselves.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class OpenDataStub:
-    """What anybody may read of the directory: services whose members, approved ones, want them to be found, with their open places and their organisations.
-    Nothing of what is said here, counts included, depends on what fewer may see. The usual refusals: protos/README.md.
+    """The public part of the directory: services of approved members that want to be found, with their public places and their organisations. Nothing in these
+    answers, counts included, depends on hidden data. The usual refusals: protos/README.md.
     """
 
     def __init__(self, channel):
@@ -59,8 +59,8 @@ class OpenDataStub:
 
 
 class OpenDataServicer:
-    """What anybody may read of the directory: services whose members, approved ones, want them to be found, with their open places and their organisations.
-    Nothing of what is said here, counts included, depends on what fewer may see. The usual refusals: protos/README.md.
+    """The public part of the directory: services of approved members that want to be found, with their public places and their organisations. Nothing in these
+    answers, counts included, depends on hidden data. The usual refusals: protos/README.md.
     """
 
     def ListPublicServices(self, request, context):
@@ -71,15 +71,14 @@ class OpenDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPublicService(self, request, context):
-        """Returns one public service. Needs no token.
-        not_found: there is none, or it is not public.
+        """Returns one public service. Needs no token. not_found: the service does not exist, or is not public.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPublicServiceAtLocations(self, request, context):
-        """Lists public services at their open places, by id. Needs no token.
+        """Lists public services at their public places, by id. Needs no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,8 +123,8 @@ def add_OpenDataServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OpenData:
-    """What anybody may read of the directory: services whose members, approved ones, want them to be found, with their open places and their organisations.
-    Nothing of what is said here, counts included, depends on what fewer may see. The usual refusals: protos/README.md.
+    """The public part of the directory: services of approved members that want to be found, with their public places and their organisations. Nothing in these
+    answers, counts included, depends on hidden data. The usual refusals: protos/README.md.
     """
 
     @staticmethod
@@ -238,7 +237,7 @@ class OpenData:
 
 
 class ImportsStub:
-    """Takes over directories that were kept elsewhere.
+    """Imports of directories that were kept elsewhere.
     """
 
     def __init__(self, channel):
@@ -270,20 +269,20 @@ class ImportsStub:
 
 
 class ImportsServicer:
-    """Takes over directories that were kept elsewhere.
+    """Imports of directories that were kept elsewhere.
     """
 
     def CreateImport(self, request, context):
-        """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) to be read in the background: it makes or changes the
-        services and places that the file names, all or none. Manager: of the own organisation; coordinator: of any. `GetImport` says how far it is.
-        invalid_fields: the file is too large; too_many_requests: five imports of the organisation are not done yet.
+        """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) to be read in the background: it creates or changes the
+        services and places that the file names, all or none. Callers: managers for their own organisation, coordinators for any. `GetImport` returns the progress.
+        invalid_fields: the file is too large; too_many_requests: five imports of the organisation have not ended yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetImport(self, request, context):
-        """Returns an import of the caller's organisation: how far it is and, once it is done, what was done with each row. Kept for 30 days.
+        """Returns an import of the caller's organisation: its progress and, once it has ended, the outcome of each row. Imports are stored for 30 days.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,7 +296,7 @@ class ImportsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelImport(self, request, context):
-        """Cancels an import: nothing of it is written. One that has ended stays as it is. Returns the import, which may still need a moment to end.
+        """Cancels an import: nothing of it is written. An import that has ended stays as it is. Returns the import, which may still need a moment to end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -335,7 +334,7 @@ def add_ImportsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Imports:
-    """Takes over directories that were kept elsewhere.
+    """Imports of directories that were kept elsewhere.
     """
 
     @staticmethod

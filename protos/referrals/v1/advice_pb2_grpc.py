@@ -57,22 +57,22 @@ class AdviceServicer:
     """
 
     def ListAdviceCards(self, request, context):
-        """Lists the cards in use, each in its newest version; those that a contact's answers open say so. Not found: no contact of the caller's line.
+        """Lists the cards in use, each in its newest version; `open` marks the cards that apply to the contact's answers. not_found: no contact of the caller's line.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAdviceCard(self, request, context):
-        """Returns one version of a card; version 0 is the newest, also of a card that is no longer used.
+        """Returns one version of a card; version 0 is the newest, even if the card is retired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishAdviceCard(self, request, context):
-        """Publishes the next version of a card, or a new one: the whole line speaks by it from then on. Refused by field: a title or text that is missing in one of
-        the languages, or not of as many sentences in each. Stale: another version was published first. Not found: no card of this id.
+        """Publishes the next version of a card, or a new card: all operators see it from then on. invalid_fields: a title or text is missing in one of the languages,
+        or the languages have different numbers of lines. stale_etag: another version was published first. not_found: no card has this id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

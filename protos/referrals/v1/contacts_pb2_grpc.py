@@ -92,10 +92,9 @@ class ContactsServicer:
     """
 
     def CreateContact(self, request, context):
-        """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
-        out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
-        invalid_fields: line_country: out_of_range: another country's line.
-        Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
+        """Records a contact (no name is needed), derives urgency and pathway from the triage, and returns reference and PIN in this answer only: read them out. With
+        both, the caller can ask on any line or on the public page for the state of her requests. Callers: operators. invalid_fields: line_country is out_of_range
+        for another country's line. A caller who names a reference that she has from any line keeps the reference and its PIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,59 +108,59 @@ class ContactsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListContacts(self, request, context):
-        """Lists the contacts of the caller's organisation, newest first; any operator works the same queue.
+        """Lists the contacts of the caller's organisation, newest first; all operators work on the same queue.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetContactByReference(self, request, context):
-        """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
-        not found, and References says how things stand and does what she asks.
-        reference_or_pin_wrong, too_many_attempts: as for References.
+        """Returns the contact of a caller who gives her reference and PIN, without its notes; if there are several, the latest. Only contacts of the caller's
+        organisation are found; for the others, References returns the state and carries out what she requests. reference_or_pin_wrong, too_many_attempts: as for
+        References.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateContact(self, request, context):
-        """Saves further triage answers, outcome or person; the urgency is derived again.
+        """Saves further triage answers, the outcome or the person; the urgency is derived again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TakeOverLine(self, request, context):
-        """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over.
+        """Records that the caller, who begins a shift, has read the list of the line's open contacts and takes it over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTakeOvers(self, request, context):
-        """Lists who took over the line of the caller's organisation and when, newest first.
+        """Lists the workers who took over the line of the caller's organisation, with the times, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateCallback(self, request, context):
-        """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
-        plan decides: it must name the phone.
+        """Agrees with a caller on a time to call her back; another time for the same contact replaces the one before. If the person has a file, her safe-contact plan
+        decides: it must name the phone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCallbacks(self, request, context):
-        """Lists the calls that the caller's organisation owes, what is due first.
+        """Lists the calls that the caller's organisation owes, the nearest deadline first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SettleCallback(self, request, context):
-        """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more.
+        """Records the outcome of a call: she was reached, she was not reached and another time is tried, or nobody tries any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -504,11 +503,11 @@ class Contacts:
 
 
 class ReferencesStub:
-    """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
-    Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
-    reference). They count against the reference and against the address. From one address five for one reference, then one a day; an address that was
-    never wrong about it waits an hour at most, and after fifty wrong ones of such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
+    after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
+    address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
+    from such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def __init__(self, channel):
@@ -550,53 +549,54 @@ class ReferencesStub:
 
 
 class ReferencesServicer:
-    """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
-    Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
-    reference). They count against the reference and against the address. From one address five for one reference, then one a day; an address that was
-    never wrong about it waits an hour at most, and after fifty wrong ones of such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
+    after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
+    address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
+    from such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def GetReferenceStatus(self, request, context):
-        """Returns the plain state of what was asked for: codes only, never a partner's name or place. A page or app of your own asks from one address for
-        all its callers: 30 wrong PINs from it, then one every ten minutes.
+        """Returns the plain state of the requests: codes only, never a partner's name or place. A page or app of your own calls from one address for all its users:
+        that address has 30 wrong PINs, then one every ten minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawConsentByReference(self, request, context):
-        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
-        that was asked for, and what stands on the same consent.
+        """Withdraws every consent and override of the person, whoever recorded them, and ends her requests; access ends at once. With `item_key` it ends one request,
+        and those that use the same consent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReadingsByReference(self, request, context):
-        """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where.
+        """Returns the accesses to the data stored about her, newest first: on which day, by what kind of organisation, and why; never by which organisation, or
+        where.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AskForCallByReference(self, request, context):
-        """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
-        name the phone, or nobody asked her yet: then nobody calls, and she can call.
+        """Asks the line to call her, on a day and in hours that are safe; another time replaces the one before. Refused if her safe-contact plan does not name the
+        phone, or if nobody has asked her yet: then nobody calls, and she can call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddNoteByReference(self, request, context):
-        """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again.
+        """Adds a message from the person. The message is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmHelp(self, request, context):
-        """Says whether help came, for completed referrals: yes closes, no reopens.
+        """Records whether help came, for completed referrals: yes closes the referral, no reopens it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -644,11 +644,11 @@ def add_ReferencesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class References:
-    """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
-    Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
-    reference). They count against the reference and against the address. From one address five for one reference, then one a day; an address that was
-    never wrong about it waits an hour at most, and after fifty wrong ones of such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
+    after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
+    address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
+    from such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     @staticmethod

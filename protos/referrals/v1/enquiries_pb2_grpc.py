@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class EnquiriesStub:
-    """Who is asked sees the content and what it answered itself: never who asks, whom else, or what they answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else is asked, or what others answered. The usual refusals:
+    protos/README.md.
     """
 
     def __init__(self, channel):
@@ -78,69 +79,68 @@ class EnquiriesStub:
 
 
 class EnquiriesServicer:
-    """Who is asked sees the content and what it answered itself: never who asks, whom else, or what they answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else is asked, or what others answered. The usual refusals:
+    protos/README.md.
     """
 
     def PreviewEnquiry(self, request, context):
-        """Says what an enquiry would tell, and to how many, before anything is told: how many services, whether so few members have an open case with the
-        same attributes that she could be recognised, which attribute to make coarser then, and which no service decides by.
-        too_many_attempts: a worker has 60, then one a minute, or the count could be searched for somebody; RetryInfo says when.
+        """Returns what an enquiry would disclose, and to how many, before anything is disclosed: the number of services, whether so few members have an open case
+        with the same attributes that the person could be recognised, which attribute to make coarser in that case, and which attributes no service decides by.
+        too_many_attempts: a worker has 60 previews, then one a minute, because the counts could be used to search for somebody; RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateEnquiry(self, request, context):
-        """Asks services of the directory (MatchServices says which fit) all at once. Left out are those that are inactive or unknown, of a member that is not
-        active or is on probation, of your own or an excluded organisation or department, and of police, prosecution, migration and consulates; for a member on
-        probation shelters, too. It needs no consent, for it names nobody.
-        Refused by field: unsafe_code required.
-        service_unknown: nobody is left to be asked.
-        too_many_enquiries: 20 open ones are the limit of a member, and 100 in 24 h; on probation 2 and 5.
+        """Asks services of the directory (MatchServices returns those that fit) all at once. Left out are services that are inactive or unknown; services of members
+        that are not active or are on probation; services of your own or an excluded organisation or department; police, prosecution, migration and consulates;
+        and, for a member on probation, shelters. No consent is needed, because an enquiry names nobody. invalid_fields: unsafe_code is required. service_unknown:
+        no service is left to be asked. too_many_enquiries: a member may have 20 open enquiries, and make 100 in 24 h; on probation 2 and 5.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEnquiry(self, request, context):
-        """Returns one enquiry of the caller's organisation with all offers, or one that was put to it, with its own.
+        """Returns one enquiry: of the caller's organisation with all offers, or an enquiry that the organisation received, with its own offers only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEnquiries(self, request, context):
-        """Lists what the caller's organisation asked, or what was put to it, newest first.
+        """Lists the enquiries that the caller's organisation sent or received, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AnswerEnquiry(self, request, context):
-        """Answers for one of the caller's services that is asked; while the enquiry is open the answer may be changed. A no for want of room puts the figure
-        in the directory in doubt. When all have said no, it is exhausted.
+        """Answers an enquiry for one of the caller's services; while the enquiry is open the answer may be changed. A no for want of room marks the figure in the
+        directory as doubtful. When all have answered no, the enquiry is exhausted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TakeOffer(self, request, context):
-        """Takes what one service offers: open → matched. The copies of the others are closed and blanked. CreateReferral with its enquiry_id goes on from it.
-        Needs no etag: answers that come in meanwhile are no reason against it, another answer of this service is (offer_gone).
+        """Takes the offer of one service: open → matched. The copies of the other receivers are closed and blanked. CreateReferral with the enquiry_id continues from
+        it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does (offer_gone).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelEnquiry(self, request, context):
-        """Stops asking: open → cancelled. All copies are closed and blanked.
+        """Cancels an enquiry: open → cancelled. All copies are closed and blanked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListUnmetNeeds(self, request, context):
-        """Counts the enquiries of the last 90 days for which nobody was found, by need, department and why: what the network lacks. Coordinator.
+        """Counts the enquiries of the last 90 days for which no service was found, by need, department and reason: what the network lacks. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,7 +198,8 @@ def add_EnquiriesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Enquiries:
-    """Who is asked sees the content and what it answered itself: never who asks, whom else, or what they answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else is asked, or what others answered. The usual refusals:
+    protos/README.md.
     """
 
     @staticmethod

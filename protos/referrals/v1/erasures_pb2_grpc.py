@@ -62,24 +62,25 @@ class ErasuresServicer:
     """
 
     def ProposeErasure(self, request, context):
-        """Proposes to erase a file, because she asked for it or nothing is needed of it any more; it changes nothing until another person confirms it within a week.
-        A newer proposal takes the place of an older one. The file's organisation; a person, not a key.
+        """Proposes the erasure of a person's file, because she asked for it or because the file is no longer needed. Nothing changes unless another person confirms
+        the proposal within a week. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmErasure(self, request, context):
-        """Erases, for good: her key is destroyed, and with it identity, safe contact and every note; plans, marks of her name and notes of the line's contacts about
-        her go; consents and live referrals end first, as by a withdrawal. Figures stay. Somebody of the file's organisation other than who proposed it; a
-        person, not a key.
+        """Erases a file permanently. Her consents and live referrals end first, as after a withdrawal. Then the person's key is destroyed, and with it her identity,
+        safe contact and every note; plans, the marks of her name and the line's notes about her are deleted. Statistics stay. Callers: a worker of the
+        organisation that holds the file, other than the one who proposed the erasure; API keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetErasure(self, request, context):
-        """Returns the proposal, or the proof: what was destroyed, when, by whom. The file's organisation; not_found while nobody proposed it.
+        """Returns the proposal, or the proof: what was destroyed, when, and by whom. Callers: the organisation that holds the file. not_found: no erasure was
+        proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

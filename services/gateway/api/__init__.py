@@ -15,8 +15,8 @@ from werkzeug.exceptions import HTTPException
 
 from protos.stubs import SERVICES
 from services.gateway.api import docs, hsds, schemas, spec
+from services.gateway.api.binding import bindings
 from services.gateway.api.routes import ID, Opaque, Routes, install
-from services.gateway.edge import limits
 from services.gateway.edge.app import keep_from_site
 from services.gateway.edge.problems import problem
 
@@ -27,7 +27,6 @@ def register(app: Flask) -> None:
     """Adds the API to the app."""
     keep_from_site(app, *PATHS)
     app.before_request(no_route)
-    app.after_request(quota)
     _install(app)
     document = app.extensions["openapi"] = openapi()
     docs.install(app, document)
@@ -39,13 +38,6 @@ def no_route() -> Response | None:
     if request.path.startswith(PATHS) and isinstance(request.routing_exception, HTTPException):
         return problem(request.routing_exception)
     return None
-
-
-def quota(response: Response) -> Response:
-    """Adds the caller's quota to the answer."""
-    if request.path.startswith(PATHS):
-        limits.tell(response)
-    return response
 
 
 @cache
@@ -60,7 +52,7 @@ def openapi() -> dict[str, Any]:
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
     for routes in _services():
         api.spec.tag({"name": routes.name, "description": routes.description})
-    webhooks = spec.told(api.spec)
+    webhooks = spec.describe_webhooks(api.spec)
     document = {**api.spec.to_dict(), "webhooks": webhooks}
     for name, size_limits in schemas.OF_THE_WHOLE.items():
         document["components"]["schemas"][name].update(size_limits)
@@ -69,12 +61,14 @@ def openapi() -> dict[str, Any]:
 
 @cache
 def _services() -> list[Routes]:
-    return [routes for routes in map(Routes, SERVICES) if routes.has_any]
+    return [
+        Routes(service) for service in SERVICES if any(bindings(rpc) for rpc in service.methods)
+    ]
 
 
 def _install(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:
     """Registers the routes without the docs pages."""
-    app.config.update(spec.settings())
+    app.config.update(spec.SETTINGS)
     api = spec.DocumentedApi(app)
     api.register_converter(Opaque, lambda _: {"type": "string", "pattern": f"^{ID}$"})
     return api, install(app, _services())

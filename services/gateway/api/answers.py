@@ -18,7 +18,7 @@ def thing(
     Returns 304 if the client already has this version. A resource that `moves`, that is, changes
     without a new version, is always returned in full.
     """
-    response = answer(body, status)
+    response = json_response(body, status)
     if location:
         response.headers["Location"] = f"{PREFIX}{location}"
     reading = request.method in ("GET", "HEAD")
@@ -54,11 +54,6 @@ def listed(
     return response
 
 
-def answer(body: Mapping[str, Any], status: int = 200) -> Response:
+def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
     """Returns a JSON answer."""
     return Response(json.dumps(body), status, content_type="application/json")
-
-
-def nothing() -> Response:
-    """Returns an empty answer, status 204."""
-    return Response(status=204)

@@ -20,12 +20,11 @@ from chassis import contract
 from chassis.shape import shape
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
-from services.gateway.api.patches import completed, mask
+from services.gateway.api.patches import Given, completed
 from services.gateway.api.reading import if_match, request_key
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import send
 from services.gateway.edge.problems import PARAMETERS, REASONS
 
-VERBS = ("get", "post", "put", "patch", "delete")
 _NAMES = {said: name for name, said in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
 _SINGULAR = {
@@ -41,7 +40,6 @@ OPERATIONS = {
     ("BatchGet", "post"): "look_up",
     ("EnterReferralInError", "post"): "enter_in_error_referral",
 }
-Given = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -149,8 +147,7 @@ class Binding:
         """Returns the request message, from a body or query that the schema has accepted."""
         request: Any = GetMessageClass(self.rpc.input_type)()
         target = request if self.body in ("", "*") else getattr(request, self.body)
-        if target is not request:
-            target.SetInParent()
+        target.SetInParent()  # even if the body is {}
         if self.takes_etag:
             (target if "etag" in self.target.fields_by_name else request).etag = if_match(
                 self.needs_etag
@@ -168,30 +165,24 @@ class Binding:
             *outer, field = path.split(".")
             setattr(getattr(request, outer[0]) if outer else request, field, variables[argument])
         if masked:
-            request.update_mask.CopyFrom(mask(given))
+            request.update_mask.paths.extend(sorted(given))
         if "request_id" in self.rpc.input_type.fields_by_name:
             request.request_id = request_key()
         return request
 
     def ask(self, request: Message) -> Message:
         """Calls the rpc in the caller's name."""
-        answer: Message = getattr(
-            getattr(clients(), self.rpc.containing_service.name.lower()), self.rpc.name
-        )(request)
+        answer: Message = send(request)
         return answer
 
     def where(self, made: Message) -> str:
         """Returns the path of a new resource below the prefix; "" if the resource can't be read."""
-        path = bindings(self._reading)[0].path.removeprefix(PREFIX) if self._reading else ""
+        path = bindings(self.reading)[0].path.removeprefix(PREFIX) if self.reading else ""
         return _VARIABLE.sub(lambda _: str(getattr(made, "id", "")), path)
 
     @property
-    def is_readable(self) -> bool:
-        """Returns whether the resource that the rpc creates can be read."""
-        return self._reading is not None
-
-    @property
-    def _reading(self) -> MethodDescriptor | None:
+    def reading(self) -> MethodDescriptor | None:
+        """Returns the rpc that reads the resource that this rpc creates; None if there is none."""
         return self.rpc.containing_service.methods_by_name.get(
             f"Get{self.rpc.name.removeprefix('Create')}"
         )
@@ -215,8 +206,7 @@ def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
     return tuple(
         Binding(rpc, verb, getattr(http_rule, verb), http_rule.body)
         for http_rule in (rule, *rule.additional_bindings)
-        for verb in VERBS
-        if getattr(http_rule, verb)
+        if (verb := http_rule.WhichOneof("pattern"))
     )
 
 

@@ -16,10 +16,10 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from chassis import wire
-from chassis.shape import TIME, is_map
+from chassis.shape import TIME, FieldType, is_map
 
 M = TypeVar("M", bound=Message)
-Field = Any  # a FieldDescriptor: its two implementations have no common type
+MessageType = Any  # a Descriptor: its two implementations have no common type
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -37,9 +37,7 @@ def from_json(values: Mapping[str, Any], message: M) -> M:
 
     None leaves a field empty. Raises KeyError for an unknown name.
     """
-    for name, value in values.items():
-        if value is not None:
-            _in(message, message.DESCRIPTOR.fields_by_name[name], value)
+    message.MergeFrom(type(message)(**_all_in(message.DESCRIPTOR, values)))
     return message
 
 
@@ -56,7 +54,7 @@ def words(enum: EnumDescriptor) -> list[str]:
     return list(wire.words(enum).values())
 
 
-def _is_said(message: Message, field: Field) -> bool:
+def _is_said(message: Message, field: FieldType) -> bool:
     if field.has_presence:
         return message.HasField(field.name)
     return (
@@ -66,7 +64,7 @@ def _is_said(message: Message, field: Field) -> bool:
     )
 
 
-def _out(field: Field, value: Any) -> Any:
+def _out(field: FieldType, value: Any) -> Any:
     if is_map(field):
         return {key: value[key] for key in sorted(value)}
     if field.is_repeated:
@@ -74,7 +72,7 @@ def _out(field: Field, value: Any) -> Any:
     return _out_one(field, value)
 
 
-def _out_one(field: Field, value: Any) -> Any:
+def _out_one(field: FieldType, value: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return word(field.enum_type, value)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
@@ -84,25 +82,20 @@ def _out_one(field: Field, value: Any) -> Any:
     return b64encode(value).decode() if field.type == FieldDescriptor.TYPE_BYTES else value
 
 
-def _in(message: Message, field: Field, value: Any) -> None:
-    if is_map(field):
-        getattr(message, field.name).update(value)
-    elif field.is_repeated and field.type == FieldDescriptor.TYPE_MESSAGE:
-        for item in value:
-            from_json(item, getattr(message, field.name).add())
-    elif field.is_repeated:
-        getattr(message, field.name).extend(_in_one(field, item) for item in value)
-    elif field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.full_name == TIME:
-        getattr(message, field.name).FromDatetime(value)
-    elif field.type == FieldDescriptor.TYPE_MESSAGE:
-        part = getattr(message, field.name)
-        part.SetInParent()  # an empty object differs from an absent one
-        from_json(value, part)
-    else:
-        setattr(message, field.name, _in_one(field, value))
+def _all_in(message: MessageType, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a message's constructor, which takes objects and times."""
+    return {
+        name: _in(message.fields_by_name[name], value)
+        for name, value in values.items()
+        if value is not None
+    }
 
 
-def _in_one(field: Field, value: Any) -> Any:
+def _in(field: FieldType, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_in(field, item) for item in value]
+    if isinstance(value, dict) and not is_map(field):
+        return _all_in(field.message_type, value)
     if field.type == FieldDescriptor.TYPE_ENUM:
         return wire.numbers(field.enum_type)[value]
     return b64decode(value) if field.type == FieldDescriptor.TYPE_BYTES else value

@@ -3,7 +3,7 @@
 The OpenAPI document marks the operation as `deprecated`.
 """
 
-from datetime import UTC, date, datetime, time
+from calendar import timegm
 from typing import Any
 
 from flask import Response, after_this_request
@@ -15,7 +15,7 @@ from services.gateway.api.answers import PREFIX
 LINK = f'<{PREFIX}/guide/versioning>; rel="deprecation"; type="text/html"'
 
 
-def said(rules: Rules) -> dict[str, Any]:
+def openapi_entries(rules: Rules) -> dict[str, Any]:
     """Returns the OpenAPI entries of a deprecated operation; empty for any other operation."""
     if rules.deprecate_date is None or rules.sunset_date is None:
         return {}
@@ -26,7 +26,7 @@ def said(rules: Rules) -> dict[str, Any]:
     }
 
 
-def tell(rules: Rules) -> None:
+def add_headers(rules: Rules) -> None:
     """Adds the headers to the answer of this request, whatever the answer will be."""
     since, until = rules.deprecate_date, rules.sunset_date
     if since is None or until is None:
@@ -34,11 +34,7 @@ def tell(rules: Rules) -> None:
 
     @after_this_request
     def add(response: Response) -> Response:
-        response.headers["Deprecation"] = f"@{int(_begin(since).timestamp())}"
-        response.headers["Sunset"] = http_date(_begin(until))
+        response.headers["Deprecation"] = f"@{timegm(since.timetuple())}"
+        response.headers["Sunset"] = http_date(until)
         response.headers.add("Link", LINK)
         return response
-
-
-def _begin(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)

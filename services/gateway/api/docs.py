@@ -50,34 +50,34 @@ def install(app: Flask, document: dict[str, Any]) -> None:
     """Adds /api/v1/openapi.json, /api/v1/docs, the guide's pages and their style."""
     pages = Blueprint("api_docs", __name__, url_prefix=PREFIX, template_folder="templates")
     text = json.dumps(document)
+    names = ", ".join(f"'{name}'" for name in guide.PAGES if name)
 
+    @pages.get("/openapi.json")
     def openapi_json() -> Response:
         return conditional(Response(text, content_type="application/json"))
 
+    @pages.get("/docs")
     def page() -> Response:
-        about = guide.rendered(document["info"]["description"])
         return shown(
             "api_docs.html",
             document=document,
-            about=about,
+            about=guide.rendered(document["info"]["description"]),
             groups=operations(document),
             reasons=REASONS,
             here="docs",
         )
 
+    @pages.get("/guide")
+    @pages.get(f"/guide/<any({names}):name>")
     def guide_page(name: str = "") -> Response:
-        chosen = guide.PAGES[name]
-        return shown("api_guide.html", title=chosen.title, body=guide.html(name), here=name)
+        return shown(
+            "api_guide.html", title=guide.PAGES[name].title, body=guide.html(name), here=name
+        )
 
+    @pages.get("/docs.css")
     def style() -> Response:
         return conditional(Response(STYLE, content_type="text/css; charset=utf-8"))
 
-    pages.add_url_rule("/openapi.json", view_func=openapi_json)
-    pages.add_url_rule("/docs", view_func=page)
-    pages.add_url_rule("/docs.css", view_func=style)
-    names = ", ".join(f"'{name}'" for name in guide.PAGES if name)
-    pages.add_url_rule("/guide", view_func=guide_page)
-    pages.add_url_rule(f"/guide/<any({names}):name>", view_func=guide_page)
     app.register_blueprint(pages)
 
 

@@ -8,17 +8,11 @@ resource in between.
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from services.gateway.api.convert import to_json
 
 Given = dict[str, Any]
-
-
-def mask(patch: Given) -> FieldMask:
-    """Returns the mask of a patch: the fields that it names."""
-    return FieldMask(paths=sorted(patch))
 
 
 def completed(patch: Given, read: Callable[[], Message]) -> Given:

@@ -17,12 +17,11 @@ from webargs.flaskparser import FlaskParser
 from chassis.errors import Invalid, Stale, Unauthenticated
 from chassis.ids import new_id
 from chassis.languages import SOURCE, known
-from services.gateway.edge import limits
+from services.gateway.edge import bodies, limits
 from services.gateway.edge.clients import AUDIENCES, Caller, calling
 from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
 from services.gateway.edge.problems import NAME, HttpRefusal
 
-LIMIT = 64 * 1024  # bytes of a body; the same as MAX_CONTENT_LENGTH of the app
 KEY = re.compile(r"^[\x21\x23-\x7e]{1,100}$")
 SESSION = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 JWT = re.compile(r"^[\w-]{1,4000}\.[\w-]{1,4000}\.[\w-]{1,4000}$", re.ASCII)
@@ -54,7 +53,7 @@ class Parser(FlaskParser):
         raw = req.get_data(cache=True)
         if not raw:
             return core.missing
-        if req.content_length is None and len(raw) >= (req.max_content_length or LIMIT):
+        if req.content_length is None and len(raw) >= (req.max_content_length or bodies.USUAL):
             # The body is chunked: werkzeug stops reading at the limit and reports nothing.
             raise HttpRefusal("body_too_large")
         if req.mimetype != "application/json" and (

@@ -15,23 +15,22 @@ from flask_smorest import Blueprint
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from marshmallow import Schema
-from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from chassis.contract import words_of
-from chassis.errors import Invalid, Refusal
+from chassis.errors import Invalid
 from protos.stubs import SERVICES
 from services.gateway.api import deprecation, schemas, sent_back
-from services.gateway.api.answers import PREFIX, listed, nothing, thing
+from services.gateway.api.answers import PREFIX, listed, thing
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
+from services.gateway.api.patches import Given
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import answered, response_name
-from services.gateway.edge import bodies, origin
+from services.gateway.edge import bodies, limits, origin
 from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import problem
 
-Given = dict[str, Any]
 View = Callable[..., Response]
 
 
@@ -60,10 +59,9 @@ class Routes(Blueprint):  # type: ignore[misc]
 
     def __init__(self, service: ServiceDescriptor) -> None:
         super().__init__(words_of(service.name), __name__, description=comment(service))
-        all_bindings = [binding for rpc in service.methods for binding in bindings(rpc)]
-        self.has_any = bool(all_bindings)
-        for binding in all_bindings:
-            self._add(binding)
+        for rpc in service.methods:
+            for binding in bindings(rpc):
+                self._add(binding)
 
     def _add(self, binding: Binding) -> None:
         method, takes, query, answers = (
@@ -100,7 +98,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         about = {
             "x-right": binding.right,
             "x-refusals": sorted(binding.rules.refusals),
-            **deprecation.said(binding.rules),
+            **deprecation.openapi_entries(binding.rules),
         }
         inner = self.doc(
             operationId=view.__name__, **about, **({"security": []} if binding.rules.public else {})
@@ -108,7 +106,7 @@ class Routes(Blueprint):  # type: ignore[misc]
 
         @wraps(inner)
         def admitted(*args: Any, **kwargs: Any) -> Response:
-            deprecation.tell(binding.rules)
+            deprecation.add_headers(binding.rules)
             admit(needs_credential=not binding.rules.public)
             request.max_content_length = bodies.most(request.path)
             g.wrapped_in, g.asked = binding.body, binding.rpc.input_type
@@ -149,7 +147,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
     """
     output = message.DESCRIPTOR
     if not output.fields:
-        return nothing()
+        return Response(status=204)
     status = 201 if binding.creates else 200
     listing, wrapped = schemas.listed_field(output), schemas.wrapped_field(output)
     if listing is not None:
@@ -180,11 +178,11 @@ def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[s
     fields = answers._declared_fields if answers else {}
     if fields and (binding.verb == "get" or "etag" in fields):
         yield "ETAG"
-    if binding.creates and binding.is_readable:
+    if binding.creates and binding.reading:
         yield "LOCATION"
     if binding.verb == "get" and "next_cursor" in fields:
         yield "LINK"
-    if deprecation.said(binding.rules):
+    if deprecation.openapi_entries(binding.rules):
         yield from ("DEPRECATION", "SUNSET")
 
 
@@ -227,8 +225,8 @@ def install(app: Flask, services: Sequence[Routes]) -> Blueprint:
     app.url_map.converters["opaque"] = Opaque
     root = Blueprint("api", __name__, url_prefix=PREFIX)
     root._prepare_doc_cbks.append(add_headers)
-    for kind in (Refusal, HTTPException, Exception):
-        root.register_error_handler(kind, problem)
+    root.after_request(limits.tell)
+    root.register_error_handler(Exception, problem)
     for routes in services:
         root.register_blueprint(routes)
     app.register_blueprint(root)

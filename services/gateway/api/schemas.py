@@ -8,138 +8,38 @@ schema of an answer, fields that are always present are `required`.
 """
 
 import re
-from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validates_schema
-from marshmallow.validate import Length, OneOf, Range, Regexp
+from marshmallow import EXCLUDE, RAISE, Schema, fields
+from marshmallow.validate import Length, OneOf, Range
 
-from chassis.shape import CONTROL, FORBIDDEN, MASK, TIME, Kind, Shape, is_map, shape
+from chassis.shape import CONTROL, MASK_FIELD, TIME, FieldType, Kind, Shape, is_map, shape
 from services.gateway.api.binding import Binding
-from services.gateway.api.convert import words
+from services.gateway.api.convert import MessageType, words
+from services.gateway.api.values import File, Flag, Fraction, Number, Object, Text, Time, Whole
 from services.gateway.edge.comments import comment
-from services.gateway.edge.problems import PARAMETERS
+from services.gateway.edge.problems import IN_BODY, PARAMETERS
 
 MOST_A_PAGE = 200
-_IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
 # PLAIN is FORBIDDEN as a pattern, without surrogates, which JSON cannot hold alone. FILLED also
 # refuses a text of spaces only.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
 # Limits on the number of fields in a body, for the OpenAPI document, by the name of the schema.
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}
-_EXACT = 2**53  # numbers from here on are not exact in JSON
 _MOMENT = "2026-03-14T09:30:00Z"
-FieldType = Any
-# Any, because the two implementations of a Descriptor have no common type; nor have those of a
-# field.
-MessageType = Any
 AnyField = fields.Field[Any]
-
-
-# --- kinds of value, in JSON
-
-
-class Text(fields.String):
-    """A text without control characters. Lengths count characters."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text = str(super()._deserialize(value, attr, data, **kwargs))
-        if FORBIDDEN.search(text):
-            raise ValidationError("malformed")
-        return text
-
-
-class Number(fields.Integer):
-    """A whole number. JSON allows 3.0 as one."""
-
-    def _validated(self, value: Any) -> Any:
-        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
-        return super()._validated(int(value) if is_whole else value)
-
-
-class Fraction(fields.Float):
-    """A number with decimals. Refuses texts that look like one, booleans, and infinity."""
-
-    def _validated(self, value: Any) -> Any:
-        if isinstance(value, bool | str):
-            raise self.make_error("invalid", input=value)
-        return super()._validated(value)
-
-
-class Time(fields.AwareDateTime):
-    """A time with its zone (RFC 3339), converted to UTC."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        moment = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError as error:  # 0001-01-01T00:00:00+14:00
-            raise ValidationError("out_of_range") from error
-
-
-class File(Text):
-    """A file as base64 (RFC 4648), of at most `most` bytes."""
-
-    def __init__(self, most: int, **options: Any) -> None:
-        super().__init__(**options)
-        self._most = most
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            size = len(b64decode(text, validate=True))
-        except ValueError as error:
-            raise ValidationError("malformed") from error
-        if size > self._most:
-            raise ValidationError("too_long")
-        return text
-
-
-class Flag(fields.Boolean):
-    """A boolean.
-
-    Accepts true and false, and their texts for query parameters, but nothing similar.
-    """
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        if isinstance(value, bool):
-            return value
-        if value in ("true", "false"):
-            return bool(value == "true")
-        raise ValidationError("malformed")
-
-
-class Whole(Regexp):
-    """A pattern that the whole text must match.
-
-    Python's `$` would accept a final line break; ECMAScript's does not.
-    """
-
-    def __call__(self, value: Any) -> Any:
-        if re.fullmatch(self.regex.pattern, value) is None:
-            raise ValidationError(str(self.error))
-        return value
-
-
-class Object(Schema):
-    """An object of the API.
-
-    Refuses two fields of the same oneof, because nobody could know which of the two is meant.
-    """
-
-    @validates_schema
-    def has_one_of_each(self, given: dict[str, Any], **_options: Any) -> None:
-        """Raises malformed for the second field of a oneof."""
-        chosen: dict[str, str] = {}
-        for name in given:
-            if group := self.fields[name].metadata.get("x-one-of"):
-                if group in chosen:
-                    raise ValidationError("malformed", name)
-                chosen[group] = name
+_NUMBERS = {FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_DOUBLE}
+_TEXTS = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM}  # in JSON
+_KINDS: dict[int, Callable[..., AnyField]] = {
+    FieldDescriptor.TYPE_INT32: partial(Number, strict=True),
+    FieldDescriptor.TYPE_INT64: partial(Number, strict=True),
+    FieldDescriptor.TYPE_DOUBLE: Fraction,
+    FieldDescriptor.TYPE_BOOL: Flag,
+    FieldDescriptor.TYPE_MESSAGE: Time,
+}
 
 
 # --- schemas of an rpc
@@ -151,7 +51,7 @@ def body(binding: Binding) -> type[Schema] | None:
         return None
     request = binding.rpc.input_type
     patch = binding.verb == "patch"
-    mask = request.fields_by_name.get("update_mask")
+    mask = request.fields_by_name.get(MASK_FIELD)
     limits = [
         shape(each) for each in (mask, request.fields_by_name.get(binding.body)) if each is not None
     ]
@@ -160,10 +60,10 @@ def body(binding: Binding) -> type[Schema] | None:
         [name for limit in limits for name in limit.without],
     )
     # Fields under a mask may be sent in part; a merge patch can also clear them.
-    make = _partial(clearing=patch) if mask else _partial(clearing=False) if patch else _asked
+    make = partial(_asked, in_part=bool(mask or patch), clearing=bool(mask and patch))
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
     fields_by_name = {
-        _IN_BODY.get(field.name, field.name): make(field)
+        IN_BODY.get(field.name, field.name): make(field)
         for field in _sendable(binding.target, binding)
         if (not only or field.name in only)
         and field.name not in without
@@ -300,22 +200,14 @@ def said(message: Descriptor) -> type[Schema]:
 
 
 @cache
-def _asked_part(message: Descriptor) -> type[Schema]:
+def _asked_part(message: Descriptor, in_part: bool, clearing: bool) -> type[Schema]:
     return _schema(
-        f"{message.name}Input",
+        f"{message.name}{'Patch' if in_part else 'Input'}",
         comment(message),
-        {field.name: _asked(field) for field in _sendable(message)},
-        RAISE,
-    )
-
-
-@cache
-def _partial_part(message: Descriptor, clearing: bool) -> type[Schema]:
-    make = _partial(clearing=clearing)
-    return _schema(
-        f"{message.name}Patch",
-        comment(message),
-        {field.name: make(field) for field in _sendable(message)},
+        {
+            field.name: _asked(field, in_part=in_part, clearing=clearing)
+            for field in _sendable(message)
+        },
         RAISE,
     )
 
@@ -330,17 +222,12 @@ def _schema(
 def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[FieldType]:
     """Yields the fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
-    carried = {"id", "etag", "request_id", *in_path}
+    carried = {"id", "etag", "request_id", MASK_FIELD, *in_path}
     # The publisher of the next version must name the version that it replaces.
     if binding and binding.rpc.name.startswith("Publish"):
         carried.remove("id")
     for field in message.fields:
-        if (
-            field.name not in carried
-            and not shape(field).output_only
-            and not is_map(field)
-            and _type_name(field) != MASK
-        ):
+        if field.name not in carried and not shape(field).output_only and not is_map(field):
             yield field
 
 
@@ -350,10 +237,6 @@ def _filters(message: Descriptor, binding: Binding) -> Iterator[FieldType]:
             yield from _filters(field.message_type, binding)
         else:
             yield field
-
-
-def _type_name(field: FieldType) -> str:
-    return field.message_type.full_name if field.message_type else ""
 
 
 # --- fields
@@ -371,89 +254,39 @@ def _said(field: FieldType) -> AnyField:
     }
     if is_map(field):
         value = field.message_type.fields_by_name["value"]
-        return fields.Dict(keys=fields.String(), values=_plain(value, shape(value)), **options)
+        return fields.Dict(keys=fields.String(), values=_value(value, said), **options)
     if field.is_repeated:
-        return fields.List(_one_said(field, known), **options)
-    if _is_part(field):
-        return fields.Nested(said(field.message_type), **options)
-    return _plain(field, known, **options)
+        return fields.List(_value(field, said, metadata=_example(field, known)), **options)
+    return _value(field, said, **options)
 
 
-def _one_said(field: FieldType, known: Shape) -> AnyField:
-    return (
-        fields.Nested(said(field.message_type))
-        if _is_part(field)
-        else _plain(field, known, metadata=_example(field, known))
-    )
+def _asked(field: FieldType, *, in_part: bool = False, clearing: bool = False) -> AnyField:
+    """Returns a field of a body or query, with all its checks.
 
-
-def _asked(field: FieldType) -> AnyField:
-    """Returns a field of a body or query, with all its checks."""
-    known = shape(field)
-    return _checked(
-        field,
-        known,
-        _asked_part,
-        required=known.required,
-        metadata=_about(field, known, asked=True),
-    )
-
-
-def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
-    """Returns the function that makes fields of a patch.
-
-    Each field may be left out. With `clearing`, null clears a field that can be empty.
+    If the body may be sent `in_part`, the field may be left out. With `clearing`, null clears a
+    field that can be empty.
     """
-
-    def make(field: FieldType) -> AnyField:
-        known = shape(field)
-        return _checked(
-            field,
-            known,
-            lambda message: _partial_part(message, clearing),
-            allow_none=clearing and not _can_not_be_empty(field, known),
-            required=False,
-            metadata=_about(field, known, asked=True),
-        )
-
-    return make
-
-
-def _can_not_be_empty(field: FieldType, known: Shape) -> bool:
-    """Returns whether null is refused in a merge patch."""
-    return known.required and (
-        field.has_presence
-        or field.is_repeated
-        or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
-    )
-
-
-def _checked(
-    field: FieldType,
-    known: Shape,
-    part: Callable[[Descriptor], type[Schema]],
-    *,
-    required: bool,
-    **options: Any,
-) -> AnyField:
-    options["required"] = required
+    known = shape(field)
+    part = partial(_asked_part, in_part=in_part, clearing=clearing)
+    options: dict[str, Any] = {
+        "required": known.required and not in_part,
+        "allow_none": clearing and not _can_not_be_empty(field, known),
+        "metadata": _about(field, known, asked=True),
+    }
     if field.is_repeated:
         checks = {"validate": _validators(field, known), "metadata": _example(field, known)}
-        inner = (
-            fields.Nested(part(field.message_type))
-            if _is_part(field)
-            else _plain(field, known, **checks)
-        )
         limits = [
             Length(max=known.most, error="too_long"),
             *([Length(min=1, error="required")] if known.required else []),
         ]
-        return fields.List(inner, validate=limits, **options)
-    if _is_part(field):
-        return fields.Nested(part(field.message_type), **options)
-    return _plain(
-        field, known, validate=_validators(field, known, required=known.required), **options
-    )
+        return fields.List(_value(field, part, **checks), validate=limits, **options)
+    options["validate"] = _validators(field, known, required=known.required)
+    return _value(field, part, **options)
+
+
+def _can_not_be_empty(field: FieldType, known: Shape) -> bool:
+    """Returns whether null is refused in a merge patch."""
+    return known.required and (field.has_presence or field.is_repeated or field.type in _TEXTS)
 
 
 def _validators(
@@ -468,43 +301,30 @@ def _validators(
         if required or of_list or least:
             validators.append(Length(min=max(1, least), error="too_short" if least else "required"))
         return [*validators, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
-    if field.type in (
-        FieldDescriptor.TYPE_INT32,
-        FieldDescriptor.TYPE_INT64,
-        FieldDescriptor.TYPE_DOUBLE,
-    ):
-        if field.name == "page_size":
-            return [Range(1, MOST_A_PAGE, error="out_of_range")]
-        return [Range(known.least, known.most, error="out_of_range")]
-    if field.type == FieldDescriptor.TYPE_DOUBLE:
-        return [Range(known.least, known.most, error="out_of_range")]
+    if field.type in _NUMBERS:
+        least, most = (1, MOST_A_PAGE) if field.name == "page_size" else (known.least, known.most)
+        return [Range(least, most, error="out_of_range")]
     if field.type == FieldDescriptor.TYPE_BYTES and required:
         return [Length(min=1, error="required")]
     return []
 
 
-def _plain(field: FieldType, known: Shape, **options: Any) -> AnyField:
-    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
-        return Number(strict=True, **options)
-    if field.type == FieldDescriptor.TYPE_DOUBLE:
-        return Fraction(**options)
-    if field.type == FieldDescriptor.TYPE_BOOL:
-        return Flag(**options)
-    if field.type == FieldDescriptor.TYPE_DOUBLE:
-        return fields.Float(**options)
+def _value(
+    field: FieldType, part: Callable[[Descriptor], type[Schema]], **options: Any
+) -> AnyField:
+    """Returns the field of one value. `part` returns the schema of a message."""
+    if _is_part(field):
+        return fields.Nested(part(field.message_type), **options)
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return File(
-            known.most, **options | {"metadata": {**options.get("metadata", {}), "format": "byte"}}
-        )
-    if field.type == FieldDescriptor.TYPE_MESSAGE:
-        return Time(**options)
+        metadata = {**options.pop("metadata", {}), "format": "byte"}
+        return File(shape(field).most, metadata=metadata, **options)
     if field.type == FieldDescriptor.TYPE_ENUM and "validate" not in options:
         options["validate"] = OneOf(words(field.enum_type))
-    return Text(**options)
+    return _KINDS.get(field.type, Text)(**options)
 
 
 def _is_part(field: FieldType) -> bool:
-    return bool(field.message_type) and _type_name(field) != TIME
+    return bool(field.message_type) and field.message_type.full_name != TIME
 
 
 def _is_always_said(field: FieldType, known: Shape) -> bool:
@@ -512,10 +332,12 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
 
     api/convert.py says which values are left out.
     """
-    if known.always or field.name in ("id", "etag", "create_time"):
-        return True
-    return field.is_repeated or not (
-        field.has_presence or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
+    can_be_left_out = field.has_presence or field.type in _TEXTS
+    return (
+        known.always
+        or field.name in ("id", "etag", "create_time")
+        or field.is_repeated
+        or not can_be_left_out
     )
 
 
@@ -536,13 +358,15 @@ def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, 
         metadata["description"] = (
             f"{metadata['description']} Sealed; never in a log or a message.".strip()
         )
-    return (
-        metadata if field.is_repeated or _is_part(field) else {**metadata, **_example(field, known)}
-    )
+    if not field.is_repeated:
+        metadata |= _example(field, known)
+    return metadata
 
 
 def _example(field: FieldType, known: Shape) -> dict[str, Any]:
     """Returns an example of a field, or of an entry of a list; empty where none is useful."""
+    if _is_part(field):
+        return {}
     example: Any = known.example
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         example = example or _MOMENT

@@ -16,7 +16,7 @@ from services.gateway.api import schemas
 from services.gateway.edge.comments import COMMENTS
 from services.gateway.edge.problems import MEDIA_TYPE, RETRY_SECONDS
 
-Said = dict[str, Any]
+JsonObject = dict[str, Any]
 KIND = told_pb2.ToldKind.DESCRIPTOR
 
 VERSION = "0.1.0"
@@ -37,6 +37,32 @@ end, [versions](/api/v1/guide/versioning) what may change and how.
 * PATCH is a merge patch (RFC 7396): `application/merge-patch+json` or `application/json`.
 * A body is at most 64 kB.
 """
+# The configuration of the app that flask-smorest reads.
+SETTINGS: JsonObject = {
+    "API_TITLE": "Enlace",
+    "API_VERSION": VERSION,
+    "OPENAPI_VERSION": "3.1.0",
+    "API_SPEC_OPTIONS": {
+        "info": {
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "This gateway"}],
+        "security": [{"bearer": []}],
+        "components": {
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": (
+                        "An API key (enl_<id>_<secret>), the secret of a session, or a caller"
+                        " token (JWT)."
+                    ),
+                }
+            }
+        },
+    },
+}
 _ETAG = f'"{KINDS["ETAG"].example}"'
 _BASED_ON = {
     "name": "If-Match",
@@ -46,7 +72,7 @@ _BASED_ON = {
 _ONE_TAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
 # Headers of a request. An Idempotency-Key has no example: a client that copied it twice would
 # repeat its first request, or be refused with 422.
-HEADERS: dict[str, Said] = {
+HEADERS: dict[str, JsonObject] = {
     "IDEMPOTENCY_KEY": {
         "name": "Idempotency-Key",
         "description": (
@@ -217,7 +243,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
     def _register_responses(self) -> None:
         for name, (_, description, example, required) in ANSWERED.items():
-            component: Said = {
+            component: JsonObject = {
                 "description": description,
                 "required": required,
                 "schema": {"type": "string"},
@@ -244,7 +270,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
             self.spec.components.parameter(key, "header", {"required": False, **header}, lazy=True)
 
 
-def told(spec: Any) -> Said:
+def describe_webhooks(spec: Any) -> JsonObject:
     """Returns the document's `webhooks`: every kind of event for an endpoint, with its body."""
     webhooks = {}
     for number, type_ in wire.words(KIND).items():
@@ -288,32 +314,3 @@ def told(spec: Any) -> Said:
             }
         }
     return webhooks
-
-
-def settings() -> dict[str, Any]:
-    """Returns the app configuration that flask-smorest reads."""
-    return {
-        "API_TITLE": "Enlace",
-        "API_VERSION": VERSION,
-        "OPENAPI_VERSION": "3.1.0",
-        "API_SPEC_OPTIONS": {
-            "info": {
-                "description": DESCRIPTION,
-                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            },
-            "servers": [{"url": "/", "description": "This gateway"}],
-            "security": [{"bearer": []}],
-            "components": {
-                "securitySchemes": {
-                    "bearer": {
-                        "type": "http",
-                        "scheme": "bearer",
-                        "description": (
-                            "An API key (enl_<id>_<secret>), the secret of a session, or a caller"
-                            " token (JWT)."
-                        ),
-                    }
-                }
-            },
-        },
-    }

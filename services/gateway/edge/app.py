@@ -9,10 +9,8 @@ import time
 
 from flask import Flask, Response, current_app, g, jsonify, request
 from prometheus_client import Histogram
-from werkzeug.exceptions import HTTPException
 
 from chassis import log, trace
-from chassis.errors import Refusal
 from chassis.ids import new_id
 from services.gateway.config import Settings
 from services.gateway.edge import bodies
@@ -50,8 +48,7 @@ def make(settings: Settings, clients: Clients | None = None) -> Flask:
     )
     app.before_request(begin)
     app.after_request(finish)
-    for kind in (Refusal, HTTPException, Exception):
-        app.register_error_handler(kind, problem)
+    app.register_error_handler(Exception, problem)
     for path, status in PROBES.items():
         app.add_url_rule(path, status, probe, defaults={"status": status})
     return app
@@ -95,12 +92,15 @@ def begin() -> None:
 
 def finish(response: Response) -> Response:
     """Adds the headers that every answer carries, and writes one line of log."""
-    headers = response.headers
-    headers["X-Request-Id"] = g.request_id
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Referrer-Policy"] = "no-referrer"
-    # Open data and the site's files state how long they may be cached.
-    headers["Cache-Control"] = g.get("cache_control", "no-store")
+    response.headers.update(
+        {
+            "X-Request-Id": g.request_id,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            # Open data and the site's files state how long they may be cached.
+            "Cache-Control": g.get("cache_control", "no-store"),
+        }
+    )
     log_request(response.status_code, time.monotonic() - g.started)
     return response
 

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import grpc
 import tenacity
 from flask import current_app, g, has_request_context
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -82,31 +83,22 @@ READS = frozenset(
     for method in service.methods
     if method.name.startswith(READING_VERBS)
 )
-
-
-def target(address: str) -> str:
-    """Returns the target for gRPC.
-
-    A host name gets the scheme `dns`, because it may stand for several servers. It is then looked
-    up again when a connection is lost.
-    """
-    host, _, port = address.rpartition(":")
-    named = (
-        any(letter.isalpha() for letter in host)
-        and not host.startswith("[")
-        and "/" not in host
-        and ":" not in host
-        and port.isdigit()
-    )
-    return f"dns:///{address}" if named else address
+# No two rpcs have the same type of request.
+RPC_OF = {
+    method.input_type.full_name: method
+    for file in FILES
+    for service in file.services_by_name.values()
+    for method in service.methods
+}
 
 
 def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
     """Returns the options of a channel, which sends calls to all servers behind a name in turn.
 
-    A lost server is left out at once, and a connection is tried again within about a second. With
-    `healthy_only`, a server that reports that it is not ready or is stopping is left out until it
-    reports otherwise. gRPC watches the health of each server.
+    gRPC looks a name up by DNS, and again when a connection is lost. A lost server is left out at
+    once, and a connection is tried again within about a second. With `healthy_only`, a server that
+    reports that it is not ready or is stopping is left out until it reports otherwise. gRPC watches
+    the health of each server.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     return [
@@ -128,17 +120,6 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.dns_min_time_between_resolutions_ms", 2_000),
     ]
-
-
-class Details(NamedTuple):
-    """The details of a call as an interceptor may pass them on."""
-
-    method: str
-    timeout: float | None
-    metadata: list[tuple[str, str]]
-    credentials: Any
-    wait_for_ready: bool | None
-    compression: Any
 
 
 class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
@@ -198,9 +179,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
         def ask() -> Any:
             left = max(0.001, end - time.monotonic())
-            call = continuation(
-                Details(details.method, left, metadata, details.credentials, None, None), request
-            )
+            call = continuation(details._replace(timeout=left, metadata=metadata), request)
             try:
                 call.result()
             except grpc.RpcError as error:
@@ -251,66 +230,54 @@ def refusal_of(error: grpc.RpcError) -> Exception:
 
     Reads the status, ErrorInfo, BadRequest and RetryInfo.
     """
-    code = error.code()
-    reason, about, violations, retry_after = "", "", list[tuple[str, str]](), 0.0
-    for detail in details_of(error):
-        if isinstance(detail, error_details_pb2.ErrorInfo):
-            reason, about = detail.reason, detail.metadata.get("about", "")
-        elif isinstance(detail, error_details_pb2.BadRequest):
-            violations = [
-                (v.field, getattr(v, "reason", "") or v.description)
-                for v in detail.field_violations
-            ]
-        else:
-            retry_after = detail.retry_delay.ToTimedelta().total_seconds()
-    match code:
+    info, bad_request, retry = details_of(error)
+    match error.code():
         case grpc.StatusCode.UNAUTHENTICATED:
-            return errors.Unauthenticated(reason or "token_invalid")
+            return errors.Unauthenticated(info.reason or "token_invalid")
         case grpc.StatusCode.PERMISSION_DENIED:
-            return errors.NotAllowed(reason or "right_missing")
+            return errors.NotAllowed(info.reason or "right_missing")
         case grpc.StatusCode.NOT_FOUND:
             return errors.NotFound()
         case grpc.StatusCode.INVALID_ARGUMENT:
-            return errors.Invalid(*violations)
+            return errors.Invalid(
+                *[(v.field, v.reason or v.description) for v in bad_request.field_violations]
+            )
         case grpc.StatusCode.FAILED_PRECONDITION:
-            return errors.Conflict(reason or "illegal_transition", *filter(None, about.split(",")))
+            about = info.metadata.get("about", "").split(",")
+            return errors.Conflict(info.reason or "illegal_transition", *filter(None, about))
         case grpc.StatusCode.ABORTED:
             return errors.Stale()
         case grpc.StatusCode.ALREADY_EXISTS:
             return errors.Reused()
+        case grpc.StatusCode.RESOURCE_EXHAUSTED if info.reason == "store_full":
+            return errors.Unavailable(info.reason)  # no fault of the caller
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            if reason == "store_full":  # no fault of the caller
-                return errors.Unavailable(reason)
-            return errors.Exhausted(reason or "too_many_requests", retry_after)
+            seconds = retry.retry_delay.ToTimedelta().total_seconds()
+            return errors.Exhausted(info.reason or "too_many_requests", seconds)
         # CANCELLED: the service stopped meanwhile
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-            return errors.Unavailable(reason or "service_unreachable")
+            return errors.Unavailable(info.reason or "service_unreachable")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return errors.Unavailable("deadline_exceeded")
-    return ServiceFault(code.name)
+    return ServiceFault(error.code().name)
 
 
 def details_of(
     error: grpc.RpcError,
-) -> Iterator[
-    error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo
-]:
-    """Yields the known kinds of error details, unpacked."""
-    try:
+) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo]:
+    """Returns the details of an error; a kind that the error lacks is empty."""
+    details = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
+    # Raised if the trailing metadata contradicts the status; the gateway can't repair that.
+    with contextlib.suppress(ValueError):
         status = rpc_status.from_call(cast(grpc.Call, error))
-    # The trailing metadata contradicts the status; the gateway can't repair that.
-    except ValueError:
-        return
-    for packed in status.details if status else ():
-        for kind in (
-            error_details_pb2.ErrorInfo,
-            error_details_pb2.BadRequest,
-            error_details_pb2.RetryInfo,
-        ):
-            if packed.Is(kind.DESCRIPTOR):
-                detail = kind()
-                packed.Unpack(detail)
-                yield detail
+        for packed in status.details if status else ():
+            for detail in details:
+                packed.Unpack(detail)  # changes nothing if the detail is of another kind
+    return details
 
 
 @dataclass(frozen=True)
@@ -343,23 +310,18 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         """Opens the channels. `signer` signs the caller's address in the gateway's name."""
         addresses = {"partners": partners, "referrals": referrals, "notifications": notifications}
         self._plain = {
-            name: grpc.insecure_channel(target(address), options=channel_options(healthy_only=True))
+            name: grpc.insecure_channel(address, options=channel_options(healthy_only=True))
             for name, address in addresses.items()
         }
         # Health checks have channels of their own, because a server that is not ready must still be
         # able to report its state.
         self._asking_health = {
-            name: grpc.insecure_channel(
-                target(address), options=channel_options(healthy_only=False)
-            )
+            name: grpc.insecure_channel(address, options=channel_options(healthy_only=False))
             for name, address in addresses.items()
         }
-        self._health: dict[str, Any] = {
-            name: health_pb2_grpc.HealthStub(channel)
-            for name, channel in self._asking_health.items()
-        }
         self._gates = {
-            name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses
+            name: Gate(name, partial(_is_serving, channel), ROOMS[name])
+            for name, channel in self._plain.items()
         }
         channels = {
             name: grpc.intercept_channel(
@@ -388,8 +350,8 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             with self._asking:
                 if time.monotonic() - self._asked_at > HEALTH_SECONDS:
                     checks = {
-                        name: [self._ask_health(name, about) for about in ("", "broker", "facts")]
-                        for name in self._health
+                        name: [_ask_health(channel, about) for about in ("", "broker", "facts")]
+                        for name, channel in self._asking_health.items()
                     }
                     self._standing = {
                         name: standing_of(*answers) for name, answers in checks.items()
@@ -430,20 +392,15 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         for channel in (*self._plain.values(), *self._asking_health.values()):
             channel.close()
 
-    def _ask_health(self, name: str, about: str) -> Any:
-        return self._health[name].Check.future(
-            health_pb2.HealthCheckRequest(service=about), timeout=HEALTH_SECONDS
-        )
 
-    def _serving(self, name: str) -> bool:
-        """Returns whether one of the service's servers is ready.
+def _ask_health(channel: grpc.Channel, about: str = "") -> Any:
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    return stub.Check.future(health_pb2.HealthCheckRequest(service=about), timeout=HEALTH_SECONDS)
 
-        The channel skips servers that are not ready.
-        """
-        stub: Any = health_pb2_grpc.HealthStub(self._plain[name])
-        return standing_of(
-            stub.Check.future(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
-        ).ready
+
+def _is_serving(channel: grpc.Channel) -> bool:
+    """Returns whether one of the servers is ready. The channel skips servers that are not."""
+    return standing_of(_ask_health(channel)).ready
 
 
 def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
@@ -474,3 +431,9 @@ def clients() -> Clients:
     """Returns the process's clients, from within a request."""
     clients: Clients = current_app.extensions["clients"]
     return clients
+
+
+def send(request: Message) -> Any:
+    """Calls the rpc whose request this is, in the caller's name, and returns its answer."""
+    rpc = RPC_OF[request.DESCRIPTOR.full_name]
+    return getattr(getattr(clients(), rpc.containing_service.name.lower()), rpc.name)(request)

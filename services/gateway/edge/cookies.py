@@ -1,17 +1,10 @@
 """The gateway's cookies: short neutral names, for this host alone, out of reach of scripts."""
 
 from datetime import timedelta
-from typing import TypedDict
+from typing import Any
 
 from flask import current_app, request
 from werkzeug.wrappers import Response
-
-
-class _Attributes(TypedDict):
-    httponly: bool
-    samesite: str
-    secure: bool
-    path: str
 
 
 def read(name: str) -> str:
@@ -37,7 +30,7 @@ def full_name(name: str) -> str:
     return name if current_app.config["DEVELOPMENT"] else f"__Host-{name}"
 
 
-def _attributes() -> _Attributes:
+def _attributes() -> dict[str, Any]:
     # Lax, not Strict, because a link in a notice by e-mail must find the session.
     return {
         "httponly": True,

@@ -95,8 +95,7 @@ class Gate:
             broken = True
             raise
         finally:
-            self._leave(who, failed)
-            self._remember(what, broken)
+            self._leave(who, what, failed, broken)
 
     def fails(self) -> bool:
         """Returns whether a call failed recently through the service's fault.
@@ -106,13 +105,6 @@ class Gate:
         """
         with self._turn:
             return any(self._clock() - at < LATELY for at in self._failed_at.values())
-
-    def _remember(self, what: str, broken: bool) -> None:
-        with self._turn:
-            if broken:
-                self._failed_at[what] = self._clock()
-            else:
-                self._failed_at.pop(what, None)
 
     def close(self) -> None:
         """Ends the health checks."""
@@ -141,16 +133,20 @@ class Gate:
                         raise Unavailable("service_busy")
                 finally:
                     self._waiting -= 1
-                    self._take_off(self._waiting_by, who)
+                    self._waiting_by -= Counter([who])
             if self._away:
                 raise Unavailable("service_away")
             self._inside += 1
             self._inside_by[who] += 1
 
-    def _leave(self, who: str, failed: bool) -> None:
+    def _leave(self, who: str, what: str, failed: bool, broken: bool) -> None:
         with self._turn:
+            if broken:
+                self._failed_at[what] = self._clock()
+            else:
+                self._failed_at.pop(what, None)
             self._inside -= 1
-            self._take_off(self._inside_by, who)
+            self._inside_by -= Counter([who])
             self._failures = self._failures + 1 if failed else 0
             if failed and not self._watched:
                 threading.Thread(
@@ -158,12 +154,6 @@ class Gate:
                 ).start()
                 self._watched = True
             self._turn.notify_all()
-
-    @staticmethod
-    def _take_off(counts: Counter[str], who: str) -> None:
-        counts[who] -= 1
-        if not counts[who]:
-            del counts[who]
 
     def _watch(self) -> None:
         while not self._closed.is_set():
@@ -188,7 +178,7 @@ class Gate:
     def _answers(self) -> bool:
         try:
             return self._healthy()
-        except Exception as error:  # whatever fails, return a result, because new calls wait for it
+        except Exception as error:  # always return a result, because new calls wait for it
             if not self._closed.is_set():
                 log.get().error("health", where=self._name, fault=log.fault(error))
             return False

@@ -6,10 +6,8 @@ process's memory only.
 """
 
 import hashlib
-import ipaddress
 import json
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
@@ -17,12 +15,22 @@ from flask import Response, current_app, g, request
 
 from chassis.errors import Exhausted
 from chassis.ids import new_id
-from chassis.limits import WINDOW, Limiter, Quota
+from chassis.limits import WINDOW, Limiter, Quota, network_of
+from services.gateway.edge.credentials import fingerprint
 from services.gateway.edge.problems import MEDIA_TYPE, body_of
 
 # Callers that may share an address: an office, a hospital, or a country's network operator.
 CALLERS_AN_ADDRESS = 4
 _SALT = secrets.token_bytes(16)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that is known before Flask handles the request."""
+
+    status: str
+    headers: dict[str, str]
+    body: bytes
 
 
 class Limits:
@@ -40,29 +48,13 @@ class Limits:
         if g.quota[1].wait:
             raise Exhausted("rate_limited", g.quota[1].wait)
 
-    def of_caller(self, mark: str) -> Quota:
-        """Returns the quota of a caller, without counting."""
-        return self._limiters["caller"].look(mark)
+    def refuse(self, path: str, authorization: str) -> Reply | None:
+        """Refuses a system whose quota is used up, without counting; None for any other request.
 
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer that is known before Flask handles the request."""
-
-    status: str
-    headers: dict[str, str]
-    body: bytes
-
-
-def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], Reply | None]:
-    """Returns the function that refuses a system whose quota is used up, by path and Authorization.
-
-    Such an answer is neither logged nor timed.
-    """
-
-    def refuse(path: str, authorization: str) -> Reply | None:
+        Such an answer is neither logged nor timed.
+        """
         sent = authorization.partition(" ")[2] if path.startswith("/api/") else ""
-        quota = limits.of_caller(mark(sent)) if sent else None
+        quota = self._limiters["caller"].look(fingerprint(sent)) if sent else None
         if quota is None or not quota.wait:
             return None
         request_id = new_id()
@@ -79,8 +71,6 @@ def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], 
             headers,
             json.dumps(body_of(429, "rate_limited", request_id)).encode(),
         )
-
-    return refuse
 
 
 def admit(mark: str, known: bool) -> None:
@@ -102,20 +92,14 @@ def address() -> str:
 
 def network() -> str:
     """Returns the address of the request; for IPv6, the network of 64 bits that a customer has."""
-    remote = request.remote_addr or ""
-    try:
-        address = ipaddress.ip_address(remote)
-    except ValueError:
-        return remote
-    return (
-        str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else remote
-    )
+    return network_of(request.remote_addr or "")
 
 
-def tell(response: Response) -> None:
+def tell(response: Response) -> Response:
     """Adds the caller's quota to an answer, so that a system can slow down before it is refused."""
     if "quota" in g:
         response.headers.update(fields(*g.quota))
+    return response
 
 
 def fields(policy: str, quota: Quota) -> dict[str, str]:

@@ -8,6 +8,7 @@ know is passed on with the title of its HTTP status.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from flask import Response, g, json, request
@@ -30,8 +31,10 @@ CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
 # The name of a field as a programmer writes it. Any other text in that place may be a person's
 # data.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
+# Our names of fields in a body, by the name of the field in our contracts.
+IN_BODY = {"page_token": "cursor", "page_size": "limit"}
 # Our query parameters, by the name of the field in our contracts.
-PARAMETERS = {"page_token": "cursor", "page_size": "limit", "need_code": "need", "states": "state"}
+PARAMETERS = IN_BODY | {"need_code": "need", "states": "state"}
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ def _answer(
         body["about"] = list(about)
     if violations:
         body["errors"] = [
-            {**location_of(field), "reason": why, **listed(field)} for field, why in violations
+            {**location_of(field), "reason": why, **code_list_of(field)}
+            for field, why in violations
         ]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
 
@@ -180,7 +184,7 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
     }
 
 
-def listed(field: str) -> dict[str, str]:
+def code_list_of(field: str) -> dict[str, str]:
     """Returns the code list of a field, as an entry for the problem; empty if it has none."""
     message, wrapped = g.get("asked"), g.get("wrapped_in")
     name = list_of(message, field) or (list_of(message, f"{wrapped}.{field}") if wrapped else "")
@@ -191,15 +195,12 @@ def location_of(field: str) -> dict[str, str]:
     """Returns the place of a wrong field: header, query parameter, or JSON pointer (RFC 6901)."""
     if field in HEADERS:
         return {"header": field}
+    if field == "update_mask":  # an empty patch: all of it is wrong
+        return {"pointer": ""}
     # A pointer ends before a part that is not a programmer's name, because somebody may have typed
     # the rest.
-    parts: list[str] = []
-    if field == "update_mask":  # an empty patch: all of it is wrong
-        field = ""
-    for part in filter(None, re.split(r"[.\[\]]", field)):
-        if not (NAME.match(part) or part.isdecimal()):
-            break
-        parts.append(part)
+    all_parts = filter(None, re.split(r"[.\[\]]", field))
+    parts = list(takewhile(lambda part: NAME.match(part) or part.isdecimal(), all_parts))
     if parts and parts[-1] in CARRIED:
         return {"header": CARRIED[parts[-1]]}
     if parts and parts[0] == g.get("wrapped_in") and len(parts) > 1:
@@ -208,5 +209,5 @@ def location_of(field: str) -> dict[str, str]:
         names = [part for part in parts if not part.isdecimal()]
         return {"parameter": PARAMETERS.get(names[-1], names[-1]) if names else ""}
     if parts:
-        parts[-1] = {"page_token": "cursor", "page_size": "limit"}.get(parts[-1], parts[-1])
+        parts[-1] = IN_BODY.get(parts[-1], parts[-1])
     return {"pointer": "".join(f"/{part}" for part in parts)}

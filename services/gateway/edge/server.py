@@ -41,27 +41,29 @@ LAST_BYTES_SECONDS = 2.0  # part of GRACE_SECONDS, for requests that have not ar
 LINGER_SECONDS = 2.0  # after a refusal, for bytes that are still on their way
 # delay before a caller without quota is refused, to slow down a caller that asks again at once
 REFUSAL_SECONDS = 0.25
-REFUSED_WAITING = 200  # refusals that are delayed at a time; more would hold too many connections
+# the maximum number of refusals that are delayed at once; more would hold too many connections
+MAX_DELAYED_REFUSALS = 200
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
-# the app refuses more than 64 kB in its own words; the server does not even read a body larger than
-# this
+# the app refuses bodies above 64 kB itself, with its own error message; the server does not even
+# read a body larger than this
 BODY_BYTES = 128 * 1024
 # These paths call no service, and wait behind no other request.
 EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})
 EXPRESS_THREADS = 2
-# Of a proxy's headers, only the client address is trusted. Any next hop is trusted, because the
-# network lets in nothing but our proxy.
+# Any peer counts as our proxy, because the network lets in nothing else. Of a proxy's headers, only
+# the client address is used.
 _BEHIND_PROXIES: dict[str, Any] = {
     "trusted_proxy": "*",
     "trusted_proxy_headers": {"x-forwarded-for"},
 }
 
 
-def too_large_or_broken(channel: "Channel", request: Any) -> Task:
+def task_for_rejected(channel: "Channel", request: Any) -> Task:
     """Returns the task for a request that was not accepted.
 
-    The app answers a request that is too large, in its own words; waitress answers broken HTTP.
+    The app answers a request that is too large, with its own error message; waitress answers broken
+    HTTP.
     """
     channel.lingers = True
     if not isinstance(request.error, RequestEntityTooLarge):
@@ -88,7 +90,7 @@ class Answer(Task):  # type: ignore[misc]
         self.write(reply.body)
 
 
-def by_the_app_or_without(channel: "Channel", request: Any) -> Task:
+def task_for_complete(channel: "Channel", request: Any) -> Task:
     """Returns the task for a complete request: a known reply, or the app."""
     return Answer(channel, request) if hasattr(request, "reply") else WSGITask(channel, request)
 
@@ -96,7 +98,7 @@ def by_the_app_or_without(channel: "Channel", request: Any) -> Task:
 class Parser(HTTPRequestParser):  # type: ignore[misc]
     """Receives a request.
 
-    Allows a larger body at the paths of files, for a few requests at a time.
+    Allows a larger body on the paths that accept files, for a few requests at a time.
     """
 
     _files = WeakSet["Parser"]()
@@ -118,12 +120,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     server: "Server"
     close_when_flushed: bool
     parser_class = Parser
-    task_class = staticmethod(by_the_app_or_without)
-    error_task_class = staticmethod(too_large_or_broken)
+    task_class = staticmethod(task_for_complete)
+    error_task_class = staticmethod(task_for_rejected)
 
     def __init__(self, server: "Server", *args: Any, **kwargs: Any) -> None:
         # start of the current wait for the client; time of the last byte
-        self.since = self.heard = server.clock()
+        self.wait_started = self.last_byte_time = server.clock()
         self.used = self.lingers = self.refused = False
         super().__init__(server, *args, **kwargs)
 
@@ -131,28 +133,28 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Called with the bytes that the client sent."""
         if self.refused:
             return False
-        self.heard = self.server.clock()
+        self.last_byte_time = self.server.clock()
         if self.request is None and self.used:
-            self.since = self.heard
+            self.wait_started = self.last_byte_time
         self.used = True
         return bool(super().received(data))
 
     def service(self) -> None:
         """Called by a worker thread with a complete request."""
         super().service()
-        self.since = self.heard = self.server.clock()
+        self.wait_started = self.last_byte_time = self.server.clock()
 
     def handle_write(self) -> None:
         """Called when there is something to send, or to close.
 
-        A client whose request was not read completely may send on for a moment after the answer;
-        the bytes are ignored. Closing on unread bytes would reset the connection, and the answer
-        might be lost with it.
+        A client whose request was not read completely may keep sending for a moment after the
+        answer; the bytes are ignored. Closing on unread bytes would reset the connection, and the
+        answer might be lost with it.
         """
         if self.lingers and self.close_when_flushed and not self.total_outbufs_len:
-            self.refused, self.since = True, self.server.clock()
+            self.refused, self.wait_started = True, self.server.clock()
             self.close_when_flushed = False
-            with contextlib.suppress(OSError):  # the client hung up before
+            with contextlib.suppress(OSError):  # the client has already hung up
                 self.socket.shutdown(socket.SHUT_WR)
             return
         super().handle_write()
@@ -162,12 +164,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if self.requests:
             return False  # the client waits for the server
         if self.total_outbufs_len:
-            return now - self.since > ANSWER_SECONDS
+            return now - self.wait_started > ANSWER_SECONDS
         if self.refused:
-            return now - self.since > LINGER_SECONDS
+            return now - self.wait_started > LINGER_SECONDS
         if self.request is not None or not self.used:
-            return now - self.since > ARRIVAL_SECONDS or now - self.heard > SILENCE_SECONDS
-        return now - self.since > IDLE_SECONDS
+            return (
+                now - self.wait_started > ARRIVAL_SECONDS
+                or now - self.last_byte_time > SILENCE_SECONDS
+            )
+        return now - self.wait_started > IDLE_SECONDS
 
     def drained(self, late: bool) -> bool:
         """Returns whether nothing is under way on this connection.
@@ -190,19 +195,20 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         proxies: int = 0,
         *,
         refuse: Callable[[str, str], Reply | None] = lambda path, authorization: None,
-        know: Callable[[str, Mapping[str, str]], Reply | None] | None = None,
+        quick_reply: Callable[[str, Mapping[str, str]], Reply | None] | None = None,
         farewell: float = 0.0,
     ) -> None:
-        """`address` is host:port; an IPv6 host stands in brackets.
+        """`address` is host:port; an IPv6 host is written in brackets.
 
-        Behind `proxies` of our own, REMOTE_ADDR is the address that the outermost proxy saw.
-        `refuse` returns a refusal by path and Authorization, or None, before the app handles the
-        request, because a flood must cost next to nothing. `know` answers very frequent requests
-        just as cheaply, given the path and the headers (whose names are upper case with
-        underscores). For `farewell` seconds after `stop` the server goes on, and each answer closes
-        its connection, so that a proxy opens its next connection elsewhere.
+        `proxies` is the number of our own proxies in front of this server: REMOTE_ADDR is then the
+        address that the outermost proxy saw. `refuse` returns the refusal for a path and an
+        Authorization header, or None. It is called before the app handles the request, because a
+        flood must cost next to nothing. `quick_reply` answers very frequent requests just as
+        cheaply, given the path and the headers (whose names are upper case with underscores). For
+        `farewell` seconds after `stop` the server goes on, and each answer closes its connection,
+        so that a proxy opens its next connection elsewhere.
         """
-        self._refuse, self._know = refuse, know
+        self._refuse, self._quick_reply = refuse, quick_reply
         self._known = deque[Channel]()  # channels whose answer is known already
         # refused channels, with the time at which each is answered
         self._refused = deque[tuple[float, Channel]]()
@@ -241,7 +247,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         if self._stop_asked is not None:
             request.headers["CONNECTION"] = "close"
         known = (
-            self._know(request.path, request.headers) if self._know and not request.error else None
+            self._quick_reply(request.path, request.headers)
+            if self._quick_reply and not request.error
+            else None
         )
         if known:
             request.reply = known
@@ -254,16 +262,17 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         )
         if refused:
             request.reply = refused
-            late = len(self._refused) < REFUSED_WAITING
+            late = len(self._refused) < MAX_DELAYED_REFUSALS
             self._refused.append((self.clock() + (REFUSAL_SECONDS if late else 0.0), channel))
             return
         express = getattr(channel.requests[0], "path", "") in EXPRESS
         (self._express if express else self.task_dispatcher).add_task(channel)
 
     def maintenance(self, now: float) -> None:
-        """Called once a second; closes connections whose client has been awaited long enough.
+        """Called once a second; closes connections on which the server has waited too long.
 
-        No answer is sent, because a client that receives nothing would not receive that either.
+        No answer is sent, because a client that receives nothing would not receive an answer
+        either.
         """
         for channel in list(self.active_channels.values()):
             if channel.overdue(self.clock()):
@@ -279,7 +288,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         if len(self.active_channels) > self._limit:
             waiting = [channel for channel in self.active_channels.values() if not channel.requests]
             if waiting:
-                min(waiting, key=lambda channel: channel.since).handle_close()
+                min(waiting, key=lambda channel: channel.wait_started).handle_close()
 
     def serve(self) -> None:
         """Serves until `stop`, then through the farewell, then lets requests under way end."""
@@ -292,7 +301,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self._turn(0.05)
 
     def stop(self) -> None:
-        """Asks `serve` to end. A signal handler may call it."""
+        """Asks `serve` to end. A signal handler may call this method."""
         if self._stop_asked is None:
             self._stop_asked = self.clock()
             self.pull_trigger()

@@ -23,7 +23,7 @@ from chassis.supervisor import Loop
 from services.notifications.domain.delivery import Channel, EmailClaim, Outcome
 from services.notifications.domain.mail_server import MailServer
 from services.notifications.domain.texts import Mail
-from services.notifications.usecases.sending import EMAILS, Sending
+from services.notifications.usecases.sending import EMAILS, DeliveryQueue
 
 TIMEOUT = 15.0  # seconds within which the server must give each answer
 # Seconds without a notification after which the loop reads when the next e-mail is due.
@@ -167,7 +167,7 @@ class MailSender:
     def __init__(
         self,
         database: Database,
-        sending: Sending,
+        sending: DeliveryQueue,
         mailbox: Mailbox,
         clock: Clock,
         *,

@@ -20,8 +20,8 @@ from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.egress import TIMEOUT, EgressClient
-from services.notifications.domain.delivery import Channel, Sent, WebhookClaim, headers
-from services.notifications.usecases.sending import WEBHOOKS, Sending
+from services.notifications.domain.delivery import Channel, SignedTime, WebhookClaim, headers
+from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 
 # Seconds without a notification after which a lane reads when its next delivery is due. The slow
 # lane lets this time pass between two claims, whatever is announced.
@@ -36,7 +36,7 @@ class WebhookSender:
     def __init__(
         self,
         database: Database,
-        sending: Sending,
+        sending: DeliveryQueue,
         clock: Clock,
         *,
         slow: bool,
@@ -177,7 +177,7 @@ class WebhookSender:
             Signature(secret).sign(claim.id, now, claim.body)
             for secret in self._sending.secrets(claim)
         )
-        sent = Sent(now, " ".join(signatures))
+        sent = SignedTime(now, " ".join(signatures))
         # A claim gives at most one delivery per endpoint at a time, so no other thread uses this
         # endpoint's client.
         client = self._kept.pop(claim.webhook_id, None) or EgressClient(

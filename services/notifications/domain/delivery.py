@@ -155,14 +155,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SignedTime:
     """The time and the signature that an attempt sent with the body."""
 
     time: datetime
     signature: str
 
 
-def headers(id: str, sent: Sent) -> dict[str, str]:
+def headers(id: str, sent: SignedTime) -> dict[str, str]:
     """Returns all headers of a webhook except those that depend on its address and length.
 
     The headers that an HTTP client would add by itself are included, so that the owner of the

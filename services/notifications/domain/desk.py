@@ -20,7 +20,7 @@ class Desk:
     organization_id: str
     language: str
     email: str
-    version: int = 0  # its etag; 0: the desk has never been set
+    version: int = 0  # the desk's etag; 0: the desk has never been set
 
 
 def is_address(text: str) -> bool:

@@ -12,7 +12,7 @@ from services.notifications.domain.rules import (
     WEBHOOK_DISABLED,
     Audience,
     Happening,
-    Told,
+    Recipient,
 )
 
 INVITATION, APPLICATION = "invitation", "application"
@@ -71,7 +71,7 @@ class Notice:
     read_time: datetime | None
 
 
-def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
+def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Message]:
     """Returns the messages about one happening. They bear the time of the happening, not the time
     at which it became known here.
 
@@ -80,7 +80,7 @@ def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
     """
     personal = {
         (recipient.kind, recipient.organization_id): recipient.worker_id
-        for recipient in told
+        for recipient in recipients
         if recipient.audience is Audience.WORKER
     }
     return [
@@ -103,15 +103,15 @@ def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
             happening.time,
             need_code=happening.need_code,
         )
-        for recipient in told
+        for recipient in recipients
     ]
 
 
 def about_unreached(message: Message, now: datetime) -> Message:
-    """Returns the message that tells the coordination that nobody was reached, so that it calls by
+    """Returns the message that tells the coordinators that nobody was reached, so that they call by
     telephone.
     """
-    recipient = Told(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
+    recipient = Recipient(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
     identity = derived_id(message.id, recipient)
     parties = (message.sender_organization_id, message.receiver_organization_id)
     return Message(
@@ -131,7 +131,7 @@ def about_unreached(message: Message, now: datetime) -> Message:
 
 def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Message:
     """Returns the message to the desk whose endpoint was switched off."""
-    recipient = Told(WEBHOOK_DISABLED, Audience.DESK, organization_id)
+    recipient = Recipient(WEBHOOK_DISABLED, Audience.DESK, organization_id)
     return Message(
         derived_id(f"{webhook_id}/{now.isoformat()}", recipient),
         recipient.audience,
@@ -147,19 +147,19 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
     )
 
 
-def about_subject(told: Told, cause: str, time: datetime) -> Message:
+def about_subject(recipient: Recipient, cause: str, time: datetime) -> Message:
     """Returns a message that is not about a referral or an enquiry.
 
     It is about an invitation, a worker's own account, a contact, a receipt, an erasure, an anomaly,
     an emergency access or an organisation. The same `cause` gives the same message.
     """
     return Message(
-        derived_id(cause, told),
-        told.audience,
-        told.organization_id,
-        told.worker_id,
+        derived_id(cause, recipient),
+        recipient.audience,
+        recipient.organization_id,
+        recipient.worker_id,
         "",
-        told.kind,
+        recipient.kind,
         "",
         "",
         "",
@@ -169,7 +169,7 @@ def about_subject(told: Told, cause: str, time: datetime) -> Message:
 
 
 def about_enquiry(
-    told: list[Told],
+    recipients: list[Recipient],
     enquiry_id: str,
     asker_organization_id: str,
     cause: str,
@@ -183,7 +183,7 @@ def about_enquiry(
     """
     personal = {
         recipient.organization_id: recipient.worker_id
-        for recipient in told
+        for recipient in recipients
         if recipient.audience is Audience.WORKER
     }
     return [
@@ -204,7 +204,7 @@ def about_enquiry(
             need_code=need_code,
             enquiry_id=enquiry_id,
         )
-        for recipient in told
+        for recipient in recipients
     ]
 
 
@@ -216,7 +216,7 @@ def letter_id(message_id: str) -> str:
     return hashlib.sha256(f"{message_id}/letter".encode()).hexdigest()[:32]
 
 
-def derived_id(cause: str, told: Told) -> str:
+def derived_id(cause: str, recipient: Recipient) -> str:
     """Returns an id that is the same whenever the cause is the same.
 
     So a message that is made twice is stored only once, even after the database was lost and every
@@ -224,6 +224,12 @@ def derived_id(cause: str, told: Told) -> str:
     """
     return hashlib.sha256(
         "/".join(
-            (cause, told.kind, told.audience.value, told.organization_id, told.worker_id)
+            (
+                cause,
+                recipient.kind,
+                recipient.audience.value,
+                recipient.organization_id,
+                recipient.worker_id,
+            )
         ).encode()
     ).hexdigest()[:32]

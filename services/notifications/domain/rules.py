@@ -9,15 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from services.notifications.domain.notices import (
-    ALL,
-    BY_FACT,
-    BY_VERB,
-    OVERSEEING,
-    SENDER,
-    SILENT,
-    Party,
-)
+from services.notifications.domain.notices import BY_FACT, BY_VERB
+from services.notifications.domain.notices.notice import ALL, OVERSEEING, SENDER, Party
+from services.notifications.domain.notices.referrals import SILENT
 
 # If a fact is older than this when it is received (by a new service, in a replay, from the invented
 # past of the demo), nobody is notified.
@@ -55,7 +49,7 @@ class Happening:
 
 
 @dataclass(frozen=True)
-class Told:
+class Recipient:
     """A recipient of a message, and the kind of the message."""
 
     kind: str
@@ -100,13 +94,13 @@ LASTING_VERBS = frozenset(
 
 The person concerned, the managers and the worker who made the change are notified.
 """
-TOLD_WHILE_OUT = frozenset({"member_held", "member_suspended"})
+LETTERS_WHILE_OUT = frozenset({"member_held", "member_suspended"})
 """Kinds of letters to a manager that are sent although the organisation is suspended or has left,
 because they tell the manager just that.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS
-    | TOLD_WHILE_OUT
+    | LETTERS_WHILE_OUT
     | {
         "reset_asked",
         "reset_ended",
@@ -133,7 +127,7 @@ def invitation_kind(verb: str, first_manager: bool) -> str | None:
     return ACCOUNT_OPENED if verb == "accepted" else None
 
 
-def told_of(happening: Happening, now: datetime) -> list[Told]:
+def recipients_of(happening: Happening, now: datetime) -> list[Recipient]:
     """Returns the recipients of a happening, each at most once for each kind of message."""
     if now - happening.time > HISTORY or happening.verb not in BY_VERB:
         return []
@@ -158,15 +152,15 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
         parties = ALL  # there is no time to notify one side after another
     recipients = _of_parties(kind, parties, happening)
     if happening.verb == "sent" and happening.override_used:
-        # the coordination and the sender may confirm the override
+        # the coordinators and the sender may confirm the override
         recipients += [
-            Told(OVERRIDE_USED, Audience.COORDINATION),
+            Recipient(OVERRIDE_USED, Audience.COORDINATION),
             *_desk(OVERRIDE_USED, happening.sender_organization_id),
         ]
     return list(dict.fromkeys(recipients))
 
 
-def _of_parties(kind: str, parties: Sequence[Party], happening: Happening) -> list[Told]:
+def _of_parties(kind: str, parties: Sequence[Party], happening: Happening) -> list[Recipient]:
     return list(
         dict.fromkeys(
             recipient for party in parties for recipient in _recipients(kind, party, happening)
@@ -174,7 +168,7 @@ def _of_parties(kind: str, parties: Sequence[Party], happening: Happening) -> li
     )
 
 
-def told_of_enquiry(
+def recipients_of_enquiry(
     verb: str,
     asker: tuple[str, str],
     asked: Sequence[str],
@@ -182,19 +176,19 @@ def told_of_enquiry(
     *,
     first_offer: bool,
     by_clock: bool,
-) -> list[Told]:
+) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
     Each asked organisation is notified when the enquiry opens, and `taken` when its offer was
-    taken. `asker` is (organisation, worker) and gets the other notices. The coordination is
+    taken. `asker` is (organisation, worker) and gets the other notices. The coordinators are
     notified when nobody could help.
     """
     organization_id, worker_id = asker
 
-    def to_asker(kind: str) -> list[Told]:
+    def to_asker(kind: str) -> list[Recipient]:
         return [
             *_desk(kind, organization_id),
-            *([Told(kind, Audience.WORKER, organization_id, worker_id)] if worker_id else []),
+            *([Recipient(kind, Audience.WORKER, organization_id, worker_id)] if worker_id else []),
         ]
 
     if verb == "opened":
@@ -208,20 +202,20 @@ def told_of_enquiry(
     if verb == "matched":
         return list(_desk(ENQUIRY_MATCHED, taken))
     if verb == "exhausted":
-        return [*to_asker(ENQUIRY_EXHAUSTED), Told(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
+        return [*to_asker(ENQUIRY_EXHAUSTED), Recipient(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
     return to_asker(ENQUIRY_CANCELLED) if verb == "cancelled" and by_clock else []
 
 
-def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Told]:
+def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Recipient]:
     if party is Party.COORDINATION:
-        return [Told(kind, Audience.COORDINATION)]
+        return [Recipient(kind, Audience.COORDINATION)]
     if party is Party.RESPONSIBLE:
         worker = happening.responsible_worker_id
         if worker:
             return (
                 []
                 if worker == happening.actor_worker_id
-                else [Told(kind, Audience.WORKER, happening.receiver_organization_id, worker)]
+                else [Recipient(kind, Audience.WORKER, happening.receiver_organization_id, worker)]
             )
         party = Party.RECEIVER_OF_OTHERS_DEED
     if party is Party.REMINDED:
@@ -247,9 +241,11 @@ def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Told]
         return desk
     return [
         *desk,
-        Told(kind, Audience.WORKER, happening.sender_organization_id, happening.sender_worker_id),
+        Recipient(
+            kind, Audience.WORKER, happening.sender_organization_id, happening.sender_worker_id
+        ),
     ]
 
 
-def _desk(kind: str, organization_id: str) -> list[Told]:
-    return [Told(kind, Audience.DESK, organization_id)] if organization_id else []
+def _desk(kind: str, organization_id: str) -> list[Recipient]:
+    return [Recipient(kind, Audience.DESK, organization_id)] if organization_id else []

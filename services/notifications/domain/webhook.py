@@ -13,12 +13,14 @@ from chassis.errors import Conflict, Invalid, Stale
 from services.notifications.domain.notices import BY_KIND
 
 TEST = "enlace.webhook.test.v1"
-LIMIT = 20  # most endpoints of one organisation, since each multiplies the deliveries
-# The time after a rotation in which both secrets sign, long enough to enter the new secret by hand.
+LIMIT = 20  # the maximum number of endpoints per organisation; each one multiplies the deliveries
+# The time after a rotation during which both secrets sign, long enough to enter the new secret by
+# hand.
 ROTATION = timedelta(hours=24)
-PATIENCE = timedelta(days=3)  # time of failures alone after which an endpoint is switched off
+PATIENCE = timedelta(days=3)  # an endpoint that only fails for this long is switched off
 SLOW_MS = 2000  # an endpoint that takes longer moves to the slow lane
-BY_OWNER, FAILING = "by_owner", "failing"
+DISABLED_BY_OWNER, DISABLED_FOR_FAILING = "by_owner", "failing"
+"""The values of `Webhook.disabled_reason`; "" while the endpoint is enabled."""
 
 Address = IPv4Address | IPv6Address
 
@@ -58,7 +60,7 @@ def open_webhook(
     kinds: Collection[str],
     now: datetime,
     *,
-    there_are: int,
+    existing_count: int,
     reach: Reach,
 ) -> Webhook:
     """Returns a new endpoint, enabled.
@@ -66,7 +68,7 @@ def open_webhook(
     Raises Conflict if the organisation has LIMIT endpoints already, and Invalid for a URL or a kind
     that is not allowed.
     """
-    if there_are >= LIMIT:
+    if existing_count >= LIMIT:
         raise Conflict("too_many_webhooks")
     check_url(url, reach)
     check_kinds(kinds)
@@ -83,10 +85,10 @@ def change(
     enabled: bool | None,
     reach: Reach,
 ) -> Webhook:
-    """Returns the endpoint with each value that is not None changed.
+    """Returns the endpoint with each given value replaced; None leaves a value as it is.
 
-    Switching the endpoint on again removes the reason for which it was off. Raises Stale for
-    another version.
+    Switching the endpoint on again removes the reason why it was off. Raises Stale if `version` is
+    not the endpoint's version.
     """
     if version != webhook.version:
         raise Stale
@@ -97,7 +99,9 @@ def change(
         check_kinds(kinds)
         webhook = replace(webhook, kinds=tuple(sorted(set(kinds))))
     if enabled is not None and enabled != webhook.enabled:
-        webhook = replace(webhook, enabled=enabled, disabled_reason="" if enabled else BY_OWNER)
+        webhook = replace(
+            webhook, enabled=enabled, disabled_reason="" if enabled else DISABLED_BY_OWNER
+        )
     return replace(webhook, version=webhook.version + 1, update_time=now)
 
 
@@ -105,8 +109,8 @@ def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
     """Returns the endpoint with a new version, for which the caller makes a new secret.
 
     At most two secrets sign. While a receiver may still know only the former secret, a further
-    rotation is refused, because it would cut the receiver off without a warning. With `at_once` the
-    former secret ends at once, because it has leaked.
+    rotation is refused, because it would cut the receiver off without a warning. `at_once` is for a
+    secret that has leaked: the former secret ends at once.
     """
     until = webhook.former_secret_expire_time
     if not at_once and until is not None and now < until <= now + ROTATION:

@@ -11,7 +11,7 @@ two transactions.
 from datetime import datetime, timedelta
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.notifications.domain.delivery import (
     BACK_OFFS,
     SPREAD,
@@ -19,11 +19,11 @@ from services.notifications.domain.delivery import (
     Delivery,
     EmailClaim,
     Outcome,
-    Sent,
+    SignedTime,
     Verdict,
     WebhookClaim,
 )
-from services.notifications.domain.rules import TOLD_WHILE_OUT
+from services.notifications.domain.rules import LETTERS_WHILE_OUT
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
 _SEEN = (
@@ -182,7 +182,7 @@ def finish(
     now: datetime,
     *,
     webhook_id: str | None = None,
-    sent: Sent | None = None,
+    sent: SignedTime | None = None,
 ) -> bool:
     """Records an attempt and its result, releases the endpoint, and wakes the senders.
 
@@ -230,7 +230,7 @@ def discard_of_organization(tx: Transaction, organization_id: str) -> None:
         " WHERE organization_id = %s AND next_attempt_time IS NOT NULL"
         " AND NOT EXISTS (SELECT FROM letters WHERE delivery_id = deliveries.id"
         " AND letters.kind = ANY(%s))",
-        (organization_id, sorted(TOLD_WHILE_OUT)),
+        (organization_id, sorted(LETTERS_WHILE_OUT)),
     )
 
 
@@ -285,7 +285,7 @@ def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str
 
 
 def of_webhook(
-    tx: Transaction, webhook_id: str, *, after: Position | None, limit: int
+    tx: Transaction, webhook_id: str, *, after: Cursor | None, limit: int
 ) -> list[Delivery]:
     """Returns the deliveries to an endpoint, newest first."""
     time, id = after or (None, "")

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from services.notifications.domain.message import Letter, letter_id
-from services.notifications.domain.rules import TOLD_WHILE_OUT
+from services.notifications.domain.rules import LETTERS_WHILE_OUT
 from services.notifications.store.messages import EMAILS
 
 LETTER = "letter"
@@ -34,7 +34,7 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
             "organization": letter.organization_id,
             "kind": LETTER,
             "now": now,
-            "anyway": letter.kind in TOLD_WHILE_OUT,
+            "anyway": letter.kind in LETTERS_WHILE_OUT,
         },
     ).rowcount
     if added:

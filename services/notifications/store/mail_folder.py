@@ -5,6 +5,7 @@ machine, and none is stored in the database.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -37,14 +38,21 @@ class MailFolder:
         """Does nothing: no connection is open."""
 
     def mails(self) -> list[tuple[Mail, datetime]]:
-        """Returns the e-mails with the time of each, newest first."""
+        """Returns the e-mails with the time of each, newest first.
+
+        Leaves out an e-mail that a sender deletes meanwhile.
+        """
         mails = []
         for file in self._files():
-            fields = json.loads(file.read_text())
-            time = datetime.fromisoformat(fields.pop("time"))
-            mails.append((Mail(**fields), time))
+            with suppress(FileNotFoundError):
+                fields = json.loads(file.read_text())
+                time = datetime.fromisoformat(fields.pop("time"))
+                mails.append((Mail(**fields), time))
         return mails
 
     def _files(self) -> list[Path]:
-        files = self._folder.glob("*.json")
-        return sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True)
+        times = {}
+        for file in self._folder.glob("*.json"):
+            with suppress(FileNotFoundError):
+                times[file] = file.stat().st_mtime_ns
+        return sorted(times, key=times.__getitem__, reverse=True)

@@ -1,13 +1,13 @@
 """Messages: written together with their deliveries in one statement.
 
-They are read as one inbox from three sides: the desk, the worker and the coordination.
+They are read as one inbox from three sides: the desk, the worker and the coordinators.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.notifications.domain.message import Message, Notice
 from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, Audience
 
@@ -149,7 +149,7 @@ _READ_ALL = (
 
 
 def inbox(
-    tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int
+    tx: Transaction, who: dict[str, object], *, unread: bool, after: Cursor | None, limit: int
 ) -> list[Message]:
     """Returns the messages that `who` (organization, me, coordinator) sees, newest first."""
     time, id = after or (None, "")
@@ -170,7 +170,7 @@ def unread_version(tx: Transaction, organization_id: str, *, coordination: bool)
     """Returns a text that changes with the unread messages of an organisation.
 
     The text consists of the number of these messages, whichever worker they are for, and a sum of
-    the hashes of their ids. With `coordination`, messages to the coordination are included.
+    the hashes of their ids. With `coordination`, messages to the coordinators are included.
     """
     row = tx.execute(
         "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages"

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from keys.sealing import Keyring
-from services.notifications.domain.webhook import FAILING, Webhook
+from services.notifications.domain.webhook import DISABLED_FOR_FAILING, Webhook
 from services.notifications.store.messages import WEBHOOKS
 
 _COLUMNS = (
@@ -148,7 +148,7 @@ def switch_off(
         "UPDATE webhooks SET enabled = false, disabled_reason = %s, version = version + 1,"
         " update_time = %s"
         " WHERE id = %s AND enabled AND failing_since <= %s RETURNING organization_id",
-        (FAILING, now, webhook_id, failing_before),
+        (DISABLED_FOR_FAILING, now, webhook_id, failing_before),
     ).fetchone()
     return str(row["organization_id"]) if row else None
 

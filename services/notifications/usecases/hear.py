@@ -19,7 +19,8 @@ from services.notifications.domain.message import (
     about_subject,
     messages_of,
 )
-from services.notifications.domain.notices import BY_FACT, Party
+from services.notifications.domain.notices import BY_FACT
+from services.notifications.domain.notices.notice import Party
 from services.notifications.domain.rules import (
     ACCOUNT_VERBS,
     ENQUIRY_VERBS,
@@ -27,11 +28,11 @@ from services.notifications.domain.rules import (
     INVITATION_VERBS,
     VERBS,
     Audience,
-    Told,
+    Recipient,
     account_kind,
     invitation_kind,
-    told_of,
-    told_of_enquiry,
+    recipients_of,
+    recipients_of_enquiry,
 )
 from services.notifications.store import deliveries, letters, members, messages
 
@@ -48,7 +49,7 @@ def referral(
     happening = wire.happening(fact, body)
     if happening.verb not in VERBS:
         raise NewerKind
-    new_messages = messages_of(happening, told_of(happening, now))
+    new_messages = messages_of(happening, recipients_of(happening, now))
     messages.keep(
         tx, new_messages, wire.webhook_body(fact, body, public_url), now, by_email=by_email
     )
@@ -58,28 +59,29 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
     """Writes the messages about a contact, a receipt or an organisation, among others.
 
     The table of notices names the recipients: the organisation's desk, its managers, the auditors
-    or the coordination. A fact that is not in the table has no message.
+    or the coordinators. A fact that is not in the table has no message.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
         if Party.AUDITORS in notice.parties:  # not the desk, which the fact may be about
             recipients = [
-                Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)
+                Recipient(notice.kind, Audience.WORKER, *auditor)
+                for auditor in members.auditors(tx)
             ]
-            recipients = recipients or [Told(notice.kind, Audience.COORDINATION)]
+            recipients = recipients or [Recipient(notice.kind, Audience.COORDINATION)]
         elif Party.MANAGERS in notice.parties:
             worker_ids = dict.fromkeys(
                 [*members.managers(tx, desk), *filter(None, [wire.worker_of(fact, name)])]
             )
             recipients = [
-                Told(notice.kind, Audience.WORKER, desk, worker_id) for worker_id in worker_ids
+                Recipient(notice.kind, Audience.WORKER, desk, worker_id) for worker_id in worker_ids
             ]
         elif {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & set(notice.parties):
-            recipients = [Told(notice.kind, Audience.COORDINATION)]
+            recipients = [Recipient(notice.kind, Audience.COORDINATION)]
         else:
-            recipients = [Told(notice.kind, Audience.DESK, desk)]
+            recipients = [Recipient(notice.kind, Audience.DESK, desk)]
         if Party.COORDINATION in notice.parties:
-            recipients.append(Told(notice.kind, Audience.COORDINATION))
+            recipients.append(Recipient(notice.kind, Audience.COORDINATION))
         # Anybody may apply, so only the first application of a day makes a message, even if there
         # are three hundred.
         cause = (
@@ -90,7 +92,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
-    """Writes the messages about an enquiry, to the recipients that `told_of_enquiry` chooses.
+    """Writes the messages about an enquiry, to the recipients that `recipients_of_enquiry` chooses.
 
     Raises NewerKind for a verb that no rule knows: it comes from a later version.
     """
@@ -99,7 +101,7 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
         raise NewerKind
     if now - fact.time > HISTORY:
         return
-    recipients = told_of_enquiry(
+    recipients = recipients_of_enquiry(
         verb,
         (body.organization_id, body.worker_id),
         body.asked_organization_ids,
@@ -161,7 +163,7 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     if kind is None or now - fact.time > HISTORY:
         return
     message = about_subject(
-        Told(kind, Audience.DESK, body.organization_id), _cause(fact), fact.time
+        Recipient(kind, Audience.DESK, body.organization_id), _cause(fact), fact.time
     )
     _bring(
         tx,
@@ -180,7 +182,9 @@ def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -
         raise NewerKind
     # Each delivery belongs to a message: this one is addressed to a worker that does not exist.
     message = about_subject(
-        Told(APPLICATION, Audience.WORKER, "", body.application_id), body.application_id, fact.time
+        Recipient(APPLICATION, Audience.WORKER, "", body.application_id),
+        body.application_id,
+        fact.time,
     )
     _bring(tx, message, "", wire.application_letter_of(body), now, by_email=by_email)
 
@@ -199,7 +203,9 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
     if kind is None or now - fact.time > HISTORY:
         return
     message = about_subject(
-        Told(kind, Audience.WORKER, body.organization_id, body.worker_id), body.notice_id, fact.time
+        Recipient(kind, Audience.WORKER, body.organization_id, body.worker_id),
+        body.notice_id,
+        fact.time,
     )
     _bring(tx, message, "", wire.account_letter_of(body, kind), now, by_email=by_email)
 

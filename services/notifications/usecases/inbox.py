@@ -1,4 +1,4 @@
-"""The inbox: messages for the caller's desk, for the caller, or for the coordination."""
+"""The inbox: messages for the caller's desk, for the caller, or for the coordinators."""
 
 from collections.abc import Collection
 from functools import partial
@@ -27,7 +27,7 @@ class Inbox:
         """Returns a page of messages, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         rows = messages.inbox(
             call.tx, _who(call.caller), unread=request.unread_only, after=after, limit=size + 1
@@ -98,7 +98,7 @@ class Inbox:
 def _scope(caller: Caller) -> str:
     """Returns the scope whose unread messages change together.
 
-    The scope is the caller's organisation; for a coordinator it includes the coordination.
+    The scope is the caller's organisation, for a coordinator together with the coordinators' inbox.
     """
     return f"{caller.organization_id}{_AND_COORDINATION if caller.has('COORDINATOR') else ''}"
 

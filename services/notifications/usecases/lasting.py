@@ -10,7 +10,7 @@ from chassis.db import Transaction, elevate_to_system_scope
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from services.notifications.domain.message import about_subject
-from services.notifications.domain.rules import SENDING_CHANGED, Audience, Told
+from services.notifications.domain.rules import SENDING_CHANGED, Audience, Recipient
 from services.notifications.store import members, messages
 
 
@@ -23,7 +23,7 @@ def notify_managers(tx: Transaction, caller: Caller, now: datetime, organization
     cause = new_id()
     notices = [
         about_subject(
-            Told(SENDING_CHANGED, Audience.WORKER, own_organization_id, worker_id), cause, now
+            Recipient(SENDING_CHANGED, Audience.WORKER, own_organization_id, worker_id), cause, now
         )
         for worker_id, own_organization_id in recipients.items()
     ]

@@ -17,7 +17,7 @@ from services.notifications.domain.delivery import (
     Claim,
     EmailClaim,
     Outcome,
-    Sent,
+    SignedTime,
     Status,
     WebhookClaim,
 )
@@ -44,7 +44,7 @@ ATTEMPTS_KEPT = timedelta(days=30)
 _chance = secrets.SystemRandom().random
 
 
-class Sending:
+class DeliveryQueue:
     """The queue of deliveries, as the senders see it."""
 
     def __init__(
@@ -172,12 +172,12 @@ class Sending:
         claim: Claim,
         outcome: Outcome,
         now: datetime,
-        sent: Sent | None = None,
+        sent: SignedTime | None = None,
     ) -> Status:
         """Records an attempt, with its time and signature if it was a webhook.
 
-        If it was the last attempt and the message has reached nobody, the coordination is notified.
-        Returns the new status of the delivery.
+        If it was the last attempt and the message has reached nobody, the coordinators are
+        notified. Returns the new status of the delivery.
         """
         first_try_time = claim.first_try_time or now
         verdict = rules.judge(
@@ -195,7 +195,7 @@ class Sending:
             )
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
-            # The coordination need not call an applicant whose address does not exist, since mostly
+            # The coordinators need not call an applicant whose address does not exist, since mostly
             # such an address was entered on purpose.
             is_to_applicant = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
             if (

@@ -10,7 +10,7 @@ from chassis.db import elevate_to_system_scope
 from chassis.errors import NotFound
 from chassis.ids import new_id, object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, masked, page_size, version
+from chassis.wire import PageTokens, mask_names, page_size, version
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
@@ -18,7 +18,7 @@ from services.notifications.domain import webhook as rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
-SHOWN = 100  # most attempts of a delivery that are shown: the newest
+SHOWN = 100  # maximum number of attempts of a delivery that are shown: the newest
 HOURS = 24  # hours for which attempts are counted
 _CHANGEABLE = ("url", "kinds", "enabled")
 
@@ -36,7 +36,7 @@ class Webhooks:
     ) -> pb.CreateWebhookResponse:
         """Creates an endpoint; returns it with its secret, which no other call returns."""
         requested, organization_id = request.webhook, call.caller.organization_id
-        there_are = webhooks.hold_organization(call.tx, organization_id)
+        existing_count = webhooks.hold_organization(call.tx, organization_id)
         now, reach = call.clock.now(), self._reach
         webhook = rules.open_webhook(
             new_id(),
@@ -44,7 +44,7 @@ class Webhooks:
             requested.url,
             requested.kinds,
             now,
-            there_are=there_are,
+            existing_count=existing_count,
             reach=reach,
         )
         secret = _new_secret()
@@ -54,7 +54,7 @@ class Webhooks:
     def CountMemberWebhooks(
         self, request: pb.CountMemberWebhooksRequest, call: Call
     ) -> pb.MemberWebhooks:
-        """Counts the enabled endpoints of a member, for the coordination."""
+        """Counts the enabled endpoints of a member, for the coordinators."""
         organization_id = object_id(request.organization_id)
         elevate_to_system_scope(call.tx)
         return pb.MemberWebhooks(webhook_count=webhooks.count_enabled(call.tx, organization_id))
@@ -76,7 +76,7 @@ class Webhooks:
         An endpoint that is switched off loses its waiting deliveries; a test, or a delivery that is
         sent again by hand, is still sent.
         """
-        requested, paths = request.webhook, masked(request.update_mask, _CHANGEABLE)
+        requested, paths = request.webhook, mask_names(request.update_mask, _CHANGEABLE)
         webhook_id, base = object_id(requested.id), version(requested.etag, "webhook.etag")
         before = _fetch(call, webhook_id, to_change=True)
         webhook = rules.change(
@@ -131,7 +131,7 @@ class Webhooks:
         webhook_id = object_id(request.webhook_id)
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         _fetch(call, webhook_id)
         rows = deliveries.of_webhook(call.tx, webhook_id, after=after, limit=size + 1)

@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, current_app, g, json, request
-from werkzeug.exceptions import HTTPException
+from flask import Blueprint, Response, current_app, g, request
 
-from chassis.errors import Invalid, NotFound, Refusal
+from chassis.errors import Invalid, NotFound
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
+from services.gateway.api.answers import json_response
 from services.gateway.api.hsds import objects
 from services.gateway.api.reading import admit
+from services.gateway.edge import limits
 from services.gateway.edge.clients import clients
 from services.gateway.edge.problems import problem
 
@@ -37,10 +38,7 @@ _NARROWED = _PAGED | {
 _NUMBER, _FLAGS = re.compile(r"[0-9]{1,6}\Z"), {"true": True, "false": False}
 Given = dict[str, str]
 blueprint = Blueprint("hsds", __name__, url_prefix=PREFIX)
-
-
-for _kind in (Refusal, HTTPException, Exception):
-    blueprint.register_error_handler(_kind, problem)
+blueprint.register_error_handler(Exception, problem)
 
 
 @blueprint.before_request
@@ -58,14 +56,14 @@ def finish(response: Response) -> Response:
         response.make_conditional(request)
     if response.status_code in (200, 304) and request.method in ("GET", "HEAD"):
         response.headers["Cache-Control"] = g.cache_control = FRESH
-    return response
+    return limits.tell(response)
 
 
 @blueprint.get("")
 def about() -> Response:
     """Describes this API."""
     public = str(current_app.config.get("PUBLIC_URL") or request.host_url).rstrip("/")
-    return _answer(
+    return json_response(
         {
             "version": objects.VERSION,
             "profile": "https://docs.openreferral.org/en/latest/hsds/schema_reference.html",
@@ -104,7 +102,7 @@ def services() -> Response:
 @blueprint.get("/services/<identifier>")
 def service(identifier: str) -> Response:
     """Returns one service, with everything that belongs to it."""
-    return _answer(
+    return json_response(
         objects.service(
             clients().open_data.GetPublicService(o.GetPublicServiceRequest(id=_id(identifier))),
             _terms(),
@@ -137,7 +135,7 @@ def organization(identifier: str) -> Response:
     )
     if not answer.organizations:
         raise NotFound
-    return _answer(objects.organization(answer.organizations[0], full=True))
+    return json_response(objects.organization(answer.organizations[0], full=True))
 
 
 @blueprint.route("/service_at_locations", methods=["GET", "POST"])
@@ -165,7 +163,7 @@ def service_at_location(identifier: str) -> Response:
     answer = clients().open_data.ListPublicServiceAtLocations(rpc_request)
     if not answer.services:
         raise NotFound
-    return _answer(objects.service_at_location(answer.services[0], _terms(), full=True))
+    return json_response(objects.service_at_location(answer.services[0], _terms(), full=True))
 
 
 @blueprint.route("/taxonomies", methods=["GET", "POST"])
@@ -179,7 +177,7 @@ def taxonomy(identifier: str) -> Response:
     """Returns the taxonomy."""
     if _id(identifier) != UUID(objects.TAXONOMY_ID).hex:
         raise NotFound
-    return _answer(objects.taxonomy())
+    return json_response(objects.taxonomy())
 
 
 @blueprint.route("/taxonomy_terms", methods=["GET", "POST"])
@@ -201,7 +199,7 @@ def taxonomy_term(identifier: str) -> Response:
     wanted = str(UUID(_id(identifier)))
     for term in _terms().values():
         if objects.term_id(term.code) == wanted:
-            return _answer(objects.term(term))
+            return json_response(objects.term(term))
     raise NotFound
 
 
@@ -306,10 +304,6 @@ def _terms() -> dict[str, d.TaxonomyTerm]:
 # --- answers
 
 
-def _answer(body: dict[str, Any]) -> Response:
-    return Response(json.dumps(body), content_type="application/json")
-
-
 def _sliced(entries: list[dict[str, Any]], given: Given) -> Response:
     number, size = _paging(given)
     words = given.get("search", "").casefold()
@@ -322,7 +316,7 @@ def _sliced(entries: list[dict[str, Any]], given: Given) -> Response:
 def _page(contents: list[dict[str, Any]], total: int, given: Given) -> Response:
     number, size = _paging(given)
     pages = -(-total // size)
-    return _answer(
+    return json_response(
         {
             "total_items": total,
             "total_pages": pages,

@@ -31,7 +31,7 @@ _URI = re.compile(
     rf"(?!.*%(?![0-9A-Fa-f]{{2}}))https?://([\w.~%:-]*@)?([\w.~%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?([/?]({_CHARACTERS}|\?)*)?(#({_CHARACTERS}|\?)*)?",
     re.ASCII,
 )
-Said = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 def uuid(id: str) -> str:
@@ -64,9 +64,9 @@ def uri(address: str) -> str:
     return made if _URI.fullmatch(made) else ""
 
 
-def organization(message: d.Organization, *, full: bool = False) -> Said:
+def organization(message: d.Organization, *, full: bool = False) -> JsonObject:
     """Returns an organisation, with its phone and languages if `full`."""
-    core: Said = {
+    core: JsonObject = {
         "id": uuid(message.id),
         "name": message.name,
         "description": message.description,
@@ -76,7 +76,7 @@ def organization(message: d.Organization, *, full: bool = False) -> Said:
         "x_department": message.department,
         "x_hotline_number": message.hotline_number,
     }
-    more: Said = (
+    more: JsonObject = (
         {"phones": _phone(message.phone, message.id), "x_languages": list(message.languages)}
         if full
         else {}
@@ -86,11 +86,11 @@ def organization(message: d.Organization, *, full: bool = False) -> Said:
 
 def service(
     message: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
-) -> Said:
+) -> JsonObject:
     """Returns a service with its organisation, and with everything that belongs to it if `full`."""
     listed_service = message.service
     takes = listed_service.eligibility
-    core: Said = {
+    core: JsonObject = {
         "id": uuid(listed_service.id),
         "name": listed_service.name,
         "description": listed_service.description,
@@ -124,7 +124,7 @@ def service(
     }
     if not full:
         return _filled(core)
-    more: Said = {
+    more: JsonObject = {
         "organization": organization(message.organization, full=True),
         "phones": _phone(listed_service.phone, listed_service.id),
         "schedules": _schedules(listed_service.schedules, listed_service.id),
@@ -147,14 +147,14 @@ def service(
 
 def service_at_location(
     message: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
-) -> Said:
+) -> JsonObject:
     """Returns a service at its only location."""
     at = message.service_at_locations[0]
     core = _at(at) if full else {"id": uuid(at.id), "location": _location(at.location)}
     return {**core, "service": service(message, terms)}
 
 
-def minimal(message: o.PublicService) -> Said:
+def minimal(message: o.PublicService) -> JsonObject:
     """Returns id and date alone, for a reader who only wants to know what has changed."""
     return {
         "id": uuid(message.service.id),
@@ -162,7 +162,7 @@ def minimal(message: o.PublicService) -> Said:
     }
 
 
-def taxonomy() -> Said:
+def taxonomy() -> JsonObject:
     """Returns the only taxonomy."""
     return {
         "id": TAXONOMY_ID,
@@ -174,7 +174,7 @@ def taxonomy() -> Said:
     }
 
 
-def term(message: d.TaxonomyTerm, *, full: bool = True) -> Said:
+def term(message: d.TaxonomyTerm, *, full: bool = True) -> JsonObject:
     """Returns a code of the taxonomy."""
     return _filled(
         {
@@ -193,7 +193,7 @@ def term(message: d.TaxonomyTerm, *, full: bool = True) -> Said:
     )
 
 
-def _at(message: l.ServiceAtLocation) -> Said:
+def _at(message: l.ServiceAtLocation) -> JsonObject:
     return _filled(
         {
             "id": uuid(message.id),
@@ -216,7 +216,7 @@ def _at(message: l.ServiceAtLocation) -> Said:
     )
 
 
-def _location(message: l.Location) -> Said:
+def _location(message: l.Location) -> JsonObject:
     point = (
         {"latitude": message.latitude, "longitude": message.longitude}
         if message.HasField("latitude")
@@ -243,7 +243,7 @@ def _location(message: l.Location) -> Said:
     )
 
 
-def _address(message: l.Location) -> Said:
+def _address(message: l.Location) -> JsonObject:
     """Returns the address of a location.
 
     HSDS requires a city and a postal code. The city is empty if no municipality is stated. The
@@ -260,11 +260,11 @@ def _address(message: l.Location) -> Said:
     }
 
 
-def _phone(number: str, of: str) -> list[Said]:
+def _phone(number: str, of: str) -> list[JsonObject]:
     return [{"id": made(of, "phones", number), "number": number, "type": "voice"}] if number else []
 
 
-def _schedules(schedules: Iterable[d.Schedule], of: str) -> list[Said]:
+def _schedules(schedules: Iterable[d.Schedule], of: str) -> list[JsonObject]:
     return [
         _filled(
             {
@@ -282,11 +282,11 @@ def _schedules(schedules: Iterable[d.Schedule], of: str) -> list[Said]:
     ]
 
 
-def _languages(tags: Iterable[str], of: str) -> list[Said]:
+def _languages(tags: Iterable[str], of: str) -> list[JsonObject]:
     return [{"id": made(of, "languages", tag), "code": tag} for tag in tags]
 
 
-def _area(code: str, of: str) -> Said:
+def _area(code: str, of: str) -> JsonObject:
     return {
         "id": made(of, "service_areas", code),
         "name": area_name(code) or code,
@@ -294,7 +294,7 @@ def _area(code: str, of: str) -> Said:
     }
 
 
-def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> Said:
+def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> JsonObject:
     about = {"taxonomy_term": term(terms[code], full=False)} if code in terms else {}
     return {
         "id": made(of, "attributes", code),
@@ -306,7 +306,7 @@ def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> Said:
     }
 
 
-def _filled(values: Said, *always: str) -> Said:
+def _filled(values: JsonObject, *always: str) -> JsonObject:
     """Returns the object without its empty values, except for those named in `always`."""
     return {
         name: value

@@ -1,6 +1,7 @@
-"""Services of the directory: those of an organisation, and those that fit a person."""
+"""The directory: its members, the services of one, and those that fit a person."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from chassis.errors import Refusal
 from protos.partners.v1 import directory_pb2 as d
@@ -31,7 +32,13 @@ def provider_of(service: d.Service) -> str:
 def services_of(organization_id: str) -> lists.Listed[d.Service]:
     """Returns the services of an organisation."""
     request = d.SearchServicesRequest(organization_id=organization_id)
-    return lists.all_of(clients().directory.SearchServices, request, lambda answer: answer.services)
+    return lists.all_of(clients().directory.SearchServices, request)
+
+
+def organizations(**narrowed: Any) -> lists.Listed[d.Organization]:
+    """Returns the network's members that match a filter."""
+    rpc_request = d.ListOrganizationsRequest(**narrowed)
+    return lists.all_of(clients().directory.ListOrganizations, rpc_request)
 
 
 def matches(

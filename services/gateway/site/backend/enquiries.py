@@ -9,9 +9,7 @@ from services.gateway.site.parts import lists
 def received() -> lists.Listed[e.Enquiry]:
     """Returns the enquiries that wait for an answer of this desk, the nearest deadline first."""
     request = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
-    enquiries = lists.all_of(
-        clients().enquiries.ListEnquiries, request, lambda answer: answer.enquiries
-    )
+    enquiries = lists.all_of(clients().enquiries.ListEnquiries, request)
     enquiries.sort(key=lambda enquiry: enquiry.due_time.seconds)
     return enquiries
 
@@ -22,9 +20,7 @@ def asking() -> lists.Listed[e.Enquiry]:
     Enquiries that wait for this desk come first.
     """
     request = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
-    listed = lists.all_of(
-        clients().enquiries.ListEnquiries, request, lambda answer: answer.enquiries
-    )
+    listed = lists.all_of(clients().enquiries.ListEnquiries, request)
     enquiries = lists.only(listed, lambda enquiry: bool(enquiry.turn))
     enquiries.sort(
         key=lambda enquiry: (
@@ -41,7 +37,5 @@ def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
     if not identifier:
         return lists.Listed()
     return lists.all_of(
-        clients().enquiries.ListEnquiries,
-        e.ListEnquiriesRequest(contact_id=identifier),
-        lambda answer: answer.enquiries,
+        clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(contact_id=identifier)
     )

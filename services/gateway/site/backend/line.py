@@ -7,9 +7,7 @@ from services.gateway.site.parts import lists
 
 def calls_owed() -> lists.Listed[c.Callback]:
     """Returns the calls that the line owes, the nearest due time first."""
-    return lists.all_of(
-        clients().contacts.ListCallbacks, c.ListCallbacksRequest(), lambda answer: answer.callbacks
-    )
+    return lists.all_of(clients().contacts.ListCallbacks, c.ListCallbacksRequest())
 
 
 def still_open() -> lists.Listed[c.Contact]:
@@ -19,8 +17,6 @@ def still_open() -> lists.Listed[c.Contact]:
     of equal urgency the newest.
     """
     request = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
-    contacts = lists.all_of(
-        clients().contacts.ListContacts, request, lambda answer: answer.contacts
-    )
+    contacts = lists.all_of(clients().contacts.ListContacts, request)
     contacts.sort(key=lambda contact: (bool(contact.urgency), -contact.urgency))
     return contacts

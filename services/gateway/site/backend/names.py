@@ -1,11 +1,11 @@
 """Names for ids: organisations, services and workers, fetched together for a page.
 
-The names of needs come from the taxonomy, cached for ten minutes.
+The names of needs come from the taxonomy, which is fetched once in ten minutes.
 """
 
 import time
 from collections.abc import Iterable, Mapping
-from threading import Lock
+from functools import lru_cache
 
 from chassis.languages import in_language
 from protos.partners.v1.directory_pb2 import BatchGetRequest, ListTaxonomyTermsRequest, TaxonomyTerm
@@ -57,29 +57,18 @@ def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -
     )
 
 
-class Taxonomy:
-    """The taxonomy of needs, in all languages."""
-
-    def __init__(self) -> None:
-        self._terms: dict[str, TaxonomyTerm] = {}
-        self._until = 0.0
-        self._lock = Lock()
-
-    def terms(self) -> dict[str, TaxonomyTerm]:
-        """Returns all terms by code, in the taxonomy's own order."""
-        with self._lock:
-            fresh = time.monotonic() < self._until
-        if not fresh:
-            terms = {
-                term.code: term
-                for term in clients().directory.ListTaxonomyTerms(ListTaxonomyTermsRequest()).terms
-            }
-            with self._lock:
-                self._terms, self._until = terms, time.monotonic() + TAXONOMY_SECONDS
-        return self._terms
+@lru_cache(maxsize=1)
+def _terms(period: int) -> dict[str, TaxonomyTerm]:
+    """Returns all terms of the taxonomy by code, in its own order, as fetched in this period."""
+    return {
+        term.code: term
+        for term in clients().directory.ListTaxonomyTerms(ListTaxonomyTermsRequest()).terms
+    }
 
 
-_taxonomy = Taxonomy()
+def terms() -> dict[str, TaxonomyTerm]:
+    """Returns all terms of the taxonomy of needs by code, in all languages."""
+    return _terms(int(time.monotonic() // TAXONOMY_SECONDS))
 
 
 def called(names: Mapping[str, str]) -> str:
@@ -92,7 +81,7 @@ def called(names: Mapping[str, str]) -> str:
 
 def need(code: str) -> str:
     """Returns a need's name in the reader's language."""
-    term = _taxonomy.terms().get(code)
+    term = terms().get(code)
     return called(term.names) if term else (code or "–")
 
 
@@ -103,9 +92,9 @@ def need_group(code: str) -> str:
 
 def needs() -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Returns the groups with their needs, for a form: code, name, [(code, name)]."""
-    terms = _taxonomy.terms().values()
-    groups = [term.code for term in terms if not term.parent_code]
+    listed = terms().values()
+    groups = [term.code for term in listed if not term.parent_code]
     return [
-        (group, need(group), [(t.code, need(t.code)) for t in terms if t.parent_code == group])
+        (group, need(group), [(t.code, need(t.code)) for t in listed if t.parent_code == group])
         for group in groups
     ]

@@ -13,6 +13,4 @@ def file_of(identifier: str) -> p.Person:
 
 def waiting_erasures() -> lists.Listed[er.Erasure]:
     """Returns all proposed erasures that wait for a second person of this organisation."""
-    return lists.all_of(
-        clients().erasures.ListErasures, er.ListErasuresRequest(), lambda answer: answer.erasures
-    )
+    return lists.all_of(clients().erasures.ListErasures, er.ListErasuresRequest())

@@ -12,30 +12,28 @@ from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Unauthenticate
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
 
 
 def answered(
-    ask: Callable[[str, str], c.ReferenceStatus],
+    ask: Callable[[], c.ReferenceStatus],
     say: Callable[[c.ReferenceStatus], str] = lambda status: "",
     *,
     again: Callable[[str, str], str],
-    contact_of: Callable[[str, str], str] = lambda reference, pin: "",
-    readings_of: Callable[[str, str], list[c.ReferenceReading] | None] = lambda reference, pin: (
-        None
-    ),
+    contact_of: Callable[[], str] = lambda: "",
+    readings_of: Callable[[], list[c.ReferenceReading] | None] = lambda: None,
 ) -> Response | tuple[str, int]:
     """Reads the state of a request with the form's reference and PIN, and renders it.
 
-    `say` acts on the request, and its result stands on the page. A wrong PIN and an unknown
-    reference give the same answer. `again` renders the form again after a refusal.
+    `ask` acts on the request and returns its state, `say` describes the result. A wrong PIN and an
+    unknown reference give the same answer. `again` renders the form again after a refusal.
     """
-    reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
+    reference, device = forms.text("reference"), origin.device()
     origin.tell(device)
     try:
-        status, text, refused = outcome_of(ask, say, reference, pin)
+        contact_id = contact_of()
+        status, text, refused = outcome_of(ask, say)
     except Exhausted as refusal:
         return again(problem_of(refusal), reference), 429
     except (Unauthenticated, Invalid) as refusal:
@@ -45,11 +43,11 @@ def answered(
             "my_status.html",
             status=status,
             reference=reference,
-            pin=pin,
+            pin=forms.text("pin"),
             said=text,
             refused=refused,
-            contact_id=contact_of(reference, pin),
-            readings=readings_of(reference, pin),
+            contact_id=contact_id,
+            readings=readings_of(),
         )
     )
     origin.remember(response, device)
@@ -57,23 +55,20 @@ def answered(
 
 
 def outcome_of(
-    ask: Callable[[str, str], c.ReferenceStatus],
-    say: Callable[[c.ReferenceStatus], str],
-    reference: str,
-    pin: str,
+    ask: Callable[[], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str]
 ) -> tuple[c.ReferenceStatus, str, bool]:
     """Returns the state, the result of `say`, and whether `say` was refused.
 
     None of the three is returned without a right PIN.
     """
     try:
-        status = ask(reference, pin)
+        status = ask()
         return status, say(status), False
     except (
         Invalid,
         Conflict,
     ) as refusal:  # The service rejects an incomplete form before it checks the PIN.
-        return ask_status(reference, pin), "; ".join(forms.problems(refusal).values()), True
+        return ask_status(), "; ".join(forms.problems(refusal).values()), True
 
 
 def problem_of(refusal: Refusal) -> str:
@@ -86,8 +81,6 @@ def problem_of(refusal: Refusal) -> str:
     )
 
 
-def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
-    """Returns the state of a request."""
-    return clients().references.GetReferenceStatus(
-        c.GetReferenceStatusRequest(reference=reference, pin=pin)
-    )
+def ask_status() -> c.ReferenceStatus:
+    """Returns the state of the request with the form's reference and PIN."""
+    return clients().references.GetReferenceStatus(forms.filled(c.GetReferenceStatusRequest()))

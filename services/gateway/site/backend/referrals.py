@@ -1,4 +1,4 @@
-"""Referrals: one by its id, the filter of those that wait for this desk, and changes to a draft.
+"""Referrals: one by its id, those that a filter finds, and changes to a draft.
 
 A draft is completed on several pages, one question each.
 """
@@ -14,12 +14,17 @@ from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
 from services.gateway.site.backend.people import file_of
 from services.gateway.site.language import words
-from services.gateway.site.parts import due, forms
+from services.gateway.site.parts import due, forms, lists
 
 
 def fetch(identifier: str) -> r.Referral:
     """Returns the referral as it is now."""
     return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
+
+
+def matching(wanted: r.ReferralFilter) -> lists.Listed[r.Referral]:
+    """Returns all referrals that a filter finds, the nearest deadline first."""
+    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted))
 
 
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:

@@ -1,9 +1,44 @@
-"""Accounts of workers."""
+"""Accounts of workers: the invitation, the reset of a lost second factor, and the suspension."""
 
+from flask import render_template
+
+from chassis.errors import Conflict, Invalid
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
+
+
+def invite(invitation: m.Invitation) -> str | None:
+    """Invites a worker.
+
+    Returns the page with the worker's link if the form asks for paper; else None. A network that
+    sends no e-mail requires paper.
+    """
+    invitation.on_paper = forms.flag("on_paper")
+    try:
+        made = clients().members.CreateInvitation(
+            m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id())
+        )
+    except Conflict as refusal:
+        if refusal.reason != "no_mail":
+            raise
+        forms.refuse({"on_paper": words.conflict(refusal.reason)})
+    return (
+        render_template("invitation_paper.html", invitation=made) if invitation.on_paper else None
+    )
+
+
+def reset_second_factor(worker_id: str) -> None:
+    """Requests the reset.
+
+    Raises Invalid unless the form confirms that somebody spoke with the worker.
+    """
+    if not forms.flag("spoke"):
+        raise Invalid(("spoke", "required"))
+    clients().members.ResetSecondFactor(
+        m.ResetSecondFactorRequest(id=worker_id, request_id=forms.request_id())
+    )
 
 
 def suspend(worker_id: str) -> None:

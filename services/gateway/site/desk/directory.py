@@ -3,12 +3,14 @@
 Search terms never stand in an address.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Any
 
 from flask import abort, make_response, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
-from werkzeug.wrappers import Response
+from google.protobuf.message import Message
 
 from chassis.errors import Stale
 from chassis.languages import N_
@@ -16,32 +18,37 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, invitations, names
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.edge.clients import clients, send
+from services.gateway.site.backend import directory, names, workers
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
+# a coordinator's steps about a member that are the request of an rpc alone
+STEPS: Mapping[str, Callable[..., Message]] = {
+    "confirm": d.ConfirmOrganizationChangeRequest,
+    "drop": d.DropOrganizationChangeRequest,
+    "approve": d.ApproveOrganizationRequest,
+    "admit": d.AdmitOrganizationRequest,
+    "reject": d.RejectApplicationRequest,
+    "evidence": partial(d.RecordEvidenceRequest, evidence=d.Evidence()),
+}
 ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is promised an answer
 
 
 @pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
-def search() -> str:
-    """Shows the form, some needs to begin with, and the own organisation's services."""
-    return render(d.SearchServicesRequest(), None)
-
-
-def render(
-    question: d.SearchServicesRequest,
-    answer: d.SearchServicesResponse | None,
-    errors: dict[str, str] | None = None,
+def search(
+    question: d.SearchServicesRequest | None = None,
+    answer: d.SearchServicesResponse | None = None,
+    errors: forms.Problems = forms.NO_PROBLEMS,
 ) -> str:
-    """Renders the page with query and answer.
+    """Shows the form, some needs to begin with, and the own organisation's services.
 
-    `answer` is None if nothing was asked, or the query failed.
+    With an answer, it shows the services that fit instead. `answer` is None if nothing was asked,
+    or the query failed.
     """
+    question = question or d.SearchServicesRequest()
     queried = answer is not None or errors
     counts = {row.department: row.count for row in answer.departments} if answer else {}
     return render_template(
@@ -51,13 +58,11 @@ def render(
         chips=chips(question),
         counts=counts,
         counted=question.count_country,
-        map_=pictures.map_of(question.count_country, counts)
-        if counts and pictures.has_map(question.count_country)
-        else None,
+        map_=pictures.map_of(question.count_country, counts) if counts else None,
         own=[] if queried else directory.services_of(session.me().organization_id),
         narrowed=any(getattr(question, name) for name in ("need_code", "country", "language"))
         or question.HasField("age"),
-        errors=errors or {},
+        errors=errors,
     )
 
 
@@ -112,21 +117,18 @@ def results() -> str | tuple[str, int]:
     tap(rpc_request, forms.text("chip"))
     rpc_request.count_country = country_to_count(rpc_request)
     try:
-        return render(rpc_request, clients().directory.SearchServices(rpc_request))
+        return search(rpc_request, clients().directory.SearchServices(rpc_request))
     except forms.SHOWN_IN_PLACE as refusal:
-        return render(rpc_request, None, forms.problems(refusal)), 422
+        return search(rpc_request, errors=forms.problems(refusal)), 422
 
 
 @pages.get("/directory/organizations/<identifier>", access.EVERYONE)
-def organization(identifier: str) -> str:
-    """Shows one member and its services."""
-    return page({}, identifier)
+def organization(
+    identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, verb: str = ""
+) -> str:
+    """Shows one member and its services.
 
-
-def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
-    """Renders the page, with the problems of a step.
-
-    The problems themselves show which step it was.
+    After a refused step, the problems themselves show which step (`verb`) it was.
     """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     return render_template(
@@ -137,23 +139,36 @@ def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
     )
 
 
-@pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
-def vet(identifier: str, verb: str) -> Response:
+@pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=organization)
+def vet(identifier: str, verb: str) -> access.Answer:
     """Takes a coordinator's step about a member, even one that two coordinators decide."""
     if verb == "invite":
-        page_on_paper = invitations.send(first_manager_of(identifier))
+        page_on_paper = workers.invite(first_manager_of(identifier))
         if page_on_paper:
             return make_response(page_on_paper)
-    elif not steer(clients().directory, identifier, verb, forms.request_id()):
+    # The reset for the only manager of the organisation, for whom no other manager can do it.
+    elif verb == "second-factor":
+        workers.reset_second_factor(forms.text("worker"))
+    elif verb == "propose":
+        rpc_request = d.ProposeOrganizationChangeRequest(
+            organization=d.Organization(id=identifier),
+            update_mask=FieldMask(paths=["type", "country", "hotline_number"]),
+        )
+        clients().directory.ProposeOrganizationChange(forms.filled(rpc_request))
+    elif verb in STEPS:
+        send(forms.filled(STEPS[verb](id=identifier)))
+    else:
         abort(404)
     done = {"invite": "invited", "second-factor": "second_factor_reset"}.get(verb, "saved")
     return redirect(url_for("directory.organization", identifier=identifier, done=done), 303)
 
 
 @pages.post(
-    "/directory/organizations/<identifier>/leave", access.NETWORK | access.MANAGERS, again=page
+    "/directory/organizations/<identifier>/leave",
+    access.NETWORK | access.MANAGERS,
+    again=organization,
 )
-def leave(identifier: str) -> Response:
+def leave(identifier: str) -> access.Answer:
     """Ends the membership of the reader's own organisation, or of any other for a coordinator.
 
     A reader whose own organisation has left is redirected to the first page.
@@ -180,51 +195,6 @@ def first_manager_of(identifier: str) -> m.Invitation:
         roles=roles,
         language=forms.text("invited_language"),
     )
-
-
-def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
-    """Takes the step; returns False for an unknown one."""
-    if verb == "propose":
-        changed = forms.filled(d.Organization(id=identifier))
-        mask = FieldMask(paths=["type", "country", "hotline_number"])
-        directory.ProposeOrganizationChange(
-            d.ProposeOrganizationChangeRequest(
-                organization=changed, update_mask=mask, request_id=once
-            )
-        )
-    elif verb == "confirm":
-        directory.ConfirmOrganizationChange(
-            d.ConfirmOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
-        )
-    elif verb == "drop":
-        directory.DropOrganizationChange(
-            d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once)
-        )
-    # The reset for the only manager of the organisation, for whom no other manager can do it.
-    elif verb == "second-factor":
-        invitations.reset_second_factor(forms.text("worker"))
-    elif verb == "approve":
-        directory.ApproveOrganization(
-            d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once)
-        )
-    elif verb == "admit":
-        directory.AdmitOrganization(
-            d.AdmitOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once)
-        )
-    elif verb == "reject":
-        directory.RejectApplication(
-            forms.filled(d.RejectApplicationRequest(id=identifier, request_id=once))
-        )
-    elif verb == "evidence":
-        evidence = forms.filled(d.Evidence())
-        directory.RecordEvidence(
-            d.RecordEvidenceRequest(
-                id=identifier, etag=forms.etag(), evidence=evidence, request_id=once
-            )
-        )
-    else:
-        return False
-    return True
 
 
 SOON = timedelta(days=60)
@@ -256,11 +226,16 @@ def members() -> str:
         organizations=answer.organizations,
         status=request.args.get("status", ""),
         next_page=answer.next_page_token,
-        board={words.code("organization_status", state): listed(status=state) for state in _BOARD}
+        board={
+            words.code("organization_status", state): directory.organizations(status=state)
+            for state in _BOARD
+        }
         if first
         else {},
-        waiting=listed(waits_for_second=True) if first else [],
-        ending=listed(agreement_expire_before_date=str(today + SOON)) if first else [],
+        waiting=directory.organizations(waits_for_second=True) if first else [],
+        ending=directory.organizations(agreement_expire_before_date=str(today + SOON))
+        if first
+        else [],
         **doubtful(first),
         waits_too_long=lambda organization: (
             i18n.now() - organization.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN
@@ -272,22 +247,12 @@ def doubtful(asked: bool) -> dict[str, Any]:
     """Returns the services that are no longer reliable, with their names."""
     rpc_request = lo.ListTruthScoresRequest(doubtful=True)
     scores = (
-        lists.all_of(clients().locations.ListTruthScores, rpc_request, lambda answer: answer.scores)
-        if asked
-        else lists.Listed()
+        lists.all_of(clients().locations.ListTruthScores, rpc_request) if asked else lists.Listed()
     )
     known = names.names(
         [score.organization_id for score in scores], [score.service_id for score in scores]
     )
     return {"doubtful": scores, "names": known}
-
-
-def listed(**narrowed: Any) -> lists.Listed[d.Organization]:
-    """Returns the network's members that match a filter."""
-    rpc_request = d.ListOrganizationsRequest(**narrowed)
-    return lists.all_of(
-        clients().directory.ListOrganizations, rpc_request, lambda answer: answer.organizations
-    )
 
 
 @pages.form("/capacity/<identifier>", access.CARE)

@@ -17,8 +17,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, names, people, referrals, unsafe_choices
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, lists, person_form, unsafe_form
 from services.gateway.site.shell import access, session
 
@@ -245,18 +244,8 @@ def create(preview_request: e.PreviewEnquiryRequest) -> e.Enquiry:
 
 
 @pages.get("/enquiries/<identifier>", access.CARE)
-def show(identifier: str) -> str:
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows one enquiry: its sender sees the answers, a receiver answers."""
-    return render({}, identifier)
-
-
-def fetch(identifier: str) -> e.Enquiry:
-    """Returns the enquiry as it is now."""
-    return clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
-
-
-def render(errors: dict[str, str], identifier: str) -> str:
-    """Renders the page, with the problems of a form."""
     enquiry = fetch(identifier)
     offers: Sequence[e.Offer] = sorted(
         enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer))
@@ -269,10 +258,15 @@ def render(errors: dict[str, str], identifier: str) -> str:
     )
 
 
+def fetch(identifier: str) -> e.Enquiry:
+    """Returns the enquiry as it is now."""
+    return clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
+
+
 @pages.post(
     "/enquiries/<identifier>/answer",
     access.CARE,
-    again=render,
+    again=show,
     then="enquiries.show",
     done="answered",
 )
@@ -286,27 +280,27 @@ def answer(identifier: str) -> None:
     clients().enquiries.AnswerEnquiry(rpc_request)
 
 
-@pages.post(
-    "/enquiries/<identifier>/take", access.CARE, again=render, then="enquiries.show", done="taken"
+pages.sends(
+    "take",
+    "/enquiries/<identifier>/take",
+    access.CARE,
+    e.TakeOfferRequest,
+    again=show,
+    then="enquiries.show",
+    done="taken",
 )
-def take(identifier: str) -> None:
-    """Accepts an offer."""
-    clients().enquiries.TakeOffer(forms.filled(e.TakeOfferRequest(id=identifier)))
-
-
-@pages.post(
+pages.sends(
+    "cancel",
     "/enquiries/<identifier>/cancel",
     access.CARE,
-    again=render,
+    e.CancelEnquiryRequest,
+    again=show,
     then="enquiries.show",
     done="stopped",
 )
-def cancel(identifier: str) -> None:
-    """Cancels the enquiry."""
-    clients().enquiries.CancelEnquiry(forms.filled(e.CancelEnquiryRequest(id=identifier)))
 
 
-@pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=render)
+@pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=show)
 def refer(identifier: str) -> access.Answer:
     """Creates the referral that follows from an enquiry.
 

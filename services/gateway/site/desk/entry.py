@@ -7,16 +7,14 @@ sends the form again.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from werkzeug.wrappers import Response
 
 from chassis.errors import Stale
 from chassis.languages import N_
@@ -26,12 +24,10 @@ from protos.partners.v1 import locations_pb2 as pb
 from services.gateway.edge.clients import clients
 from services.gateway.edge.departments import MUNICIPALITIES
 from services.gateway.site.backend import directory, names
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, lists, merging
 from services.gateway.site.shell import access, session
 
-M = TypeVar("M", bound=Message)
 pages = access.Pages("entry")
 
 NEW = "new"
@@ -59,7 +55,7 @@ def show() -> str:
 
 
 @pages.post("/entry", access.MANAGERS)
-def save() -> Response | tuple[str, int]:
+def save() -> access.Answer:
     """Saves the fields of the organisation."""
     before = own_organization()
     typed = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
@@ -84,7 +80,9 @@ def service(identifier: str) -> access.Answer:
     before = _own_service(identifier)
     places = own_places()
     if request.method == "GET":
-        return service_form(before, {}, places=places, used=_used(before))
+        return service_form(
+            before, {}, places=places, used=_offered_at(before.id) if before.id else ()
+        )
     typed = _said_of_service(before)
     used = forms.texts("location_ids")
     form = partial(service_form, places=places, used=used)
@@ -154,7 +152,7 @@ def check_address(identifier: str) -> str:
 
 
 @pages.post("/entry/places/<identifier>/remove", access.MANAGERS)
-def remove(identifier: str) -> Response | tuple[str, int]:
+def remove(identifier: str) -> access.Answer:
     """Deletes a place where no service is offered."""
     before = _own_place(identifier)
     try:
@@ -172,7 +170,7 @@ def _kept(
     typed: Any,
     before: Any,
     paths: Sequence[str],
-) -> Response | tuple[str, int]:
+) -> access.Answer:
     """Saves the entry.
 
     If somebody else changed it meanwhile, or it was rejected, the form is shown again.
@@ -194,19 +192,14 @@ def _kept(
 
 def own_places() -> lists.Listed[pb.Location]:
     """Returns the places of the reader's own organisation."""
-    return lists.all_of(
-        clients().locations.ListLocations,
-        pb.ListLocationsRequest(),
-        lambda answer: answer.locations,
-    )
+    return lists.all_of(clients().locations.ListLocations, pb.ListLocationsRequest())
 
 
 def own_organization() -> d.Organization:
     """Returns the own organisation as the network reads it."""
-    organization: d.Organization = clients().directory.GetOrganization(
+    return clients().directory.GetOrganization(
         d.GetOrganizationRequest(id=session.me().organization_id)
     )
-    return organization
 
 
 def overview(
@@ -221,11 +214,7 @@ def overview(
     Here and in the other forms, `base` is the stored object that the form was made from, if the
     form shows a changed one.
     """
-    scores = lists.all_of(
-        clients().locations.ListTruthScores,
-        pb.ListTruthScoresRequest(),
-        lambda answer: answer.scores,
-    )
+    scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest())
     return render_template(
         "entry.html",
         shown=merging.shown(organization if base is None else base),
@@ -245,7 +234,7 @@ def service_form(
     meanwhile: Sequence[dict[str, Any]] = (),
     *,
     places: Sequence[pb.Location],
-    used: Sequence[str],
+    used: Collection[str],
     base: d.Service | None = None,
 ) -> str:
     """Renders the form of a service. Simple hours stand in rows, other schedules in words."""
@@ -261,10 +250,9 @@ def service_form(
         towns=[*MUNICIPALITIES.get(said.department or session.me().department, {}).items()],
         others=len(said.schedules) - len(simple),
         narrowed={tier.field for tier in said.tiers},
-        stated=_STATED,
         errors=errors,
         meanwhile=meanwhile,
-        history=history(said.id) if said.id else [],
+        history=history(said.id),
     )
 
 
@@ -293,17 +281,17 @@ def place_form(
         towns=sorted(towns, key=lambda town: town[1]),
         errors=errors,
         meanwhile=meanwhile,
-        history=history(said.id) if said.id else [],
+        history=history(said.id),
     )
 
 
-def history(identifier: str, size: int = 20) -> list[dict[str, Any]]:
+def history(identifier: str) -> list[dict[str, Any]]:
     """Returns the changes of an entry, in words, the newest first."""
-    changes = list(
+    if not identifier:
+        return []
+    changes = (
         clients()
-        .locations.ListFieldChanges(
-            pb.ListFieldChangesRequest(subject_id=identifier, page_size=size)
-        )
+        .locations.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=identifier, page_size=20))
         .changes
     )
     people = names.names(workers=[change.worker_id for change in changes if change.worker_id])
@@ -360,7 +348,7 @@ def _readable(field: str, value: str) -> str:
 def _own_service(identifier: str) -> d.Service:
     if identifier == NEW:
         return d.Service(organization_id=session.me().organization_id, active=True)
-    stored: d.Service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
+    stored = clients().directory.GetService(d.GetServiceRequest(id=identifier))
     if stored.organization_id != session.me().organization_id:
         abort(404)
     return stored
@@ -371,20 +359,18 @@ def _own_place(identifier: str) -> pb.Location:
         return pb.Location(
             organization_id=session.me().organization_id, department=session.me().department
         )
-    location: pb.Location = clients().locations.GetLocation(pb.GetLocationRequest(id=identifier))
+    location = clients().locations.GetLocation(pb.GetLocationRequest(id=identifier))
     if location.organization_id != session.me().organization_id:
         abort(404)
     return location
 
 
-def _used(service: d.Service) -> list[str]:
-    """Returns the ids of the places of a service."""
-    if not service.id:
-        return []
+def _offered_at(service_id: str) -> dict[str, str]:
+    """Returns the places of a service: the id of its offer there, by the id of the place."""
     listed = clients().locations.ListServiceAtLocations(
-        pb.ListServiceAtLocationsRequest(service_id=service.id)
+        pb.ListServiceAtLocationsRequest(service_id=service_id)
     )
-    return [service_at_location.location_id for service_at_location in listed.service_at_locations]
+    return {at.location_id: at.id for at in listed.service_at_locations}
 
 
 def _said_of_service(before: d.Service) -> d.Service:
@@ -398,11 +384,11 @@ def _said_of_service(before: d.Service) -> d.Service:
         forms.flag("active"),
     )
     typed.eligibility.SetInParent()
-    taken = {name: forms.text(name) for name in _STATED}
-    _clear(typed.eligibility, _STATED)
-    for name, answer in taken.items():
-        if answer:
-            setattr(typed.eligibility, name, answer == "yes")
+    eligibility: Any = typed.eligibility
+    for name in _STATED:
+        eligibility.ClearField(name)
+        if answer := forms.text(name):
+            setattr(eligibility, name, answer == "yes")
     del typed.tiers[:]
     typed.tiers.extend(
         d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR)
@@ -428,11 +414,6 @@ def _said_of_service(before: d.Service) -> d.Service:
     return typed
 
 
-def _clear(message: Message, fields: Sequence[str]) -> None:
-    for name in fields:
-        message.ClearField(name)
-
-
 def _is_simple(schedule: d.Schedule) -> bool:
     return schedule.freq == d.FREQUENCY_WEEKLY and not schedule.valid_from and not schedule.valid_to
 
@@ -441,16 +422,11 @@ def _keep_service(before: d.Service, typed: d.Service) -> d.Service:
     directory, once = clients().directory, forms.request_id()
     if not before.id:
         typed.ClearField("active")
-        made: d.Service = directory.CreateService(
-            d.CreateServiceRequest(service=typed, request_id=once)
-        )
-        return made
-    updated: d.Service = directory.UpdateService(
-        d.UpdateServiceRequest(
-            service=typed, update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]), request_id=once
-        )
+        return directory.CreateService(d.CreateServiceRequest(service=typed, request_id=once))
+    mask = FieldMask(paths=[*_SERVICE, "assured_time"])
+    return directory.UpdateService(
+        d.UpdateServiceRequest(service=typed, update_mask=mask, request_id=once)
     )
-    return updated
 
 
 def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
@@ -459,10 +435,7 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
     Details of the service at a place that stays are kept.
     """
     locations = clients().locations
-    listed = locations.ListServiceAtLocations(
-        pb.ListServiceAtLocationsRequest(service_id=service_id)
-    ).service_at_locations
-    there = {offered_at.location_id: offered_at.id for offered_at in listed}
+    there = _offered_at(service_id)
     for location_id in wanted:
         if location_id not in there:
             offered = pb.ServiceAtLocation(service_id=service_id, location_id=location_id)

@@ -21,13 +21,11 @@ def listing() -> str:
 
 
 @pages.get("/people/<identifier>/erasure", access.CARE)
-def show(identifier: str) -> str:
-    """Shows the state of an erasure, and its proof to read and print."""
-    return render({}, identifier)
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows the state of an erasure, and its proof to read and print.
 
-
-def render(errors: dict[str, str], identifier: str) -> str:
-    """Renders the page. It asks for a confirmation only if the reader can be the second person."""
+    The page asks for a confirmation only if the reader can be the second person.
+    """
     file = clients().people.GetPerson(people_pb2.GetPersonRequest(id=identifier))
     try:
         erasure = clients().erasures.GetErasure(p.GetErasureRequest(person_id=identifier))
@@ -47,7 +45,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
 @pages.post(
     "/people/<identifier>/erasure",
     access.CARE,
-    again=render,
+    again=show,
     then="erasures.show",
     done="erasure_proposed",
 )
@@ -61,7 +59,7 @@ def propose(identifier: str) -> None:
 @pages.post(
     "/people/<identifier>/erasure/confirm",
     access.CARE,
-    again=render,
+    again=show,
     then="erasures.show",
     done="erased",
 )

@@ -4,10 +4,9 @@ A file is accepted and read in the background. The manager reads its report, ans
 and takes the file over.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.edge.clients import clients
@@ -25,24 +24,21 @@ _ENCODINGS = tuple(number for number in o.ImportEncoding.values() if number)
 
 
 @pages.get("/directory/import", access.MANAGERS | access.NETWORK)
-def form() -> str:
+def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the form for a file, and the last imports."""
-    return page({}, organization_id=request.args.get("organization", ""))
-
-
-def page(errors: Mapping[str, str], *, organization_id: str = "") -> str:
-    """Renders the form, with its problems."""
     return render_template(
         "import.html",
-        organization_id=organization_id or forms.text("organization_id") or _own_organization(),
+        organization_id=request.args.get("organization", "")
+        or forms.text("organization_id")
+        or _own_organization(),
         state_of=state_of,
         imports=clients().imports.ListImports(o.ListImportsRequest()).imports,
         errors=errors,
     )
 
 
-@pages.post("/directory/import", access.MANAGERS | access.NETWORK, again=page)
-def create() -> Response:
+@pages.post("/directory/import", access.MANAGERS | access.NETWORK, again=form)
+def create() -> access.Answer:
     """Submits a file, for a trial or for takeover."""
     sent = request.files.get("content")
     content = sent.read() if sent else b""
@@ -59,13 +55,8 @@ def create() -> Response:
 
 
 @pages.get("/directory/import/<identifier>", access.MANAGERS | access.NETWORK)
-def show(identifier: str) -> str:
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the progress or the result of an import."""
-    return shown({}, identifier)
-
-
-def shown(errors: Mapping[str, str], identifier: str) -> str:
-    """Renders an import, with the problems of its form."""
     job = clients().imports.GetImport(o.GetImportRequest(id=identifier))
     lines: Sequence[o.ImportLine] = sorted(
         job.report.lines, key=lambda line: _FIRST.get(line.outcome, 2)
@@ -88,8 +79,8 @@ def shown(errors: Mapping[str, str], identifier: str) -> str:
     )
 
 
-@pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=shown)
-def proceed(identifier: str) -> Response:
+@pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=show)
+def proceed(identifier: str) -> access.Answer:
     """Tries the same file, or takes it over, with the answers in the form."""
     answers = []
     for name, value in request.form.items():
@@ -117,8 +108,8 @@ def proceed(identifier: str) -> Response:
     )
 
 
-@pages.post("/directory/import/<identifier>/cancel", access.MANAGERS | access.NETWORK, again=shown)
-def cancel(identifier: str) -> Response:
+@pages.post("/directory/import/<identifier>/cancel", access.MANAGERS | access.NETWORK, again=show)
+def cancel(identifier: str) -> access.Answer:
     """Cancels an import."""
     clients().imports.CancelImport(
         o.CancelImportRequest(id=identifier, request_id=forms.request_id())
@@ -145,7 +136,7 @@ def answer_of(line: o.ImportLine) -> str:
     return f"answer-{line.row}-{line.file}"
 
 
-def _shown(wanted: o.CreateImportRequest) -> Response:
+def _shown(wanted: o.CreateImportRequest) -> access.Answer:
     return redirect(
         url_for("imports.show", identifier=clients().imports.CreateImport(wanted).id), 303
     )

@@ -1,7 +1,6 @@
 """The inbox: Enlace's messages to this desk, and the desk's settings for them."""
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
@@ -68,22 +67,8 @@ LINKS = (
     navigation=N_("Avisos"),
     section="organization",
 )
-def inbox() -> str:
+def inbox(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the messages, the newest first."""
-    return render({})
-
-
-@pages.blueprint.app_template_global()
-def link_of(kind: str) -> str:
-    """Returns the page of a kind of message for the reader; "" if there is none."""
-    return next(
-        (url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)),
-        "",
-    )
-
-
-def render(errors: dict[str, str]) -> str:
-    """Renders the page."""
     unread = request.args.get("unread", "") == "1"
     answer = clients().notifications.ListMessages(
         n.ListMessagesRequest(
@@ -103,19 +88,28 @@ def render(errors: dict[str, str]) -> str:
     )
 
 
-@pages.post(
-    "/inbox/read", access.CARE | access.NETWORK | access.AUDITORS, then="inbox.inbox", done="read"
-)
-def read_all() -> None:
-    """Marks all messages read that the page showed; messages that arrived meanwhile stay unread."""
-    rpc_request = n.MarkAllMessagesReadRequest(
-        until_time=forms.moment("until_time"), request_id=forms.request_id()
+@pages.blueprint.app_template_global()
+def link_of(kind: str) -> str:
+    """Returns the page of a kind of message for the reader; "" if there is none."""
+    return next(
+        (url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)),
+        "",
     )
-    clients().notifications.MarkAllMessagesRead(rpc_request)
+
+
+# Marks all messages read that the page showed; messages that arrived meanwhile stay unread.
+pages.sends(
+    "read_all",
+    "/inbox/read",
+    access.CARE | access.NETWORK | access.AUDITORS,
+    n.MarkAllMessagesReadRequest,
+    then="inbox.inbox",
+    done="read",
+)
 
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
-def read(identifier: str) -> Response:
+def read(identifier: str) -> access.Answer:
     """Marks a message read.
 
     Then opens the referral, the enquiry or the page that the pressed button names; else the inbox.
@@ -130,13 +124,8 @@ def read(identifier: str) -> Response:
     return redirect(link_of(forms.text("kind")) or url_for("inbox.inbox", done="read"), 303)
 
 
-@pages.post("/inbox/desk", access.MANAGERS, again=render, then="inbox.inbox")
+@pages.post("/inbox/desk", access.MANAGERS, again=inbox, then="inbox.inbox")
 def desk() -> None:
     """Sets language and e-mail address of the desk."""
-    settings = n.Desk(
-        organization_id=session.me().organization_id,
-        language=forms.text("language"),
-        email=forms.text("email"),
-        etag=forms.etag(),
-    )
-    clients().notifications.SetDesk(n.SetDeskRequest(desk=settings, request_id=forms.request_id()))
+    settings = n.Desk(organization_id=session.me().organization_id)
+    clients().notifications.SetDesk(forms.filled(n.SetDeskRequest(desk=settings)))

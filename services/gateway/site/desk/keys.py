@@ -12,43 +12,42 @@ pages = access.Pages("keys")
 
 
 @pages.get("/keys", access.MANAGERS)
-def listing() -> str:
-    """Shows all keys of the organisation, including those that ended."""
-    return render({})
+def listing(errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
+    """Shows all keys of the organisation, including those that ended.
 
-
-def render(errors: dict[str, str], secret: str = "") -> str:
-    """Renders the page. `secret` is that of a key just made."""
+    `secret` is that of a key just made.
+    """
     keys = clients().members.ListApiKeys(m.ListApiKeysRequest()).api_keys
     return render_template("keys.html", keys=keys, now=i18n.now(), errors=errors, secret=secret)
 
 
-@pages.post("/keys", access.MANAGERS, again=render)
+@pages.post("/keys", access.MANAGERS, again=listing)
 def create_key() -> str:
     """Makes a key and shows its secret, once."""
     request = forms.filled(m.CreateApiKeyRequest(organization_id=session.me().organization_id))
-    return render({}, clients().members.CreateApiKey(request).secret)
+    return listing(secret=clients().members.CreateApiKey(request).secret)
 
 
-@pages.post("/keys/<identifier>/confirm", access.MANAGERS, then="keys.listing")
-def confirm_key(identifier: str) -> None:
-    """Confirms a key as the second manager."""
-    clients().members.ConfirmApiKey(
-        m.ConfirmApiKeyRequest(id=identifier, request_id=forms.request_id())
-    )
-
-
-@pages.post("/keys/<identifier>/transfer", access.MANAGERS, then="keys.listing")
-def transfer_key(identifier: str) -> None:
-    """Takes a key over, so that it does not end with another manager's account."""
-    clients().members.TransferApiKey(
-        m.TransferApiKeyRequest(id=identifier, request_id=forms.request_id())
-    )
-
-
-@pages.post("/keys/<identifier>/revoke", access.MANAGERS, then="keys.listing")
-def revoke(identifier: str) -> None:
-    """Revokes a key at once."""
-    clients().members.RevokeApiKey(
-        m.RevokeApiKeyRequest(id=identifier, request_id=forms.request_id())
-    )
+# as the second manager
+pages.sends(
+    "confirm_key",
+    "/keys/<identifier>/confirm",
+    access.MANAGERS,
+    m.ConfirmApiKeyRequest,
+    then="keys.listing",
+)
+# so that the key does not end with another manager's account
+pages.sends(
+    "transfer_key",
+    "/keys/<identifier>/transfer",
+    access.MANAGERS,
+    m.TransferApiKeyRequest,
+    then="keys.listing",
+)
+pages.sends(
+    "revoke",
+    "/keys/<identifier>/revoke",
+    access.MANAGERS,
+    m.RevokeApiKeyRequest,
+    then="keys.listing",
+)

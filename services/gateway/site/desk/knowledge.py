@@ -14,9 +14,8 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.backend import names, people, referrals
+from services.gateway.site.language import _, i18n, ngettext, words
 from services.gateway.site.parts import lists, sheet
 from services.gateway.site.shell import access, session
 
@@ -114,14 +113,14 @@ def knowledge(identifier: str) -> Knowledge:
         abort(404)
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     readings = all_readings(identifier)
-    referrals = all_referrals(identifier)
+    sent = referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier))
     copies = all_copies(identifier)
     known = names.names(
         {person.organization_id, *copies}
         | {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
     )
-    held = [of_receipt(receipt, known, readings, referrals) for receipt in receipts]
+    held = [of_receipt(receipt, known, readings, sent) for receipt in receipts]
     held += [
         of_enquiries(known.organization(organization), enquiries)
         for organization, enquiries in copies.items()
@@ -148,7 +147,7 @@ def of_receipt(
     receipt: p.Receipt,
     known: names.Names,
     readings: Iterable[p.Reading],
-    referrals: Iterable[r.Referral],
+    sent: Iterable[r.Referral],
 ) -> Held:
     """Describes a consent: its data, its end, how often it was used, and the deletion.
 
@@ -196,7 +195,7 @@ def of_receipt(
     deletion = next(
         (
             clock
-            for referral in referrals
+            for referral in sent
             if referral.receipt_id == receipt.id
             for clock in referral.clocks
             if clock.kind == r.CLOCK_KIND_DELETION
@@ -228,7 +227,9 @@ def of_receipt(
 def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
     """Describes the enquiries about a person, without her name, that an organisation still has."""
     listed = list(enquiries)
-    attributes = list(dict.fromkeys(part for enquiry in listed for part in told_of(enquiry)))
+    attributes = list(
+        dict.fromkeys(part for enquiry in listed for part in shared_attributes(enquiry))
+    )
     parts = ", ".join([_("ayuda y urgencia"), *attributes])
     needs = list(dict.fromkeys(names.need(enquiry.content.need_code) for enquiry in listed))
     ends = {
@@ -245,7 +246,7 @@ def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
     return Held(organization, "", live=True, ends_soon=False, lines=lines)
 
 
-def told_of(enquiry: e.Enquiry) -> list[str]:
+def shared_attributes(enquiry: e.Enquiry) -> list[str]:
     """Returns the names of the attributes that the copies of an enquiry hold."""
     left_out = set(enquiry.left_out_attributes)
     beside = [
@@ -294,25 +295,13 @@ def all_readings(identifier: str) -> list[p.Reading]:
     return readings
 
 
-def all_referrals(identifier: str) -> list[r.Referral]:
-    """Fetches the own organisation's referrals of the person, with their deadlines."""
-    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier)
-    return lists.all_of(
-        clients().referrals.ListReferrals,
-        r.ListReferralsRequest(filter=wanted),
-        lambda answer: answer.referrals,
-    )
-
-
 def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
     """Fetches the own organisation's enquiries about the person.
 
     They are grouped by the organisations that still hold them.
     """
     enquiries = lists.all_of(
-        clients().enquiries.ListEnquiries,
-        e.ListEnquiriesRequest(person_id=identifier),
-        lambda answer: answer.enquiries,
+        clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(person_id=identifier)
     )
     copies: dict[str, list[e.Enquiry]] = defaultdict(list)
     for enquiry in enquiries:

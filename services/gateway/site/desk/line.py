@@ -3,11 +3,8 @@
 All operators share the queue, and any of them can go on with a contact.
 """
 
-from typing import Any
-
 from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
-from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Stale, Unauthenticated
 from chassis.languages import N_
@@ -17,9 +14,8 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import enquiries, line, names, references
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.backend import directory, enquiries, line, names, references, referrals
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import advice, forms, lists, merging
 from services.gateway.site.shell import access, session
 
@@ -98,47 +94,36 @@ def queue() -> str:
     )
 
 
-@pages.post("/line/calls/<identifier>", access.LINE, then="line.queue")
-def settle_call(identifier: str) -> None:
-    """Records the result of a call."""
-    request = c.SettleCallbackRequest(
-        id=identifier, etag=forms.etag(), request_id=forms.request_id(), **called_when()
-    )
-    request.outcome_code = words.number("callback_outcome", forms.text("outcome_code"))
-    clients().contacts.SettleCallback(request)
+# records the result of a call
+pages.sends(
+    "settle_call",
+    "/line/calls/<identifier>",
+    access.LINE,
+    c.SettleCallbackRequest,
+    then="line.queue",
+)
 
 
 @pages.get("/line/<identifier>/hand-over", access.LINE)
 def handing_over(identifier: str) -> str:
     """Shows the form for handing a caller over to another organisation."""
-    return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
+    return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)))
 
 
-def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
+def hand_over_page(shown: c.Contact, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Renders the form, with the members in good standing."""
-    rpc_request = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED)
-    members = lists.all_of(
-        clients().directory.ListOrganizations, rpc_request, lambda answer: answer.organizations
-    )
+    members = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
     choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
 
 
 @pages.post("/line/<identifier>/hand-over", access.LINE)
-def hand_over(identifier: str) -> Response | tuple[str, int]:
+def hand_over(identifier: str) -> access.Answer:
     """Records whether the caller was connected live, and with whom.
 
     If she was connected, the contact ends as handed over.
     """
-    changed = c.Contact(
-        id=identifier,
-        etag=forms.etag(),
-        handed_over_organization_id=forms.text("handed_over_organization_id"),
-    )
-    changed.connected_live = words.number("answer", forms.text("connected_live"))
-    changed.emergency_number_code = words.number(
-        "emergency_number", forms.text("emergency_number_code")
-    )
+    changed = forms.filled(c.Contact(id=identifier))
     paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
     if changed.connected_live == c.ANSWER_YES:
         changed.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
@@ -157,22 +142,11 @@ def hand_over(identifier: str) -> Response | tuple[str, int]:
     return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
 
 
-def called_when() -> dict[str, Any]:
-    """Returns the day and the hours in a form, as fields of the request."""
-    return {
-        name: words.number(name.replace("_code", "_band"), forms.text(name))
-        for name in ("day_code", "hour_code")
-    }
-
-
 @pages.get("/line/new", access.LINE)
 def new() -> str:
     """Shows an empty triage."""
     me = session.me()
-    return page(
-        c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"),
-        errors={},
-    )
+    return page(c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"))
 
 
 @pages.post("/line/again", access.LINE)
@@ -185,12 +159,12 @@ def again() -> str:
     empty = c.Contact(
         line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es", called_before=True
     )
-    return page(empty, errors={}, known=(forms.text("reference"), forms.text("pin")))
+    return page(empty, known=(forms.text("reference"), forms.text("pin")))
 
 
 def page(
     contact: c.Contact,
-    errors: dict[str, str],
+    errors: forms.Problems = forms.NO_PROBLEMS,
     reference: str = "",
     pin: str = "",
     known: tuple[str, str] = ("", ""),
@@ -202,7 +176,8 @@ def page(
     reference and PIN that the caller gave, until the contact is recorded. `shown` is the object
     that the form was made from, if it is not the contact itself.
     """
-    related = asked_for(contact.id)
+    asked_for = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id)
+    related = referrals.matching(asked_for) if contact.id else lists.Listed()
     return render_template(
         "contact.html",
         contact=contact,
@@ -217,18 +192,6 @@ def page(
             clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards
         ),
         names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
-    )
-
-
-def asked_for(identifier: str) -> lists.Listed[r.Referral]:
-    """Returns the referrals from a contact, the nearest deadline first."""
-    if not identifier:
-        return lists.Listed()
-    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=identifier)
-    return lists.all_of(
-        clients().referrals.ListReferrals,
-        r.ListReferralsRequest(filter=wanted),
-        lambda answer: answer.referrals,
     )
 
 
@@ -258,31 +221,29 @@ def create() -> access.Answer:
         if not reference:
             raise
         return page(typed, {"_form": references.problem_of(refusal)}), 422
-    return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
+    return page(
+        answer.contact,
+        forms.NO_PROBLEMS,
+        *(("", "") if reference else (answer.reference, answer.pin)),
+    )
 
 
 @pages.get("/line/<identifier>", access.LINE)
-def show(identifier: str) -> str:
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows one contact, to go on with."""
-    return kept({}, identifier)
-
-
-def kept(errors: dict[str, str], identifier: str) -> str:
-    """Renders a stored contact."""
     return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), errors)
 
 
-@pages.post("/line/<identifier>/call", access.LINE, again=kept, then="line.queue")
+@pages.post("/line/<identifier>/call", access.LINE, again=show, then="line.queue")
 def agree_on_call(identifier: str) -> None:
     """Records the agreed time of a call back."""
-    callback = c.Callback(contact_id=identifier, **called_when())
     clients().contacts.CreateCallback(
-        c.CreateCallbackRequest(callback=callback, request_id=forms.request_id())
+        forms.filled(c.CreateCallbackRequest(callback=c.Callback(contact_id=identifier)))
     )
 
 
 @pages.post("/line/<identifier>", access.LINE)
-def save(identifier: str) -> Response | tuple[str, int]:
+def save(identifier: str) -> access.Answer:
     """Saves the answers as they are now. The service derives the urgency again."""
     if closes() and not may_close(
         clients().contacts.GetContact(c.GetContactRequest(id=identifier))

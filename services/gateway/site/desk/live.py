@@ -4,7 +4,6 @@ Most requests are answered before Flask handles them (services/gateway/site/shel
 """
 
 from flask import jsonify
-from werkzeug.wrappers import Response
 
 from chassis.errors import Refusal
 from protos.notifications.v1.notifications_pb2 import (
@@ -20,7 +19,7 @@ pages = access.Pages("live")
 
 
 @pages.get(PATH, access.EVERYONE)
-def version() -> Response:
+def version() -> access.Answer:
     """Returns the version of this reader's pages, and a ticket.
 
     A page that sends the ticket can ask again at little cost.

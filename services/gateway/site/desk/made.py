@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from flask import redirect, render_template, request, url_for
 from google.protobuf.timestamp_pb2 import Timestamp
-from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid
 from protos.partners.v1 import accounts_pb2 as pb
@@ -25,12 +24,12 @@ USUAL = timedelta(days=7)
 def show() -> str | tuple[str, int]:
     """Shows the list since a given day."""
     try:
-        return page({})
+        return page()
     except Invalid as refusal:
-        return page(forms.problems(refusal), "x"), 422
+        return page(forms.problems(refusal), since="x"), 422
 
 
-def page(errors: dict[str, str], since: str = "") -> str:
+def page(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") -> str:
     """Renders the list since the requested day; since a week ago for no day or an invalid one."""
     day = since or request.values.get("since", "")
     stamp = _beginning(day)
@@ -51,11 +50,7 @@ def _exports(since: Timestamp) -> lists.Listed[p.Export]:
     """
     if not session.me().may(*access.SENDERS):
         return lists.Listed()
-    return lists.all_of(
-        clients().people.ListOwnExports,
-        p.ListOwnExportsRequest(since_time=since),
-        lambda answer: answer.exports,
-    )
+    return lists.all_of(clients().people.ListOwnExports, p.ListOwnExportsRequest(since_time=since))
 
 
 def _beginning(day: str) -> Timestamp:
@@ -71,7 +66,7 @@ def _beginning(day: str) -> Timestamp:
 
 
 @pages.post("/account/made", access.EVERYONE, again=page)
-def end() -> Response:
+def end() -> access.Answer:
     """Ends the chosen entries, and shows the rest."""
     rpc_request = pb.EndMadeLatelyRequest(
         since_time=_beginning(forms.text("since")),

@@ -6,7 +6,7 @@ from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import invitations, workers
+from services.gateway.site.backend import workers
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
@@ -17,13 +17,11 @@ GIVEN_ROLES = ("worker", "operator", "manager", "emergency")
 
 
 @pages.get("/members", access.MANAGERS, navigation=N_("Equipo"), section="organization")
-def listing() -> str:
-    """Shows workers and open invitations."""
-    return render({})
+def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
+    """Shows workers and open invitations.
 
-
-def render(errors: dict[str, str], identifier: str = "") -> str:
-    """Renders the page, with the problems of a step. `identifier` is the row of the step."""
+    `identifier` is the row of the step that had problems.
+    """
     answer = clients().members.ListWorkers(
         m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", ""))
     )
@@ -40,7 +38,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
 
 
 @pages.post(
-    "/members/workers", access.MANAGERS, again=render, then="members.listing", done="invited"
+    "/members/workers", access.MANAGERS, again=listing, then="members.listing", done="invited"
 )
 def invite() -> str | None:
     """Invites somebody to the team.
@@ -55,19 +53,21 @@ def invite() -> str | None:
     invitation = m.Invitation(
         email=forms.text("email"), roles=roles, language=forms.text("language")
     )
-    return invitations.send(invitation)
+    return workers.invite(invitation)
 
 
-@pages.post("/members/invitations/<identifier>/revoke", access.MANAGERS, then="members.listing")
-def revoke_invitation(identifier: str) -> None:
-    """Ends an invitation, for example one to a wrong address."""
-    clients().members.RevokeInvitation(
-        m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id())
-    )
+# for example if it went to a wrong address
+pages.sends(
+    "revoke_invitation",
+    "/members/invitations/<identifier>/revoke",
+    access.MANAGERS,
+    m.RevokeInvitationRequest,
+    then="members.listing",
+)
 
 
 @pages.post(
-    "/members/workers/<identifier>/suspend", access.MANAGERS, again=render, then="members.listing"
+    "/members/workers/<identifier>/suspend", access.MANAGERS, again=listing, then="members.listing"
 )
 def suspend(identifier: str) -> None:
     """Ends a worker's access at once, with a reason."""
@@ -77,7 +77,7 @@ def suspend(identifier: str) -> None:
 @pages.post(
     "/members/workers/<identifier>/second-factor",
     access.MANAGERS,
-    again=render,
+    again=listing,
     then="members.listing",
     done="second_factor_reset",
 )
@@ -86,4 +86,4 @@ def reset_second_factor(identifier: str) -> None:
 
     The manager must confirm that the worker herself asked for it.
     """
-    invitations.reset_second_factor(identifier)
+    workers.reset_second_factor(identifier)

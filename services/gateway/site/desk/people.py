@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import partial
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.languages import N_
 from protos.referrals.v1 import emergencies_pb2 as em
@@ -15,7 +14,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people
+from services.gateway.site.backend import names, people, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import forms, lists, person_form
 from services.gateway.site.shell import access, session
@@ -34,9 +33,7 @@ def listing() -> str:
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))
     )
     unreviewed = lists.all_of(
-        clients().emergencies.ListEmergencies,
-        em.ListEmergenciesRequest(waiting=True),
-        lambda answer: answer.emergencies,
+        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True)
     )
     own_unreviewed = [
         emergency
@@ -49,25 +46,23 @@ def listing() -> str:
         next_page=answer.next_page_token,
         erasures=people.waiting_erasures(),
         proposed=lists.all_of(
-            clients().people.ListProposedReceipts,
-            p.ListProposedReceiptsRequest(),
-            lambda answer: answer.receipts,
+            clients().people.ListProposedReceipts, p.ListProposedReceiptsRequest()
         ),
         emergencies=own_unreviewed,
         names=names.names({emergency.organization_id for emergency in own_unreviewed}),
     )
 
 
-def render_new(errors: dict[str, str]) -> str:
+def render_new(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Renders the form of a new file."""
     return render_template("person_new.html", errors=errors, person=person_form.Values())
 
 
 @pages.form("/people/new", access.SENDERS, again=render_new)
-def new() -> Response | str:
+def new() -> access.Answer:
     """Creates a file that has no referral yet."""
     if request.method == "GET":
-        return render_new({})
+        return render_new()
     forms.refuse(person_form.age_problems() | person_form.missing())
     person = clients().people.CreatePerson(
         person_form.request_of(forms.request_id(), session.me().country)
@@ -76,25 +71,18 @@ def new() -> Response | str:
 
 
 @pages.get("/people/<identifier>", access.SENDERS)
-def show(identifier: str) -> str:
-    """Shows one file.
-
-    For a file of another organisation it leaves out plans, emergency accesses and readings.
-    """
-    return render({}, identifier)
-
-
-def render(
-    errors: dict[str, str],
+def show(
     identifier: str,
+    errors: forms.Problems = forms.NO_PROBLEMS,
+    *,
     part: str = "",
     identity: p.Identity | None = None,
-    *,
     plan_opened: bool = False,
 ) -> str:
-    """Renders the page of a file, with the form that had errors or the data just opened.
+    """Shows one file. The page by itself is not recorded as a reading.
 
-    The page by itself is not recorded as a reading.
+    For a file of another organisation it leaves out plans, emergency accesses and readings. `part`
+    is the form that had errors, `identity` the data just opened.
     """
     person = clients().people.GetPerson(
         p.GetPersonRequest(id=identifier, outline_only=not plan_opened)
@@ -107,18 +95,10 @@ def render(
         else p.ListReadingsResponse()
     )
     readings = readings_page.readings
-    referrals_request = r.ListReferralsRequest(
-        filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier)
-    )
-    listed = lists.all_of(
-        clients().referrals.ListReferrals, referrals_request, lambda answer: answer.referrals
-    )
-    emergencies_request = em.ListEmergenciesRequest(person_id=identifier)
+    listed = referrals.matching(r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
     emergencies = (
         lists.all_of(
-            clients().emergencies.ListEmergencies,
-            emergencies_request,
-            lambda answer: answer.emergencies,
+            clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(person_id=identifier)
         )
         if own
         else lists.Listed()
@@ -156,7 +136,6 @@ def render(
         identity=identity,
         plan_opened=plan_opened,
         person=person_form.Values(),
-        IDENTITY=person_form.IDENTITY,
     )
 
 
@@ -218,21 +197,17 @@ def looked(identifier: str) -> str:
     )
 
 
-@pages.post("/people/<identifier>/open", access.SENDERS, again=partial(render, part="open"))
+@pages.post("/people/<identifier>/open", access.SENDERS, again=partial(show, part="open"))
 def open_identity(identifier: str) -> str:
     """Opens the chosen field groups of the identity; they are shown in this answer only."""
-    return render(
-        {},
-        identifier,
-        "open",
-        clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier))),
-    )
+    opened = clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier)))
+    return show(identifier, part="open", identity=opened)
 
 
 @pages.post(
     "/people/<identifier>/identity",
     access.SENDERS,
-    again=partial(render, part="identity"),
+    again=partial(show, part="identity"),
     then="people.show",
 )
 def update(identifier: str) -> None:
@@ -248,13 +223,13 @@ def open_safe_contact(identifier: str) -> str:
 
     The plan is shown in this answer only, and the reading is on record.
     """
-    return render({}, identifier, plan_opened=True)
+    return show(identifier, plan_opened=True)
 
 
 @pages.post(
     "/people/<identifier>/safe-contact",
     access.SENDERS,
-    again=partial(render, part="safe"),
+    again=partial(show, part="safe"),
     then="people.show",
 )
 def safe_contact(identifier: str) -> None:
@@ -266,7 +241,7 @@ def safe_contact(identifier: str) -> None:
 @pages.post(
     "/people/<identifier>/withdraw",
     access.SENDERS,
-    again=partial(render, part="withdraw"),
+    again=partial(show, part="withdraw"),
     then="people.show",
     done="receipts_withdrawn",
 )
@@ -287,21 +262,19 @@ def withdraw_all(identifier: str) -> None:
             )
 
 
-@pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(render, part="plan"))
-def begin_plan(identifier: str) -> Response:
+@pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(show, part="plan"))
+def begin_plan(identifier: str) -> access.Answer:
     """Begins a plan."""
     plan = clients().plans.CreatePlan(forms.filled(pb.CreatePlanRequest(person_id=identifier)))
     return redirect(url_for("plans.show", identifier=plan.id, done="plan_begun"), 303)
 
 
 @pages.get("/people/receipts/<receipt>", access.SENDERS)
-def receipt(receipt: str) -> str:
-    """Shows one receipt, to read and print."""
-    return show_receipt({}, receipt)
+def receipt(receipt: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows one receipt, to read and print.
 
-
-def show_receipt(errors: dict[str, str], receipt: str) -> str:
-    """Renders the page. It asks for a confirmation only if the reader can be the second person."""
+    The page asks for a confirmation only if the reader can be the second person.
+    """
     shown = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
     needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
     withdrawn = bool(i18n.moment(shown.withdraw_time))
@@ -329,7 +302,7 @@ def show_receipt(errors: dict[str, str], receipt: str) -> str:
 @pages.post(
     "/people/receipts/<receipt>/confirm",
     access.SENDERS,
-    again=show_receipt,
+    again=receipt,
     then="people.receipt",
     done="receipt_confirmed",
 )
@@ -341,7 +314,7 @@ def confirm(receipt: str) -> None:
 
 
 @pages.post("/people/receipts/<receipt>/withdraw", access.SENDERS)
-def withdraw(receipt: str) -> Response:
+def withdraw(receipt: str) -> access.Answer:
     """Withdraws a consent at the person's request. Access ends at once."""
     answer = clients().people.WithdrawReceipt(
         p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id())

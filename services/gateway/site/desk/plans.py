@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask import redirect, render_template, url_for
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
-from services.gateway.site.parts import due, forms, lists
+from services.gateway.site.backend import names, people, referrals
+from services.gateway.site.language import _, i18n, words
+from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("plans")
@@ -35,7 +33,8 @@ ICONS = {
 class Line:
     """A step with its state, its deadline and the steps that it waits for.
 
-    `referral` is the referral that stands for the step, `candidates` are referrals that could.
+    `step` is the step in the pathway, `standing` the same step in the person's plan. `referral` is
+    the referral that stands for the step, `candidates` are referrals that could stand for it.
     """
 
     step: pb.PathwayStep
@@ -55,40 +54,28 @@ class Line:
     def ahead(self) -> bool:
         """Returns whether the step belongs to the person's arrival.
 
-        Its service is then asked before she leaves.
+        The service of such a step must be asked before the person sets out.
         """
         return self.step.leg == r.LEG_KIND_ARRIVAL
 
     @property
     def by_us(self) -> bool:
-        """Returns whether the holder of the file usually does the step.
+        """Returns whether the organisation that holds the file usually does the step itself.
 
-        No other organisation is then asked first.
+        A referral to another organisation is then not the first thing offered.
         """
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 
 
 @pages.get("/plans/<identifier>", access.SENDERS)
-def show(identifier: str) -> str:
-    """Shows the plan."""
-    return render({}, identifier)
-
-
-def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
-    """Renders the page.
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: str = "") -> str:
+    """Shows the plan.
 
     `key` is the step, or the part of the page, that came back with problems.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
-    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
-    referrals_by_id = {
-        referral.id: referral
-        for referral in lists.all_of(
-            clients().referrals.ListReferrals,
-            r.ListReferralsRequest(filter=wanted),
-            lambda answer: answer.referrals,
-        )
-    }
+    sent = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
+    referrals_by_id = {referral.id: referral for referral in referrals.matching(sent)}
     lines = lines_of(plan, referrals_by_id)
     return render_template(
         "plan.html",
@@ -172,8 +159,8 @@ def candidates(
     ]
 
 
-@pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=render)
-def update(identifier: str, key: str) -> Response:
+@pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=show)
+def update(identifier: str, key: str) -> access.Answer:
     """Saves the state of a step.
 
     A reason is stored with "not needed" only, and a referral with "referred" only, whatever else
@@ -188,8 +175,8 @@ def update(identifier: str, key: str) -> Response:
     return redirect(url_for("plans.show", identifier=identifier, done="saved", _anchor=key), 303)
 
 
-@pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=render)
-def refer(identifier: str, key: str) -> Response:
+@pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=show)
+def refer(identifier: str, key: str) -> access.Answer:
     """Creates a draft for this person and the need of this step, and opens its first question.
 
     From then on the draft stands for the step.
@@ -213,20 +200,20 @@ def refer(identifier: str, key: str) -> Response:
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
 
 
-@pages.post(
-    "/plans/<identifier>/move", access.SENDERS, again=partial(render, key="move"), then="plans.show"
-)
-def move(identifier: str) -> None:
-    """Moves the plan to the newest version of its pathway."""
-    clients().plans.MovePlan(forms.filled(pb.MovePlanRequest(id=identifier)))
-
-
-@pages.post(
-    "/plans/<identifier>/close",
+# to the newest version of its pathway
+pages.sends(
+    "move",
+    "/plans/<identifier>/move",
     access.SENDERS,
-    again=partial(render, key="close"),
+    pb.MovePlanRequest,
+    again=partial(show, key="move"),
     then="plans.show",
 )
-def close(identifier: str) -> None:
-    """Closes the plan."""
-    clients().plans.ClosePlan(forms.filled(pb.ClosePlanRequest(id=identifier)))
+pages.sends(
+    "close",
+    "/plans/<identifier>/close",
+    access.SENDERS,
+    pb.ClosePlanRequest,
+    again=partial(show, key="close"),
+    then="plans.show",
+)

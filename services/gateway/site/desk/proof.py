@@ -33,6 +33,6 @@ def leave_for_provider() -> Response:
     begun = clients().accounts.BeginProof(pb.BeginProofRequest())
     if not begun.authorization_url:
         raise NotFound
-    response: Response = redirect(begun.authorization_url, 303)
+    response = redirect(begun.authorization_url, 303)
     cookies.keep(response, PROVIDER_COOKIE, PROOF + begun.challenge, PROVIDER_KEPT)
     return response

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis import wire
 from chassis.errors import NotFound, Refusal
@@ -21,10 +20,9 @@ from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequ
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import directory, names, referrals
-from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
 
@@ -44,7 +42,7 @@ class Filled:
     """A form that came back: its step, its problems, and data that were opened."""
 
     verb: str = ""
-    errors: dict[str, str] = field(default_factory=dict)
+    errors: forms.Problems = field(default_factory=dict)
     identity: p.Identity | None = None
     plan: p.SafeContact | None = None
     addresses: tuple[lo.OpenedAddress, ...] = ()
@@ -109,7 +107,9 @@ def show(identifier: str) -> str | tuple[str, int]:
     sealed notes and record an access that no user made.
     """
     referral = referrals.fetch(identifier)
-    if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
+    if session.is_background_request() and request.headers.get("If-None-Match") == version(
+        referral
+    ):
         return "", 304
     return render(referral, Filled())
 
@@ -239,9 +239,8 @@ def basis_of(receipt: p.Receipt) -> str:
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """Returns the field groups that an emergency access of this reader opens now."""
-    rpc_request = em.ListEmergenciesRequest(referral_id=referral.id)
     emergencies = lists.all_of(
-        clients().emergencies.ListEmergencies, rpc_request, lambda answer: answer.emergencies
+        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral.id)
     )
     return (
         EMERGENCY
@@ -297,27 +296,25 @@ def colleagues() -> list[tuple[str, str]]:
     me = session.me()
     if not me.may("manager"):
         return []
-    workers = lists.all_of(
-        clients().members.ListWorkers, ListWorkersRequest(), lambda answer: answer.workers
-    )
+    workers = lists.all_of(clients().members.ListWorkers, ListWorkersRequest())
     return [
         (w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id
     ]
 
 
-def again(errors: dict[str, str], identifier: str, verb: str) -> str:
+def again(identifier: str, verb: str, errors: forms.Problems) -> str:
     """Renders the page again after a form (a step's, or another on the page) was refused."""
     return render(referrals.fetch(identifier), Filled(verb, errors))
 
 
 @pages.post("/referrals/<identifier>/do/<verb>", access.CARE | access.NETWORK, again=again)
-def act(identifier: str, verb: str) -> Response:
+def act(identifier: str, verb: str) -> access.Answer:
     """Takes a step."""
     form = step_forms.STEPS.get(verb)
     if form is None:
         abort(404)
     forms.refuse(form.missing())
-    taken: r.Referral = getattr(clients().referrals, form.rpc.name)(form.request(id=identifier))
+    taken: r.Referral = send(form.request(id=identifier))
     # a worker goes straight on to the following referral
     if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):
         return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
@@ -333,19 +330,11 @@ def open_person(identifier: str) -> str:
     The data are shown in the answer to this form and nowhere else.
     """
     referral = referrals.fetch(identifier)
-    groups = [
-        p.FieldGroup.ValueType(words.number("field_group", code))
-        for code in forms.texts("field_groups")
-    ]
-    if not groups:
+    rpc_request = forms.filled(p.OpenPersonRequest(id=referral.person_id, referral_id=referral.id))
+    rpc_request.purpose_code = rpc_request.purpose_code or referral.need_code
+    if not rpc_request.field_groups:
         forms.refuse({"field_groups": words.violation("required")})
-    rpc_request = p.OpenPersonRequest(
-        id=referral.person_id,
-        purpose_code=forms.text("purpose_code") or referral.need_code,
-        field_groups=groups,
-        referral_id=referral.id,
-    )
-    return render(referral, Filled("open", {}, clients().people.OpenPerson(rpc_request)))
+    return render(referral, Filled("open", identity=clients().people.OpenPerson(rpc_request)))
 
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
@@ -370,7 +359,7 @@ def open_address(identifier: str) -> str | tuple[str, int]:
 @pages.post(
     "/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency")
 )
-def open_in_emergency(identifier: str) -> Response:
+def open_in_emergency(identifier: str) -> access.Answer:
     """Opens the person's data for an hour without a consent.
 
     The holder of the file and the coordinators are notified at once.

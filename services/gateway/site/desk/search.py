@@ -8,7 +8,6 @@ those that do not exist.
 from dataclasses import dataclass, field
 
 from flask import redirect, render_template, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, NotAllowed, NotFound
 from protos.referrals.v1 import contacts_pb2 as c
@@ -39,20 +38,15 @@ class Results:
 
 
 @pages.get("/search", access.EVERYONE)
-def form() -> str:
-    """Shows the empty form."""
-    return render("", None)
-
-
-def render(
-    term: str,
-    results: Results | None,
-    errors: dict[str, str] | None = None,
+def form(
+    term: str = "",
+    results: Results | None = None,
+    errors: forms.Problems = forms.NO_PROBLEMS,
     *,
     reference: str = "",
     problem: str = "",
 ) -> str:
-    """Renders the page.
+    """Shows the form, empty before a search, and the results of a search.
 
     `results` is None before a search. If `reference` is set, the page asks for its PIN; `problem`
     is the problem of the last attempt.
@@ -63,7 +57,7 @@ def render(
         q=term,
         results=results,
         names=known,
-        errors=errors or {},
+        errors=errors,
         reference=reference,
         problem=problem,
     )
@@ -74,7 +68,7 @@ def find() -> access.Answer:
     """Redirects to the only referral with this code, else shows the results."""
     term = forms.text("q")
     if not term:
-        return render(term, None, {"q": words.violation("required", "q")}), 422
+        return form(errors={"q": words.violation("required", "q")}), 422
     plain = term.replace(" ", "").replace("-", "")
     codes = plain.isascii() and plain.isalnum()
     results = Results(referrals=by_code(plain)) if codes and len(plain) == 6 else Results()
@@ -85,7 +79,7 @@ def find() -> access.Answer:
             results.reference = term
         if not any(character.isdigit() for character in term):
             look_for_people(term, results)
-    return render(term, results, reference=results.reference)
+    return form(term, results, reference=results.reference)
 
 
 def by_code(code: str) -> list[r.Referral]:
@@ -123,39 +117,28 @@ def look_for_people(name: str, results: Results) -> None:
 
 
 @pages.post("/search/status", access.SENDERS)
-def status() -> Response | tuple[str, int]:
+def status() -> access.Answer:
     """Shows the state of a request to a worker whom the caller gives reference and PIN.
 
     The page is the one that the caller would see. For an operator of the caller's line it also has
     a link to the contact.
     """
-    contact_ids = list[str]()
-
-    def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        # The contact is read first, because the guesses of strangers do not use up the budget of a
-        # line's desk. After a right PIN this device has a budget of its own, with which the status
-        # is read.
-        contact_ids.append(contact_of(reference, pin))
-        return references.ask_status(reference, pin)
-
+    # The contact is read first, because the guesses of strangers do not use up the budget of a
+    # line's desk. After a right PIN this device has a budget of its own, with which the status is
+    # read.
     return references.answered(
-        ask,
-        again=lambda problem, reference: render("", None, reference=reference, problem=problem),
-        contact_of=lambda reference, pin: contact_ids[0],
+        references.ask_status,
+        again=lambda problem, reference: form(reference=reference, problem=problem),
+        contact_of=contact_of,
     )
 
 
-def contact_of(reference: str, pin: str) -> str:
-    """Returns the id of the contact of this reference; "" if it is not of the reader's line."""
+def contact_of() -> str:
+    """Returns the id of the contact of the form's reference; "" if it is of another line."""
     if not session.me().may(*access.LINE):
         return ""
     try:
-        return (
-            clients()
-            .contacts.GetContactByReference(
-                c.GetContactByReferenceRequest(reference=reference, pin=pin)
-            )
-            .id
-        )
+        rpc_request = forms.filled(c.GetContactByReferenceRequest())
+        return clients().contacts.GetContactByReference(rpc_request).id
     except (NotFound, NotAllowed):
         return ""

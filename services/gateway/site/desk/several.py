@@ -4,11 +4,11 @@ The step is taken for each referral by itself, on the version that the list show
 the result of each referral, so that no failure is lost in a total.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import (
     Conflict,
@@ -25,8 +25,7 @@ from chassis.errors import (
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.site.backend import directory, names, referrals
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -71,21 +70,18 @@ def chosen() -> list[Chosen]:
     return [row for row in rows if row.id and row.etag][:MOST]
 
 
-def each(rows: Sequence[Chosen], take: Callable[[Chosen], r.Referral]) -> list[Done]:
-    """Takes the step for one referral after another.
+def take(step: Callable[[Any], r.Referral], rpc_request: Any) -> Done:
+    """Takes the step for one referral. A refusal does not stop the steps of the others.
 
-    A refusal of one does not stop the others. If the session ends meanwhile, the form is offered
-    again after the sign-in; its request ids prevent a step from being taken twice.
+    If the session ends meanwhile, the form is offered again after the sign-in; its request ids
+    prevent a step from being taken twice.
     """
-    done = list[Done]()
-    for row in rows:
-        try:
-            done.append(Done(row.id, take(row)))
-        except Unauthenticated:
-            raise
-        except (Refusal, ServiceFault) as error:
-            done.append(Done(row.id, now(row.id), reason(error)))
-    return done
+    try:
+        return Done(rpc_request.id, step(rpc_request))
+    except Unauthenticated:
+        raise
+    except (Refusal, ServiceFault) as error:
+        return Done(rpc_request.id, now(rpc_request.id), reason(error))
 
 
 def now(identifier: str) -> r.Referral | None:
@@ -137,20 +133,18 @@ def said(step: str, done: list[Done], back: str) -> str:
 
 
 @pages.post("/board/several", access.NETWORK)
-def board() -> Response | str:
+def board() -> access.Answer:
     """Sends reminders at once; for re-routing, first lets the coordinator choose services."""
     rows = chosen()
     if not rows:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
     if request.form.get("step") == "reroute":
         return choose(rows)
-
-    def take(row: Chosen) -> r.Referral:
-        return clients().referrals.RemindReferral(
-            r.RemindReferralRequest(id=row.id, etag=row.etag, request_id=row.request_id)
-        )
-
-    return said("remind", each(rows, take), url_for("board.board"))
+    requests = [
+        r.RemindReferralRequest(id=row.id, etag=row.etag, request_id=row.request_id) for row in rows
+    ]
+    remind = clients().referrals.RemindReferral
+    return said("remind", [take(remind, each) for each in requests], url_for("board.board"))
 
 
 def choose(rows: list[Chosen]) -> str:
@@ -166,24 +160,24 @@ def choose(rows: list[Chosen]) -> str:
 
 
 @pages.post("/board/several/reroute", access.NETWORK)
-def reroute() -> Response | str:
+def reroute() -> access.Answer:
     """Re-routes each referral for which a service was chosen."""
     services = {row.id: forms.text(f"service.{row.id}") for row in chosen()}
     rows = [row for row in chosen() if services[row.id]]
     if not rows:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
-
-    def take(row: Chosen) -> r.Referral:
-        rpc_request = r.RerouteReferralRequest(
+    requests = [
+        r.RerouteReferralRequest(
             id=row.id, etag=row.etag, service_id=services[row.id], request_id=row.request_id
         )
-        return clients().referrals.RerouteReferral(rpc_request)
-
-    return said("reroute", each(rows, take), url_for("board.board"))
+        for row in rows
+    ]
+    reroute = clients().referrals.RerouteReferral
+    return said("reroute", [take(reroute, each) for each in requests], url_for("board.board"))
 
 
 @pages.post("/referrals/assign", access.MANAGERS)
-def assign() -> Response | str:
+def assign() -> access.Answer:
     """Makes one worker responsible for the chosen referrals, or the desk as a whole.
 
     The worker belongs to the reader's organisation.
@@ -191,11 +185,11 @@ def assign() -> Response | str:
     rows, worker = chosen(), forms.text("responsible_worker_id")
     if not rows:
         return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)
-
-    def take(row: Chosen) -> r.Referral:
-        rpc_request = r.AssignReferralRequest(
+    requests = [
+        r.AssignReferralRequest(
             id=row.id, etag=row.etag, responsible_worker_id=worker, request_id=row.request_id
         )
-        return clients().referrals.AssignReferral(rpc_request)
-
-    return said("assign", each(rows, take), url_for("referral.listing", box="inbox"))
+        for row in rows
+    ]
+    done = [take(clients().referrals.AssignReferral, each) for each in requests]
+    return said("assign", done, url_for("referral.listing", box="inbox"))

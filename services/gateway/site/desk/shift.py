@@ -10,7 +10,6 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import enquiries, line, names, referrals
 from services.gateway.site.language import i18n
-from services.gateway.site.parts import forms, lists
 from services.gateway.site.shell import access
 
 pages = access.Pages("shift")
@@ -19,10 +18,7 @@ pages = access.Pages("shift")
 @pages.get("/line/shift", access.LINE)
 def sheet() -> str:
     """Shows the sheet."""
-    request = r.ListReferralsRequest(filter=referrals.turn_of(r.BOX_MINE))
-    waiting = lists.all_of(
-        clients().referrals.ListReferrals, request, lambda answer: answer.referrals
-    )
+    waiting = referrals.matching(referrals.turn_of(r.BOX_MINE))
     taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
@@ -37,7 +33,4 @@ def sheet() -> str:
     )
 
 
-@pages.post("/line/shift", access.LINE, then="shift.sheet")
-def take_over() -> None:
-    """Records that the reader takes over the line."""
-    clients().contacts.TakeOverLine(c.TakeOverLineRequest(request_id=forms.request_id()))
+pages.sends("take_over", "/line/shift", access.LINE, c.TakeOverLineRequest, then="shift.sheet")

@@ -3,7 +3,6 @@
 from flask import render_template
 
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.edge.clients import clients
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -11,25 +10,18 @@ pages = access.Pages("sign_in_objection")
 
 
 @pages.get("/sign-in-provider", access.MANAGERS)
-def show() -> str:
+def show(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the page to which the notice of a proposed provider leads."""
-    return render({})
-
-
-def render(errors: dict[str, str]) -> str:
-    """Renders the page, with the problems of the form."""
     return render_template("sign_in_provider_objection.html", errors=errors)
 
 
-@pages.post(
+# drops the proposal
+pages.sends(
+    "object_to_it",
     "/sign-in-provider",
     access.MANAGERS,
-    again=render,
+    m.ObjectToSignInProviderRequest,
+    again=show,
     then="sign_in_objection.show",
     done="objected",
 )
-def object_to_it() -> None:
-    """Drops the proposal."""
-    clients().members.ObjectToSignInProvider(
-        m.ObjectToSignInProviderRequest(request_id=forms.request_id())
-    )

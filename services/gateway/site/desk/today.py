@@ -3,7 +3,7 @@
 Above the rows stand four numbers. Each number opens exactly the rows that it counts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -49,12 +49,7 @@ def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
 
     The most urgent come first, and of equal urgency those with the nearest deadline.
     """
-    unanswered = r.ReferralFilter(box=box, unanswered=True)
-    rows = lists.all_of(
-        clients().referrals.ListReferrals,
-        r.ListReferralsRequest(filter=unanswered),
-        lambda answer: answer.referrals,
-    )
+    rows = referrals.matching(r.ReferralFilter(box=box, unanswered=True))
     rows.sort(
         key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds)
     )
@@ -120,14 +115,19 @@ class Others:
             return self
         if show not in ("late", "soon"):
             return Others()
-        mine = _at(show, due.of_enquiry)
+
+        def counts(running: due.Due | None) -> bool:
+            return running is not None and running.level == show
+
         return Others(
-            lists.only(self.contacts, _at(show, due.due)),
-            lists.only(self.calls, _at(show, due.due)),
-            lists.only(self.received, mine),
+            lists.only(self.contacts, lambda contact: counts(due.due(contact))),
+            lists.only(self.calls, lambda call: counts(due.due(call))),
+            lists.only(self.received, lambda enquiry: counts(due.of_enquiry(enquiry))),
             lists.only(
                 self.asking,
-                lambda enquiry: int(enquiry.turn) == int(enquiry.side) and mine(enquiry),
+                lambda enquiry: (
+                    int(enquiry.turn) == int(enquiry.side) and counts(due.of_enquiry(enquiry))
+                ),
             ),
             self.overdue if show == "late" else lists.Listed(),
         )
@@ -137,14 +137,6 @@ class Others:
             len(rows)
             for rows in (self.contacts, self.calls, self.received, self.asking, self.overdue)
         )
-
-
-def _at(level: str, clock: Callable[[Any], due.Due | None]) -> Callable[[Any], bool]:
-    def stands(row: Any) -> bool:
-        running = clock(row)
-        return running is not None and running.level == level
-
-    return stands
 
 
 def others() -> Others:
@@ -159,9 +151,7 @@ def others() -> Others:
         line.calls_owed() if at_line else lists.Listed(),
         enquiries.received() if desk else lists.Listed(),
         enquiries.asking() if desk else lists.Listed(),
-        lists.all_of(
-            clients().plans.ListLateSteps, pb.ListLateStepsRequest(), lambda answer: answer.steps
-        )
+        lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest())
         if desk
         else lists.Listed(),
     )

@@ -25,13 +25,10 @@ NOT_REPEATED = {"connection", "accept-encoding"}
 
 
 @pages.get("/webhooks", access.MANAGERS, navigation=N_("Sistemas"), section="organization")
-def listing() -> str:
-    """Shows all endpoints."""
-    return render({})
-
-
-def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = None) -> str:
-    """Renders the list. `created` is an endpoint just added, with its secret."""
+def listing(
+    errors: forms.Problems = forms.NO_PROBLEMS, created: n.CreateWebhookResponse | None = None
+) -> str:
+    """Shows all endpoints. `created` is an endpoint just added, with its secret."""
     webhooks = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
     return render_template(
         "webhooks.html",
@@ -64,26 +61,19 @@ def kinds() -> list[tuple[str, str]]:
     ]
 
 
-@pages.post("/webhooks", access.MANAGERS, again=render)
+@pages.post("/webhooks", access.MANAGERS, again=listing)
 def create() -> str:
     """Adds an endpoint and shows its secret, once."""
-    webhook = n.Webhook(url=forms.text("url"), kinds=forms.texts("kinds"), enabled=True)
-    return render(
-        {},
-        clients().webhooks.CreateWebhook(
-            n.CreateWebhookRequest(webhook=webhook, request_id=forms.request_id())
-        ),
-    )
+    rpc_request = forms.filled(n.CreateWebhookRequest(webhook=n.Webhook(enabled=True)))
+    return listing(created=clients().webhooks.CreateWebhook(rpc_request))
 
 
 @pages.get("/webhooks/<identifier>", access.MANAGERS)
-def show(identifier: str) -> str:
-    """Shows one endpoint and its deliveries."""
-    return render_one({}, identifier)
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
+    """Shows one endpoint and its deliveries.
 
-
-def render_one(errors: dict[str, str], identifier: str, secret: str = "") -> str:
-    """Renders the page of an endpoint. `secret` is the new one, right after the exchange."""
+    `secret` is the new one, right after the exchange.
+    """
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
     answer = clients().webhooks.ListDeliveries(
         n.ListDeliveriesRequest(
@@ -103,13 +93,11 @@ def render_one(errors: dict[str, str], identifier: str, secret: str = "") -> str
     )
 
 
-@pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=render_one)
+@pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=show)
 def rotate(identifier: str) -> str:
     """Exchanges the secret and shows the new one, once."""
-    rpc_request = n.RotateWebhookSecretRequest(
-        id=identifier, at_once=forms.flag("at_once"), request_id=forms.request_id()
-    )
-    return render_one({}, identifier, clients().webhooks.RotateWebhookSecret(rpc_request).secret)
+    rpc_request = forms.filled(n.RotateWebhookSecretRequest(id=identifier))
+    return show(identifier, secret=clients().webhooks.RotateWebhookSecret(rpc_request).secret)
 
 
 @pages.get("/webhooks/<identifier>/deliveries/<delivery>", access.MANAGERS)
@@ -142,12 +130,23 @@ def curl(url: str, sent: n.DeliveryContent) -> str:
     return " \\\n  ".join(parts)
 
 
-@pages.post("/webhooks/<identifier>/test", access.MANAGERS, then="webhooks.show", done="tested")
-def test(identifier: str) -> None:
-    """Sends a signed sample."""
-    clients().webhooks.TestWebhook(
-        n.TestWebhookRequest(id=identifier, request_id=forms.request_id())
-    )
+# sends a signed sample
+pages.sends(
+    "test",
+    "/webhooks/<identifier>/test",
+    access.MANAGERS,
+    n.TestWebhookRequest,
+    then="webhooks.show",
+    done="tested",
+)
+pages.sends(
+    "remove",
+    "/webhooks/<identifier>/remove",
+    access.MANAGERS,
+    n.DeleteWebhookRequest,
+    then="webhooks.listing",
+    done="removed",
+)
 
 
 @pages.post("/webhooks/<identifier>/switch", access.MANAGERS, then="webhooks.show")
@@ -158,16 +157,6 @@ def switch(identifier: str) -> None:
         n.UpdateWebhookRequest(
             webhook=changed, update_mask=FieldMask(paths=["enabled"]), request_id=forms.request_id()
         )
-    )
-
-
-@pages.post(
-    "/webhooks/<identifier>/remove", access.MANAGERS, then="webhooks.listing", done="removed"
-)
-def remove(identifier: str) -> None:
-    """Deletes an endpoint."""
-    clients().webhooks.DeleteWebhook(
-        n.DeleteWebhookRequest(id=identifier, request_id=forms.request_id())
     )
 
 

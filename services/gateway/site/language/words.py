@@ -75,13 +75,6 @@ ENUMS: Mapping[str, Any] = {
     if (kind := kind_of(enum)) in vocabulary.TABLES
 }
 """Kinds whose codes are protobuf enums, and for which the vocabulary has a table."""
-OFFERED = frozenset(
-    "override_reason age_band person_gender trafficking_status safe_channel giver assent manner"
-    " explained campaign contact_kind speaker contact_outcome "
-    "adult_ground giver_ground urgency_reason acknowledgement unsafe_answer unit accessibility"
-    " decline_reason skip_reason plan_close_reason".split()
-)
-"""Kinds of ENUMS that forms offer whole, besides those that a step of a referral requires."""
 
 
 def made_up() -> str:

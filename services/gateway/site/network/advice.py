@@ -7,8 +7,7 @@ from chassis.languages import LANGUAGES
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import advice, forms
 from services.gateway.site.shell import access
 
@@ -41,7 +40,7 @@ def publish() -> access.Answer:
     """Publishes a card. The form begins with the present version; for a new card it is empty."""
     errors: dict[str, str] = {}
     if request.method == "POST":
-        card = asked()
+        card = card_in_form()
         try:
             made = clients().advice.PublishAdviceCard(
                 pb.PublishAdviceCardRequest(card=card, request_id=forms.request_id())
@@ -83,7 +82,7 @@ def publish() -> access.Answer:
     return (page, 422) if errors else page
 
 
-def asked() -> pb.AdviceCard:
+def card_in_form() -> pb.AdviceCard:
     """Returns the card in the form. Each line of a text is a sentence."""
     version = forms.whole_number("version")
     card = pb.AdviceCard(

@@ -22,17 +22,15 @@ IDS = ("object_id", "actor_id", "organization_id")
 
 
 @pages.get("/audit", access.AUDITORS, navigation=N_("Auditoría"), section="network")
-def show() -> str:
-    """Shows the events that wait for review, or all events."""
-    return render({})
-
-
-def render(
-    errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailResponse | None = None
+def show(
+    errors: forms.Problems = forms.NO_PROBLEMS,
+    identifier: str = "",
+    verdict: a.VerifyTrailResponse | None = None,
 ) -> str:
-    """Renders the page.
+    """Shows the events that wait for review, or all events.
 
-    `errors` are those of a rejected review; `verdict` is the result of a check of the trail.
+    `errors` are those of a rejected review of the event `identifier`; `verdict` is the result of a
+    check of the trail.
     """
     everything = request.args.get("all", "") == "1"
     answer = clients().audit.ListAnomalies(
@@ -40,9 +38,8 @@ def render(
             waiting=not everything, page_size=50, page_token=request.args.get("page", "")
         )
     )
-    rpc_request = em.ListEmergenciesRequest(waiting=not everything)
     urgent = lists.all_of(
-        clients().emergencies.ListEmergencies, rpc_request, lambda answer: answer.emergencies
+        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=not everything)
     )
     return render_template(
         "audit.html",
@@ -60,26 +57,24 @@ def render(
     )
 
 
-@pages.post(
+pages.sends(
+    "review",
     "/audit/anomalies/<identifier>",
     access.AUDITORS,
-    again=render,
+    a.ReviewAnomalyRequest,
+    again=show,
     then="audit.show",
     done="reviewed",
 )
-def review(identifier: str) -> None:
-    """Reviews an unusual event."""
-    clients().audit.ReviewAnomaly(forms.filled(a.ReviewAnomalyRequest(id=identifier)))
 
 
 @pages.post("/audit/verify", access.AUDITORS)
 def verify() -> str:
     """Checks the chain of the trail, as far as one call gets."""
-    return render(
-        {},
+    return show(
         verdict=clients().audit.VerifyTrail(
             a.VerifyTrailRequest(page_token=forms.text("page_token"))
-        ),
+        )
     )
 
 

@@ -15,9 +15,8 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names
-from services.gateway.site.language import i18n
-from services.gateway.site.language.i18n import _
+from services.gateway.site.backend import directory, names, referrals
+from services.gateway.site.language import _, i18n
 from services.gateway.site.parts import lists, pictures
 from services.gateway.site.shell import access
 
@@ -59,9 +58,7 @@ def board() -> str:
     upcoming = due_between(now, now + AHEAD)
     known = names.names_of(answer.referrals)
     opened = lists.all_of(
-        clients().emergencies.ListEmergencies,
-        em.ListEmergenciesRequest(waiting=True),
-        lambda answer: answer.emergencies,
+        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True)
     )
     known.organizations |= names.names(
         {
@@ -69,10 +66,6 @@ def board() -> str:
             *(emergency.organization_id for emergency in opened),
         }
     ).organizations
-    on_probation = d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_PROBATION)
-    probation = lists.all_of(
-        clients().directory.ListOrganizations, on_probation, lambda answer: answer.organizations
-    )
     return render_template(
         "board.html",
         **queue,
@@ -87,7 +80,7 @@ def board() -> str:
         strip_=pictures.strip(upcoming, now, AHEAD),
         times=bars(times, known),
         slowest=SLOWEST,
-        probation=probation,
+        probation=directory.organizations(status=d.ORGANIZATION_STATUS_PROBATION),
         unmet=clients().enquiries.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs,
     )
 
@@ -97,11 +90,7 @@ def due_between(start: datetime, end: datetime) -> list[r.Referral]:
     wanted = r.ReferralFilter(box=r.BOX_NETWORK)
     wanted.due_after.FromDatetime(start.replace(tzinfo=None))
     wanted.due_before.FromDatetime(end.replace(tzinfo=None))
-    return lists.all_of(
-        clients().referrals.ListReferrals,
-        r.ListReferralsRequest(filter=wanted),
-        lambda answer: answer.referrals,
-    )
+    return referrals.matching(wanted)
 
 
 def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:

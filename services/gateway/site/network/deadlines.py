@@ -10,8 +10,7 @@ from chassis.languages import N_
 from chassis.shape import INT32
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.language import _, i18n, ngettext, words
 from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access
 
@@ -49,7 +48,7 @@ def show() -> str:
     policy = clients().referrals.GetDeadlinePolicy(
         pb.GetDeadlinePolicyRequest(version=forms.version_asked())
     )
-    rows = {row.name: row for row in map(told, policy.deadlines)}
+    rows = {row.name: row for row in map(row_of, policy.deadlines)}
     return render_template(
         "deadlines.html",
         policy=policy,
@@ -65,7 +64,7 @@ def publish() -> access.Answer:
     """Publishes the next version. The form begins with the present version."""
     errors: dict[str, str] = {}
     if request.method == "POST":
-        rows, version = asked(), forms.text("version")
+        rows, version = rows_in_form(), forms.text("version")
         try:
             clients().referrals.PublishDeadlinePolicy(
                 pb.PublishDeadlinePolicyRequest(
@@ -89,7 +88,7 @@ def publish() -> access.Answer:
             }
     else:
         policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
-        known = {row.name: row for row in map(told, policy.deadlines)}
+        known = {row.name: row for row in map(row_of, policy.deadlines)}
         rows, version = (
             [known.get(name) or empty(name) for name in names()],
             str(policy.version + 1),
@@ -122,7 +121,7 @@ def empty(name: str) -> Row:
     return Row(name, urgency, clock, "", "hours")
 
 
-def told(deadline: pb.PolicyDeadline) -> Row:
+def row_of(deadline: pb.PolicyDeadline) -> Row:
     """Returns a deadline in the largest unit that gives a whole number."""
     urgency, clock = words.code("urgency", deadline.urgency), words.code("clock", deadline.clock)
     name = f"{urgency}.{clock}" if urgency else clock
@@ -146,7 +145,7 @@ def told(deadline: pb.PolicyDeadline) -> Row:
     )
 
 
-def asked() -> list[Row]:
+def rows_in_form() -> list[Row]:
     """Returns the deadlines in the form."""
     rows = []
     for name in names():

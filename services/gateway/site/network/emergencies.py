@@ -12,16 +12,11 @@ pages = access.Pages("emergencies")
 
 
 @pages.get("/emergencies/<identifier>", access.CARE | access.NETWORK | access.AUDITORS)
-def show(identifier: str) -> str:
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows an emergency access.
 
     Readers with the right to it also see its text, and their reading is on record.
     """
-    return render({}, identifier)
-
-
-def render(errors: dict[str, str], identifier: str) -> str:
-    """Renders the page, with the problems of a rejected review."""
     emergency = clients().emergencies.GetEmergency(em.GetEmergencyRequest(id=identifier))
     return render_template(
         "emergency.html",
@@ -31,13 +26,12 @@ def render(errors: dict[str, str], identifier: str) -> str:
     )
 
 
-@pages.post(
+pages.sends(
+    "review",
     "/emergencies/<identifier>",
     access.CARE | access.AUDITORS,
-    again=render,
+    em.ReviewEmergencyRequest,
+    again=show,
     then="emergencies.show",
     done="reviewed",
 )
-def review(identifier: str) -> None:
-    """Reviews the access."""
-    clients().emergencies.ReviewEmergency(forms.filled(em.ReviewEmergencyRequest(id=identifier)))

@@ -1,7 +1,6 @@
 """Campaigns of the lines, for coordinators: their codes, and the contacts from each code."""
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import campaigns_pb2 as pb
 from services.gateway.edge.clients import clients
@@ -14,13 +13,8 @@ pages = access.Pages("line_campaigns")
 
 
 @pages.get("/campaigns", access.NETWORK)
-def listing() -> str:
+def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows all campaigns, and the form for a new one."""
-    return page({})
-
-
-def page(errors: dict[str, str]) -> str:
-    """Renders the list, with the problems of a rejected campaign."""
     answer = clients().campaigns.ListCampaigns(
         pb.ListCampaignsRequest(page_token=request.args.get("page", ""))
     )
@@ -35,13 +29,12 @@ def page(errors: dict[str, str]) -> str:
     )
 
 
-@pages.post("/campaigns", access.NETWORK, again=page)
-def create() -> Response:
+@pages.post("/campaigns", access.NETWORK, again=listing)
+def create() -> access.Answer:
     """Creates a campaign."""
-    rpc_request = pb.CreateCampaignRequest(
-        campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id()
+    made = clients().campaigns.CreateCampaign(
+        forms.filled(pb.CreateCampaignRequest(campaign=pb.LineCampaign()))
     )
-    made = clients().campaigns.CreateCampaign(rpc_request)
     return redirect(url_for("line_campaigns.show", identifier=made.id, done="saved"), 303)
 
 
@@ -54,9 +47,10 @@ def show(identifier: str) -> str:
     )
 
 
-@pages.post("/campaigns/<identifier>/end", access.NETWORK, then="line_campaigns.listing")
-def end(identifier: str) -> None:
-    """Ends a campaign."""
-    clients().campaigns.EndCampaign(
-        pb.EndCampaignRequest(id=identifier, request_id=forms.request_id())
-    )
+pages.sends(
+    "end",
+    "/campaigns/<identifier>/end",
+    access.NETWORK,
+    pb.EndCampaignRequest,
+    then="line_campaigns.listing",
+)

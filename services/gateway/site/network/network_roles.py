@@ -10,9 +10,9 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import invitations, names, workers
+from services.gateway.site.backend import directory, names, workers
 from services.gateway.site.language import words
-from services.gateway.site.parts import forms, lists
+from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("network_roles")
@@ -20,18 +20,13 @@ ROLES = ("coordinator", "auditor")
 
 
 @pages.get("/network/roles", access.NETWORK, navigation=N_("Coordinación"), section="network")
-def listing() -> str:
-    """Shows the accounts with a network role, and steps that wait for a second coordinator."""
-    return render({})
+def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
+    """Shows the accounts with a network role, and steps that wait for a second coordinator.
 
-
-def render(errors: dict[str, str], identifier: str = "") -> str:
-    """Renders the page, with the problems of a step. `identifier` is the row of the step."""
+    `identifier` is the row of the step that had problems.
+    """
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
-    request = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
-    organizations = lists.all_of(
-        clients().directory.ListOrganizations, request, lambda page: page.organizations
-    )
+    organizations = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
     known = {worker.organization_id for worker in answer.workers} | {
         invitation.organization_id for invitation in answer.invitations
     }
@@ -57,7 +52,7 @@ def render(errors: dict[str, str], identifier: str = "") -> str:
 @pages.post(
     "/network/roles",
     access.NETWORK,
-    again=render,
+    again=listing,
     then="network_roles.listing",
     done="role_proposed",
 )
@@ -77,13 +72,13 @@ def invite() -> str | None:
         roles=roles,
         language=forms.text("invited_language"),
     )
-    return invitations.send(invitation)
+    return workers.invite(invitation)
 
 
 @pages.post(
     "/network/roles/invitations/<identifier>/confirm",
     access.NETWORK,
-    again=render,
+    again=listing,
     then="network_roles.listing",
     done="invited",
 )
@@ -98,7 +93,7 @@ def confirm(identifier: str) -> str | None:
 @pages.post(
     "/network/roles/workers/<identifier>/suspend",
     access.NETWORK,
-    again=render,
+    again=listing,
     then="network_roles.listing",
 )
 def suspend(identifier: str) -> None:

@@ -11,8 +11,7 @@ from chassis.languages import N_
 from protos.referrals.v1 import plans_pb2 as pb
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access
 
@@ -21,7 +20,7 @@ SHOWN = 80  # characters shown of a wrong line
 
 
 @dataclass(frozen=True)
-class Told:
+class StepInWords:
     """A step of a pathway, with its deadline and its preceding steps in words."""
 
     step: pb.PathwayStep
@@ -46,14 +45,16 @@ def show(identifier: str) -> str:
     versions = (
         clients().plans.ListPathwayVersions(pb.ListPathwayVersionsRequest(id=identifier)).versions
     )
-    return render_template("pathway.html", pathway=pathway, steps=told(pathway), versions=versions)
+    return render_template(
+        "pathway.html", pathway=pathway, steps=steps_in_words(pathway), versions=versions
+    )
 
 
-def told(pathway: pb.StandardPathway) -> list[Told]:
+def steps_in_words(pathway: pb.StandardPathway) -> list[StepInWords]:
     """Returns the steps in words."""
     called = {step.key: names.called(step.names) for step in pathway.steps}
     return [
-        Told(step, until(step, called), [called.get(key, key) for key in step.after_keys])
+        StepInWords(step, until(step, called), [called.get(key, key) for key in step.after_keys])
         for step in pathway.steps
     ]
 

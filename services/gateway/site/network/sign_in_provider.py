@@ -12,13 +12,8 @@ pages = access.Pages("sign_in_provider")
 
 
 @pages.get("/directory/organizations/<identifier>/sign-in", access.NETWORK)
-def show(identifier: str) -> str:
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the provider in use and the proposed one."""
-    return page({}, identifier)
-
-
-def page(errors: dict[str, str], identifier: str) -> str:
-    """Renders the page, with the problems of a step."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     provider = clients().members.GetSignInProvider(
         m.GetSignInProviderRequest(organization_id=identifier)
@@ -31,7 +26,7 @@ def page(errors: dict[str, str], identifier: str) -> str:
 @pages.post(
     "/directory/organizations/<identifier>/sign-in",
     access.NETWORK,
-    again=page,
+    again=show,
     then="sign_in_provider.show",
 )
 def step(identifier: str) -> None:

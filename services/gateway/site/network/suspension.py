@@ -19,13 +19,8 @@ M = TypeVar("M", bound=Message)
 
 
 @pages.get("/directory/organizations/<identifier>/suspension", access.NETWORK)
-def show(identifier: str) -> str:
-    """Shows the present state, and the consequences of a step."""
-    return render({}, identifier)
-
-
-def render(errors: dict[str, str], identifier: str) -> str:
-    """Renders the page, with the problems of a step.
+def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows the present state, and the consequences of a step.
 
     The page does not wait for a service that is away, and leaves out the counts of that service.
     """
@@ -57,27 +52,21 @@ def counted(ask: Callable[[Any], M], rpc_request: Message) -> M | None:
         return None
 
 
-@pages.post(
+# Proposes the suspension or agrees to it. The other button suspends the member for a day.
+pages.sends(
+    "suspend",
     "/directory/organizations/<identifier>/suspension",
     access.NETWORK,
-    again=render,
+    d.SuspendOrganizationRequest,
+    again=show,
     then="suspension.show",
 )
-def suspend(identifier: str) -> None:
-    """Proposes the suspension or agrees to it. The other button suspends the member for a day."""
-    clients().directory.SuspendOrganization(
-        forms.filled(d.SuspendOrganizationRequest(id=identifier))
-    )
-
-
-@pages.post(
+# Proposes the end of the suspension, or agrees to it.
+pages.sends(
+    "reinstate",
     "/directory/organizations/<identifier>/suspension/end",
     access.NETWORK,
-    again=render,
+    d.ReinstateOrganizationRequest,
+    again=show,
     then="suspension.show",
 )
-def reinstate(identifier: str) -> None:
-    """Proposes the end of the suspension, or agrees to it."""
-    clients().directory.ReinstateOrganization(
-        forms.filled(d.ReinstateOrganizationRequest(id=identifier))
-    )

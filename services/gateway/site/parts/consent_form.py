@@ -12,8 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.site.language import vocabulary, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, vocabulary, words
 from services.gateway.site.parts import forms
 
 POINTS = tuple(vocabulary.TABLES["explained"])
@@ -130,14 +129,14 @@ def agreed() -> list[str]:
     return [code for name, code in ANSWERS.items() if forms.text(name) == "yes"]
 
 
-def said(recipient: str) -> MultiDict[str, str]:
+def values_for(recipient: str) -> MultiDict[str, str]:
     """Returns the values so far, if they are for this recipient; else none."""
     return request.form if forms.text("recipient") == recipient else MultiDict()
 
 
 def carried(page: str, recipient: str) -> Iterator[tuple[str, str]]:
     """Yields the values of the other pages, for hidden fields."""
-    for name, value in said(recipient).items(multi=True):
+    for name, value in values_for(recipient).items(multi=True):
         if any(name in fields for other, fields in ASKED.items() if other != page):
             yield name, value
 

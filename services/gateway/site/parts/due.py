@@ -17,8 +17,7 @@ from protos.referrals.v1.referrals_pb2 import (
     Referral,
     Urgency,
 )
-from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.language import _, i18n, ngettext, vocabulary, words
 
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)

@@ -5,6 +5,8 @@ allowed.
 """
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flask import request
@@ -15,10 +17,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import wire
 from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Reused, Stale
 from chassis.shape import TIME, shape
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 
 M = TypeVar("M", bound=Message)
+Problems = Mapping[str, str]
+"""The problems of a form, as text by field."""
+NO_PROBLEMS: Problems = MappingProxyType({})
 
 
 class Incomplete(Exception):

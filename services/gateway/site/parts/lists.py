@@ -1,6 +1,6 @@
 """Lists that a page shows whole: fetched page by page until the end."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 Row = TypeVar("Row")
@@ -22,16 +22,17 @@ def only(rows: Listed[Row], wanted: Callable[[Row], bool]) -> Listed[Row]:
     return some
 
 
-def all_of(
-    ask: Callable[[Any], Any], question: Any, rows: Callable[[Any], Iterable[Row]]
-) -> Listed[Row]:
-    """Fetches the rows of all pages, MOST at most. `rows` returns the rows of an answer."""
-    page_request, listed = type(question)(), Listed[Row]()
+def all_of(ask: Callable[[Any], Any], question: Any) -> Listed[Any]:
+    """Fetches the rows of all pages, MOST at most.
+
+    The rows of an answer are its first field, as in every list of the contract (AIP-158).
+    """
+    page_request, listed = type(question)(), Listed[Any]()
     page_request.CopyFrom(question)
     page_request.page_size = PAGE
     while True:
         answer = ask(page_request)
-        listed.extend(rows(answer))
+        listed.extend(getattr(answer, answer.DESCRIPTOR.fields_by_number[1].name))
         page_request.page_token = answer.next_page_token
         listed.more = bool(page_request.page_token)
         if not listed.more or len(listed) >= MOST:

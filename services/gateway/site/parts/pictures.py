@@ -58,8 +58,11 @@ class Map:
 
 
 @cache
-def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], ...]]:
-    read = json.loads(_file(country).read_text())
+def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], ...]] | None:
+    file = Path(__file__).parent / "maps" / f"{country.lower()}.json"
+    if not (country.isalpha() and file.exists()):
+        return None
+    read = json.loads(file.read_text())
     return (
         read["width"],
         read["height"],
@@ -67,18 +70,11 @@ def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], 
     )
 
 
-def has_map(country: str) -> bool:
-    """Returns whether there are outlines of a country."""
-    return country.isalpha() and _file(country).exists()
-
-
-def _file(country: str) -> Path:
-    return Path(__file__).parent / "maps" / f"{country.lower()}.json"
-
-
-def map_of(country: str, counts: dict[str, int]) -> Map:
-    """Returns the map of a country with a count in each department."""
-    width, height, outlines = _outlines(country)
+def map_of(country: str, counts: dict[str, int]) -> Map | None:
+    """Returns the map of a country with a count in each department; None without outlines of it."""
+    if (drawn := _outlines(country)) is None:
+        return None
+    width, height, outlines = drawn
     most = max(counts.values(), default=0)
     return Map(
         width,

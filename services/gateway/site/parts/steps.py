@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from flask import url_for
 
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.site.language import vocabulary, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, vocabulary, words
 from services.gateway.site.parts import step_forms
 from services.gateway.site.parts.names import Names
 
@@ -118,7 +117,7 @@ def why(event: r.ReferralEvent) -> str:
     """Returns the reason of an event in words, for a step that requires one; "" for any other."""
     for step, form in step_forms.STEPS.items():
         question = next((ask for ask in form.asks if ask.kind == "choice"), None)
-        if question and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
+        if question and event.reason_code and vocabulary.STEPS[step].event_verb == event.verb:
             return words.word(question.table, event.reason_code)
     return ""
 

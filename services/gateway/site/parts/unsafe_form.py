@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from werkzeug.datastructures import MultiDict
 
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 
 ORGANIZATIONS, DEPARTMENTS = "unsafe_organization_ids", "unsafe_departments"
 FIELDS = ("unsafe_code", ORGANIZATIONS, DEPARTMENTS)

@@ -6,8 +6,7 @@ from chassis.errors import Invalid, NotFound, Unavailable
 from protos.partners.v1.directory_pb2 import Hotline
 from protos.referrals.v1 import campaigns_pb2 as pb
 from services.gateway.edge.clients import ServiceFault, clients
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import poster
 from services.gateway.site.shell import access
 from services.gateway.site.shell.lines import hotlines, lines
@@ -75,12 +74,9 @@ def line_of(country: str) -> Hotline:
 def known_placement(code: str) -> pb.Placement | None:
     """Returns the placement with this code; None if it is unknown or can't be looked up now."""
     try:
-        placement: pb.Placement = clients().campaigns.GetPlacement(
-            pb.GetPlacementRequest(code=code)
-        )
+        return clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
     except (NotFound, Invalid, Unavailable, ServiceFault):
         return None
-    return placement
 
 
 def placement_of(country: str) -> pb.Placement | None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from io import StringIO
 
 from babel.dates import format_skeleton
@@ -18,8 +19,7 @@ from chassis.languages import N_
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import pictures
 from services.gateway.site.parts.pictures import Bar
 from services.gateway.site.shell import access
@@ -52,8 +52,7 @@ def figures() -> str:
     query, published = network()
     return render_template(
         "figures.html",
-        asked=query,
-        told=published,
+        query=query,
         total=pictures.counted(published.total),
         until=quarter(published.counted_until),
         charts=charts(query, published),
@@ -143,19 +142,15 @@ def sheet(
     rows.writerows(totals)
     for chart in charts:
         rows.writerows([chart.code, bar.code, bar.label, bar.text] for bar in chart.bars)
+    today = i18n.today().isoformat()
     demo = {"demo": words.made_up()} if words.made_up() else {}
     rows.writerows(
         ["note", about, value, ""]
-        for about, value in {**notes, **demo, "method": method, "date": today()}.items()
+        for about, value in {**notes, **demo, "method": method, "date": today}.items()
     )
     # The byte order mark tells a spreadsheet how to read accents.
     headers = {"Content-Disposition": f"attachment; filename={name}.csv"}
     return Response("\ufeff" + text.getvalue(), mimetype="text/csv", headers=headers)
-
-
-def today() -> str:
-    """Returns today's date in the reader's zone, in ISO format."""
-    return i18n.today().isoformat()
 
 
 def method() -> str:
@@ -204,29 +199,32 @@ def charts(
         Chart(
             "quarter",
             _("Por trimestre"),
-            bars(quarters, quarter, in_order=True, short=quarter_short),
+            bars(quarters, quarter, in_order=True, short=partial(quarter, skeleton="yQQQ")),
             columns=True,
         ),
         Chart(
             "route",
             _("De dónde vienen y dónde están"),
-            [*bars(routes, route), rest("route")],
+            [*bars(routes, route), rest(_("Cualquier otra ruta"))],
             arcs=drawn,
         ),
         Chart(
             "need",
             _("Qué ayuda recibieron"),
-            [*bars(published.by_need_group, names.need), rest("need")],
+            [*bars(published.by_need_group, names.need), rest(_("Cualquier otra ayuda"))],
         ),
         Chart(
             "taken_to",
             _("A dónde las habían llevado"),
-            [*bars(published.by_exploitation_country, words.country), rest("taken_to")],
+            [
+                *bars(published.by_exploitation_country, words.country),
+                rest(_("Cualquier otro país")),
+            ],
         ),
         Chart(
             "country",
             _("Dónde están"),
-            [*bars(published.by_country, words.country), rest("country")],
+            [*bars(published.by_country, words.country), rest(_("Cualquier otro país"))],
         ),
     ]
     return [chart for chart in made if chart.code != "need" or not query.need_group_code]
@@ -277,18 +275,11 @@ def bars(
     ]
 
 
-def rest(table: str) -> Bar:
+def rest(label: str) -> Bar:
     """Returns the row of everything that is not published.
 
     The row is always there, because nobody may even see whether it counts anybody.
     """
-    label = (
-        _("Cualquier otra ruta")
-        if table == "route"
-        else _("Cualquier otra ayuda")
-        if table == "need"
-        else _("Cualquier otro país")
-    )
     return Bar(label, pictures.FEW, hidden=True, code="other")
 
 
@@ -299,16 +290,11 @@ def route(code: str) -> str:
 
 
 def quarter(code: str, skeleton: str = "yQQQQ") -> str:
-    """Returns 2026-Q3 in words."""
+    """Returns 2026-Q3 in words, as long as the skeleton (CLDR) of a date says."""
     if not re.fullmatch(r"\d{4}-Q[1-4]", code):
         return code
     first = datetime(int(code[:4]), int(code[-1]) * 3 - 2, 1, tzinfo=UTC)
     return str(format_skeleton(skeleton, first, locale=i18n.locale()))
-
-
-def quarter_short(code: str) -> str:
-    """Returns a quarter in a few letters."""
-    return quarter(code, "yQQQ")
 
 
 def months(pilot_figures: r.PilotFigures) -> list[r.Figure]:

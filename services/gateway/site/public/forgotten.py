@@ -5,13 +5,12 @@ as that of an invitation does.
 """
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Unauthenticated
 from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -47,7 +46,7 @@ def choose() -> str:
 
 
 @pages.post("/reset", access.ANYBODY)
-def change() -> Response | tuple[str, int]:
+def change() -> access.Answer:
     """Changes the password, and leads to the sign-in, which asks for any further factor."""
     if request.form.get("password", "") != request.form.get("again", ""):
         return render_template(

@@ -21,7 +21,8 @@ def status() -> str:
 
     The status is always 200, because the page itself is available.
     """
-    service_standings = standings()
+    by_name = clients().standing()
+    service_standings = [by_name[name] for name in PARTS]
     parts = [
         (name, label, *words_of(stands))
         for (name, label), stands in zip(PARTS.items(), service_standings, strict=True)
@@ -35,22 +36,14 @@ def status() -> str:
     )
 
 
-def standings() -> list[Standing]:
-    """Returns the states of the services, in the order of the page."""
-    by_name = clients().standing()
-    return [by_name[name] for name in PARTS]
-
-
 def words_of(stands: Standing) -> tuple[str, str]:
     """Returns the words for a state, and its colour."""
-    if not stands.answers:
-        return N_("No responde"), "late"
-    if not stands.ready:
-        return N_("No llega a sus datos"), "late"
-    if stands.fails:
-        return N_("Algo falló hace poco"), "late"
-    if stands.holds:
-        return N_("Responde; algo quedó en espera"), "soon"
-    if not stands.tells:
-        return N_("Responde; lo nuevo se avisará más tarde"), "soon"
-    return N_("Responde"), "done"
+    table = (
+        (not stands.answers, N_("No responde"), "late"),
+        (not stands.ready, N_("No llega a sus datos"), "late"),
+        (stands.fails, N_("Algo falló hace poco"), "late"),
+        (stands.holds, N_("Responde; algo quedó en espera"), "soon"),
+        (not stands.tells, N_("Responde; lo nuevo se avisará más tarde"), "soon"),
+        (True, N_("Responde"), "done"),
+    )
+    return next((words, tone) for applies, words, tone in table if applies)

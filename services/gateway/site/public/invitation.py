@@ -6,12 +6,11 @@ the e-mail.
 """
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import AcceptInvitationRequest
 from services.gateway.edge.clients import clients
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -25,7 +24,7 @@ def form() -> str:
 
 
 @pages.post("/invitation", access.ANYBODY)
-def accept() -> Response | tuple[str, int]:
+def accept() -> access.Answer:
     """Opens the account, and leads to the sign-in."""
     rpc_request = AcceptInvitationRequest(
         token=forms.text("token"),

@@ -10,8 +10,7 @@ from chassis.errors import Exhausted, Invalid, NotFound
 from protos.partners.v1 import directory_pb2 as d
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import i18n
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 

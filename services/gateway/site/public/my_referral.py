@@ -7,13 +7,11 @@ forms only, never in an address, and are not stored: each step on this page send
 from functools import partial
 
 from flask import render_template
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import references
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _, ngettext
+from services.gateway.site.language import _, ngettext
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -21,74 +19,50 @@ pages = access.Pages("my_referral")
 
 
 @pages.get("/my-referral", access.ANYBODY)
-def form() -> str:
-    """Shows the form."""
-    return asked_again("", "")
-
-
-def asked_again(problem: str, reference: str) -> str:
-    """Shows the form again, with the problem."""
+def form(problem: str = "", reference: str = "") -> str:
+    """Shows the form; again with the problem, if reference and PIN were rejected."""
     return render_template("my_referral.html", problem=problem, reference=reference)
 
 
-answered = partial(references.answered, again=asked_again)
+answered = partial(references.answered, again=form)
 """Reads the state, and shows this form again if reference and PIN were rejected."""
 
 
 @pages.post("/my-referral", access.ANYBODY)
-def status() -> Response | tuple[str, int]:
+def status() -> access.Answer:
     """Shows the state of the person's request, in plain words."""
     return answered(references.ask_status)
 
 
 @pages.post("/my-referral/confirm", access.ANYBODY)
-def confirm() -> Response | tuple[str, int]:
+def confirm() -> access.Answer:
     """Records whether help came."""
-    came = forms.text("help_came") == "yes"
-
-    def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        return clients().references.ConfirmHelp(
-            c.ConfirmHelpRequest(
-                reference=reference, pin=pin, help_came=came, request_id=forms.request_id()
-            )
-        )
-
+    rpc_request = forms.filled(c.ConfirmHelpRequest())
+    rpc_request.help_came = forms.text("help_came") == "yes"
     thanks = (
         _("Gracias por decirlo.")
-        if came
+        if rpc_request.help_came
         else _("Gracias por decirlo. Avisamos que la ayuda no le llegó.")
     )
-    return answered(ask, lambda status: thanks)
+    return answered(lambda: clients().references.ConfirmHelp(rpc_request), lambda status: thanks)
 
 
 @pages.post("/my-referral/note", access.ANYBODY)
-def note() -> Response | tuple[str, int]:
+def note() -> access.Answer:
     """Adds a note of the person."""
-
-    def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        return clients().references.AddNoteByReference(
-            c.AddNoteByReferenceRequest(
-                reference=reference, pin=pin, note=forms.text("note"), request_id=forms.request_id()
-            )
-        )
-
-    return answered(ask, lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."))
+    rpc_request = forms.filled(c.AddNoteByReferenceRequest())
+    return answered(
+        lambda: clients().references.AddNoteByReference(rpc_request),
+        lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."),
+    )
 
 
 @pages.post("/my-referral/call", access.ANYBODY)
-def call() -> Response | tuple[str, int]:
+def call() -> access.Answer:
     """Records when it is safe to call the person."""
-
-    def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        request = c.AskForCallByReferenceRequest(
-            reference=reference, pin=pin, request_id=forms.request_id()
-        )
-        request.day_code = words.number("day_band", forms.text("day_code"))
-        request.hour_code = words.number("hour_band", forms.text("hour_code"))
-        return clients().references.AskForCallByReference(request)
-
+    rpc_request = forms.filled(c.AskForCallByReferenceRequest())
     return answered(
-        ask,
+        lambda: clients().references.AskForCallByReference(rpc_request),
         lambda status: _(
             "Anotado. La línea la llamará en ese tiempo, solo como usted pidió;"
             " si no la llaman, llame usted."
@@ -97,30 +71,26 @@ def call() -> Response | tuple[str, int]:
 
 
 @pages.post("/my-referral/withdraw", access.ANYBODY)
-def withdraw() -> Response | tuple[str, int]:
+def withdraw() -> access.Answer:
     """Withdraws every consent, or that of one request."""
-    key = forms.text("item_key")
-
-    def ask(reference: str, pin: str) -> c.ReferenceStatus:
-        return clients().references.WithdrawConsentByReference(
-            c.WithdrawConsentByReferenceRequest(
-                reference=reference, pin=pin, item_key=key, request_id=forms.request_id()
-            )
-        )
-
-    return answered(ask, partial(one_withdrawn, key) if key else withdrawn)
+    rpc_request = forms.filled(c.WithdrawConsentByReferenceRequest())
+    key = rpc_request.item_key
+    return answered(
+        lambda: clients().references.WithdrawConsentByReference(rpc_request),
+        partial(one_withdrawn, key) if key else withdrawn,
+    )
 
 
 @pages.post("/my-referral/readings", access.ANYBODY)
-def readings() -> Response | tuple[str, int]:
+def readings() -> access.Answer:
     """Shows who has read the person's data."""
     return answered(references.ask_status, readings_of=ask_readings)
 
 
-def ask_readings(reference: str, pin: str) -> list[c.ReferenceReading] | None:
+def ask_readings() -> list[c.ReferenceReading] | None:
     """Returns the readings of the person's data, by day and kind of organisation."""
-    request = c.ListReadingsByReferenceRequest(reference=reference, pin=pin)
-    return list(clients().references.ListReadingsByReference(request).readings)
+    rpc_request = forms.filled(c.ListReadingsByReferenceRequest())
+    return list(clients().references.ListReadingsByReference(rpc_request).readings)
 
 
 def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:

@@ -20,8 +20,7 @@ from services.gateway.edge.clients import clients
 from services.gateway.edge.departments import CAMPAIGN
 from services.gateway.edge.problems import RETRY_SECONDS, status_of
 from services.gateway.site.backend import names
-from services.gateway.site.language import i18n, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, kept
 from services.gateway.site.shell.lines import country_of_the_browser
@@ -60,9 +59,28 @@ class Card:
 
 
 @pages.get("/services", access.ANYBODY)
-def search() -> str:
-    """Shows the form, and some needs to begin with."""
-    return render(o.ListPublicServicesRequest(), None)
+def search(
+    question: o.ListPublicServicesRequest | None = None,
+    answer: o.ListPublicServicesResponse | None = None,
+    errors: forms.Problems = forms.NO_PROBLEMS,
+) -> str:
+    """Shows the form, and some needs to begin with or the services that fit.
+
+    `answer` is None if nothing was asked, or the query failed.
+    """
+    question = question or o.ListPublicServicesRequest()
+    here = country_of_the_browser()
+    return render_template(
+        "open_directory.html",
+        away=False,
+        question=question,
+        answer=answer,
+        cards=cards(answer) if answer else [],
+        needs_=names.needs(),
+        here=here if here in CAMPAIGN else "NI",
+        housing=question.need_code.partition(".")[0] == HOUSING,
+        errors=errors,
+    )
 
 
 @pages.post("/services", access.ANYBODY)
@@ -78,9 +96,9 @@ def results() -> str | tuple[str, int]:
         page_token=forms.text("page"),
     )
     try:
-        return render(rpc_request, asked(rpc_request))
+        return search(rpc_request, asked(rpc_request))
     except Invalid as refusal:
-        return render(rpc_request, None, forms.problems(refusal)), 422
+        return search(rpc_request, errors=forms.problems(refusal)), 422
 
 
 @pages.get("/services/organizations/<identifier>", access.ANYBODY)
@@ -135,29 +153,6 @@ def asked(query: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
             raise
     query.page_token = ""
     return clients().open_data.ListPublicServices(query)
-
-
-def render(
-    question: o.ListPublicServicesRequest,
-    answer: o.ListPublicServicesResponse | None,
-    errors: dict[str, str] | None = None,
-) -> str:
-    """Renders the page with query and answer.
-
-    `answer` is None if nothing was asked, or the query failed.
-    """
-    here = country_of_the_browser()
-    return render_template(
-        "open_directory.html",
-        away=False,
-        question=question,
-        answer=answer,
-        cards=cards(answer) if answer else [],
-        needs_=names.needs(),
-        here=here if here in CAMPAIGN else "NI",
-        housing=question.need_code.partition(".")[0] == HOUSING,
-        errors=errors or {},
-    )
 
 
 def is_housing(service: d.Service) -> bool:

@@ -13,7 +13,7 @@ from protos.partners.v1 import accounts_pb2 as a
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge import cookies
 from services.gateway.edge.clients import clients
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _
 from services.gateway.site.shell import access, errors, session, signing_in
 from services.gateway.site.shell.signing_in import PROOF, PROVIDER_COOKIE, PROVIDER_KEPT
 
@@ -31,7 +31,7 @@ def leave_for(identifier: str) -> Response:
         return back_to_the_form("unknown")
     except Unavailable:
         return back_to_the_form("away")
-    response: Response = redirect(begun.authorization_url, 303)
+    response = redirect(begun.authorization_url, 303)
     cookies.keep(response, PROVIDER_COOKIE, begun.challenge, PROVIDER_KEPT)
     return response
 
@@ -52,7 +52,14 @@ def come_back() -> Response:
     except Unavailable:
         response = back_to_the_form("away")
     else:
-        response = asked(answer) if answer.challenge else signing_in.entered(answer)
+        # the account may require a further factor
+        response = (
+            make_response(
+                render_template("signin_code.html", to="", kept="", asked=answer, problem="")
+            )
+            if answer.challenge
+            else signing_in.entered(answer)
+        )
     cookies.drop(response, PROVIDER_COOKIE)
     return response
 
@@ -81,17 +88,9 @@ def _proved(challenge: str, parameters: dict[str, str]) -> Response:
     return response
 
 
-def asked(answer: m.SignInResponse) -> Response:
-    """Shows the further factor that the account requires."""
-    return make_response(
-        render_template("signin_code.html", to="", kept="", asked=answer, problem="")
-    )
-
-
 def back_to_the_form(why: str) -> Response:
     """Redirects to the sign-in page, which shows the problem.
 
     The new address holds nothing of what the provider sent.
     """
-    response: Response = redirect(url_for("signin.form", by=why), 303)
-    return response
+    return redirect(url_for("signin.form", by=why), 303)

@@ -4,21 +4,19 @@ Quick exit leads out of the page before it does anything else.
 """
 
 from flask import current_app, g, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import FinishSignInRequest, SignInRequest, SignInResponse
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.shell import access, session, signing_in
 
 pages = access.Pages("signin")
 
 
 @pages.get("/sign-in", access.ANYBODY)
-def form() -> Response | str:
+def form() -> access.Answer:
     """Shows the form; redirects a worker who is signed in already."""
     if g.me:
         return redirect(signing_in.safe_target(request.args.get("to", "")))
@@ -81,7 +79,7 @@ def enter() -> access.Answer:
 
 
 @pages.post("/sign-in/code", access.ANYBODY)
-def enter_code() -> Response | tuple[str, int]:
+def enter_code() -> access.Answer:
     """Opens the session of an account that requires a code or a passkey.
 
     The passkey may come after the password or replace it.
@@ -126,7 +124,7 @@ def enter_code() -> Response | tuple[str, int]:
 
 
 @pages.post("/sign-out", access.ANYBODY)
-def leave() -> Response:
+def leave() -> access.Answer:
     """Ends the session and redirects to the first page."""
     session.leave(wait=True)
     response = redirect(url_for("home.home"), 303)
@@ -135,7 +133,7 @@ def leave() -> Response:
 
 
 @pages.form("/quick-exit", access.ANYBODY)
-def quick_exit() -> Response:
+def quick_exit() -> access.Answer:
     """Ends the session and redirects to an everyday page.
 
     A plain link does it, so that it works without a script and when everything else is broken. The

@@ -14,11 +14,13 @@ from inspect import signature
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, current_app, redirect, url_for
+from google.protobuf.message import Message
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted
 from chassis.wire import words
 from protos.contract.v1 import contract_pb2
+from services.gateway.edge.clients import send
 from services.gateway.site.parts import forms
 
 # a worker has EMERGENCY only in addition to another role
@@ -77,11 +79,34 @@ class Pages:
     ) -> Callable[[View], View]:
         """Declares the target of a form.
 
-        `again` renders the form again, from its problems (`forms.problems`) and the values of the
-        path. If the view returns None, the browser goes on to the page `then`, with the message
-        `done`.
+        `again` renders the form again, from the values of the path and its problems (`errors`,
+        see `forms.problems`). It is usually the view of the form's own page. If the view returns
+        None, the browser goes on to the page `then`, with the message `done`.
         """
         return self._page(path, ["POST"], Access(roles), again, then, done)
+
+    def sends(
+        self,
+        name: str,
+        path: str,
+        roles: frozenset[str],
+        kind: type[Message],
+        *,
+        again: Callable[..., str] | None = None,
+        then: str,
+        done: str = "saved",
+    ) -> None:
+        """Declares the target of a form that is the request of an rpc, and needs no view.
+
+        `kind` is the type of the request; its `id` is the path's `identifier`, if there is one. The
+        other arguments are those of `post`; `name` is that of the endpoint.
+        """
+
+        def view(**values: str) -> None:
+            send(forms.filled(kind(**({"id": values["identifier"]} if values else {}))))
+
+        view.__name__ = name
+        self.post(path, roles, again=again, then=then, done=done)(view)
 
     def form(
         self, path: str, roles: frozenset[str], *, again: Callable[..., str] | None = None
@@ -99,7 +124,7 @@ class Pages:
         done: str = "",
     ) -> Callable[[View], View]:
         if again is not None:  # `again` must accept the values of the path, or the start fails
-            signature(again).bind({}, **dict.fromkeys(re.findall(r"<(\w+)>", path), ""))
+            signature(again).bind(errors={}, **dict.fromkeys(re.findall(r"<(\w+)>", path), ""))
 
         def declare(view: View) -> View:
             @wraps(view)
@@ -109,7 +134,7 @@ class Pages:
                 except (*forms.SHOWN_IN_PLACE, Exhausted) as refusal:
                     if again is None:
                         raise
-                    return again(forms.problems(refusal), **values), forms.status_of(refusal)
+                    return again(errors=forms.problems(refusal), **values), forms.status_of(refusal)
                 return redirect(_address(then, done, values), 303) if answered is None else answered
 
             answer.access = access  # type: ignore[attr-defined]

@@ -6,8 +6,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from chassis import errors, log
 from services.gateway.edge.problems import RETRY_SECONDS, status_of
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.shell import kept, proof, session
 
 
@@ -41,66 +40,59 @@ def page(status: int, title: str, advice: str, retry: bool = False, again: bool 
 
 def refused(refusal: errors.Refusal) -> AnyResponse:
     """Answers a refusal that no form has shown in place."""
-    if isinstance(refusal, errors.Unauthenticated):
-        return ask_to_sign_in()
-    if isinstance(refusal, errors.NotAllowed) and refusal.reason in (
-        "form_foreign",
-        "form_expired",
-    ):
-        return not_of_this_page(refusal.reason)
     if proof.page_for(refusal):
         try:
             return proof.ask()
         except errors.Refusal as other:
             refusal = other
-    if isinstance(refusal, errors.NotAllowed | errors.NotFound):
-        return not_found()
-    if isinstance(refusal, errors.Invalid):
-        listed = "; ".join(
-            f"{words.field(field)}: {words.violation(reason)}"
-            for field, reason in refusal.violations
-        )
-        return page(
-            422, _("Hay un problema"), listed or _("Revise lo que escribió y envíelo otra vez.")
-        )
-    if isinstance(refusal, errors.Stale):
-        return page(
-            409,
-            _("Alguien lo cambió mientras tanto"),
-            _(
-                "Vuelva a abrir la página: verá cómo está ahora y podrá decidir de nuevo."
-                " Su cambio no se guardó."
-            ),
-            again=False,
-        )
-    if isinstance(refusal, errors.Reused):
-        return page(
-            409,
-            _("Esto ya se había enviado"),
-            _(
-                "Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver cómo"
-                " quedó."
-            ),
-            again=False,
-        )
-    if isinstance(refusal, errors.Exhausted):
-        much = (
-            _("Demasiados expedientes en una hora")
-            if refusal.reason == "opening_quota"
-            else _("Demasiados intentos")
-        )
-        response = page(429, much, words.wait(refusal.retry_after))
-        response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
-        return response
-    if isinstance(refusal, errors.Unavailable):
-        return away(refusal)
-    return page(
-        409,
-        _("Ahora no se puede"),
-        words.conflict(
-            refusal.reason, refusal.about if isinstance(refusal, errors.Conflict) else ()
-        ),
-    )
+    match refusal:
+        case errors.Unauthenticated():
+            return ask_to_sign_in()
+        case errors.NotAllowed(reason="form_foreign" | "form_expired"):
+            return not_of_this_page(refusal.reason)
+        case errors.NotAllowed() | errors.NotFound():
+            return not_found()
+        case errors.Invalid():
+            listed = "; ".join(
+                f"{words.field(field)}: {words.violation(reason)}"
+                for field, reason in refusal.violations
+            )
+            return page(
+                422, _("Hay un problema"), listed or _("Revise lo que escribió y envíelo otra vez.")
+            )
+        case errors.Stale():
+            return page(
+                409,
+                _("Alguien lo cambió mientras tanto"),
+                _(
+                    "Vuelva a abrir la página: verá cómo está ahora y podrá decidir de nuevo."
+                    " Su cambio no se guardó."
+                ),
+                again=False,
+            )
+        case errors.Reused():
+            return page(
+                409,
+                _("Esto ya se había enviado"),
+                _(
+                    "Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver"
+                    " cómo quedó."
+                ),
+                again=False,
+            )
+        case errors.Exhausted():
+            much = (
+                _("Demasiados expedientes en una hora")
+                if refusal.reason == "opening_quota"
+                else _("Demasiados intentos")
+            )
+            response = page(429, much, words.wait(refusal.retry_after))
+            response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+            return response
+        case errors.Unavailable():
+            return away(refusal)
+    about = refusal.about if isinstance(refusal, errors.Conflict) else ()
+    return page(409, _("Ahora no se puede"), words.conflict(refusal.reason, about))
 
 
 def not_of_this_page(reason: str) -> AnyResponse:

@@ -13,8 +13,7 @@ from protos.partners.v1.directory_pb2 import Service
 from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.edge.departments import CAMPAIGN
 from services.gateway.site.backend import names
-from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import due, steps
 from services.gateway.site.shell import access, session
 from services.gateway.site.shell.lines import hotlines

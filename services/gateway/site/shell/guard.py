@@ -17,6 +17,14 @@ from services.gateway.edge.app import is_for_people
 from services.gateway.site.shell import access, proof, refill, session
 from services.gateway.site.shell.live import live
 
+HEADERS = {
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+"""The headers that every page has alike."""
+
 
 def install(app: Flask) -> None:
     """Installs the guard before and after every page."""
@@ -79,16 +87,11 @@ def compressed(data: bytes) -> bytes:
 def page_headers(response: Response) -> None:
     """Adds the headers that limit a page to our own style, script and forms."""
     exit_origin = "/".join(str(current_app.config["EXIT_URL"]).split("/")[:3])
+    response.headers.update(HEADERS)
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self';"
         " connect-src 'self'; base-uri 'none'; "
         f"frame-ancestors 'none'; form-action 'self' {exit_origin}"
-    )
-    response.headers["X-Frame-Options"] = "DENY"
-    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    response.headers["Permissions-Policy"] = (
-        "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
     )
     if not current_app.config["DEVELOPMENT"]:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"

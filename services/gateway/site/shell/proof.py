@@ -14,8 +14,7 @@ from chassis.errors import Exhausted, Invalid, Refusal
 from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language import words
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import kept, session
 
@@ -42,7 +41,15 @@ def check() -> Response | None:
     if request.form["proof"] != AT_PROVIDER:
         origin.tell(origin.device())
         try:
-            clients().accounts.ProveSession(_answer())
+            clients().accounts.ProveSession(
+                pb.ProveSessionRequest(
+                    session_secret=session.me().secret,
+                    challenge=forms.text("challenge"),
+                    code=forms.text("code"),
+                    passkey=forms.text("passkey"),
+                    password=request.form.get("password", ""),
+                )
+            )
         except Invalid:
             return _page(
                 carried,
@@ -59,16 +66,6 @@ def check() -> Response | None:
             [("form_token", request.form["form_token"]), *form.fields]
         )
     return None
-
-
-def _answer() -> pb.ProveSessionRequest:
-    return pb.ProveSessionRequest(
-        session_secret=session.me().secret,
-        challenge=forms.text("challenge"),
-        code=forms.text("code"),
-        passkey=forms.text("passkey"),
-        password=request.form.get("password", ""),
-    )
 
 
 def _page(carried: str, action: str, status: int, problem: str = "", to: str = "") -> Response:

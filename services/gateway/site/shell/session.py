@@ -59,7 +59,7 @@ def recognise(needed: bool) -> None:
         limits.admit(mark, exchange().knows(secret))
     if secret and request.endpoint not in UNASKED:
         try:
-            g.me = exchange().session(secret, passive=asked_by_itself())
+            g.me = exchange().session(secret, passive=is_background_request())
         except Unauthenticated:
             g.session_ended = True
         except (Refusal, ServiceFault):
@@ -68,7 +68,7 @@ def recognise(needed: bool) -> None:
     calling.set(in_the_name_of(g.me, i18n.language()))
 
 
-def asked_by_itself() -> bool:
+def is_background_request() -> bool:
     """Returns whether the page's script sent this request, to check for updates, and not the user.
 
     A client that sends this header falsely only harms itself: its requests don't extend its

@@ -7,10 +7,10 @@ from enum import StrEnum
 
 from services.partners.directory.domain.imports import Encoding
 
-MOST_WAITING = 5
-"""The most unfinished imports that an organisation may have at once."""
-MOST_ATTEMPTS = 3
-"""The most times that an import is begun: the import itself may be what crashes the process."""
+MAX_WAITING = 5
+"""The maximum number of unfinished imports that an organisation may have at once."""
+MAX_ATTEMPTS = 3
+"""The maximum number of times that an import is begun, since the import may crash the process."""
 FILE_KEPT = timedelta(days=1)
 """How long after an import's end its file is stored, so that another import can use it."""
 REPORT_KEPT = timedelta(days=30)

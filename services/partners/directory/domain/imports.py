@@ -9,7 +9,7 @@ from services.partners.directory.domain.location import LocationEntry, Phone
 from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.service import ServiceEntry
 
-MOST_ROWS = 5000
+MAX_ROWS = 5000
 _GROUP = "eligibility"
 _AGES = ("minimum_age", "maximum_age")
 
@@ -66,12 +66,12 @@ class Line:
         if all(problem.field != name for problem in self.problems):
             self.problems.append(Problem(self.columns.get(name, ""), name, reason))
 
-    def ask(self, candidate_ids: Sequence[str]) -> None:
-        """Records the services that the row may refer to."""
-        self.done(Outcome.ASKED)
+    def mark_ambiguous(self, candidate_ids: Sequence[str]) -> None:
+        """Marks the row as ambiguous and records the services that it may refer to."""
+        self.record(Outcome.ASKED)
         self.candidate_ids = tuple(candidate_ids)
 
-    def done(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Records an outcome. If there are several, the row keeps the most serious."""
         order = (
             None,
@@ -87,16 +87,16 @@ class Line:
 
 @dataclass
 class PlaceDraft:
-    """A place as a file describes it. `said`: the names of the fields that the file states."""
+    """A place as a file describes it. `stated_fields` names the fields that the file states."""
 
     line: Line
     source_id: str
     entry: LocationEntry
-    said: frozenset[str]
+    stated_fields: frozenset[str]
 
 
 @dataclass
-class AtPlace:
+class ServiceAtPlace:
     """A service at a place, as a file describes it; None means "not stated"."""
 
     place: PlaceDraft
@@ -109,9 +109,9 @@ class AtPlace:
 class ServiceDraft:
     """A service as a file describes it.
 
-    `said`: the names of the fields that the file states, with paths for the fields of the
+    `stated_fields`: the names of the fields that the file states, with paths for the fields of the
     eligibility. `has_area`: the file states the area, or that the service is for the whole country;
-    a new service needs either.
+    a new service needs one of them.
     """
 
     line: Line
@@ -119,8 +119,8 @@ class ServiceDraft:
     organization_id: str
     organization_name: str
     entry: ServiceEntry
-    said: frozenset[str]
-    at: list[AtPlace] = field(default_factory=list)
+    stated_fields: frozenset[str]
+    places: list[ServiceAtPlace] = field(default_factory=list)
     has_area: bool = True
 
     def changes(self, before: ServiceEntry) -> dict[str, Any]:
@@ -128,8 +128,10 @@ class ServiceDraft:
 
         A field that the file does not state keeps its value.
         """
-        takes = {path.partition(".")[2] for path in self.said if path.startswith(f"{_GROUP}.")}
-        wanted = {name: getattr(self.entry, name) for name in self.said if "." not in name}
+        takes = {
+            path.partition(".")[2] for path in self.stated_fields if path.startswith(f"{_GROUP}.")
+        }
+        wanted = {name: getattr(self.entry, name) for name in self.stated_fields if "." not in name}
         if takes:
             wanted[_GROUP] = replace(
                 before.eligibility,
@@ -139,21 +141,21 @@ class ServiceDraft:
 
 
 @dataclass
-class Parsed:
+class ParsedFile:
     """A file that has been read.
 
-    `text`: how its text was decoded; None where the format prescribes the encoding.
+    `decoding`: how its text was decoded; None where the format prescribes the encoding.
     """
 
     lines: list[Line] = field(default_factory=list)
     services: list[ServiceDraft] = field(default_factory=list)
     ignored_columns: list[str] = field(default_factory=list)
-    text: "Decoded | None" = None
+    decoding: "DecodingInfo | None" = None
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """The encoding with which the text of a file was decoded.
+class DecodingInfo:
+    """How the text of a file was decoded.
 
     `guessed`: the file does not show its encoding. `samples`: words that would differ in another
     encoding.
@@ -171,7 +173,7 @@ class Report:
     lines: list[Line]
     written: bool
     ignored_columns: list[str]
-    text: Decoded | None = None
+    decoding: DecodingInfo | None = None
 
     def count(self, outcome: Outcome) -> int:
         """Returns the number of rows with this outcome."""

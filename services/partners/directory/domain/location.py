@@ -18,8 +18,8 @@ from services.partners.members.domain.organization import changed
 from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
-MOST_PLACES = 50
-"""The most places at which one service may be offered."""
+MAX_PLACES = 50
+"""The maximum number of places at which one service may be offered."""
 LOOK_AGAIN = timedelta(minutes=30)
 """The time for which the worker who opened an address may open it again.
 

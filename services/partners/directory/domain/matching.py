@@ -1,10 +1,10 @@
 """Matches services with the coarse attributes of a person.
 
 One pure function gives each service a verdict, with a reason for each criterion, and orders the
-services, best first. The verdict is "ask", never "fits", if the service has not stated a criterion,
-or has a limit and the person's attribute is not known. "Does not fit" is given only if the service
-itself excludes the person. Limit: services are ranked by what they entered, which may differ from
-what they do.
+services, best first. The verdict is "ask", never "fits", if the service has not stated what the
+criterion compares, or has a limit while the person's attribute is not known. "Does not fit" is
+given only if the service itself excludes the person. Known limitation: services are ranked by what
+they entered, which may differ from what they do.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -26,19 +26,20 @@ from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.domain.truth import rank
 from services.partners.network.domain.check import Check
 
-ASSURED = timedelta(days=183)  # every entry should be confirmed every six months
-MOST_COMPANY = 50  # the most accompanying people that a request may name
+CONFIRMATION_INTERVAL = timedelta(days=183)  # each entry should be confirmed every six months
+MAX_COMPANIONS = 50  # the maximum number of accompanying people in a request
 IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
 """The criteria that order services of the same verdict, the most important first."""
-UNSAID = ("truth",)
+HIDDEN_CRITERIA = ("truth",)
 """The criteria that rank but are not shown as reasons.
 
-Only the service itself and the coordination may read how often there was room as stated.
+Only the service itself and the coordinators may see how often the service really had the room that
+it had stated.
 """
 
 
 class FigureAge(IntEnum):
-    """How far a figure of room can be relied on."""
+    """How far a service's figure about its room can be relied on."""
 
     FRESH = 1
     OLD = 2
@@ -115,42 +116,44 @@ class Candidate:
     shelter: bool = False
     area_codes: tuple[str, ...] = ()
     accessibility: tuple[Accessibility, ...] = ()
-    kept: int = 0
-    broken: int = 0
+    promises_kept: int = 0
+    promises_broken: int = 0
 
     @property
-    def times(self) -> "Times":
-        """Returns the times on which the age of its statements depends."""
-        return Times(self.capacity.update_time, lasts(self.need_codes), self.assured_time)
+    def times(self) -> "StatementTimes":
+        """Returns when the service made its statements."""
+        return StatementTimes(self.capacity.update_time, lasts(self.need_codes), self.assured_time)
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """The times on which the age of a service's statements depends.
+class StatementTimes:
+    """When a service made its statements.
 
-    `figure`: when the figure was stated; `lasts`: how long it can be relied on; `assured`: when the
-    entry was confirmed.
+    `figure_time`: when the service stated the figure about its room; `validity`: how long this
+    figure can be relied on; `confirmed_time`: when the entry was last confirmed.
     """
 
-    figure: datetime | None
-    lasts: timedelta
-    assured: datetime | None
+    figure_time: datetime | None
+    validity: timedelta
+    confirmed_time: datetime | None
 
     def age(self, now: datetime) -> FigureAge:
         """Returns how far the figure can be relied on."""
-        if self.figure is None:
+        if self.figure_time is None:
             return FigureAge.NONE
-        return FigureAge.OLD if now - self.figure > self.lasts else FigureAge.FRESH
+        return FigureAge.OLD if now - self.figure_time > self.validity else FigureAge.FRESH
 
     def freshness(self, now: datetime) -> tuple[FigureAge, bool]:
         """Returns the age of the figure, and whether the entry was confirmed within six months."""
-        return self.age(now), self.assured is not None and now - self.assured <= ASSURED
+        return self.age(
+            now
+        ), self.confirmed_time is not None and now - self.confirmed_time <= CONFIRMATION_INTERVAL
 
     def until(self, now: datetime) -> datetime | None:
         """Returns the last moment at which `freshness` is unchanged; None: it never changes."""
         ends = [
-            self.figure + self.lasts if self.figure else None,
-            self.assured + ASSURED if self.assured else None,
+            self.figure_time + self.validity if self.figure_time else None,
+            self.confirmed_time + CONFIRMATION_INTERVAL if self.confirmed_time else None,
         ]
         return min((end for end in ends if end is not None and end >= now), default=None)
 
@@ -161,7 +164,7 @@ class Match:
 
     candidate: Candidate
     reasons: tuple[Reason, ...]
-    unsaid: tuple[Reason, ...] = ()
+    hidden_reasons: tuple[Reason, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -178,7 +181,7 @@ def match(question: Question, candidates: Iterable[Candidate], now: datetime) ->
         Match(
             candidate,
             _reasons(criteria(question), question, candidate, now),
-            _reasons(UNSAID, question, candidate, now),
+            _reasons(HIDDEN_CRITERIA, question, candidate, now),
         )
         for candidate in candidates
     )
@@ -195,21 +198,22 @@ def criteria(question: Question) -> list[str]:
         "boys": question.oldest_boy_age is not None,
         "accessibility": bool(question.accessibility),
     }
-    return [name for name in CRITERIA if is_judged.get(name, True) and name not in UNSAID]
+    return [name for name in CRITERIA if is_judged.get(name, True) and name not in HIDDEN_CRITERIA]
 
 
 def _reasons(
     names: Iterable[str], question: Question, candidate: Candidate, now: datetime
 ) -> tuple[Reason, ...]:
     return tuple(
-        CRITERIA[name].judge(question, CRITERIA[name].stated(candidate, now)) for name in names
+        CRITERIA[name].judge(question, CRITERIA[name].read_statement(candidate, now))
+        for name in names
     )
 
 
 def _order(match: Match) -> tuple[object, ...]:
     rank = {
         reason.criterion: (reason.verdict, reason.rank)
-        for reason in (*match.reasons, *match.unsaid)
+        for reason in (*match.reasons, *match.hidden_reasons)
     }
     important = [rank[criterion] for criterion in IMPORTANT if criterion in rank]
     return match.verdict, important, match.candidate.name_key, match.candidate.service_id
@@ -270,7 +274,7 @@ def _language(language: str, spoken: tuple[str, ...]) -> Reason:
         return Reason("language", Verdict.ASK, "language_not_stated", 1)
     if _tongue(language) in spoken:
         return Reason("language", Verdict.FITS, "language_spoken")
-    return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may bridge it
+    return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may help
 
 
 def _stated(criterion: str, takes: bool | None) -> Reason:
@@ -333,12 +337,12 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, figure: Capacity, age: FigureAge) -> "Room":
-        """Returns the statement that a figure of this age makes."""
+        """Returns what a service states about its room, given its figure and the figure's age."""
         beds = figure.unit == "beds"
         available = (
             None
             if figure.available is None
-            else min(figure.available, MOST_COMPANY + 1 if beds else 1)
+            else min(figure.available, MAX_COMPANIONS + 1 if beds else 1)
         )
         return cls(figure.intake, available, beds, figure.declined_time is not None, age)
 
@@ -374,7 +378,7 @@ def _freshness(freshness: tuple[FigureAge, bool]) -> Reason:
 
 
 def _tongue(tag: str) -> str:
-    """Returns the language itself: es of es-NI. A private tag (x-lsn) stays whole."""
+    """Returns the language itself, "es" for "es-NI". A private tag ("x-lsn") stays whole."""
     return tag.lower() if tag.startswith("x-") else tag.lower().split("-")[0]
 
 
@@ -385,7 +389,7 @@ class Rule:
     Two candidates with the same statement are judged alike.
     """
 
-    stated: Callable[[Candidate, datetime], Hashable]
+    read_statement: Callable[[Candidate, datetime], Hashable]
     judge: Callable[[Question, Any], Reason]
 
 
@@ -452,7 +456,7 @@ CRITERIA = {
         lambda question, stated: _freshness(stated),
     ),
     "truth": Rule(
-        lambda candidate, now: rank(candidate.kept, candidate.broken),
+        lambda candidate, now: rank(candidate.promises_kept, candidate.promises_broken),
         lambda question, stated: _truth(stated),
     ),
 }

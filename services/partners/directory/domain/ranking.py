@@ -16,16 +16,16 @@ from typing import Any
 
 from services.partners.directory.domain.matching import (
     CRITERIA,
+    HIDDEN_CRITERIA,
     IMPORTANT,
-    UNSAID,
     Candidate,
     Question,
-    Times,
+    StatementTimes,
     Verdict,
     criteria,
 )
 
-Stated = tuple[str, Hashable]
+Statement = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
 _FEW = 50  # up to so many services are sorted directly, without the bitmap
@@ -44,7 +44,7 @@ class _Known:
     stated: tuple[int, ...]
     needs: dict[str, tuple[int, ...]]
     slots: tuple[int, ...]
-    times: Times
+    times: StatementTimes
     until: datetime | None
 
     @property
@@ -75,7 +75,7 @@ class _Shelf:
         """Frees a slot for another service."""
         self._free.append(slot)
 
-    def flip(self, stated: Stated, slots: list[int]) -> None:
+    def flip(self, stated: Statement, slots: list[int]) -> None:
         """Adds the statement to these slots, or removes it from those that have it.
 
         A slot that is listed twice stays as it is.
@@ -121,8 +121,8 @@ class Ranking:
         self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
         self._known: dict[str, _Known] = {}
         self._of: defaultdict[str, set[str]] = defaultdict(set)
-        self._numbers: dict[Stated, int] = {}
-        self._stated: list[Stated] = []
+        self._numbers: dict[Statement, int] = {}
+        self._stated: list[Statement] = []
         self._same: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._needs: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}
         self._ends: list[tuple[datetime, str]] = []
@@ -179,7 +179,9 @@ class Ranking:
             for organization_id in set(question.excluded_organization_ids)
             for id in self._of.get(organization_id, ())
         )
-        judged = {name: shelf.judged(name, question) for name in (*criteria(question), *UNSAID)}
+        judged = {
+            name: shelf.judged(name, question) for name in (*criteria(question), *HIDDEN_CRITERIA)
+        }
         no = _together(
             bits
             for outcome in judged.values()
@@ -210,7 +212,9 @@ class Ranking:
         for code in sorted(candidate.need_codes):
             groups.setdefault(code.partition(".")[0], []).append(code)
         stated = [
-            (name, rule.stated(candidate, now)) for name, rule in CRITERIA.items() if name != "need"
+            (name, rule.read_statement(candidate, now))
+            for name, rule in CRITERIA.items()
+            if name != "need"
         ]
         stated += [
             ("country", candidate.country),
@@ -280,7 +284,7 @@ class Ranking:
         if known.until is not None:
             heapq.heappush(self._ends, (known.until, id))
 
-    def _number(self, stated: Stated) -> int:
+    def _number(self, stated: Statement) -> int:
         """Returns the number of a statement.
 
         Thousands of services share the same few statements.

@@ -74,8 +74,8 @@ class Schedule:
         ends = day if self.closes_at > self.opens_at else day + _DAY
         return datetime.combine(day, self.opens_at), datetime.combine(ends, self.closes_at)
 
-    def said(self) -> dict[str, Any]:
-        """Returns the schedule as it is stored."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the schedule as a JSON object, in which form it is stored."""
         return {
             "freq": self.freq,
             "byday": list(self.byday),
@@ -87,8 +87,8 @@ class Schedule:
         }
 
     @classmethod
-    def kept(cls, stored: dict[str, Any]) -> "Schedule":
-        """Returns the schedule of its stored form."""
+    def from_dict(cls, stored: dict[str, Any]) -> "Schedule":
+        """Returns the schedule that `to_dict` returned."""
         first, last = (
             date.fromisoformat(stored[name]) if stored[name] else None
             for name in ("valid_from", "valid_to")

@@ -18,7 +18,7 @@ class Near:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchTerms:
     """The terms of a search; empty and None mean "any"."""
 
     words: str = ""

@@ -27,11 +27,13 @@ from services.partners.network.domain.time_step import time_step_of
 
 CHANGES = "service_changes"
 """The channel on which the database announces changes of services (its trigger)."""
-LOOKS = 3  # most attempts of a query if services change meanwhile, or the database was replaced
-_AT_ONCE = 2000  # most services read at once, to spare memory and other threads
+# maximum number of attempts of a query if services change meanwhile, or the database was replaced
+LOOKS = 3
+_AT_ONCE = 2000  # maximum number of services read at once, to spare memory and other threads
 _NEVER = 2**64 - 1  # an id greater than that of any transaction
 _NEVER_YET = datetime.min.replace(tzinfo=UTC)
-# most seconds to wait for another thread that reads everything; keep_up may take as long
+# maximum number of seconds to wait for another thread that reads everything; keep_up may take as
+# long
 _PATIENCE = 30.0
 _MANY_HOURS = 1000  # most stored hours that no service uses any more; about a megabyte
 _READ = (
@@ -281,8 +283,8 @@ def candidate(row: Row, now: datetime) -> Candidate:
         shelter=row["shelter"],
         area_codes=tuple(row["area_codes"]),
         accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
-        kept=figure.kept,
-        broken=figure.broken,
+        promises_kept=figure.kept,
+        promises_broken=figure.broken,
     )
 
 

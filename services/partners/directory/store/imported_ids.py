@@ -37,7 +37,7 @@ def keep(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
         )
 
 
-def named(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[str]]:
+def ids_by_key(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[str]]:
     """Returns the ids of these organisations' services by the key of `key_of`, oldest first."""
     rows = tx.execute(
         "SELECT organization_id, name, department, id FROM services WHERE organization_id = ANY(%s)"

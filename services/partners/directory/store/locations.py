@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from keys.sealing import Keyring
 from services.partners.directory.domain.location import (
     SEALED,
@@ -114,8 +114,8 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
 
 
 def listed(
-    tx: Transaction, organization_id: str, size: int, after: Position | None, *, confidential: bool
-) -> tuple[list[Location], Position | None]:
+    tx: Transaction, organization_id: str, size: int, after: Cursor | None, *, confidential: bool
+) -> tuple[list[Location], Cursor | None]:
     """Returns a page of an organisation's places, and the position of the next page.
 
     The oldest places come first. `confidential`: confidential places are included.
@@ -187,7 +187,7 @@ def _service_values(offer: ServiceAtLocation) -> tuple[object, ...]:
         offer.location_id,
         json.dumps([asdict(phone) for phone in offer.phones]),
         json.dumps([asdict(contact) for contact in offer.contacts]),
-        json.dumps([schedule.said() for schedule in offer.schedules]),
+        json.dumps([schedule.to_dict() for schedule in offer.schedules]),
         list(offer.languages),
     )
 
@@ -291,6 +291,6 @@ def _read_service(row: Row) -> ServiceAtLocation:
             Phone(**item | {"languages": tuple(item["languages"])}) for item in row["phones"]
         ),
         contacts=tuple(ContactPoint(**item) for item in row["contacts"]),
-        schedules=tuple(Schedule.kept(item) for item in row["schedules"]),
+        schedules=tuple(Schedule.from_dict(item) for item in row["schedules"]),
         languages=tuple(row["languages"]),
     )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.partners.directory.domain.location import Location, ServiceAtLocation
 from services.partners.directory.domain.search import PublicWanted
 from services.partners.directory.domain.service import Service
@@ -62,8 +62,8 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 
 
 def page_by_name(
-    tx: Transaction, wanted: PublicWanted, after: Position | None
-) -> tuple[list[Open], Position | None, int]:
+    tx: Transaction, wanted: PublicWanted, after: Cursor | None
+) -> tuple[list[Open], Cursor | None, int]:
     """Returns a page ordered by name, the position of the next page, and the total.
 
     A total of MANY means "MANY or more".
@@ -87,7 +87,7 @@ def page_by_name(
         values,
     ).fetchall()
     shown = rows[: wanted.size]
-    more: Position | None = (
+    more: Cursor | None = (
         [shown[-1]["name_key"], shown[-1]["id"]] if len(rows) > wanted.size else None
     )
     return (
@@ -114,7 +114,7 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], i
     ], total
 
 
-def one(tx: Transaction, id: str) -> Open | None:
+def public_service(tx: Transaction, id: str) -> Open | None:
     """Returns a service if it is public."""
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",

@@ -47,7 +47,10 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
         key = json.dumps([schedules, country, department])
         if key not in memo:
             memo[key] = _times(
-                [Schedule.kept(schedule) for schedule in schedules], country, department, now.date()
+                [Schedule.from_dict(schedule) for schedule in schedules],
+                country,
+                department,
+                now.date(),
             )
         return memo[key]
 

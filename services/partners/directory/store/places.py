@@ -5,7 +5,7 @@ from datetime import datetime
 from chassis.db import Row, Transaction
 
 
-def held(tx: Transaction, referral_id: str) -> Row | None:
+def lock_room(tx: Transaction, referral_id: str) -> Row | None:
     """Returns the row of a referral that takes or took room, locked until the transaction ends.
 
     Its columns are service_id, places, take_time and leave_time.

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.partners.directory.domain.service import Service
 from services.partners.directory.domain.truth import REMEMBERED
 from services.partners.directory.store.services import FIGURE_BEFORE, FROM, SEEN, read
@@ -65,14 +65,14 @@ def forget(tx: Transaction, now: datetime) -> int:
     return len(gone)
 
 
-def listed(
+def offered_services(
     tx: Transaction,
     organization_id: str | None,
     size: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     unconfirmed_since: datetime | None = None,
-) -> tuple[list[Service], Position | None]:
+) -> tuple[list[Service], Cursor | None]:
     """Returns a page of offered services by name, and the position of the next page.
 
     The page covers one organisation, or all of them (None). With `unconfirmed_since` it has only

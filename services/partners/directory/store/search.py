@@ -13,14 +13,14 @@ from math import cos, radians
 from pyroaring import BitMap
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
-from services.partners.directory.domain.search import Near, Wanted
+from chassis.wire import Cursor
+from services.partners.directory.domain.search import Near, SearchTerms
 from services.partners.directory.domain.service import Gender, Service
 from services.partners.directory.store.directory_index import LOOKS, Content, DirectoryIndex
 from services.partners.directory.store.open_hours import OPEN
 from services.partners.directory.store.search_index import Hit, SearchIndex
 from services.partners.directory.store.services import FROM, SEEN, read
-from services.partners.directory.store.words import Word, asked
+from services.partners.directory.store.words import Word, words_of_search
 
 # kilometres in a degree of latitude, on a sphere with the Earth's mean radius, 6,371 km
 _KM_A_DEGREE = 111.2
@@ -46,7 +46,7 @@ class Results:
     """
 
     services: list[Service]
-    more: Position | None
+    more: Cursor | None
     total: int
     departments: dict[str, int] = field(default_factory=dict)
     open_now: dict[str, bool] = field(default_factory=dict)
@@ -56,10 +56,10 @@ class Results:
 def find(
     tx: Transaction,
     index: DirectoryIndex,
-    wanted: Wanted,
+    wanted: SearchTerms,
     now: datetime,
     size: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     sees_shelters: bool,
     sees_others_shelters: bool,
@@ -70,7 +70,7 @@ def find(
     The services of the page are read from the database. If one is no longer offered, or has another
     name by now, the search is repeated.
     """
-    words = asked(tx, wanted.words, sees_shelters=sees_others_shelters)
+    words = words_of_search(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
     beyond = _hit(*after) if after else None
     for attempt in range(1, LOOKS + 1):
@@ -84,7 +84,7 @@ def find(
         rows = _rows(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
         if all(id in rows and rows[id]["name_key"] == name for _, name, id in page):
             break
-    more: Position | None = [*page[size - 1]] if len(page) > size else None
+    more: Cursor | None = [*page[size - 1]] if len(page) > size else None
     opened = {id: row["open_now"] for id, row in rows.items() if row["open_now"] is not None}
     return Results(
         [read(rows[id]) for _, _, id in page[:size] if id in rows],
@@ -95,7 +95,9 @@ def find(
     )
 
 
-def _facts(content: Content, wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> BitMap:
+def _facts(
+    content: Content, wanted: SearchTerms, *, sees_shelters: bool, sees_unlisted: bool
+) -> BitMap:
     index = content.search
     hits = index.having("listed", True, *([False] if sees_unlisted else []))
     for kind, value in (

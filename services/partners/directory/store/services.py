@@ -96,7 +96,8 @@ _UPSERT = (
     f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)},"  # noqa: E501
     f" {_PUBLIC_TIME}"
 )
-# most services whose words are computed at once; they are locked for less than a second
+# maximum number of services whose words are computed at once; they are locked for less than a
+# second
 AT_ONCE = 500
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
@@ -251,7 +252,7 @@ def read(row: Row) -> Service:
             confidential=row["confidential"],
             phone=row["phone"],
             active=row["active"],
-            schedules=tuple(Schedule.kept(schedule) for schedule in row["schedules"]),
+            schedules=tuple(Schedule.from_dict(schedule) for schedule in row["schedules"]),
             area_codes=tuple(row["area_codes"]),
             accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
             public=row["public"],
@@ -420,7 +421,7 @@ def _values(service: Service) -> Row:
         "takes_with_addiction": takes.takes_with_addiction,
         "takes_without_papers": takes.takes_without_papers,
         "maximum_age_of_boys": takes.maximum_age_of_boys,
-        "schedules": [schedule.said() for schedule in entry.schedules],
+        "schedules": [schedule.to_dict() for schedule in entry.schedules],
         "area_codes": list(entry.area_codes),
         "accessibility": list(entry.accessibility),
         "public": entry.public,

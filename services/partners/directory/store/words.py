@@ -48,7 +48,7 @@ _FOR_WHOM = frozenset(
     " children kid kids baby daughter son"
     " femme femmes enfant enfants fille fils".split()
 )
-_MAX_WORDS = 8  # most words in one search; more only slow it down
+_MAX_WORDS = 8  # maximum number of words in one search; more only slow it down
 _MAX_LENGTH = 40
 # most similar words (by trigrams, nearest first) that are compared; some occur twice because a
 # shelter has used them, too
@@ -84,7 +84,7 @@ def without_asking(text: str) -> str:
     return " ".join(([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS])
 
 
-def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
+def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
     """Returns the words of a search that have a meaning.
 
     A word that some service contains is searched for as it is. Any other word is searched for as

@@ -31,24 +31,28 @@ from chassis.tokens import SYSTEM, Caller
 from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.import_job import (
-    MOST_ATTEMPTS,
-    MOST_WAITING,
+    MAX_ATTEMPTS,
+    MAX_WAITING,
     ImportJob,
     ImportState,
 )
-from services.partners.directory.domain.imports import Parsed, Report
+from services.partners.directory.domain.imports import ParsedFile, Report
 from services.partners.directory.store import imports
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.imports import import_directory, target_of
 from services.partners.directory.wire.imports import check_size, encoding_of, message, report
-from services.partners.directory.wire.imports.apart import Ended, TooMuchWork, read_apart
-from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.apart import (
+    ReadingInterrupted,
+    TooMuchWork,
+    read_apart,
+)
+from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.members.usecases.standing import check_standing, may_act_for
 
 _RETRY_CLAIM = 1.0  # seconds between two tries, while another process works or a part is away
 _BEAT = 1.0  # seconds between two signs of life
-_LONGEST = 600.0  # most seconds that the writing transaction may take
+_LONGEST = 600.0  # maximum number of seconds that the writing transaction may take
 _LISTED = 50
 _RETRY = 30  # seconds after which an organisation with too many unfinished imports may try again
 
@@ -86,7 +90,7 @@ class Imports:
             raise Invalid(("answers", "malformed"))
         target_of(tx, caller, job.organization_id)
         imports.lock_queue(tx)
-        if imports.count_waiting(tx, caller.organization_id) >= MOST_WAITING:
+        if imports.count_waiting(tx, caller.organization_id) >= MAX_WAITING:
             raise Exhausted("too_many_requests", _RETRY)
         imports.add(tx, self._keyring, job, caller, content)
         return message(job)
@@ -139,12 +143,15 @@ def running_imports(
 
 
 def run_import(
-    database: Database, keyring: Keyring, clock: Clock, going_on: Callable[[], bool] = lambda: True
+    database: Database,
+    keyring: Keyring,
+    clock: Clock,
+    keep_going: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Works on the oldest import that has not ended.
 
     Returns False if no import ended, because there was none or because it has to be begun anew.
-    `going_on` is called every second; once it returns False, the import is given back.
+    `keep_going` is called every second; once it returns False, the import is given back.
     """
     claim = new_id()
     with database.transaction(SYSTEM) as tx:
@@ -153,9 +160,9 @@ def run_import(
     if claimed is None:
         return False
     job, caller = claimed
-    with _Watch(database, clock, claim, job, going_on) as watch:
+    with _Watch(database, clock, claim, job, keep_going) as watch:
         try:
-            if job.attempts > MOST_ATTEMPTS:
+            if job.attempts > MAX_ATTEMPTS:
                 raise _Failed("interrupted")
             _do(database, keyring, clock, job, caller, claim, watch)
             return True
@@ -164,7 +171,7 @@ def run_import(
         # a dependency is unavailable or overloaded, which is not the import's fault
         except (Unavailable, Exhausted):
             watch.why = watch.why or "waiting"
-        except (_Failed, Refusal, TooMuchWork, Ended) as error:
+        except (_Failed, Refusal, TooMuchWork, ReadingInterrupted) as error:
             watch.failure = _failure(error)
         except Exception as error:
             log.get().error("import_failed", import_id=job.id, fault=log.fault(error))
@@ -202,7 +209,7 @@ def _failure(error: Exception) -> str:
             return "not_allowed"
         case NotFound():
             return "not_found"
-        case Late() | Stale() | Ended():
+        case Late() | Stale() | ReadingInterrupted():
             return ""
     return "fault"
 
@@ -221,7 +228,7 @@ def _do(
         file = imports.file_of(tx, keyring, job.id) or b""
     country = owner.entry.country if owner else ""
     watch.check()
-    parsed = read_apart(file, Reading(taxonomy(), areas(), country), job.encoding, watch.check)
+    parsed = read_apart(file, CellReader(taxonomy(), areas(), country), job.encoding, watch.check)
     job.state, job.rows_total = ImportState.WRITING, len(parsed.services)
     with database.transaction(caller, timeout=_LONGEST) as tx:
         now = clock.now()
@@ -246,7 +253,7 @@ def _written(
     keyring: Keyring,
     caller: Caller,
     now: datetime,
-    parsed: Parsed,
+    parsed: ParsedFile,
     job: ImportJob,
     watch: "_Watch",
 ) -> Report:
@@ -281,7 +288,7 @@ class _Watch:
         clock: Clock,
         claim: str,
         job: ImportJob,
-        going_on: Callable[[], bool],
+        keep_going: Callable[[], bool],
     ) -> None:
         self.why = ""
         self.failure = ""
@@ -289,7 +296,7 @@ class _Watch:
         self._clock = clock
         self._claim = claim
         self._job = job
-        self._going_on = going_on
+        self._keep_going = keep_going
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="imports-watch", daemon=True)
 
@@ -312,7 +319,7 @@ class _Watch:
             self._beat()
 
     def _beat(self) -> None:
-        if not self._going_on():
+        if not self._keep_going():
             self.why = self.why or "stopping"
         try:
             with self._database.transaction(SYSTEM, timeout=5) as tx:

@@ -18,16 +18,16 @@ from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
 from keys.sealing import Keyring
 from services.partners.directory.domain.imports import (
-    AtPlace,
     Line,
     Outcome,
-    Parsed,
+    ParsedFile,
     PlaceDraft,
     Report,
+    ServiceAtPlace,
     ServiceDraft,
 )
 from services.partners.directory.domain.location import (
-    MOST_PLACES,
+    MAX_PLACES,
     SEALED,
     Location,
     ServiceAtLocation,
@@ -50,7 +50,7 @@ T = TypeVar("T", Service, Location)
 Answers = Mapping[tuple[str, int], str]
 """For (file, row), the id of the service that the row refers to; "" for a new service."""
 
-_LONGEST_ID = 200  # most characters of an id in a file
+_LONGEST_ID = 200  # maximum number of characters of an id in a file
 
 
 @dataclass
@@ -89,7 +89,7 @@ def import_directory(
     keyring: Keyring,
     caller: Caller,
     now: datetime,
-    parsed: Parsed,
+    parsed: ParsedFile,
     organization_id: str,
     *,
     dry_run: bool,
@@ -109,7 +109,7 @@ def import_directory(
         _settle(work, member, draft)
         row_done()
     unsettled = any(line.outcome in (Outcome.REFUSED, Outcome.ASKED) for line in parsed.lines)
-    written = not (dry_run or unsettled or (parsed.text and parsed.text.guessed))
+    written = not (dry_run or unsettled or (parsed.decoding and parsed.decoding.guessed))
     if written:
         _write(tx, keyring, caller, work)
     else:
@@ -119,7 +119,7 @@ def import_directory(
                 if line.outcome in (Outcome.CREATED, Outcome.REFUSED, Outcome.ASKED)
                 else line.subject_id
             )
-    return Report(parsed.lines, written, parsed.ignored_columns, parsed.text)
+    return Report(parsed.lines, written, parsed.ignored_columns, parsed.decoding)
 
 
 def target_of(
@@ -197,7 +197,7 @@ def _work(
     nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
     known, named = (
         imported_ids.fetch(tx, caller.organization_id, list(members), list(sources)),
-        imported_ids.named(tx, members),
+        imported_ids.ids_by_key(tx, members),
     )
     ids = {*known.values(), *(id for id in sources if is_id(id))}
     ids |= {id for (_, _, source), like in named.items() if source in nameless for id in like}
@@ -246,7 +246,7 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
         if service is None and twins:
             answer = work.answers.get((draft.line.file, draft.line.row))
             if answer is None:
-                draft.line.ask([twin.id for twin in twins])
+                draft.line.mark_ambiguous([twin.id for twin in twins])
                 return
             service = next((twin for twin in twins if twin.id == answer), None)
             if answer and service is None:
@@ -258,7 +258,7 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
     draft.line.subject_id = service.id
     work.ids[key] = service.id
     work.taken.add(service.id)
-    for at in draft.at:
+    for at in draft.places:
         _offer(work, member, draft, service, at)
 
 
@@ -280,7 +280,7 @@ def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Se
     """Tells whether a row differs from the stored service or its places."""
     if _trial(draft, service, work.now).facts:
         return True
-    for at in draft.at:
+    for at in draft.places:
         place = _known_place(work, member, draft, service, at.place)
         if (
             place is None
@@ -314,7 +314,7 @@ def _created(work: _Work, member: Organization, draft: ServiceDraft) -> Service:
         new_id(), member.id, entry, NOT_STATED, taxonomy(), areas(), work.now
     )
     work.new_services.append(service)
-    draft.line.done(Outcome.CREATED)
+    draft.line.record(Outcome.CREATED)
     service.organization_name, service.organization_type = member.entry.name, member.entry.type
     return service
 
@@ -330,18 +330,18 @@ def _changed(work: _Work, member: Organization, draft: ServiceDraft, service: Se
                 changes_of(service.entry, after.entry, work.worker_id, work.now),
             )
         )
-    draft.line.done(Outcome.CHANGED if after.facts else Outcome.UNCHANGED)
+    draft.line.record(Outcome.CHANGED if after.facts else Outcome.UNCHANGED)
     return after
 
 
 def _offer(
-    work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: AtPlace
+    work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: ServiceAtPlace
 ) -> None:
     place = work.placed.get(id(at.place)) or _place(work, member, draft, service, at.place)
     work.placed[id(at.place)] = place
     offer, is_new = _offer_at(work, service, place, at)
     both = (service.id, place.id)
-    if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MOST_PLACES:
+    if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
     if service.entry.confidential and not place.entry.confidential:
@@ -351,11 +351,11 @@ def _offer(
         work.places_of[service.id].append(place.id)
     if is_new:
         work.new_at[both] = offer
-        draft.line.done(Outcome.CHANGED)
+        draft.line.record(Outcome.CHANGED)
 
 
 def _offer_at(
-    work: _Work, service: Service, place: Location, at: AtPlace
+    work: _Work, service: Service, place: Location, at: ServiceAtPlace
 ) -> tuple[ServiceAtLocation, bool]:
     """Returns the service at the place as the row states it, and whether that is a change."""
     before = work.at.get((service.id, place.id))
@@ -381,12 +381,12 @@ def _place(
             new_id(), member.id, at.entry.in_country(member.entry.country), areas(), work.now
         )
         work.new_places.append(place)
-        at.line.done(Outcome.CREATED if at.line.file else Outcome.CHANGED)
+        at.line.record(Outcome.CREATED if at.line.file else Outcome.CHANGED)
     else:
         changes = bool(_place_trial(at, place, work.now).facts)
         if changes:
             work.changed_places[place.id] = at
-        at.line.done(Outcome.CHANGED if changes else Outcome.UNCHANGED)
+        at.line.record(Outcome.CHANGED if changes else Outcome.UNCHANGED)
     work.ids[(member.id, "location", _place_keys(draft, at)[0])] = place.id
     work.taken.add(place.id)
     work.places[place.id] = place
@@ -426,7 +426,7 @@ def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
     hidden = (*SEALED, "area_code", "latitude", "longitude") if place.entry.confidential else ()
     return {
         name: getattr(draft.entry, name)
-        for name in draft.said
+        for name in draft.stated_fields
         if name not in hidden and getattr(draft.entry, name) != getattr(place.entry, name)
     }
 
@@ -474,7 +474,7 @@ def _place_keys(draft: ServiceDraft, *places: PlaceDraft) -> list[str]:
     and the key that earlier versions stored.
     """
     keys = list[str]()
-    for place in places or (at.place for at in draft.at):
+    for place in places or (at.place for at in draft.places):
         name = key_of(place.entry.name, place.entry.department)
         keys += [place.source_id] if place.source_id else [f"of:{_key(draft)}/{name}", name]
     return keys

@@ -10,17 +10,17 @@ from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import PageTokens, check_etag, masked, page_size
+from chassis.wire import PageTokens, check_etag, mask_names, page_size
 from keys.sealing import Keyring
 from protos.partners.v1 import locations_pb2 as pb
 from services.partners.directory.domain.location import (
-    MOST_PLACES,
+    MAX_PLACES,
     SEALED,
     Location,
     LocationEntry,
     ServiceAtLocation,
 )
-from services.partners.directory.domain.matching import ASSURED
+from services.partners.directory.domain.matching import CONFIRMATION_INTERVAL
 from services.partners.directory.store import (
     address_grants,
     locations,
@@ -35,7 +35,7 @@ from services.partners.members.store import organizations
 from services.partners.members.usecases.organizations import owner_of
 from services.partners.members.usecases.standing import (
     may_act_for,
-    sees_everything,
+    sees_inactive_members,
     sees_shelters,
     viewer,
     worker_of,
@@ -88,7 +88,7 @@ class Locations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         owner = request.organization_id or call.caller.organization_id
         sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
@@ -105,7 +105,7 @@ class Locations:
         entry = messages.location_entry(request.location)
         changes = {
             path: getattr(entry, path, None)
-            for path in sorted(masked(request.update_mask, LocationEntry.__dataclass_fields__))
+            for path in sorted(mask_names(request.update_mask, LocationEntry.__dataclass_fields__))
         }
         location = _locked(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
@@ -142,7 +142,7 @@ class Locations:
         if service.organization_id != location.organization_id:
             raise NotFound
         before = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
-        if before is None and len(locations.services_at(call.tx, service.id)) >= MOST_PLACES:
+        if before is None and len(locations.services_at(call.tx, service.id)) >= MAX_PLACES:
             raise Invalid(("service_at_location.location_id", "too_long"))
         offer.check()
         if service.entry.confidential and not location.entry.confidential:
@@ -247,27 +247,27 @@ class Locations:
     ) -> pb.ListTruthScoresResponse:
         """Returns a page of scores: how reliable the stated room of services is.
 
-        They are the scores of the caller's own services; the coordination and auditors see those of
+        They are the scores of the caller's own services; the coordinators and auditors see those of
         any member.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         now, own, sees_all = (
             call.clock.now(),
             call.caller.organization_id,
-            sees_everything(call.caller),
+            sees_inactive_members(call.caller),
         )
         if not sees_all and request.organization_id not in ("", own):
             return pb.ListTruthScoresResponse()
         owner = request.organization_id or None if sees_all else own
-        page, more = promises.listed(
+        page, more = promises.offered_services(
             call.tx,
             owner,
             size,
             after,
-            unconfirmed_since=now - ASSURED if request.doubtful else None,
+            unconfirmed_since=now - CONFIRMATION_INTERVAL if request.doubtful else None,
         )
         return pb.ListTruthScoresResponse(
             scores=[messages.truth(service, viewer(call.caller), now) for service in page],
@@ -279,20 +279,20 @@ class Locations:
     ) -> pb.ListFieldChangesResponse:
         """Returns a page of the changes of an entry.
 
-        It must be the caller's own entry; the coordination and auditors may read any entry. Only a
+        It must be the caller's own entry; the coordinators and auditors may read any entry. Only a
         shelter's own people see how its room changed.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, int),
+            self._pages.cursor(request, int),
         )
         owner, id = (
-            None if sees_everything(call.caller) else call.caller.organization_id,
+            None if sees_inactive_members(call.caller) else call.caller.organization_id,
             request.subject_id,
         )
         service = services.fetch(call.tx, id) if owner is None and is_id(id) else None
         hides_room = service is not None and not service.is_live_for(viewer(call.caller))
-        changes, more = field_changes.listed(
+        changes, more = field_changes.page_of(
             call.tx, id, owner, size, after, without="capacity." if hides_room else ""
         )
         return pb.ListFieldChangesResponse(
@@ -363,7 +363,7 @@ def _message(location: Location, caller: Caller) -> pb.Location:
 def _offer_message(
     offer: ServiceAtLocation, location: Location, caller: Caller
 ) -> pb.ServiceAtLocation:
-    return messages.said_at_location(
+    return messages.service_at_location_message(
         offer, _message(location, caller), viewer(caller).tier_of(location.organization_id)
     )
 

@@ -10,7 +10,11 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.search import PublicWanted
 from services.partners.directory.store import open_data
 from services.partners.directory.store.open_data import Open
-from services.partners.directory.wire.open_data import page_wanted, public_service, public_wanted
+from services.partners.directory.wire.open_data import (
+    page_and_size,
+    public_search_terms,
+    public_service,
+)
 from services.partners.members.wire.messages import organization as organization_message
 from services.partners.network.domain.visibility import ANYONE
 
@@ -25,9 +29,9 @@ class OpenData:
         self, request: pb.ListPublicServicesRequest, call: Call
     ) -> pb.ListPublicServicesResponse:
         """Returns a page of the public services, ordered by id or by name, and the total."""
-        wanted, token = replace(public_wanted(request), department=request.department), ""
+        wanted, token = replace(public_search_terms(request), department=request.department), ""
         if request.by_name:
-            after = self._pages.position(request, str, str)
+            after = self._pages.cursor(request, str, str)
             services, more, total = (
                 open_data.page_by_name(call.tx, wanted, after)
                 if _may_exist(wanted)
@@ -42,7 +46,7 @@ class OpenData:
 
     def GetPublicService(self, request: pb.GetPublicServiceRequest, call: Call) -> pb.PublicService:
         """Returns a public service."""
-        service = open_data.one(call.tx, request.id) if is_id(request.id) else None
+        service = open_data.public_service(call.tx, request.id) if is_id(request.id) else None
         if service is None:
             raise NotFound
         return _message(service)
@@ -54,7 +58,7 @@ class OpenData:
 
         There is one entry for each open place of a service.
         """
-        wanted = replace(public_wanted(request), id=request.id)
+        wanted = replace(public_search_terms(request), id=request.id)
         services, total = (
             open_data.page_of_places(call.tx, wanted) if _may_exist(wanted) else ([], 0)
         )
@@ -67,7 +71,7 @@ class OpenData:
     ) -> pb.ListPublicOrganizationsResponse:
         """Returns a page of the members that offer a public service, and the total."""
         wanted = PublicWanted(
-            *page_wanted(request), words=request.words, organization=request.organization_id
+            *page_and_size(request), words=request.words, organization=request.organization_id
         )
         organizations, total = open_data.members(call.tx, wanted) if _may_exist(wanted) else ([], 0)
         return pb.ListPublicOrganizationsResponse(

@@ -30,7 +30,7 @@ from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.organizations import may_see, owner_of
 from services.partners.members.usecases.standing import (
     may_act_for,
-    sees_everything,
+    sees_inactive_members,
     sees_shelters,
     viewer,
     worker_of,
@@ -162,10 +162,10 @@ class Services:
         """
         size, after = (
             page_size(request.page_size, default=25, most=100),
-            self._pages.position(request, int, str, str),
+            self._pages.cursor(request, int, str, str),
         )
         now, caller = call.clock.now(), call.caller
-        wanted = messages.wanted(request, now)
+        wanted = messages.search_terms(request, now)
         wanted.check(taxonomy())
         if wanted.organization_id and not is_id(wanted.organization_id):
             return pb.SearchServicesResponse()
@@ -182,7 +182,7 @@ class Services:
             after,
             sees_shelters=own or others_shelters,
             sees_others_shelters=others_shelters,
-            sees_unlisted=bool(wanted.organization_id) and (own or sees_everything(caller)),
+            sees_unlisted=bool(wanted.organization_id) and (own or sees_inactive_members(caller)),
         )
         return pb.SearchServicesResponse(
             services=[
@@ -270,7 +270,7 @@ def take_places(
     if service is None or service.organization_id != organization_id:
         return
     _count_promise(tx, service, referral_id, asked_by, at, now, kept=True)
-    before = places.held(tx, referral_id)
+    before = places.lock_room(tx, referral_id)
     if before and (before["leave_time"] is None or at <= before["leave_time"]):
         return
     people = before["places"] if before else max(1, people)
@@ -281,7 +281,7 @@ def take_places(
 
 def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
     """Frees the places that a referral took, if it took any, because help ended or never began."""
-    before = places.held(tx, referral_id)
+    before = places.lock_room(tx, referral_id)
     if before is None or before["leave_time"] is not None or at < before["take_time"]:
         return
     places.leave(tx, referral_id, at)

@@ -20,7 +20,7 @@ from services.partners.directory.wire.schedules import schedule, schedules
 from services.partners.network.domain.field_change import FieldChange
 from services.partners.network.domain.visibility import Tier, Viewer
 from services.partners.network.wire.phones import phone
-from services.partners.network.wire.visibility import shown
+from services.partners.network.wire.visibility import visible_part
 
 ACCESSIBILITY = EnumCodec(directory_pb2.Accessibility, Accessibility)
 
@@ -48,7 +48,7 @@ def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location
     """
     entry = location.entry
     hidden = entry.confidential and tier < Tier.COORDINATOR
-    return shown(
+    return visible_part(
         locations_pb2.Location(
             id=location.id,
             etag=tag,
@@ -100,11 +100,11 @@ def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> Se
     )
 
 
-def said_at_location(
+def service_at_location_message(
     offer: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
 ) -> locations_pb2.ServiceAtLocation:
     """Returns a service at a place as a caller of this tier sees it."""
-    return shown(
+    return visible_part(
         locations_pb2.ServiceAtLocation(
             id=offer.id,
             service_id=offer.service_id,

@@ -12,7 +12,7 @@ from chassis.wire import EnumCodec, etag, number, timestamp, word
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.matching import Match, Question, Verdict
-from services.partners.directory.domain.search import Near, Wanted
+from services.partners.directory.domain.search import Near, SearchTerms
 from services.partners.directory.domain.service import (
     NOT_STATED,
     Capacity,
@@ -31,7 +31,7 @@ from services.partners.members.wire.messages import SHARES, TYPES
 from services.partners.network.domain.visibility import Tier, Viewer
 from services.partners.network.wire.messages import etag_of
 from services.partners.network.wire.phones import phone
-from services.partners.network.wire.visibility import shown
+from services.partners.network.wire.visibility import visible_part
 
 _GENDERS = EnumCodec(pb.Gender, Gender)
 _INTAKES = EnumCodec(pb.Intake, Intake)
@@ -93,10 +93,10 @@ def question(message: pb.MatchServicesRequest) -> Question:
     )
 
 
-def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
+def search_terms(message: pb.SearchServicesRequest, now: datetime) -> SearchTerms:
     """Returns the terms of a search."""
     near = message.near
-    return Wanted(
+    return SearchTerms(
         words=message.words,
         need_code=message.need_code,
         country=message.country,
@@ -187,7 +187,7 @@ def service(
     )
     if open_now is not None:
         message.open_now = open_now
-    return shown(message, viewer.tier_of(service.organization_id), dict(entry.tiers))
+    return visible_part(message, viewer.tier_of(service.organization_id), dict(entry.tiers))
 
 
 def match(

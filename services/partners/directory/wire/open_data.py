@@ -11,8 +11,7 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.location import Location, ServiceAtLocation
 from services.partners.directory.domain.search import PublicWanted
 from services.partners.directory.domain.service import Service
-from services.partners.directory.wire import locations as said
-from services.partners.directory.wire import messages
+from services.partners.directory.wire import locations, messages
 from services.partners.members.domain.organization import Organization
 from services.partners.members.wire.messages import organization as organization_message
 from services.partners.network.domain.visibility import ANYONE
@@ -35,14 +34,14 @@ def public_service(
         service=message,
         organization=organization_message(organization, ANYONE.tier),
         service_at_locations=[
-            said.said_at_location(offer, _place(location), ANYONE.tier)
+            locations.service_at_location_message(offer, _place(location), ANYONE.tier)
             for offer, location in places
         ],
         modify_time=timestamp(time),
     )
 
 
-def public_wanted(
+def public_search_terms(
     request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest,
 ) -> PublicWanted:
     """Returns the terms of a public search for services."""
@@ -52,11 +51,11 @@ def public_wanted(
         else None
     )
     return PublicWanted(
-        *page_wanted(request), request.words, request.need_code, request.organization_id, after
+        *page_and_size(request), request.words, request.need_code, request.organization_id, after
     )
 
 
-def page_wanted(
+def page_and_size(
     request: pb.ListPublicServicesRequest
     | pb.ListPublicServiceAtLocationsRequest
     | pb.ListPublicOrganizationsRequest,
@@ -67,4 +66,4 @@ def page_wanted(
 
 def _place(where: Location) -> locations_pb2.Location:
     assert not where.entry.confidential, "the store leaves them out"
-    return said.location(where, "", ANYONE.tier)
+    return locations.location(where, "", ANYONE.tier)

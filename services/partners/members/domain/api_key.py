@@ -12,7 +12,8 @@ from chassis.second import Kin, check_second, refusal
 from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
-LIVE_KEYS = 2  # the most keys that an organisation may have at once: one in use, and its successor
+# the maximum number of keys that an organisation may have at once: one in use, and its successor
+LIVE_KEYS = 2
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=2 * 365)
 TOUCH = timedelta(seconds=60)  # a use is recorded at most this often, to spare writes

@@ -1,6 +1,6 @@
-"""The evidence that the coordination has of an organisation before its approval.
+"""The evidence about an organisation that the coordinators collect before they approve it.
 
-It includes the agreement and its last day.
+The evidence includes the agreement and its last day.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from services.partners.network.domain.check import Check
 
-WARNED_AT = (60, 30, 7)
+WARNING_DAYS = (60, 30, 7)
 """The numbers of days before an agreement's end at which a warning is given, once each."""
-LONGEST = timedelta(days=5 * 366)
+LONGEST_TERM = timedelta(days=5 * 366)
 """The longest term of an agreement: a later date must be a typing mistake."""
 
 
@@ -24,8 +24,8 @@ class EvidenceKind(StrEnum):
     AGREEMENT = "AGREEMENT"
 
     @property
-    def needed(self) -> int:
-        """The number of pieces, with different references, that are needed."""
+    def required_count(self) -> int:
+        """How many pieces of this evidence are required, each with its own reference."""
         return 2 if self is EvidenceKind.REFERENCES else 1
 
 
@@ -59,7 +59,7 @@ class Evidence:
                 check.say("expire_date", "out_of_range")
         elif self.expire_date is None:
             check.say("expire_date", "required")
-        elif not today <= self.expire_date <= today + LONGEST:
+        elif not today <= self.expire_date <= today + LONGEST_TERM:
             check.say("expire_date", "out_of_range")
         check.done()
 
@@ -68,11 +68,12 @@ class Evidence:
         return self.expire_date is not None and self.expire_date < today
 
 
-def warning(days_left: int, warned: int | None) -> int | None:
-    """Returns the warning that is due, in days; None if it was given already, or none is due.
+def warning(days_left: int, last_warning: int | None) -> int | None:
+    """Returns the number of WARNING_DAYS for which a warning is due now.
 
-    After a long pause only the warning for the fewest days is due; earlier warnings no longer
-    matter.
+    Returns None if no warning is due, or if the due warning was given already. `last_warning` is
+    the number of days for which the last warning was given. If no check has run for a while, only
+    the warning with the fewest days is due; the warnings that were skipped no longer matter.
     """
-    due = min((days for days in WARNED_AT if days_left <= days), default=None)
-    return None if due is None or (warned is not None and warned <= due) else due
+    due = min((days for days in WARNING_DAYS if days_left <= days), default=None)
+    return None if due is None or (last_warning is not None and last_warning <= due) else due

@@ -15,8 +15,8 @@ DEVICE_KEPT = timedelta(days=180)
 
 The device keeps its cookie for the same time.
 """
-MOST = 250
-"""The most kin that a token carries.
+MAX_RELATED = 250
+"""The maximum number of kin that a token carries.
 
 More would add over 4 KB of metadata to each call. An account with more kin is nobody's second
 person until its invitations are older than AFTER.
@@ -31,11 +31,13 @@ def kin(related: Collection[str], *, known: bool, proves_more: bool) -> Kin:
     """
     alone = (
         ""
-        if known and proves_more and len(related) <= MOST
+        if known and proves_more and len(related) <= MAX_RELATED
         else "unknown"
         if not known
         else "too_many"
         if proves_more
         else "second_factor"
     )
-    return Kin(frozenset(map(mark_of, related)) if len(related) <= MOST else frozenset(), alone)
+    return Kin(
+        frozenset(map(mark_of, related)) if len(related) <= MAX_RELATED else frozenset(), alone
+    )

@@ -20,7 +20,7 @@ from services.partners.network.domain.subject import Subject
 LIFE = timedelta(hours=72)
 # most invitations of an organisation within LIFE: each sends an e-mail to a person who did not ask
 # for it
-MOST = 20
+MAX_INVITATIONS = 20
 FIRST_ROLES = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
 
 
@@ -102,7 +102,7 @@ class Invitation(Subject):
 
         `recent`: the number of the organisation's unexpired invitations.
         """
-        if recent >= MOST:
+        if recent >= MAX_INVITATIONS:
             raise Conflict("too_many_invitations")
         invitation = cls(
             id=id,

@@ -17,7 +17,7 @@ from services.partners.members.domain.suspension import (
     HOLD_AGAIN,
     PROPOSAL,
     Coordinator,
-    First,
+    FirstCoordinator,
     Suspension,
     SuspensionReason,
 )
@@ -136,7 +136,7 @@ public page shows.
 class Proposal:
     """A proposed change of NETWORK_FIELDS.
 
-    One person of the coordination has proposed it, and a second person has not yet agreed.
+    One coordinator has proposed it, and a second person has not yet agreed.
     """
 
     type: OrganizationType
@@ -160,9 +160,9 @@ class Organization(Subject):
     rejection_reason: RejectionReason | None = None
     suspension: Suspension | None = None  # a proposed or agreed suspension, or a hold
     # the first coordinator of the last hold to which no second one agreed
-    last_hold: First | None = None
-    reinstatement: First | None = None
-    leaving: First | None = None  # the coordinator who proposed to end the membership
+    last_hold: FirstCoordinator | None = None
+    reinstatement: FirstCoordinator | None = None
+    leaving: FirstCoordinator | None = None  # the coordinator who proposed to end the membership
 
     @classmethod
     def apply(cls, id: str, entry: OrganizationEntry, now: datetime) -> "Organization":
@@ -275,7 +275,9 @@ class Organization(Subject):
             if other.kind is evidence.kind
             and other.reference.casefold() != evidence.reference.casefold()
         ]
-        stays = same[-(evidence.kind.needed - 1) :] if evidence.kind.needed > 1 else []
+        stays = (
+            same[-(evidence.kind.required_count - 1) :] if evidence.kind.required_count > 1 else []
+        )
         self.evidence = (
             *(other for other in self.evidence if other.kind is not evidence.kind),
             *stays,
@@ -289,7 +291,7 @@ class Organization(Subject):
     def missing_evidence(self, today: date) -> list[EvidenceKind]:
         """Returns the kinds of evidence that are missing or have expired."""
         good = [evidence.kind for evidence in self.evidence if not evidence.is_over(today)]
-        return [kind for kind in EvidenceKind if good.count(kind) < kind.needed]
+        return [kind for kind in EvidenceKind if good.count(kind) < kind.required_count]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
         """Turns probation into full membership, by two people who have seen the same evidence.
@@ -351,7 +353,7 @@ class Organization(Subject):
         if reason is None:
             raise Invalid(("reason", "required"))
         if not hold:
-            self.suspension = Suspension(reason, First.of(by, now), now + PROPOSAL)
+            self.suspension = Suspension(reason, FirstCoordinator.of(by, now), now + PROPOSAL)
             self.note("suspension_proposed", now)
             return
         if (
@@ -361,7 +363,7 @@ class Organization(Subject):
         ):
             raise Conflict("held_lately")
         self.suspension = Suspension(
-            reason, First(by.person.id, by.organization_id, now), now + HOLD
+            reason, FirstCoordinator(by.person.id, by.organization_id, now), now + HOLD
         )
         self._become(OrganizationStatus.SUSPENDED, "held", now, since=OrganizationStatus.APPROVED)
 
@@ -373,7 +375,7 @@ class Organization(Subject):
         if self.status is not OrganizationStatus.SUSPENDED:
             raise Conflict("illegal_transition")
         if self.reinstatement is None:
-            self.reinstatement = First.of(by, now)
+            self.reinstatement = FirstCoordinator.of(by, now)
             self.note("reinstatement_proposed", now)
             return
         self.reinstatement.check(by)
@@ -406,7 +408,7 @@ class Organization(Subject):
         if self.status in NO_MEMBER or self.status is OrganizationStatus.LEFT:
             raise Conflict("illegal_transition")
         if by and self.leaving is None:
-            self.leaving = First.of(by, now)
+            self.leaving = FirstCoordinator.of(by, now)
             self.note("leaving_proposed", now)
             return
         if by and self.leaving:

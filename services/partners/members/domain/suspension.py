@@ -52,7 +52,7 @@ class Coordinator:
 
 
 @dataclass(frozen=True)
-class First:
+class FirstCoordinator:
     """The coordinator who asked first, and when."""
 
     worker_id: str
@@ -89,7 +89,7 @@ class Suspension:
     """
 
     reason: SuspensionReason
-    first: First
+    first: FirstCoordinator
     expire_time: datetime | None
     second_worker_id: str = ""
 

@@ -29,7 +29,7 @@ class Role(StrEnum):
 
 
 NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})
-MUST_PROVE_MORE = frozenset({Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR})
+SECOND_FACTOR_ROLES = frozenset({Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR})
 """The roles that see confidential reports or decide for the network.
 
 If ENLACE_SECOND_FACTOR_REQUIRED is set, a password alone is not enough for them.

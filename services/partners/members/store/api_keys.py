@@ -59,7 +59,7 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> tuple[ApiKey, byte
     return (read(row), bytes(row["secret_hash"])) if row else None
 
 
-def listed(tx: Transaction, organization_id: str) -> list[ApiKey]:
+def keys_of(tx: Transaction, organization_id: str) -> list[ApiKey]:
     """Returns all keys of an organisation, newest first."""
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE organization_id = %s ORDER BY create_time DESC, id",

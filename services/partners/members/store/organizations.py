@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
-from services.partners.members.domain.evidence import WARNED_AT, Evidence, EvidenceKind
+from services.partners.members.domain.evidence import WARNING_DAYS, Evidence, EvidenceKind
 from services.partners.members.domain.organization import (
     ACTIVE,
     Organization,
@@ -17,7 +17,11 @@ from services.partners.members.domain.organization import (
     Proposal,
     RejectionReason,
 )
-from services.partners.members.domain.suspension import First, Suspension, SuspensionReason
+from services.partners.members.domain.suspension import (
+    FirstCoordinator,
+    Suspension,
+    SuspensionReason,
+)
 from services.partners.members.wire import facts
 from services.partners.network.store.sort_keys import sort_key
 
@@ -159,10 +163,10 @@ def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> 
     return [read(row) for row in rows]
 
 
-def listed(
+def page_by_name(
     tx: Transaction,
     size: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     country: str,
     type: OrganizationType | None,
@@ -171,7 +175,7 @@ def listed(
     agreement_before: date | None = None,
     shelters_for: str | None = None,
     waits_for_second: bool = False,
-) -> tuple[list[Organization], Position | None]:
+) -> tuple[list[Organization], Cursor | None]:
     """Returns a page ordered by name, and the position of the next page.
 
     `all_for`: organisations that are not active are left out, except this one; None: they are
@@ -229,7 +233,7 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 
     Members that are locked already, or have had all due warnings, are left out.
     """
-    days = ", ".join(f"({number})" for number in WARNED_AT)
+    days = ", ".join(f"({number})" for number in WARNING_DAYS)
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPROVED'"
         " AND (agreement_expire_date < %(today)s OR agreement_expire_date - %(today)s <="
@@ -280,7 +284,7 @@ def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[O
     return [read(row) for row in rows]
 
 
-def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
+def unanswered_applicants(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
     """Returns applicants who applied before `since` and have had no answer, locked."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"
@@ -354,7 +358,7 @@ def _evidence(stored: Row) -> Evidence:
     )
 
 
-def _plain(first: First) -> dict[str, str]:
+def _plain(first: FirstCoordinator) -> dict[str, str]:
     return {
         "worker_id": first.worker_id,
         "organization_id": first.organization_id,
@@ -362,9 +366,9 @@ def _plain(first: First) -> dict[str, str]:
     }
 
 
-def _first(stored: Row | None) -> First | None:
+def _first(stored: Row | None) -> FirstCoordinator | None:
     return (
-        First(
+        FirstCoordinator(
             stored["worker_id"], stored["organization_id"], datetime.fromisoformat(stored["time"])
         )
         if stored

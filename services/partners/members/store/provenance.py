@@ -6,7 +6,7 @@ They show which accounts may belong to one person.
 from datetime import datetime
 
 from chassis.db import Transaction
-from services.partners.members.domain.independence import AFTER, DEVICE_KEPT, MOST
+from services.partners.members.domain.independence import AFTER, DEVICE_KEPT, MAX_RELATED
 
 # Follows relations from one account to its direct kin until no more are found. Each relation is
 # followed in both directions, so that all accounts of a family have the same kin. On a device, an
@@ -75,9 +75,9 @@ def is_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
     return row is not None
 
 
-def related(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
-    """Returns the accounts and keys that are kin of an account, at most MOST + 1."""
-    rows = tx.execute(_KIN, {"id": worker_id, "since": now - AFTER, "most": MOST + 1})
+def related_accounts(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
+    """Returns the accounts and keys that are kin of an account, at most MAX_RELATED + 1."""
+    rows = tx.execute(_KIN, {"id": worker_id, "since": now - AFTER, "most": MAX_RELATED + 1})
     return [row["id"] for row in rows]
 
 

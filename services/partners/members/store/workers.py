@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chassis.db import Row, Transaction, skip_if_disk_full
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import (
@@ -145,8 +145,8 @@ def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str
 
 
 def listed(
-    tx: Transaction, organization_id: str, size: int, after: Position | None
-) -> tuple[list[Worker], Position | None]:
+    tx: Transaction, organization_id: str, size: int, after: Cursor | None
+) -> tuple[list[Worker], Cursor | None]:
     """Returns a page of the organisation's workers by name, and the position of the next page."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE organization_id = %(of)s"

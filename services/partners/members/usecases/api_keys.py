@@ -63,7 +63,7 @@ class ApiKeys:
     def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
         """Lists the keys of the caller's organisation, including ended ones."""
         return pb.ListApiKeysResponse(
-            api_keys=map(messages.api_key, api_keys.listed(call.tx, call.caller.organization_id))
+            api_keys=map(messages.api_key, api_keys.keys_of(call.tx, call.caller.organization_id))
         )
 
     def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:

@@ -1,7 +1,8 @@
-"""Founds a network: the coordinating organisation, and a coordinator of another member.
+"""Founds a network: the coordinating organisation, and a coordinator in a second member.
 
-The organisation has two coordinators, who decide together from the first day. No rpc does this;
-only the operator of the service can, by commands. The trail records each new account.
+The coordinating organisation has two coordinators from the first day, so that decisions of two
+people are possible. No rpc founds a network; only the operator of the service can, with commands.
+The trail records each new account.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def found_network(
     return True
 
 
-def found_elsewhere(
+def add_second_coordinating_member(
     tx: Transaction,
     now: datetime,
     organization: OrganizationEntry,
@@ -46,9 +47,9 @@ def found_elsewhere(
 ) -> bool:
     """Registers another member with a coordinator of its own.
 
-    Then two coordinators of different organisations can give and take roles of the network. Returns
+    Then two coordinators of different organisations can grant and revoke network roles. Returns
     False, and changes nothing, if coordinators belong to several organisations already, or if there
-    is none at all.
+    is no coordinator at all.
     """
     advisory_lock(tx, "found_network")
     if len(workers.coordinating_organizations(tx)) != 1:

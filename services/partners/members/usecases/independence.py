@@ -18,7 +18,7 @@ def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool 
     person.
     """
     return independence.kin(
-        provenance.related(tx, worker_id, now),
+        provenance.related_accounts(tx, worker_id, now),
         known=provenance.is_known(tx, worker_id, now),
         proves_more=proves_more,
     )

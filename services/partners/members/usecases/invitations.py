@@ -21,7 +21,7 @@ from services.partners.members.store import invitations, organizations, workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import note_entry, second
-from services.partners.members.usecases.passwords import check_new, hashed, mark_of
+from services.partners.members.usecases.passwords import check_new, hash_of, mark_of
 from services.partners.members.wire import messages
 
 
@@ -215,7 +215,7 @@ def _account(
     known = workers.by_email(tx, invited.email, hold=True)
     if known is None:
         worker = Worker.register(new_id(), invitation.organization_id, entry, now)
-        if not workers.add(tx, worker, hashed(password), invitation.invited_by_worker_id):
+        if not workers.add(tx, worker, hash_of(password), invitation.invited_by_worker_id):
             raise Conflict("email_taken")
         return worker
     worker = known[0]
@@ -229,7 +229,7 @@ def _account(
     ):  # an invitation older than the suspension must not let her in again
         raise Unauthenticated("invitation_invalid")
     worker.renew(replace(entry, email=worker.entry.email), now)
-    workers.renew(tx, worker, hashed(password), invitation.invited_by_worker_id)
+    workers.renew(tx, worker, hash_of(password), invitation.invited_by_worker_id)
     credentials.end_all(tx, worker.id, now)
     if Role.MANAGER not in entry.roles:  # a key needs a manager who is responsible for it
         revoke_keys_of(tx, now, worker.id)

@@ -111,7 +111,10 @@ class Membership:
         organization = Organization.apply(new_id(), messages.applicant(application), now)
         organizations.keep(call.tx, organization)
         applications.add(
-            call.tx, self._keyring, organization.id, messages.applied(application, reference, now)
+            call.tx,
+            self._keyring,
+            organization.id,
+            messages.application_contact(application, reference, now),
         )
         return pb.ConfirmApplicationResponse(
             reference=reference, answer_within_days=ANSWERED_WITHIN.days
@@ -143,7 +146,7 @@ class Membership:
         return organization_message(organization, call)
 
     def RecordEvidence(self, request: pb.RecordEvidenceRequest, call: Call) -> pb.Organization:
-        """Records evidence that the coordination has seen."""
+        """Records evidence that the coordinators have seen."""
         now = call.clock.now()
         evidence = messages.evidence(request.evidence, call.caller.id, now)
         organization = lock(call, request.id, request.etag)
@@ -207,12 +210,12 @@ def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
         before, warned = organization.status, organization.warned_days
         organization.watch_agreement(now, messages.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):
-            continue  # where the organisation is, the day has not begun yet
+            continue  # the day has not begun yet in the organisation's time zone
         organizations.keep(tx, organization)
         if organization.status is not before:
             refresh(tx, organization.id)
         changed += 1
-    for organization in organizations.unanswered(tx, now - _UNANSWERED, _AT_ONCE):
+    for organization in organizations.unanswered_applicants(tx, now - _UNANSWERED, _AT_ONCE):
         organization.reject(RejectionReason.UNANSWERED, now)
         organizations.keep(tx, organization)
         changed += 1

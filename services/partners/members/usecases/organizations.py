@@ -19,7 +19,7 @@ from services.partners.members.usecases.independence import second
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.standing import (
     may_act_for,
-    sees_everything,
+    sees_inactive_members,
     sees_shelters,
     viewer,
     worker_of,
@@ -81,7 +81,7 @@ class Organizations:
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
         """Returns an organisation; one that left, too, because histories name it.
 
-        Only the coordination and auditors see an organisation that was not admitted.
+        Only the coordinators and auditors see an organisation that was not admitted.
         """
         organization = _existing(
             organizations.fetch(call.tx, request.id) if is_id(request.id) else None
@@ -111,17 +111,17 @@ class Organizations:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         type, status = (
             messages.TYPES.member(request.type, "type"),
             messages.STATUSES.member(request.status, "status"),
         )
         agreement_before = day("agreement_expire_before_date", request.agreement_expire_before_date)
-        own, sees_all = call.caller.organization_id, sees_everything(call.caller)
+        own, sees_all = call.caller.organization_id, sees_inactive_members(call.caller)
         if (agreement_before or request.waits_for_second) and not sees_all:
             return pb.ListOrganizationsResponse()
-        page, more = organizations.listed(
+        page, more = organizations.page_by_name(
             call.tx,
             size,
             after,
@@ -284,7 +284,7 @@ def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> l
     Applicants and rejected organisations do not exist for most callers, nor do other shelters for a
     member on probation.
     """
-    if sees_everything(caller):
+    if sees_inactive_members(caller):
         return [*every]
     hidden = (
         set()

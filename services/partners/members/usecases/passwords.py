@@ -33,8 +33,8 @@ from services.partners.members.store import workers
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 
 
-# most characters that are checked; more would take long and would not make a password easier to
-# guess
+# maximum number of characters that are checked; more would take long and would not make a password
+# easier to guess
 _LONGEST = 72
 # The least accepted score on zxcvbn's scale of 0 to 4. A million guesses find passwords with a
 # lower score, such as those in lists of stolen passwords.
@@ -60,7 +60,7 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
         raise Invalid((path, "too_easy"))
 
 
-def own(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
+def own_account(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
     """Returns the caller's account, locked, and the hash of its password."""
     account = workers.with_hash(tx, caller.id)
     if account is None:
@@ -92,7 +92,7 @@ def mark_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def hashed(password: str) -> str:
+def hash_of(password: str) -> str:
     """Returns the hash of a password, to be stored."""
     return _HASHER.hash(same_password(password))
 
@@ -112,4 +112,4 @@ def holds(password_hash: str | None, password: str) -> bool:
 @cache
 def nobodys() -> str:
     """Returns a hash of a password that nobody knows."""
-    return hashed(secrets.token_hex(16))
+    return hash_of(secrets.token_hex(16))

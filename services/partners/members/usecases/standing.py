@@ -1,4 +1,4 @@
-"""Standing: checks beyond roles of whether a caller may act, and for which organisation."""
+"""Standing: whether a caller may act, and for which organisation, apart from the caller's roles."""
 
 from datetime import datetime
 
@@ -38,15 +38,15 @@ def may_act_for(caller: Caller, organization_id: str) -> bool:
     )
 
 
-def sees_everything(caller: Caller) -> bool:
+def sees_inactive_members(caller: Caller) -> bool:
     """Tells whether lists for the caller include members that are no longer active."""
     return caller.kind == "system" or caller.has("COORDINATOR") or caller.has("AUDITOR")
 
 
 def viewer(caller: Caller) -> Viewer:
-    """Returns the tier at which the caller sees entries."""
+    """Returns the viewer that the caller is: the tier at which the caller sees entries."""
     return Viewer(
-        Tier.COORDINATOR if sees_everything(caller) else Tier.PARTNER, caller.organization_id
+        Tier.COORDINATOR if sees_inactive_members(caller) else Tier.PARTNER, caller.organization_id
     )
 
 
@@ -58,7 +58,7 @@ def worker_of(caller: Caller) -> str:
 def sees_shelters(tx: Transaction, caller: Caller) -> bool:
     """Tells whether the caller sees shelters of other members.
 
-    For members on probation, such shelters do not exist.
+    Members on probation do not see that such shelters exist.
     """
     if caller.kind == "system":
         return True

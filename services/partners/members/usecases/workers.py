@@ -1,6 +1,6 @@
 """Accounts of workers, for their managers.
 
-The coordination acts if an organisation has no other manager left.
+The coordinators act if an organisation has no other manager left.
 """
 
 from datetime import datetime
@@ -31,7 +31,7 @@ from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import second
 from services.partners.members.usecases.notices import notify_worker
-from services.partners.members.usecases.passwords import hashed
+from services.partners.members.usecases.passwords import hash_of
 from services.partners.members.wire import messages
 from services.partners.network.wire.messages import etag_of
 
@@ -49,7 +49,7 @@ class Workers:
         """Returns a page of the workers of the caller's organisation, by name."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = workers.listed(call.tx, call.caller.organization_id, size, after)
         return pb.ListWorkersResponse(
@@ -101,7 +101,7 @@ def create_worker(
     """
     worker = Worker.register(new_id(), organization_id, entry, now)
     check_password(password)
-    if not workers.add(tx, worker, hashed(password)):
+    if not workers.add(tx, worker, hash_of(password)):
         raise Conflict("email_taken")
     return worker
 
@@ -143,8 +143,8 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
 
 def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
     if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
-        # As with invitations: an account with a role that only the coordination gives must not
-        # become easier to enter without the coordination.
+        # As with invitations: an account with a role that only the coordinators give must not
+        # become easier to enter without the coordinators.
         if not NETWORK_ROLES.isdisjoint(worker.entry.roles) and not caller.has(Role.COORDINATOR):
             raise NotAllowed("right_missing")
         return Role.MANAGER

@@ -37,7 +37,7 @@ from services.partners.network.domain.visibility import Tier
 from services.partners.network.wire.days import day
 from services.partners.network.wire.messages import etag_of
 from services.partners.network.wire.phones import phone
-from services.partners.network.wire.visibility import shown
+from services.partners.network.wire.visibility import visible_part
 
 TYPES = EnumCodec(pb.OrganizationType, OrganizationType)
 
@@ -73,7 +73,9 @@ def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
     return _entry(message, "")
 
 
-def applied(message: pb.ApplyForMembershipRequest, reference: str, now: datetime) -> Application:
+def application_contact(
+    message: pb.ApplyForMembershipRequest, reference: str, now: datetime
+) -> Application:
     """Returns the contact person and the reason of an application."""
     return Application(
         reference,
@@ -211,7 +213,7 @@ def organization(
         else "",
         **(_vetting(organization, now) if now else {}),
     )
-    shown(message, tier)
+    visible_part(message, tier)
     if own:
         message.agreement_expire_date = str(organization.agreement_expire_date or "")
     return message

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from chassis.db import Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.partners.network.domain.field_change import FieldChange
 
 _INSERT = (
@@ -54,15 +54,15 @@ def forget_values(tx: Transaction, subject_id: str, fields: Sequence[str]) -> No
     )
 
 
-def listed(
+def page_of(
     tx: Transaction,
     subject_id: str,
     organization_id: str | None,
     size: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     without: str = "",
-) -> tuple[list[FieldChange], Position | None]:
+) -> tuple[list[FieldChange], Cursor | None]:
     """Returns a page of changes, newest first, and the position of the next page.
 
     `organization_id`: only changes of this organisation's entries; `without`: fields with this

@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from chassis.wire import etag, masked
+from chassis.wire import etag, mask_names
 from services.partners.network.domain.subject import Subject
 
 
@@ -14,7 +14,7 @@ def masked_fields(mask: FieldMask, entry: Any, *besides: str) -> dict[str, Any]:
 
     The mask may also name the fields in `besides`, which the entry does not have.
     """
-    paths = masked(mask, [*(field.name for field in fields(entry)), *besides])
+    paths = mask_names(mask, [*(field.name for field in fields(entry)), *besides])
     return {path: getattr(entry, path, None) for path in sorted(paths)}
 
 

@@ -18,7 +18,7 @@ from services.partners.network.domain.visibility import NOTHING_NARROWED, Tier, 
 M = TypeVar("M", bound=Message)
 
 
-def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
+def visible_part(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
     """Returns the message without the fields that its reader may not see.
 
     `narrowed`: the tiers that the member chose, by field.

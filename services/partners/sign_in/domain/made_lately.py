@@ -17,7 +17,7 @@ class MadeKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Made:
+class LastingResult:
     """A result that outlasts the session. `can_end`: the worker who made it can end it herself."""
 
     id: str

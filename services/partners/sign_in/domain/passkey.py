@@ -8,7 +8,8 @@ from datetime import datetime
 
 from chassis.errors import Conflict
 
-MOST = 10  # the most passkeys of an account: enough for all devices in use and a few former ones
+# the maximum number of passkeys of an account: enough for all devices in use and a few former ones
+MAX_PASSKEYS = 10
 
 
 @dataclass
@@ -35,5 +36,5 @@ class Passkey:
 
 def check_room(known: int) -> None:
     """Raises Conflict if an account with `known` passkeys can have no more."""
-    if known >= MOST:
+    if known >= MAX_PASSKEYS:
         raise Conflict("too_many_passkeys")

@@ -1,6 +1,6 @@
 """The sign-in provider of a member, through which its workers sign in.
 
-Its operator could sign in as any of them, so two people of the coordination must approve it.
+Its operator could sign in as any of them, so two coordinators must approve it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ QUESTION_LIFE = timedelta(minutes=10)
 """How long a person may take to return from the provider; she may have to look for her phone."""
 OBJECTION = timedelta(days=3)
 """How long the organisation may object to a proposal; its managers are notified at once."""
-_MOST = 200  # most characters of each field
+_MAX_LENGTH = 200  # maximum number of characters of each field
 # Microsoft's shared endpoints, open to accounts of any organisation, so that nobody vouches for the
 # users
 _SHARED = ("common", "organizations", "consumers")
@@ -36,7 +36,11 @@ class ProviderEntry:
         wrong = [
             (
                 f"provider.{name}",
-                "required" if not value else "too_long" if len(value) > _MOST else "malformed",
+                "required"
+                if not value
+                else "too_long"
+                if len(value) > _MAX_LENGTH
+                else "malformed",
             )
             for name, value in (
                 ("issuer", self.issuer),
@@ -44,7 +48,7 @@ class ProviderEntry:
                 ("client_secret", client_secret),
             )
             if not value
-            or len(value) > _MOST
+            or len(value) > _MAX_LENGTH
             or not value.isascii()
             or not value.isprintable()
             or (" " in value and value != client_secret)
@@ -77,7 +81,7 @@ class ProviderEntry:
 
 @dataclass(frozen=True)
 class ProposedProvider:
-    """The proposal of one person of the coordination, to which a second one has not yet agreed."""
+    """The proposal of one coordinator, to which a second one has not yet agreed."""
 
     entry: ProviderEntry
     worker_id: str

@@ -27,11 +27,13 @@ from chassis.errors import Unavailable
 
 # No algorithm for which a public key could serve as a secret (HS256), and never `none`.
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
-LEEWAY = 60  # most seconds by which the provider's clock may be wrong
-# most seconds since the person authenticated at the provider; the same as our sessions' idle limit
+LEEWAY = 60  # maximum number of seconds by which the provider's clock may be wrong
+# maximum number of seconds since the person authenticated at the provider; the same as our
+# sessions' idle limit
 MAX_AGE = 900
-PATIENCE = 3.5  # most seconds for all requests to the provider in one sign-in
-_DOCUMENT = 262_144  # most bytes of a document; the largest known documents have a fifth of this
+PATIENCE = 3.5  # maximum number of seconds for all requests to the provider in one sign-in
+# maximum number of bytes of a document; the largest known documents have a fifth of this
+_DOCUMENT = 262_144
 _BELIEVED = 300.0  # seconds
 # least seconds before fetching again, after a failure or for an unknown key, so that strangers
 # cannot cause endless requests

@@ -78,7 +78,7 @@ def challenge(
     )
 
 
-def challenged(
+def challenge_owner(
     tx: Transaction, secret_hash: bytes, now: datetime
 ) -> tuple[str | None, Purpose] | None:
     """Returns the worker and the purpose of a challenge.
@@ -93,7 +93,7 @@ def challenged(
     return (row["worker_id"], Purpose(row["purpose"])) if row else None
 
 
-def answered(tx: Transaction, secret_hash: bytes) -> None:
+def delete_challenge(tx: Transaction, secret_hash: bytes) -> None:
     """Deletes a challenge that was answered correctly."""
     tx.execute("DELETE FROM challenges WHERE secret_hash = %s", (secret_hash,))
 

@@ -11,7 +11,13 @@ from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.members.domain.worker import session_lives
 from services.partners.members.store import workers
 from services.partners.members.usecases.notices import notify_worker
-from services.partners.members.usecases.passwords import check_new, hashed, mark_of, own, prove
+from services.partners.members.usecases.passwords import (
+    check_new,
+    hash_of,
+    mark_of,
+    own_account,
+    prove,
+)
 from services.partners.sign_in.store import second_factors
 from services.partners.sign_in.usecases.password_resets import end_link
 from services.partners.sign_in.usecases.proofs import ways_of
@@ -34,10 +40,10 @@ class Accounts:
         """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("password_change", call.caller.id))
-        worker, password_hash = own(tx, call.caller)
+        worker, password_hash = own_account(tx, call.caller)
         check_new(request.new_password, (worker.entry.name, worker.entry.email), "new_password")
         prove(self._guesses, worker, password_hash, request.password, now, call.origin)
-        workers.set_password(tx, worker.id, hashed(request.new_password))
+        workers.set_password(tx, worker.id, hash_of(request.new_password))
         second_factors.drop_challenges(tx, worker.id)  # before the sessions, as in ResetPassword
         mark = mark_of(request.session_secret)
         workers.end_sessions_of(tx, worker_id=worker.id, but=mark)

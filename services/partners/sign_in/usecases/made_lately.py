@@ -17,7 +17,7 @@ from services.partners.members.domain.worker import Role, Worker
 from services.partners.members.store import api_keys, invitations, organizations, workers
 from services.partners.members.usecases.lasting import notify_of_lasting
 from services.partners.members.usecases.workers import suspend
-from services.partners.sign_in.domain.made_lately import Made, MadeKind
+from services.partners.sign_in.domain.made_lately import LastingResult, MadeKind
 from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
 from services.partners.sign_in.usecases.credentials import KeptCredentials
 
@@ -80,12 +80,12 @@ def _since(request: pb.ListMadeLatelyRequest | pb.EndMadeLatelyRequest) -> datet
     return since
 
 
-def _results(call: Call, since: datetime) -> list[Made]:
+def _results(call: Call, since: datetime) -> list[LastingResult]:
     tx, caller, now = call.tx, call.caller, call.clock.now()
     if since < now - LONGEST:
         raise Invalid(("since_time", "out_of_range"))
     made = [
-        Made(
+        LastingResult(
             key.id,
             MadeKind.API_KEY,
             key.create_time if key.create_time >= since else key.update_time,
@@ -94,11 +94,11 @@ def _results(call: Call, since: datetime) -> list[Made]:
         for key in api_keys.decided_by(tx, caller.id, since, now)
     ]
     made += [
-        Made(item.id, MadeKind.INVITATION, item.create_time, item.entry.email)
+        LastingResult(item.id, MadeKind.INVITATION, item.create_time, item.entry.email)
         for item in invitations.by_inviter(tx, caller.id, since, now)
     ]
     made += [
-        Made(
+        LastingResult(
             worker.id,
             MadeKind.ACCOUNT,
             time,
@@ -108,7 +108,7 @@ def _results(call: Call, since: datetime) -> list[Made]:
         for worker, time in workers.invited_by(tx, caller.id, since)
     ]
     made += [
-        Made(
+        LastingResult(
             provider.id,
             MadeKind.SIGN_IN_PROVIDER,
             provider.proposal.time,
@@ -119,16 +119,16 @@ def _results(call: Call, since: datetime) -> list[Made]:
     ]
     factor = second_factors.get(tx, caller.id)
     if factor and factor.confirm_time and factor.confirm_time >= since:
-        made.append(Made(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
+        made.append(LastingResult(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
     made += [
-        Made(item.id, MadeKind.PASSKEY, item.create_time, item.label)
+        LastingResult(item.id, MadeKind.PASSKEY, item.create_time, item.label)
         for item in passkeys.of(tx, caller.id)
         if item.create_time >= since
     ]
     return sorted(made, key=lambda item: (item.create_time, item.id), reverse=True)
 
 
-def _end(call: Call, made: Made) -> None:
+def _end(call: Call, made: LastingResult) -> None:
     tx, caller, now = call.tx, call.caller, call.clock.now()
     match made.kind:
         case MadeKind.API_KEY:

@@ -15,7 +15,7 @@ from chassis.ids import new_id
 from chassis.rpc import Call
 from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2, members_pb2
-from services.partners.members.usecases.passwords import mark_of, own, prove
+from services.partners.members.usecases.passwords import mark_of, own_account, prove
 from services.partners.sign_in.domain.passkey import Passkey, check_room
 from services.partners.sign_in.domain.second_factor import Purpose, SecondFactor
 from services.partners.sign_in.protocols.passkeys import Credential, Site, WrongPasskey, names
@@ -40,7 +40,7 @@ class Passkeys:
         """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("passkey_begin", call.caller.id))
-        worker, password_hash = own(tx, call.caller)
+        worker, password_hash = own_account(tx, call.caller)
         prove(self._guesses, worker, password_hash, request.password, now, call.origin)
         if not self._site.can_have:
             raise Conflict("passkeys_unavailable")
@@ -59,9 +59,9 @@ class Passkeys:
         """Stores the passkey that was made for the challenge."""
         tx, now = call.tx, call.clock.now()
         # locked, so that passkeys are added and counted one after the other
-        worker, _ = own(tx, call.caller)
+        worker, _ = own_account(tx, call.caller)
         mark = mark_of(request.challenge)
-        if second_factors.challenged(tx, mark, now) != (worker.id, Purpose.PASSKEY):
+        if second_factors.challenge_owner(tx, mark, now) != (worker.id, Purpose.PASSKEY):
             raise Invalid(("challenge", "wrong"))
         check_room(len(passkeys.of(tx, worker.id)))
         try:
@@ -73,7 +73,7 @@ class Passkeys:
         )
         if not passkeys.add(tx, passkey):
             raise Invalid(("credential", "wrong"))
-        second_factors.answered(tx, mark)
+        second_factors.delete_challenge(tx, mark)
         call.trail.append(Entry("passkey_create", passkey.id))
         return second_factor_message(call, self._site)
 
@@ -84,7 +84,7 @@ class Passkeys:
         call.trail.append(Entry("passkey_end", call.caller.id))
         prove(
             self._guesses,
-            *own(call.tx, call.caller),
+            *own_account(call.tx, call.caller),
             request.password,
             call.clock.now(),
             call.origin,

@@ -24,7 +24,7 @@ from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.members.domain.worker import Worker, same_email
 from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.notices import sealed_letter
-from services.partners.members.usecases.passwords import check_new, hashed, mark_of
+from services.partners.members.usecases.passwords import check_new, hash_of, mark_of
 from services.partners.network.domain.check import MAX_EMAIL
 from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
@@ -94,7 +94,7 @@ class PasswordResets:
         check_new(
             request.password, (worker.entry.name, worker.entry.email, organization.entry.name)
         )
-        workers.set_password(tx, worker.id, hashed(request.password))
+        workers.set_password(tx, worker.id, hash_of(request.password))
         # Challenges first: this waits for a sign-in that is just being completed, whose session is
         # then ended with the others.
         second_factors.drop_challenges(tx, worker.id)

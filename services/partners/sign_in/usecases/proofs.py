@@ -19,7 +19,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.members.domain.worker import session_lives
 from services.partners.members.store import workers
-from services.partners.members.usecases.passwords import mark_of, own, prove
+from services.partners.members.usecases.passwords import mark_of, own_account, prove
 from services.partners.sign_in.domain.passkey import Passkey
 from services.partners.sign_in.domain.second_factor import Purpose
 from services.partners.sign_in.protocols.passkeys import Site
@@ -83,7 +83,7 @@ class Proofs:
         """
         call.trail.append(Entry("session_prove", call.caller.id))
         tx, caller, now = call.tx, call.caller, call.clock.now()
-        worker, password_hash = own(tx, caller)
+        worker, password_hash = own_account(tx, caller)
         session = workers.session(tx, mark_of(request.session_secret))
         if (
             session is None
@@ -113,13 +113,13 @@ class Proofs:
         if not request.passkey:
             raise Invalid(("passkey", "required"))
         mark, now = mark_of(request.challenge), call.clock.now()
-        if second_factors.challenged(call.tx, mark, now) != (call.caller.id, Purpose.PROOF):
+        if second_factors.challenge_owner(call.tx, mark, now) != (call.caller.id, Purpose.PROOF):
             raise Invalid(("challenge", "wrong"))
         try:
             signer(call.tx, self._site, now, mark, call.caller.id, request.passkey)
         except Unauthenticated:
             raise Invalid(("passkey", "wrong")) from None
-        second_factors.answered(call.tx, mark)
+        second_factors.delete_challenge(call.tx, mark)
 
     def _provider_proof_time(self, request: pb.ProveSessionRequest, call: Call) -> datetime:
         """Returns when the caller proved her identity to her organisation's provider."""

@@ -17,7 +17,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2, members_pb2
 from services.partners.members.domain.worker import Worker
 from services.partners.members.usecases.independence import kin_of
-from services.partners.members.usecases.passwords import mark_of, own, prove
+from services.partners.members.usecases.passwords import mark_of, own_account, prove
 from services.partners.sign_in.domain.second_factor import RECOVERY_CODES, Purpose, SecondFactor
 from services.partners.sign_in.protocols import totp
 from services.partners.sign_in.protocols.passkeys import Site
@@ -58,7 +58,7 @@ class SecondFactors:
         of the account.
         """
         call.trail.append(Entry("second_factor_begin", call.caller.id))
-        worker, password_hash = own(call.tx, call.caller)
+        worker, password_hash = own_account(call.tx, call.caller)
         prove(self._guesses, worker, password_hash, request.password, call.clock.now(), call.origin)
         factor = second_factors.get(call.tx, worker.id, hold=True)
         if factor is not None and factor.confirm_time is not None:
@@ -88,7 +88,7 @@ class SecondFactors:
         call.trail.append(Entry("second_factor_end", call.caller.id))
         prove(
             self._guesses,
-            *own(call.tx, call.caller),
+            *own_account(call.tx, call.caller),
             request.password,
             call.clock.now(),
             call.origin,
@@ -133,7 +133,7 @@ def complete(
     sign_in_failed, whatever is wrong.
     """
     mark = mark_of(request.challenge)
-    worker_id, purpose = second_factors.challenged(tx, mark, now) or (None, None)
+    worker_id, purpose = second_factors.challenge_owner(tx, mark, now) or (None, None)
     codes: list[str] = []
     if request.passkey and purpose in (Purpose.SIGN_IN, Purpose.PASSKEY_SIGN_IN):
         worker_id = signer(tx, site, now, mark, worker_id, request.passkey)
@@ -144,7 +144,7 @@ def complete(
         codes = _first_code(tx, keyring, guesses, now, worker_id, request.code)
     else:
         raise Unauthenticated("sign_in_failed")
-    second_factors.answered(tx, mark)
+    second_factors.delete_challenge(tx, mark)
     return worker_id, codes
 
 

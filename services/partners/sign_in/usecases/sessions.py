@@ -23,7 +23,7 @@ from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain import api_key
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import (
-    MUST_PROVE_MORE,
+    SECOND_FACTOR_ROLES,
     TOUCH,
     Worker,
     WorkerStatus,
@@ -49,7 +49,7 @@ OF_AN_ADDRESS = Budget(50, timedelta(minutes=1), timedelta(0))
 
 
 @dataclass(frozen=True)
-class Proven:
+class ProvenCaller:
     """A caller whose identity is proven, with the organisation and the worker that pages show.
 
     A key has no worker.
@@ -197,7 +197,7 @@ class Sessions:
         required = (
             self._strict
             and not several_factors
-            and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
+            and not SECOND_FACTOR_ROLES.isdisjoint(worker.entry.roles)
         )
         challenge = second_factors.ask(
             call.tx, self._keyring, self._site, worker, now, required=required
@@ -222,7 +222,9 @@ class Sessions:
             organization=messages.organization_ref(organization),
         )
 
-    def _from_session(self, request: pb.IssueTokenRequest, now: datetime, call: Call) -> Proven:
+    def _from_session(
+        self, request: pb.IssueTokenRequest, now: datetime, call: Call
+    ) -> ProvenCaller:
         """Returns the worker of a session.
 
         Restarts the session's idle timer, except for `passive` requests, which the page's script
@@ -239,7 +241,7 @@ class Sessions:
             raise Unauthenticated("session_ended")
         if not request.passive and abs(now - last_use_time) >= TOUCH:
             workers.touch_session(call.tx, mark, now)
-        return Proven(
+        return ProvenCaller(
             _caller(call.tx, now, worker, prove_time, strict=self._strict), organization, worker
         )
 
@@ -251,7 +253,7 @@ class Sessions:
         )
 
 
-def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
+def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> ProvenCaller:
     """Returns the organisation of a key. Raises Unauthenticated key_invalid."""
     parts = api_key.parts(presented_key)
     key_and_hash = api_keys.fetch(tx, parts[0]) if parts else None
@@ -269,7 +271,7 @@ def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
     if key.last_use_time is None or abs(now - key.last_use_time) >= api_key.TOUCH:
         api_keys.touch(tx, key.id, now)
     language = organization.entry.languages[0] if organization.entry.languages else "es"
-    return Proven(
+    return ProvenCaller(
         Caller(
             key.id,
             "key",

@@ -1,6 +1,6 @@
 """Sign-in by an organisation's own provider.
 
-Two people of the coordination set up a provider, and it is trusted only for that organisation's
+Two coordinators set up a provider, and it is trusted only for that organisation's
 workers.
 """
 
@@ -41,7 +41,7 @@ It is constant, and never taken from a request.
 
 
 @dataclass(frozen=True)
-class Arrived:
+class ReturnedWorker:
     """The worker who came back from a provider, with the time of her proof there.
 
     `several_factors`: she used more than a password there.
@@ -166,7 +166,7 @@ class SignInProviders:
 
     def finish(
         self, tx: Transaction, now: datetime, secret: str, state: str, code: str, issuer: str
-    ) -> Arrived:
+    ) -> ReturnedWorker:
         """Returns the worker who came back.
 
         Raises Unauthenticated sign_in_failed, whatever is wrong. A wrong answer also uses up the
@@ -197,7 +197,7 @@ class SignInProviders:
         )
         if worker is None:
             raise Unauthenticated("sign_in_failed")
-        return Arrived(worker, identity.several_factors, identity.prove_time)
+        return ReturnedWorker(worker, identity.several_factors, identity.prove_time)
 
     def _client(self, tx: Transaction, provider: SignInProvider) -> Client | None:
         entry = provider.entry

@@ -13,7 +13,7 @@ FORM = 3
 
 A file whose words were stored by older rules, or by none, is processed again.
 """
-MOST = 12
+MAX_WORDS = 12
 """The largest number of words of a name; further words are ignored."""
 _PARTICLES = frozenset("de del la las los el y e da do dos san santa".split())
 _SOUNDS = [
@@ -39,7 +39,7 @@ def words_of(*names: str) -> frozenset[str]:
     plain = unicodedata.normalize("NFKD", " ".join(names).casefold())
     bare = "".join(character for character in plain if not unicodedata.combining(character))
     words = [word for word in re.findall(r"\w+", bare) if len(word) > 1 and word not in _PARTICLES]
-    return frozenset(_sound(word) for word in words[:MOST])
+    return frozenset(_sound(word) for word in words[:MAX_WORDS])
 
 
 def _sound(word: str) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 READING = ("open_identity", "read_notes", "read_safe_contact", "read_contact")
 """The accesses that a person learns of when she asks who looked at her file."""
 AN_HOUR = 40
-"""The most persons and contacts whose data one worker may open in an hour, by default.
+"""The maximum number of persons and contacts whose data one worker may open in an hour, by default.
 
 A call takes ten minutes, and a list that is handed over at the end of a shift has twenty-five
 entries. So a busy line stays below the limit, and somebody who searches through files does not (96

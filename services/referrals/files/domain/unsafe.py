@@ -69,5 +69,5 @@ class Unsafe:
             raise Conflict(UNSAFE_FOR_HER)
 
 
-UNSAID = Unsafe()
+NOT_STATED = Unsafe()
 """The answer before anyone has given one."""

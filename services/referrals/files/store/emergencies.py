@@ -5,7 +5,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from keys.sealing import SealingKey
 from services.referrals.files.domain.emergency import EmergencyAccess
@@ -108,12 +108,12 @@ def open_of_person(tx: Transaction, person_id: str, organization_id: str) -> lis
 def page(
     tx: Transaction,
     limit: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     person_id: str,
     referral_id: str,
     waiting: bool,
-) -> tuple[list[EmergencyAccess], Position | None]:
+) -> tuple[list[EmergencyAccess], Cursor | None]:
     """Returns the emergency accesses that the scope shows, newest first.
 
     `waiting` selects those without a review. The second value is where the next page begins.

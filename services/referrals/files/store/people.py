@@ -9,7 +9,7 @@ from typing import Any
 from chassis.db import Row, Transaction, advisory_lock
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.local_time import day_at, latest_day
-from chassis.wire import Position
+from chassis.wire import Cursor
 from keys.sealing import Keyring, SealingKey
 from services.referrals.files.domain import names
 from services.referrals.files.domain.consent import Grant
@@ -146,8 +146,8 @@ class People:
         advisory_lock(tx, f"person/{person_id}")
 
     def page(
-        self, tx: Transaction, organization_id: str, limit: int, after: Position | None
-    ) -> tuple[list[Person], Position | None]:
+        self, tx: Transaction, organization_id: str, limit: int, after: Cursor | None
+    ) -> tuple[list[Person], Cursor | None]:
         """Returns files of an organisation, newest first, and where the next page begins."""
         time, identifier = after or ("infinity", "")
         rows = tx.execute(

@@ -13,7 +13,7 @@ from typing import Any
 from chassis import log, metrics
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from keys.sealing import Signer
 from services.referrals.files.domain.consent import BEST_INTEREST, Circumstances, Receipt
@@ -126,8 +126,8 @@ class Receipts:
         organization_id: str,
         now: datetime,
         limit: int,
-        after: Position | None,
-    ) -> tuple[list[Receipt], Position | None]:
+        after: Cursor | None,
+    ) -> tuple[list[Receipt], Cursor | None]:
         """Returns the receipts of an organisation's files that wait for a second person.
 
         The oldest come first; the second value is where the next page begins.

@@ -12,7 +12,7 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from services.referrals.files.store.people import People as Files
 
-MOST_FOUND = 20
+MAX_RESULTS = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
 """The searches that one worker may make: enough for a busy night.
 

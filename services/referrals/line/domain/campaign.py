@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.referrals.network.domain.codes import Check, new_checked_code
-from services.referrals.network.domain.counts import told
+from services.referrals.network.domain.counts import published_count
 
 UNASSESSED = "unassessed"
 LENGTH = 4
@@ -31,7 +31,7 @@ class Placement:
 
 @dataclass
 class Campaign:
-    """A campaign of the network, which the coordination begins and ends."""
+    """A campaign of the network, which the coordinators begin and end."""
 
     id: str
     name: str
@@ -79,12 +79,15 @@ def brought(
 
     Small counts are left out, since a call from a small place could point to a person.
     """
-    contacts = told(Counter(by_urgency).total())
+    contacts = published_count(Counter(by_urgency).total())
     if contacts < 0:
         return Brought(placement, contacts, [], [])
-    return Brought(placement, contacts, _told(by_urgency), _told(by_outcome))
+    return Brought(
+        placement, contacts, _published_counts(by_urgency), _published_counts(by_outcome)
+    )
 
 
-def _told(counts: Mapping[str, int]) -> list[Count]:
+def _published_counts(counts: Mapping[str, int]) -> list[Count]:
     """Returns the published counts, without those below ten: nine must look like none."""
-    return [(code, told(count)) for code, count in sorted(counts.items()) if told(count) > 0]
+    published = ((code, published_count(count)) for code, count in sorted(counts.items()))
+    return [(code, count) for code, count in published if count > 0]

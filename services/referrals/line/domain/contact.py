@@ -26,10 +26,10 @@ UNASSESSED = Urgency.EMERGENCY
 WAITING, ESCALATED = "waiting", "escalated"
 """The verbs of the facts of a deadline.
 
-The line is notified of both facts; of the second, the coordination is notified as well.
+The line is notified of both facts; of the second, the coordinators are notified as well.
 """
-MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
-"""The most notes that can be added by one reference, and the time in which they are counted.
+MAX_NOTES, NOTES_PERIOD = 20, timedelta(days=1)
+"""The maximum number of notes that can be added with one reference in a period, and the period.
 
 The holder of a reference can be somebody other than the caller, or a program.
 """
@@ -134,7 +134,7 @@ class Contact:
     def fire_clock(self, now: datetime) -> str:
         """Records the level that the deadline has reached; returns the fact's verb, or "".
 
-        For an immediate contact the coordination is notified at once.
+        For an immediate contact the coordinators are notified at once.
         """
         percent = self.clock.fire(now) if self.clock else None
         if percent is None:

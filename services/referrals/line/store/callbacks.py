@@ -6,7 +6,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.store.her import ids_of
 from services.referrals.line.domain.callback import Callback
@@ -78,8 +78,8 @@ def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
 
 
 def page(
-    tx: Transaction, organization_id: str, limit: int, after: Position | None
-) -> tuple[list[tuple[Callback, str, str]], Position | None]:
+    tx: Transaction, organization_id: str, limit: int, after: Cursor | None
+) -> tuple[list[tuple[Callback, str, str]], Cursor | None]:
     """Returns the callbacks that an organisation owes, the earliest due first.
 
     Each callback comes with the reference hint and the person of its contact. The second value is

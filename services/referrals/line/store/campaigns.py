@@ -2,7 +2,7 @@
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.referrals.line.domain.campaign import Campaign, Placement
 
 _PLACED = (
@@ -43,9 +43,7 @@ def end(tx: Transaction, campaign: Campaign) -> None:
     tx.execute("UPDATE campaigns SET end_time = %s WHERE id = %s", (campaign.end_time, campaign.id))
 
 
-def page(
-    tx: Transaction, limit: int, after: Position | None
-) -> tuple[list[Campaign], Position | None]:
+def page(tx: Transaction, limit: int, after: Cursor | None) -> tuple[list[Campaign], Cursor | None]:
     """Returns the campaigns, newest first, and where the next page begins."""
     time, identifier = after or ("infinity", "")
     rows = tx.execute(
@@ -65,7 +63,7 @@ def placement(tx: Transaction, code: str) -> Placement | None:
     return Placement(**row) if row else None
 
 
-def named(tx: Transaction, campaign: Campaign) -> list[Row]:
+def count_contacts(tx: Transaction, campaign: Campaign) -> list[Row]:
     """Counts the contacts that named the codes of a campaign, as far as the scope shows them.
 
     Each row has placement_code, triage, outcome_code and count.

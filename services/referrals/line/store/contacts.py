@@ -7,7 +7,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from chassis.errors import Conflict, NotFound, Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from keys.sealing import CannotOpen, Keyring
 from services.referrals.line.domain.contact import Contact
@@ -90,8 +90,8 @@ class Contacts:
         organization_id: str,
         outcome_code: str,
         limit: int,
-        after: Position | None,
-    ) -> tuple[list[Contact], Position | None]:
+        after: Cursor | None,
+    ) -> tuple[list[Contact], Cursor | None]:
         """Returns the contacts of an organisation, newest first, and where the next page begins.
 
         An outcome code selects the contacts that have this outcome.

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 
 
 def add(tx: Transaction, organization_id: str, worker_id: str, time: datetime) -> None:
@@ -16,8 +16,8 @@ def add(tx: Transaction, organization_id: str, worker_id: str, time: datetime) -
 
 
 def page(
-    tx: Transaction, organization_id: str, limit: int, after: Position | None
-) -> tuple[list[tuple[str, datetime]], Position | None]:
+    tx: Transaction, organization_id: str, limit: int, after: Cursor | None
+) -> tuple[list[tuple[str, datetime]], Cursor | None]:
     """Returns the take-overs of an organisation, newest first, and where the next page begins."""
     time, worker_id = after or ("infinity", "")
     rows = tx.execute(

@@ -21,7 +21,7 @@ from services.referrals.line.wire.advice import card_message
 SHIPPED = Path(__file__).parent.parent / "advice.yaml"
 
 
-def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
+def shipped_cards(file: Path = SHIPPED) -> list[AdviceCard]:
     """Returns the cards that come with the service.
 
     Raises ValueError with the name of a wrong card, so that the service does not start with it.
@@ -45,7 +45,7 @@ def shipped(file: Path = SHIPPED) -> list[AdviceCard]:
 
 
 class Advice:
-    """The rpcs of advice cards, each by its name."""
+    """The rpcs of advice cards, one method for each."""
 
     def __init__(self, first: list[AdviceCard]) -> None:
         self._first = {card.id: card for card in first}

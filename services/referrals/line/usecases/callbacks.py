@@ -29,13 +29,17 @@ from services.referrals.line.store import callbacks, contacts
 from services.referrals.line.wire.contacts import wish as parse_wish
 from services.referrals.line.wire.messages import callback_message
 from services.referrals.network.domain.deadline import DeadlineKind
-from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.network.usecases.deadlines import (
+    DeadlineFired,
+    fire_each,
+    with_one_deadline,
+)
 
 Hours = tuple[datetime, datetime]
 
 
 class Callbacks:
-    """The rpcs of callbacks, each by its name. A contact has one callback at a time."""
+    """The rpcs of callbacks, one method for each. A contact has one callback at a time."""
 
     def __init__(self, files: Files, pages: PageTokens) -> None:
         self._files = files
@@ -56,7 +60,7 @@ class Callbacks:
         """Lists the callbacks that the caller's line owes."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListCallbacksResponse(
@@ -73,7 +77,7 @@ class Callbacks:
         )
         if outcome not in (REACHED, AGAIN, GIVEN_UP):
             raise Invalid(("outcome_code", "unknown_code"))
-        wish, identifier, based_on = (
+        wish, identifier, base_version = (
             parse_wish(request),
             object_id(request.id),
             version(request.etag),
@@ -84,7 +88,7 @@ class Callbacks:
         if outcome == AGAIN:
             self._check_plans(tx, contact)
         callback = callbacks.hold(tx, identifier)
-        if callback.step_version != based_on:
+        if callback.step_version != base_version:
             raise Stale
         if outcome == AGAIN:
             callback.try_again(now, _hours(contact, wish, now))
@@ -174,9 +178,9 @@ def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str
         callbacks.keep(tx, callback, "settled")
 
 
-def fire_clocks(tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+def fire_deadlines(tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
     """Records the levels that deadlines have reached; returns the events."""
-    fire = with_one_clock(
+    fire = with_one_deadline(
         DeadlineKind.CALLBACK,
         partial(callbacks.hold, tx),
         lambda callback: callback.fire_clock(now),

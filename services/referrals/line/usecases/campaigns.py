@@ -1,6 +1,6 @@
 """Campaigns of the line, as rpcs.
 
-The coordination manages campaigns, callers name them, and counts of calls are published in steps of
+The coordinators manage campaigns, callers name them, and counts of calls are published in steps of
 five, from ten on.
 """
 
@@ -30,7 +30,7 @@ from services.referrals.network.domain.codes import checked_code
 
 
 class Campaigns:
-    """The rpcs of campaigns, each by its name."""
+    """The rpcs of campaigns, one method for each."""
 
     def __init__(self, pages: PageTokens) -> None:
         self._pages = pages
@@ -56,7 +56,7 @@ class Campaigns:
         """Lists all campaigns, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = campaigns.page(call.tx, size, after)
         return pb.ListCampaignsResponse(
@@ -85,7 +85,7 @@ class Campaigns:
             defaultdict[str, Counter[str]](Counter),
             defaultdict[str, Counter[str]](Counter),
         )
-        for row in campaigns.named(call.tx, campaign):
+        for row in campaigns.count_contacts(call.tx, campaign):
             urgency = Triage(**row["triage"]).urgency()
             by_urgency[row["placement_code"]][urgency.value if urgency else UNASSESSED] += row[
                 "count"
@@ -108,7 +108,7 @@ class Campaigns:
         )
 
 
-def named(tx: Transaction, code: str) -> Placement:
+def placement_of_code(tx: Transaction, code: str) -> Placement:
     """Returns the placement of the code that a caller named to an operator.
 
     An unknown code is refused at its field.

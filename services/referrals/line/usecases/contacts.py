@@ -36,7 +36,11 @@ from services.referrals.line.wire.contacts import changed_contact, new_contact
 from services.referrals.line.wire.messages import contact_message
 from services.referrals.network.domain.deadline import DeadlineKind, assault_to_the_hour
 from services.referrals.network.store import members
-from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.network.usecases.deadlines import (
+    DeadlineFired,
+    fire_each,
+    with_one_deadline,
+)
 from services.referrals.network.usecases.policies import Policies
 
 # A stranger who knows a reference can try 100 of the 10,000 PINs, and then one a day, and so finds
@@ -97,7 +101,7 @@ class ReferenceGate:
 
 
 class Contacts(Callbacks):
-    """The rpcs of contacts for the operators of a line, each by its name.
+    """The rpcs of contacts for the operators of a line, one method for each.
 
     Methods that take `tx` are for other use cases.
     """
@@ -169,7 +173,7 @@ class Contacts(Callbacks):
         """Lists the contacts of the caller's line, or only those with the requested outcome."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
         page, more = self._book.page(call.tx, call.caller.organization_id, outcome, size, after)
@@ -202,13 +206,13 @@ class Contacts(Callbacks):
         since the caller's reference gives access to that file.
         """
         tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
-        identifier, based_on = (
+        identifier, base_version = (
             object_id(request.contact.id),
             version(request.contact.etag, "contact.etag"),
         )
         contact, former = self._book.get(tx, identifier, for_update=True)
         contact.check_not_erased()
-        if contact.step_version != based_on:
+        if contact.step_version != base_version:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(
             tx, person_id
@@ -237,7 +241,7 @@ class Contacts(Callbacks):
         """Lists the take-overs of the caller's line."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListTakeOversResponse(
@@ -251,12 +255,12 @@ class Contacts(Callbacks):
         contact.erase(now, self._policies.calendar(tx, contact.line_country, contact.department))
         contacts.keep(tx, contact, "changed")
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
         """Records the levels that deadlines of contacts and callbacks have reached.
 
         Returns the events.
         """
-        fire = with_one_clock(
+        fire = with_one_deadline(
             DeadlineKind.CONTACT,
             partial(contacts.hold, tx),
             lambda contact: contact.fire_clock(now),
@@ -271,7 +275,7 @@ class Contacts(Callbacks):
             fire,
             contacts.put_aside,
         )
-        return [*fired, *callbacks.fire_clocks(tx, now, limit)]
+        return [*fired, *callbacks.fire_deadlines(tx, now, limit)]
 
     def _add(self, call: Call, values: dict[str, Any], note: str, **known: Any) -> Contact:
         tx, own, now = call.tx, call.caller.organization_id, call.clock.now()
@@ -312,7 +316,7 @@ def _placed(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
     """Returns the values with the medium of the code that the caller named."""
     if not values.get("placement_code"):
         return values
-    placement = campaigns.named(tx, values["placement_code"])
+    placement = campaigns.placement_of_code(tx, values["placement_code"])
     return values | {"placement_code": placement.code, "campaign_code": placement.medium_code}
 
 

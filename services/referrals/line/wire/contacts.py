@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chassis.wire import masked, moment, optional_id, word
+from chassis.wire import mask_names, moment, optional_id, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals.line.domain.callback import Wish
 from services.referrals.line.wire.messages import read_triage
@@ -54,7 +54,7 @@ def new_contact(message: pb.Contact) -> dict[str, Any]:
 
 def changed_contact(request: pb.UpdateContactRequest) -> tuple[dict[str, Any], str | None]:
     """Parses the fields that the mask names; the note is None if the mask does not name it."""
-    message, paths = request.contact, masked(request.update_mask, _CHANGEABLE)
+    message, paths = request.contact, mask_names(request.update_mask, _CHANGEABLE)
     values: dict[str, Any] = {
         path: _code(message, path) if path in _CODES else getattr(message, path)
         for path in paths - {"triage", "note", "assault_time"}

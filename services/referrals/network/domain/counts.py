@@ -17,7 +17,7 @@ FEW = -1
 """Stands for an unpublished count; none and nine look the same."""
 
 
-def told(count: int) -> int:
+def published_count(count: int) -> int:
     """Returns a count in its published form; FEW below ten."""
     return count - count % STEP if count >= SMALLEST else FEW
 

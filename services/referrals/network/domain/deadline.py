@@ -74,7 +74,7 @@ LEVELS = (50, 100, 150)
 EXPIRE_PERCENT = 200
 """The level of DECIDE at which the referral expires, so that another service can be asked.
 
-By then nobody has answered, although the receiver was reminded and both desks and the coordination
+By then nobody has answered, although the receiver was reminded and both desks and the coordinators
 were notified.
 """
 SOON = timedelta(hours=4)

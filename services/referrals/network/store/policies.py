@@ -1,19 +1,27 @@
 """Published versions of the network's deadlines."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache
 
 from chassis.db import Transaction
 from services.referrals.network.domain.deadline import DeadlineKind, Policy, Urgency
 
 
-def newest(tx: Transaction) -> int:
-    """Returns the number of the last published version; 0 if there is none."""
-    row = tx.execute(
-        "SELECT coalesce(max(version), 0) AS version FROM deadline_policies"
-    ).fetchone()
-    assert row is not None
-    return int(row["version"])
+def newest(tx: Transaction) -> Callable[[], int]:
+    """Asks for the number of the last published version, and returns a function that waits for it;
+    the number is 0 if there is none.
+    """
+    cursor = tx.execute("SELECT coalesce(max(version), 0) AS version FROM deadline_policies")
+
+    @cache
+    def version() -> int:
+        row = cursor.fetchone()
+        assert row is not None
+        return int(row["version"])
+
+    return version
 
 
 def get(tx: Transaction, version: int) -> Policy | None:

@@ -53,7 +53,7 @@ Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
-class ClockFired:
+class DeadlineFired:
     """The result of firing the only deadline of an object."""
 
     verb: str
@@ -63,7 +63,7 @@ class ClockFired:
 class Watched(Protocol):
     """The objects of one kind that have deadlines, such as referrals."""
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
         """Locks some due rows and records the levels that they have reached; returns the events."""
 
 
@@ -149,24 +149,24 @@ def singly(
     return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
 
 
-def with_one_clock(
+def with_one_deadline(
     clock: DeadlineKind | None,
     hold: Callable[[str], Held],
     act: Callable[[Held], str],
     keep: Callable[[Held, str], None],
-) -> Callable[[Sequence[str]], list[tuple[str, list[ClockFired]]]]:
+) -> Callable[[Sequence[str]], list[tuple[str, list[DeadlineFired]]]]:
     """Returns a `fire` for `fire_each`, for objects with one deadline.
 
     `hold` locks an object, `act` fires its deadline and returns the verb of the event or "", and
     `keep` saves the object with the verb.
     """
 
-    def fire(identifier: str) -> list[ClockFired]:
+    def fire(identifier: str) -> list[DeadlineFired]:
         held = hold(identifier)
         verb = act(held)
         if verb:
             keep(held, verb)
-        return [ClockFired(verb, clock)] if verb else []
+        return [DeadlineFired(verb, clock)] if verb else []
 
     return singly(fire)
 
@@ -227,7 +227,7 @@ class DeadlineScheduler:
         began = time.monotonic()
         try:
             with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
-                events = self._watched.fire_clocks(tx, self._clock.now(), limit)
+                events = self._watched.fire_deadlines(tx, self._clock.now(), limit)
         except Alone as alone:
             if time.monotonic() - began < _LIMIT - _GRACE or not self._database.answers:
                 raise Unavailable("store_unavailable") from alone

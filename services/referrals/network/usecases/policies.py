@@ -1,8 +1,8 @@
 """The deadlines of the network: published versions, and the calendars that use them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 
 from chassis import log, metrics
 from chassis.db import Transaction, advisory_lock
@@ -34,13 +34,22 @@ class Policies:
 
         An unknown place has the working days of Nicaragua.
         """
+        return self.calendars(tx)(country, department)
+
+    def calendars(self, tx: Transaction) -> Callable[[str, str], Calendar]:
+        """Asks for the newest version, and returns a function that makes the calendar of a place
+        (country, department). It waits for the version only if a new deadline needs it.
+        """
+        newest = policies.newest(tx)
         # cached, so that the due time and the stored version number come from the same version
-        policy_of = cache(partial(self.by_clock, tx))
-        return CountryCalendar(country or department[:2] or "NI", policy_of)
+        policy_of = cache(lambda version: self.by_clock(tx, version or newest()))
+        return lambda country, department: CountryCalendar(
+            country or department[:2] or "NI", policy_of
+        )
 
     def newest(self, tx: Transaction) -> Policy:
         """Returns the version for new deadlines."""
-        return self.get(tx, policies.newest(tx) or FIRST_POLICY.version)
+        return self.get(tx, policies.newest(tx)() or FIRST_POLICY.version)
 
     def get(self, tx: Transaction, version: int) -> Policy:
         """Returns one version; raises NotFound if there is none."""

@@ -11,7 +11,7 @@ from enum import Enum
 from chassis.errors import Conflict, Stale
 
 OUTSIDE = 20
-"""The most files of other organisations that a worker may open in a day without an anomaly.
+"""The maximum number of other organisations' files opened in a day without an anomaly.
 
 The whole network receives fewer persons in a day.
 """

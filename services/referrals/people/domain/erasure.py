@@ -14,7 +14,7 @@ A second person must judge the present situation, not confirm an opinion of a ye
 
 
 @dataclass(frozen=True)
-class Destroyed:
+class DestroyedCounts:
     """The numbers of items that an erasure destroyed or ended."""
 
     sealed_parts: int = 0
@@ -41,7 +41,7 @@ class Erasure:
     confirmed_by_worker_id: str = ""
     erase_time: datetime | None = None
     witness_time: datetime | None = None  # when the erasure was read back from the topic
-    destroyed: Destroyed = field(default_factory=Destroyed)
+    destroyed: DestroyedCounts = field(default_factory=DestroyedCounts)
 
     @property
     def confirm_until(self) -> datetime:

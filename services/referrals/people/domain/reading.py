@@ -27,7 +27,7 @@ class Reading:
     count: int = 0
 
 
-def told_plainly(
+def daily_readings(
     rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo
 ) -> list[Reading]:
     """Returns rows of the trail as accesses counted by day, newest first.

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.domain.openings import READING
 from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
@@ -13,7 +13,7 @@ from services.referrals.people.wire.facts import anomaly_fact
 
 CHANNEL = "openings"
 """The channel on which the database announces accesses (the trigger of the trail)."""
-_ROWS = 5_000  # the most rows of the trail that one transaction searches
+_ROWS = 5_000  # the maximum number of rows of the trail that one transaction searches
 _READING = ", ".join(f"'{action}'" for action in READING)
 _DUTY = ", ".join(f"'{action}'" for action in DUTY)
 
@@ -134,8 +134,8 @@ def keep_review(tx: Transaction, anomaly: Anomaly) -> None:
 
 
 def page(
-    tx: Transaction, limit: int, after: Position | None, *, waiting: bool
-) -> tuple[list[Anomaly], Position | None]:
+    tx: Transaction, limit: int, after: Cursor | None, *, waiting: bool
+) -> tuple[list[Anomaly], Cursor | None]:
     """Returns a page, newest first, and where the next page begins.
 
     `waiting` selects anomalies without a review.

@@ -8,18 +8,18 @@ from typing import Any
 from chassis.announcements import AT_ONCE, announce
 from chassis.db import Row, Transaction
 from chassis.errors import Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.store.caught_up import CAUGHT_UP
 from services.referrals.files.store.her import Her
-from services.referrals.people.domain.erasure import Destroyed, Erasure
+from services.referrals.people.domain.erasure import DestroyedCounts, Erasure
 from services.referrals.people.store import hers
 from services.referrals.people.wire.facts import erasure_fact
 
 CHANNEL = "erasures"
 """The channel on which completed erasures are announced."""
 _PLAIN = [field.name for field in fields(Erasure) if field.name != "destroyed"]
-_COLUMNS = [*_PLAIN, *(field.name for field in fields(Destroyed))]
+_COLUMNS = [*_PLAIN, *(field.name for field in fields(DestroyedCounts))]
 _KEEP = (
     f"INSERT INTO erasures ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
@@ -48,8 +48,8 @@ def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> E
 
 
 def proposed(
-    tx: Transaction, organization_id: str, since: datetime, limit: int, after: Position | None
-) -> tuple[list[Erasure], Position | None]:
+    tx: Transaction, organization_id: str, since: datetime, limit: int, after: Cursor | None
+) -> tuple[list[Erasure], Cursor | None]:
     """Returns the open proposals that an organisation made after `since`, oldest first.
 
     The second value is where the next page begins.
@@ -67,7 +67,7 @@ def proposed(
     ] if len(rows) > limit else None
 
 
-def others(tx: Transaction, known: Collection[str]) -> list[Erasure]:
+def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
     """Returns the completed erasures other than the known ones; at most 500, oldest first."""
     rows = tx.execute(
         "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s)"
@@ -130,7 +130,7 @@ def caught_up(tx: Transaction) -> None:
     )
 
 
-def destroy(tx: Transaction, her: Her, now: datetime) -> Destroyed:
+def destroy(tx: Transaction, her: Her, now: datetime) -> DestroyedCounts:
     """Destroys a person's key and the data sealed with it, and blanks her rows (hers.PARTS).
 
     Needs the scope of the whole service. If somebody destroys her key by hand, triggers delete
@@ -150,7 +150,7 @@ def destroy(tx: Transaction, her: Her, now: datetime) -> Destroyed:
         "UPDATE people SET version = version + 1, update_time = %s WHERE id = ANY(%s)",
         (now, her.people),
     )
-    return Destroyed(
+    return DestroyedCounts(
         sealed_parts=counts["person_sealed"],
         notes=row["notes"] + counts["contact_notes"],
         name_marks=counts["person_names"],
@@ -163,5 +163,7 @@ def _values(erasure: Erasure) -> dict[str, Any]:
 
 
 def _read(row: Row) -> Erasure:
-    destroyed = Destroyed(**{field.name: row[field.name] for field in fields(Destroyed)})
+    destroyed = DestroyedCounts(
+        **{field.name: row[field.name] for field in fields(DestroyedCounts)}
+    )
     return Erasure(**{name: row[name] for name in _PLAIN}, destroyed=destroyed)

@@ -93,7 +93,7 @@ PARTS = (
     # makes everything that was sealed with the key unreadable
     Part("person_keys", PERSON_ROWS, {"wrapped": "NULL"}, kept="person_id"),
     Part(
-        # who opened the person's data without a consent; the note is sealed with the person's key
+        # accesses to the person's data without a consent; the note is sealed with her key
         "emergencies",
         PERSON_ROWS,
         kept="id person_id referral_id organization_id worker_id file_organization_id reason_code"

@@ -25,7 +25,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class Consents:
-    """The rpcs of consents, each by its name; methods that take `tx` are for other use cases."""
+    """The rpcs of consents, one method for each; methods that take `tx` are for other use cases."""
 
     def __init__(
         self, files: Files, lives: Lives, receipts: Receipts, plans: Plans, pages: PageTokens
@@ -118,7 +118,7 @@ class Consents:
         """Lists receipts that wait for a second person of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         now = call.clock.now()
         receipts, more = self._receipts.proposed(
@@ -163,7 +163,7 @@ class Consents:
                 remaining.is_live(now)
                 for remaining in self._receipts.of_person(tx, receipt.person_id)
             ):
-                self._plans.end_with_consent(tx, receipt.person_id, now)
+                self._plans.close_on_withdrawal(tx, receipt.person_id, now)
         return receipt
 
     def withdraw_all(
@@ -201,7 +201,7 @@ class Consents:
             self._receipts.change(tx, receipt, "withdrawn")
         self._end_emergencies(tx, now, person_id, "")
         self._lives.withdraw_consent(tx, actor, now, person_id)
-        self._plans.end_with_consent(tx, person_id, now)
+        self._plans.close_on_withdrawal(tx, person_id, now)
         return ended
 
     def withdraw_for(

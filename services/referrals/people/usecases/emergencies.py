@@ -17,7 +17,11 @@ from services.referrals.files.store import emergencies
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.files.wire.messages import emergency_message
-from services.referrals.network.usecases.deadlines import ClockFired, fire_each, with_one_clock
+from services.referrals.network.usecases.deadlines import (
+    DeadlineFired,
+    fire_each,
+    with_one_deadline,
+)
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import (
     Grants,
@@ -28,7 +32,7 @@ from services.referrals.referrals.usecases.grants import (
 
 
 class Emergencies:
-    """The rpcs of emergency access, each by its name."""
+    """The rpcs of emergency access, one method for each."""
 
     def __init__(self, files: Files, grants: Grants, openings: Openings, pages: PageTokens) -> None:
         self._files = files
@@ -91,7 +95,7 @@ class Emergencies:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         page, more = emergencies.page(
             call.tx,
@@ -142,18 +146,18 @@ class Emergencies:
             word(audit_pb2.ReviewOutcome, request.review_code, "review_code"),
             call.clock.now(),
         )
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         emergency = emergencies.get(call.tx, identifier, for_update=True)
         call.trail.append(
             Entry("review_emergency", emergency.person_id, "", (f"emergency:{identifier}", code))
         )
-        emergency.review(call.caller, call.caller.organization_id, code, based_on, now)
+        emergency.review(call.caller, call.caller.organization_id, code, base_version, now)
         emergencies.change(call.tx, emergency, "reviewed", now)
         return emergency_message(emergency, call.caller, now)
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
         """Records ends and overdue reviews of emergency accesses; returns the events."""
-        fire = with_one_clock(
+        fire = with_one_deadline(
             None,
             partial(emergencies.get, tx, for_update=True),
             lambda emergency: emergency.fire(now),

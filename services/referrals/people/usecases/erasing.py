@@ -28,8 +28,8 @@ from services.referrals.referrals.usecases.lives import Lives
 from services.referrals.referrals.wire.messages import actor_of
 
 
-class Erasing:
-    """The rpcs of erasures, each by its name; `again` is for the service itself."""
+class ErasureRpcs:
+    """The rpcs of erasures, one method for each; `again` is for the service itself."""
 
     def __init__(
         self, files: Files, consents: Consents, lives: Lives, operators: Contacts, pages: PageTokens
@@ -96,7 +96,7 @@ class Erasing:
         """Lists proposals that wait for a second person of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         now = call.clock.now()
         waiting, more = erasures.proposed(

@@ -26,7 +26,7 @@ from facts.witness import Answer, Question
 from keys.sealing import SignatureCheck, Signer
 from services.referrals.people.domain.erasure import Erasure
 from services.referrals.people.store import erasures
-from services.referrals.people.usecases.erasing import Erasing
+from services.referrals.people.usecases.erasing import ErasureRpcs
 from services.referrals.people.wire.facts import ERASED, erasure_fact, erasure_of
 
 TOPIC = "enlace.erasures.v1"
@@ -59,7 +59,7 @@ class Erasures:
 
     def __init__(
         self,
-        erasing: Erasing,
+        erasing: ErasureRpcs,
         database: Database,
         broker: Broker,
         signer: Signer,
@@ -123,7 +123,7 @@ class Erasures:
             if announced or is_unfinished or erasures.are_others(connection, self._known):
                 return
 
-    def turn(self, going_on: Callable[[], object] = lambda: None) -> int:
+    def turn(self, on_progress: Callable[[], object] = lambda: None) -> int:
         """Reads the topic, applies missing erasures, and publishes those that the topic lacks.
 
         Returns how many files were erased again. Raises BrokerLost.
@@ -135,7 +135,7 @@ class Erasures:
             self._question_id, self._counts = "", {}
         self.remember()
         answered = self._counts.keys() >= WITNESSES
-        self._hear(going_on)
+        self._hear(on_progress)
         self._write_file()
         self._heard_answers = answered  # a witness publishes its erasures before its answer
         again = self._apply()
@@ -151,7 +151,7 @@ class Erasures:
             self._read_file()
         with self._database.transaction(SYSTEM) as tx:
             erasures.note_first_store(tx)
-            own = erasures.others(tx, list(self._known))
+            own = erasures.other_erasures(tx, list(self._known))
         for erasure in own:
             fact = erasure_fact(erasure, "done")
             self._known[erasure.id] = erasure, pack(fact, _SOURCE, self._signer)
@@ -199,9 +199,9 @@ class Erasures:
 
     # --- the topic
 
-    def _hear(self, going_on: Callable[[], object]) -> None:
+    def _hear(self, on_progress: Callable[[], object]) -> None:
         for batch in read_from(self._broker.settings, TOPIC, self._offsets):
-            going_on()
+            on_progress()
             for record in batch:
                 try:
                     self._take(record)

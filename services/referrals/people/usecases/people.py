@@ -13,8 +13,8 @@ from chassis.local_time import day_at
 from chassis.rpc import Call
 from chassis.tokens import Caller
 from chassis.wire import (
+    Cursor,
     PageTokens,
-    Position,
     moment,
     optional_id,
     page_size,
@@ -29,7 +29,7 @@ from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import NOBODY_CALLS, FieldGroup, Person, age_band
 from services.referrals.files.store.openings import exported_since, note_export
 from services.referrals.files.store.people import People as Files
-from services.referrals.files.usecases.names import MOST_FOUND
+from services.referrals.files.usecases.names import MAX_RESULTS
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.files.wire.messages import (
     GROUPS,
@@ -50,7 +50,7 @@ _GROUPS = frozenset(group.value for group in FieldGroup)
 
 
 class People:
-    """The rpcs of files, each by its name."""
+    """The rpcs of files, one method for each."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class People:
         """Lists the files of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         people, more = self._files.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListPeopleResponse(
@@ -137,11 +137,11 @@ class People:
         check_knows_people(tx, caller)
         self._searches.count(caller.id, Origin(), call.clock.now())
         people = self._files.named(
-            tx, caller.organization_id, words_of(request.name), MOST_FOUND + 1
+            tx, caller.organization_id, words_of(request.name), MAX_RESULTS + 1
         )
-        call.trail.extend(Entry("search_people", person.id) for person in people[:MOST_FOUND])
-        messages = [person_message(person) for person in people[:MOST_FOUND]]
-        return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MOST_FOUND)
+        call.trail.extend(Entry("search_people", person.id) for person in people[:MAX_RESULTS])
+        messages = [person_message(person) for person in people[:MAX_RESULTS]]
+        return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MAX_RESULTS)
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
         """Completes or corrects an identity."""
@@ -233,14 +233,14 @@ class People:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, int),
+            self._pages.cursor(request, int),
         )
         person_id = object_id(request.person_id)
         self._check_own(call.tx, call.caller, person_id)
         rows = audit.accesses(
             call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None
         )
-        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        more: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
         return pb.ListReadingsResponse(
             readings=map(_reading, rows[:size]), next_page_token=self._pages.token(request, more)
         )
@@ -267,7 +267,7 @@ class People:
             raise Invalid(("since_time", "required"))
         size, after = (
             page_size(request.page_size, default=200, most=200),
-            self._pages.position(request, int),
+            self._pages.cursor(request, int),
         )
         rows = exported_since(
             call.tx, call.caller.id, since, size + 1, int(after[0]) if after else None
@@ -277,7 +277,7 @@ class People:
             pb.Export(person_id=row["object_id"], time=timestamp(row["time"]))
             for row in rows[:size]
         ]
-        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        more: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
         return pb.ListOwnExportsResponse(
             exports=exports, next_page_token=self._pages.token(request, more)
         )

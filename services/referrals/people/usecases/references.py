@@ -22,7 +22,7 @@ from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import GROUPS
 from services.referrals.line.domain.callback import Callback
-from services.referrals.line.domain.contact import MOST_SAID, PLAIN, SAID_WITHIN, Contact
+from services.referrals.line.domain.contact import MAX_NOTES, NOTES_PERIOD, PLAIN, Contact
 from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.store import contact_notes, contacts
 from services.referrals.line.store.contact_notes import ContactNotes
@@ -32,7 +32,7 @@ from services.referrals.line.usecases.contacts import ReferenceGate
 from services.referrals.line.wire.contacts import wish
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.people.domain.reading import told_plainly
+from services.referrals.people.domain.reading import daily_readings
 from services.referrals.people.usecases.consents import Consents
 from services.referrals.referrals.domain.lifecycle import LIVE, State
 from services.referrals.referrals.domain.referral import Referral
@@ -40,12 +40,13 @@ from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.usecases.enquiries import cancel_of
 from services.referrals.referrals.usecases.lives import Lives
 
-# the most accesses that are read for one file; counted by day and kind of organisation they are few
-_MOST_READINGS = 10_000
+# the maximum number of accesses that are read for one file; counted by day and kind of organisation
+# they are few
+_MAX_READINGS = 10_000
 
 
 @dataclass
-class Standing:
+class RequestsState:
     """The state of a caller's requests.
 
     `items` has, for each request, the referral, its plain status, and whether the receiver may open
@@ -65,7 +66,7 @@ class Standing:
 
 
 class References:
-    """The rpcs of references, each by its name."""
+    """The rpcs of references, one method for each."""
 
     def __init__(
         self,
@@ -129,7 +130,7 @@ class References:
         accesses = [
             row
             for object_id in about
-            for row in audit.accesses(tx, object_id, READING, limit=_MOST_READINGS)
+            for row in audit.accesses(tx, object_id, READING, limit=_MAX_READINGS)
         ]
         rows = [row for row in accesses if also.isdisjoint(row["detail_codes"])]
         types = members.types(tx, {row["organization_id"] for row in rows})
@@ -142,7 +143,9 @@ class References:
                 allowed=reading.allowed,
                 count=reading.count,
             )
-            for reading in told_plainly(rows, types, zone_of(first.line_country, first.department))
+            for reading in daily_readings(
+                rows, types, zone_of(first.line_country, first.department)
+            )
         ]
         return pb.ListReadingsByReferenceResponse(readings=readings)
 
@@ -174,8 +177,8 @@ class References:
         now = call.clock.now()
         for contact in contacts.of_caller(tx, first.id, for_update=True):
             if (
-                contact_notes.count_between(tx, contact.id, now - SAID_WITHIN, now + AHEAD)
-                >= MOST_SAID
+                contact_notes.count_between(tx, contact.id, now - NOTES_PERIOD, now + AHEAD)
+                >= MAX_NOTES
             ):
                 raise Conflict("too_much_said")
             people = contacts.people_of(tx, [contact])
@@ -219,11 +222,11 @@ class References:
                 call.tx, call.clock.now(), first.id, matching[0], call.trail
             )
 
-    def _standing(self, tx: Transaction, now: datetime, first: Contact) -> Standing:
+    def _standing(self, tx: Transaction, now: datetime, first: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
         own = contacts.of_caller(tx, first.id)
         people = contacts.people_of(tx, own)
-        standing = Standing(files=len(people))
+        standing = RequestsState(files=len(people))
         standing.may_ask_for_call = callbacks.may_ask(tx, self._files, people)
         standing.asked = enquiries.holders(
             tx, Her.of_caller(people, [contact.id for contact in own])

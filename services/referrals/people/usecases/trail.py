@@ -11,8 +11,8 @@ from chassis.ids import object_id
 from chassis.rpc import Call
 from chassis.wire import (
     ANY_YEAR,
+    Cursor,
     PageTokens,
-    Position,
     moment,
     number,
     optional_id,
@@ -27,8 +27,9 @@ from services.referrals.people.wire.messages import anomaly_message
 from trail import chain
 from trail.chain import Finding
 
-_ROWS = 200_000  # the most rows verified in one call, which takes two seconds
-_MOST_TOLD = 100  # the most findings in one answer; these suffice to see that the trail is broken
+_ROWS = 200_000  # the maximum number of rows verified in one call, which takes two seconds
+# the maximum number of findings in one answer; these suffice to see that the trail is broken
+_MAX_FINDINGS = 100
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Verdict:
 
 
 class Audit:
-    """The rpcs of the trail, each by its name.
+    """The rpcs of the trail, one method for each.
 
     Rows have ids and codes only; nothing in them is sealed.
     """
@@ -61,7 +62,7 @@ class Audit:
         """Lists rows of the trail, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, int),
+            self._pages.cursor(request, int),
         )
         rows = audit.search(
             call.tx,
@@ -75,17 +76,17 @@ class Audit:
             end=moment(request, "end_time", years=ANY_YEAR),
             refused=request.refused,
         )
-        more: Position | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        more: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
         return pb.ListTrailResponse(
             rows=map(_row, rows[:size]), next_page_token=self._pages.token(request, more)
         )
 
     def VerifyTrail(self, request: pb.VerifyTrailRequest, call: Call) -> pb.VerifyTrailResponse:
         """Verifies the chain, as far as one call can."""
-        after = self._pages.position(request, int, str)
+        after = self._pages.cursor(request, int, str)
         start = Head(int(after[0]), bytes.fromhex(str(after[1]))) if after else START
         verdict = verify(call.tx, start, self._witnessed())
-        more: Position | None = (
+        more: Cursor | None = (
             [verdict.until.sequence, verdict.until.hash.hex()]
             if verdict.until.sequence < verdict.end
             else None
@@ -98,7 +99,7 @@ class Audit:
                 pb.TrailFinding(
                     sequence=finding.sequence, fault=number(pb.TrailFault, finding.reason)
                 )
-                for finding in verdict.findings[:_MOST_TOLD]
+                for finding in verdict.findings[:_MAX_FINDINGS]
             ],
             next_page_token=self._pages.token(request, more),
         )
@@ -113,7 +114,7 @@ class Audit:
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         elevate_to_system_scope(call.tx)
         page, more = anomalies.page(call.tx, size, after, waiting=request.waiting)
@@ -125,10 +126,10 @@ class Audit:
     def ReviewAnomaly(self, request: pb.ReviewAnomalyRequest, call: Call) -> pb.Anomaly:
         """Records an auditor's review of an anomaly."""
         code = word(pb.ReviewOutcome, request.review_code, "review_code")
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         elevate_to_system_scope(call.tx)
         anomaly = anomalies.get(call.tx, identifier)
-        anomaly.review(call.caller.id, code, based_on, call.clock.now())
+        anomaly.review(call.caller.id, code, base_version, call.clock.now())
         anomalies.keep_review(call.tx, anomaly)
         call.trail.append(
             Entry("review_anomaly", identifier, "", (code, f"worker:{anomaly.worker_id}"))
@@ -152,7 +153,7 @@ def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]
         findings += [
             Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > last.sequence
         ]
-        findings += chain.repeated(tx)
+        findings += chain.repeated_marks(tx)
     verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed)
     return Verdict(Head(until, last.hash), end.sequence, verified_heads, findings)
 

@@ -26,8 +26,8 @@ NEEDS = NEED_GROUPS | frozenset(
 
 Services don't call each other, so a test compares the two lists.
 """
-MOST_STEPS = 60
-LONGEST_NAME = 200
+MAX_STEPS = 60
+MAX_NAME_LENGTH = 200
 FARTHEST = timedelta(days=3 * 366)
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NUMBER = re.compile(r"[0-9]{1,5}")
@@ -35,13 +35,13 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 
 
 @dataclass(frozen=True)
-class Said:
+class TextNode:
     """A part of a text that was written by hand, with its line.
 
     The keys of a map have a line each.
     """
 
-    value: "str | list[Said] | dict[Word, Said]"
+    value: "str | list[TextNode] | dict[Word, TextNode]"
     line: int
 
 
@@ -121,7 +121,7 @@ class Pathway:
 
 
 def read(
-    said: Said, lists: Lists, text: str = "", version: Callable[[str], int] | None = None
+    node: TextNode, lists: Lists, text: str = "", version: Callable[[str], int] | None = None
 ) -> Pathway:
     """Returns the pathway in a text that was written by hand.
 
@@ -129,7 +129,7 @@ def read(
     fault.
     """
     reader = _Reader(lists)
-    pathway = reader.pathway(said, text, version)
+    pathway = reader.pathway(node, text, version)
     reader.check.done()
     assert pathway is not None
     return pathway
@@ -147,9 +147,9 @@ class _Reader:
         self._lists = lists
 
     def pathway(
-        self, said: Said, text: str, version: Callable[[str], int] | None
+        self, node: TextNode, text: str, version: Callable[[str], int] | None
     ) -> Pathway | None:
-        parts = self._map(said, "id version names steps".split(), ["for_whom"])
+        parts = self._map(node, "id version names steps".split(), ["for_whom"])
         if not parts:
             return None
         identifier, number = (
@@ -164,7 +164,7 @@ class _Reader:
             if "for_whom" in parts
             else {}
         )
-        written = self._list(parts.get("steps"), MOST_STEPS)
+        written = self._list(parts.get("steps"), MAX_STEPS)
         if "steps" in parts:
             self._that(bool(written), parts["steps"], "required")
         steps = [(part, step) for part in written if (step := self._step(part))]
@@ -183,9 +183,9 @@ class _Reader:
             text=text,
         )
 
-    def _step(self, said: Said) -> Step | None:
+    def _step(self, node: TextNode) -> Step | None:
         parts = self._map(
-            said, "key names need role legal_basis".split(), "after documents deadline leg".split()
+            node, "key names need role legal_basis".split(), "after documents deadline leg".split()
         )
         if not parts:
             return None
@@ -203,12 +203,12 @@ class _Reader:
             LegKind(leg) if (leg := self._code(parts.get("leg"), _LEGS)) in _LEGS else None,
         )
 
-    def _deadline(self, said: Said | None) -> tuple[timedelta | None, str]:
-        if said is None:
+    def _deadline(self, node: TextNode | None) -> tuple[timedelta | None, str]:
+        if node is None:
             return None, ""
-        parts = self._map(said, [], ["hours", "days", "from"])
+        parts = self._map(node, [], ["hours", "days", "from"])
         units = [unit for unit in ("hours", "days") if unit in parts]
-        self._that(len(units) == 1, said, "required" if not units else "repeated")
+        self._that(len(units) == 1, node, "required" if not units else "repeated")
         if len(units) != 1:
             return None, ""
         number = self._text(parts[units[0]], _NUMBER)
@@ -216,51 +216,51 @@ class _Reader:
         self._that(not number or timedelta(0) < span <= FARTHEST, parts[units[0]], "out_of_range")
         return span, self._text(parts.get("from"))
 
-    def _check_order(self, steps: list[tuple[Said, Step]]) -> None:
+    def _check_order(self, steps: list[tuple[TextNode, Step]]) -> None:
         """Refuses repeated keys, unknown steps, and steps that wait for themselves in a cycle."""
-        lines = {step.key: said for said, step in steps}
+        lines = {step.key: node for node, step in steps}
         seen = set[str]()
-        for said, step in steps:
-            self._that(step.key not in seen, said, "repeated")
+        for node, step in steps:
+            self._that(step.key not in seen, node, "repeated")
             seen.add(step.key)
             for other in before(step):
-                self._that(other in lines, self._line_of(said, other), "unknown_step")
+                self._that(other in lines, self._line_of(node, other), "unknown_step")
         for key in _in_cycles(
             {step.key: [other for other in before(step) if other in lines] for _, step in steps}
         ):
             self._that(False, lines[key], "cycle")
         self._check_legs(steps)
 
-    def _check_legs(self, steps: list[tuple[Said, Step]]) -> None:
+    def _check_legs(self, steps: list[tuple[TextNode, Step]]) -> None:
         """Refuses a second departure, and an arrival that does not wait for the departure.
 
         The arrival may wait for it directly or through other steps.
         """
         waits, departure = {step.key: step.after_keys for _, step in steps}, ""
-        for said, step in steps:
+        for node, step in steps:
             if step.leg is LegKind.DEPARTURE:
-                self._that(not departure, self._part(said, "leg"), "repeated")
+                self._that(not departure, self._part(node, "leg"), "repeated")
                 departure = departure or step.key
             elif step.leg is LegKind.ARRIVAL:
                 self._that(
                     bool(departure) and _reaches(step.key, departure, waits),
-                    self._part(said, "leg"),
+                    self._part(node, "leg"),
                     "required",
                 )
 
     @staticmethod
-    def _part(said: Said, name: str) -> Said:
+    def _part(node: TextNode, name: str) -> TextNode:
         """Returns the part of a step with this name."""
         return (
-            next((part for word, part in said.value.items() if word.text == name), said)
-            if isinstance(said.value, dict)
-            else said
+            next((part for word, part in node.value.items() if word.text == name), node)
+            if isinstance(node.value, dict)
+            else node
         )
 
     @staticmethod
-    def _line_of(said: Said, text: str) -> Said:
+    def _line_of(node: TextNode, text: str) -> TextNode:
         """Returns the place in a step where a text is written."""
-        for part in said.value.values() if isinstance(said.value, dict) else []:
+        for part in node.value.values() if isinstance(node.value, dict) else []:
             inner = (
                 part.value
                 if isinstance(part.value, list)
@@ -271,65 +271,67 @@ class _Reader:
             for item in inner:
                 if item.value == text:
                     return item
-        return said
+        return node
 
-    def _map(self, said: Said, needed: Iterable[str], possible: Iterable[str]) -> dict[str, Said]:
+    def _map(
+        self, node: TextNode, needed: Iterable[str], possible: Iterable[str]
+    ) -> dict[str, TextNode]:
         needed = list(needed)
-        if not isinstance(said.value, dict):
-            self._that(False, said, "malformed")
+        if not isinstance(node.value, dict):
+            self._that(False, node, "malformed")
             return {}
-        parts = dict[str, Said]()
-        for word, value in said.value.items():
+        parts = dict[str, TextNode]()
+        for word, value in node.value.items():
             if word.text not in (*needed, *possible):
                 self.check.that(False, f"text.{word.line}", "unknown_field")
             elif word.text in parts:
                 self.check.that(False, f"text.{word.line}", "repeated")
             parts[word.text] = value
         for name in needed:
-            self._that(name in parts, said, "required")
+            self._that(name in parts, node, "required")
         return parts
 
-    def _list(self, said: Said | None, most: int = 50) -> list[Said]:
-        if said is None:
+    def _list(self, node: TextNode | None, most: int = 50) -> list[TextNode]:
+        if node is None:
             return []
-        if not isinstance(said.value, list):
-            self._that(False, said, "malformed")
+        if not isinstance(node.value, list):
+            self._that(False, node, "malformed")
             return []
-        self._that(len(said.value) <= most, said, "too_long")
-        return said.value[:most]
+        self._that(len(node.value) <= most, node, "too_long")
+        return node.value[:most]
 
-    def _names(self, said: Said | None) -> dict[str, str]:
-        if said is None:
+    def _names(self, node: TextNode | None) -> dict[str, str]:
+        if node is None:
             return {}
-        parts = self._map(said, [], LANGUAGES)
-        for language in self._lists.languages if isinstance(said.value, dict) else ():
-            self._that(bool(language in parts and parts[language].value), said, "language_missing")
+        parts = self._map(node, [], LANGUAGES)
+        for language in self._lists.languages if isinstance(node.value, dict) else ():
+            self._that(bool(language in parts and parts[language].value), node, "language_missing")
         names = {
             language: self._text(parts[language]) for language in LANGUAGES if language in parts
         }
         for language, name in names.items():
-            self._that(len(name) <= LONGEST_NAME, parts[language], "too_long")
+            self._that(len(name) <= MAX_NAME_LENGTH, parts[language], "too_long")
         return names
 
-    def _text(self, said: Said | None, pattern: re.Pattern[str] | None = None) -> str:
-        if said is None:
+    def _text(self, node: TextNode | None, pattern: re.Pattern[str] | None = None) -> str:
+        if node is None:
             return ""
-        if not isinstance(said.value, str) or (pattern and not pattern.fullmatch(said.value)):
-            self._that(False, said, "malformed")
+        if not isinstance(node.value, str) or (pattern and not pattern.fullmatch(node.value)):
+            self._that(False, node, "malformed")
             return ""
-        return said.value
+        return node.value
 
-    def _code(self, said: Said | None, codes: Collection[str]) -> str:
-        text = self._text(said)
-        if said is not None and isinstance(said.value, str):
-            self._that(text in codes, said, "unknown_code")
+    def _code(self, node: TextNode | None, codes: Collection[str]) -> str:
+        text = self._text(node)
+        if node is not None and isinstance(node.value, str):
+            self._that(text in codes, node, "unknown_code")
         return text
 
-    def _codes(self, said: Said | None, codes: Collection[str]) -> tuple[str, ...]:
-        return tuple(self._code(part, codes) for part in self._list(said))
+    def _codes(self, node: TextNode | None, codes: Collection[str]) -> tuple[str, ...]:
+        return tuple(self._code(part, codes) for part in self._list(node))
 
-    def _that(self, holds: bool, said: Said, reason: str) -> None:
-        self.check.that(holds, f"text.{said.line}", reason)
+    def _that(self, holds: bool, node: TextNode, reason: str) -> None:
+        self.check.that(holds, f"text.{node.line}", reason)
 
 
 def before(step: Step) -> Iterator[str]:

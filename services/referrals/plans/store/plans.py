@@ -1,6 +1,6 @@
 """Published versions of pathways, and plans with their steps.
 
-By row-level security every statement about a plan sees only the plans of the organisation's files.
+Row-level security limits every statement here to plans for files of the caller's organisation.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.referrals.plans.domain.pathway import Pathway
 from services.referrals.plans.domain.plan import Plan, PlanStep, StepState
 from services.referrals.referrals.store import referrals
@@ -20,11 +20,11 @@ _COLUMNS = (
     " close_proposed_reason_code close_proposed_by_worker_id create_time update_time"
 ).split()
 _SETTLED = "('met', 'not_needed', 'refused_by_person')"
-PathwayOf = Callable[[str, int], Pathway]
+PathwayLookup = Callable[[str, int], Pathway]
 
 
-def published(tx: Transaction) -> list[Row]:
-    """Returns all published versions, in order: pathway_id, version, publish_time."""
+def published_versions(tx: Transaction) -> list[Row]:
+    """Returns the pathway_id, version and publish_time of all published versions, in order."""
     return tx.execute(
         "SELECT pathway_id, version, publish_time FROM pathway_versions"
         " ORDER BY pathway_id, version"
@@ -42,7 +42,7 @@ def text_of(tx: Transaction, pathway_id: str, version: int) -> str:
 
 
 def publish(tx: Transaction, pathway: Pathway, worker_id: str, now: datetime) -> None:
-    """Saves a version, which never changes."""
+    """Saves a version of a pathway. A version never changes."""
     tx.execute(
         "INSERT INTO pathway_versions (pathway_id, version, text, published_by_worker_id,"
         " publish_time) VALUES (%s, %s, %s, %s, %s)",
@@ -50,7 +50,7 @@ def publish(tx: Transaction, pathway: Pathway, worker_id: str, now: datetime) ->
     )
 
 
-def running(tx: Transaction, person_id: str, pathway_id: str) -> bool:
+def has_open_plan(tx: Transaction, person_id: str, pathway_id: str) -> bool:
     """Returns whether a person has an open plan that follows this pathway."""
     sql = "SELECT 1 FROM plans WHERE person_id = %s AND pathway_id = %s AND close_time IS NULL"
     return tx.execute(sql, (person_id, pathway_id)).fetchone() is not None
@@ -66,13 +66,13 @@ def add(tx: Transaction, plan: Plan) -> None:
     _write_steps(tx, plan)
 
 
-def change(tx: Transaction, plan: Plan, was: int) -> None:
-    """Saves a plan whose stored version is `was`. Raises Stale."""
+def change(tx: Transaction, plan: Plan, expected_version: int) -> None:
+    """Saves a plan. Raises Stale unless the stored version is `expected_version`."""
     sets = ", ".join(f"{c} = %({c})s" for c in _COLUMNS if c not in ("id", "create_time"))
     if (
         tx.execute(
-            f"UPDATE plans SET {sets} WHERE id = %(id)s AND version = %(was)s",
-            _values(plan) | {"was": was},
+            f"UPDATE plans SET {sets} WHERE id = %(id)s AND version = %(expected_version)s",
+            _values(plan) | {"expected_version": expected_version},
         ).rowcount
         != 1
     ):
@@ -82,9 +82,9 @@ def change(tx: Transaction, plan: Plan, was: int) -> None:
 
 
 def get(
-    tx: Transaction, identifier: str, pathway_of: PathwayOf, *, for_update: bool = False
+    tx: Transaction, identifier: str, pathway_of: PathwayLookup, *, for_update: bool = False
 ) -> Plan:
-    """Returns one plan; raises NotFound outside the scope."""
+    """Returns one plan. Raises NotFound if there is none in the scope of the transaction."""
     row = tx.execute(
         "SELECT * FROM plans WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)
     ).fetchone()
@@ -94,24 +94,27 @@ def get(
 
 
 def of_person(
-    tx: Transaction, person_id: str, pathway_of: PathwayOf, *, only_running: bool = False
+    tx: Transaction, person_id: str, pathway_of: PathwayLookup, *, only_open: bool = False
 ) -> list[Plan]:
     """Returns the plans of a person, newest first.
 
-    `only_running` selects the open plans and locks them for changes.
+    `only_open` selects the open plans and locks them for changes.
     """
     rows = tx.execute(
         "SELECT * FROM plans WHERE person_id ="
-        f" %s{' AND close_time IS NULL' if only_running else ''} ORDER BY create_time DESC, id"
+        f" %s{' AND close_time IS NULL' if only_open else ''} ORDER BY create_time DESC, id"
         " LIMIT 200"
-        f"{' FOR UPDATE' if only_running else ''}",
+        f"{' FOR UPDATE' if only_open else ''}",
         (person_id,),
     ).fetchall()
     return [_read(tx, row, pathway_of) for row in rows]
 
 
 def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
-    """Returns the running plans with a step of one of these referrals, in locking order."""
+    """Returns the ids of open plans in which one of these referrals stands for a step.
+
+    The ids are in the order in which the caller must lock the plans.
+    """
     rows = tx.execute(
         "SELECT id FROM plans WHERE close_time IS NULL AND id IN (SELECT plan_id FROM plan_steps"
         " WHERE referral_id = ANY(%s)) ORDER BY id",
@@ -121,8 +124,8 @@ def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
 
 
 def late(
-    tx: Transaction, organization_id: str, now: datetime, limit: int, after: Position | None
-) -> tuple[list[Row], Position | None]:
+    tx: Transaction, organization_id: str, now: datetime, limit: int, after: Cursor | None
+) -> tuple[list[Row], Cursor | None]:
     """Returns steps that are past their time and not settled.
 
     The step that waits longest comes first; the second value is where the next page begins.
@@ -154,8 +157,8 @@ def late(
 def compliance(tx: Transaction, now: datetime) -> list[Row]:
     """Counts plans by pathway_id, version, department, key, state and reason_code.
 
-    Each row has the number of plans, and how many of them are on_time and late. Only plans in the
-    scope of the transaction are counted.
+    Each row has the number of plans, the number that are on time (`on_time`) and the number that
+    are overdue (`late`). Only plans in the scope of the transaction are counted.
     """
     return tx.execute(
         "SELECT p.pathway_id, p.pathway_version AS version, p.department, s.key, s.state,"
@@ -198,7 +201,7 @@ def _values(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
+def _read(tx: Transaction, row: Row, pathway_of: PathwayLookup) -> Plan:
     values = dict(row)
     pathway = pathway_of(values.pop("pathway_id"), values.pop("pathway_version"))
     del values["next_due_time"]

@@ -13,7 +13,7 @@ from chassis.tokens import Caller
 from chassis.wire import words
 from protos.referrals.v1 import plans_pb2, referrals_pb2
 from services.referrals.network.wire.languages import REQUIRED
-from services.referrals.plans.domain.pathway import Lists, Pathway, Said, Word, read
+from services.referrals.plans.domain.pathway import Lists, Pathway, TextNode, Word, read
 from services.referrals.plans.store import plans
 
 SHIPPED = Path(__file__).parent.parent / "data"
@@ -33,7 +33,7 @@ LISTS = Lists(
 )
 
 
-def parse(text: str) -> Said:
+def parse(text: str) -> TextNode:
     """Parses a YAML text into parts with lines: maps, lists and plain texts only.
 
     Raises Invalid (text.LINE, malformed) for any other text.
@@ -49,7 +49,7 @@ def parse(text: str) -> Said:
         raise Invalid(("text.1", "malformed")) from None
     if node is None:
         raise Invalid(("text.1", "required"))
-    return _said(node)
+    return _text_node(node)
 
 
 def _check_plain(text: str) -> None:
@@ -66,19 +66,19 @@ def _check_plain(text: str) -> None:
             raise Invalid((f"text.{_line(event.start_mark)}", "malformed"))
 
 
-def _said(node: yaml.Node) -> Said:
+def _text_node(node: yaml.Node) -> TextNode:
     line = _line(node.start_mark)
     if isinstance(node, yaml.MappingNode):
-        return Said(
+        return TextNode(
             {
-                Word(str(key.value), _line(key.start_mark)): _said(value)
+                Word(str(key.value), _line(key.start_mark)): _text_node(value)
                 for key, value in node.value
             },
             line,
         )
     if isinstance(node, yaml.SequenceNode):
-        return Said([_said(item) for item in node.value], line)
-    return Said(str(node.value), line)
+        return TextNode([_text_node(item) for item in node.value], line)
+    return TextNode(str(node.value), line)
 
 
 def _line(mark: Any) -> int:
@@ -90,7 +90,7 @@ def _shipped(text: str) -> Pathway:
     return read(parse(text), LISTS, text, lambda _: 1)
 
 
-def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
+def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
     """Returns the pathways that come with the service, by id.
 
     Raises ValueError with file, line and reason for a wrong pathway, so that the service does not
@@ -141,7 +141,7 @@ class Pathways:
         """Returns (version, publish time) of each version, newest first."""
         rows: list[tuple[int, datetime | None]] = [
             (row["version"], row["publish_time"])
-            for row in plans.published(tx)
+            for row in plans.published_versions(tx)
             if row["pathway_id"] == identifier
         ]
         versions = ([(1, None)] if identifier in self._first else []) + rows
@@ -163,5 +163,5 @@ class Pathways:
     def _latest(self, tx: Transaction) -> dict[str, int]:
         """Returns the newest version of each pathway."""
         return dict.fromkeys(self._first, 1) | {
-            row["pathway_id"]: row["version"] for row in plans.published(tx)
+            row["pathway_id"]: row["version"] for row in plans.published_versions(tx)
         }

@@ -30,7 +30,7 @@ from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.consent import CHILDREN
 from services.referrals.files.domain.person import Person
 from services.referrals.files.store.people import People
-from services.referrals.network.domain.counts import SMALLEST, told
+from services.referrals.network.domain.counts import SMALLEST, published_count
 from services.referrals.network.domain.service import check_age_taken
 from services.referrals.network.store import members
 from services.referrals.plans.domain.chain import Link, beside, line
@@ -48,7 +48,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 @dataclass(frozen=True)
-class Counted:
+class StepCounts:
     """The counts of one step over all plans of a pathway version in a department.
 
     FEW stands for a count that is not published.
@@ -67,7 +67,10 @@ _SKIPPED = "skipped:"
 
 
 class Plans:
-    """The rpcs of plans, each by its name; methods that take `tx` are for other use cases."""
+    """The rpcs of plans, one method for each.
+
+    Methods that take `tx` are for other use cases.
+    """
 
     def __init__(self, files: People, pathways: Pathways, pages: PageTokens) -> None:
         self._files = files
@@ -115,7 +118,7 @@ class Plans:
         person = self._person(tx, call.caller, person_id)
         pathway = self._chosen(tx, "pathway_id", "unknown_code", request.pathway_id)
         check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
-        if plans.running(tx, person.id, pathway.id):
+        if plans.has_open_plan(tx, person.id, pathway.id):
             raise Conflict("plan_exists")
         department = person.coarse.department
         plan = Plan.begin(
@@ -157,11 +160,11 @@ class Plans:
         """
         tx, now, state = call.tx, call.clock.now(), STATES.member(request.state, "state")
         assert state is not None  # the .proto requires it
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         referral_id = optional_id(request.referral_id, "referral_id")
         reason_code = word(pb.SkipReason, request.reason_code, "reason_code")
         referral = referrals.get(tx, referral_id, for_update=True) if referral_id else None
-        plan = self._lock(tx, identifier, based_on)
+        plan = self._lock(tx, identifier, base_version)
         if referral and (referral.person_id, referral.sender_organization_id) != (
             plan.person_id,
             plan.organization_id,
@@ -173,13 +176,13 @@ class Plans:
             plan.referrals[referral.id] = referral
             plan.follow(referral.id, referral.state, referral.outcome_code, now)
             self._keep_leg(tx, plan, referral)
-        plans.change(tx, plan, based_on)
+        plans.change(tx, plan, base_version)
         return self._message(plan, call)
 
     def MovePlan(self, request: pb.MovePlanRequest, call: Call) -> pb.Plan:
         """Moves a plan to a newer version of its pathway, in which other steps may be legs."""
-        tx, identifier, based_on = call.tx, object_id(request.id), version(request.etag)
-        plan = self._lock(tx, identifier, based_on)
+        tx, identifier, base_version = call.tx, object_id(request.id), version(request.etag)
+        plan = self._lock(tx, identifier, base_version)
         plan.move(
             self._chosen(tx, "version", "out_of_range", plan.pathway.id, request.version),
             call.clock.now(),
@@ -187,7 +190,7 @@ class Plans:
         plans.read_legs(tx, plan)
         for referral in plan.referrals.values():
             plan.check_own_receipt(referral)
-        plans.change(tx, plan, based_on)
+        plans.change(tx, plan, base_version)
         return self._message(plan, call)
 
     def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
@@ -196,8 +199,8 @@ class Plans:
         if reason == CONSENT_WITHDRAWN:
             # this reason follows from the person's withdrawal; no worker may give it
             raise Invalid(("reason_code", "unknown_code"))
-        identifier, based_on = object_id(request.id), version(request.etag)
-        plan = self._lock(call.tx, identifier, based_on)
+        identifier, base_version = object_id(request.id), version(request.etag)
+        plan = self._lock(call.tx, identifier, base_version)
         child = self._files.get(call.tx, plan.person_id).coarse.age_band in CHILDREN
         plan.end(
             reason,
@@ -205,7 +208,7 @@ class Plans:
             call.clock.now(),
             of_a_child=child,
         )
-        plans.change(call.tx, plan, based_on)
+        plans.change(call.tx, plan, base_version)
         return self._message(plan, call)
 
     def ListLateSteps(
@@ -214,7 +217,7 @@ class Plans:
         """Lists late steps of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str, str),
+            self._pages.cursor(request, str, str, str),
         )
         rows, more = plans.late(call.tx, call.caller.organization_id, call.clock.now(), size, after)
         steps = [
@@ -243,7 +246,7 @@ class Plans:
 
     def _compliance(
         self, tx: Transaction, now: datetime, *, network: bool
-    ) -> dict[Group, tuple[int, list[Counted]]]:
+    ) -> dict[Group, tuple[int, list[StepCounts]]]:
         """Counts plans, and the states of their steps.
 
         For the network, groups of fewer than ten plans are left out; other counts are rounded down
@@ -266,7 +269,7 @@ class Plans:
                 counted[_SKIPPED + skipped] += row["plans"]
         return {
             group: (
-                _told(network, number),
+                _shown_count(network, number),
                 [
                     self._counted(key, steps[key], network)
                     for key in self._keys(tx, group)
@@ -282,27 +285,35 @@ class Plans:
         return [step.key for step in self._pathways.get(tx, group[0], group[1]).steps]
 
     @staticmethod
-    def _counted(key: str, counted: Counter[str], network: bool) -> Counted:
+    def _counted(key: str, counted: Counter[str], network: bool) -> StepCounts:
         skipped = sorted(
             (name.removeprefix(_SKIPPED), count)
             for name, count in counted.items()
             if name.startswith(_SKIPPED)
         )
-        met, on_time, late = (_told(network, counted[name]) for name in ("met", "on_time", "late"))
-        return Counted(
-            key, met, on_time, late, [(reason, _told(network, count)) for reason, count in skipped]
+        met, on_time, late = (
+            _shown_count(network, counted[name]) for name in ("met", "on_time", "late")
+        )
+        return StepCounts(
+            key,
+            met,
+            on_time,
+            late,
+            [(reason, _shown_count(network, count)) for reason, count in skipped],
         )
 
-    def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
-        """Updates the steps of plans after changes of referrals, which the caller has locked.
+    def follow(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
+        """Updates the plan steps for which these changed referrals stand.
 
-        Lifts the scope, since an actor who changes a referral may not see the plan.
+        The caller has locked the referrals. Lifts the scope, since an actor who changes a referral
+        might not be allowed to see the plan.
         """
         elevate_to_system_scope(tx)
-        for identifier in plans.with_referrals(tx, [referral.id for referral in moved]):
+        referral_ids = [referral.id for referral in changed_referrals]
+        for identifier in plans.with_referrals(tx, referral_ids):
             plan = plans.get(tx, identifier, self._of(tx), for_update=True)
-            was, lost = plan.version, plan.lost(moved)
-            for referral in moved:
+            was, lost = plan.version, plan.lost(changed_referrals)
+            for referral in changed_referrals:
                 plan.follow(referral.id, referral.state, referral.outcome_code, now)
                 if referral.state in (State.SENT, State.ACCEPTED):
                     self._keep_leg(tx, plan, referral)
@@ -318,7 +329,7 @@ class Plans:
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
             referral.wait_for_her()
-            referrals.keep_clocks(tx, referral)
+            referrals.save_deadlines(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
         """Refuses a new receipt for a referral if another leg uses that receipt.
@@ -337,7 +348,7 @@ class Plans:
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
     ) -> Sequence[referrals_pb2.Leg]:
-        """Returns the hand-over of which a referral is a leg, as this actor may see it.
+        """Returns the legs of the hand-over that a referral is part of, as this actor may see them.
 
         Lifts the scope.
         """
@@ -365,14 +376,14 @@ class Plans:
         ]
         return {other.receipt_id for other in others if other.state in LIVE}
 
-    def end_with_consent(self, tx: Transaction, person_id: str, now: datetime) -> None:
+    def close_on_withdrawal(self, tx: Transaction, person_id: str, now: datetime) -> None:
         """Closes the plans of a person who withdrew her last consent.
 
         Lifts the scope, since a receiver to whom she declares her withdrawal does not see the
         plans.
         """
         elevate_to_system_scope(tx)
-        for plan in plans.of_person(tx, person_id, self._of(tx), only_running=True):
+        for plan in plans.of_person(tx, person_id, self._of(tx), only_open=True):
             was = plan.version
             plan.close(CONSENT_WITHDRAWN, now)
             plans.change(tx, plan, was)
@@ -412,12 +423,12 @@ class Plans:
         return partial(self._pathways.get, tx)
 
 
-def _told(network: bool, count: int) -> int:
-    """Returns a count, for the network in its published form: see network/domain/counts.py."""
-    return told(count) if network else count
+def _shown_count(network: bool, count: int) -> int:
+    """Returns the count. For the network, it is rounded as in network/domain/counts.py."""
+    return published_count(count) if network else count
 
 
-def _step(step: Counted) -> pb.ComplianceStep:
+def _step(step: StepCounts) -> pb.ComplianceStep:
     skipped = [referrals_pb2.Figure(code=code, count=count) for code, count in step.skipped]
     return pb.ComplianceStep(
         key=step.key, met=step.met, on_time=step.on_time, late=step.late, skipped=skipped

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from chassis.errors import Conflict, Invalid, NotFound
-from services.referrals.files.domain.unsafe import UNSAID, Unsafe
+from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.domain.codes import Check
 from services.referrals.network.domain.deadline import Calendar, DeadlineKind, Urgency, due_time
 from services.referrals.network.domain.service import Attribute, Service
@@ -31,15 +31,15 @@ NO_RESPONSE, NOT_TAKEN, BY_ASKER, CONSENT_WITHDRAWN = (
     "consent_withdrawn",
 )
 
-MOST_OPEN, MOST_A_DAY = 20, 100
-MOST_OPEN_ON_PROBATION, MOST_A_DAY_ON_PROBATION = 2, 5
+MAX_OPEN, MAX_PER_DAY = 20, 100
+MAX_OPEN_ON_PROBATION, MAX_PER_DAY_ON_PROBATION = 2, 5
 DAY = timedelta(hours=24)
 FEW = 5
 """The smallest number of members with a similar open case that is enough to hide a person.
 
 With fewer, a service that is asked might recognise the person.
 """
-MOST_COUNTED = 50
+MAX_SIMILAR_CASES = 50
 CAUTION = 2
 """The number subtracted from every count, to err on the safe side.
 
@@ -86,7 +86,7 @@ class Content:
         check.done()
 
     @property
-    def said(self) -> tuple[Attribute, ...]:
+    def attributes(self) -> tuple[Attribute, ...]:
         """Returns the attributes that the content states."""
         return tuple(
             attribute
@@ -105,7 +105,7 @@ class Content:
         return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
 
     @property
-    def asked(self) -> str:
+    def question_text(self) -> str:
         """Returns the text of the question: only the attributes that a count takes into account.
 
         Need, urgency and accessibility are left out.
@@ -113,7 +113,10 @@ class Content:
         return "|".join(
             [
                 self.country,
-                *(f"{attribute.value}={getattr(self, attribute.field)}" for attribute in self.said),
+                *(
+                    f"{attribute.value}={getattr(self, attribute.field)}"
+                    for attribute in self.attributes
+                ),
             ]
         )
 
@@ -136,12 +139,12 @@ def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ..
         return ()
     return tuple(
         attribute
-        for attribute in content.said
+        for attribute in content.attributes
         if not any(attribute in (service.uses or ()) for service in services)
     )
 
 
-def told(senders: int, digest: bytes) -> int:
+def disclosed_count(senders: int, digest: bytes) -> int:
     """Returns how many members have a similar case, in the form that may be disclosed.
 
     Noise is added, and the sum is rounded down to a multiple of FEW; a small count becomes 0. The
@@ -151,7 +154,7 @@ def told(senders: int, digest: bytes) -> int:
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
-    return min(max(noisy - noisy % FEW, 0), MOST_COUNTED)
+    return min(max(noisy - noisy % FEW, 0), MAX_SIMILAR_CASES)
 
 
 def _leading_zeros(data: bytes) -> int:
@@ -219,7 +222,7 @@ class Enquiry:
     start_time: datetime
     due_time: datetime | None
     left_out: tuple[Attribute, ...] = ()  # attributes of the content that are in no copy
-    unsafe: Unsafe = UNSAID
+    unsafe: Unsafe = NOT_STATED
     contact_id: str = ""
     person_id: str = ""
     state: EnquiryState = S.OPEN
@@ -243,7 +246,7 @@ class Enquiry:
         calendar: Calendar,
         *,
         left_out: Sequence[Attribute] = (),
-        unsafe: Unsafe = UNSAID,
+        unsafe: Unsafe = NOT_STATED,
         contact_id: str = "",
         person_id: str = "",
     ) -> "Enquiry":
@@ -440,7 +443,7 @@ class Enquiry:
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedEnquiry:
     """The copies of an enquiry that belong to one organisation."""
 
     id: str

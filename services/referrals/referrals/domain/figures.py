@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from services.referrals.network.domain.codes import NEED_GROUPS, Check
-from services.referrals.network.domain.counts import FEW, SMALLEST, told
+from services.referrals.network.domain.counts import FEW, SMALLEST, published_count
 
 SETTLED = timedelta(days=7)
 """The time between the end of a quarter and its count.
@@ -91,12 +91,12 @@ class Answer:
     need_groups: list[str]
 
 
-def published(counts: Kept) -> dict[Cell, int]:
+def published_cells(counts: Kept) -> dict[Cell, int]:
     """Returns the published cells, with their rounded counts.
 
     Other cells are dropped here, so no later answer can depend on them.
     """
-    return {cell: told(count) for cell, count in counts.items() if count >= SMALLEST}
+    return {cell: published_count(count) for cell, count in counts.items() if count >= SMALLEST}
 
 
 def answer(kept: Kept, until: str, question: Question) -> Answer:

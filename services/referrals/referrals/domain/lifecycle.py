@@ -128,10 +128,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Step:
-    """A row of the table: `verb` is the request for the step, `fact` the event that it causes."""
+    """A row of the table.
+
+    `verb` names the request for the step, `event_verb` the event that it causes.
+    """
 
     verb: str
-    fact: str
+    event_verb: str
     sources: frozenset[State]
     target: State | None  # None: the state does not change
     by: frozenset[Side]
@@ -303,7 +306,7 @@ def resume_decision(
     referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
 ) -> None:
     """Resumes the deadline to decide once the question is answered."""
-    for deadline in referral.clocks:
+    for deadline in referral.deadlines:
         deadline.resume(now)
 
 

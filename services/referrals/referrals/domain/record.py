@@ -9,7 +9,7 @@ from chassis.errors import Conflict
 from chassis.second import UNKNOWN, Kin
 from services.referrals.files.domain.consent import Receipt
 from services.referrals.files.domain.person import Arrival, Coarse
-from services.referrals.files.domain.unsafe import UNSAID, Unsafe
+from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.domain.deadline import (
     HEALTH,
     Deadline,
@@ -113,12 +113,12 @@ class ReferralRecord:
     send_time: datetime | None = None
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # the time of a recent assault, to the hour
-    unsafe: Unsafe = UNSAID  # with whom or where the person is not safe; for the sender alone
+    unsafe: Unsafe = NOT_STATED  # with whom or where the person is not safe; for the sender alone
     # organisations that may not act, as reported to the other sides
     sides_out: list[str] = field(default_factory=list)
     followed_up: bool = False  # the sender has sent another referral that is based on this one
     following_id: str = ""  # the referral that follows, or the draft that may become it
-    clocks: list[Deadline] = field(default_factory=list)
+    deadlines: list[Deadline] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # events that are not stored yet
 
     def recent_assault(self, now: datetime) -> datetime | None:
@@ -202,7 +202,7 @@ class ReferralRecord:
 
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Returns the events that this actor may see."""
-        hidden = self._hidden_clocks(actor)
+        hidden = self._hidden_deadlines(actor)
         over = self.is_receiver_alone(actor)
         return [
             event
@@ -210,7 +210,7 @@ class ReferralRecord:
             if event.clock not in hidden and not (over and _is_of_her_need(event))
         ]
 
-    def _hidden_clocks(self, actor: Actor) -> tuple[DeadlineKind, ...]:
+    def _hidden_deadlines(self, actor: Actor) -> tuple[DeadlineKind, ...]:
         if self.is_receiver_alone(actor):
             return (
                 DeadlineKind.REPLACE,
@@ -220,11 +220,11 @@ class ReferralRecord:
         # coordinators have no need to know of the assault
         return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)
 
-    def clocks_for(self, actor: Actor) -> list[Deadline]:
+    def deadlines_for(self, actor: Actor) -> list[Deadline]:
         """Returns the deadlines that this actor may see, running ones first."""
-        hidden = self._hidden_clocks(actor)
-        known = [clock for clock in self.clocks if clock.kind not in hidden]
-        return sorted(known, key=lambda clock: (not clock.running, clock.due_time))
+        hidden = self._hidden_deadlines(actor)
+        known = [deadline for deadline in self.deadlines if deadline.kind not in hidden]
+        return sorted(known, key=lambda deadline: (not deadline.running, deadline.due_time))
 
     def turn(self, actor: Actor) -> Side | None:
         """Returns the side that has to act, or None, as far as this actor may know."""
@@ -242,18 +242,25 @@ class ReferralRecord:
         person.
         """
         return next(
-            (clock for clock in reversed(self.clocks) if clock.kind is DeadlineKind.DELETION), None
+            (
+                deadline
+                for deadline in reversed(self.deadlines)
+                if deadline.kind is DeadlineKind.DELETION
+            ),
+            None,
         )
 
     @property
     def next_due_time(self) -> datetime | None:
         """Returns the due time of the earliest running deadline."""
-        return min((clock.due_time for clock in self.clocks if clock.running), default=None)
+        return min(
+            (deadline.due_time for deadline in self.deadlines if deadline.running), default=None
+        )
 
     def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:
         if step.verb == "add_note":  # moves the referral on only once news is overdue
             return Side.RECEIVER in self.sides(actor) and any(
-                clock.due_time <= now for clock in self.running(DeadlineKind.SILENCE)
+                deadline.due_time <= now for deadline in self.running(DeadlineKind.SILENCE)
             )
         return step.main
 
@@ -298,7 +305,11 @@ class ReferralRecord:
         receipt.check_covers(self.receiver_organization_id, self.need_code, now)
 
     def running(self, *kinds: DeadlineKind) -> list[Deadline]:
-        return [clock for clock in self.clocks if clock.kind in kinds and clock.stop_time is None]
+        return [
+            deadline
+            for deadline in self.deadlines
+            if deadline.kind in kinds and deadline.stop_time is None
+        ]
 
     def _at_least(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
         if not self.recent_assault(now):

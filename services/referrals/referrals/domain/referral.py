@@ -14,10 +14,7 @@ from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.network.domain.codes import Check
 from services.referrals.network.domain.deadline import (
-    BY_URGENCY,
     EXPIRE_PERCENT,
-    HEALTH,
-    SILENCE_AFTER_NEWS,
     Calendar,
     Deadline,
     DeadlineKind,
@@ -25,15 +22,15 @@ from services.referrals.network.domain.deadline import (
     assault_to_the_hour,
     due_time,
 )
+from services.referrals.referrals.domain.deadlines import ReferralWithDeadlines
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
-    CAME_BACK,
     EXITS,
     State,
     Step,
     check_note,
 )
-from services.referrals.referrals.domain.record import LEG_LOST, Actor, Event, ReferralRecord
+from services.referrals.referrals.domain.record import LEG_LOST, Actor, Event
 
 PROBATION_LIMIT = 5
 CONSENT_ENDING = "consent_ending"
@@ -41,7 +38,7 @@ SIDE_OUT, SIDE_BACK = "side_out", "side_back"
 
 
 @dataclass
-class Referral(ReferralRecord):
+class Referral(ReferralWithDeadlines):
     """A request to one service, with all that may be known without knowing who the person is."""
 
     @classmethod
@@ -73,7 +70,7 @@ class Referral(ReferralRecord):
     def _begin(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         self._watch_health(now)
         due = due_time(DeadlineKind.DRAFT, self.urgency or Urgency.NORMAL, now, calendar)
-        self.clocks.append(
+        self.deadlines.append(
             Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version)
         )
         self._note("drafted", State.DRAFT, State.DRAFT, actor, now)
@@ -201,13 +198,6 @@ class Referral(ReferralRecord):
             note=values.get("note", ""),
         )
 
-    def _watch_health(self, now: datetime) -> None:
-        for clock in self.running(*HEALTH):  # those of an assault time given earlier
-            clock.stop(now)
-        for kind, span in HEALTH.items():
-            if self.assault_time and now < self.assault_time + span:
-                self.clocks.append(Deadline(kind, self.assault_time, self.assault_time + span))
-
     def amend(
         self,
         actor: Actor,
@@ -241,12 +231,6 @@ class Referral(ReferralRecord):
         self.coarse = coarse
         self._move(step, actor, now, calendar, note=note, changed_field_codes=tuple(changed))
 
-    def _change_urgency(self, urgency: Urgency, now: datetime, calendar: Calendar) -> None:
-        self.urgency = urgency
-        for clock in self.clocks:
-            if clock.stop_time is None and clock.kind in BY_URGENCY:
-                clock.recount(now, urgency, calendar)
-
     def attach_consent(
         self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
     ) -> None:
@@ -262,18 +246,6 @@ class Referral(ReferralRecord):
             raise Invalid(("receipt_id", "repeated"))
         self._stand_on(receipt, now)
         self._move(step, actor, now, calendar)
-
-    def watch_need(self, now: datetime) -> None:
-        """Stops the deadlines of an open need when another referral follows.
-
-        The deadlines go on if that referral was entered in error.
-        """
-        for clock in self.clocks:
-            if clock.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
-                if self.need_is_open:
-                    clock.go_on()
-                else:
-                    clock.stop(now)
 
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """Ends the referral because the person withdrew her consent, through any worker."""
@@ -322,16 +294,6 @@ class Referral(ReferralRecord):
         self.following_id = following_id
         return following
 
-    def wait_for_her(self) -> None:
-        """Moves the first-contact deadline of a leg that was accepted in advance.
-
-        The deadline begins when the person is expected, so that nobody is late before her arrival.
-        """
-        planned = self.planned_first_contact_time
-        for clock in self.running(DeadlineKind.FIRST_CONTACT):
-            if planned is not None and planned > clock.start_time:
-                clock.restart(planned, clock.due_time + (planned - clock.start_time))
-
     def note_leg_lost(self, now: datetime) -> None:
         """Records that a leg of a hand-over failed while the person is on her way."""
         self._note(
@@ -373,15 +335,15 @@ class Referral(ReferralRecord):
             decides=False,
         )
 
-    def fire_clocks(self, now: datetime, calendar: Calendar) -> list[Event]:
+    def fire_deadlines(self, now: datetime, calendar: Calendar) -> list[Event]:
         """Fires the deadlines that have reached a level, and returns the new events.
 
         Levels are 50 % (reminded), 100 % (breached), 150 % (escalated) and 200 % (expires).
         """
         before = len(self.events)
         system = Actor("system", "clock", "")
-        for clock in tuple(self.clocks):
-            percent = clock.fire(now)
+        for deadline in tuple(self.deadlines):
+            percent = deadline.fire(now)
             if percent == EXPIRE_PERCENT:
                 self.take("expire", system, now, calendar)
             elif percent is not None:
@@ -394,7 +356,7 @@ class Referral(ReferralRecord):
                     self.state,
                     system,
                     now,
-                    clock=clock.kind,
+                    clock=deadline.kind,
                     attribution="system",
                 )
         return self.events[before:]
@@ -402,28 +364,6 @@ class Referral(ReferralRecord):
     def _stand_on(self, receipt: Receipt, now: datetime) -> None:
         self._check_receipt(receipt, now)
         self.receipt_id = receipt.id
-
-    def stop_deadlines(self, now: datetime, *kinds: DeadlineKind) -> None:
-        """Stops the running deadlines of these kinds."""
-        for deadline in self.running(*kinds):
-            deadline.stop(now)
-
-    def start_deadline(
-        self, kind: DeadlineKind, now: datetime, calendar: Calendar, *, news: bool
-    ) -> None:
-        """Starts a deadline.
-
-        SILENCE begins at the open appointment, if there is one, otherwise now. After `news`, and
-        without an open appointment, SILENCE lasts for SILENCE_AFTER_NEWS.
-        """
-        silence = kind is DeadlineKind.SILENCE
-        start = max(now, self.appointment_time or now) if silence else now
-        due = (
-            start + SILENCE_AFTER_NEWS
-            if silence and news and self.appointment_time is None
-            else self._due(kind, start, calendar)
-        )
-        self.clocks.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
 
     def _move(
         self,
@@ -446,7 +386,7 @@ class Referral(ReferralRecord):
         if step.target in EXITS:
             self.reason_code = reason_code
         self._note(
-            step.fact,
+            step.event_verb,
             before,
             self.state,
             actor,
@@ -457,13 +397,6 @@ class Referral(ReferralRecord):
             changed=changed_field_codes,
             decides=step.decides,
         )
-
-    def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
-        if kind is DeadlineKind.REVIEW and self.review_time is not None:
-            return self.review_time
-        if self.urgency is None:
-            raise Invalid(("urgency", "required"))
-        return due_time(kind, self.urgency, now, calendar)
 
     def _note(
         self,

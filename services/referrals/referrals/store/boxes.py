@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from chassis.db import Row, Transaction
-from chassis.wire import Position
+from chassis.wire import Cursor
 from services.referrals.network.domain.codes import beginnings_of
 from services.referrals.network.domain.deadline import SOON, Urgency
 from services.referrals.referrals.domain.enquiry import EnquiryState
@@ -169,10 +169,10 @@ def find(
     tx: Transaction,
     wanted: Filter,
     limit: int,
-    after: Position | None = None,
+    after: Cursor | None = None,
     *,
     by_urgency: bool = False,
-) -> tuple[list[Referral], Position | None]:
+) -> tuple[list[Referral], Cursor | None]:
     """Returns a page, nearest deadline first, and where the next page begins.
 
     With `by_urgency`, the most urgent come first, ordered among themselves by deadline.

@@ -11,7 +11,7 @@ from typing import Any
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.files.store.her import Her
@@ -122,17 +122,17 @@ def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
     return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
 
 
-def asked(
+def sent_by(
     tx: Transaction,
     organization_id: str,
     states: Collection[EnquiryState],
     limit: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     contact_id: str = "",
     person_id: str = "",
     waiting: bool = False,
-) -> tuple[list[Enquiry], Position | None]:
+) -> tuple[list[Enquiry], Cursor | None]:
     """Lists the enquiries of an organisation, newest first, and where the next page begins.
 
     `person_id` selects the enquiries for a person or for a contact of hers, `waiting` those in
@@ -158,15 +158,15 @@ def asked(
     return _read(tx, rows[:limit]), _more(rows, limit)
 
 
-def received(
+def received_enquiries(
     tx: Transaction,
     organization_id: str,
     states: Collection[EnquiryState],
     limit: int,
-    after: Position | None,
+    after: Cursor | None,
     *,
     waiting: bool = False,
-) -> tuple[list[tuple[str, list[Row]]], Position | None]:
+) -> tuple[list[tuple[str, list[Row]]], Cursor | None]:
     """Lists the enquiries put to an organisation as (id, its copies), newest first.
 
     The second value is where the next page begins. `waiting` selects those with a copy that has no
@@ -201,7 +201,7 @@ _AFTER = (
 
 
 def _page(
-    organization_id: str, states: Collection[EnquiryState], limit: int, after: Position | None
+    organization_id: str, states: Collection[EnquiryState], limit: int, after: Cursor | None
 ) -> dict[str, Any]:
     time, identifier = after or ("infinity", "")
     state_codes = [state.value for state in states]
@@ -214,7 +214,7 @@ def _page(
     }
 
 
-def _more(rows: Sequence[Row], limit: int) -> Position | None:
+def _more(rows: Sequence[Row], limit: int) -> Cursor | None:
     return [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 
 
@@ -278,9 +278,9 @@ def count_alike(
     Members are counted instead of cases, so a worker who invents persons, for her own service or
     with a second member, adds one at most. Members on probation do not count, nor do the cases that
     the organisation itself sends, asks about or receives. The exact count could reveal that a
-    certain person is in the network, so it is disclosed only through `domain.enquiry.told`.
+    certain person is in the network, so only `domain.enquiry.disclosed_count` of it is disclosed.
     """
-    stated = content.said
+    stated = content.attributes
 
     def alike(attributes: Sequence[Attribute]) -> str:
         return (
@@ -329,7 +329,7 @@ def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection
     return [row["id"] for row in rows]
 
 
-def told_to(tx: Transaction, organization_id: str, limit: int) -> list[str]:
+def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]:
     """Returns enquiries of which an organisation has a copy that is not blank, at most `limit`."""
     rows = tx.execute(
         "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s"

@@ -11,7 +11,7 @@ ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined
 """The first answers of a receiver, written as in the index of answers."""
 
 
-def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
+def count_assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     """Counts people whose file was opened in [start, end) and who got help.
 
     The counts are in total, and by department of origin, country they were taken to, need group and
@@ -112,7 +112,7 @@ def counted_until(tx: Transaction) -> str:
     return str(row["until"])
 
 
-def completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
+def count_completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
     """Counts the people for whom help was completed in [start, end), by cell.
 
     People are in no cell if their country, or the country they were taken to, is not known.
@@ -142,7 +142,7 @@ def keep(tx: Transaction, cells: dict[Cell, int], until: str, now: datetime) -> 
     tx.execute("INSERT INTO figure_counts (until, count_time) VALUES (%s, %s)", (until, now))
 
 
-def kept(tx: Transaction) -> dict[Cell, int]:
+def stored_cells(tx: Transaction) -> dict[Cell, int]:
     """Returns all published cells."""
     rows = tx.execute("SELECT * FROM published_figures")
     return {_cell(row): row["people"] for row in rows}

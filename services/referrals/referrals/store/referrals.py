@@ -9,8 +9,8 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from chassis.db import Row, Transaction
-from chassis.errors import NotFound, Stale
+from chassis.db import Row, Transaction, expect_rows
+from chassis.errors import NotFound
 from facts import outbox
 from keys.sealing import CannotOpen, SealingKey
 from services.referrals.files.domain.person import Arrival, Coarse
@@ -31,7 +31,7 @@ _APART = {
     "delivered_need_codes",
     "followed_up",
     "following_id",
-    "clocks",
+    "deadlines",
     "events",
     "unsafe",
 }
@@ -59,13 +59,15 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
 
     `for_update` locks the referral against other writers.
     """
-    row = tx.execute(
+    found = tx.execute(
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
         (identifier,),
-    ).fetchone()
+    )
+    deadline_rows = _deadline_rows(tx, [identifier])  # asked together
+    row = found.fetchone()
     if row is None:
         raise NotFound
-    return read(tx, [row])[0]
+    return read(tx, [row], deadline_rows)[0]
 
 
 def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
@@ -108,10 +110,10 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
             ),
         ):
             if rows:
-                cursor.executemany(statement, rows)
-                if cursor.rowcount != len(rows):
-                    raise Stale
-        _write_clocks(tx, changed)
+                saving = tx.cursor()
+                saving.executemany(statement, rows)
+                expect_rows(tx, saving, len(rows))
+        _write_deadlines(tx, changed)
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time,"
             " actor_kind, actor_id, organization_id, reason_code,"
@@ -120,7 +122,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
             [_event_row(referral.id, event, key) for referral, new in events for event in new],
         )
     outbox.save(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
-    announce(tx, "clocks", *(c.next_time for referral in changed for c in referral.clocks))
+    announce(tx, "clocks", *(d.next_time for referral in changed for d in referral.deadlines))
     tx.execute("SELECT pg_notify(%s, '')", (EVENTS,))
     for referral in changed:
         referral.events = []
@@ -140,17 +142,17 @@ def _values_of(referral: Referral) -> dict[str, Any]:
     }
 
 
-def keep_clocks(tx: Transaction, referral: Referral) -> None:
+def save_deadlines(tx: Transaction, referral: Referral) -> None:
     """Saves the deadlines of a referral that has no new event; its version stays."""
-    _write_clocks(tx, [referral])
+    _write_deadlines(tx, [referral])
     tx.execute(
         "UPDATE referrals SET next_due_time = %s WHERE id = %s",
         (referral.next_due_time, referral.id),
     )
-    announce(tx, "clocks", *(clock.next_time for clock in referral.clocks))
+    announce(tx, "clocks", *(deadline.next_time for deadline in referral.deadlines))
 
 
-def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
+def _write_deadlines(tx: Transaction, referrals: Iterable[Referral]) -> None:
     rows = [
         (
             r.id,
@@ -161,7 +163,7 @@ def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
             c.next_time,
         )
         for r in referrals
-        for number, c in enumerate(r.clocks)
+        for number, c in enumerate(r.deadlines)
     ]
     if rows:
         with tx.cursor() as cursor:
@@ -381,7 +383,7 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
     return int(row["n"]) if row else 0
 
 
-def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
+def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns referrals with a deadline that has reached a level.
 
     The most urgent come first, and of those the longest due. The referrals are locked for this
@@ -403,7 +405,7 @@ def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
     return list(dict.fromkeys(identifiers))
 
 
-def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
+def locked_referrals(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
     """Returns the referrals that this transaction has locked, in the order of `identifiers`."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)
@@ -411,7 +413,7 @@ def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
     return read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
 
 
-def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
     """Postpones the due deadlines of a referral; fired levels and due times stay."""
     tx.execute(
         "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
@@ -419,7 +421,7 @@ def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: dat
     )
 
 
-def next_clock_time(tx: Transaction) -> datetime | None:
+def next_deadline_time(tx: Transaction) -> datetime | None:
     """Returns the time of the next level of any deadline."""
     row = tx.execute(
         "SELECT min(next_time) AS next FROM clocks WHERE next_time IS NOT NULL"
@@ -427,17 +429,26 @@ def next_clock_time(tx: Transaction) -> datetime | None:
     return row["next"] if row else None
 
 
-def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
-    """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines."""
-    clocks: dict[str, list[Deadline]] = {}
+def _deadline_rows(tx: Transaction, identifiers: list[str]) -> Iterable[Row]:
+    """Asks for the deadlines of referrals; the rows are waited for when they are read."""
+    return tx.execute(
+        "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
+        (identifiers,),
+    )
+
+
+def read(
+    tx: Transaction, rows: Sequence[Row], deadline_rows: Iterable[Row] | None = None
+) -> list[Referral]:
+    """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines.
+
+    `deadline_rows` are the rows of their deadlines, if they were asked for before.
+    """
+    deadlines: dict[str, list[Deadline]] = {}
     following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
-        clock_rows: Iterable[Row] = tx.execute(
-            "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
-            ([row["id"] for row in rows],),
-        )
-        for c in clock_rows:
-            clocks.setdefault(c["referral_id"], []).append(
+        for c in deadline_rows or _deadline_rows(tx, [row["id"] for row in rows]):
+            deadlines.setdefault(c["referral_id"], []).append(
                 Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in CLOCK})
             )
     return [
@@ -447,7 +458,7 @@ def read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
             state=State(row["state"]),
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),
-            clocks=clocks.get(row["id"], []),
+            deadlines=deadlines.get(row["id"], []),
             unsafe=Unsafe(
                 row["unsafe_code"],
                 tuple(row["unsafe_organization_ids"]),

@@ -86,7 +86,7 @@ def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int)
             "until": until,
             "limit": limit,
             "draft": State.DRAFT.value,
-            "undecided": [t.fact for t in TRANSITIONS if not t.decides],
+            "undecided": [t.event_verb for t in TRANSITIONS if not t.decides],
         },
     ).fetchall()
     shown = referrals.some(tx, {row["referral_id"] for row in rows})

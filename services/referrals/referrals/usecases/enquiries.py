@@ -39,28 +39,28 @@ from services.referrals.referrals.domain.enquiry import (
     Enquiry,
     EnquiryEvent,
     EnquiryState,
-    Received,
+    ReceivedEnquiry,
 )
 from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.wire.enquiries import (
     ATTRIBUTES,
     STATES,
-    asked_message,
-    named,
+    asker_message,
     received_message,
+    unsafe_places,
 )
 from services.referrals.referrals.wire.enquiries import content as parse_content
 from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 
-# The most enquiries that one transaction closes because a member is on probation. 100 take far less
-# than the ten seconds that a transaction may last.
+# The maximum number of enquiries that one transaction closes because a member is on probation. 100
+# take far less than the ten seconds that a transaction may last.
 _STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """The previews that one worker may make: enough for a busy night, too few to find a person."""
 
 
 class Enquiries:
-    """The rpcs of enquiries, each by its name."""
+    """The rpcs of enquiries, one method for each."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Enquiries:
             call.tx,
             call.caller,
             parse_content(request.content),
-            named(request),
+            unsafe_places(request),
         )
         contact_id, person_id = (
             optional_id(request.contact_id, "contact_id"),
@@ -126,19 +126,19 @@ class Enquiries:
         whole service.
         """
         alike: list[int] = []
-        without = dict.fromkeys(content.said, 0)
+        without = dict.fromkeys(content.attributes, 0)
         for question in content.questions:
             count, counts = enquiries.count_alike(tx, question, organization_id)
-            alike.append(self._told(count, question))
+            alike.append(self._disclosed_count(count, question))
             for attribute, other in counts.items():
                 without[attribute] = max(
-                    without[attribute], self._told(other, question.without([attribute]))
+                    without[attribute], self._disclosed_count(other, question.without([attribute]))
                 )
         return max(alike), rules.coarser(max(alike), without)
 
-    def _told(self, count: int, question: Content) -> int:
-        return rules.told(
-            count, self._keyring.fingerprint(question.asked.encode(), "similar cases")
+    def _disclosed_count(self, count: int, question: Content) -> int:
+        return rules.disclosed_count(
+            count, self._keyring.fingerprint(question.question_text.encode(), "similar cases")
         )
 
     def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
@@ -193,7 +193,7 @@ class Enquiries:
             person_id=person_id,
         )
         enquiries.keep(tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
         """Returns the enquiry, or for an organisation that is asked its own copies.
@@ -202,7 +202,7 @@ class Enquiries:
         """
         identifier = object_id(request.id)
         try:
-            return asked_message(enquiries.get(call.tx, identifier))
+            return asker_message(enquiries.get(call.tx, identifier))
         except NotFound:
             return received_message(self._received(call.tx, call.caller, identifier))
 
@@ -222,15 +222,17 @@ class Enquiries:
         }
         size, after = (
             page_size(request.page_size, default=50, most=200),
-            self._pages.position(request, str, str),
+            self._pages.cursor(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
-            sent, more = enquiries.asked(tx, own, states, size, after, **of, waiting=waiting)
-            messages = [asked_message(enquiry) for enquiry in sent]
+            sent, more = enquiries.sent_by(tx, own, states, size, after, **of, waiting=waiting)
+            messages = [asker_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None
         else:
-            received, more = enquiries.received(tx, own, states, size, after, waiting=waiting)
+            received, more = enquiries.received_enquiries(
+                tx, own, states, size, after, waiting=waiting
+            )
             messages = [
                 received_message(_received(identifier, rows)) for identifier, rows in received
             ]
@@ -240,7 +242,7 @@ class Enquiries:
 
     def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
         """Records the answer of one of the caller's services."""
-        tx, caller, identifier, based_on = (
+        tx, caller, identifier, base_version = (
             call.tx,
             call.caller,
             object_id(request.id),
@@ -257,7 +259,7 @@ class Enquiries:
         received = self._received(tx, caller, identifier)
         if (
             all(offer.state is EnquiryState.OPEN for offer in received.offers)
-            and received.version != based_on
+            and received.version != base_version
         ):
             raise Stale
         enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
@@ -274,17 +276,17 @@ class Enquiries:
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
         enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
         enquiries.keep(call.tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def CancelEnquiry(self, request: pb.CancelEnquiryRequest, call: Call) -> pb.Enquiry:
         """Cancels the enquiry."""
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
-        if enquiry.state is EnquiryState.OPEN and enquiry.version != based_on:
+        if enquiry.state is EnquiryState.OPEN and enquiry.version != base_version:
             raise Stale
         enquiry.cancel(rules.BY_ASKER, call.clock.now(), call.caller.organization_id)
         enquiries.keep(call.tx, enquiry)
-        return asked_message(enquiry)
+        return asker_message(enquiry)
 
     def ListUnmetNeeds(
         self, request: pb.ListUnmetNeedsRequest, call: Call
@@ -294,7 +296,7 @@ class Enquiries:
         rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
         """Acts on enquiries whose deadline has passed; returns the events."""
 
         def fire(identifier: str) -> list[EnquiryEvent]:
@@ -322,9 +324,9 @@ class Enquiries:
         person.check_not_erased()
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
-        most_open, most_a_day = rules.MOST_OPEN, rules.MOST_A_DAY
+        most_open, most_a_day = rules.MAX_OPEN, rules.MAX_PER_DAY
         if members.on_probation(tx, organization_id):
-            most_open, most_a_day = rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION
+            most_open, most_a_day = rules.MAX_OPEN_ON_PROBATION, rules.MAX_PER_DAY_ON_PROBATION
         # without the lock, two enquiries made at the same time could both pass the limit
         advisory_lock(tx, f"enquiries/{organization_id}")
         unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
@@ -362,7 +364,7 @@ class Enquiries:
         ]
 
     @staticmethod
-    def _received(tx: Transaction, caller: Caller, identifier: str) -> Received:
+    def _received(tx: Transaction, caller: Caller, identifier: str) -> ReceivedEnquiry:
         if members.on_probation(tx, caller.organization_id):
             raise NotFound
         return _received(identifier, enquiries.copies_of(tx, caller.organization_id, identifier))
@@ -371,8 +373,8 @@ class Enquiries:
         return self._policies.calendar(tx, content.country, content.department)
 
 
-def _received(identifier: str, rows: list[Row]) -> Received:
-    return Received(
+def _received(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
+    return ReceivedEnquiry(
         identifier,
         [enquiries.offer(row) for row in rows],
         rows[0]["create_time"],
@@ -385,7 +387,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
 
     Returns whether more enquiries may be left. Needs the scope of the whole service.
     """
-    received_ids = enquiries.told_to(tx, organization_id, _STOPPED)
+    received_ids = enquiries.ids_received(tx, organization_id, _STOPPED)
     for identifier in received_ids + enquiries.open_of(tx, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:

@@ -13,7 +13,7 @@ from services.referrals.referrals.domain.figures import (
     answer,
     end_of,
     last_settled,
-    published,
+    published_cells,
 )
 from services.referrals.referrals.store import figures
 
@@ -26,7 +26,7 @@ RECENT = timedelta(days=30)
 
 
 class Statistics:
-    """The rpcs of statistics, each by its name; the rpcs return counts only."""
+    """The rpcs of statistics, one method for each; the rpcs return counts only."""
 
     def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
         """Returns the pilot's figures, counted from the files: January to October 2006."""
@@ -46,7 +46,7 @@ class Statistics:
         if figures.counted_until(tx) < last_settled(now):
             _count(tx, now)
         until = figures.counted_until(tx)
-        counts = answer(figures.kept(tx), until, question)
+        counts = answer(figures.stored_cells(tx), until, question)
         return pb.Figures(
             counted_until=until,
             total=counts.total,
@@ -87,7 +87,7 @@ class Statistics:
 def pilot(tx: Transaction) -> pb.PilotFigures:
     """Returns the pilot's figures. Its two totals were published by IOM and are not rounded."""
     elevate_to_system_scope(tx)
-    counted = figures.assisted(tx, PILOT_START, PILOT_END)
+    counted = figures.count_assisted(tx, PILOT_START, PILOT_END)
     return pb.PilotFigures(
         assisted=counted["assisted"],
         from_chinandega=counted["by_department"].get("NI-CI", 0),
@@ -109,8 +109,10 @@ def _count(tx: Transaction, now: datetime) -> None:
     before, until = figures.counted_until(tx), last_settled(now)
     if before < until:
         elevate_to_system_scope(tx)
-        counts = figures.completed(tx, end_of(before) if before else BEFORE_ALL, end_of(until))
-        figures.keep(tx, published(counts), until, now)
+        counts = figures.count_completed(
+            tx, end_of(before) if before else BEFORE_ALL, end_of(until)
+        )
+        figures.keep(tx, published_cells(counts), until, now)
 
 
 def _safe(counts: dict[str, int]) -> list[pb.Figure]:

@@ -20,8 +20,8 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.legs import Legs
 
-# The most referrals that one transaction changes because a worker has left or a member is out. 100
-# take far less than the ten seconds that a transaction may last.
+# The maximum number of referrals that one transaction changes because a worker has left or a member
+# is out. 100 take far less than the ten seconds that a transaction may last.
 _RELEASED = 100
 
 
@@ -45,13 +45,15 @@ class Lives:
         before = referrals.get(tx, following.based_on_id, for_update=True)
         if before.sender_organization_id == following.sender_organization_id:
             before.watch_need(now)
-            referrals.keep_clocks(tx, before)
+            referrals.save_deadlines(tx, before)
         return before.contact_id
 
-    def follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
+    def follow(
+        self, tx: Transaction, now: datetime, *moved: Referral, earlier_contact_id: str = ""
+    ) -> None:
         """Updates what depends on the state of referrals: needs, steps of plans, contacts.
 
-        `before` is the id of the contact of an earlier referral, on which a moved one is based.
+        `earlier_contact_id` is the contact of an earlier referral, on which a moved one is based.
         Must come last in a transaction.
         """
         self._legs.follow(tx, now, *moved)
@@ -60,8 +62,10 @@ class Lives:
                 referrals.note_following(tx, referral)
                 if referral.followed_up:  # another referral was sent before this one came back
                     referral.watch_need(now)
-                    referrals.keep_clocks(tx, referral)
-        self.follow_contacts(tx, now, before, *(referral.contact_id for referral in moved))
+                    referrals.save_deadlines(tx, referral)
+        self.follow_contacts(
+            tx, now, earlier_contact_id, *(referral.contact_id for referral in moved)
+        )
 
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
         """Updates the state of contacts of the line from their referrals, whoever changed those.
@@ -82,18 +86,19 @@ class Lives:
 
     def lock(
         self, tx: Transaction, identifier: str, version: int | None, *, hold: bool = False
-    ) -> Referral:
-        """Returns a referral, locked until the end of the transaction.
+    ) -> tuple[Referral, Calendar]:
+        """Returns a referral, locked until the end of the transaction, and its calendar.
 
         `hold` locks the person first, for steps that give or use a consent. Raises Stale when
         another step was taken since `version`.
         """
+        calendar_at = self._policies.calendars(tx)  # asked together with the referral
         if hold:
             self._people.hold(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
         if version is not None and referral.step_version != version:
             raise Stale
-        return referral
+        return referral, calendar_at(referral.coarse.country, referral.coarse.department)
 
     def save(self, tx: Transaction, referral: Referral) -> None:
         """Saves a referral with its events; a note is sealed with the person's key."""
@@ -215,16 +220,16 @@ class Lives:
             self.save(tx, referral)
         self.follow(tx, now, *done)
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
         """Records the levels that deadlines have reached; returns the events.
 
         The claimed rows are locked by this transaction.
         """
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
-            claimed = referrals.claimed(tx, identifiers)
+            claimed = referrals.locked_referrals(tx, identifiers)
             fired = [
-                (referral.id, referral.fire_clocks(now, self.calendar(tx, referral)))
+                (referral.id, referral.fire_deadlines(now, self.calendar(tx, referral)))
                 for referral in claimed
             ]
             referrals.keep_all(tx, claimed)
@@ -242,7 +247,7 @@ class Lives:
             now,
             "clocks",
             "referral_id",
-            referrals.with_due_clocks(tx, now, limit),
+            referrals.with_due_deadlines(tx, now, limit),
             fire,
-            referrals.put_clocks_aside,
+            referrals.put_deadlines_aside,
         )

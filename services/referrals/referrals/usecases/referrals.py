@@ -20,7 +20,7 @@ from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.line.store import contacts
-from services.referrals.network.domain.deadline import recent
+from services.referrals.network.domain.deadline import Calendar, recent
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.draft import Draft
@@ -48,13 +48,13 @@ from services.referrals.referrals.wire.referrals import (
 )
 
 _AND_NETWORK = "+network"
-# The most seconds that a stream waits for an event before it checks whether its caller is still
-# connected and still allowed.
+# The maximum number of seconds that a stream waits for an event before it checks whether its caller
+# is still connected and still allowed.
 _LOOK = 0.5
 
 
 class Referrals(Steps):
-    """The rpcs of referrals, each by its name."""
+    """The rpcs of referrals, one method for each."""
 
     def __init__(
         self,
@@ -104,13 +104,13 @@ class Referrals(Steps):
         referral = Referral.draft(
             new_id(), actor, person.id, person.coarse, now, calendar, based_on_id=based_on_id
         )
-        followed = enquiry is not None and draft.urgency is None
+        urgency_checked = enquiry is not None and draft.urgency is None
         if (
             before is not None
             and draft.urgency is before.urgency
             and (draft.contact_id or "") == before.contact_id
         ):
-            followed, referral.urgency_reason_code = True, before.urgency_reason_code
+            urgency_checked, referral.urgency_reason_code = True, before.urgency_reason_code
         if enquiry is not None:
             referral.unsafe = enquiry.unsafe
             enquiry.refer(referral.id, now)
@@ -124,7 +124,7 @@ class Referrals(Steps):
             draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
             referral.unsafe = before.unsafe
         if draft != Draft():
-            self._change(tx, referral, actor, now, draft, followed=followed)
+            self._change(tx, referral, actor, now, draft, calendar, urgency_checked=urgency_checked)
         referrals.keep(tx, referral, None)
         self._lives.follow_contacts(tx, now, referral.contact_id)
         return referral_message(referral, actor, now)
@@ -132,13 +132,13 @@ class Referrals(Steps):
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
         """Changes a draft."""
         draft, now, actor = changed_draft(request), call.clock.now(), actor_of(call.caller)
-        referral = self._lives.lock(
+        referral, calendar = self._lives.lock(
             call.tx, object_id(request.referral.id), version(request.referral.etag, "referral.etag")
         )
         if Side.SENDER not in referral.sides(actor):
             raise NotFound
         before = referral.contact_id
-        self._change(call.tx, referral, actor, now, draft)
+        self._change(call.tx, referral, actor, now, draft, calendar)
         referrals.keep(call.tx, referral, None)
         if referral.contact_id != before:
             self._lives.follow_contacts(call.tx, now, before, referral.contact_id)
@@ -162,7 +162,7 @@ class Referrals(Steps):
             page_size(request.page_size, default=50, most=200),
             call.clock.now(),
         )
-        after = self._pages.position(request, *([int] if by_urgency else []), str, str, str)
+        after = self._pages.cursor(request, *([int] if by_urgency else []), str, str, str)
         page, more = boxes.find(
             call.tx, filter(request.filter, call.caller, now), size, after, by_urgency=by_urgency
         )
@@ -224,7 +224,7 @@ class Referrals(Steps):
         with self._changes.watching():
             with stream.transaction() as tx:
                 store, position = self._changes.begin(
-                    tx, self._resume.position(request, whose, str, int)
+                    tx, self._resume.cursor(request, whose, str, int)
                 )
             # This token is sent even if there is no event: a token that came only after an event
             # would reveal the events of others.
@@ -324,13 +324,14 @@ class Referrals(Steps):
         actor: Actor,
         now: datetime,
         draft: Draft,
+        calendar: Calendar,
         *,
-        followed: bool = False,
+        urgency_checked: bool = False,
     ) -> None:
         """Changes a draft.
 
-        `followed` is True if the urgency was checked before, in the enquiry or referral on which
-        the draft is based.
+        `urgency_checked` is True if the urgency was checked before, in the enquiry or referral that
+        the draft is based on.
         """
         service = None
         if draft.service_id:
@@ -348,7 +349,7 @@ class Referrals(Steps):
         anew = draft.urgency is not None or draft.contact_id not in (None, referral.contact_id)
         answers = (
             contacts.answers_of(tx, contact_id)[0].urgency()
-            if contact_id and anew and not followed
+            if contact_id and anew and not urgency_checked
             else None
         )
         # contacts of other lines are refused as unknown; otherwise a caller could read and end
@@ -366,7 +367,7 @@ class Referrals(Steps):
         referral.change_draft(
             actor,
             now,
-            self._lives.calendar(tx, referral),
+            calendar,
             need_code=fields.need_code,
             urgency=fields.urgency,
             answers=answers,

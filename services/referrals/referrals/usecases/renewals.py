@@ -22,7 +22,7 @@ class Renewals:
     def __init__(self, receipts: Receipts) -> None:
         self._receipts = receipts
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
         """Records on referrals that their consent ends soon; returns the events.
 
         A referral that is no longer live, or whose consent is not, has no event.

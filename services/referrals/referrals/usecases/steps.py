@@ -38,7 +38,7 @@ from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, Step
 
 
 class Steps:
-    """The rpcs of steps, each by its name; `take_step` answers those without their own method."""
+    """The rpcs of steps. `take_step` answers those that have no method of their own."""
 
     def __init__(self, people: People, receipts: Receipts, legs: Legs, lives: Lives) -> None:
         self._people = people
@@ -51,32 +51,31 @@ class Steps:
         verb, now = VERB_OF[type(request)], call.clock.now()
         fields = step_fields(verb, request)
         _check_worker(call, fields.get("responsible_worker_id", ""))
-        based_on = None if verb == "add_note" else version(request.etag)  # a note never conflicts
-        referral = self._lives.lock(call.tx, object_id(request.id), based_on)
+        # a note never conflicts
+        base_version = None if verb == "add_note" else version(request.etag)
+        referral, calendar = self._lives.lock(call.tx, object_id(request.id), base_version)
         stood = referral.state, referral.need_is_open
-        referral.take(
-            verb, actor_of(call.caller), now, self._lives.calendar(call.tx, referral), **fields
-        )
+        referral.take(verb, actor_of(call.caller), now, calendar, **fields)
         self._lives.save(call.tx, referral)
-        followed = (
+        earlier_contact_id = (
             self._lives.watch_need(call.tx, referral, now)
             if referral.state is State.ENTERED_IN_ERROR
             else ""
         )
         if (referral.state, referral.need_is_open) != stood:
-            self._lives.follow(call.tx, now, referral, before=followed)
+            self._lives.follow(call.tx, now, referral, earlier_contact_id=earlier_contact_id)
         return referral_message(referral, actor_of(call.caller), now)
 
     def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
         """Sends a draft on a consent, or on an override, which needs a right of its own."""
         tx, caller, now = call.tx, call.caller, call.clock.now()
-        identifier, based_on = object_id(request.id), version(request.etag)
+        identifier, base_version = object_id(request.id), version(request.etag)
         receipt_id = optional_id(request.receipt_id, "receipt_id")
         override = word(pb.OverrideReason, request.override_reason_code, "override_reason_code")
         acknowledged = word_list(
             pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
-        referral = self._lives.lock(tx, identifier, based_on, hold=True)
+        referral, calendar = self._lives.lock(tx, identifier, base_version, hold=True)
         person = self._people.get(tx, referral.person_id)
         person.check_not_erased()
         _check_receiver(tx, referral, person, acknowledged)
@@ -90,7 +89,7 @@ class Steps:
         referral.send(
             actor_of(caller),
             now,
-            self._lives.calendar(tx, referral),
+            calendar,
             receipt,
             safe_contact_known=bool(person.safe_contact_channel),
             note=request.note,
@@ -104,8 +103,8 @@ class Steps:
         self._lives.save(tx, referral)
         if receipt is not None and not receipt.is_override:
             renewals.watch(tx, referral.id, receipt.notice_time)
-        followed = self._lives.watch_need(tx, referral, now)
-        self._lives.follow(tx, now, referral, before=followed)
+        earlier_contact_id = self._lives.watch_need(tx, referral, now)
+        self._lives.follow(tx, now, referral, earlier_contact_id=earlier_contact_id)
         return referral_message(referral, actor_of(caller), now)
 
     def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:
@@ -114,10 +113,10 @@ class Steps:
         The second person is a coordinator, or another manager of the sender.
         """
         tx, now = call.tx, call.clock.now()
-        referral = self._lives.lock(tx, object_id(request.id), version(request.etag), hold=True)
-        referral.take(
-            "confirm_override", actor_of(call.caller), now, self._lives.calendar(tx, referral)
+        referral, calendar = self._lives.lock(
+            tx, object_id(request.id), version(request.etag), hold=True
         )
+        referral.take("confirm_override", actor_of(call.caller), now, calendar)
         # a coordinator sees neither the person nor her receipts, but may confirm this receipt
         elevate_to_system_scope(tx)
         receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
@@ -137,14 +136,14 @@ class Steps:
             call.clock.now(),
             optional_id(request.receipt_id, "receipt_id"),
         )
-        referral = self._lives.lock(tx, object_id(request.id), version(request.etag), hold=True)
+        referral, calendar = self._lives.lock(
+            tx, object_id(request.id), version(request.etag), hold=True
+        )
         receipt = self._chosen(tx, referral, receipt_id)
         if receipt is None:
             raise Invalid(("receipt_id", "required"))
         replaced = referral.receipt_id
-        referral.attach_consent(
-            actor_of(call.caller), now, self._lives.calendar(tx, referral), receipt
-        )
+        referral.attach_consent(actor_of(call.caller), now, calendar, receipt)
         former = self._receipts.get(tx, replaced, for_update=True)
         if referrals.live_of_person(tx, referral.person_id, replaced) == [referral.id]:
             former.end(now)
@@ -166,12 +165,12 @@ class Steps:
             call.clock.now(),
             URGENCIES.member(request.urgency, "urgency"),
         )
-        referral = self._lives.lock(tx, object_id(request.id), version(request.etag))
+        referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
         mine = call.caller.organization_id == referral.sender_organization_id
         referral.amend(
             actor_of(call.caller),
             now,
-            self._lives.calendar(tx, referral),
+            calendar,
             urgency=urgency,
             coarse=self._people.get(tx, referral.person_id).coarse if mine else referral.coarse,
             note=request.note,
@@ -195,11 +194,10 @@ class Steps:
             call.clock.now(),
             optional_id(request.service_id, "service_id"),
         )
-        referral = self._lives.lock(tx, object_id(request.id), version(request.etag))
+        referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
         owner = members.owner_of_service(tx, service_id, referral.sender_organization_id)
         if owner is None:
             raise Conflict("service_unknown")
-        calendar = self._lives.calendar(tx, referral)
         service = service_id, owner
         following = referral.reroute(
             actor_of(call.caller),

@@ -10,7 +10,7 @@ from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Conflict
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
-from chassis.wire import Position
+from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.store import referrals, watch
@@ -54,7 +54,7 @@ class Watch:
             with self._given:
                 self._streams -= 1
 
-    def begin(self, tx: Transaction, known: Position | None) -> tuple[str, int]:
+    def begin(self, tx: Transaction, known: Cursor | None) -> tuple[str, int]:
         """Returns where a stream begins, as (store, position).
 
         The stream begins after the position `known`, or after the last event so far if `known` is

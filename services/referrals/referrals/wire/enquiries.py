@@ -16,7 +16,7 @@ from services.referrals.referrals.domain.enquiry import (
     Enquiry,
     EnquiryState,
     Offer,
-    Received,
+    ReceivedEnquiry,
 )
 
 STATES, ATTRIBUTES = (
@@ -54,11 +54,15 @@ def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
     A request may name organisations without an answer, as systems do. The answer is then NAMED,
     since the person must have been asked.
     """
-    parsed = named(request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code"))
+    parsed = unsafe_places(
+        request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code")
+    )
     return parsed if parsed.code or not parsed.organization_ids else replace(parsed, code=NAMED)
 
 
-def named(request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest, code: str = "") -> Unsafe:
+def unsafe_places(
+    request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest, code: str = ""
+) -> Unsafe:
     """Parses the organisations and departments that a request names as not safe."""
     organizations = unsafe_organizations(
         request.excluded_organization_ids, "excluded_organization_ids"
@@ -100,7 +104,7 @@ def _turn(waits: bool, whose: referrals_pb2.Turn.ValueType) -> referrals_pb2.Tur
     return whose if waits else referrals_pb2.TURN_UNSPECIFIED
 
 
-def asked_message(enquiry: Enquiry) -> pb.Enquiry:
+def asker_message(enquiry: Enquiry) -> pb.Enquiry:
     """Returns the message for the asking organisation: all of the enquiry."""
     shown: dict[str, Any] = {
         name: getattr(enquiry, name)
@@ -138,7 +142,7 @@ def asked_message(enquiry: Enquiry) -> pb.Enquiry:
     )
 
 
-def received_message(enquiry: Received) -> pb.Enquiry:
+def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
     """Returns the message for an organisation that is asked.
 
     The message shows nothing of the asking organisation, and nothing that depends on the answers of

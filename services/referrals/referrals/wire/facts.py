@@ -20,7 +20,7 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
         due = next(
             (
                 clock.due_time
-                for clock in referral.clocks
+                for clock in referral.deadlines
                 if clock.kind is event.clock and clock.stop_time is None
             ),
             None,

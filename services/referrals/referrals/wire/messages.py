@@ -11,7 +11,7 @@ from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp
 from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.person import Arrival
-from services.referrals.files.domain.unsafe import UNSAID
+from services.referrals.files.domain.unsafe import NOT_STATED
 from services.referrals.files.wire.messages import coarse_message, unsafe_fields
 from services.referrals.network.domain.codes import short_code
 from services.referrals.network.wire.messages import CLOCKS, clock_message
@@ -47,19 +47,19 @@ def referral_message(
         else referrals_pb2.SIDE_NETWORK
     )
     party = side != referrals_pb2.SIDE_NETWORK
-    turn, clocks = referral.turn(actor), referral.clocks_for(actor)
+    turn, deadlines = referral.turn(actor), referral.deadlines_for(actor)
     shown: dict[str, Any] = {
         "etag": etag(referral.step_version),
         "code": short_code(referral.id),
         "person_id": referral.person_id if party else "",
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
         "receipt_id": referral.receipt_id if party else "",
-        **unsafe_fields(referral.unsafe if side == referrals_pb2.SIDE_SENDER else UNSAID),
+        **unsafe_fields(referral.unsafe if side == referrals_pb2.SIDE_SENDER else NOT_STATED),
         "person": coarse_message(referral.coarse),
         "assault_time": timestamp(referral.assault_time) if party else None,
-        "clocks": [clock_message(clock) for clock in clocks],
+        "clocks": [clock_message(deadline) for deadline in deadlines],
         "next_due_time": timestamp(
-            min((clock.due_time for clock in clocks if clock.running), default=None)
+            min((deadline.due_time for deadline in deadlines if deadline.running), default=None)
         ),
         "allowed_verbs": referral.allowed_verbs(actor, now),
         "side": side,

@@ -10,7 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 from chassis.contract import words_of
 from chassis.errors import Invalid
 from chassis.tokens import Caller
-from chassis.wire import ANY_YEAR, masked, moment, optional_id, word, words
+from chassis.wire import ANY_YEAR, mask_names, moment, optional_id, word, words
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.wire.messages import unsafe_organizations
 from services.referrals.network.domain.codes import Check, beginnings_of
@@ -98,7 +98,7 @@ def new_draft(request: pb.CreateReferralRequest) -> Draft:
 
 def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
     """Parses the fields that the mask names."""
-    paths, sent = masked(request.update_mask, _AMENDABLE), request.referral
+    paths, sent = mask_names(request.update_mask, _AMENDABLE), request.referral
     return Draft(
         need_code=sent.need_code if "need_code" in paths else None,
         urgency=_required_urgency(sent.urgency) if "urgency" in paths else None,

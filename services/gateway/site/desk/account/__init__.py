@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from functools import partial
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict
 from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
@@ -18,21 +17,17 @@ pages = access.Pages("account")
 
 
 @pages.get("/account", access.EVERYONE)
-def show() -> str:
-    """Shows the sessions, and the form for a new password."""
-    return page({})
-
-
-def page(
-    errors: dict[str, str],
+def show(
+    errors: forms.Problems = forms.NO_PROBLEMS,
     part: str = "password",
     begun: pb.BeginSecondFactorResponse | None = None,
     codes: Iterable[str] = (),
     passkey: pb.BeginPasskeyResponse | None = None,
 ) -> str:
-    """Renders the page, with the problems of a `part`.
+    """Shows the sessions, and the form for a new password.
 
-    `begun`, `codes` and `passkey` are set only right after they were made.
+    The problems are those of a `part`. `begun`, `codes` and `passkey` are set only right after they
+    were made.
     """
     sessions = (
         clients()
@@ -52,7 +47,7 @@ def page(
 
 
 @pages.post(
-    "/account/password", access.EVERYONE, again=page, then="made.show", done="password_changed"
+    "/account/password", access.EVERYONE, again=show, then="made.show", done="password_changed"
 )
 def password() -> None:
     """Changes the password; the worker's other sessions end.
@@ -80,8 +75,8 @@ def end_sessions() -> None:
     clients().accounts.EndSessions(rpc_request)
 
 
-@pages.post("/account/second-factor", access.EVERYONE, again=partial(page, part="begin"))
-def begin_second_factor() -> Response | str:
+@pages.post("/account/second-factor", access.EVERYONE, again=partial(show, part="begin"))
+def begin_second_factor() -> access.Answer:
     """Shows the secret for an authenticator app, once.
 
     The secret stands in the answer to this form and nowhere else.
@@ -94,11 +89,11 @@ def begin_second_factor() -> Response | str:
         begun = clients().accounts.BeginSecondFactor(rpc_request)
     except Conflict:  # it is in use already, confirmed in another window
         return redirect(url_for("account.show"), 303)
-    return page({}, "code", begun)
+    return show(part="code", begun=begun)
 
 
-@pages.post("/account/second-factor/confirm", access.EVERYONE, again=partial(page, part="code"))
-def confirm_second_factor() -> Response | str:
+@pages.post("/account/second-factor/confirm", access.EVERYONE, again=partial(show, part="code"))
+def confirm_second_factor() -> access.Answer:
     """Confirms the second factor.
 
     The recovery codes, for the loss of the app, stand in this answer only.
@@ -110,13 +105,13 @@ def confirm_second_factor() -> Response | str:
         codes = clients().accounts.ConfirmSecondFactor(rpc_request).recovery_codes
     except Conflict:
         return redirect(url_for("account.show"), 303)
-    return page({}, "code", codes=codes)
+    return show(part="code", codes=codes)
 
 
 @pages.post(
     "/account/second-factor/end",
     access.EVERYONE,
-    again=partial(page, part="end"),
+    again=partial(show, part="end"),
     then="account.show",
 )
 def end_second_factor() -> None:

@@ -14,7 +14,7 @@ from protos.partners.v1.members_pb2 import BeginPasskeySignInRequest
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.desk import account
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -34,20 +34,20 @@ def sign_in() -> str | tuple[str, int]:
     return render_template("signin_code.html", to=to, kept=form, asked=challenge, problem="")
 
 
-@pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.page, part="passkey"))
+@pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.show, part="passkey"))
 def begin() -> str:
     """Asks the browser for a new passkey."""
     origin.tell(origin.device())
     rpc_request = pb.BeginPasskeyRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )
-    return account.page({}, "passkey", passkey=clients().accounts.BeginPasskey(rpc_request))
+    return account.show(part="passkey", passkey=clients().accounts.BeginPasskey(rpc_request))
 
 
 @pages.post(
     "/account/passkeys",
     access.EVERYONE,
-    again=partial(account.page, part="passkey"),
+    again=partial(account.show, part="passkey"),
     then="account.show",
 )
 def create() -> None:
@@ -67,7 +67,7 @@ def create() -> None:
 @pages.post(
     "/account/passkeys/end",
     access.EVERYONE,
-    again=partial(account.page, part="end-passkey"),
+    again=partial(account.show, part="end-passkey"),
     then="account.show",
 )
 def end() -> None:

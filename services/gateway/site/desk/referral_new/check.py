@@ -1,7 +1,6 @@
 """The last check of a new referral: all answers, each with a link to change it, and sending."""
 
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -13,7 +12,7 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 
-def render(errors: dict[str, str], identifier: str) -> str:
+def render(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Renders all answers on one page."""
     draft = referrals.fetch(identifier)
     receipt = (
@@ -32,7 +31,7 @@ def render(errors: dict[str, str], identifier: str) -> str:
     )
 
 
-def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
+def acknowledgements(errors: forms.Problems) -> list[tuple[str, str]]:
     """Returns the refusals that a sender may acknowledge: those that she met or has ticked."""
     met = {
         code
@@ -47,9 +46,9 @@ def acknowledgements(errors: dict[str, str]) -> list[tuple[str, str]]:
 
 
 @pages.form("/referrals/<identifier>/check", access.SENDERS, again=render)
-def check(identifier: str) -> Response | str:
+def check(identifier: str) -> access.Answer:
     """Shows the last check, and sends the referral."""
     if request.method == "GET":
-        return render({}, identifier)
+        return render(identifier)
     clients().referrals.SendReferral(forms.filled(r.SendReferralRequest(id=identifier)))
     return redirect(url_for("referral.show", identifier=identifier, done="send"), 303)

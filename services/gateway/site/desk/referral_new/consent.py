@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import flask_babel
 from flask import redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
 
 from chassis.languages import LANGUAGES
 from protos.partners.v1 import directory_pb2 as d
@@ -17,8 +16,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import referrals
 from services.gateway.site.desk.referral_new.pages import pages
-from services.gateway.site.language import i18n, vocabulary
-from services.gateway.site.language.i18n import _
+from services.gateway.site.language import _, i18n, vocabulary
 from services.gateway.site.parts import consent_form, forms
 from services.gateway.site.shell import access
 
@@ -61,7 +59,7 @@ def consent(identifier: str) -> access.Answer:
         labels=consent_form.labels(),
         page=page,
         number=list(consent_form.ASKED).index(page) + 1 if page in consent_form.ASKED else 0,
-        said=consent_form.said(recipient),
+        said=consent_form.values_for(recipient),
         carried=list(consent_form.carried(page, recipient)),
         answers=consent_form.ANSWERS,
         unasked=age != consent_form.ADULT and page != "points" and consent_form.unasked(),
@@ -83,14 +81,21 @@ def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
     )
 
 
-def stand_on(draft: r.Referral, receipt_id: str) -> Response:
+def stand_on(draft: r.Referral, receipt_id: str) -> access.Answer:
     """Goes on with this consent.
 
-    A referral that was sent on an override gets the consent at once, now that the person could be
-    asked.
+    A referral that was sent on an override gets the consent at once instead, now that the person
+    could be asked.
     """
     if draft.state != r.STATE_DRAFT:
-        attach(draft, receipt_id)
+        clients().referrals.AttachConsent(
+            r.AttachConsentRequest(
+                id=draft.id,
+                etag=forms.etag() or draft.etag,
+                request_id=forms.request_id(),
+                receipt_id=receipt_id,
+            )
+        )
         return redirect(url_for("referral.show", identifier=draft.id, done="attach_consent"), 303)
     referrals.change(draft, forms.etag(), receipt_id=receipt_id)
     return redirect(url_for("referral_new.check", identifier=draft.id), 303)
@@ -115,17 +120,5 @@ def give(draft: r.Referral, recipient: str) -> p.Receipt:
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(
             receipt=receipt, request_id=forms.part_of(forms.request_id(), "receipt")
-        )
-    )
-
-
-def attach(referral: r.Referral, receipt_id: str) -> None:
-    """Replaces an override with the consent of the person."""
-    clients().referrals.AttachConsent(
-        r.AttachConsentRequest(
-            id=referral.id,
-            etag=forms.etag() or referral.etag,
-            request_id=forms.request_id(),
-            receipt_id=receipt_id,
         )
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
-from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -22,13 +21,13 @@ from services.gateway.site.shell import access, session
 
 
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
-def resume(identifier: str) -> Response:
+def resume(identifier: str) -> access.Answer:
     """Redirects to the first page where something is missing."""
     return referrals.onward(referrals.fetch(identifier))
 
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
-def reroute(identifier: str) -> Response | str:
+def reroute(identifier: str) -> access.Answer:
     """Creates a new draft for the same person and need, after a refusal.
 
     The old referral stays as it is, and the draft names it.
@@ -68,7 +67,7 @@ def urgency(identifier: str) -> access.Answer:
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
 def unsafe(identifier: str) -> access.Answer:
     """Asks with whom or where the person is not safe."""
-    return ask(identifier, "unsafe", unsafe_form.answer(said_now()), "referral_new.urgency")
+    return ask(identifier, "unsafe", unsafe_form.answer(values_in_form()), "referral_new.urgency")
 
 
 @pages.form("/referrals/<identifier>/services", access.SENDERS)
@@ -86,7 +85,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
     """
     draft, errors = referrals.fetch(identifier), dict[str, str]()
     looks = page == "unsafe" and unsafe_form.looks(request.form)
-    if request.method == "POST" and not looks and not (errors := problems(page, said_now())):
+    if request.method == "POST" and not looks and not (errors := problems(page, values_in_form())):
         try:
             return referrals.onward(referrals.change(draft, forms.etag(), **fields), page)
         except forms.SHOWN_IN_PLACE as refusal:
@@ -131,7 +130,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
     )
 
 
-def said_now() -> MultiDict[str, str]:
+def values_in_form() -> MultiDict[str, str]:
     """Returns the values of the form.
 
     The button `names_nothing` sets the answer that the person named nothing.

@@ -13,11 +13,12 @@ from services.gateway.site.language.vocabulary import (
     person,
     plans,
     referral,
+    steps,
 )
-from services.gateway.site.language.vocabulary.referral import STEPS
+from services.gateway.site.language.vocabulary.steps import STEPS
 
 TABLES: dict[str, dict[str, str]] = {}
-for _part in (referral, person, line, network, enquiry, plans, audit, forms):
+for _part in (steps, referral, person, line, network, enquiry, plans, audit, forms):
     for _kind, _words in _part.TABLES.items():  # several files may have a part of one table
         TABLES.setdefault(_kind, {}).update(_words)
 

@@ -372,4 +372,8 @@ TABLES: dict[str, dict[str, str]] = {
             "Su organización está en período de prueba: todavía no puede abrir datos personales."
         ),
     },
+    "done": {
+        "saved": N_("Guardado."),
+        "read": N_("Marcado como leído."),
+    },
 }

@@ -140,4 +140,13 @@ TABLES: dict[str, dict[str, str]] = {
         "court_order": N_("Un juez nombró a quien decide por ella"),
     },
     "manner": {"spoken": N_("De palabra"), "written": N_("Por escrito")},
+    "done": {
+        "receipt_confirmed": N_("Confirmado."),
+        "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),
+        "erasure_proposed": N_("Propuesto. Otra persona de su organización debe confirmarlo."),
+        "erased": N_("El expediente se borró para siempre."),
+        "receipts_withdrawn": N_(
+            "Todo retirado. Con esos permisos ya nadie puede abrir sus datos."
+        ),
+    },
 }

@@ -5,9 +5,9 @@ from typing import Any
 from chassis.wire import EnumCodec, timestamp
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.import_job import ImportJob, ImportState
-from services.partners.directory.domain.imports import Encoding, Line, Outcome, Parsed, Report
+from services.partners.directory.domain.imports import Encoding, Line, Outcome, ParsedFile, Report
 from services.partners.directory.wire.imports import hsds, spreadsheet
-from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.directory.wire.imports.files import Table, check_size, read
 
 __all__ = ["check_size", "encoding_of", "message", "parse", "report"]
@@ -15,18 +15,18 @@ __all__ = ["check_size", "encoding_of", "message", "parse", "report"]
 _OUTCOMES = EnumCodec(pb.ImportOutcome, Outcome)
 _ENCODINGS = EnumCodec(pb.ImportEncoding, Encoding)
 _STATES = EnumCodec(pb.ImportState, ImportState)
-_MOST_PROBLEMS = 5  # most problems reported for a row
+_MAX_PROBLEMS = 5  # maximum number of problems reported for a row
 
 
-def parse(content: bytes, reading: Reading, encoding: Encoding | None = None) -> Parsed:
+def parse(content: bytes, reading: CellReader, encoding: Encoding | None = None) -> ParsedFile:
     """Returns the drafts of a file. Raises Invalid of `content`."""
     file = read(content, encoding)
     parsed = _parsed(file.content, reading)
-    parsed.text = file.text
+    parsed.decoding = file.decoding
     return parsed
 
 
-def _parsed(content: Any, reading: Reading) -> Parsed:
+def _parsed(content: Any, reading: CellReader) -> ParsedFile:
     if isinstance(content, Table):
         return spreadsheet.parse(content, reading)
     if isinstance(content, dict) and isinstance(content.get("services.csv"), Table):
@@ -66,9 +66,9 @@ def report(made: Report) -> pb.ImportReport:
         asked=made.count(Outcome.ASKED),
         lines=[_line(line) for line in made.lines],
         ignored_columns=made.ignored_columns,
-        encoding=_ENCODINGS.number(made.text.encoding if made.text else None),
-        encoding_guessed=bool(made.text and made.text.guessed),
-        encoding_samples=made.text.samples if made.text else (),
+        encoding=_ENCODINGS.number(made.decoding.encoding if made.decoding else None),
+        encoding_guessed=bool(made.decoding and made.decoding.guessed),
+        encoding_samples=made.decoding.samples if made.decoding else (),
     )
 
 
@@ -81,6 +81,6 @@ def _line(line: Line) -> pb.ImportLine:
         candidate_ids=line.candidate_ids,
         problems=[
             pb.ImportProblem(column=problem.column, field=problem.field, reason_code=problem.reason)
-            for problem in line.problems[:_MOST_PROBLEMS]
+            for problem in line.problems[:_MAX_PROBLEMS]
         ],
     )

@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import IO
 
 from chassis.errors import Invalid
-from services.partners.directory.domain.imports import Encoding, Parsed
+from services.partners.directory.domain.imports import Encoding, ParsedFile
 from services.partners.directory.wire.imports import parse
-from services.partners.directory.wire.imports.drafts import Reading
+from services.partners.directory.wire.imports.drafts import CellReader
 
 _LIMITS = (30, 250_000_000)
 """The limits of the child: seconds of processor time, and bytes of address space.
 
 The largest genuine spreadsheet takes three seconds, ten on a slow machine, and half of the memory.
 """
-# most seconds until the child must have finished: on a machine with a load of forty, a process gets
-# a twentieth of a processor
+# maximum number of seconds until the child must have finished: on a machine with a load of forty, a
+# process gets a twentieth of a processor
 _LONGEST = 900.0
 _LOOK = 0.5  # seconds between two checks whether the file is still wanted
 _ROOT = Path(__file__).resolve().parents[5]
@@ -40,17 +40,17 @@ class TooMuchWork(Exception):
     """Reading the file takes more time or memory than a file may take."""
 
 
-class Ended(Exception):
+class ReadingInterrupted(Exception):
     """The process was ended from outside or did not finish, so nothing is known about the file."""
 
 
 def read_apart(
-    content: bytes, reading: Reading, encoding: Encoding | None, going_on: Callable[[], None]
-) -> Parsed:
+    content: bytes, reading: CellReader, encoding: Encoding | None, on_progress: Callable[[], None]
+) -> ParsedFile:
     """Parses a file in another process.
 
-    Calls `going_on` from time to time; it may raise to end the process. Raises Invalid for
-    `content`, TooMuchWork or Ended.
+    Calls `on_progress` from time to time; it may raise to end the process. Raises Invalid for
+    `content`, TooMuchWork or ReadingInterrupted.
     """
     end = time.monotonic() + _LONGEST
     request = pickle.dumps((_LIMITS, content, reading, encoding))
@@ -71,18 +71,18 @@ def read_apart(
                     answer, _ = child.communicate(timeout=_LOOK)
                     break
                 except subprocess.TimeoutExpired:
-                    going_on()
+                    on_progress()
                     if time.monotonic() > end:
-                        raise Ended from None
+                        raise ReadingInterrupted from None
         finally:
             child.kill()
     if child.returncode in (_NO_MEMORY, -signal.SIGXCPU):
         raise TooMuchWork
     if child.returncode != 0:
-        raise Ended
+        raise ReadingInterrupted
     # The data comes from a child of this process.
-    parsed: Parsed | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
-    if not isinstance(parsed, Parsed):
+    parsed: ParsedFile | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
+    if not isinstance(parsed, ParsedFile):
         raise Invalid(*parsed)
     return parsed
 
@@ -93,7 +93,7 @@ def _send(pipe: IO[bytes], request: bytes) -> None:
 
 
 def main() -> int:
-    """Answers the one request on standard input: a Parsed, or the violations of the file."""
+    """Answers the one request on standard input: a ParsedFile, or the violations of the file."""
     os.nice(10)  # calls go first
     # If memory runs short, the system ends this process and not the service. Systems without /proc
     # have no such setting.
@@ -107,7 +107,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         try:
-            answer: Parsed | list[tuple[str, str]] = parse(content, reading, encoding)
+            answer: ParsedFile | list[tuple[str, str]] = parse(content, reading, encoding)
         except Invalid as error:
             answer = error.violations
         pickle.dump(answer, sys.stdout.buffer)

@@ -70,7 +70,7 @@ class Wrong(Exception):
 
 
 @dataclass
-class Reading:
+class CellReader:
     """Reads texts with the terms of the directory. `country`: used if a row states none."""
 
     taxonomy: Taxonomy
@@ -333,22 +333,22 @@ class Reading:
         return [name]
 
 
-_SERVICE: dict[str, Callable[[Reading, pb.Service, str, str, str], list[str]]] = {
-    **dict.fromkeys(("name", "description"), Reading._text),
-    "country": Reading._stated_country,
-    "need_codes": Reading._need_codes,
-    "department": Reading._area,
-    "area_codes": Reading._areas,
-    "phone": Reading._phone,
-    "languages": Reading._languages,
-    "schedules": Reading._schedules,
-    "ages": Reading._ages,
-    "genders": Reading._genders,
+_SERVICE: dict[str, Callable[[CellReader, pb.Service, str, str, str], list[str]]] = {
+    **dict.fromkeys(("name", "description"), CellReader._text),
+    "country": CellReader._stated_country,
+    "need_codes": CellReader._need_codes,
+    "department": CellReader._area,
+    "area_codes": CellReader._areas,
+    "phone": CellReader._phone,
+    "languages": CellReader._languages,
+    "schedules": CellReader._schedules,
+    "ages": CellReader._ages,
+    "genders": CellReader._genders,
     **dict.fromkeys(
-        ("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys"), Reading._age
+        ("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys"), CellReader._age
     ),
-    **dict.fromkeys(FLAGS, Reading._takes),
-    **dict.fromkeys(("confidential", "public", "active"), Reading._flag_of),
+    **dict.fromkeys(FLAGS, CellReader._takes),
+    **dict.fromkeys(("confidential", "public", "active"), CellReader._flag_of),
 }
 _PLACE = (
     "name",

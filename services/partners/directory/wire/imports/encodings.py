@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from charset_normalizer import from_bytes
 
 from chassis.errors import Invalid
-from services.partners.directory.domain.imports import Decoded, Encoding
+from services.partners.directory.domain.imports import DecodingInfo, Encoding
 
 _MARKS = (
     (b"\xef\xbb\xbf", Encoding.UTF_8),
@@ -32,12 +32,12 @@ _LETTERS, _SIGNS = (
     frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
     frozenset("¿¡ªº°–—“”‘’«»…·€"),
 )
-_SAMPLE = 20_000  # most bytes of lines that are looked at
+_SAMPLE = 20_000  # maximum number of bytes of lines that are looked at
 _WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
-_WORDS, _WORD_LENGTH = 8, 40  # most words shown to a person, and characters of each
+_WORDS, _WORD_LENGTH = 8, 40  # maximum number of words shown to a person, and characters of each
 
 
-def of(texts: Sequence[bytes], encoding: Encoding | None) -> Decoded:
+def of(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
     """Finds the encoding of the texts of one file; `encoding` is the one that the caller states.
 
     Raises Invalid if no encoding fits.
@@ -45,15 +45,15 @@ def of(texts: Sequence[bytes], encoding: Encoding | None) -> Decoded:
     for text in texts:
         for mark, shown in _MARKS:
             if text.startswith(mark):
-                return Decoded(shown)
+                return DecodingInfo(shown)
         head = text[:200]
         if head.count(0) * 3 > len(head):
-            return Decoded(Encoding.UTF_16)
+            return DecodingInfo(Encoding.UTF_16)
     if encoding is not None:
-        return Decoded(encoding)
+        return DecodingInfo(encoding)
     other = [text for text in texts if not _decodes(text, "utf-8")]
     if not other:
-        return Decoded(Encoding.UTF_8)
+        return DecodingInfo(Encoding.UTF_8)
     lines = [line for text in other for line in re.split(rb"[\r\n]+", text) if not line.isascii()]
     matches = from_bytes(
         b"\n".join(lines)[:_SAMPLE], cp_isolation=list(_GUESSED), enable_fallback=False
@@ -77,7 +77,7 @@ def of(texts: Sequence[bytes], encoding: Encoding | None) -> Decoded:
         for word in _WORD.findall(decode(text, guess))
         if re.search(r"\w", word)
     )
-    return Decoded(guess, guessed=True, samples=tuple(words)[:_WORDS])
+    return DecodingInfo(guess, guessed=True, samples=tuple(words)[:_WORDS])
 
 
 def decode(text: bytes, encoding: Encoding) -> str:

@@ -15,11 +15,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from chassis.errors import Invalid
-from services.partners.directory.domain.imports import MOST_ROWS, Decoded, Encoding
+from services.partners.directory.domain.imports import MAX_ROWS, DecodingInfo, Encoding
 from services.partners.directory.wire.imports import encodings
 
-MOST_BYTES = 700_000
-# most bytes of an unpacked file; a spreadsheet is packed ten to one, a zip bomb a thousand to one
+MAX_BYTES = 700_000
+# maximum number of bytes of an unpacked file; a spreadsheet is packed ten to one, a zip bomb a
+# thousand to one
 _UNPACKED = 30_000_000
 _PARTS, _COLUMNS, _CELL = 200, 60, 4000
 # most tags in a workbook: 5,000 rows of 60 cells, with four to six tags in each cell
@@ -39,11 +40,11 @@ class File:
     """A file that has been read.
 
     `content`: a Table of a spreadsheet, Tables by name of a data package, or a value of JSON.
-    `text`: how the text was decoded; None if the format prescribes the encoding.
+    `decoding`: how the text was decoded; None if the format prescribes the encoding.
     """
 
     content: Table | dict[str, Table] | Any
-    text: Decoded | None = None
+    decoding: DecodingInfo | None = None
 
 
 def read(content: bytes, encoding: Encoding | None = None) -> File:
@@ -76,7 +77,7 @@ def check_size(content: bytes) -> None:
     """Raises Invalid if the content is empty or too long."""
     if not content.strip():
         raise Invalid(("content", "required"))
-    if len(content) > MOST_BYTES:
+    if len(content) > MAX_BYTES:
         raise Invalid(("content", "too_long"))
 
 
@@ -170,13 +171,13 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
         islice(
             (
                 (n, cells[:_COLUMNS])
-                for n, cells in islice(rows, 20 * MOST_ROWS)
+                for n, cells in islice(rows, 20 * MAX_ROWS)
                 if any(map(str.strip, cells))
             ),
-            MOST_ROWS + 2,
+            MAX_ROWS + 2,
         )
     )
-    if len(filled) > MOST_ROWS + 1:
+    if len(filled) > MAX_ROWS + 1:
         raise Invalid(("content", "too_long"))
     if not filled:
         raise Invalid(("content", "required"))

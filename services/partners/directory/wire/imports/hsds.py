@@ -10,18 +10,18 @@ from typing import Any
 from chassis.errors import Invalid
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.imports import (
-    MOST_ROWS,
-    AtPlace,
+    MAX_ROWS,
     Line,
-    Parsed,
+    ParsedFile,
     PlaceDraft,
+    ServiceAtPlace,
     ServiceDraft,
 )
 from services.partners.directory.domain.location import Phone
 from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.wire.hsds_ids import plain, term_id
-from services.partners.directory.wire.imports.drafts import FLAGS, Reading, is_hidden
+from services.partners.directory.wire.imports.drafts import FLAGS, CellReader, is_hidden
 from services.partners.directory.wire.imports.files import Table, letter
 from services.partners.directory.wire.imports.hours import DAYS
 from services.partners.directory.wire.schedules import schedules
@@ -55,7 +55,7 @@ class Node(dict[str, Any]):
         self.line = line
 
 
-def parse(document: Any, reading: Reading) -> Parsed:
+def parse(document: Any, reading: CellReader) -> ParsedFile:
     """Returns the drafts of a JSON value."""
     objects = document.get("contents", document) if isinstance(document, dict) else document
     objects = [objects] if isinstance(objects, dict) else objects
@@ -70,9 +70,9 @@ def parse(document: Any, reading: Reading) -> Parsed:
             else [parent]
         )
     ]
-    if len(services) > MOST_ROWS:
+    if len(services) > MAX_ROWS:
         raise Invalid(("content", "too_long"))
-    parsed = Parsed()
+    parsed = ParsedFile()
     places: dict[str, PlaceDraft] = {}
     for number, service in enumerate(services, 1):
         line = Line("", number)
@@ -81,13 +81,13 @@ def parse(document: Any, reading: Reading) -> Parsed:
     return parsed
 
 
-def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
+def parse_tables(tables: Mapping[str, Table], reading: CellReader) -> ParsedFile:
     """Returns the drafts of a data package's tables.
 
     A row that belongs to no service or place of the package is ignored.
     """
     read = {name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()}
-    if sum(map(len, read.values())) > 4 * MOST_ROWS:
+    if sum(map(len, read.values())) > 4 * MAX_ROWS:
         raise Invalid(("content", "too_long"))
     by_id = {name: {node.get("id", ""): node for node in nodes} for name, nodes in read.items()}
     terms = by_id.get("taxonomy_terms", {})
@@ -113,7 +113,7 @@ def parse_tables(tables: Mapping[str, Table], reading: Reading) -> Parsed:
             node.line.refuse("location_id", "unknown_code")
         else:
             owner.setdefault("service_at_locations", []).append(node)
-    parsed, places = Parsed(), dict[str, PlaceDraft]()
+    parsed, places = ParsedFile(), dict[str, PlaceDraft]()
     for service in read["services"]:
         service["organization"] = by_id.get("organizations", {}).get(
             service.get("organization_id", ""), {"id": service.get("organization_id")}
@@ -144,7 +144,9 @@ def _nodes(name: str, table: Table) -> list[Node]:
     ]
 
 
-def _add(parsed: Parsed, places: dict[str, PlaceDraft], node: Node, reading: Reading) -> None:
+def _add(
+    parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reading: CellReader
+) -> None:
     line = node.line
     organization = _dict(node, "organization")
     extras = {name: _text(node.get(f"x_{name}")) for name in _EXTRAS}
@@ -185,7 +187,7 @@ def _add(parsed: Parsed, places: dict[str, PlaceDraft], node: Node, reading: Rea
     for at in _list(node, "service_at_locations"):
         offer = _at(at, places, line, reading, hidden=is_hidden(entry))
         if offer is not None:
-            draft.at.append(offer)
+            draft.places.append(offer)
     parsed.services.append(draft)
 
 
@@ -193,10 +195,10 @@ def _at(
     at: Mapping[str, Any],
     places: dict[str, PlaceDraft],
     line: Line,
-    reading: Reading,
+    reading: CellReader,
     *,
     hidden: bool,
-) -> AtPlace | None:
+) -> ServiceAtPlace | None:
     location = _dict(at, "location")
     if not location:
         return None
@@ -225,7 +227,9 @@ def _at(
         for path, reason in error.violations:
             own_line.refuse(path, reason)
         return None
-    return AtPlace(places[source], phones or None, _if_any(hours), tuple(_languages(at)) or None)
+    return ServiceAtPlace(
+        places[source], phones or None, _if_any(hours), tuple(_languages(at)) or None
+    )
 
 
 def _if_any(hours: tuple[Schedule, ...]) -> tuple[Schedule, ...] | None:

@@ -6,13 +6,13 @@ Its headings are in Spanish, English or French, in any order.
 from collections.abc import Mapping
 
 from services.partners.directory.domain.imports import (
-    AtPlace,
     Line,
-    Parsed,
+    ParsedFile,
     PlaceDraft,
+    ServiceAtPlace,
     ServiceDraft,
 )
-from services.partners.directory.wire.imports.drafts import Reading, is_hidden
+from services.partners.directory.wire.imports.drafts import CellReader, is_hidden
 from services.partners.directory.wire.imports.files import Table, letter
 from services.partners.directory.wire.imports.hours import fold
 
@@ -50,9 +50,9 @@ _FIELD = {word: field for field, words in _HEADINGS.items() for word in words.sp
 _OF_A_PLACE = ("address", "area_code", "latitude", "longitude")
 
 
-def parse(table: Table, reading: Reading) -> Parsed:
+def parse(table: Table, reading: CellReader) -> ParsedFile:
     """Returns the drafts of the rows; none if the table has no column for the name."""
-    parsed = Parsed()
+    parsed = ParsedFile()
     number, headings = table.rows[0]
     fields: dict[int, str] = {}
     for index, heading in enumerate(headings):
@@ -80,7 +80,7 @@ def parse(table: Table, reading: Reading) -> Parsed:
     return parsed
 
 
-def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceDraft | None:
+def _service(line: Line, texts: Mapping[str, str], reading: CellReader) -> ServiceDraft | None:
     # An empty cell below a merged cell would look like a service without a place, which means the
     # whole country.
     for name in ("country", "department"):
@@ -106,5 +106,5 @@ def _service(line: Line, texts: Mapping[str, str], reading: Reading) -> ServiceD
         place = reading.place(line, about, hidden=is_hidden(entry))
         if place is None:
             return None
-        draft.at.append(AtPlace(PlaceDraft(line, "", *place)))
+        draft.places.append(ServiceAtPlace(PlaceDraft(line, "", *place)))
     return draft

@@ -1,0 +1,308 @@
+"""`make budget`: what the steps of a referral's life and a few calls cost in exchanges, statements,
+transactions, flushes and signatures, written into docs/figures.md.
+
+Each line is measured several times on a whole stack, from the call until everybody has heard of it
+(two seconds of silence), and the least of each count is kept: other work of a service may happen
+to fall into one of the times. What a thread repeats while nothing happens is counted in the idle
+minute only, unless it carries the trace of a request. So the counts do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import requests
+
+from bench.exchanges import Transaction, read
+from bench.pages import sign_in
+from bench.transitions import Lives
+from protos.partners.v1 import directory_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.parts.local_stack import LocalStack, until
+from tests.parts.stories import STEPS, Cast, Step
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "figures.md"
+IDLE = "an idle minute"
+TIMES = 8
+WARM_UP = 12  # lives; a connection prepares a statement after it has sent it five times
+MINUTE, SILENCE = 60.0, 2.0
+# Times a minute at which a turn of a loop belongs to its work at rest. Threads with a connection of
+# their own (relays, senders, clocks) turn at rest too, but mostly for what has happened.
+_OWN = "enlace-listen"
+_TWICE, _OFTEN = 2, 6
+_TOKEN = 3.2  # seconds after which a token has run out
+_BEGIN, _END = "<!-- make budget -->\n", "<!-- end of make budget -->\n"
+_PROBE = "enlace-probe"
+_PERSON = "albergue@lunanueva"
+_OPENING = ("BEGIN", "SELECT set_config('enlace.organization'")
+
+
+class Spent(NamedTuple):
+    """The costs of a line: each of the call's own transactions, and of all others."""
+
+    exchanges: tuple[int, int] = (0, 0)
+    statements: tuple[int, int] = (0, 0)
+    transactions: tuple[int, int] = (0, 0)
+    flushes: tuple[int, int] = (0, 0)
+    signatures: tuple[int, int] = (0, 0)
+    """Made, and checked."""
+
+    def least(self, other: Spent) -> Spent:
+        """Returns the smaller of each count."""
+        return Spent(*((min(a, c), min(b, d)) for (a, b), (c, d) in zip(self, other, strict=True)))
+
+
+Table = dict[str, Spent]
+
+
+class Recording:
+    """The file that a stack's proxy writes, read as it grows."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._signatures = file, file.with_name(file.name + ".signatures")
+        self._position = 0
+        self._resting: set[Turn] = set()
+        self.transactions: list[Transaction] = []
+
+    def look(self) -> int:
+        """Reads what is new; returns the number of transactions so far."""
+        with self._file.open("rb") as opened:
+            opened.seek(self._position)
+            data = opened.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._position += len(whole)
+        self.transactions += read(whole.decode().splitlines())
+        return len(self.transactions)
+
+    def signatures(self) -> tuple[int, int]:
+        """Returns the numbers of signatures made and checked so far."""
+        lines = self._signatures.read_text().splitlines()
+        return lines.count("made"), lines.count("checked")
+
+    def rest(self, seconds: float = MINUTE) -> Spent:
+        """Returns what is spent while nothing happens, and learns which loops work then."""
+        begin, signed = self.look(), self.signatures()
+        time.sleep(seconds)
+        self.look()
+        seen = self.transactions[begin:]
+        assert not [one for one in seen if one.view != "system"], "somebody calls"
+        counts = Counter(_turn(one) for one in seen)
+        self._resting = {
+            turn
+            for turn, count in counts.items()
+            if count * 60 >= seconds * (_OFTEN if turn.application == _OWN else _TWICE)
+        }
+        return self._spent(seen, signed)
+
+    def of(self, act: Callable[[], object]) -> Spent:
+        """Returns what an act costs until everybody has heard of it."""
+        begin, signed = self.look(), self.signatures()
+        act()
+        self.silence()
+        return self._spent(filter(self._is_caused, self.transactions[begin:]), signed)
+
+    def silence(self) -> None:
+        """Waits until nothing that is counted has happened for two seconds."""
+        begin = time.time()
+
+        def silent() -> bool:
+            self.look()
+            last = next(filter(self._is_caused, reversed(self.transactions)), None)
+            return time.time() - max(begin, last.time if last else 0.0) > SILENCE
+
+        until(silent, 60)
+
+    def _is_caused(self, one: Transaction) -> bool:
+        return bool(one.trace) or not (one.application == _PROBE or _turn(one) in self._resting)
+
+    def _spent(self, seen: Iterable[Transaction], signed: tuple[int, int]) -> Spent:
+        made, checked = self.signatures()
+        return spent(seen, (made - signed[0], checked - signed[1]))
+
+
+def spent(seen: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
+    """Returns the sums of transactions; those in a caller's scope are the call's own."""
+    sides = [], []  # type: tuple[list[Transaction], list[Transaction]]
+    for one in seen:
+        sides[one.view == "system"].append(one)
+
+    def both(count: Callable[[Transaction], int]) -> tuple[int, int]:
+        return sum(map(count, sides[0])), sum(map(count, sides[1]))
+
+    return Spent(
+        both(lambda one: len(one.exchanges)),
+        both(lambda one: len(one.statements)),
+        both(lambda one: bool(one.statements)),
+        both(lambda one: one.flushes),
+        signatures,
+    )
+
+
+class Turn(NamedTuple):
+    """What marks the turns of a loop: its first statement."""
+
+    role: str
+    application: str
+    statement: str
+
+
+def _turn(one: Transaction) -> Turn:
+    own = (text for text in one.statements if not text.startswith(_OPENING))
+    return Turn(one.role, one.application, next(own, ""))
+
+
+class Counting:
+    """The lines, measured on a stack that records into a file; `table` has the least costs."""
+
+    def __init__(self, stack: LocalStack, file: Path) -> None:
+        """Warms the stack up, and watches it while nothing happens."""
+        self._stack, self._recording = stack, Recording(file)
+        self._lives = Lives(Cast(stack))
+        self._viewer = requests.Session()
+        sign_in(self._viewer, stack, _PERSON)
+        for _ in range(WARM_UP):
+            self._lives.one()
+            self._search()
+            self._open_today()
+        time.sleep(5)  # before it is known which loops work at rest
+        self._idle = self._recording.rest()
+        self._lines: Table = {}
+
+    @property
+    def table(self) -> Table:
+        return self._lines | {IDLE: self._idle}
+
+    def forget(self) -> None:
+        """Forgets what was measured, but not the idle minute."""
+        self._lines = {}
+
+    def repeat(self) -> None:
+        """Measures each line once more."""
+        _life(self._lives, self._line)
+        time.sleep(_TOKEN - SILENCE)
+        self._line("sign-in", self._enter)
+        self._lives.cast.sender.token()
+        self._line("a search", self._search)
+        time.sleep(_TOKEN - SILENCE)
+        self._line("opening Today", self._open_today)
+
+    def _line(self, name: str, act: Callable[[], object]) -> None:
+        cost = self._recording.of(act)
+        self._lines[name] = cost.least(self._lines.get(name, cost))
+
+    def _search(self) -> None:
+        asked = directory_pb2.SearchServicesRequest(words="albergue", department="NI-CI")
+        self._lives.cast.sender.directory.SearchServices(asked)
+
+    def _open_today(self) -> None:
+        self._viewer.get(f"{self._stack.gateway}/today", timeout=10).raise_for_status()
+
+    def _enter(self) -> None:
+        with requests.Session() as session:
+            sign_in(session, self._stack, _PERSON, stay=True)
+
+
+def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> None:
+    """Takes a referral from draft to closed, each step a line. Each caller has a token before."""
+    referral = pb.Referral()
+    person_id, receipt_id = lives.cast.person()
+
+    def create() -> None:
+        nonlocal referral
+        referral = lives.cast.sender.referrals.CreateReferral(lives.cast.draft(person_id))
+
+    def send() -> None:
+        nonlocal referral
+        referral = lives.cast.sender.referrals.SendReferral(
+            pb.SendReferralRequest(receipt_id=receipt_id, **lives.to(referral))
+        )
+
+    time.sleep(SILENCE)  # the person has been heard of
+    for name, act in (("draft", create), ("send", send)):
+        lives.cast.sender.token()
+        line(name, act)
+    for step in STEPS:
+        caller = lives.cast.who(step)
+
+        def take(rpc: str = step.rpc) -> None:
+            nonlocal referral
+            referral = getattr(caller.referrals, rpc)(step.request(**lives.to(referral)))  # noqa: B023
+
+        caller.token()
+        line(name_of(step), take)
+
+
+def name_of(step: Step) -> str:
+    """Returns the name of a step's line."""
+    return step.rpc.removesuffix("Referral").lower()
+
+
+def printed(table: Mapping[str, Spent]) -> str:
+    """Returns the table in Markdown."""
+    lines = [
+        "| | exchanges | statements | transactions | flushes | signatures |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| {name} | {' | '.join(f'{own} + {rest}' for own, rest in cost)} |"
+            for name, cost in table.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def committed(page: Path = PAGE) -> Table:
+    """Returns the table of docs/figures.md."""
+    text = page.read_text().split(_BEGIN)[1].split(_END)[0]
+    table: Table = {}
+    for row in text.splitlines()[2:]:
+        name, *cells = row.strip("| ").split(" | ")
+        pairs = [re.fullmatch(r"(\d+) \+ (\d+)", cell) for cell in cells]
+        table[name] = Spent(*((int(pair[1]), int(pair[2])) for pair in pairs if pair))
+    return table
+
+
+def beyond(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[str]:
+    """Returns a sentence for each count that is beyond its limit.
+
+    An idle minute may have a tenth and three more: how often a loop turns in a minute is chance.
+    """
+    return [
+        f"{name}: {have} {of} instead of {limit}"
+        for name, cost in table.items()
+        for of, counts, limits_of in zip(Spent._fields, cost, limits[name], strict=True)
+        for have, limit in zip(counts, limits_of, strict=True)
+        if have > (limit * 1.1 + 3 if name == IDLE else limit)
+    ]
+
+
+def write(table: Mapping[str, Spent], page: Path = PAGE) -> None:
+    """Writes the table into its part of the page."""
+    before, rest = page.read_text().split(_BEGIN)
+    page.write_text(f"{before}{_BEGIN}{printed(table)}{_END}{rest.split(_END)[1]}")
+
+
+@click.command(help="Count what steps and calls cost, print it, and write it into docs/figures.md.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Where all transactions are kept.")
+def main(keep: Path | None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = keep or Path(folder) / "transactions"
+        stack = LocalStack(record=file)
+        try:
+            counting = Counting(stack.start(), file)
+            for _ in range(TIMES):
+                counting.repeat()
+        finally:
+            stack.stop()
+    write(counting.table)
+    click.echo(printed(counting.table))
+
+
+if __name__ == "__main__":
+    main()

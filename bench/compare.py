@@ -1,0 +1,200 @@
+"""`python -m bench compare REV [PART]`: the figures of two commits, measured by turns on one
+machine.
+
+Clones of this repository at REV and at HEAD get a stack each, which is filled once. In each round
+both start from a copy of it, one after the other, and are measured with the same code, this one.
+Each part waits for silence first: no fact waits, and the processors are at rest. It fails rather
+than print a figure of a busy machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+import click
+import requests
+
+from bench import facts
+from bench.figures import percentile, short
+from bench.live import share
+from bench.pages import sign_in
+from bench.transitions import Lives
+from protos.partners.v1 import directory_pb2
+from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
+from tests.parts.stories import Cast
+
+WARM_UP, TIMES, ROUNDS = 5, 200, 5
+IDLE_SECONDS = 20.0
+PATIENCE = 60.0  # seconds to wait for silence
+
+Figures = dict[str, list[float]]
+"""The value of each round, by the name of the figure."""
+
+
+def transition(stack: LocalStack) -> dict[str, float]:
+    """Measures a life of a referral again and again, one transition after another."""
+    lives = Lives(Cast(stack))
+    for _ in range(WARM_UP):
+        lives.one()
+    lives.milliseconds.clear()
+    while len(lives.milliseconds) < TIMES:
+        lives.one()
+    return _times("transition", lives.milliseconds)
+
+
+def webhook(stack: LocalStack) -> dict[str, float]:
+    """Measures the time from a commit to a webhook."""
+    return {one.name: one.value for one in facts.measure_webhook(stack)}
+
+
+def search(stack: LocalStack) -> dict[str, float]:
+    """Measures searches of the demo network's directory."""
+    directory = stack.client("Puentes").directory
+    words = ("", "albergue", "psicologia", "casa segura", "documentos")
+    asked = [directory_pb2.SearchServicesRequest(words=word) for word in words]
+    return _times("search", _timed(lambda n: directory.SearchServices(asked[n % len(asked)])))
+
+
+def page(stack: LocalStack) -> dict[str, float]:
+    """Measures the page Today."""
+    with requests.Session() as session:
+        sign_in(session, stack, "albergue@lunanueva")
+        return _times(
+            "page", _timed(lambda _: session.get(f"{stack.gateway}/today").raise_for_status())
+        )
+
+
+def idle(stack: LocalStack) -> dict[str, float]:
+    """Measures the share of a core that all processes take while nothing happens."""
+    return {"idle_core_percent": 100 * share(stack, IDLE_SECONDS)[0]}
+
+
+PARTS = {one.__name__: one for one in (transition, webhook, search, page, idle)}
+
+
+def _timed(act: Callable[[int], object]) -> list[float]:
+    """Returns milliseconds."""
+    took = []
+    for number in range(WARM_UP + TIMES):
+        begin = time.perf_counter()
+        act(number)
+        took.append((time.perf_counter() - begin) * 1000)
+    return took[WARM_UP:]
+
+
+def _times(name: str, took: list[float]) -> dict[str, float]:
+    return {f"{name}_ms_p50": percentile(took, 50), f"{name}_ms_p99": percentile(took, 99)}
+
+
+def busy(seconds: float = 2.0) -> float:
+    """Returns the percent of a processor that is busy on this machine, whoever uses it."""
+
+    def read() -> tuple[int, int]:
+        ticks = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(ticks), ticks[3] + ticks[4]  # idle, and waiting for a disk
+
+    total, rest = read()
+    time.sleep(seconds)
+    total, rest = read()[0] - total, read()[1] - rest
+    return 100 * (total - rest) / max(1, total)
+
+
+def silence(stack: LocalStack, at_rest: float) -> None:
+    """Waits until no fact waits and the processors are at rest. Raises Busy if that takes long."""
+    end = time.monotonic() + PATIENCE
+    for service in SERVICES:
+        with stack.database(service) as database:
+            waiting = "SELECT FROM outbox WHERE first_round IS NULL LIMIT 1"
+            until(lambda: database.execute(waiting).fetchone() is None, PATIENCE)  # noqa: B023
+    facts.settled(stack)
+    while (percent := busy()) > at_rest:
+        if time.monotonic() > end:
+            raise Busy(f"the processors are busy: {percent:.0f} %, not {at_rest:g} % at most")
+
+
+class Busy(click.ClickException):
+    """Raised if the machine does not come to rest."""
+
+
+class Side:
+    """A commit with its stack."""
+
+    def __init__(self, revision: str, folder: Path) -> None:
+        """Clones the commit, and fills its stack with the demo network."""
+        self.name = _git("rev-parse", "--short", revision)
+        self._code, self._filled = folder / "code", folder / "filled"
+        _git("clone", "--quiet", "--shared", "--no-checkout", str(ROOT), str(self._code))
+        _git("-C", str(self._code), "checkout", "--quiet", "--detach", _git("rev-parse", revision))
+        self.figures: Figures = {}
+
+    def measure(self, parts: list[str], at_rest: float) -> None:
+        """Starts the stack, and measures the parts once."""
+        stack = LocalStack(root=self._code, copied=self._filled)
+        try:
+            stack.start()
+            for part in parts:
+                silence(stack, at_rest)
+                for name, value in PARTS[part](stack).items():
+                    self.figures.setdefault(name, []).append(value)
+        finally:
+            stack.stop()
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(
+        ["git", *words], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def table(names: Sequence[str], before: Figures, now: Figures) -> str:
+    """Returns the medians, their ratio, and the least and the most of each figure."""
+    rows = [("figure", *names, "ratio", *(f"{name} from…to" for name in names))]
+    for name, values in before.items():
+        others = now[name]
+        medians = median(values), median(others)
+        rows.append(
+            (
+                name,
+                *map(short, medians),
+                short(medians[1] / medians[0] if medians[0] else None),
+                *(f"{short(min(one))}…{short(max(one))}" for one in (values, others)),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+@click.command(name="python -m bench compare", help=f"PART is one of {', '.join(PARTS)}; or all.")
+@click.argument("revision", metavar="REV")
+@click.argument("part", type=click.Choice(list(PARTS)), required=False)
+@click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--at-rest",
+    default=25.0,
+    show_default=True,
+    help="Percent of the processors that may be busy before a part.",
+)
+def main(revision: str, part: str | None, rounds: int, at_rest: float) -> None:
+    with ExitStack() as cleanup:
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="enlace-compare-")))
+        folder.chmod(0o711)  # PostgreSQL, which is not root, works in it
+        sides = []
+        for name, commit in (("before", revision), ("now", "HEAD")):
+            (folder / name).mkdir(mode=0o711)
+            sides.append(Side(commit, folder / name))
+        for number in range(rounds):
+            # the second of a round is the first of the next
+            for side in sides if number % 2 == 0 else reversed(sides):
+                click.echo(f"round {number + 1} of {rounds}: {side.name} …", err=True)
+                side.measure([part] if part else list(PARTS), at_rest)
+        before, now = sides
+        click.echo(table((before.name, now.name), before.figures, now.figures))

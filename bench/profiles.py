@@ -1,0 +1,165 @@
+"""`make profile`: the processor time of a transition by process and thread, and a flame graph of
+each service (py-spy) in build/profile.
+
+What the threads take while nothing happens is subtracted. The flame graphs are of a second run,
+since py-spy pauses the processes that it looks into.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.local_stack import family
+from bench.transitions import Lives
+from tests.parts.local_stack import ROOT, SERVICES, LocalStack
+from tests.parts.stories import Cast
+
+OUT = ROOT / "build" / "profile"
+PY_SPY = Path(sys.prefix) / "bin" / "py-spy"
+WARM_UP, RATE = 10, 200  # lives; samples per second
+PYTHON = (*SERVICES, "gateway")
+_MS = 1000 / os.sysconf("SC_CLK_TCK")
+
+Times = dict[tuple[str, str], float]
+"""Milliseconds of processor time by process and thread."""
+
+
+class Threads:
+    """The threads of a stack's processes."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        state = stack.state
+        self.pids = {name: part["pid"] for name, part in state["parts"].items()}
+        self._parts: dict[int, str] = {
+            pid: name for name, one in self.pids.items() for pid in family(one)
+        }
+        self._root = int(state["pid"])
+        self._names = {
+            thread["os_thread_id"]: str(thread["thread_name"])
+            for name in PYTHON
+            for thread in _dump(self.pids[name])
+            if thread["thread_name"]
+        }
+
+    def times(self) -> Times:
+        """Returns what each thread has taken so far."""
+        times: Times = defaultdict(float)
+        for pid in family(self._root):
+            for task in Path(f"/proc/{pid}/task").glob("*"):
+                with suppress(OSError):  # it has ended
+                    head, _, words = (task / "stat").read_text().rpartition(")")
+                    name = self._names.get(int(task.name)) or head.partition("(")[2]
+                    ticks = sum(int(word) for word in words.split()[11:13])
+                    times[self._part(pid), re.sub(r"[-_ ]?[\d.]*$", "", name)] += ticks * _MS
+        return times
+
+    def _part(self, pid: int) -> str:
+        """Returns the name of a process; those of PostgreSQL say whom they serve."""
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+        if title.startswith("postgres: "):
+            return " ".join(title.split()[:2])
+        return self._parts.get(pid, "stack")
+
+
+def _dump(pid: int) -> list[dict[str, Any]]:
+    """Returns the threads of a process as py-spy sees them. Fails if it can't attach."""
+    done = subprocess.run(
+        [PY_SPY, "dump", "--json", "--nonblocking", "--pid", str(pid)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise click.ClickException(
+            f"py-spy can't attach, it needs root or CAP_SYS_PTRACE: {done.stderr.strip()}"
+        )
+    threads: list[dict[str, Any]] = json.loads(done.stdout)
+    return threads
+
+
+def profile(stack: LocalStack, count: int) -> Times:
+    """Returns the milliseconds of each thread in one transition, without what it takes at rest."""
+    lives = Lives(Cast(stack))
+    for _ in range(WARM_UP):
+        lives.one()
+    time.sleep(5)
+    threads = Threads(stack)
+    begin, first = time.monotonic(), threads.times()
+    time.sleep(10)
+    rested, second = time.monotonic() - begin, threads.times()
+    lives.milliseconds.clear()
+    begin = time.monotonic()
+    for _ in range(count):
+        lives.one()
+    time.sleep(2)
+    worked, third = time.monotonic() - begin, threads.times()
+    return {
+        key: (third[key] - second[key] - (second[key] - first[key]) * worked / rested)
+        / len(lives.milliseconds)
+        for key in third
+    }
+
+
+def draw(stack: LocalStack, count: int) -> list[Path]:
+    """Writes a flame graph of each service while referrals live; returns the files."""
+    lives, files = Lives(Cast(stack)), []
+    OUT.mkdir(parents=True, exist_ok=True)
+    spies = []
+    for name, part in stack.state["parts"].items():
+        if name in PYTHON:
+            files.append(OUT / f"{name}.svg")
+            words = ["record", "--threads", "--nonblocking", "--rate", str(RATE)]
+            spies.append(
+                subprocess.Popen(
+                    [PY_SPY, *words, "--output", files[-1], "--pid", str(part["pid"])],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+    for _ in range(count):
+        lives.one()
+    for spy in spies:
+        spy.send_signal(2)  # it writes the graph then
+        spy.wait(60)
+    return [file for file in files if file.exists()]
+
+
+def table(times: Times, at_least: float = 0.02) -> str:
+    """Returns the times as text: each process, and its threads that take something."""
+    lines, parts = [], defaultdict[str, float](float)
+    for (part, _), value in times.items():
+        parts[part] += value
+    for part, total in sorted(parts.items(), key=lambda item: -item[1]):
+        lines.append(f"{total:8.2f} ms  {part}")
+        lines += [
+            f"{value:8.2f}       {name}"
+            for (of, name), value in sorted(times.items(), key=lambda item: -item[1])
+            if of == part and value >= at_least
+        ]
+    return "\n".join([*lines, f"{sum(parts.values()):8.2f} ms  in all"])
+
+
+@click.command(help="Show the processor time of a transition, and draw flame graphs.")
+@click.option("--lives", default=60, show_default=True, help="Referrals, nine transitions each.")
+def main(lives: int) -> None:
+    stack = LocalStack()
+    try:
+        click.echo(table(profile(stack.start(), lives)))
+        for file in draw(stack, lives):
+            click.echo(file.relative_to(ROOT))
+    finally:
+        stack.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Notices about the line, persons and enquiries: everything besides referrals that the referrals
+service publishes.
+"""
+
+from chassis.languages import N_
+from services.notifications.domain.notices.notice import Notice, Party
+
+NOTICES: tuple[Notice, ...] = (
+    Notice(
+        "contact_waiting",
+        "",
+        (),
+        N_("Un contacto de la línea espera: véalo."),
+        fact="contact.waiting",
+    ),
+    Notice(
+        "contact_told",
+        "",
+        (),
+        N_("Quien llamó a la línea dijo algo más: véalo."),
+        fact="contact.told",
+    ),
+    Notice(
+        "callback_asked",
+        "",
+        (),
+        N_("Alguien pidió que la línea le llame: vea cuándo."),
+        fact="callback.asked",
+    ),
+    Notice(
+        "callback_waiting",
+        "",
+        (),
+        N_("La línea debe una llamada y la hora se acaba: véala."),
+        fact="callback.waiting",
+    ),
+    Notice(
+        "callback_escalated",
+        "",
+        (Party.COORDINATION,),
+        N_("La línea no hizo una llamada que debía: hay que llamar a la línea."),
+        fact="callback.escalated",
+    ),
+    Notice(
+        "contact_escalated",
+        "",
+        (Party.COORDINATION,),
+        N_("Un contacto de la línea espera desde hace demasiado: hay que llamar a la línea."),
+        fact="contact.escalated",
+    ),
+    Notice(
+        "override_used",
+        "",
+        (),
+        N_("Se envió una remisión de emergencia sin consentimiento: revísela."),
+    ),
+    Notice(
+        "receipt_proposed",
+        "",
+        (),
+        N_(
+            "Lo que otros decidieron por una persona, por su interés superior o en su lugar, espera"
+            " a alguien más: sin confirmación no abre nada. Está en su expediente."
+        ),
+        fact="receipt.proposed",
+    ),
+    Notice(
+        "erasure_proposed",
+        "",
+        (),
+        N_(
+            "Alguien propone borrar un expediente: otra persona de su organización debe confirmarlo"
+            " en siete días."
+        ),
+        fact="erasure.proposed",
+    ),
+    Notice(
+        "erasure_done",
+        "",
+        (),
+        N_("Se borró un expediente: dos personas lo decidieron. La constancia está en él."),
+        fact="erasure.done",
+    ),
+    Notice(
+        "enquiry_opened",
+        "",
+        (),
+        N_("Preguntan si uno de sus servicios puede recibir a alguien."),
+        fact="enquiry.opened",
+    ),
+    Notice(
+        "enquiry_offered",
+        "",
+        (),
+        N_("Un servicio ofrece ayuda para su consulta."),
+        fact="enquiry.answered",
+    ),
+    Notice(
+        "enquiry_offers_waiting",
+        "",
+        (),
+        N_("Su consulta espera: tome un ofrecimiento o siga con la remisión."),
+        fact="enquiry.offers_waiting",
+    ),
+    Notice(
+        "enquiry_matched",
+        "",
+        (),
+        N_("Tomaron su ofrecimiento: llegará una remisión."),
+        fact="enquiry.matched",
+    ),
+    Notice(
+        "enquiry_exhausted",
+        "",
+        (),
+        N_("Nadie pudo responder a una consulta: la persona sigue sin servicio."),
+        fact="enquiry.exhausted",
+    ),
+    Notice(
+        "enquiry_cancelled",
+        "",
+        (),
+        N_("Su consulta se cerró: nadie tomó los ofrecimientos a tiempo."),
+        fact="enquiry.cancelled",
+    ),
+    Notice(
+        "emergency_opened",
+        "",
+        (Party.COORDINATION,),
+        N_(
+            "Alguien abrió datos de una persona sin consentimiento, por emergencia:"
+            " revíselo en su expediente."
+        ),
+        fact="emergency.opened",
+    ),
+    Notice(
+        "emergency_review_overdue",
+        "",
+        (Party.COORDINATION,),
+        N_("Nadie revisó a tiempo un acceso de emergencia: revíselo ya."),
+        fact="emergency.review_overdue",
+    ),
+    Notice(
+        "export_made",
+        "",
+        (Party.MANAGERS,),
+        N_(
+            "Alguien de su organización sacó de la red la hoja de quién sabe qué de una persona."
+            " Si nadie de ustedes quiso eso, hable con quien la sacó."
+        ),
+        fact="export.made",
+    ),
+    Notice(
+        "anomaly_noted",
+        "",
+        (Party.AUDITORS,),
+        N_("Algo fuera de lo común en quién abrió expedientes: revíselo en Auditoría."),
+        fact="anomaly.noted",
+    ),
+)

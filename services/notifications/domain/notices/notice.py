@@ -1,0 +1,51 @@
+"""A notice: the fact that causes it, its recipients, and its text in Spanish."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Party(Enum):
+    """The recipients of a notice, by their part in the referral or in what happened."""
+
+    RECEIVER = "receiver"  # the receiver's desk
+    # the receiver, unless the receiver itself acted
+    RECEIVER_OF_OTHERS_DEED = "receiver_of_others_deed"
+    SENDER = "sender"  # the sender's desk, and the worker who sent the referral
+    # the sender, unless the sender itself acted
+    SENDER_OF_OTHERS_DEED = "sender_of_others_deed"
+    COORDINATION = "coordination"
+    # The coordinators, and no desk: the organisation concerned has no desk yet, or no part in the
+    # matter. One message a day, however many facts there are.
+    COORDINATION_ALONE = "coordination_alone"
+    COORDINATION_EACH = "coordination_each"  # the coordinators, and no desk, for each fact
+    REMINDED = "reminded"  # the side whose turn it is, which the fact names
+    AUDITORS = "auditors"  # each auditor; the coordinators if there is none
+    MANAGERS = "managers"  # each manager of the organisation, and the worker who acted
+    # the responsible worker of the receiver, unless she acted herself; if no worker is responsible,
+    # as RECEIVER_OF_OTHERS_DEED
+    RESPONSIBLE = "responsible"
+
+
+RECEIVER = (Party.RECEIVER,)
+SENDER = (Party.SENDER,)
+BOTH = (Party.RECEIVER, Party.SENDER)
+RECEIVER_AND_SENDER_OF_OTHERS_DEED = (Party.RECEIVER, Party.SENDER_OF_OTHERS_DEED)
+OTHER_SIDE = (Party.RECEIVER_OF_OTHERS_DEED, Party.SENDER_OF_OTHERS_DEED)
+OVERSEEING = (Party.SENDER, Party.COORDINATION)
+ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A row of the table.
+
+    `verb` is the verb of the fact about a referral that causes the notice. `fact` names a fact
+    about another subject instead, e.g. `receipt.proposed`. Both are empty for a notice that has a
+    rule of its own.
+    """
+
+    kind: str
+    verb: str
+    parties: tuple[Party, ...]
+    text: str
+    fact: str = ""

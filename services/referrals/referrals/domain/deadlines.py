@@ -1,0 +1,87 @@
+"""The deadlines of a referral: how they start, move and stop. `Referral` fires them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from chassis.errors import Invalid
+from services.referrals.network.domain.deadline import (
+    BY_URGENCY,
+    HEALTH,
+    SILENCE_AFTER_NEWS,
+    Calendar,
+    Deadline,
+    DeadlineKind,
+    Urgency,
+    due_time,
+)
+from services.referrals.referrals.domain.lifecycle import CAME_BACK
+from services.referrals.referrals.domain.record import ReferralRecord
+
+
+@dataclass
+class ReferralWithDeadlines(ReferralRecord):
+    """A referral that keeps its deadlines in step with what happens to it."""
+
+    def stop_deadlines(self, now: datetime, *kinds: DeadlineKind) -> None:
+        """Stops the running deadlines of these kinds."""
+        for deadline in self.running(*kinds):
+            deadline.stop(now)
+
+    def start_deadline(
+        self, kind: DeadlineKind, now: datetime, calendar: Calendar, *, news: bool
+    ) -> None:
+        """Starts a deadline.
+
+        SILENCE begins at the open appointment, if there is one, otherwise now. After `news`, and
+        without an open appointment, SILENCE lasts for SILENCE_AFTER_NEWS.
+        """
+        silence = kind is DeadlineKind.SILENCE
+        start = max(now, self.appointment_time or now) if silence else now
+        due = (
+            start + SILENCE_AFTER_NEWS
+            if silence and news and self.appointment_time is None
+            else self._due(kind, start, calendar)
+        )
+        self.deadlines.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
+
+    def watch_need(self, now: datetime) -> None:
+        """Stops the deadlines of an open need when another referral follows.
+
+        The deadlines go on if that referral was entered in error.
+        """
+        for deadline in self.deadlines:
+            if deadline.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
+                if self.need_is_open:
+                    deadline.go_on()
+                else:
+                    deadline.stop(now)
+
+    def wait_for_her(self) -> None:
+        """Moves the first-contact deadline of a leg that was accepted in advance.
+
+        The deadline begins when the person is expected, so that nobody is late before her arrival.
+        """
+        planned = self.planned_first_contact_time
+        for deadline in self.running(DeadlineKind.FIRST_CONTACT):
+            if planned is not None and planned > deadline.start_time:
+                deadline.restart(planned, deadline.due_time + (planned - deadline.start_time))
+
+    def _watch_health(self, now: datetime) -> None:
+        for deadline in self.running(*HEALTH):  # those of an assault time given earlier
+            deadline.stop(now)
+        for kind, span in HEALTH.items():
+            if self.assault_time and now < self.assault_time + span:
+                self.deadlines.append(Deadline(kind, self.assault_time, self.assault_time + span))
+
+    def _change_urgency(self, urgency: Urgency, now: datetime, calendar: Calendar) -> None:
+        self.urgency = urgency
+        for deadline in self.deadlines:
+            if deadline.stop_time is None and deadline.kind in BY_URGENCY:
+                deadline.recount(now, urgency, calendar)
+
+    def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
+        if kind is DeadlineKind.REVIEW and self.review_time is not None:
+            return self.review_time
+        if self.urgency is None:
+            raise Invalid(("urgency", "required"))
+        return due_time(kind, self.urgency, now, calendar)

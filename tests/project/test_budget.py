@@ -1,0 +1,185 @@
+"""No step of a referral's life, no sign-in, search or page spends more exchanges, statements,
+transactions, flushes or signatures than docs/figures.md says (`make budget`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import budget
+from bench.budget import IDLE, TIMES, Counting, Spent, Table, beyond, committed, printed, spent
+from bench.exchanges import Session, Transaction
+from tests.parts.local_stack import LocalStack
+from tests.parts.stories import STEPS
+
+# A transaction of referrals for a request has one statement more while a file exists.
+PLANT = """
+import os, psycopg, sys
+execute = psycopg.Connection.execute
+def planted(self, query, *arguments, **named):
+    if query == "COMMIT" and self.info.user == "referrals" and os.path.exists({switch!r}):
+        execute(self, "SELECT 1")
+    return execute(self, query, *arguments, **named)
+psycopg.Connection.execute = planted
+"""
+FILLED = Spent((3, 4), (5, 6), (1, 2), (1, 2), (3, 6))
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def statement(text: bytes, *values: bytes) -> bytes:
+    """Returns the messages of a statement of the extended protocol."""
+    bound = b"".join(len(value).to_bytes(4, "big") + value for value in values)
+    bind = b"\0\0" + b"\0\0" + len(values).to_bytes(2, "big") + bound + b"\0\0"
+    return (
+        message(b"P", b"\0" + text + b"\0" + b"\0\0")
+        + message(b"B", bind)
+        + message(b"E", b"\0" + b"\0\0\0\0")
+    )
+
+
+SYNC, READY = message(b"S", b""), message(b"Z", b"T")
+SCOPE = b"SELECT set_config('enlace.view', $1, true), set_config('enlace.trace', $2, true)"
+
+
+class Line:
+    """A connection that is recorded."""
+
+    def __init__(self) -> None:
+        self.transactions: list[Transaction] = []
+        self.session = Session(1, self.transactions.append)
+        settings = b"user\0referrals\0application_name\0enlace\0\0"
+        self.session.sent((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
+        self.session.received(b"N")
+        self.session.sent((8 + len(settings)).to_bytes(4, "big") + b"\0\3\0\0" + settings)
+        self.session.received(READY)
+
+    def ask(self, *statements: bytes) -> None:
+        self.session.sent(b"".join(statements) + SYNC)
+
+    def answer(self, *tags: bytes) -> None:
+        for byte in b"".join(message(b"C", tag + b"\0") for tag in tags) + READY:
+            self.session.received(bytes([byte]))  # as a slow network delivers it
+
+
+def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() -> None:
+    line = Line()
+    line.ask(statement(b"BEGIN"), statement(SCOPE, b"organization", b"0af7"))
+    line.answer(b"BEGIN", b"SELECT 1")
+    line.ask(statement(b"UPDATE referrals SET x = 1"), statement(b"COMMIT"))
+    assert not line.transactions
+    line.answer(b"UPDATE 1", b"COMMIT")
+    assert [vars(one) | {"time": 0} for one in line.transactions] == [
+        {
+            "role": "referrals",
+            "application": "enlace",
+            "connection": 1,
+            "view": "organization",
+            "trace": "0af7",
+            "exchanges": [
+                ["BEGIN", SCOPE.decode()],
+                ["UPDATE referrals SET x = 1", "COMMIT"],
+            ],
+            "flushes": True,
+            "time": 0,
+        }
+    ]
+    assert spent(line.transactions) == Spent((2, 0), (4, 0), (1, 0), (1, 0), (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "tag", "flushes"),
+    [
+        (b"UPDATE outbox SET x = 1", b"UPDATE 1", True),
+        (b"UPDATE outbox SET x = 1", b"UPDATE 0", False),
+        (b"INSERT INTO outbox VALUES (1)", b"INSERT 0 1", True),
+        (b"SELECT 1 FROM outbox", b"SELECT 1", False),
+        (b"SELECT 1 FROM outbox FOR UPDATE", b"SELECT 1", True),
+        (b"SELECT 1 FROM outbox FOR UPDATE", b"SELECT 0", False),
+        (b"WITH made AS (DELETE FROM outbox) SELECT 1", b"SELECT 1", True),
+        (b"SELECT pg_notify('outbox', '')", b"SELECT 1", True),
+    ],
+)
+def test_a_commit_waits_for_the_disk_if_a_row_was_written(
+    text: bytes, tag: bytes, flushes: bool
+) -> None:
+    line = Line()
+    line.ask(statement(text))
+    line.answer(tag)
+    assert [one.flushes for one in line.transactions] == [flushes]
+    line.ask(statement(b"SET synchronous_commit = off"))
+    line.answer(b"SET")
+    line.ask(statement(text))
+    line.answer(tag)
+    assert not line.transactions[-1].flushes
+
+
+def test_after_an_error_the_next_transaction_is_a_new_one() -> None:
+    line = Line()
+    line.ask(statement(b"BEGIN"), statement(b"UPDATE a SET x = 1"), statement(b"UPDATE b"))
+    line.session.received(message(b"C", b"BEGIN\0") + message(b"C", b"UPDATE 1\0"))
+    line.session.received(message(b"E", b"\0") + READY)
+    line.ask(statement(b"ROLLBACK"))
+    line.answer(b"ROLLBACK")
+    line.ask(statement(b"SELECT 1"))
+    line.answer(b"SELECT 1")
+    assert [(len(one.exchanges), one.flushes) for one in line.transactions] == [
+        (2, False),
+        (1, False),
+    ]
+
+
+def test_the_table_reads_as_it_was_written(tmp_path: Path) -> None:
+    page = tmp_path / "figures.md"
+    page.write_text("before\n<!-- make budget -->\n<!-- end of make budget -->\nafter\n")
+    table: Table = {"draft": FILLED, IDLE: Spent()}
+    budget.write(table, page)
+    budget.write(table, page)
+    assert committed(page) == table
+    assert page.read_text().startswith("before\n")
+    assert page.read_text().endswith("\nafter\n")
+    assert page.read_text().count("| draft |") == 1
+
+
+def test_what_spends_more_is_named_and_what_spends_less_is_not() -> None:
+    more = FILLED._replace(statements=(5, 7))
+    assert beyond({"draft": more}, {"draft": FILLED}) == ["draft: 7 statements instead of 6"]
+    assert not beyond({"draft": FILLED}, {"draft": more})
+    assert not beyond({IDLE: more}, {IDLE: FILLED})
+    assert beyond({IDLE: FILLED}, {IDLE: Spent()})
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_nothing_spends_more_than_the_committed_table_and_one_more_statement_is_seen(
+    tmp_path: Path,
+) -> None:
+    limits, file, switch = committed(), tmp_path / "transactions", tmp_path / "switch"
+    (tmp_path / "sitecustomize.py").write_text(PLANT.format(switch=str(switch)))
+    stack = LocalStack(record=file, settings={"PYTHONPATH": str(tmp_path)})
+    try:
+        counting = Counting(stack.start(), file)
+        for _ in range(2 * TIMES):
+            counting.repeat()
+            if not beyond(counting.table, limits):
+                break
+        table = counting.table
+        assert list(table) == list(limits), "make budget"
+        assert beyond(table, limits) == [], printed(table)
+        switch.touch()
+        counting.forget()
+        counting.repeat()
+        seen = beyond(counting.table, table)
+    finally:
+        stack.stop()
+    assert [
+        step.rpc
+        for step in STEPS
+        if not any(
+            line.startswith(f"{budget.name_of(step)}: ") and " statements " in line for line in seen
+        )
+    ] == []

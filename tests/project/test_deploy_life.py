@@ -296,7 +296,7 @@ class TestGrowing:
             re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text())
         )
         scaling = of_kind("HorizontalPodAutoscaler")
-        listening, surge = 5, 1
+        listening, surge = 12, 1
         asked = sum(
             (int(count) + listening) * (scaling[name]["maxReplicas"] + surge)
             for count, name in worst

@@ -271,14 +271,14 @@ def committed(page: Path = PAGE) -> Table:
 def beyond(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[str]:
     """Returns a sentence for each count that is beyond its limit.
 
-    An idle minute may have a tenth and three more: how often a loop turns in a minute is chance.
+    An idle minute may have a tenth and ten more: what falls into it is chance.
     """
     return [
         f"{name}: {have} {of} instead of {limit}"
         for name, cost in table.items()
         for of, counts, limits_of in zip(Spent._fields, cost, limits[name], strict=True)
         for have, limit in zip(counts, limits_of, strict=True)
-        if have > (limit * 1.1 + 3 if name == IDLE else limit)
+        if have > (limit * 1.1 + 10 if name == IDLE else limit)
     ]
 
 

@@ -320,10 +320,12 @@ def test_a_session_and_a_key_go_on_when_no_use_can_be_noted_for_want_of_room(mem
     with member.owner.transaction(SYSTEM) as tx:
         tx.execute(
             "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
-            " 'no room' USING ERRCODE = 'disk_full'; END $$;"
-            "CREATE TRIGGER no_room BEFORE UPDATE ON sessions EXECUTE FUNCTION no_room();"
-            "CREATE TRIGGER no_room BEFORE UPDATE ON api_keys EXECUTE FUNCTION no_room()"
+            " 'no room' USING ERRCODE = 'disk_full'; END $$"
         )
+        for table in ("sessions", "api_keys"):
+            tx.execute(
+                f"CREATE TRIGGER no_room BEFORE UPDATE ON {table} EXECUTE FUNCTION no_room()"
+            )
     try:
         assert token_of(member, secret).worker.email == EMAIL
         assert member.nobody.IssueToken(pb.IssueTokenRequest(api_key=key)).tokens

@@ -139,6 +139,9 @@ def serve(address: str) -> threading.Thread | None:
         return None
     host, port = address.rsplit(":", 1)
     server = make_server(host, int(port), make_wsgi_app(), _Server, _Handler)
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    # the interval matters for a shutdown only, and nobody shuts this server down
+    thread = threading.Thread(
+        target=server.serve_forever, args=(60.0,), name="metrics", daemon=True
+    )
     thread.start()
     return thread

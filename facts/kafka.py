@@ -449,7 +449,7 @@ class Consumer:
                 fetch_max_wait_ms=2000,
                 max_poll_records=_BATCH,
                 max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),
-                metadata_max_age_ms=5000,
+                metadata_max_age_ms=15_000,
             )
             self._consumer.subscribe(
                 [settings.kafka_prefix + topic for topic in topics], listener=self._membership

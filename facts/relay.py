@@ -8,12 +8,12 @@ facts are also published again, under a new epoch.
 """
 
 import math
-import time
 from contextlib import suppress
 
 from chassis import log, metrics
+from chassis.announcements import listen, wait_for_work
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, keeping_lock, try_advisory_lock, wait_for_notice
+from chassis.db import LOST, Database, Transaction, keeping_lock, try_advisory_lock
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import outbox
@@ -23,8 +23,7 @@ from facts.outbox import Fact
 from keys.sealing import Signer
 
 _BATCH = 500
-_LOOK = 1.0  # seconds between two looks at the broker while there is nothing to publish
-_SLOW_POLL = 60.0  # seconds between two polls without a notification
+_LOOK = 1.0  # seconds between two tries for the lock
 _BEGINNING = ("", 0)
 _COUNTED_WITHIN = 2.0  # seconds that counting the backlog may take
 
@@ -64,7 +63,7 @@ class Relay:
 
     def _work(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
-            connection.execute(f"LISTEN {outbox.CHANNEL}")
+            listen(connection, outbox.CHANNEL)
             while loop.turn():
                 if try_advisory_lock(connection, self._lock_name):
                     with keeping_lock(connection):
@@ -102,14 +101,12 @@ class Relay:
         producer = Producer(self._broker.settings)
         # A mark that is lost with the database server repeats a fact, which is always allowed.
         connection.execute("SET synchronous_commit = off")
-        read_at = -math.inf
         try:
             while loop.turn() and self._broker.cluster_id == cluster_id:
-                if time.monotonic() - read_at > _SLOW_POLL or wait_for_notice(connection, _LOOK):
-                    read_at = time.monotonic()
-                    while self.publish(connection, producer) and loop.turn():
-                        pass
+                while self.publish(connection, producer) and loop.turn():
+                    pass
                 self._broker.worked("relay")
+                wait_for_work(loop, connection, lambda: self._broker.cluster_id != cluster_id)
         finally:
             producer.discard()
             with suppress(*LOST):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chassis.db import LOST, Database, Transaction, wait_for_notice
+from chassis.db import LOST, Database, Transaction, wait_for_input, wait_for_notice
 from chassis.errors import Conflict
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
@@ -108,11 +108,12 @@ class Watch:
             connection.execute(f"LISTEN {referrals.EVENTS}")
             due, given_at = True, -math.inf
             while loop.turn():
-                rest = time.monotonic() - given_at
+                has_asked, rest = False, time.monotonic() - given_at
                 if (self._streams and (due or rest > _LONGEST_WAIT)) or (due and rest > _UNWATCHED):
                     self.give(connection)
                     due, given_at = False, time.monotonic()
                     loop.wait(_PACE)
-                seconds = _LOOK
-                while wait_for_notice(connection, seconds):  # takes all notices that came meanwhile
-                    due, seconds = True, 0.0
+                    has_asked = True
+                if has_asked or wait_for_input(connection, _LOOK):
+                    while wait_for_notice(connection, 0.0):  # all that came meanwhile
+                        due = True

@@ -142,9 +142,12 @@ class Subscriber:
         Subjects of which a fact waits or is missing are taken fact by fact.
         """
         try:
-            applied, apart = self._retry_while_unavailable(
-                lambda tx: self._apply(tx, chunk), is_handling=lambda: self._handling, late_tries=1
-            )
+            with trace.under(""):  # each fact sets its own
+                applied, apart = self._retry_while_unavailable(
+                    lambda tx: self._apply(tx, chunk),
+                    is_handling=lambda: self._handling,
+                    late_tries=1,
+                )
         except _Stopped:
             raise
         except Exception as error:
@@ -191,12 +194,11 @@ class Subscriber:
             else:
                 self._note_turn()
                 self._handling = True
-                with trace.under(fact.trace):
-                    follow(tx, fact.trace)
-                    if self._handle(tx, fact):
-                        # The part that is done is committed; the rest is taken one by one.
-                        apart += chunk[number:]
-                        break
+                follow(tx, fact.trace)
+                if self._handle(tx, fact):
+                    # The part that is done is committed; the rest is taken one by one.
+                    apart += chunk[number:]
+                    break
                 versions[fact.subject] = changed[fact.subject] = fact.version
                 applied.append((fact, FactPosition.NEXT))
         if changed:

@@ -238,6 +238,20 @@ def test_each_try_that_fails_is_counted(hearer: Hearer) -> None:
     assert letter.attempts == 3
 
 
+def test_what_the_handlers_of_facts_taken_together_write_has_the_trace_of_its_own_fact(
+    hearer: Hearer,
+) -> None:
+    def tell_on(tx: Transaction, fact: Fact) -> None:
+        outbox.save(tx, [replace(fact, subject=fact.subject[::-1])])
+
+    hearer.works._handle = tell_on
+    facts = {new_id(): request for request in (new_id(), "", new_id())}
+    hearer.take(*(hearer.record(subject, 1, trace=request) for subject, request in facts.items()))
+    with hearer.database.transaction(SYSTEM) as tx:
+        written = {fact.subject[::-1]: fact.trace for fact in outbox.new_facts(tx, 10)}
+    assert written == facts
+
+
 def test_how_much_is_held_and_unreadable_is_told(hearer: Hearer) -> None:
     subject = new_id()
     hearer.refuse[subject] = Conflict("refused_for_the_test")

@@ -143,10 +143,16 @@ def get() -> structlog.stdlib.BoundLogger:
 def fault(error: BaseException) -> str:
     """Returns an unexpected error as its class and the lines where it was raised, without its
     message, which may hold data of a caller.
+
+    The database's errors name the constraint or the table, too: the statement may have been sent by
+    an earlier line.
     """
     lines = []
     trace = error.__traceback__
     while trace is not None:
         lines.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
         trace = trace.tb_next
-    return f"{type(error).__module__}.{type(error).__name__} at " + " > ".join(lines[-6:])
+    diag = getattr(error, "diag", None)
+    place = getattr(diag, "constraint_name", None) or getattr(diag, "table_name", None)
+    name = f"{type(error).__module__}.{type(error).__name__}" + (f" ({place})" if place else "")
+    return f"{name} at " + " > ".join(lines[-6:])

@@ -56,7 +56,7 @@ def unique(name: str, call: Call) -> None:
 
 
 def data(name: str, call: Call) -> None:
-    call.tx.execute("SELECT %s::text::timestamptz", (name,))
+    call.tx.execute("SELECT %s::text::timestamptz", (name,)).fetchone()
 
 
 def refusal(name: str, call: Call) -> None:

@@ -86,7 +86,7 @@ def test_each_fault_is_said_with_its_kind_and_the_lines_where_it_broke(broken: B
         "InvalidDatetimeFormat",
     ):
         assert [fault for fault in said if kind in fault and "__main__:" in fault], kind
-    assert [fault for fault in said if "UniqueViolation (held_pkey)" in fault], (
+    assert [fault for fault in said if "UniqueViolation (held_name_key)" in fault], (
         "nobody waited for the statement, so the line is that of the commit"
     )
 

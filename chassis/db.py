@@ -9,7 +9,7 @@ the same request_id finds out.
 Statements are sent as the code reaches them, and a thread waits only when it reads a result (a row,
 or `rowcount`) and at the commit: psycopg's pipeline mode. So an error of a statement may be raised
 by a later one of its transaction, at the latest by the commit; code that handles the error of one
-statement uses a savepoint (`tx.transaction()`).
+statement uses a `savepoint`.
 
 Nothing waits forever. A server that hangs keeps its connections open and acknowledges what it
 receives, so each exchange has a time limit here (`Bounded`). The server has limits too, for clients
@@ -93,7 +93,7 @@ class Bounded(psycopg.Connection[Row]):
     end: float = math.inf
     pipe: psycopg.Pipeline | None = None
     """The pipeline of the current transaction."""
-    expected: list[tuple[psycopg.Cursor[Row], int]]
+    expected: list[tuple[Cursor, int]]
     """Statements of the current transaction that must change a number of rows (`expect_rows`)."""
     marker: "Marker | None" = None
     """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
@@ -377,7 +377,7 @@ class Database:
         return connection
 
     def _register(self, connection: Bounded) -> None:
-        connection.marker = self._marker
+        connection.marker, connection.expected = self._marker, []
         with self._lock:
             self._connections.add(connection)
 
@@ -416,7 +416,7 @@ def skip_if_disk_full(tx: Transaction) -> Iterator[None]:
     """Skips the writes of the block while the disk is full. For minor records such as a time of
     last use: a read must not fail because of them.
     """
-    with suppress(*_NO_ROOM), tx.transaction():
+    with suppress(*_NO_ROOM), savepoint(tx):
         yield
 
 
@@ -435,15 +435,35 @@ def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> Non
     Does not wait for the result: it is checked before the commit, mostly with the result of a later
     statement.
     """
-    if isinstance(tx, Bounded) and tx.pipe is not None:
+    if isinstance(tx, Bounded) and tx.pipe is not None and isinstance(cursor, Cursor):
         tx.expected.append((cursor, count))
     elif cursor.rowcount != count:
         raise Stale
 
 
+@contextmanager
+def savepoint(tx: Transaction) -> Iterator[None]:
+    """Takes back what the block has written if it raises, and only that.
+
+    Waits for the block's statements, so that their errors are raised in the block.
+    """
+    expected = tx.expected if isinstance(tx, Bounded) else []
+    before = len(expected)
+    try:
+        with tx.transaction():
+            yield
+            if isinstance(tx, Bounded):
+                settle(tx)
+                _check_expected(tx)
+    finally:
+        del expected[before:]
+
+
 def _check_expected(connection: Bounded) -> None:
-    if any(cursor.rowcount != count for cursor, count in connection.expected):
-        raise Stale
+    for cursor, count in connection.expected:
+        # A result that has come needs no exchange; `rowcount` of our cursors waits for it.
+        if super(Cursor, cursor).rowcount != count and cursor.rowcount != count:
+            raise Stale
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:

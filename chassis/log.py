@@ -140,6 +140,10 @@ def get() -> structlog.stdlib.BoundLogger:
     return structlog.get_logger()  # type: ignore[no-any-return]
 
 
+# Modules of which a fault names no lines: they lie between the line of a statement and its error.
+_PASSED_OVER = ("psycopg", "contextlib")
+
+
 def fault(error: BaseException) -> str:
     """Returns an unexpected error as its class and the lines where it was raised, without its
     message, which may hold data of a caller.
@@ -150,7 +154,9 @@ def fault(error: BaseException) -> str:
     lines = []
     trace = error.__traceback__
     while trace is not None:
-        lines.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
+        module = trace.tb_frame.f_globals.get("__name__", "?")
+        if not module.startswith(_PASSED_OVER):
+            lines.append(f"{module}:{trace.tb_lineno}")
         trace = trace.tb_next
     diag = getattr(error, "diag", None)
     place = getattr(diag, "constraint_name", None) or getattr(diag, "table_name", None)

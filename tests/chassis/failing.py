@@ -52,7 +52,7 @@ def note(name: str, call: Call) -> None:
 
 def unique(name: str, call: Call) -> None:
     for _ in range(2):
-        call.tx.execute("INSERT INTO held (name) VALUES (%s)", (name,))
+        assert call.tx.execute("INSERT INTO held (name) VALUES (%s)", (name,)).rowcount == 1
 
 
 def data(name: str, call: Call) -> None:

@@ -6,7 +6,7 @@ This goes on for as long as there is a file.
 from chassis import audit, log, metrics
 from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import LOST, Database
+from chassis.db import LOST, Database, savepoint
 from chassis.errors import Unavailable
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
@@ -40,7 +40,7 @@ class AgeNoter:
             files, self._after = self._files.outgrown(tx, now, _LOOKED_BACK, _BATCH, self._after)
             for person in files:
                 try:
-                    with tx.transaction():
+                    with savepoint(tx):
                         self._files.note_age(tx, person, now)
                 except (*LOST, Unavailable):
                     raise

@@ -5,7 +5,7 @@ from datetime import timedelta
 from chassis import audit, log, metrics
 from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import LOST, Database
+from chassis.db import LOST, Database, savepoint
 from chassis.errors import Unavailable
 from chassis.guesses import Budget
 from chassis.supervisor import Loop
@@ -45,7 +45,7 @@ class NameNoter:
             trail = []
             for person in people:
                 try:
-                    with tx.transaction():
+                    with savepoint(tx):
                         self._files.note_names(tx, person, self._clock.now())
                 except (
                     *LOST,

@@ -10,7 +10,7 @@ from chassis import audit, log, metrics
 from chassis.announcements import work_when_due
 from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction
+from chassis.db import LOST, Database, Transaction, savepoint
 from chassis.errors import Late, Unavailable
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
@@ -112,7 +112,7 @@ def fire_each(
 
     def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
         try:
-            with tx.transaction():
+            with savepoint(tx):
                 return fire(chosen)
         except LOST as error:
             if len(chosen) > 1:

@@ -42,7 +42,9 @@ class Policies:
         """
         newest = policies.newest(tx)
         # cached, so that the due time and the stored version number come from the same version
-        policy_of = cache(lambda version: self.by_clock(tx, version or newest()))
+        policy_of = cache(
+            lambda version: self.by_clock(tx, version or newest() or FIRST_POLICY.version)
+        )
         return lambda country, department: CountryCalendar(
             country or department[:2] or "NI", policy_of
         )

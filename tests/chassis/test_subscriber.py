@@ -238,6 +238,20 @@ def test_each_try_that_fails_is_counted(hearer: Hearer) -> None:
     assert letter.attempts == 3
 
 
+def test_of_facts_taken_together_only_the_one_that_fails_is_held_with_what_follows_it(
+    hearer: Hearer,
+) -> None:
+    first, bad, last = new_id(), new_id(), new_id()
+    hearer.refuse[bad] = Conflict("refused_for_the_test")
+    records = [(first, 1), (bad, 1), (last, 1), (bad, 2), (first, 2)]
+    hearer.take(*(hearer.record(subject, version) for subject, version in records))
+    assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 0, 1]
+    assert [fact for fact in hearer.applied if fact[0] == first][-2:] == [(first, 1), (first, 2)]
+    hearer.refuse.clear()
+    hearer.after(SECOND * 2)
+    assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 2, 1]
+
+
 def test_what_the_handlers_of_facts_taken_together_write_has_the_trace_of_its_own_fact(
     hearer: Hearer,
 ) -> None:

@@ -1,0 +1,102 @@
+"""Transactions in pipeline mode: what fails is never swallowed, and nothing of it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import errors as pg
+
+from chassis.db import Database, Transaction, expect_rows, savepoint
+from chassis.errors import Stale
+from chassis.tokens import SYSTEM
+from tests.parts.postgres import Server
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[Database]:
+    place = postgres.database("tests", [])
+    with psycopg.connect(place.migration_url, autocommit=True) as owner:
+        owner.execute("CREATE TABLE held (name text UNIQUE, number int)")
+        owner.execute("GRANT ALL ON held TO PUBLIC")
+    made = Database(place.url, max_size=4)
+    made.open()
+    yield made
+    made.close()
+
+
+def add(tx: Transaction, name: str) -> None:
+    tx.execute("INSERT INTO held (name) VALUES (%s)", (name,))
+
+
+def names(database: Database) -> list[str]:
+    with database.transaction(SYSTEM) as tx:
+        return [row["name"] for row in tx.execute("SELECT name FROM held ORDER BY name")]
+
+
+def write(database: Database, *statements: str) -> None:
+    with database.transaction(SYSTEM) as tx:
+        for statement in statements:
+            tx.execute(statement)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_statement_that_fails_and_that_nobody_reads_ends_the_transaction(
+    database: Database, place: int
+) -> None:
+    statements = ["INSERT INTO held (name) VALUES ('a')", "INSERT INTO held (name) VALUES ('b')"]
+    statements.insert(place, "SELECT 1 / 0")
+    with pytest.raises(pg.DivisionByZero):
+        write(database, *statements)
+    assert names(database) == []
+
+
+def test_a_row_that_was_not_changed_ends_the_transaction_as_stale(database: Database) -> None:
+    def change(name: str, count: int) -> None:
+        with database.transaction(SYSTEM) as tx:
+            add(tx, f"beside {name}")
+            changed = tx.execute("UPDATE held SET number = 1 WHERE name = %s", (name,))
+            expect_rows(tx, changed, count)
+
+    write(database, "INSERT INTO held (name) VALUES ('a')")
+    with pytest.raises(Stale):
+        change("nobody", 1)
+    change("a", 1)
+    assert names(database) == ["a", "beside a"]
+
+
+def test_what_a_savepoint_takes_back_is_neither_written_nor_expected(database: Database) -> None:
+    def one_then_two(tx: Transaction) -> None:
+        with savepoint(tx):
+            add(tx, "one")
+            expect_rows(tx, tx.execute("UPDATE held SET number = 1 WHERE name = 'nobody'"), 1)
+
+    with database.transaction(SYSTEM) as tx:
+        add(tx, "before")
+        with pytest.raises(Stale):
+            one_then_two(tx)
+        add(tx, "after")
+    assert names(database) == ["after", "before"]
+
+
+def test_the_error_of_a_savepoints_statement_is_raised_in_its_block(database: Database) -> None:
+    with database.transaction(SYSTEM) as tx:
+        add(tx, "a")
+        with pytest.raises(pg.UniqueViolation), savepoint(tx):
+            add(tx, "a")
+        add(tx, "b")
+    assert names(database) == ["a", "b"]
+
+
+def test_a_fault_of_the_code_takes_back_what_was_sent_and_leaves_the_connection_usable(
+    database: Database,
+) -> None:
+    def fail(tx: Transaction) -> None:
+        add(tx, "a")
+        raise ZeroDivisionError
+
+    for _ in range(6):
+        with pytest.raises(ZeroDivisionError), database.transaction(SYSTEM) as tx:
+            fail(tx)
+    assert names(database) == []

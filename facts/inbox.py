@@ -7,7 +7,7 @@ earlier fact is missing (parked), or because its handler refused it (held, with 
 of attempts, and the time of the next try).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -151,17 +151,6 @@ def advance_plain(tx: Transaction, consumer: str, versions: Mapping[str, int]) -
         " WHERE consumer = %s AND inbox.subject = applied.subject",
         (list(versions), list(versions.values()), consumer),
     )
-
-
-def seen(tx: Transaction, consumer: str, subjects: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Returns the last applied (epoch, version) of each subject, so that repeats in a batch don't
-    each need a transaction.
-    """
-    rows = tx.execute(
-        "SELECT subject, epoch, version FROM inbox WHERE consumer = %s AND subject = ANY(%s)",
-        (consumer, list(subjects)),
-    ).fetchall()
-    return {row["subject"]: (row["epoch"], row["version"]) for row in rows}
 
 
 def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) -> None:

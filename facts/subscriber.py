@@ -120,16 +120,12 @@ class Subscriber:
         """Applies, parks or holds each of these records, or stores it as a dead letter. Afterwards
         their offsets may be committed.
         """
-        facts: list[tuple[Any, Fact | Unreadable]] = []
+        readable = list[tuple[str, Fact]]()
         for record in records:
             try:
-                facts.append((record, unpack(record.headers, record.value, self._trusted_signers)))
+                fact = unpack(record.headers, record.value, self._trusted_signers)
             except Unreadable as unreadable:
-                facts.append((record, unreadable))
-        readable = list[tuple[str, Fact]]()
-        for record, fact in facts:
-            if isinstance(fact, Unreadable):
-                self._dead_letter(record, fact.reason)
+                self._dead_letter(record, unreadable.reason)
             else:
                 readable.append((record.topic, fact))
         for start in range(0, len(readable), _TOGETHER):
@@ -141,6 +137,7 @@ class Subscriber:
 
         Subjects of which a fact waits or is missing are taken fact by fact.
         """
+        self._handling = False
         try:
             with trace.under(""):  # each fact sets its own
                 applied, apart = self._retry_while_unavailable(
@@ -151,6 +148,8 @@ class Subscriber:
         except _Stopped:
             raise
         except Exception as error:
+            if not self._handling:  # no fact is the cause
+                raise
             if len(chunk) > 1:
                 middle = len(chunk) // 2
                 self._take_together(chunk[:middle])

@@ -120,9 +120,10 @@ def test_after_a_fact_it_is_said_whether_the_next_one_waits(tx: Transaction) -> 
 
 def test_what_was_seen_is_told_by_subject_with_epoch_and_version(tx: Transaction) -> None:
     take(tx, fact(1), fact(2), fact(1, subject=OTHER, epoch=7))
-    seen = inbox.seen(tx, "hearer", [SUBJECT, OTHER, "c" * 32])
-    assert seen == {SUBJECT: (0, 2), OTHER: (7, 1)}
-    assert inbox.seen(tx, "another", [SUBJECT]) == {}
+    states = inbox.lock(tx, "hearer", [SUBJECT, OTHER, "c" * 32])
+    seen = {subject: (state.epoch, state.version) for subject, state in states.items()}
+    assert seen == {SUBJECT: (0, 2), OTHER: (7, 1), "c" * 32: (0, 0)}
+    assert inbox.lock(tx, "another", [SUBJECT])[SUBJECT].version == 0
 
 
 def test_what_was_parked_comes_out_as_it_went_in(tx: Transaction) -> None:

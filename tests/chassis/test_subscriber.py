@@ -106,7 +106,7 @@ class Hearer:
 
     def seen(self, subject: str) -> int:
         with self.database.transaction(SYSTEM) as tx:
-            return inbox.seen(tx, self.name, [subject]).get(subject, (0, 0))[1]
+            return inbox.lock(tx, self.name, [subject])[subject].version
 
     def waiting(self) -> list[dead_letters.DeadLetter]:
         with self.database.transaction(SYSTEM) as tx:
@@ -252,6 +252,21 @@ def test_of_facts_taken_together_only_the_one_that_fails_is_held_with_what_follo
     assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 2, 1]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_fault_before_any_handler_was_called_holds_no_fact(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the inbox, not the fact")
+
+    facts = [hearer.record(new_id(), 1) for _ in range(count)]
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "lock", broken)
+        with pytest.raises(RuntimeError):
+            hearer.take(*facts)
+    assert (hearer.waiting(), hearer.applied) == ([], [])
+
+
 def test_what_the_handlers_of_facts_taken_together_write_has_the_trace_of_its_own_fact(
     hearer: Hearer,
 ) -> None:
@@ -262,7 +277,7 @@ def test_what_the_handlers_of_facts_taken_together_write_has_the_trace_of_its_ow
     facts = {new_id(): request for request in (new_id(), "", new_id())}
     hearer.take(*(hearer.record(subject, 1, trace=request) for subject, request in facts.items()))
     with hearer.database.transaction(SYSTEM) as tx:
-        written = {fact.subject[::-1]: fact.trace for fact in outbox.new_facts(tx, 10)}
+        written = {fact.subject[::-1]: fact.trace for fact in outbox.next_batch(tx, 10).facts}
     assert written == facts
 
 

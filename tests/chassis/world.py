@@ -229,7 +229,7 @@ class World:
     def taken(self, subject: str) -> int:
         """Returns the version up to which the subject has been applied."""
         with self.hearer.transaction(SYSTEM) as tx:
-            return inbox.seen(tx, self.name, [subject]).get(subject, (0, 0))[1]
+            return inbox.lock(tx, self.name, [subject])[subject].version
 
     def parked(self, subject: str) -> list[int]:
         """Returns the versions of a subject that wait."""

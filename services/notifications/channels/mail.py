@@ -8,18 +8,18 @@ answer (connection, TLS, sign-in) says nothing about the e-mail, which is tried 
 import smtplib
 import ssl
 import time
-from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Protocol
 
 from chassis import log, metrics, trace
-from chassis.announcements import READ_AGAIN, listen, wait_for_work
+from chassis.announcements import READ_AGAIN, listen
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Exhausted, Late, Unavailable
 from chassis.supervisor import Loop
+from services.notifications.channels.waiting import wait_until_due
 from services.notifications.domain.delivery import Channel, EmailClaim, Outcome
 from services.notifications.domain.mail_server import MailServer
 from services.notifications.domain.texts import Mail
@@ -198,20 +198,16 @@ class MailSender:
 
     def _wait(self, loop: Loop, connection: Transaction) -> None:
         """Waits until an e-mail may be due."""
-        if wait_for_notice(connection, _PAUSE):
-            return
-        following: datetime | None = None
-
-        def is_due() -> bool:
-            now = self._clock.now()
-            return following is not None and (
-                following <= now or self._sending.is_to_bound(Channel.EMAIL, now)
+        if not wait_for_notice(connection, _PAUSE):
+            wait_until_due(
+                loop,
+                connection,
+                self._clock,
+                self._sending,
+                Channel.EMAIL,
+                lambda: self._sending.next_email_time(connection),
+                self._read_again,
             )
-
-        while loop.turn():
-            following = self._sending.next_email_time(connection)
-            if wait_for_work(loop, connection, is_due, read_again=self._read_again):
-                return
 
     def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
         """Sends the e-mails that are due now, one after another, up to a batch; returns how many.

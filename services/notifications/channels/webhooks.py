@@ -9,17 +9,17 @@ others.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 
 from standardwebhooks import Webhook as Signature
 
 from chassis import log, metrics, trace
-from chassis.announcements import READ_AGAIN, listen, wait_for_work
+from chassis.announcements import READ_AGAIN, listen
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.egress import TIMEOUT, EgressClient
+from services.notifications.channels.waiting import wait_until_due
 from services.notifications.domain.delivery import Channel, SignedTime, WebhookClaim, headers
 from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 
@@ -115,18 +115,15 @@ class WebhookSender:
             loop.wait(_PAUSE)
         elif wait_for_notice(connection, _PAUSE):
             return
-        following: datetime | None = None
-
-        def is_due() -> bool:
-            now = self._clock.now()
-            return following is not None and (
-                following <= now or self._sending.is_to_bound(Channel.WEBHOOK, now)
-            )
-
-        while loop.turn():
-            following = self._sending.next_webhook_time(connection, slow=self._slow)
-            if wait_for_work(loop, connection, is_due, read_again=self._read_again):
-                return
+        wait_until_due(
+            loop,
+            connection,
+            self._clock,
+            self._sending,
+            Channel.WEBHOOK,
+            lambda: self._sending.next_webhook_time(connection, slow=self._slow),
+            self._read_again,
+        )
 
     def _take_free(self) -> int:
         """Takes all idle threads and returns their number.

@@ -1,0 +1,35 @@
+"""Waiting of the senders until a delivery may be due."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from chassis.announcements import wait_for_work
+from chassis.clock import Clock
+from chassis.db import Transaction
+from chassis.supervisor import Loop
+from services.notifications.domain.delivery import Channel
+from services.notifications.usecases.sending import DeliveryQueue
+
+
+def wait_until_due(
+    loop: Loop,
+    connection: Transaction,
+    clock: Clock,
+    queue: DeliveryQueue,
+    channel: Channel,
+    next_time: Callable[[], datetime | None],
+    read_again: float,
+) -> None:
+    """Waits until a delivery of a channel was announced or is due by `next_time`, or until its next
+    claim has to limit waiting times. Reads the next time again after `read_again` seconds.
+    """
+    following: datetime | None = None
+
+    def is_due() -> bool:
+        now = clock.now()
+        return following is not None and (following <= now or queue.is_to_bound(channel, now))
+
+    while loop.turn():
+        following = next_time()
+        if wait_for_work(loop, connection, is_due, read_again=read_again):
+            return

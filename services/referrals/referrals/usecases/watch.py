@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chassis.announcements import listen
 from chassis.db import LOST, Database, Transaction, wait_for_input, wait_for_notice
 from chassis.errors import Conflict
 from chassis.supervisor import Loop
@@ -46,9 +47,10 @@ class Watch:
         with self._given:
             self._streams += 1
         try:
-            with self._database.transaction(SYSTEM) as tx:
-                while watch.give_positions(tx):
-                    pass
+            given = 1
+            while given:
+                with self._database.transaction(SYSTEM) as tx:
+                    given = watch.give_positions(tx)
             yield
         finally:
             with self._given:
@@ -105,7 +107,7 @@ class Watch:
 
     def _work(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
-            connection.execute(f"LISTEN {referrals.EVENTS}")
+            listen(connection, referrals.EVENTS)
             due, given_at = True, -math.inf
             while loop.turn():
                 has_asked, rest = False, time.monotonic() - given_at

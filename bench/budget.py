@@ -146,7 +146,7 @@ def spent(seen: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> 
 
 
 class Turn(NamedTuple):
-    """What marks the turns of a loop: its first statement."""
+    """The first statement of a loop, which marks its turns."""
 
     role: str
     application: str

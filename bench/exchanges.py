@@ -37,7 +37,7 @@ _SIGNATURES = "ENLACE_BENCH_SIGNATURES"
 
 @dataclass
 class Transaction:
-    """What a connection sent from BEGIN to COMMIT, or one exchange outside of these.
+    """A transaction of a connection, from BEGIN to COMMIT, or one exchange outside of one.
 
     `view` is its scope of row-level security; the service's own work has `system`. `trace` is the
     id of the request that caused it (chassis.trace). `flushes` is true if its commit waits for the

@@ -28,19 +28,12 @@ class IdempotencyStore:
         """Returns a keyed hash of a request."""
         return self._keyring.fingerprint(request, "requests").hex()
 
-    def begin(
-        self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes
-    ) -> bytes | None:
-        """Returns the first response. If the request is new, stores the request and returns None.
-
-        Raises Reused if the body or the method differs.
-        """
-        return self.send(tx, caller_id, request_id, method, request)()
-
     def send(
         self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes
     ) -> Callable[[], bytes | None]:
-        """Sends the question of `begin`, and returns a function that waits for its answer.
+        """Stores a new request, and returns a function that waits for the result: the first
+        response, or None if the request is new. The function raises Reused if the body or the
+        method differs.
 
         Version 0.1 stored a request under its request_id with the service's key alone; such rows
         exist for a day after an update.

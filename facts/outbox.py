@@ -142,11 +142,6 @@ def next_batch(tx: Transaction, limit: int) -> Batch:
     )
 
 
-def new_facts(tx: Transaction, limit: int) -> list[Fact]:
-    """Returns the facts of the next batch."""
-    return next_batch(tx, limit).facts
-
-
 def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
     """Returns the next facts that are to be published again, after a (subject, version)."""
     rows = tx.execute(

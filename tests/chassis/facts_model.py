@@ -200,7 +200,7 @@ class Facts(RuleBasedStateMachine):
     def shuffle(self, seed: int) -> None:
         """Publishes committed facts in any order, as after retries of a broken connection."""
         with self.teller.transaction(SYSTEM) as tx:
-            facts = outbox.new_facts(tx, 100)[:8]
+            facts = outbox.next_batch(tx, 100).facts[:8]
         random.Random(seed).shuffle(facts)
         self.producer.send_all(
             self.topic, [pack(fact, "enlace/teller", self.signer) for fact in facts]
@@ -348,7 +348,7 @@ class Facts(RuleBasedStateMachine):
             for _ in range(20):
                 self.tell("")
                 with self.teller.transaction(SYSTEM) as tx:
-                    if not outbox.new_facts(tx, 1) and not outbox.next_batch(tx, 1).repeat:
+                    if not outbox.next_batch(tx, 1).facts and not outbox.next_batch(tx, 1).repeat:
                         break
             for which in (0, 1):
                 self.listen(which, range(PARTITIONS), "")

@@ -133,16 +133,16 @@ def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
     for first, second in ((old, new), ("1" * 32, "e" * 32)):
         world.tell(first, 2)
         with world.teller.transaction(SYSTEM) as tx:
-            outbox.mark_published(tx, outbox.new_facts(tx, 100), outbox.current_round(tx))
+            outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
             outbox.repeat_all(tx)
         world.tell(second, 1)
         world.tell(first, 1, start=3)
         with world.teller.transaction(SYSTEM) as tx:
-            told = [(fact.subject, fact.version) for fact in outbox.new_facts(tx, 100)]
+            told = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
             # Within a subject the order of versions holds: a new fact brings the earlier ones
             # along.
             assert told == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
-            outbox.mark_published(tx, outbox.new_facts(tx, 100), outbox.current_round(tx))
+            outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
 
 
 def test_a_replay_of_a_large_outbox_goes_in_chunks(

@@ -54,11 +54,11 @@ def names(facts: list[Fact]) -> list[str]:
 
 def test_facts_are_new_until_they_are_marked_in_the_order_of_their_subject(tx: Transaction) -> None:
     outbox.save(tx, [fact(1, B), fact(2, B), fact(1), fact(2)])
-    assert outbox.new_facts(tx, 10) == [fact(1), fact(2), fact(1, B), fact(2, B)]
-    assert names(outbox.new_facts(tx, 3)) == ["a1", "a2", "b1"]
-    assert names(outbox.new_facts(tx, 1)) == ["a1"]
+    assert outbox.next_batch(tx, 10).facts == [fact(1), fact(2), fact(1, B), fact(2, B)]
+    assert names(outbox.next_batch(tx, 3).facts) == ["a1", "a2", "b1"]
+    assert names(outbox.next_batch(tx, 1).facts) == ["a1"]
     outbox.mark_published(tx, [fact(1)], outbox.current_round(tx))
-    assert names(outbox.new_facts(tx, 10)) == ["a2", "b1", "b2"]
+    assert names(outbox.next_batch(tx, 10).facts) == ["a2", "b1", "b2"]
 
 
 def test_to_keep_nothing_does_nothing(tx: Transaction) -> None:
@@ -97,7 +97,7 @@ def test_a_round_tells_everything_again_and_new_facts_after_theirs(tx: Transacti
     assert names(outbox.facts_to_repeat(tx, 10, ("", 0))) == ["a1", "a2", "b1"]
     assert names(outbox.facts_to_repeat(tx, 1, ("", 0))) == ["a1"]
     assert names(outbox.facts_to_repeat(tx, 10, (A, 1))) == ["a2", "b1"]
-    assert names(outbox.new_facts(tx, 10)) == ["b1", "b2"]
+    assert names(outbox.next_batch(tx, 10).facts) == ["b1", "b2"]
     outbox.mark_published(tx, [fact(1), fact(2), fact(1, B)], outbox.current_round(tx))
     assert (outbox.next_batch(tx, 1).repeat, outbox.backlog(tx)) == (False, 1)
 
@@ -209,7 +209,7 @@ def test_a_fact_of_a_new_epoch_says_what_was_told_before_it(tx: Transaction) -> 
     outbox.begin_epoch(tx, SettableClock(NOON))
     tell(tx, fact(3))
     outbox.save(tx, [fact(4)])
-    told = outbox.new_facts(tx, 20)
+    told = outbox.next_batch(tx, 20).facts
     assert {(fact.subject[0], fact.epoch, fact.base) for fact in told} == {
         ("a", EPOCH, 2),
         ("b", EPOCH, 1),

@@ -54,7 +54,7 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
     with trace.under(REQUEST), database.transaction(SYSTEM) as tx:
         outbox.save(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
     with database.transaction(SYSTEM) as tx:
-        [fact] = outbox.new_facts(tx, 10)
+        [fact] = outbox.next_batch(tx, 10).facts
         _, body, headers = pack(fact, "enlace/teller", signer)
         heard = unpack(headers, body, {"enlace/teller": signer.check()})
         assert heard.trace == REQUEST
@@ -68,7 +68,7 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
 def test_what_nobody_asked_for_has_none(database: Database) -> None:
     with trace.under(""), database.transaction(SYSTEM) as tx:
         outbox.save(tx, [Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON)])
-        assert [fact.trace for fact in outbox.new_facts(tx, 10)] == [""]
+        assert [fact.trace for fact in outbox.next_batch(tx, 10).facts] == [""]
 
 
 @pytest.mark.parametrize("strange", STRANGE)

@@ -165,7 +165,7 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
     "how soon organisations answer": lambda tx: figures.response_times(
         tx, NOON - timedelta(days=30)
     ),
-    "what is new to tell": lambda tx: outbox.new_facts(tx, 500),
+    "what is new to tell": lambda tx: outbox.next_batch(tx, 500).facts,
     "whether something is to be told again": lambda tx: outbox.next_batch(tx, 1),
 }
 

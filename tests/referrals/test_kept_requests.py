@@ -86,9 +86,9 @@ def test_what_the_version_before_kept_is_still_answered(service: Service, keyrin
                 keyring.seal_bytes(b"answer", f"requests/{CALLER}/{request_id}"),
             ),
         )
-        assert store.begin(tx, CALLER, request_id, METHOD, b"body") == b"answer"
+        assert store.send(tx, CALLER, request_id, METHOD, b"body")() == b"answer"
         with pytest.raises(Reused):
-            store.begin(tx, CALLER, request_id, METHOD, b"another body")
+            store.send(tx, CALLER, request_id, METHOD, b"another body")()
 
 
 def test_the_same_request_id_of_two_callers_is_two_requests() -> None:

@@ -480,9 +480,11 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
     for number, kind in enumerate(
         ("registration", "references", "references", "safeguarding_policy", "agreement")
     ):
-        seen = {"kind": kind, "reference": f"EXP-{number} (demo)", "seen_date": soon()[:10]} | (
-            {"expire_date": soon(days=300)[:10]} if kind == "agreement" else {}
-        )
+        seen = {
+            "kind": kind,
+            "reference": f"EXP-{number} (demo)",
+            "seen_date": soon(days=-1)[:10],
+        } | ({"expire_date": soon(days=300)[:10]} if kind == "agreement" else {})
         made = coordinator.post(
             f"/organizations/{made['id']}/evidence", seen, If_Match=f'"{made["etag"]}"'
         )

@@ -37,7 +37,11 @@ def registered(stack: LocalStack) -> tuple[str, str]:
     for number, kind in enumerate((*d.EvidenceKind.values()[1:], d.EVIDENCE_KIND_REFERENCES)):
         until = str(today + timedelta(days=365)) if kind == d.EVIDENCE_KIND_AGREEMENT else ""
         seen = d.Evidence(
-            kind=kind, reference=f"EXP-{number}", seen_date=str(today), expire_date=until
+            kind=kind,
+            reference=f"EXP-{number}",
+            # Today in UTC is still tomorrow in Nicaragua until six in the morning.
+            seen_date=str(today - timedelta(days=1)),
+            expire_date=until,
         )
         made = coordinator.RecordEvidence(
             d.RecordEvidenceRequest(id=made.id, etag=made.etag, evidence=seen, request_id=new_id())

@@ -13,7 +13,8 @@ from contextlib import suppress
 from chassis import log, metrics
 from chassis.announcements import listen, wait_for_work
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, keeping_lock, try_advisory_lock
+from chassis.db import LOST, Database, Transaction, keeping_lock, notices, try_advisory_lock
+from chassis.limits import Limiter
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import outbox
@@ -24,6 +25,10 @@ from keys.sealing import Signer
 
 _BATCH = 500
 _LOOK = 1.0  # seconds between two tries for the lock
+# Passes over the outbox in a second of lasting load. A pass costs relay, broker and subscribers as
+# much as ten facts do, so under load facts go together, up to 40 ms later. A fact that comes alone
+# goes at once, and so do those of the first two seconds of load.
+_PASSES_PER_SECOND = 25
 _BEGINNING = ("", 0)
 _COUNTED_WITHIN = 2.0  # seconds that counting the backlog may take
 
@@ -102,11 +107,15 @@ class Relay:
         # A mark that is lost with the database server repeats a fact, which is always allowed.
         connection.execute("SET synchronous_commit = off")
         try:
+            pace = Limiter(_PASSES_PER_SECOND)
             while loop.turn() and self._broker.cluster_id == cluster_id:
                 while self.publish(connection, producer) and loop.turn():
                     pass
                 self._broker.worked("relay")
                 wait_for_work(loop, connection, lambda: self._broker.cluster_id != cluster_id)
+                while seconds := pace.take(self._topic).wait:
+                    loop.wait(seconds)
+                notices(connection, 0.0)  # the next pass reads everything
         finally:
             producer.discard()
             with suppress(*LOST):

@@ -23,12 +23,13 @@ from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.errors import Conflict
 from chassis.ids import new_id
+from chassis.limits import WINDOW
 from chassis.tokens import SYSTEM
 from facts import kafka, outbox
 from facts.envelope import SIGNATURE
 from facts.kafka import Broker, Consumer, Producer
 from facts.outbox import Fact
-from facts.relay import Relay
+from facts.relay import _PASSES_PER_SECOND, Relay
 from tests.chassis.world import World, settings, until
 from tests.parts import brokers, topics
 from tests.parts.brokers import forget
@@ -43,6 +44,26 @@ def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
         world.tell(subject, 5)
     until(lambda: len(world.effects()) == 100)
     assert all(world.versions(subject) == [1, 2, 3, 4, 5] for subject in subjects)
+
+
+def test_facts_that_come_faster_than_the_pace_of_the_relay_go_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    send_all = Producer.send_all
+
+    def counted(producer: Producer, topic: str, records: Any, **options: Any) -> Any:
+        batches.append(len(records))
+        return send_all(producer, topic, records, **options)
+
+    monkeypatch.setattr(Producer, "send_all", counted)
+    begin = time.monotonic()
+    for _ in range(300):
+        world.tell(new_id(), 1)
+    until(lambda: sum(batches) >= 300)
+    seconds = time.monotonic() - begin
+    assert len(batches) <= _PASSES_PER_SECOND * (seconds + WINDOW) + 1
+    assert sum(batches) == 300, "a fact was sent twice, or another test is still sending"
 
 
 def test_a_fact_that_was_rolled_back_is_never_told(world: World) -> None:

@@ -513,6 +513,7 @@ def test_the_folder_of_development_keeps_the_latest_and_one_of_each(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mail_folder, "KEPT", 2)
+    monkeypatch.setattr(mail_folder, "_SPARE", 1)
     folder = mail_folder.MailFolder(tmp_path / "mail", service.clock)
     assert folder.mails() == []
     for id in ("a", "b", "b", "c"):
@@ -523,6 +524,9 @@ def test_the_folder_of_development_keeps_the_latest_and_one_of_each(
         ("b", "¡Año!", "b\n"),
     ]
     assert folder.mails()[0][1] == service.clock.now()
+    for number in range(20):
+        folder.put(Mail(f"more-{number}", "mesa@ong.example", "", "", "es"))
+    assert len(list((tmp_path / "mail").iterdir())) <= 2 + 2, "old files are deleted"
 
 
 @pytest.mark.parametrize("read", ["stat", "read_text"])

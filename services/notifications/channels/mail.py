@@ -29,6 +29,8 @@ TIMEOUT = 15.0  # seconds within which the server must give each answer
 # Seconds without a notification after which the loop reads when the next e-mail is due.
 _PAUSE = 1.0
 _BATCH = 20  # most e-mails sent over one connection
+# Seconds between two batches: e-mails that are written meanwhile share a connection.
+_GATHER = 0.25
 # Seconds that one e-mail may take before the loop counts as stuck: a server may use its time for
 # each of up to nine answers.
 _LIMIT = 180.0
@@ -193,7 +195,9 @@ class MailSender:
         with self._database.dedicated() as connection:
             listen(connection, EMAILS)
             while loop.turn():
-                if not self.send_batch(connection, loop):
+                if self.send_batch(connection, loop):
+                    loop.wait(_GATHER)
+                else:
                     self._wait(loop, connection)
 
     def _wait(self, loop: Loop, connection: Transaction) -> None:
@@ -221,20 +225,24 @@ class MailSender:
                 if claim is None:
                     break
                 with trace.under(claim.trace):
-                    self._send(claim)
+                    self._send(connection, claim)
                 count += 1
         finally:
             self._mailbox.close()
         return count
 
-    def _send(self, claim: EmailClaim) -> None:
+    def _send(self, connection: Transaction, claim: EmailClaim) -> None:
         try:
             mail = self._sending.letter(claim)
             if mail is None:
                 self._sending.let_rest(claim)
                 return
             outcome = self._mailbox.put(mail)
-            status = self._sending.finish(Channel.EMAIL, claim, outcome, self._clock.now())
+            now = self._clock.now()
+            if outcome.arrived:
+                status = self._sending.finish_sent_email(connection, claim, outcome, now)
+            else:
+                status = self._sending.finish(Channel.EMAIL, claim, outcome, now)
         except (*LOST, Unavailable, Exhausted, Late):
             raise
         except Exception as error:

@@ -14,7 +14,8 @@ from chassis.clock import Clock
 from services.notifications.domain.delivery import Outcome
 from services.notifications.domain.texts import Mail
 
-KEPT = 200  # e-mails that are stored: as many as the development page shows
+KEPT = 200  # e-mails that the development page shows; older files are deleted
+_SPARE = 50  # e-mails that are stored between two deletions: each lists the whole folder
 
 
 class MailFolder:
@@ -23,6 +24,7 @@ class MailFolder:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder
         self._clock = clock
+        self._until_deletion = 0
 
     def put(self, mail: Mail) -> Outcome:
         """Stores an e-mail; here an e-mail always arrives."""
@@ -30,8 +32,11 @@ class MailFolder:
         new = self._folder / f"{mail.id}.new"
         new.write_text(json.dumps(asdict(mail) | {"time": self._clock.now().isoformat()}))
         new.replace(self._folder / f"{mail.id}.json")
-        for file in self._files()[KEPT:]:
-            file.unlink(missing_ok=True)
+        self._until_deletion -= 1
+        if self._until_deletion < 0:
+            self._until_deletion = _SPARE
+            for file in self._files()[KEPT:]:
+                file.unlink(missing_ok=True)
         return Outcome()
 
     def close(self) -> None:
@@ -43,7 +48,7 @@ class MailFolder:
         Leaves out an e-mail that a sender deletes meanwhile.
         """
         mails = []
-        for file in self._files():
+        for file in self._files()[:KEPT]:
             with suppress(FileNotFoundError):
                 fields = json.loads(file.read_text())
                 time = datetime.fromisoformat(fields.pop("time"))

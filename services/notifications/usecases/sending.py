@@ -179,15 +179,7 @@ class DeliveryQueue:
         If it was the last attempt and the message has reached nobody, the coordinators are
         notified. Returns the new status of the delivery.
         """
-        first_try_time = claim.first_try_time or now
-        verdict = rules.judge(
-            channel,
-            outcome,
-            tries=claim.tries + 1,
-            first_try_time=first_try_time,
-            now=now,
-            chance=_chance(),
-        )
+        verdict = _verdict(channel, claim, outcome, now)
         webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None
         with self._database.transaction(SYSTEM) as tx:
             is_recorded = deliveries.finish(
@@ -205,6 +197,17 @@ class DeliveryQueue:
                 and not is_to_applicant
             ):
                 self._say_if_unreached(tx, claim.message_id, outcome.error, now)
+        return verdict.status
+
+    def finish_sent_email(
+        self, connection: Transaction, claim: EmailClaim, outcome: Outcome, now: datetime
+    ) -> Status:
+        """Records that an e-mail was sent; returns the new status of the delivery.
+
+        `connection` may be in autocommit, because the record is one statement.
+        """
+        verdict = _verdict(Channel.EMAIL, claim, outcome, now)
+        deliveries.finish(connection, claim.id, claim.lease, outcome, verdict, now)
         return verdict.status
 
     def let_rest(self, claim: Claim) -> None:
@@ -233,6 +236,17 @@ class DeliveryQueue:
             return
         outbox.save(tx, [wire.undeliverable(message, reason, now)])
         messages.keep(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)
+
+
+def _verdict(channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> rules.Verdict:
+    return rules.judge(
+        channel,
+        outcome,
+        tries=claim.tries + 1,
+        first_try_time=claim.first_try_time or now,
+        now=now,
+        chance=_chance(),
+    )
 
 
 def sweep(tx: Transaction, now: datetime) -> None:

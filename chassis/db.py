@@ -1,5 +1,4 @@
-"""PostgreSQL: a pool, transactions in the caller's scope for row-level security, LISTEN, and
-advisory locks.
+"""PostgreSQL: a pool, and transactions in the caller's scope for row-level security.
 
 A transaction that ends without an exception is committed; any exception rolls it back. Faults of
 the database become the refusals Unavailable("store_unavailable"), Exhausted("store_full") and Late.
@@ -20,7 +19,6 @@ own.
 
 import math
 import os
-import select
 import socket
 import threading
 import time
@@ -36,7 +34,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from chassis import deadline, log, trace
+from chassis import deadline, trace
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
@@ -477,89 +475,3 @@ def follow(tx: Transaction, trace_id: str) -> None:
     if trace_id != trace.current():
         trace.begin(trace_id)
         tx.execute("SELECT set_config('enlace.trace', %s, true)", (trace_id,))
-
-
-SILENT = 20.0
-"""Seconds without a statement after which the holder of a lock counts as hanging.
-
-`keeping_lock` sends a statement four times in that time.
-"""
-
-
-@contextmanager
-def keeping_lock(connection: Transaction) -> Iterator[None]:
-    """Sends a statement every few seconds, so that the holder of a lock does not count as hanging
-    while it waits for something other than the database.
-    """
-    ended = threading.Event()
-
-    def work() -> None:
-        while not ended.wait(SILENT / 4):
-            with suppress(psycopg.Error):  # the block meets the same error
-                connection.execute("")
-
-    thread = threading.Thread(target=work, name="turn", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def try_advisory_lock(connection: Transaction, name: str) -> bool:
-    """Takes the lock called `name` for the lifetime of the connection; returns False if another
-    process has it.
-
-    A process that hangs (SIGSTOP, a frozen machine) keeps its connection, and the lock. So the
-    connection of a holder that is silent for too long is terminated. When that holder wakes, its
-    writes on the connection fail. Messages that it sends elsewhere do not fail, so they must be
-    safe to repeat.
-    """
-    row = connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken", (name,)
-    ).fetchone()
-    if row and row["taken"]:
-        return True
-    ended = connection.execute(
-        "SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-        " WHERE l.locktype = 'advisory' AND l.granted"
-        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND l.objsubid = 1"
-        " AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(%s, 0)"
-        # A statement may last as long as `dedicated` allows, and blocks the keep-alive statements.
-        " AND a.state_change < clock_timestamp() - make_interval(secs => CASE a.state"
-        " WHEN 'active' THEN %s ELSE %s END)",
-        (name, 2 * SILENT, SILENT),
-    ).rowcount
-    if ended:
-        log.get().warning("turn_taken_over", turn=name)
-    return False
-
-
-def advisory_lock(tx: Transaction, name: str) -> None:
-    """Waits for the lock called `name`, and holds it until the transaction ends."""
-    tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
-
-
-def notices(connection: Transaction, seconds: float) -> list[str]:
-    """Waits for notifications on the channels that the connection listens to, at most `seconds`;
-    returns the payloads of those that came, and an empty list if the time has passed.
-    """
-    return [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
-
-
-def wait_for_input(connection: Transaction, seconds: float) -> bool:
-    """Waits until the server has sent something or the connection is lost, at most `seconds`;
-    returns False if the time has passed.
-
-    Costs a tenth of `notices`, but does not see notifications that came during a statement.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
-
-
-def wait_for_notice(connection: Transaction, seconds: float) -> bool:
-    """Waits for a notification, at most `seconds`; returns True if one came."""
-    return bool(notices(connection, seconds))

@@ -11,10 +11,11 @@ import math
 from contextlib import suppress
 
 from chassis import log, metrics
-from chassis.announcements import listen, wait_for_work
+from chassis.announcements import listen, notices, wait_for_work
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, keeping_lock, notices, try_advisory_lock
+from chassis.db import LOST, Database, Transaction
 from chassis.limits import Limiter
+from chassis.locks import keeping_lock, try_advisory_lock
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import outbox

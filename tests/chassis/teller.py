@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from chassis import db
+from chassis import locks
 from chassis.clock import SystemClock
 from chassis.db import Database
 from facts.kafka import REPLAYS, Broker
@@ -19,7 +19,7 @@ from tests.chassis.world import settings
 
 
 def main(url: str, bootstrap: str, topic: str, folder: str, silent: str) -> None:
-    db.SILENT = float(silent)
+    locks.SILENT = float(silent)
     connect = Database._connect
     Database._connect = lambda self, name: connect(self, f"{name}-{os.getpid()}")  # type: ignore[method-assign]
     database = Database(url, max_size=2)

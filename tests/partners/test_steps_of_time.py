@@ -95,7 +95,7 @@ class Shelters:
         return self.seen(by).capacity.available
 
     def answers(self, by: Stubs) -> dict[str, bytes]:
-        """Returns all answers of the directory about the shelters, byte for byte, by a name each."""
+        """Returns all answers of the directory about the shelters, byte for byte, by name."""
         both = [self.service.id, self.beside.id]
         said = [
             self.seen(by),

@@ -14,9 +14,9 @@ from email.utils import format_datetime
 from typing import Protocol
 
 from chassis import log, metrics, trace
-from chassis.announcements import READ_AGAIN, listen
+from chassis.announcements import READ_AGAIN, listen, wait_for_notice
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, wait_for_notice
+from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.waiting import wait_until_due

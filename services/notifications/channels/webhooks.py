@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from standardwebhooks import Webhook as Signature
 
 from chassis import log, metrics, trace
-from chassis.announcements import READ_AGAIN, listen
+from chassis.announcements import READ_AGAIN, listen, wait_for_notice
 from chassis.clock import Clock
-from chassis.db import LOST, Database, Transaction, wait_for_notice
+from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.egress import TIMEOUT, EgressClient

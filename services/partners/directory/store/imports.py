@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from chassis.announcements import AT_ONCE, announce
-from chassis.db import Row, Transaction, advisory_lock
+from chassis.db import Row, Transaction
+from chassis.locks import advisory_lock
 from chassis.tokens import Caller, Evidence
 from keys.sealing import Keyring
 from services.partners.directory.domain.import_job import (

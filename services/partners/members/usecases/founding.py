@@ -10,8 +10,9 @@ from datetime import datetime
 
 from chassis import audit
 from chassis.audit import Entry
-from chassis.db import Transaction, advisory_lock
+from chassis.db import Transaction
 from chassis.ids import new_id
+from chassis.locks import advisory_lock
 from chassis.tokens import SYSTEM
 from services.partners.members.domain.organization import Organization, OrganizationEntry
 from services.partners.members.domain.worker import WorkerEntry

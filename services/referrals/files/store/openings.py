@@ -5,7 +5,8 @@ The actions are written out in the statements, because an index depends on them.
 
 from datetime import datetime
 
-from chassis.db import Row, Transaction, advisory_lock
+from chassis.db import Row, Transaction
+from chassis.locks import advisory_lock
 from facts import outbox
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.wire.facts import export_fact

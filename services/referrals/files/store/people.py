@@ -6,9 +6,10 @@ from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from chassis.db import Row, Transaction, advisory_lock
+from chassis.db import Row, Transaction
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.local_time import day_at, latest_day
+from chassis.locks import advisory_lock
 from chassis.wire import Cursor
 from keys.sealing import Keyring, SealingKey
 from services.referrals.files.domain import names

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import yaml
 
-from chassis.db import Transaction, advisory_lock
+from chassis.db import Transaction
 from chassis.errors import Invalid, NotFound, Stale
 from chassis.ids import new_id, object_id
 from chassis.languages import LANGUAGES, SOURCE
+from chassis.locks import advisory_lock
 from chassis.rpc import Call
 from protos.referrals.v1 import advice_pb2 as pb
 from services.referrals.line.domain.advice import AdviceCard, Text

@@ -5,8 +5,9 @@ from datetime import datetime
 from functools import cache
 
 from chassis import log, metrics
-from chassis.db import Transaction, advisory_lock
+from chassis.db import Transaction
 from chassis.errors import NotFound, Stale
+from chassis.locks import advisory_lock
 from chassis.tokens import Caller
 from services.referrals.network.domain.deadline import (
     FIRST_POLICY,

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from chassis.db import Transaction, advisory_lock
+from chassis.db import Transaction
 from chassis.errors import Invalid, NotFound
+from chassis.locks import advisory_lock
 from chassis.tokens import Caller
 from chassis.wire import words
 from protos.referrals.v1 import plans_pb2, referrals_pb2

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 
 from chassis.audit import Entry
 from chassis.clock import AHEAD
-from chassis.db import Row, Transaction, advisory_lock, elevate_to_system_scope
+from chassis.db import Row, Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import is_id, new_id, object_id
+from chassis.locks import advisory_lock
 from chassis.rpc import Call
 from chassis.tokens import Caller
 from chassis.wire import PageTokens, optional_id, page_size, timestamp, version, word

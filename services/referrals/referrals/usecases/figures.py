@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from chassis.db import Transaction, advisory_lock, elevate_to_system_scope
+from chassis.db import Transaction, elevate_to_system_scope
 from chassis.ids import object_id
+from chassis.locks import advisory_lock
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.counts import SMALLEST, at_most, time_step_of

@@ -9,9 +9,10 @@ from collections.abc import Collection
 from datetime import datetime
 
 from chassis.audit import Entry
-from chassis.db import Transaction, advisory_lock, elevate_to_system_scope
+from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound
 from chassis.ids import new_id, object_id
+from chassis.locks import advisory_lock
 from chassis.rpc import Call
 from chassis.wire import optional_id, version, word, word_list
 from protos.referrals.v1 import referrals_pb2 as pb

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chassis.announcements import listen
-from chassis.db import LOST, Database, Transaction, wait_for_input, wait_for_notice
+from chassis.announcements import listen, wait_for_input, wait_for_notice
+from chassis.db import LOST, Database, Transaction
 from chassis.errors import Conflict
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller

@@ -152,6 +152,21 @@ def save_deadlines(tx: Transaction, referral: Referral) -> None:
     announce(tx, "clocks", *(deadline.next_time for deadline in referral.deadlines))
 
 
+# One statement for all deadlines of a call. Most rows are unchanged, and are not written again.
+_WRITE_DEADLINES = """
+INSERT INTO clocks (referral_id, number, rank, kind, start_time, due_time, stop_time, pause_time,
+    fired_percent, policy_version, next_time)
+SELECT * FROM unnest(%s::text[], %s::int[], %s::smallint[], %s::text[], %s::timestamptz[],
+    %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::int[],
+    %s::timestamptz[])
+ON CONFLICT (referral_id, number) DO UPDATE SET rank = excluded.rank,
+    start_time = excluded.start_time, due_time = excluded.due_time,
+    stop_time = excluded.stop_time, pause_time = excluded.pause_time,
+    fired_percent = excluded.fired_percent, next_time = excluded.next_time
+WHERE clocks IS DISTINCT FROM excluded
+"""
+
+
 def _write_deadlines(tx: Transaction, referrals: Iterable[Referral]) -> None:
     rows = [
         (
@@ -166,19 +181,7 @@ def _write_deadlines(tx: Transaction, referrals: Iterable[Referral]) -> None:
         for number, c in enumerate(r.deadlines)
     ]
     if rows:
-        with tx.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO clocks (referral_id, number, rank, kind, start_time, due_time,"
-                " stop_time, pause_time, fired_percent, policy_version,"
-                " next_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (referral_id, number) DO UPDATE SET"
-                " rank = excluded.rank, start_time = excluded.start_time, due_time ="
-                " excluded.due_time, stop_time = excluded.stop_time,"
-                " pause_time = excluded.pause_time, fired_percent = excluded.fired_percent,"
-                " next_time = excluded.next_time"
-                " WHERE clocks IS DISTINCT FROM excluded",
-                rows,
-            )
+        tx.execute(_WRITE_DEADLINES, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _event_row(referral_id: str, event: Event, key: SealingKey | None) -> tuple[Any, ...]:

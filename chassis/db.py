@@ -253,14 +253,20 @@ class Database:
             connection.cut()
 
     @contextmanager
-    def transaction(self, caller: Caller, *, timeout: float | None = None) -> Iterator[Transaction]:
+    def transaction(
+        self, caller: Caller, *, timeout: float | None = None, by_key: bool = False
+    ) -> Iterator[Transaction]:
         """Yields a transaction in the caller's scope. Raises Late when the transaction has taken
         `timeout` seconds, or when the deadline of the current call has passed.
+
+        `by_key`: the transaction finds its rows by their keys, so the server plans each statement
+        once for a connection, whatever its values. It plans a list anew for each set of values: the
+        right index depends on them.
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         try:
-            with self._begun(caller, end) as connection:
+            with self._begun(caller, end, by_key=by_key) as connection:
                 yield connection
         except (
             psycopg.OperationalError,
@@ -304,7 +310,7 @@ class Database:
         return connection
 
     @contextmanager
-    def _begun(self, caller: Caller, end: float) -> Iterator[Bounded]:
+    def _begun(self, caller: Caller, end: float, *, by_key: bool) -> Iterator[Bounded]:
         """Yields a connection with an open transaction, and commits it or rolls it back.
 
         A connection that died while idle (all of them, after a restart of the server) is replaced
@@ -321,7 +327,7 @@ class Database:
             is_open = False
             try:
                 with connection.pipeline() as connection.pipe:
-                    self._open(connection, caller, end)
+                    self._open(connection, caller, end, by_key=by_key)
                     is_open = True
                     try:
                         yield connection
@@ -341,7 +347,7 @@ class Database:
                 connection.pipe = None
                 self._return_to_pool(connection)
 
-    def _open(self, connection: Bounded, caller: Caller, end: float) -> None:
+    def _open(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
         """Begins a transaction, and waits for it. Raises one of LOST if the connection is dead."""
         left = max(1, int((end - time.monotonic()) * 1000))
         connection.expected = []
@@ -351,13 +357,14 @@ class Database:
             " true), set_config('enlace.trace', %s, true),"
             # The server ends a statement at the limit, and the whole session a little later.
             " set_config('statement_timeout', %s, true), set_config('transaction_timeout', %s,"
-            " true)",
+            " true), set_config('plan_cache_mode', %s, true)",
             (
                 caller.organization_id,
                 "system" if caller.kind == SYSTEM.kind else self._view_of(caller),
                 trace.current(),
                 str(left),
                 str(left + int(_GRACE * 500)),
+                "force_generic_plan" if by_key else "auto",
             ),
         )
         settle(connection)

@@ -327,7 +327,7 @@ class Servicer:
     ) -> Message:
         wrong = shape.violations(request)
         request_id = request.request_id if mutates and not wrong else ""
-        with self._database.transaction(caller) as tx:
+        with self._database.transaction(caller, by_key=mutates) as tx:
             first, requester_id = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)

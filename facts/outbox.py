@@ -77,19 +77,21 @@ STORE = """
 """
 
 
-_FACTS = """
+_COLUMNS = """
     SELECT o.subject, o.version, o.type, o.payload, o.time, o.trace, r.epoch,
            CASE WHEN r.epoch = 0 THEN 0 ELSE coalesce((SELECT max(b.version) FROM outbox b
                WHERE b.subject = o.subject AND b.first_round < r.epoch_round), 0)
            END AS base
-    FROM outbox o, relay r
 """
 _ORDER = " ORDER BY o.subject, o.version LIMIT %(limit)s"
+_REPEATED = f"{_COLUMNS} FROM outbox o, relay r"
+# The facts of each subject are looked up by its key (OFFSET 0): otherwise the planner merges the
+# new subjects with the whole outbox.
 _NEW = (
     "WITH new AS (SELECT DISTINCT subject FROM outbox WHERE first_round IS NULL"
-    " ORDER BY subject LIMIT %(limit)s), facts AS ("
-    f"{_FACTS} WHERE o.subject IN (SELECT subject FROM new) AND (o.first_round IS NULL"
-    f" OR o.last_round < r.round){_ORDER})"
+    f" ORDER BY subject LIMIT %(limit)s), facts AS ({_COLUMNS} FROM relay r CROSS JOIN new"
+    " CROSS JOIN LATERAL (SELECT * FROM outbox WHERE subject = new.subject"
+    f" AND (first_round IS NULL OR last_round < r.round) OFFSET 0) AS o{_ORDER})"
 )
 
 
@@ -145,7 +147,7 @@ def next_batch(tx: Transaction, limit: int) -> Batch:
 def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
     """Returns the next facts that are to be published again, after a (subject, version)."""
     rows = tx.execute(
-        f"{_FACTS} WHERE o.last_round < %(round)s"
+        f"{_REPEATED} WHERE o.last_round < %(round)s"
         f" AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",
         {"limit": limit, "subject": after[0], "version": after[1], "round": current_round(tx)},
     ).fetchall()

@@ -455,7 +455,7 @@ class Subscriber:
         delay, late = 0.1, 0
         while True:
             try:
-                with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
+                with self._database.transaction(SYSTEM, timeout=_LIMIT, by_key=True) as tx:
                     return act(tx)
             except (Unavailable, Exhausted, Stale, Late) as refusal:
                 late = (

@@ -36,8 +36,8 @@ def database(place: Place) -> Iterator[Database]:
     made.close()
 
 
-def ask(database: Database, statement: str = "SELECT 1", **limits: float) -> None:
-    with database.transaction(SYSTEM, **limits) as tx:
+def ask(database: Database, statement: str = "SELECT 1", *, timeout: float | None = None) -> None:
+    with database.transaction(SYSTEM, timeout=timeout) as tx:
         tx.execute(statement)
 
 

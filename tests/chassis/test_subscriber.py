@@ -411,7 +411,7 @@ class Away:
         self.database, self.refusals = database, list(refusals)
         self.limits: list[float | None] = []
 
-    def transaction(self, caller: object, *, timeout: float) -> object:
+    def transaction(self, caller: object, *, timeout: float, by_key: bool) -> object:
         self.limits.append(timeout)
         if self.refusals:
             raise self.refusals.pop(0)

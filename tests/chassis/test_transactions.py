@@ -100,3 +100,20 @@ def test_a_fault_of_the_code_takes_back_what_was_sent_and_leaves_the_connection_
         with pytest.raises(ZeroDivisionError), database.transaction(SYSTEM) as tx:
             fail(tx)
     assert names(database) == []
+
+
+def test_a_transaction_by_key_plans_a_statement_once_for_all_values(database: Database) -> None:
+    def plans(by_key: bool) -> tuple[int, int]:
+        with database.transaction(SYSTEM, by_key=by_key) as tx:
+            for number in range(20):
+                tx.execute("SELECT number FROM held WHERE name = ANY(%s)", ([str(number)],))
+            row = tx.execute(
+                "SELECT generic_plans, custom_plans FROM pg_prepared_statements"
+                " WHERE statement LIKE 'SELECT number FROM held%%'"
+            ).fetchone()
+            assert row is not None
+            return int(row["generic_plans"]), int(row["custom_plans"])
+
+    assert plans(by_key=True)[1] == 0
+    generic, _ = plans(by_key=False)
+    assert plans(by_key=True)[0] > generic

@@ -74,7 +74,7 @@ _POLL = 1.0
 it and joins again; longer and so fewer polls make that rarer.
 """
 
-_BATCH = 50
+FULL = 50
 """Most records of one poll.
 
 While a member processes records, it takes part in no rebalance, so a batch must not take long even
@@ -447,7 +447,7 @@ class Consumer:
                 heartbeat_interval_ms=2000,  # a third of the timeout, as Kafka recommends
                 # the broker responds as soon as a record arrives, and at the latest after this time
                 fetch_max_wait_ms=2000,
-                max_poll_records=_BATCH,
+                max_poll_records=FULL,
                 max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),
                 metadata_max_age_ms=15_000,
             )

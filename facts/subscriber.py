@@ -29,7 +29,7 @@ from chassis.tokens import SYSTEM
 from facts import dead_letters, inbox, outbox
 from facts.envelope import NewerKind, Unreadable, unpack
 from facts.inbox import FactPosition, Waiting
-from facts.kafka import REPLAYS, Broker, BrokerLost, Consumer, read, send
+from facts.kafka import FULL, REPLAYS, Broker, BrokerLost, Consumer, read, send
 from facts.outbox import Fact
 from keys.sealing import Keyring, SignatureCheck
 
@@ -63,8 +63,12 @@ class Subscriber:
         keyring: Keyring,
         clock: Clock,
         on_held: Callable[[int], None] = lambda _: None,
+        gather: float = 0.0,
     ) -> None:
-        """`on_held` receives the number of held facts."""
+        """`on_held` receives the number of held facts. `gather` is the number of seconds between
+        two batches of a light load, for a consumer that need not hear at once: facts that come
+        meanwhile share a transaction, a fetch and a commit of offsets.
+        """
         self._name = name
         self._topics = list(topics)
         self._handle = handle
@@ -74,6 +78,7 @@ class Subscriber:
         self._keyring = keyring
         self._clock = clock
         self._on_held = on_held
+        self._gather = gather
         # The first sweep and the first request are due at the start.
         self._swept_at = self._requested_at = clock.now() - _LONGEST_PATIENCE
         self._patience = _FIRST_PATIENCE
@@ -104,6 +109,8 @@ class Subscriber:
                     if records:
                         self.take(records)
                         consumer.commit(records)
+                        if self._gather and len(records) < FULL:
+                            loop.wait(self._gather)
                     self._request_missing()
                     self.sweep()
                 consumer.close()

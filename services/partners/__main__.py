@@ -79,6 +79,10 @@ KEYS = (
     "facts.referrals.pub.jwk",
 )
 
+# Seconds between two batches of facts about referrals: they change the stated places, and what a
+# shelter promised and kept, which nobody watches by the second.
+_GATHER = 0.1
+
 
 @click.group(help="The partner directory and its members.")
 def main() -> None:
@@ -144,6 +148,7 @@ def run(settings: PartnersSettings) -> int:
             keyring=parts.keyring,
             clock=parts.clock,
             on_held=lambda held: server.set_status("facts", not held),
+            gather=_GATHER,
         ).loop(),
     ]
     # The process is ready once it has read the directory, or has failed to: everything but

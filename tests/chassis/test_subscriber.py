@@ -20,7 +20,7 @@ from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from facts import dead_letters, inbox, outbox, subscriber
 from facts.envelope import NewerKind, pack
-from facts.kafka import REPLAYS, Broker, BrokerLost
+from facts.kafka import FULL, REPLAYS, Broker, BrokerLost
 from facts.outbox import Fact
 from facts.subscriber import Subscriber
 from keys import key_folder
@@ -601,6 +601,18 @@ def test_offsets_are_committed_after_the_facts_and_only_if_there_were_any(
     assert [what for what in loops[6:] if what != "read"][:4] == ["_request_missing", "sweep"] * 2
     assert (loops.count("take"), loops[-1]) == (1, "close")
     assert hearer.seen(subject) == 2
+
+
+@pytest.mark.parametrize(("count", "pauses"), [(FULL - 1, 1), (FULL, 0)])
+def test_a_consumer_that_gathers_pauses_after_a_batch_that_was_not_full(
+    count: int, pauses: int, hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, waited = new_id(), waits(hearer, monkeypatch)
+    hearer.works._gather = 0.1
+    topics.batches = [[hearer.record(subject, version + 1) for version in range(count)]]
+    topics.run(hearer, monkeypatch, 2 * FULL)
+    assert hearer.seen(subject) == count
+    assert waited == [0.1] * pauses
 
 
 def test_while_the_broker_is_away_what_waits_is_still_tried(

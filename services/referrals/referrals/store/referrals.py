@@ -4,9 +4,10 @@ Row-level security narrows every statement to the rows that the transaction's sc
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from chassis.db import Row, Transaction, expect_rows
@@ -36,7 +37,10 @@ _APART = {
     "unsafe",
 }
 _PLAIN = [field.name for field in fields(Referral) if field.name not in _APART]
+_plain_values, _clock_values = itemgetter(*_PLAIN), itemgetter(*CLOCK)
+_CAME_BACK = {state.value for state in CAME_BACK}
 _COARSE = "age_band gender_code language dependants country department".split()
+_coarse_values = itemgetter(*_COARSE)
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
 EVENTS = "events"
 """The channel on which new events of referrals are announced."""
@@ -450,32 +454,36 @@ def next_deadline_time(tx: Transaction) -> datetime | None:
     return row["next"] if row else None
 
 
-def _deadline_rows(tx: Transaction, identifiers: list[str]) -> Iterable[Row]:
-    """Asks for the deadlines of referrals; the rows are waited for when they are read."""
+def _deadline_rows(tx: Transaction, identifiers: list[str]) -> Callable[[], list[Row]]:
+    """Asks for the deadlines of referrals, and returns a function that waits for them."""
     return tx.execute(
-        "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
+        f"SELECT referral_id, kind, {', '.join(CLOCK)} FROM clocks WHERE referral_id = ANY(%s)"
+        " ORDER BY referral_id, number",
         (identifiers,),
-    )
+    ).fetchall
 
 
 def read(
-    tx: Transaction, rows: Sequence[Row], deadline_rows: Iterable[Row] | None = None
+    tx: Transaction, rows: Sequence[Row], deadline_rows: Callable[[], list[Row]] | None = None
 ) -> list[Referral]:
     """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines.
 
-    `deadline_rows` are the rows of their deadlines, if they were asked for before.
+    `deadline_rows` returns the rows of their deadlines, if they were asked for before.
     """
+    if not rows:
+        return []
+    if deadline_rows is None:
+        deadline_rows = _deadline_rows(tx, [row["id"] for row in rows])
+    following = _following(tx, [row["id"] for row in rows if row["state"] in _CAME_BACK])
     deadlines: dict[str, list[Deadline]] = {}
-    following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
-    if rows:
-        for c in deadline_rows or _deadline_rows(tx, [row["id"] for row in rows]):
-            deadlines.setdefault(c["referral_id"], []).append(
-                Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in CLOCK})
-            )
+    for c in deadline_rows():
+        deadlines.setdefault(c["referral_id"], []).append(
+            Deadline(DeadlineKind(c["kind"]), *_clock_values(c))
+        )
     return [
         Referral(
-            **{name: row[name] for name in _PLAIN},
-            coarse=Coarse(**{name: row[name] for name in _COARSE}),
+            **dict(zip(_PLAIN, _plain_values(row), strict=True)),
+            coarse=Coarse(*_coarse_values(row)),
             state=State(row["state"]),
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),

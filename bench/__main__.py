@@ -1,7 +1,8 @@
 """`python -m bench [PART]`: starts a stack of its own, measures, and prints a table.
 `python -m bench compare REV [PART]` measures two commits by turns (bench/compare.py).
 
-The figures are written to var/bench.json; with one part, the figures of the others stay there.
+Each part waits until the stack is silent and the machine at rest; it fails if that takes long. The
+figures are written to var/bench.json; with one part, the figures of the others stay there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bench import (
     transitions,
 )
 from bench.figures import BY_NAME, Measurement, table
+from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
@@ -62,12 +64,20 @@ PARTS = {
     default=FILE,
     help="Where the figures are written as JSON.",
 )
-def main(part: str | None, file: Path) -> None:
+@click.option(
+    "--at-rest",
+    default=MACHINE_AT_REST,
+    show_default=True,
+    help="Percent of the processors that may be busy before a part.",
+)
+def main(part: str | None, file: Path, at_rest: float) -> None:
     stack, measured = LocalStack(), list[Measurement]()
     try:
         stack.start()
         for name in [part] if part else PARTS:
             click.echo(f"{name} …", err=True)
+            silence(stack)
+            wait_for_machine(at_rest)
             measured += PARTS[name](stack)
     finally:
         stack.stop()

@@ -24,14 +24,14 @@ from bench import facts
 from bench.figures import percentile, short
 from bench.live import share
 from bench.pages import sign_in
+from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
 from bench.transitions import Lives
 from protos.partners.v1 import directory_pb2
-from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
+from tests.parts.local_stack import ROOT, LocalStack
 from tests.parts.stories import Cast
 
 WARM_UP, TIMES, ROUNDS = 5, 200, 5
 IDLE_SECONDS = 20.0
-PATIENCE = 60.0  # seconds to wait for silence
 
 Figures = dict[str, list[float]]
 """The value of each round, by the name of the figure."""
@@ -92,36 +92,6 @@ def _times(name: str, took: list[float]) -> dict[str, float]:
     return {f"{name}_ms_p50": percentile(took, 50), f"{name}_ms_p99": percentile(took, 99)}
 
 
-def busy(seconds: float = 2.0) -> float:
-    """Returns the percent of a processor that is busy on this machine, whoever uses it."""
-
-    def read() -> tuple[int, int]:
-        ticks = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        return sum(ticks), ticks[3] + ticks[4]  # idle, and waiting for a disk
-
-    total, rest = read()
-    time.sleep(seconds)
-    total, rest = read()[0] - total, read()[1] - rest
-    return 100 * (total - rest) / max(1, total)
-
-
-def silence(stack: LocalStack, at_rest: float) -> None:
-    """Waits until no fact waits and the processors are at rest. Raises Busy if that takes long."""
-    end = time.monotonic() + PATIENCE
-    for service in SERVICES:
-        with stack.database(service) as database:
-            waiting = "SELECT FROM outbox WHERE first_round IS NULL LIMIT 1"
-            until(lambda: database.execute(waiting).fetchone() is None, PATIENCE)  # noqa: B023
-    facts.settled(stack)
-    while (percent := busy()) > at_rest:
-        if time.monotonic() > end:
-            raise Busy(f"the processors are busy: {percent:.0f} %, not {at_rest:g} % at most")
-
-
-class Busy(click.ClickException):
-    """Raised if the machine does not come to rest."""
-
-
 class Side:
     """A commit with its stack."""
 
@@ -139,7 +109,8 @@ class Side:
         try:
             stack.start()
             for part in parts:
-                silence(stack, at_rest)
+                silence(stack)
+                wait_for_machine(at_rest)
                 for name, value in PARTS[part](stack).items():
                     self.figures.setdefault(name, []).append(value)
         finally:
@@ -179,7 +150,7 @@ def table(names: Sequence[str], before: Figures, now: Figures) -> str:
 @click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(1))
 @click.option(
     "--at-rest",
-    default=25.0,
+    default=MACHINE_AT_REST,
     show_default=True,
     help="Percent of the processors that may be busy before a part.",
 )

@@ -1,7 +1,7 @@
 """Growth: how the size of a network's history changes its speed.
 
-Ended referrals are added, the number of live ones stays, and the same requests are made at each
-size.
+Two stacks get the same live referrals, and few and many ended ones. The same requests are made to
+both by turns, in several rounds; each part waits until both stacks are silent.
 """
 
 from __future__ import annotations
@@ -9,27 +9,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Any
 
 import psycopg
 
-from bench.figures import Measurement, percentile
+from bench.figures import Measurement, percentile, short
+from bench.quiet import silence
 from bench.transitions import Lives
 from chassis import audit
 from protos.referrals.v1 import enquiries_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import Urgency
+from services.referrals.network.store.deadlines import announce
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast
 
-SIZES = (10_000, 100_000, 1_000_000)  # numbers of ended referrals
+SIZES = (10_000, 1_000_000)  # numbers of ended referrals
 LIVE, DUE = 2_000, 10_000
-# lives of nine transitions, and requests of each page, at each size
-STORIES, ASKED = 60, 200
+ROUNDS, FIRINGS = 5, 3
+STORIES, ASKED = 12, 60  # lives of nine transitions, and requests of each page, in a round
+PATIENCE = 300.0  # seconds to wait for silence: PostgreSQL tidies up after a million rows
 KEPT = 4  # the number of events and facts that are copied of each referral
 CLOCKS = 6  # the deadlines of each referral: the running one is the last
 Database = psycopg.Connection[dict[str, Any]]
-Took = dict[str, list[float]]
+Took = dict[str, list[list[float]]]
+"""The milliseconds of each request, by its name and round."""
 
 # The rows are copies of the demo network's, so that organisations, needs and places are mixed as
 # there. These columns of each table get another value.
@@ -68,69 +73,105 @@ _OF = {
 }
 
 
-def measure(_stack: LocalStack, sizes: Sequence[int] = SIZES, due: int = DUE) -> list[Measurement]:
-    """Measures in a stack of its own, so that no other figure is that of an old network."""
-    stack, took = LocalStack(), dict[int, Took]()
+def measure(
+    _stack: LocalStack,
+    sizes: Sequence[int] = SIZES,
+    due: int = DUE,
+    rounds: int = ROUNDS,
+    firings: int = FIRINGS,
+) -> list[Measurement]:
+    """Measures in stacks of its own, so that no other figure is that of an old network."""
+    networks = [Network(size) for size in sizes]
     try:
-        stack.start()
-        asked = MeasuredRequests(stack)
-        with stack.database("referrals") as database:
-            choose(database)
-            copy(database, "live", 1, LIVE)
-            asked.all(10)  # connections, caches
-            before = 0
-            for size in sizes:
-                copy(database, "over", before + 1, size)
-                before, took[size] = size, asked.all()
-            seconds = fire(database, due)
+        for network in networks:
+            network.fill()
+        for number in range(rounds):
+            # the second of a round is the first of the next
+            for network in networks if number % 2 == 0 else reversed(networks):
+                for part in (network.live, network.open_pages):
+                    for each in networks:
+                        silence(each.stack, PATIENCE)
+                    part()
+        seconds = [networks[-1].fire(1 + n * due, (n + 1) * due) for n in range(firings)]
     finally:
-        stack.stop()
-    return [_ratio(name, took) for name in ("transition", "inbox", "today", "board")] + [
+        for network in networks:
+            network.stack.stop()
+    return [_ratio(name, networks) for name in ("transition", "inbox", "today", "board")] + [
         Measurement(
             "clocks_due_10k_s",
-            seconds,
+            median(seconds),
             f"{due:,} referrals of which a clock is due at once, beside {sizes[-1]:,} ended ones,"
-            " until the last has fired; the most urgent first",
+            f" until the last has fired; the most urgent first; median of {spread(seconds)}",
         )
     ]
 
 
-def _ratio(name: str, took: dict[int, Took]) -> Measurement:
-    p99 = {size: percentile(each[name], 99) for size, each in took.items()}
-    said = ", ".join(
-        f"{p99[size]:.1f} ({percentile(each[name], 50):.1f}) with {size:,}"
-        for size, each in took.items()
-    )
-    least, *_, most = p99.values()
-    how = (
-        f"{len(took[min(took)][name])} times at each size beside {LIVE:,} live ones;"
-        f" p99 (p50) in ms: {said} ended referrals"
-    )
-    return Measurement(f"growth_{name}_p99", most / least, how)
-
-
-class MeasuredRequests:
-    """The requests that are made to a network at each size."""
-
-    def __init__(self, stack: LocalStack) -> None:
-        self._lives = Lives(Cast(stack))
-        self._desk, self._coordinator = (
-            stack.worker("albergue@lunanueva"),
-            stack.worker("coordinacion@coalicion"),
+def _ratio(name: str, networks: Sequence[Network]) -> Measurement:
+    p99, told = [], []
+    for network in networks:
+        rounds = network.took[name]
+        p99.append([percentile(each, 99) for each in rounds])
+        p50 = [percentile(each, 50) for each in rounds]
+        told.append(
+            f"{short(median(p99[-1]))} of {spread(p99[-1])} ({short(median(p50))} of"
+            f" {spread(p50)}) with {network.size:,}"
         )
+    counts = networks[0].took[name]
+    how = (
+        f"{len(counts)} rounds by turns of {len(counts[0])} times at each size beside {LIVE:,} live"
+        f" ones; p99 (p50) in ms: {', '.join(told)} ended referrals"
+    )
+    return Measurement(f"growth_{name}_p99", median(p99[-1]) / median(p99[0]), how)
 
-    def all(self, part: int = 1) -> Took:
-        """Returns the milliseconds of each transition and page.
 
-        With `part`, only that fraction of the requests is made.
-        """
-        self._lives.milliseconds.clear()
-        for _ in range(STORIES // part):
+def spread(values: Sequence[float]) -> str:
+    """Returns the least and the most of some values."""
+    return f"{short(min(values))}…{short(max(values))}"
+
+
+class Network:
+    """A stack with ended referrals, and the requests that are made to it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.stack = LocalStack()
+        self.took: Took = {}
+
+    def fill(self) -> None:
+        """Starts the stack, adds referrals, and makes each request a few times first."""
+        self.stack.start()
+        with self.stack.database("referrals") as database:
+            choose(database)
+            copy(database, "live", 1, LIVE)
+            copy(database, "over", 1, self.size)
+        self._lives = Lives(Cast(self.stack))
+        self._desk, self._coordinator = (
+            self.stack.worker("albergue@lunanueva"),
+            self.stack.worker("coordinacion@coalicion"),
+        )
+        for _ in range(6):  # a connection prepares a statement after it has sent it five times
             self._lives.one()
-        pages = {"inbox": self.inbox, "today": self.today, "board": self.board}
-        return {"transition": self._lives.milliseconds.copy()} | {
-            name: [timed(page) for _ in range(ASKED // part)] for name, page in pages.items()
-        }
+        self.open_pages(20)
+        self.took.clear()
+
+    def live(self) -> None:
+        """Takes referrals through their lives."""
+        self._lives.milliseconds.clear()
+        for _ in range(STORIES):
+            self._lives.one()
+        self.took.setdefault("transition", []).append(self._lives.milliseconds.copy())
+
+    def open_pages(self, times: int = ASKED) -> None:
+        """Makes the requests of each page."""
+        for name, page in (("inbox", self.inbox), ("today", self.today), ("board", self.board)):
+            self.took.setdefault(name, []).append([timed(page) for _ in range(times)])
+
+    def fire(self, first: int, last: int) -> float:
+        """Makes referrals of which a clock is due; returns the seconds until all have fired."""
+        with self.stack.database("referrals") as database:
+            copy(database, "due", first, last)
+            silence(self.stack, PATIENCE)
+            return fire(database, first, last)
 
     def inbox(self) -> None:
         """Lists a desk's received referrals: the live ones, then all including the ended ones."""
@@ -189,9 +230,8 @@ def choose(database: Database) -> None:
     A live referral is a draft or has a running deadline; a due one was just sent.
     """
     database.execute(
-        "CREATE TEMPORARY TABLE models AS SELECT id, kind, row_number() OVER (PARTITION BY kind"
-        " ORDER BY id) - 1 AS place,"
-        " count(*) OVER (PARTITION BY kind) AS size FROM ("
+        "CREATE TABLE models AS SELECT id, kind, row_number() OVER (PARTITION BY kind"
+        " ORDER BY id) - 1 AS place FROM ("
         "  SELECT id, CASE WHEN state = 'draft' OR next_due_time IS NOT NULL THEN 'live'"
         " ELSE 'over' END AS kind FROM referrals"
         "  UNION ALL SELECT id, 'due' FROM referrals WHERE state = 'sent') AS kinds"
@@ -203,7 +243,7 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
 
     Ended referrals get an end in the three years before last month.
     """
-    values = {"kind": kind, "first": first, "last": last}
+    values = {"kind": kind, "first": first, "last": last, "size": models_of(database, kind)}
     for table, again in _AGAIN.items():
         columns = [
             row["name"]
@@ -222,9 +262,9 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
                 f"INSERT INTO {table} ({', '.join(columns)})"
                 f" SELECT {', '.join(again.get(column, f'was.{column}') for column in columns)}"
                 " FROM generate_series(%(first)s::int, %(last)s) AS n"
-                " JOIN models ON kind = %(kind)s AND place = n %% size JOIN referrals AS its"
-                " USING (id)"
-                " CROSS JOIN LATERAL (SELECT kind || n / size AS copy, CASE kind WHEN 'over'"
+                " JOIN models ON kind = %(kind)s AND place = n %% %(size)s"
+                " JOIN referrals AS its USING (id)"
+                " CROSS JOIN LATERAL (SELECT kind || n / %(size)s AS copy, CASE kind WHEN 'over'"
                 "  THEN now() - interval '40 days' - its.update_time - (n::bigint * 7919 %%"
                 " 94608000) * interval '1 second' ELSE '0' END AS moved) AS made"
                 f" JOIN {table} AS was ON was.{_OF[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
@@ -234,21 +274,32 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
     database.execute("CHECKPOINT")
 
 
-def fire(database: Database, due: int) -> float:
-    """Returns the seconds until `due` deadlines that are due at once have fired.
+def models_of(database: Database, kind: str) -> int:
+    """Returns the number of models of a kind."""
+    row = database.execute("SELECT count(*) AS n FROM models WHERE kind = %s", (kind,)).fetchone()
+    assert row
+    return int(row["n"])
+
+
+def fire(database: Database, first: int, last: int) -> float:
+    """Returns the seconds until a deadline of each of these copies, due at once, has fired.
 
     Fails unless they fired in the order of their urgency.
     """
-    copy(database, "due", 1, due)
     before = audit.head(database).sequence
     with database.transaction():
         database.execute(
             f"CREATE TEMPORARY TABLE due AS SELECT {_ID.format('id')} AS id,"
             " (%(urgencies)s::text[])[1 + n %% 4] AS urgency, n %% 4 AS rank"
-            " FROM generate_series(1, %(due)s) AS n JOIN models AS was ON kind = 'due'"
-            " AND place = n %% size"
-            " CROSS JOIN LATERAL (SELECT kind || n / size AS copy) AS made",
-            {"due": due, "urgencies": [urgency.value for urgency in Urgency]},
+            " FROM generate_series(%(first)s::int, %(last)s) AS n"
+            " JOIN models AS was ON kind = 'due' AND place = n %% %(size)s"
+            " CROSS JOIN LATERAL (SELECT kind || n / %(size)s AS copy) AS made",
+            {
+                "size": models_of(database, "due"),
+                "first": first,
+                "last": last,
+                "urgencies": [urgency.value for urgency in Urgency],
+            },
         )
         database.execute(
             "UPDATE referrals SET urgency = due.urgency FROM due WHERE due.id = referrals.id"
@@ -259,11 +310,14 @@ def fire(database: Database, due: int) -> float:
             " next_time = now() - random() * interval '10 minutes', rank = due.rank FROM due"
             " WHERE referral_id = due.id AND kind = 'acknowledge'"
         )
-        database.execute("SELECT pg_notify('clocks', '')")
+        announce(database, "clocks", datetime.now(UTC))
     begin = time.perf_counter()
     until(
         lambda: (
-            database.execute("SELECT FROM clocks WHERE next_time <= now() LIMIT 1").fetchone()
+            database.execute(
+                "SELECT FROM clocks WHERE rank = ANY(%s) AND next_time <= now() LIMIT 1",
+                (list(range(len(Urgency))),),
+            ).fetchone()
             is None
         ),
         600,
@@ -275,7 +329,7 @@ def fire(database: Database, due: int) -> float:
         (before,),
     ).fetchall()
     ranks = [Urgency(row["urgency"]).rank for row in fired]
-    assert len(ranks) == due, f"{len(ranks)} clocks fired"
+    assert len(ranks) == last - first + 1, f"{len(ranks)} clocks fired"
     assert ranks == sorted(ranks, reverse=True), (
         "what is less urgent fired before what is more urgent"
     )

@@ -10,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import compare
+import pytest
+
+from bench import compare, quiet
 from bench.figures import FIGURES, Measurement, percentile, table
+from tests.parts.local_stack import LocalStack
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -58,4 +61,12 @@ def test_a_comparison_has_medians_their_ratio_and_the_spread() -> None:
         ("aaaa", "bbbb"), {"page_ms_p50": [10.0, 30.0, 20.0]}, {"page_ms_p50": [5.0, 4.0, 9.0]}
     )
     assert re.search(r"page_ms_p50 +20 +5 +0\.25 +10…30 +4…9", shown)
-    assert 0 <= compare.busy(0.1) <= 100
+    assert 0 <= quiet.busy(0.1) <= 100
+
+
+def test_a_busy_stack_gets_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiet, "_unrest", lambda stack: "facts of partners wait")
+    stack = LocalStack()
+    with pytest.raises(quiet.Busy, match="facts of partners wait"):
+        quiet.silence(stack, patience=0.0)
+    stack.stop()

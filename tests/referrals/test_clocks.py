@@ -489,6 +489,46 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
 
 
+def test_of_a_batch_whose_middle_clock_fails_only_that_clock_is_held(
+    story: Story, service: Service, quiet: None
+) -> None:
+    """The deadlines of a batch are saved by one statement, which fails for all of them."""
+    sent = [story.sent() for _ in range(5)]
+    bad = sent[2]
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute(
+            "ALTER TABLE clocks ADD CONSTRAINT bad CHECK"
+            f" (referral_id <> '{bad.id}' OR fired_percent = 0) NOT VALID"
+        )
+    service.clock.advance(31 * M)
+    watch, before = (
+        DeadlineScheduler(
+            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        ),
+        put_aside(),
+    )
+    try:
+        assert watch.fire() == 4
+    finally:
+        with psycopg.connect(service.migration_url) as owner:
+            owner.execute("ALTER TABLE clocks DROP CONSTRAINT bad")
+    assert put_aside() == before + 1
+    assert {referral.id: told(service, referral.id) for referral in sent} == {
+        referral.id: [] if referral is bad else ["acknowledge/clock_reminded"] for referral in sent
+    }
+    with service.database.transaction(SYSTEM) as tx:
+        trail = tx.execute(
+            "SELECT object_id FROM audit WHERE action = 'fire_clock' AND object_id = ANY(%s)",
+            ([referral.id for referral in sent],),
+        ).fetchall()
+    assert sorted(row["object_id"] for row in trail) == sorted(
+        referral.id for referral in sent if referral is not bad
+    )
+    service.clock.advance(PUT_ASIDE)
+    assert watch.fire() == 1
+    assert told(service, bad.id) == ["acknowledge/clock_reminded"]
+
+
 def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     story: Story, service: Service, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,8 @@ from chassis.tokens import SYSTEM
 from services.referrals.network.domain.deadline import DeadlineKind
 from services.referrals.network.store.deadlines import channel
 
-_BATCH = 50
+# Deadlines of one transaction: each waits for the disk once, and keeps its rows from other writers.
+_BATCH = 100
 _LIMIT = 10.0  # seconds for a batch, and for a single row
 _GRACE = 0.1  # seconds before the limit; from then on the database may cut a transaction off
 

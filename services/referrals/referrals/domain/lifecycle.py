@@ -489,6 +489,11 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
 )  # fmt: skip
 BY_VERB = {step.verb: step for step in TRANSITIONS}
+OFFERED_IN = {
+    state: tuple(step for step in TRANSITIONS if step.offered and state in step.sources)
+    for state in State
+}
+"""The steps that are offered in a state, to one side or another."""
 
 
 def step_of(verb: str, carried: Mapping[str, Any]) -> Step:

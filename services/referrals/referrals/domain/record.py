@@ -1,8 +1,9 @@
 """A referral as data: its sides, and what each actor may see and do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from chassis.errors import Conflict
@@ -22,8 +23,8 @@ from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
     NOT_NOW,
+    OFFERED_IN,
     REFER_AGAIN,
-    TRANSITIONS,
     WAITS_FOR_RECEIVER,
     WAITS_FOR_SENDER,
     Side,
@@ -127,22 +128,15 @@ class ReferralRecord:
 
     def sides(self, actor: Actor) -> frozenset[Side]:
         """Returns the sides on which an actor stands."""
-        sides = set()
-        if actor.kind == "person":
-            sides.add(Side.PERSON)
-        if actor.kind == "system":
-            sides.add(Side.SYSTEM)
-        if actor.organization_id and actor.organization_id == self.sender_organization_id:
-            sides.add(Side.SENDER)
-        if (
-            actor.organization_id
-            and actor.organization_id == self.receiver_organization_id
-            and self.state is not State.DRAFT
-        ):
-            sides.add(Side.RECEIVER)
-        if actor.coordinates:
-            sides.add(Side.COORDINATOR)
-        return frozenset(sides)
+        known = actor.organization_id
+        return _sides(
+            actor.kind,
+            known != "" and known == self.sender_organization_id,
+            known != ""
+            and known == self.receiver_organization_id
+            and self.state is not State.DRAFT,
+            actor.coordinates,
+        )
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
         """Returns the steps that this actor may take, those that move the referral on first."""
@@ -167,18 +161,15 @@ class ReferralRecord:
             return False
         return not receipt.is_override
 
-    def main_step(self, actor: Actor, now: datetime) -> str:
-        """Returns the step by which this actor moves the referral on, or "" if there is none."""
+    def main_step(self, actor: Actor, now: datetime, allowed: Sequence[str] | None = None) -> str:
+        """Returns the step by which this actor moves the referral on, or "" if there is none.
+
+        `allowed` are the actor's `allowed_verbs`, if they are known already.
+        """
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
-        return next(
-            (
-                verb
-                for verb in self.allowed_verbs(actor, now)
-                if self._moves_on(BY_VERB[verb], actor, now)
-            ),
-            "",
-        )
+        first = next(iter(self.allowed_verbs(actor, now) if allowed is None else allowed), "")
+        return first if first and self._moves_on(BY_VERB[first], actor, now) else ""
 
     @property
     def need_is_open(self) -> bool:
@@ -265,8 +256,12 @@ class ReferralRecord:
         return step.main
 
     def _allowed_steps(self, actor: Actor, now: datetime) -> list[Step]:
+        sides = self.sides(actor)
         return [
-            step for step in TRANSITIONS if step.offered and self._refusal(step, actor, now) is None
+            step
+            for step in OFFERED_IN[self.state]
+            if not step.by.isdisjoint(sides)
+            and (not step.guards or self._refusal(step, actor, now) is None)
         ]
 
     def _refusal(self, step: Step, actor: Actor, now: datetime) -> Conflict | None:
@@ -331,6 +326,19 @@ class ReferralRecord:
         check_urgency(urgency, answers, reason_code or known)
         self.urgency_reason_code = (reason_code or known) if urgency.rank < answers.rank else ""
         return urgency
+
+
+@cache
+def _sides(kind: str, sends: bool, receives: bool, coordinates: bool) -> frozenset[Side]:
+    """Returns the sides of an actor; a list asks for them several times for each referral."""
+    stands = {
+        Side.PERSON: kind == "person",
+        Side.SYSTEM: kind == "system",
+        Side.SENDER: sends,
+        Side.RECEIVER: receives,
+        Side.COORDINATOR: coordinates,
+    }
+    return frozenset(side for side, stands_there in stands.items() if stands_there)
 
 
 def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:

@@ -232,14 +232,14 @@ def count(tx: Transaction, wanted: Filter) -> Row:
         f"SELECT {columns}, {due} AS due FROM referrals WHERE {where} AND {_OPEN}"
         for due, where in parts
     )
-    past = " UNION ALL ".join(
-        f"SELECT state FROM referrals WHERE {'false' if wanted.is_open else where} AND NOT {_OPEN}"
-        for _, where in parts
+    past = "".join(
+        f" UNION ALL SELECT state FROM referrals WHERE {where} AND NOT {_OPEN}"
+        for _, where in ([] if wanted.is_open else parts)
     )
     unanswered = _UNANSWERED if wanted.box == "network" else f"{_SENT_BY} AND {_UNANSWERED}"
     row = tx.execute(
         f"WITH chosen AS ({chosen}), states AS (SELECT state, count(*) AS n FROM (SELECT state"
-        f" FROM chosen UNION ALL {past}) AS s GROUP BY 1)"
+        f" FROM chosen{past}) AS s GROUP BY 1)"
         " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >="
         " %(now)s AND due < %(soon)s) AS due_soon,"
         f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS"

@@ -256,7 +256,7 @@ _ALIKE = {
     Attribute.AGE_BAND: "age_band = %(age_band)s",
     Attribute.GENDER: "gender_code = %(gender_code)s",
 }
-# The live states as literals of the statement, so that the index of live referrals is used.
+# The live states as literals of the statement, so that the index of open referrals is used.
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _IN_COUNTRY = " AND country = %(country)s"
 _CASES = (

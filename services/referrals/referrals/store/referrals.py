@@ -4,9 +4,10 @@ Row-level security narrows every statement to the rows that the transaction's sc
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from chassis.db import Row, Transaction, expect_rows
@@ -36,12 +37,17 @@ _APART = {
     "unsafe",
 }
 _PLAIN = [field.name for field in fields(Referral) if field.name not in _APART]
+_plain_values, _clock_values = itemgetter(*_PLAIN), itemgetter(*CLOCK)
+_CAME_BACK = {state.value for state in CAME_BACK}
 _COARSE = "age_band gender_code language dependants country department".split()
+_coarse_values = itemgetter(*_COARSE)
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
 EVENTS = "events"
 """The channel on which new events of referrals are announced."""
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 """The columns of a referral's row that `read` needs."""
+# The states as literals of the statement, so that the partial index is used.
+_ANSWERED_FOR = ", ".join(sorted(f"'{state.value}'" for state in BY_VERB["assign"].sources))
 # Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO referrals ({', '.join(COLUMNS)})"
@@ -51,6 +57,32 @@ _UPDATE = (
     "UPDATE referrals SET"
     f" {', '.join(f'{c} = %({c})s' for c in COLUMNS if c not in ('id', 'create_time'))}"
     " WHERE id = %(id)s AND version = %(was)s"
+)
+
+_DEADLINE_TYPES = {
+    "referral_id": "text",
+    "number": "integer",
+    "rank": "smallint",
+    "kind": "text",
+    "start_time": "timestamptz",
+    "due_time": "timestamptz",
+    "stop_time": "timestamptz",
+    "pause_time": "timestamptz",
+    "fired_percent": "integer",
+    "policy_version": "integer",
+    "next_time": "timestamptz",
+}
+_CHANGING = "rank start_time due_time stop_time pause_time fired_percent next_time".split()
+# Unchanged rows are left out first: ON CONFLICT would lock, and so write, each of them.
+_SAVE_DEADLINES = (
+    f"INSERT INTO clocks ({', '.join(_DEADLINE_TYPES)}) SELECT * FROM unnest("
+    f"{', '.join(f'%s::{type_}[]' for type_ in _DEADLINE_TYPES.values())})"
+    f" AS new ({', '.join(_DEADLINE_TYPES)})"
+    " WHERE NOT EXISTS (SELECT FROM clocks AS c WHERE c.referral_id = new.referral_id"
+    f" AND c.number = new.number AND ({', '.join(f'c.{name}' for name in _CHANGING)})"
+    f" IS NOT DISTINCT FROM ({', '.join(f'new.{name}' for name in _CHANGING)}))"
+    " ON CONFLICT (referral_id, number) DO UPDATE SET"
+    f" {', '.join(f'{name} = excluded.{name}' for name in _CHANGING)}"
 )
 
 
@@ -152,22 +184,8 @@ def save_deadlines(tx: Transaction, referral: Referral) -> None:
     announce(tx, "clocks", *(deadline.next_time for deadline in referral.deadlines))
 
 
-# One statement for all deadlines of a call. Most rows are unchanged, and are not written again.
-_WRITE_DEADLINES = """
-INSERT INTO clocks (referral_id, number, rank, kind, start_time, due_time, stop_time, pause_time,
-    fired_percent, policy_version, next_time)
-SELECT * FROM unnest(%s::text[], %s::int[], %s::smallint[], %s::text[], %s::timestamptz[],
-    %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::int[],
-    %s::timestamptz[])
-ON CONFLICT (referral_id, number) DO UPDATE SET rank = excluded.rank,
-    start_time = excluded.start_time, due_time = excluded.due_time,
-    stop_time = excluded.stop_time, pause_time = excluded.pause_time,
-    fired_percent = excluded.fired_percent, next_time = excluded.next_time
-WHERE clocks IS DISTINCT FROM excluded
-"""
-
-
 def _write_deadlines(tx: Transaction, referrals: Iterable[Referral]) -> None:
+    """Saves the deadlines that are new or have changed, in one statement."""
     rows = [
         (
             r.id,
@@ -181,7 +199,7 @@ def _write_deadlines(tx: Transaction, referrals: Iterable[Referral]) -> None:
         for number, c in enumerate(r.deadlines)
     ]
     if rows:
-        tx.execute(_WRITE_DEADLINES, [list(column) for column in zip(*rows, strict=True)])
+        tx.execute(_SAVE_DEADLINES, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _event_row(referral_id: str, event: Event, key: SealingKey | None) -> tuple[Any, ...]:
@@ -279,9 +297,9 @@ def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> lis
 def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
     """Returns referrals for which a worker of the receiver is responsible, at most `limit`."""
     rows = tx.execute(
-        "SELECT id FROM referrals WHERE responsible_worker_id = %s AND state = ANY(%s) ORDER BY id"
-        " LIMIT %s FOR UPDATE",
-        (worker_id, [state.value for state in BY_VERB["assign"].sources], limit),
+        "SELECT id FROM referrals WHERE responsible_worker_id = %s AND responsible_worker_id <> ''"
+        f" AND state IN ({_ANSWERED_FOR}) ORDER BY id LIMIT %s FOR UPDATE",
+        (worker_id, limit),
     ).fetchall()
     return [row["id"] for row in rows]
 
@@ -426,38 +444,46 @@ def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: 
 
 def next_deadline_time(tx: Transaction) -> datetime | None:
     """Returns the time of the next level of any deadline."""
+    # the first of each rank, in the order of the index that `with_due_deadlines` reads
     row = tx.execute(
-        "SELECT min(next_time) AS next FROM clocks WHERE next_time IS NOT NULL"
+        "SELECT min(first.next_time) AS next FROM unnest(%s::smallint[]) AS ranks (rank)"
+        " CROSS JOIN LATERAL (SELECT next_time FROM clocks WHERE clocks.rank = ranks.rank"
+        " AND next_time IS NOT NULL ORDER BY next_time LIMIT 1) AS first",
+        ([urgency.rank for urgency in Urgency],),
     ).fetchone()
     return row["next"] if row else None
 
 
-def _deadline_rows(tx: Transaction, identifiers: list[str]) -> Iterable[Row]:
-    """Asks for the deadlines of referrals; the rows are waited for when they are read."""
+def _deadline_rows(tx: Transaction, identifiers: list[str]) -> Callable[[], list[Row]]:
+    """Asks for the deadlines of referrals, and returns a function that waits for them."""
     return tx.execute(
-        "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
+        f"SELECT referral_id, kind, {', '.join(CLOCK)} FROM clocks WHERE referral_id = ANY(%s)"
+        " ORDER BY referral_id, number",
         (identifiers,),
-    )
+    ).fetchall
 
 
 def read(
-    tx: Transaction, rows: Sequence[Row], deadline_rows: Iterable[Row] | None = None
+    tx: Transaction, rows: Sequence[Row], deadline_rows: Callable[[], list[Row]] | None = None
 ) -> list[Referral]:
     """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines.
 
-    `deadline_rows` are the rows of their deadlines, if they were asked for before.
+    `deadline_rows` returns the rows of their deadlines, if they were asked for before.
     """
+    if not rows:
+        return []
+    if deadline_rows is None:
+        deadline_rows = _deadline_rows(tx, [row["id"] for row in rows])
+    following = _following(tx, [row["id"] for row in rows if row["state"] in _CAME_BACK])
     deadlines: dict[str, list[Deadline]] = {}
-    following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
-    if rows:
-        for c in deadline_rows or _deadline_rows(tx, [row["id"] for row in rows]):
-            deadlines.setdefault(c["referral_id"], []).append(
-                Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in CLOCK})
-            )
+    for c in deadline_rows():
+        deadlines.setdefault(c["referral_id"], []).append(
+            Deadline(DeadlineKind(c["kind"]), *_clock_values(c))
+        )
     return [
         Referral(
-            **{name: row[name] for name in _PLAIN},
-            coarse=Coarse(**{name: row[name] for name in _COARSE}),
+            **dict(zip(_PLAIN, _plain_values(row), strict=True)),
+            coarse=Coarse(*_coarse_values(row)),
             state=State(row["state"]),
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),

@@ -227,9 +227,15 @@ class Lives:
         """
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
+            calendar_at = self._policies.calendars(tx)  # asked once, together with the referrals
             claimed = referrals.locked_referrals(tx, identifiers)
             fired = [
-                (referral.id, referral.fire_deadlines(now, self.calendar(tx, referral)))
+                (
+                    referral.id,
+                    referral.fire_deadlines(
+                        now, calendar_at(referral.coarse.country, referral.coarse.department)
+                    ),
+                )
                 for referral in claimed
             ]
             referrals.keep_all(tx, claimed)

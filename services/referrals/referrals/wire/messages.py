@@ -1,11 +1,10 @@
 """Translates referrals and their history between the domain and the messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any
-
-from google.protobuf.descriptor import FieldDescriptor
 
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp
@@ -20,6 +19,11 @@ from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
 
 STATES = EnumCodec(referrals_pb2.State, State)
+_TURNS = {
+    None: referrals_pb2.TURN_UNSPECIFIED,
+    Side.SENDER: referrals_pb2.TURN_SENDER,
+    Side.RECEIVER: referrals_pb2.TURN_RECEIVER,
+}
 
 
 def actor_of(caller: Caller) -> Actor:
@@ -46,8 +50,9 @@ def referral_message(
         if Side.RECEIVER in sides
         else referrals_pb2.SIDE_NETWORK
     )
-    party = side != referrals_pb2.SIDE_NETWORK
+    party, alone = side != referrals_pb2.SIDE_NETWORK, referral.is_receiver_alone(actor)
     turn, deadlines = referral.turn(actor), referral.deadlines_for(actor)
+    allowed = referral.allowed_verbs(actor, now)
     shown: dict[str, Any] = {
         "etag": etag(referral.step_version),
         "code": short_code(referral.id),
@@ -61,41 +66,51 @@ def referral_message(
         "next_due_time": timestamp(
             min((deadline.due_time for deadline in deadlines if deadline.running), default=None)
         ),
-        "allowed_verbs": referral.allowed_verbs(actor, now),
+        "allowed_verbs": allowed,
         "side": side,
-        "turn": referrals_pb2.Turn.Value(f"TURN_{turn.name}")
-        if turn
-        else referrals_pb2.TURN_UNSPECIFIED,
-        "main_step": referral.main_step(actor, now),
+        "turn": _TURNS[turn],
+        "main_step": referral.main_step(actor, now, allowed),
         "unanswered": referral.is_unanswered(actor),
         "need_close_reason_code": 0
-        if referral.is_receiver_alone(actor)
+        if alone
         else number(referrals_pb2.NeedCloseReason, referral.need_close_reason_code),
         "following_id": ""
-        if referral.is_receiver_alone(actor) or not (referral.followed_up or Side.SENDER in sides)
+        if alone or not (referral.followed_up or Side.SENDER in sides)
         else referral.following_id,
         "live": referral.state in LIVE,
         "legs": legs,
         "remind_time": None
-        if referral.is_receiver_alone(actor) and referral.state in CAME_BACK
+        if alone and referral.state in CAME_BACK
         else timestamp(referral.remind_time),
     }
-    plain = [field for field in referrals_pb2.Referral.DESCRIPTOR.fields if field.name not in shown]
-    return referrals_pb2.Referral(
-        **shown, **{field.name: _said(field, getattr(referral, field.name)) for field in plain}
-    )
+    for name, numbers_of_words in _plain(tuple(shown)):
+        shown[name] = _said(getattr(referral, name), numbers_of_words)
+    return referrals_pb2.Referral(**shown)
 
 
-def _said(field: FieldDescriptor, value: Any) -> Any:
+@cache
+def _plain(besides: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
+    """Returns the fields that the message and the domain have in common, besides those named.
+
+    A field of a code list has the numbers of its words.
+    """
+    return [
+        (field.name, numbers(field.enum_type) if field.enum_type else None)
+        for field in referrals_pb2.Referral.DESCRIPTOR.fields
+        if field.name not in besides
+    ]
+
+
+def _said(value: Any, numbers_of_words: Mapping[str, int] | None) -> Any:
     """Returns the value of a field that the message and the domain have in common.
 
     Times and words of a code list are converted; other values stay.
     """
     if isinstance(value, datetime):
         return timestamp(value)
-    if field.enum_type is None or value is None:
+    if numbers_of_words is None or value is None:
         return value
-    return numbers(field.enum_type).get(value.value if isinstance(value, Enum) else value, 0)
+    return numbers_of_words.get(value.value if isinstance(value, Enum) else value, 0)
 
 
 def event_message(event: Event) -> referrals_pb2.ReferralEvent:

@@ -1,0 +1,91 @@
+"""Silence: a figure of a stack that still digests what came before proves nothing.
+
+A stack is silent if no fact waits to be published or applied, and its processes are at rest. Who
+measures waits for that, and fails rather than print a figure of a busy stack.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+from kafka import KafkaConsumer
+from kafka.admin import KafkaAdminClient
+
+from bench.live import share
+from tests.parts.local_stack import SERVICES, LocalStack
+
+PATIENCE = 60.0  # seconds to wait for silence
+AT_REST = 15.0  # percent of a core that a stack may take; a stack without calls takes about 5
+MACHINE_AT_REST = 25.0  # percent of the processors that anybody may use before a part
+_LOOK = 2.0  # seconds in which processor time is counted
+
+
+class Busy(click.ClickException):
+    """Raised if a stack or the machine does not come to rest."""
+
+
+def silence(stack: LocalStack, patience: float = PATIENCE) -> None:
+    """Waits until no fact waits and the stack's processes are at rest. Raises Busy if that takes
+    longer than `patience` seconds.
+    """
+    end = time.monotonic() + patience
+    while reason := _unrest(stack):
+        if time.monotonic() > end:
+            raise Busy(f"the stack is busy: {reason}")
+        time.sleep(0.1)
+
+
+def _unrest(stack: LocalStack) -> str:
+    """Returns why a stack is not silent; "" if it is."""
+    for service in SERVICES:
+        with stack.database(service) as database:
+            if database.execute("SELECT FROM outbox WHERE first_round IS NULL LIMIT 1").fetchone():
+                return f"facts of {service} wait to be published"
+    if waiting := lag(stack.state["kafka"]):
+        return f"{waiting} records wait for their consumers"
+    if (percent := 100 * share(stack, _LOOK)[0]) > AT_REST:
+        return f"it takes {percent:.0f} % of a core, not {AT_REST:g} % at most"
+    return ""
+
+
+def lag(bootstrap: str) -> int:
+    """Returns the number of records that the consumers of a broker have not taken yet."""
+    broker = KafkaAdminClient(bootstrap_servers=bootstrap)
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+    try:
+        groups = {group["group_id"]: None for group in broker.list_groups()}
+        taken = broker.list_group_offsets(groups)
+        ends = consumer.end_offsets({partition for known in taken.values() for partition in known})
+        return sum(
+            ends[partition] - position.offset
+            for known in taken.values()
+            for partition, position in known.items()
+        )
+    finally:
+        consumer.close()
+        broker.close()
+
+
+def busy(seconds: float = _LOOK) -> float:
+    """Returns the percent of a processor that is busy on this machine, whoever uses it."""
+
+    def read() -> tuple[int, int]:
+        ticks = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(ticks), ticks[3] + ticks[4]  # idle, and waiting for a disk
+
+    total, rest = read()
+    time.sleep(seconds)
+    total, rest = read()[0] - total, read()[1] - rest
+    return 100 * (total - rest) / max(1, total)
+
+
+def wait_for_machine(at_rest: float, patience: float = PATIENCE) -> None:
+    """Waits until at most `at_rest` percent of the processors are busy. Raises Busy if that takes
+    longer than `patience` seconds.
+    """
+    end = time.monotonic() + patience
+    while (percent := busy()) > at_rest:
+        if time.monotonic() > end:
+            raise Busy(f"the processors are busy: {percent:.0f} %, not {at_rest:g} % at most")

@@ -1,0 +1,8 @@
+-- migrate:up
+-- A fact that was never published is found by outbox_new: it needs no entry among the rounds until it is marked.
+CREATE INDEX outbox_published ON outbox (last_round) WHERE last_round IS NOT NULL;
+DROP INDEX outbox_last_round;
+
+-- migrate:down
+CREATE INDEX outbox_last_round ON outbox (last_round);
+DROP INDEX outbox_published;

@@ -310,6 +310,11 @@ def fire(database: Database, first: int, last: int) -> float:
             " next_time = now() - random() * interval '10 minutes', rank = due.rank FROM due"
             " WHERE referral_id = due.id AND kind = 'acknowledge'"
         )
+        # An hour after the demo network was made, its other clocks reach a level as well.
+        database.execute(
+            "UPDATE clocks SET stop_time = now(), next_time = NULL FROM due"
+            " WHERE referral_id = due.id AND kind <> 'acknowledge' AND stop_time IS NULL"
+        )
         announce(database, "clocks", datetime.now(UTC))
     begin = time.perf_counter()
     until(

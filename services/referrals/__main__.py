@@ -70,8 +70,8 @@ from services.referrals.people.usecases.references import References
 from services.referrals.people.usecases.trail import Audit
 from services.referrals.plans.usecases.pathways import Pathways, shipped_pathways
 from services.referrals.plans.usecases.plans import Plans
+from services.referrals.referrals.store import deadlines
 from services.referrals.referrals.store import enquiries as enquiry_book
-from services.referrals.referrals.store import referrals as referral_store
 from services.referrals.referrals.store import renewals as renewal_book
 from services.referrals.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
 from services.referrals.referrals.usecases.figures import Statistics
@@ -252,7 +252,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
             on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
-            made.lives, parts.database, parts.clock, referral_store.next_deadline_time, "clocks"
+            made.lives, parts.database, parts.clock, deadlines.next_deadline_time, "clocks"
         ).loop(),
         DeadlineScheduler(
             made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"

@@ -16,7 +16,7 @@ from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS, Deadl
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_lifecycle import ACTORS, DAYS, draft

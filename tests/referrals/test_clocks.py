@@ -22,8 +22,7 @@ from services.referrals.network.usecases.deadlines import (
     PUT_ASIDE_LATE,
     DeadlineScheduler,
 )
-from services.referrals.referrals.store import referrals
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time, with_due_deadlines
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 
@@ -312,8 +311,8 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
         # Two deadlines of each are due.
         first, second = (
-            referrals.with_due_deadlines(one, then, 4),
-            referrals.with_due_deadlines(other, then, 100),
+            with_due_deadlines(one, then, 4),
+            with_due_deadlines(other, then, 100),
         )
     assert [urgency[identifier] for identifier in first] == [pb.URGENCY_IMMEDIATE] * 2
     assert {*first, *second} >= urgency.keys()

@@ -19,7 +19,7 @@ from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import DECIDING, Triage
 from services.referrals.line.store import contacts
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time
 from tests.builders import ASKED, NOON, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_lifecycle import DAYS

@@ -20,7 +20,7 @@ from facts import outbox
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import State
-from services.referrals.referrals.store import boxes, figures, referrals
+from services.referrals.referrals.store import boxes, deadlines, figures
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story, read
 
@@ -157,10 +157,10 @@ COUNTS = {
     "of what can't wait": wanted("network", pressing=True),
 }
 OTHERS: dict[str, Callable[[Any], Any]] = {
-    "which clocks are due": lambda tx: referrals.with_due_deadlines(
+    "which clocks are due": lambda tx: deadlines.with_due_deadlines(
         tx, NOON + timedelta(days=1), 50
     ),
-    "when the next clock is": referrals.next_deadline_time,
+    "when the next clock is": deadlines.next_deadline_time,
     "whether an open page is behind": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
     "how soon organisations answer": lambda tx: figures.response_times(
         tx, NOON - timedelta(days=30)

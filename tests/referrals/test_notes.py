@@ -10,7 +10,7 @@ from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_appointments import D, begun, planned, silence

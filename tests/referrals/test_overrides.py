@@ -15,7 +15,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain import codes
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 

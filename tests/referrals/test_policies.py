@@ -23,7 +23,7 @@ from services.referrals.network.domain.deadline import DeadlineKind as K
 from services.referrals.network.store import policies
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 

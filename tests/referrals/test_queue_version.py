@@ -11,7 +11,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time
 from tests.referrals.conftest import Client, Service, Story
 
 

@@ -11,7 +11,7 @@ from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story
 from tests.referrals.test_requests import at

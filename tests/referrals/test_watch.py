@@ -32,7 +32,7 @@ from services.referrals.network.store import members
 from services.referrals.network.store.members import view_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.filter import Filter
-from services.referrals.referrals.store.referrals import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_deadline_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_referrals_rpc import declined

@@ -4,9 +4,8 @@ Row-level security narrows every statement to the rows that the transaction's sc
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, fields
-from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
@@ -21,6 +20,7 @@ from services.referrals.network.store.deadlines import announce
 from services.referrals.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
 from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.store import deadlines
 from services.referrals.referrals.wire.facts import referral_facts
 
 # Attributes are stored in columns of the same name. Those that are not a word, a number or a time
@@ -59,32 +59,6 @@ _UPDATE = (
     " WHERE id = %(id)s AND version = %(was)s"
 )
 
-_DEADLINE_TYPES = {
-    "referral_id": "text",
-    "number": "integer",
-    "rank": "smallint",
-    "kind": "text",
-    "start_time": "timestamptz",
-    "due_time": "timestamptz",
-    "stop_time": "timestamptz",
-    "pause_time": "timestamptz",
-    "fired_percent": "integer",
-    "policy_version": "integer",
-    "next_time": "timestamptz",
-}
-_CHANGING = "rank start_time due_time stop_time pause_time fired_percent next_time".split()
-# Unchanged rows are left out first: ON CONFLICT would lock, and so write, each of them.
-_SAVE_DEADLINES = (
-    f"INSERT INTO clocks ({', '.join(_DEADLINE_TYPES)}) SELECT * FROM unnest("
-    f"{', '.join(f'%s::{type_}[]' for type_ in _DEADLINE_TYPES.values())})"
-    f" AS new ({', '.join(_DEADLINE_TYPES)})"
-    " WHERE NOT EXISTS (SELECT FROM clocks AS c WHERE c.referral_id = new.referral_id"
-    f" AND c.number = new.number AND ({', '.join(f'c.{name}' for name in _CHANGING)})"
-    f" IS NOT DISTINCT FROM ({', '.join(f'new.{name}' for name in _CHANGING)}))"
-    " ON CONFLICT (referral_id, number) DO UPDATE SET"
-    f" {', '.join(f'{name} = excluded.{name}' for name in _CHANGING)}"
-)
-
 
 def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referral:
     """Returns one referral that the scope shows; raises NotFound otherwise.
@@ -95,7 +69,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
         (identifier,),
     )
-    deadline_rows = _deadline_rows(tx, [identifier])  # asked together
+    deadline_rows = deadlines.rows_of(tx, [identifier])  # asked together
     row = found.fetchone()
     if row is None:
         raise NotFound
@@ -145,7 +119,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
                 saving = tx.cursor()
                 saving.executemany(statement, rows)
                 expect_rows(tx, saving, len(rows))
-        _write_deadlines(tx, changed)
+        deadlines.save(tx, changed)
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time,"
             " actor_kind, actor_id, organization_id, reason_code,"
@@ -176,30 +150,12 @@ def _values_of(referral: Referral) -> dict[str, Any]:
 
 def save_deadlines(tx: Transaction, referral: Referral) -> None:
     """Saves the deadlines of a referral that has no new event; its version stays."""
-    _write_deadlines(tx, [referral])
+    deadlines.save(tx, [referral])
     tx.execute(
         "UPDATE referrals SET next_due_time = %s WHERE id = %s",
         (referral.next_due_time, referral.id),
     )
     announce(tx, "clocks", *(deadline.next_time for deadline in referral.deadlines))
-
-
-def _write_deadlines(tx: Transaction, referrals: Iterable[Referral]) -> None:
-    """Saves the deadlines that are new or have changed, in one statement."""
-    rows = [
-        (
-            r.id,
-            number,
-            r.urgency.rank if r.urgency else 0,
-            c.kind.value,
-            *(getattr(c, name) for name in CLOCK),
-            c.next_time,
-        )
-        for r in referrals
-        for number, c in enumerate(r.deadlines)
-    ]
-    if rows:
-        tx.execute(_SAVE_DEADLINES, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _event_row(referral_id: str, event: Event, key: SealingKey | None) -> tuple[Any, ...]:
@@ -404,63 +360,12 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
     return int(row["n"]) if row else 0
 
 
-def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns referrals with a deadline that has reached a level.
-
-    The most urgent come first, and of those the longest due. The referrals are locked for this
-    transaction, so that two processes take different referrals.
-    """
-    identifiers = list[str]()
-    for rank in sorted((urgency.rank for urgency in Urgency), reverse=True):
-        # The ranks are read one after the other, in the order of an index: with all ranks in one
-        # statement the planner would sort all due rows each time.
-        rows = tx.execute(
-            "SELECT id FROM clocks JOIN referrals ON id = referral_id WHERE rank = %s"
-            " AND next_time <= %s ORDER BY next_time LIMIT %s"
-            " FOR UPDATE OF referrals SKIP LOCKED",
-            (rank, now, limit - len(identifiers)),
-        ).fetchall()
-        identifiers += [row["id"] for row in rows]
-        if len(identifiers) == limit:
-            break
-    return list(dict.fromkeys(identifiers))
-
-
 def locked_referrals(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
     """Returns the referrals that this transaction has locked, in the order of `identifiers`."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)
     ).fetchall()
     return read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
-
-
-def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
-    """Postpones the due deadlines of a referral; fired levels and due times stay."""
-    tx.execute(
-        "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
-        (until, identifier, now),
-    )
-
-
-def next_deadline_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next level of any deadline."""
-    # the first of each rank, in the order of the index that `with_due_deadlines` reads
-    row = tx.execute(
-        "SELECT min(first.next_time) AS next FROM unnest(%s::smallint[]) AS ranks (rank)"
-        " CROSS JOIN LATERAL (SELECT next_time FROM clocks WHERE clocks.rank = ranks.rank"
-        " AND next_time IS NOT NULL ORDER BY next_time LIMIT 1) AS first",
-        ([urgency.rank for urgency in Urgency],),
-    ).fetchone()
-    return row["next"] if row else None
-
-
-def _deadline_rows(tx: Transaction, identifiers: list[str]) -> Callable[[], list[Row]]:
-    """Asks for the deadlines of referrals, and returns a function that waits for them."""
-    return tx.execute(
-        f"SELECT referral_id, kind, {', '.join(CLOCK)} FROM clocks WHERE referral_id = ANY(%s)"
-        " ORDER BY referral_id, number",
-        (identifiers,),
-    ).fetchall
 
 
 def read(
@@ -473,11 +378,11 @@ def read(
     if not rows:
         return []
     if deadline_rows is None:
-        deadline_rows = _deadline_rows(tx, [row["id"] for row in rows])
+        deadline_rows = deadlines.rows_of(tx, [row["id"] for row in rows])
     following = _following(tx, [row["id"] for row in rows if row["state"] in _CAME_BACK])
-    deadlines: dict[str, list[Deadline]] = {}
+    known: dict[str, list[Deadline]] = {}
     for c in deadline_rows():
-        deadlines.setdefault(c["referral_id"], []).append(
+        known.setdefault(c["referral_id"], []).append(
             Deadline(DeadlineKind(c["kind"]), *_clock_values(c))
         )
     return [
@@ -487,7 +392,7 @@ def read(
             state=State(row["state"]),
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),
-            deadlines=deadlines.get(row["id"], []),
+            deadlines=known.get(row["id"], []),
             unsafe=Unsafe(
                 row["unsafe_code"],
                 tuple(row["unsafe_organization_ids"]),

@@ -17,7 +17,7 @@ from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.domain.record import Actor, Event, waiting_for_sender
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store import referrals
+from services.referrals.referrals.store import deadlines, referrals
 from services.referrals.referrals.usecases.legs import Legs
 
 # The maximum number of referrals that one transaction changes because a worker has left or a member
@@ -253,7 +253,7 @@ class Lives:
             now,
             "clocks",
             "referral_id",
-            referrals.with_due_deadlines(tx, now, limit),
+            deadlines.with_due_deadlines(tx, now, limit),
             fire,
-            referrals.put_deadlines_aside,
+            deadlines.put_deadlines_aside,
         )

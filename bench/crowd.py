@@ -236,10 +236,12 @@ class Crowd:
 
     async def _open(self) -> None:
         under_way, made = set[asyncio.Task[None]](), 0
+        # as a pool of connections does; the callers by gRPC take turns
+        put_back = self._idle.appendleft if self._task.kind == "rest" else self._idle.append
 
         async def call(act: Callable[[], Awaitable[None]]) -> None:
             await self._timed(act)
-            self._idle.append(act)
+            put_back(act)
 
         while (now := time.monotonic() - self._began) < self._task.seconds:
             for _ in range(int(now * self._task.rate) - made):

@@ -1,9 +1,10 @@
-"""Thread pool for calls, with a bounded queue and a fair share for each caller.
+"""Thread pool for calls, with a short queue and a fair share for each caller.
 
-grpc submits every call to the pool. An exception from the pool would break the server's own loop,
-so excess calls run on a small second pool, where `check_admitted` refuses them at once. Each caller
-has a lane (`set_lane`): its calls occupy at most a share of the threads and three quarters of the
-queue, so that a caller who floods the service delays mostly itself.
+The server asks `is_full` before it submits a call, and refuses the call if there is no room for it.
+A queue that is not emptied in time takes no further calls, so a call that is accepted is answered
+in time however slow the machine is. Each caller has a lane (`set_lane`): its calls occupy at most a
+share of the threads and three quarters of the queue, so that a caller who floods the service delays
+mostly itself.
 """
 
 import threading
@@ -13,10 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 
-from chassis.errors import Exhausted, Unavailable
+from chassis.errors import Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Seconds that the first call of a queue may have waited; beyond that, no call is added to the
+# queue. A page waits for its calls, and a gateway gives up after five seconds.
+LONGEST_WAIT = 0.5
 
 _local = threading.local()
 
@@ -27,7 +32,7 @@ def set_lane(caller: str) -> None:
 
 
 class CallPool(ThreadPoolExecutor):
-    """Runs `threads` calls at once and holds at most `most` calls, running and waiting. `share` is
+    """Runs `threads` calls at once and has room for `most` calls, running and waiting. `share` is
     the number of threads that one caller may occupy; 0 means no limit.
     """
 
@@ -37,34 +42,46 @@ class CallPool(ThreadPoolExecutor):
         self._share = share
         self._running = 0
         self._count_by_caller = Counter[str]()  # running and waiting calls by caller
-        # calls, by caller, that wait because their caller's share of threads is in use
-        self._waiting = defaultdict[str, deque[Callable[[], object]]](deque)
+        self._queued = deque[float]()  # since when each call waits for a thread, in their order
+        # calls, by caller, that wait because their caller's share of threads is in use: since when,
+        # and how each is begun
+        self._waiting = defaultdict[str, deque[tuple[float, Callable[[], object]]]](deque)
         self._counting = threading.Lock()
-        self._refusing_pool = ThreadPoolExecutor(
-            2, thread_name_prefix="rpc-full", initializer=_mark_full
-        )
         self.stopping = False
 
+    def is_full(self, lane: str = "") -> bool:
+        """Returns True if there is no room for a call of this caller, or of any caller without a
+        lane.
+        """
+        now = monotonic()
+        with self._counting:
+            if self._running >= self._most or (
+                self._queued and now - self._queued[0] > LONGEST_WAIT
+            ):
+                return True
+            waiting = self._waiting.get(lane)
+            return bool(lane and self._share) and (
+                self._count_by_caller[lane] >= self._most - self._most // 4
+                or (waiting is not None and now - waiting[0][0] > LONGEST_WAIT)
+            )
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Accepts a call, or hands it to the threads that refuse it."""
+        """Accepts a call, whether or not the pool is full."""
         lane, _local.lane = getattr(_local, "lane", "") if self._share else "", ""
         done, submitted_at = Future[T](), monotonic()
 
         def begin() -> object:
-            return super(CallPool, self).submit(_work, done, submitted_at, fn, *args, **kwargs)
+            with self._counting:
+                self._queued.append(monotonic())
+            return super(CallPool, self).submit(self._work, done, submitted_at, fn, *args, **kwargs)
 
         with self._counting:
-            full = self._running >= self._most or (
-                lane != "" and self._count_by_caller[lane] >= self._most - self._most // 4
-            )
-            if full:
-                return self._refusing_pool.submit(fn, *args, **kwargs)
             self._running += 1
             if lane:
                 self._count_by_caller[lane] += 1
             waits = lane != "" and self._count_by_caller[lane] > self._share
             if waits:
-                self._waiting[lane].append(begin)
+                self._waiting[lane].append((submitted_at, begin))
         done.add_done_callback(lambda _: self._done(lane))
         if not waits:
             begin()
@@ -76,13 +93,30 @@ class CallPool(ThreadPoolExecutor):
         """
         self.stopping = True
         with self._counting:
-            waiting = [begin for calls in self._waiting.values() for begin in calls]
+            waiting = [begin for calls in self._waiting.values() for _, begin in calls]
             self._waiting.clear()
         for begin in waiting:
             begin()
 
     def _bind_thread(self) -> None:
         _local.pool = self
+
+    def _work(
+        self,
+        done: Future[Any],
+        submitted_at: float,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        with self._counting:
+            self._queued.popleft()
+        _local.waited = monotonic() - submitted_at
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # as ThreadPoolExecutor does
+            done.set_exception(error)
 
     def _done(self, lane: str) -> None:
         """Counts a call as ended, and starts the caller's next call if one waits for the share."""
@@ -92,8 +126,8 @@ class CallPool(ThreadPoolExecutor):
             if lane:
                 self._count_by_caller[lane] -= 1
                 if waiting := self._waiting.get(lane):
-                    following = waiting.popleft()
-                else:
+                    following = waiting.popleft()[1]
+                if not waiting:
                     self._waiting.pop(lane, None)
                 if not self._count_by_caller[lane]:
                     del self._count_by_caller[lane]
@@ -101,31 +135,13 @@ class CallPool(ThreadPoolExecutor):
             following()
 
 
-def _work(
-    done: Future[Any], submitted_at: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
-) -> None:
-    _local.waited = monotonic() - submitted_at
-    try:
-        done.set_result(fn(*args, **kwargs))
-    except BaseException as error:  # as ThreadPoolExecutor does
-        done.set_exception(error)
-
-
 def waited() -> float:
     """Returns the seconds that the current call waited for its thread; 0 outside of a pool."""
     return getattr(_local, "waited", 0.0)
 
 
-def _mark_full() -> None:
-    _local.full = True
-
-
-def check_admitted() -> None:
-    """Raises Exhausted if the pool is full and this thread only refuses calls, or Unavailable if
-    the pool is stopping.
-    """
-    if getattr(_local, "full", False):
-        raise Exhausted("too_many_requests", 1)
+def check_not_stopping() -> None:
+    """Raises Unavailable if this thread's pool is stopping."""
     pool = getattr(_local, "pool", None)
     if pool is not None and pool.stopping:
         raise Unavailable("service_unreachable")

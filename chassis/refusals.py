@@ -29,14 +29,19 @@ CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
 def refuse(
     context: grpc.ServicerContext, refusal: errors.Refusal, input_type: Descriptor
 ) -> NoReturn:
-    """Aborts the call with the status of a refusal. ErrorInfo carries its reason; further details
-    carry the fields or the delay.
+    """Aborts the call with the status of a refusal."""
+    context.abort_with_status(status_of(refusal, input_type))
+
+
+def status_of(refusal: errors.Refusal, input_type: Descriptor | None = None) -> grpc.Status:
+    """Returns the status of a refusal. ErrorInfo carries its reason; further details carry the
+    fields or the delay.
     """
     info = error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace")
     details: list[Message] = [info]
     if isinstance(refusal, errors.Conflict) and refusal.about:
         info.metadata["about"] = ",".join(refusal.about)
-    if isinstance(refusal, errors.Invalid):
+    if isinstance(refusal, errors.Invalid) and input_type is not None:
         enum_fields = [
             f"{path}={enum_name}"
             for path, _ in refusal.violations
@@ -60,6 +65,6 @@ def refuse(
         packed.append(AnyMessage())
         packed[-1].Pack(detail)
     number = getattr(code_pb2, CODES[type(refusal)].name)
-    context.abort_with_status(
-        rpc_status.to_status(status_pb2.Status(code=number, message=refusal.reason, details=packed))
+    return rpc_status.to_status(
+        status_pb2.Status(code=number, message=refusal.reason, details=packed)
     )

@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import audit, contract, deadline, errors, log, metrics, shape, trace
-from chassis.admission import check_admitted, waited
+from chassis.admission import check_not_stopping, waited
 from chassis.audit import Trail
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
@@ -116,6 +116,12 @@ class Servicer:
         token_expired or token_invalid.
         """
         return self._authenticate(metadata)[0]
+
+    def lane_of(self, metadata: Mapping[str, str]) -> str:
+        """Returns the id of the caller that a call's token names, even if the token has expired; ""
+        without a token that partners signed.
+        """
+        return self._verifier.subject(metadata.get("authorization", "").partition(" ")[2])
 
     def _handler(
         self, descriptor: MethodDescriptor, method: Callable[[Any, Any], Any]
@@ -224,7 +230,9 @@ class Servicer:
         )
         code = "OK"
         try:
-            check_admitted()
+            check_not_stopping()
+            if context.time_remaining() == 0:
+                raise errors.Late
             yield info
         except errors.Refusal as refusal:
             code = CODES[type(refusal)].name

@@ -2,21 +2,30 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from chassis import errors, handles
+from chassis import errors, handles, metrics
 from chassis.admission import CallPool, set_lane
 from chassis.config import CALLER_RATE
 from chassis.limits import Limits
-from chassis.refusals import CODES
+from chassis.refusals import CODES, status_of
 from chassis.rpc import Servicer, text_metadata
 from chassis.streams import TURNS
-from chassis.tokens import AddressReader, Caller
+from chassis.tokens import AddressReader
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FULL = errors.Exhausted("too_many_requests", 1)
+_STOPPING = errors.Unavailable("service_unreachable")
+_STATUSES: dict[errors.Refusal, grpc.Status] = {
+    refusal: status_of(refusal) for refusal in (_FULL, _STOPPING)
+}
 
 _MAX_MESSAGE = 1 << 20  # bytes, far above the largest valid message
 
@@ -24,6 +33,8 @@ _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
 
 # calls per thread, running and waiting; more are refused at once instead of waiting in a long queue
 _CALLS_PER_THREAD = 8
+
+_PENDING = 256  # calls that wait to be looked at
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
@@ -45,6 +56,11 @@ _OPTIONS = [
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.max_concurrent_streams", 256),  # per connection; the gateway's gates allow fewer
+    # Calls that were received and not looked at yet. Under a flood the interpreter is busy with the
+    # calls in work, and gRPC's own threads cancel further calls at once: by chance above the first
+    # number, all above the second. A caller's quota for a burst alone never gets that far.
+    ("grpc.server.max_pending_requests", _PENDING // 2),
+    ("grpc.server.max_pending_requests_hard_limit", _PENDING),
 ]
 
 # Most open connections, if the limit of open files allows so many; further connections are closed
@@ -132,26 +148,67 @@ class Reflection(reflection.ReflectionServicer):
         self.ServerReflectionInfo = list_services  # type: ignore[method-assign, assignment]
 
 
-class Lanes(grpc.ServerInterceptor):
-    """Assigns each call to the lane of its caller, so that a caller who floods the server delays
-    only its own calls.
+class _Here(ThreadPoolExecutor):
+    """Runs a call on the thread that submits it."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Runs the call, which must not wait."""
+        done = Future[T]()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+class Door(grpc.ServerInterceptor):
+    """Assigns each call to the lane of its caller, and refuses a call for which its pool has no
+    room.
+
+    A refusal costs little: it reads neither the token, if nobody's call has room, nor the request,
+    it is sent by the thread that receives all calls, and it is counted, but neither logged nor
+    timed. Health and reflection have pools of their own, and are not refused here.
     """
 
-    def __init__(self, caller_of: Callable[[Mapping[str, str]], Caller]) -> None:
-        self._caller_of = caller_of
+    def __init__(self, pool: CallPool, lane_of: Callable[[Mapping[str, str]], str]) -> None:
+        self._pool = pool
+        self._lane_of = lane_of
+        self._here = _Here(1)
 
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: Any
     ) -> Any:
-        """Sets the lane on the thread that submits the call to the pool; grpc calls this.
-
-        A call without a valid token has no lane: it is refused later, or its rpc is public.
+        """Returns the handler of a call, or one that refuses it; grpc calls this on the thread that
+        then submits the call to the pool.
         """
-        try:
-            set_lane(self._caller_of(text_metadata(handler_call_details.invocation_metadata)).id)
-        except errors.Unauthenticated:
-            set_lane("")
-        return continuation(handler_call_details)
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        behavior = handler.unary_unary or handler.unary_stream or handler.stream_stream
+        pool = getattr(behavior, "experimental_thread_pool", self._pool)
+        if not isinstance(pool, CallPool):
+            return handler
+        method: str = handler_call_details.method[1:]
+        if pool.stopping:
+            return self._refusing(method, _STOPPING)
+        # a call without a valid token has no lane: it is refused later, or its rpc is public
+        if pool.is_full() or pool.is_full(lane := self._lane(handler_call_details)):
+            return self._refusing(method, _FULL)
+        set_lane(lane)
+        return handler
+
+    def _lane(self, details: Any) -> str:
+        return self._lane_of(text_metadata(details.invocation_metadata))
+
+    def _refusing(self, method: str, refusal: errors.Refusal) -> Any:
+        """Returns a handler that refuses a call. It takes a stream of requests, so that grpc does
+        not read the request.
+        """
+
+        def refuse(_: Any, context: grpc.ServicerContext) -> None:
+            metrics.REFUSALS.labels(method, refusal.reason).inc()
+            context.abort_with_status(_STATUSES[refusal])
+
+        # grpc reads the pool from this attribute
+        refuse.experimental_thread_pool = self._here  # type: ignore[attr-defined]
+        return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 class Server:
@@ -179,9 +236,11 @@ class Server:
         # Not maximum_concurrent_rpcs: it would refuse health checks too, and a busy service would
         # look dead.
         connections = min(_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
-        lanes: list[grpc.ServerInterceptor] = [Lanes(servicers[0].caller_of)] if servicers else []
+        doors: list[grpc.ServerInterceptor] = (
+            [Door(self._pool, servicers[0].lane_of)] if servicers else []
+        )
         options = [*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)]
-        self._server = grpc.server(self._pool, interceptors=lanes, options=options)
+        self._server = grpc.server(self._pool, interceptors=doors, options=options)
         self._names = ["", *(servicer.name for servicer in servicers)]
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

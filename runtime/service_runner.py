@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from chassis import log, memory, metrics
+from chassis import log, memory, metrics, threads
 from chassis.db import Database
 from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
@@ -57,6 +57,7 @@ def run(
     """
     memory.forbid_dumps()
     gc.set_threshold(*_GARBAGE)
+    threads.shorten_turns()
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())

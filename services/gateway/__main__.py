@@ -7,7 +7,7 @@ from types import FrameType
 import click
 from flask import Flask
 
-from chassis import log, memory, metrics
+from chassis import log, memory, metrics, threads
 from services.gateway.config import Settings, from_environment
 from services.gateway.edge import app as edge
 from services.gateway.edge.clients import Clients
@@ -33,6 +33,7 @@ def serve(only: str | None) -> None:
     connection, lets requests under way end, and exits with 0 within 10 s.
     """
     memory.forbid_dumps()
+    threads.shorten_turns()
     settings = from_environment(with_site=only != "api")
     log.setup("gateway")
     metrics.serve(settings.metrics_listen)

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from chassis import admission
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
@@ -92,7 +93,11 @@ class FloodedService:
 
 
 @pytest.fixture
-def flooded(postgres: PostgresServer, tmp_path: Path) -> Iterator[FloodedService]:
+def flooded(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FloodedService]:
+    # the queue takes calls however long the first has waited (tests/chassis/test_overload.py)
+    monkeypatch.setattr(admission, "monotonic", lambda: 0.0)
     database = Database(postgres.database("tests", MIGRATIONS).url, max_size=2 * THREADS)
     database.open()
     made = FloodedService(database, tmp_path)

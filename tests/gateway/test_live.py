@@ -5,6 +5,7 @@ The answer comes from memory, by a ticket of the own session, and keeps nobody s
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -34,7 +35,7 @@ from services.gateway.site.shell.live import (
     Answer,
     Live,
 )
-from tests.gateway.api_gateway import ID
+from tests.gateway.api_gateway import ID, KEY
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, page_at, pages, routes
 from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, hanging
 from tests.parts.local_stack import until
@@ -200,9 +201,11 @@ def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) 
         viewer = cleanup.enter_context(requests.Session())
         viewer.cookies.set("s", SECRET)
         ending = ExitStack()
+        # a key alone can't hold every thread
+        keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(10))
         # The threads work before everything hangs, because they take a while to start on a busy
         # machine.
-        cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people")))
+        cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people", key=next(keys))))
         cleanup.callback(ending.close)
         fresh = False
         # the remembered version expires, and then a request has to ask: on a busy machine it is

@@ -16,6 +16,7 @@ from flask import Flask, request
 
 from services.gateway.edge import server as served
 from services.gateway.edge.credentials import fingerprint
+from services.gateway.edge.gates import THREADS
 from services.gateway.edge.limits import Limits
 from services.gateway.edge.server import Server
 from tests.parts.local_stack import until
@@ -150,3 +151,48 @@ def test_who_hangs_up_meanwhile_and_a_stop_find_nothing_left(gateway: Gateway) -
         gateway.server.stop()
         assert line.recv(65536).startswith(b"HTTP/1.1 429")
     until(lambda: not gateway.server.active_channels)
+
+
+def statuses(lines: list[socket.socket]) -> list[bytes]:
+    heard = []
+    for line in lines:
+        with line:
+            heard.append(line.recv(65536).split(b" ", 2)[1])
+    return heard
+
+
+def test_a_caller_has_only_so_many_requests_under_way_and_others_have_theirs(
+    gateway: Gateway,
+) -> None:
+    held = [gateway.send(asks("slow")) for _ in range(served.MAX_OF_A_CALLER)]
+    until(lambda: len(gateway.asked) == served.MAX_OF_A_CALLER)
+    answer = requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
+    assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (
+        503,
+        "service_busy",
+        "5",
+    )
+    modest = {"Authorization": "Bearer modest"}
+    assert requests.get(gateway.url, headers=modest, timeout=10).text == "modest"
+    gateway.go.set()
+    assert statuses(held) == [b"200"] * served.MAX_OF_A_CALLER
+    until(lambda: not gateway.server._under_way)
+    gateway.asked.clear()
+    requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
+    assert gateway.asked == ["slow"], "who was refused has its whole share again"
+
+
+def test_a_crowd_of_systems_is_refused_at_once_when_as_many_wait_and_a_page_is_not(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "MAX_OF_A_CALLER", 10_000)
+    monkeypatch.setattr(served, "MAX_UNDER_WAY", THREADS + 5)
+    held = [gateway.send(asks("slow")) for _ in range(THREADS + 5)]
+    until(lambda: len(gateway.asked) == THREADS)
+    assert statuses([gateway.send(asks("late")) for _ in range(20)]) == [b"503"] * 20
+    page = gateway.send(b"GET /hoy HTTP/1.1\r\nHost: x\r\n\r\n")
+    until(lambda: len(gateway.server.task_dispatcher.queue) == 6)
+    gateway.go.set()
+    assert statuses(held) == [b"200"] * (THREADS + 5)
+    assert statuses([page]) == [b"404"], "this app has no pages"
+    assert "late" not in gateway.asked

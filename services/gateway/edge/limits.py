@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from flask import Response, current_app, g, request
+from werkzeug.http import HTTP_STATUS_CODES
 
 from chassis.errors import Exhausted
 from chassis.ids import new_id
@@ -57,20 +58,26 @@ class Limits:
         quota = self._limiters["caller"].look(fingerprint(sent)) if sent else None
         if quota is None or not quota.wait:
             return None
-        request_id = new_id()
-        headers = {
-            "Content-Type": MEDIA_TYPE,
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "X-Request-Id": request_id,
-            "Retry-After": str(max(1, round(quota.wait))),
-            **fields("caller", quota),
-        }
-        return Reply(
-            "429 TOO MANY REQUESTS",
-            headers,
-            json.dumps(body_of(429, "rate_limited", request_id)).encode(),
-        )
+        reply = refusal(429, "rate_limited", quota.wait)
+        reply.headers.update(fields("caller", quota))
+        return reply
+
+
+def refusal(status: int, reason: str, seconds: float) -> Reply:
+    """Returns a refusal by REST that asks the caller to wait."""
+    request_id = new_id()
+    headers = {
+        "Content-Type": MEDIA_TYPE,
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "X-Request-Id": request_id,
+        "Retry-After": str(max(1, round(seconds))),
+    }
+    return Reply(
+        f"{status} {HTTP_STATUS_CODES[status].upper()}",
+        headers,
+        json.dumps(body_of(status, reason, request_id)).encode(),
+    )
 
 
 def admit(mark: str, known: bool) -> None:

@@ -10,8 +10,9 @@ import contextlib
 import copy
 import logging
 import socket
+import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakSet
@@ -26,8 +27,9 @@ from waitress.utilities import RequestEntityTooLarge
 
 from chassis import handles
 from services.gateway.edge import bodies
-from services.gateway.edge.gates import THREADS
-from services.gateway.edge.limits import Reply
+from services.gateway.edge.gates import ROOMS, THREADS
+from services.gateway.edge.limits import Reply, refusal
+from services.gateway.edge.problems import RETRY_SECONDS
 
 # for a whole request to arrive, from its first byte; 64 kB take 11 s at 50 kbit/s
 ARRIVAL_SECONDS = 20.0
@@ -51,6 +53,10 @@ BODY_BYTES = 128 * 1024
 # These paths call no service, and wait behind no other request.
 EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})
 EXPRESS_THREADS = 2
+# requests by REST under way; as many as there are threads wait for one
+MAX_UNDER_WAY = 2 * THREADS
+# requests by REST of one credential under way: as many as a gate lets wait or pass
+MAX_OF_A_CALLER = max(ROOMS.values())
 # Any peer counts as our proxy, because the network lets in nothing else. Of a proxy's headers, only
 # the client address is used.
 _BEHIND_PROXIES: dict[str, Any] = {
@@ -127,6 +133,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         # start of the current wait for the client; time of the last byte
         self.wait_started = self.last_byte_time = server.clock()
         self.used = self.lingers = self.refused = False
+        self.credential: str | None = None  # of a request that is counted until it is answered
         super().__init__(server, *args, **kwargs)
 
     def received(self, data: bytes) -> bool:
@@ -141,7 +148,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def service(self) -> None:
         """Called by a worker thread with a complete request."""
-        super().service()
+        credential, self.credential = self.credential, None
+        try:
+            super().service()
+        finally:
+            if credential is not None:
+                self.server.forget(credential)
         self.wait_started = self.last_byte_time = self.server.clock()
 
     def handle_write(self) -> None:
@@ -209,6 +221,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         so that a proxy opens its next connection elsewhere.
         """
         self._refuse, self._quick_reply = refuse, quick_reply
+        self._under_way, self._counting = Counter[str](), threading.Lock()
         self._known = deque[Channel]()  # channels whose answer is known already
         # refused channels, with the time at which each is answered
         self._refused = deque[tuple[float, Channel]]()
@@ -241,7 +254,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         """Called with a complete request.
 
         Hands the request to the worker threads or to the threads for requests that never wait, or
-        lets the server's own thread answer it in a moment.
+        lets the server's own thread answer it at once or in a moment.
         """
         request = channel.requests[0]
         if self._stop_asked is not None:
@@ -265,8 +278,36 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             late = len(self._refused) < MAX_DELAYED_REFUSALS
             self._refused.append((self.clock() + (REFUSAL_SECONDS if late else 0.0), channel))
             return
+        if not self._has_room(channel):
+            request.reply = refusal(503, "service_busy", RETRY_SECONDS)
+            self._known.append(channel)
+            return
         express = getattr(channel.requests[0], "path", "") in EXPRESS
         (self._express if express else self.task_dispatcher).add_task(channel)
+
+    def _has_room(self, channel: Channel) -> bool:
+        """Returns whether a system's request would be answered soon, and counts it if so.
+
+        People's pages always have room: they come in no flood, because each session and each
+        address has a quota.
+        """
+        request = channel.requests[0]
+        if request.error or not request.path.startswith("/api/"):
+            return True
+        credential = request.headers.get("AUTHORIZATION", "")
+        with self._counting:
+            if self._under_way.total() >= MAX_UNDER_WAY or (
+                credential and self._under_way[credential] >= MAX_OF_A_CALLER
+            ):
+                return False
+            self._under_way[credential] += 1
+        channel.credential = credential
+        return True
+
+    def forget(self, credential: str) -> None:
+        """Counts a request with this credential as answered."""
+        with self._counting:
+            self._under_way -= Counter([credential])
 
     def maintenance(self, now: float) -> None:
         """Called once a second; closes connections on which the server has waited too long.

@@ -1,0 +1,288 @@
+"""A crowd of callers in a process of its own: reads what to do as JSON from standard input, and
+prints each call's outcome as JSON.
+
+A closed crowd has a fixed number of callers that wait for each answer; an open one makes calls at a
+rate, whatever becomes of them. It makes drafts of referrals or reads one by gRPC, or lists them by
+REST. A draft that was refused is tried again later with its request id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from chassis.ids import new_id
+from protos.partners.v1 import members_pb2, members_pb2_grpc
+from protos.referrals.v1 import referrals_pb2 as pb
+from protos.referrals.v1 import referrals_pb2_grpc
+from tests.builders import ASKED
+from tests.parts.stories import NEED
+
+DEADLINE = 5.0  # seconds, as the gateway's
+_RENEW = 1.0  # seconds after which a token is renewed
+_PAUSE = 0.002  # seconds between two looks at what is due in an open crowd
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a crowd does: `kind` is step, read or rest.
+
+    `rate` is in calls a second; 0 for `callers` callers that wait for each answer. `credentials`
+    are (api_key or session_secret, its text); `most` is the number of calls under way at once.
+    """
+
+    kind: str
+    seconds: float
+    callers: int
+    rate: float
+    referrals: str
+    partners: str
+    gateway: str
+    service_id: str
+    credentials: Sequence[tuple[str, str]]
+    people: Sequence[str]
+    referral_ids: Sequence[str]
+    most: int
+
+
+class Outcome(NamedTuple):
+    """A call: when it was made (seconds since the start), its milliseconds, and OK or the reason
+    for its failure.
+    """
+
+    at: float
+    milliseconds: float
+    result: str
+
+
+class Caller:
+    """A caller with a connection of its own, whose token is renewed in the background."""
+
+    def __init__(self, task: Task, credential: tuple[str, str]) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        kind, text = credential
+        self._credential = (
+            members_pb2.IssueTokenRequest(api_key=text)
+            if kind == "api_key"
+            else members_pb2.IssueTokenRequest(session_secret=text)
+        )
+        self._tokens = members_pb2_grpc.TokensStub(grpc.aio.insecure_channel(task.partners))
+        self.referrals = referrals_pb2_grpc.ReferralsStub(
+            grpc.aio.insecure_channel(task.referrals, options=options)
+        )
+        self._token = ""
+
+    async def renew(self) -> None:
+        """Fetches a token; keeps the last one if partners does not answer in time."""
+        try:
+            answer = await self._tokens.IssueToken(
+                self._credential, timeout=DEADLINE, wait_for_ready=True
+            )
+            self._token = answer.tokens["enlace.referrals"]
+        except grpc.RpcError:
+            pass
+
+    async def stay(self) -> None:
+        """Renews the token until it is cancelled."""
+        while True:
+            await asyncio.sleep(_RENEW)
+            await self.renew()
+
+    async def call(self, rpc: str, request: Any) -> Any:
+        """Makes a call in the caller's name."""
+        return await getattr(self.referrals, rpc)(
+            request, timeout=DEADLINE, metadata=(("authorization", f"Bearer {self._token}"),)
+        )
+
+
+class Grpc:
+    """Calls of one caller to the referrals service, one at a time."""
+
+    def __init__(self, task: Task, caller: Caller, number: int) -> None:
+        self._task, self._caller = task, caller
+        self._person_id = task.people[number % len(task.people)]
+        self._referral_id = task.referral_ids[number % len(task.referral_ids)]
+        self._draft = pb.CreateReferralRequest()
+
+    async def step(self) -> None:
+        """Makes a draft, or tries the same one again."""
+        if not self._draft.request_id:
+            self._draft = pb.CreateReferralRequest(
+                person_id=self._person_id,
+                need_code=NEED,
+                urgency=pb.URGENCY_URGENT,
+                service_id=self._task.service_id,
+                request_id=new_id(),
+                **ASKED,
+            )
+        await self._caller.call("CreateReferral", self._draft)
+        self._draft.request_id = ""
+
+    async def read(self) -> None:
+        """Reads a referral."""
+        await self._caller.call("GetReferral", pb.GetReferralRequest(id=self._referral_id))
+
+
+class Rest:
+    """A connection to the gateway that lists referrals."""
+
+    def __init__(self, task: Task, key: str) -> None:
+        where = urlsplit(task.gateway)
+        self._where = where.hostname, where.port
+        self._sent = (
+            "GET /api/v1/referrals?limit=5 HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {key}\r\n\r\n"
+        ).encode()
+        self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self) -> None:
+        """Makes a request; raises Refused with the status if it is not 200."""
+        try:
+            await asyncio.wait_for(self._ask(), DEADLINE)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            if self._line:
+                self._line[1].close()
+            self._line = None
+            raise
+
+    async def _ask(self) -> None:
+        if self._line is None:
+            self._line = await asyncio.open_connection(*self._where)
+        reader, writer = self._line
+        writer.write(self._sent)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        if b"connection: close" in head.lower():
+            writer.close()
+            self._line = None
+        status = head.split(b" ", 2)[1].decode()
+        if status != "200":
+            raise Refused(status + ("" if b"retry-after:" in head.lower() else " without a delay"))
+
+
+class Refused(Exception):
+    """A request was refused with this status."""
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """Returns the status of a call that failed, with its reason."""
+    info = error_details_pb2.ErrorInfo()
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status else ():
+        detail.Unpack(info)
+    return f"{error.code().name} {info.reason}".strip()
+
+
+class Crowd:
+    """The callers of a task, and what became of their calls."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._idle = deque[Callable[[], Awaitable[None]]]()
+        self._outcomes: list[Outcome] = []
+        self._unmade = 0
+        self._lags: list[float] = []
+
+    async def run(self) -> dict[str, Any]:
+        """Makes the calls; returns their outcomes, those that found nobody to make them, and the
+        crowd's own processor time.
+        """
+        task, renewing = self._task, []
+        if task.kind == "rest":
+            keys = itertools.cycle([text for kind, text in task.credentials if kind == "api_key"])
+            self._idle.extend(Rest(task, next(keys)).ask for _ in range(task.most))
+        else:
+            callers = [Caller(task, one) for one in task.credentials]
+            await asyncio.gather(*(caller.renew() for caller in callers))
+            renewing = [asyncio.create_task(caller.stay()) for caller in callers]
+            for number in range(task.most):
+                by_grpc = Grpc(task, callers[number % len(callers)], number)
+                self._idle.append(by_grpc.step if task.kind == "step" else by_grpc.read)
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        self._began, used = time.monotonic(), time.process_time()
+        await (self._open() if task.rate else self._closed())
+        used = time.process_time() - used
+        for one in renewing:
+            one.cancel()
+        return {
+            "outcomes": self._outcomes,
+            "unmade": self._unmade,
+            "cpu_s": used,
+            "lags": self._lags,
+        }
+
+    async def _closed(self) -> None:
+        async def caller() -> None:
+            act = self._idle.popleft()
+            while time.monotonic() < self._began + self._task.seconds:
+                await self._timed(act)
+
+        await asyncio.gather(*(caller() for _ in range(self._task.callers)))
+
+    async def _open(self) -> None:
+        under_way, made = set[asyncio.Task[None]](), 0
+        # as a pool of connections does; the callers by gRPC take turns
+        put_back = self._idle.appendleft if self._task.kind == "rest" else self._idle.append
+
+        async def call(act: Callable[[], Awaitable[None]]) -> None:
+            await self._timed(act)
+            put_back(act)
+
+        while (now := time.monotonic() - self._began) < self._task.seconds:
+            for _ in range(int(now * self._task.rate) - made):
+                made += 1
+                if not self._idle:
+                    self._unmade += 1
+                    continue
+                one = asyncio.create_task(call(self._idle.popleft()))
+                under_way.add(one)
+                one.add_done_callback(under_way.discard)
+            begin = time.monotonic()
+            await asyncio.sleep(_PAUSE)
+            self._lags.append((time.monotonic() - begin - _PAUSE) * 1000)
+        await asyncio.gather(*under_way)
+
+    async def _timed(self, act: Callable[[], Awaitable[None]]) -> None:
+        begin = time.monotonic()
+        try:
+            await act()
+            result = "OK"
+        except grpc.RpcError as error:
+            result = reason_of(error)
+        except Refused as error:
+            result = str(error)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            result = type(error).__name__
+        self._outcomes.append(
+            Outcome(begin - self._began, (time.monotonic() - begin) * 1000, result)
+        )
+
+
+def spoken(task: Task) -> str:
+    """Returns a task as a line of JSON."""
+    return json.dumps(asdict(task)) + "\n"
+
+
+def main() -> None:
+    """Does the task of the first line once a second line has arrived."""
+    task = Task(**json.loads(sys.stdin.readline()))
+    print(json.dumps(asyncio.run(Crowd(task).run())), flush=True)
+
+
+if __name__ == "__main__":
+    main()

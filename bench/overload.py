@@ -1,0 +1,287 @@
+"""Overload: what becomes of a stack that is asked five times as often as it can answer.
+
+Crowds in processes of their own (bench/crowd.py) find the peak rate, then call at five times that
+rate for a while. Counted are the answers in time, the refusals and how soon they came, the memory
+of each service, and the time until a single caller's steps are as quick as before.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+
+from bench.crowd import Outcome, Task, spoken
+from bench.figures import Measurement, percentile
+from bench.live import cpu_seconds
+from bench.local_stack import family, memory
+from bench.transitions import Lives
+from chassis.ids import new_id
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2
+from tests.parts.local_stack import ROOT, SERVICES, LocalStack
+from tests.parts.stories import Cast
+
+TIMES = 5
+PROCESSES = 2
+PEOPLE = ("gestion@puentes", "trabajadora@puentes")  # callers, beside two keys of their member
+CALLERS = (4, 8, 16)  # of the runs that find the peak
+PEAK_SECONDS, SECONDS = 6.0, 20.0
+BEGIN = 3.0  # seconds of a run that are not counted: connections, and the queue fills
+MOST = 450  # calls under way at once in a process
+AGAIN = 1.5  # times the usual time of a step is normal
+PATIENCE = 30.0  # seconds for the stack to be normal again
+_SCOPES = (
+    contract_pb2.SCOPE_PEOPLE_READ,
+    contract_pb2.SCOPE_PEOPLE_OPEN,
+    contract_pb2.SCOPE_REFERRALS_READ,
+    contract_pb2.SCOPE_REFERRALS_WRITE,
+)
+WHAT = {"step": "drafts by gRPC", "read": "reads by gRPC", "rest": "lists by REST"}
+KINDS = tuple(WHAT)
+
+
+@dataclass
+class Run:
+    """What all crowds of a run together saw."""
+
+    seconds: float
+    outcomes: list[Outcome]
+    unmade: int
+    client_cpu_s: float
+    client_lags: list[float]
+    """Milliseconds by which the crowds were late themselves: part of each time that they saw."""
+    stack_cpu_s: dict[str, float]
+    memory_mb: dict[str, int]
+
+    @property
+    def counted(self) -> list[Outcome]:
+        """The calls after the begin."""
+        return [one for one in self.outcomes if BEGIN <= one.at < self.seconds]
+
+    @property
+    def goodput(self) -> float:
+        """Answers a second."""
+        good = sum(one.result == "OK" for one in self.counted)
+        return good / (self.seconds - BEGIN)
+
+    def milliseconds(self, *, good: bool) -> list[float]:
+        """Returns the times of the answers, or of the refusals."""
+        return [one.milliseconds for one in self.counted if (one.result == "OK") is good] or [0.0]
+
+
+class Overload:
+    """A stack with callers of two members."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.stack = stack
+        self.lives = Lives(Cast(stack))
+        cast = self.lives.cast
+        self._people = [cast.person()[0] for _ in range(40)]
+        self._referral_ids = [
+            cast.sender.referrals.CreateReferral(cast.draft(person_id)).id
+            for person_id in self._people
+        ]
+        self._credentials = [
+            ("api_key", stack.api_key("Puentes")),
+            ("api_key", self._key(stack, PEOPLE[0])),
+            *(("session_secret", self._session(stack, email)) for email in PEOPLE),
+        ]
+
+    @staticmethod
+    def _session(stack: LocalStack, email: str) -> str:
+        account = stack.account(email)
+        asked = members_pb2.SignInRequest(email=account["email"], password=account["password"])
+        return str(stack.nobody().tokens.SignIn(asked, timeout=10).session_secret)
+
+    @staticmethod
+    def _key(stack: LocalStack, email: str) -> str:
+        asked = members_pb2.CreateApiKeyRequest(label="x", scopes=_SCOPES, request_id=new_id())
+        return str(stack.worker(email).members.CreateApiKey(asked).secret)
+
+    def run(self, kind: str, seconds: float, *, callers: int = 0, rate: float = 0.0) -> Run:
+        """Runs crowds that share the callers or the rate."""
+        processes = [self._crowd(kind, seconds, callers, rate, n) for n in range(PROCESSES)]
+        for process in processes:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        peak: Counter[str] = Counter()
+        before = cpu_by_part(self.stack)
+        with watched(self.stack, peak):
+            for process in processes:
+                assert process.stdin
+                process.stdin.write("\n")
+                process.stdin.flush()
+            said = [json.loads(process.communicate()[0]) for process in processes]
+        after = cpu_by_part(self.stack)
+        return Run(
+            seconds,
+            [Outcome(*one) for each in said for one in each["outcomes"]],
+            sum(each["unmade"] for each in said),
+            sum(each["cpu_s"] for each in said),
+            [lag for each in said for lag in each["lags"]],
+            {name: after[name] - before[name] for name in after},
+            dict(peak),
+        )
+
+    def _crowd(
+        self, kind: str, seconds: float, callers: int, rate: float, number: int
+    ) -> subprocess.Popen[str]:
+        task = Task(
+            kind,
+            seconds,
+            callers // PROCESSES + (number < callers % PROCESSES),
+            rate / PROCESSES,
+            self.stack.address("referrals"),
+            self.stack.address("partners"),
+            self.stack.gateway,
+            self.lives.cast.service_id,
+            self._credentials,
+            self._people,
+            self._referral_ids,
+            MOST,
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.crowd"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin
+        process.stdin.write(spoken(task))
+        process.stdin.flush()
+        return process
+
+    def usual_ms(self) -> float:
+        """Returns the median time of a step of a single caller."""
+        self.lives.one()
+        self.lives.milliseconds.clear()
+        for _ in range(8):
+            self.lives.one()
+        return median(self.lives.milliseconds)
+
+    def normal_after(self, usual_ms: float) -> float:
+        """Returns the seconds until a single caller's steps take about as long as usual."""
+        begin = time.monotonic()
+        while time.monotonic() < begin + PATIENCE:
+            self.lives.milliseconds.clear()
+            since = time.monotonic() - begin
+            self.lives.one()
+            if median(self.lives.milliseconds) <= AGAIN * usual_ms:
+                return since
+        return PATIENCE
+
+
+def cpu_by_part(stack: LocalStack) -> dict[str, float]:
+    """Returns the seconds of processor time of each part so far."""
+    by_pid = cpu_seconds(stack)
+    return {
+        name: sum(by_pid.get(pid, 0.0) for pid in family(part["pid"]))
+        for name, part in stack.state["parts"].items()
+    }
+
+
+@contextmanager
+def watched(stack: LocalStack, peak: Counter[str]) -> Iterator[None]:
+    """Records the largest memory of each service (MB, resident) while the block runs."""
+    ended = threading.Event()
+    pids = {name: stack.pid(name) or 0 for name in (*SERVICES, "gateway")}
+
+    def look() -> None:
+        while not ended.wait(0.5):
+            for name, pid in pids.items():
+                peak[name] = max(peak[name], memory(pid, "Rss:") // 1024)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@dataclass
+class Answer:
+    """What a stack did when it was asked too often: its peak, and the run above it."""
+
+    kind: str
+    peak: float
+    run: Run
+    normal_after_s: float
+
+    @property
+    def lost_percent(self) -> float:
+        """The part of the peak's answers that was lost."""
+        return max(0.0, 100 * (1 - self.run.goodput / self.peak))
+
+    def text(self) -> str:
+        """Returns the conditions."""
+        run, counts = self.run, Counter(one.result for one in self.run.counted)
+        results = ", ".join(
+            f"{result} {count / len(run.counted):.0%}" for result, count in counts.most_common()
+        )
+        parts = ", ".join(
+            f"{name} {cpu / run.seconds:.2f}" for name, cpu in run.stack_cpu_s.items()
+        )
+        return (
+            f"{WHAT[self.kind]}, {len(run.counted) / (run.seconds - BEGIN):.0f} calls a second"
+            f" ({TIMES} times the peak wanted, {run.unmade} not made) by {PROCESSES} processes that"
+            f" take {run.client_cpu_s / run.seconds:.2f} cores: {results}; answers took"
+            f" {percentile(run.milliseconds(good=True), 50):.0f} ms (p50); cores: {parts}"
+        )
+
+
+def overloaded(overload: Overload, kind: str) -> Answer:
+    """Finds the peak of a kind of call, then calls at five times its rate."""
+    usual_ms = overload.usual_ms()
+    peak = max(overload.run(kind, PEAK_SECONDS, callers=count).goodput for count in CALLERS)
+    run = overload.run(kind, SECONDS, rate=TIMES * peak)
+    return Answer(kind, peak, run, overload.normal_after(usual_ms))
+
+
+def measure(stack: LocalStack) -> list[Measurement]:
+    """Measures drafts and reads by gRPC, and lists by REST."""
+    overload = Overload(stack)
+    answers = [overloaded(overload, kind) for kind in KINDS]
+    measured = []
+    for one in answers:
+        measured += [
+            Measurement(
+                f"overload_{one.kind}_lost_percent",
+                one.lost_percent,
+                f"{one.text()}; beside: answers a second at the peak, by {CALLERS} callers",
+                one.peak,
+            ),
+            Measurement(
+                f"overload_{one.kind}_refused_ms_p90",
+                percentile(one.run.milliseconds(good=False), 90),
+                "as the callers saw it; beside: how late the callers were themselves (p90)",
+                percentile(one.run.client_lags, 90),
+            ),
+        ]
+    memory_mb = Counter[str]()
+    for one in answers:
+        memory_mb |= Counter(one.run.memory_mb)
+    return [
+        *measured,
+        Measurement(
+            "overload_memory_mb",
+            max(memory_mb.values()),
+            "resident size of the largest service meanwhile: "
+            + ", ".join(f"{name} {mb}" for name, mb in memory_mb.items()),
+        ),
+        Measurement(
+            "overload_normal_s",
+            max(one.normal_after_s for one in answers),
+            f"until a life of nine steps has a median of {AGAIN:g} times the usual at most",
+        ),
+    ]

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 # Seconds that the first call of a queue may have waited; beyond that, no call is added to the
 # queue. A page waits for its calls, and a gateway gives up after five seconds.
-LONGEST_WAIT = 0.5
+LONGEST_WAIT = 0.8
 
 _local = threading.local()
 

@@ -34,8 +34,9 @@ _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
 # calls per thread, running and waiting; more are refused at once instead of waiting in a long queue
 _CALLS_PER_THREAD = 8
 
-# Calls that wait to be looked at. A busy service looks at 700 a second (bench overload).
-_PENDING = 128
+# Calls that wait to be looked at, at most: far more than a queue has room for, so that no burst is
+# cut while there is room. A busy service looks at 700 a second (bench overload).
+_PENDING = 512
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),

@@ -19,8 +19,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from chassis import admission, server
 from chassis.admission import CallPool
 from chassis.clock import SystemClock
+from chassis.config import CALLER_RATE
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
+from chassis.limits import WINDOW
 from chassis.metrics import REFUSALS
 from chassis.rpc import Call, Servicer
 from chassis.tokens import Caller, Issuer, Verifier
@@ -253,7 +255,7 @@ def test_what_an_interpreter_at_work_has_not_looked_at_is_cancelled_beyond_a_lim
     monkeypatch.setattr(server.Door, "intercept_service", stand_still)
     calls = [
         crowded.ask(channel=channel)
-        for channel in [crowded.connect() for _ in range(8)]
+        for channel in [crowded.connect() for _ in range(4)]
         for _ in range(server._PENDING // 2)
     ]
     most = server._PENDING + 1  # and the one that is looked at
@@ -265,10 +267,10 @@ def test_what_an_interpreter_at_work_has_not_looked_at_is_cancelled_beyond_a_lim
     assert outcome(crowded.ask()) == "OK"
 
 
-def test_a_burst_within_the_limit_is_never_cancelled_unseen(
+def test_a_callers_quota_for_a_burst_is_never_cancelled_unseen(
     crowded: Crowded, clock: SettableClock
 ) -> None:
-    calls = [crowded.ask() for _ in range(server._PENDING // 2)]
+    calls = [crowded.ask() for _ in range(WINDOW * CALLER_RATE)]
     crowded.let_go.set()
     assert {outcome(call) for call in calls} <= {"OK", "RESOURCE_EXHAUSTED"}
 

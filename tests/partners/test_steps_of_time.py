@@ -20,6 +20,7 @@ from protos.partners.v1 import locations_pb2
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions
 from services.partners.directory.domain.service import Capacity, Figure, Intake, Service, for_others
+from services.partners.directory.store import services
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
@@ -144,6 +145,24 @@ def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_tim
     assert all(
         after != old for after, old in zip(map(shelters.answers, others), before, strict=True)
     )
+
+
+def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
+    shelters: Shelters,
+) -> None:
+    ids = sorted([shelters.service.id, shelters.beside.id])
+    with shelters.scene.database.transaction(SYSTEM) as tx:
+        # as the planner reads a small table
+        tx.execute("SET LOCAL enable_indexscan = off")
+        tx.execute("SET LOCAL enable_bitmapscan = off")
+        for id in reversed(ids):
+            tx.execute("UPDATE services SET version = version WHERE id = %s", (id,))
+            tx.execute(
+                "UPDATE organizations SET version = version"
+                " WHERE id = (SELECT organization_id FROM services WHERE id = %s)",
+                (id,),
+            )
+        assert [service.id for service in services.fetch_many(tx, ids)] == ids
 
 
 def test_c12_its_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:

@@ -221,12 +221,16 @@ def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
-    """Returns those of these services that exist; with `hold`, locked in the order of their ids."""
-    locking = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
+    """Returns those of these services that exist, in the order of their ids; with `hold`, locked.
+
+    Without an order the answer would show which row was written last: that a shelter's places have
+    changed.
+    """
+    locking = "FOR UPDATE OF s" if hold else ""
     return [
         read(row)
         for row in tx.execute(
-            f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) {locking}", (list(ids),)
+            f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) ORDER BY s.id {locking}", (list(ids),)
         )
     ]
 

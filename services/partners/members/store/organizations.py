@@ -135,10 +135,12 @@ def status_of(tx: Transaction, id: str) -> OrganizationStatus | None:
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
-    """Returns the organisations with these ids that exist."""
+    """Returns the organisations with these ids that exist, in the order of their ids."""
     return [
         read(row)
-        for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))
+        for row in tx.execute(
+            "SELECT * FROM organizations WHERE id = ANY(%s) ORDER BY id", (list(ids),)
+        )
     ]
 
 

@@ -155,7 +155,7 @@ def test_what_spends_more_is_named_and_what_spends_less_is_not() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_nothing_spends_more_than_the_committed_table_and_one_more_statement_is_seen(
     tmp_path: Path,
 ) -> None:

@@ -38,7 +38,7 @@ _PAUSE = 0.002  # seconds between two looks at what is due in an open crowd
 
 @dataclass(frozen=True)
 class Task:
-    """What a crowd does: `kind` is step, read or rest.
+    """The task of a crowd: `kind` is step, read or rest.
 
     `rate` is in calls a second; 0 for `callers` callers that wait for each answer. `credentials`
     are (api_key or session_secret, its text); `most` is the number of calls under way at once.

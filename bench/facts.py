@@ -13,6 +13,7 @@ from typing import Any
 from kafka import KafkaProducer
 
 from bench.figures import Measurement, percentile
+from bench.quiet import silence
 from bench.transitions import Lives
 from protos.notifications.v1 import notifications_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -65,7 +66,7 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
     )
     lives = Lives(cast)
     sent = [lives.sent() for _ in range(PER_SECOND * SECONDS + 20)]
-    settled(stack)
+    silence(stack)
     answered: dict[str, float] = {}
 
     def acknowledge(referral: pb.Referral) -> None:
@@ -115,7 +116,6 @@ def measure_relay(stack: LocalStack) -> list[Measurement]:
     """Measures the publishing of twenty thousand facts that enter the outbox at once."""
     payload = b"x" * 150
     with stack.database("referrals") as database:
-        settled(stack)
         with database.transaction():
             database.execute(
                 "INSERT INTO outbox SELECT 'bench-' || n, 1, 'enlace.contact.recorded.v1', %s, %s"
@@ -162,21 +162,3 @@ def bare_producer(bootstrap: str, payload: bytes) -> float:
         return FACTS / (time.perf_counter() - begin)
     finally:
         producer.close(timeout=5)
-
-
-def settled(stack: LocalStack) -> None:
-    """Waits until all published facts have been applied."""
-    with stack.database("referrals") as teller, stack.database("notifications") as hearer:
-
-        def heard() -> bool:
-            told = teller.execute(
-                "SELECT coalesce(sum(n), 0) AS n FROM (SELECT max(version) AS n FROM outbox"
-                " GROUP BY subject) s"
-            ).fetchone()
-            taken = hearer.execute(
-                "SELECT coalesce(sum(version), 0) AS n FROM inbox"
-                " WHERE consumer = 'notifications-referrals'"
-            ).fetchone()
-            return told == taken
-
-        until(heard, 60)

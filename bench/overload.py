@@ -50,7 +50,7 @@ KINDS = tuple(WHAT)
 
 @dataclass
 class Run:
-    """What all crowds of a run together saw."""
+    """The calls of all crowds of a run, and what they cost."""
 
     seconds: float
     outcomes: list[Outcome]
@@ -211,7 +211,7 @@ def watched(stack: LocalStack, peak: Counter[str]) -> Iterator[None]:
 
 @dataclass
 class Answer:
-    """What a stack did when it was asked too often: its peak, and the run above it."""
+    """The behaviour of a stack under too many calls: its peak, and the run above it."""
 
     kind: str
     peak: float

@@ -114,8 +114,8 @@ class Relay:
                     pass
                 self._broker.worked("relay")
                 wait_for_work(loop, connection, lambda: self._broker.cluster_id != cluster_id)
-                while seconds := pace.take(self._topic).wait:
-                    loop.wait(seconds)
+                while (seconds := pace.take(self._topic).wait) and not loop.wait(seconds):
+                    pass
                 notices(connection, 0.0)  # the next pass reads everything
         finally:
             producer.discard()

@@ -24,7 +24,6 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.domain import enquiry as enquiry_rules
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED, NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
@@ -720,12 +719,6 @@ def preview(
     request = e.PreviewEnquiryRequest(content=content, service_ids=SERVICES)
     answer: e.EnquiryPreview = (client or asking.ngo).PreviewEnquiry(request)
     return answer
-
-
-@pytest.fixture
-def without_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The noise of counts, which depends on the random key of a test, is 0."""
-    monkeypatch.setattr(enquiry_rules, "_leading_zeros", lambda data: 0)
 
 
 @pytest.mark.usefixtures("without_noise")

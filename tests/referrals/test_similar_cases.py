@@ -20,7 +20,6 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import Urgency
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store import members
-from services.referrals.referrals.domain import enquiry
 from services.referrals.referrals.domain.enquiry import (
     FEW,
     MAX_SIMILAR_CASES,
@@ -45,11 +44,10 @@ CHANCE = 0.5
 LEARNED = 0.65
 
 
+@pytest.mark.usefixtures("without_noise")
 def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(
-    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+    story: Story, service: Service
 ) -> None:
-    # without the noise, which depends on the random key of a test
-    monkeypatch.setattr(enquiry, "_leading_zeros", lambda data: 0)
     attributes = pb.CoarsePerson(
         age_band=pb.AGE_BAND_18_TO_24,
         gender_code=pb.PERSON_GENDER_FEMININE,

@@ -89,6 +89,11 @@ def count(tx: Transaction, consumer: str) -> tuple[int, int, int]:
     return (row["held"], row["waiting"], row["stored"]) if row else (0, 0, 0)
 
 
+def any_held(tx: Transaction) -> bool:
+    """Returns True if a fact is held, by any consumer of this service."""
+    return tx.execute("SELECT FROM inbox_parked WHERE reason <> '' LIMIT 1").fetchone() is not None
+
+
 def take_redriven(
     tx: Transaction, keyring: Keyring, consumer: str, limit: int
 ) -> list[tuple[str, Record]]:

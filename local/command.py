@@ -61,13 +61,22 @@ class Stop(BaseException):
     show_default=True,
     help="After so many seconds up, a part that dies is started again at once.",
 )
-def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    envvar="ENLACE_WORKERS",
+    default=max(1, (os.cpu_count() or 1) // 2),
+    show_default="half of the processors",
+    help="Processes that answer calls, for each service; with more than one, another runs the"
+    " service's loops.",
+)
+def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, workers: int) -> None:
     with contextlib.ExitStack() as cleanup:
         _handle_signals()
         try:
             with _explaining_errors(var):
                 cleanup.enter_context(_locked(var))
-                stack = LocalStack(var, port, calm)
+                stack = LocalStack(var, port, calm, workers)
                 cleanup.callback(stack.stop)
                 # called first at the end, so that a second signal does not interrupt the stop
                 cleanup.callback(_ignore_signals)

@@ -33,7 +33,6 @@ HOST = "127.0.0.1"
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    "max_connections": "200",
     "shared_buffers": "32MB",
     "min_wal_size": "32MB",
     "max_wal_size": "512MB",
@@ -70,12 +69,18 @@ class Postgres:
     """
 
     def __init__(
-        self, home: Path, log: Path | None = None, port: int | None = None, durable: bool = True
+        self,
+        home: Path,
+        log: Path | None = None,
+        port: int | None = None,
+        durable: bool = True,
+        connections: int = 200,
     ) -> None:
         self.home = home.resolve()
         self.port = port or free_port(HOST)
         self._log = log or self.home / "postgres.log"
         self._durable = durable
+        self._connections = connections
         self._account = _nobody() if os.geteuid() == 0 else None
         self._elsewhere = (
             _system_folder() / f"enlace-{hashlib.sha256(str(self.home).encode()).hexdigest()[:16]}"
@@ -126,9 +131,8 @@ class Postgres:
                 " PostgreSQL needs 128: make room and start again"
             )
         self._set_read_only(is_full)
-        settings = {**_SETTINGS, "port": str(self.port)} | (
-            {} if self._durable else {"fsync": "off"}
-        )
+        own = {"port": str(self.port), "max_connections": str(self._connections)}
+        settings = {**_SETTINGS, **own} | ({} if self._durable else {"fsync": "off"})
         command = [str(programs / "postgres"), "-D", str(data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]

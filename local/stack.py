@@ -39,6 +39,9 @@ PROGRESS = 2.0  # seconds between two progress lines of a command
 # Seconds within which a part that accepted a connection must respond; on a machine with a load of
 # 40, a response takes many times as long as usual.
 ANSWER = 10.0
+# Connections to PostgreSQL for each process of a service: two for each of 20 calls, and one for
+# each loop.
+_CONNECTIONS = 65
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,18 @@ class Service:
     database: bool
     knows: tuple[str, ...] = ()  # the services that it calls
 
-    def serve(self) -> list[str]:
-        return [sys.executable, "-m", f"services.{self.name}", "serve"]
+    def serve(self, only: str = "") -> list[str]:
+        words = ["--only", only] if only else []
+        return [sys.executable, "-m", f"services.{self.name}", "serve", *words]
+
+    def processes(self, workers: int) -> dict[str, str]:
+        """Returns the names of the service's processes, each with what it does only: one process
+        that does all, or `workers` processes that answer calls and one with the loops.
+        """
+        if workers == 1 or not self.database:
+            return {self.name: ""}
+        others = (f"{self.name}.{number}" for number in range(2, workers + 1))
+        return dict.fromkeys([self.name, *others], "calls") | {f"{self.name}.loops": "loops"}
 
     def migrate(self) -> list[str]:
         return [
@@ -76,8 +89,12 @@ WITH_DATABASE = tuple(service for service in SERVICES if service.database)
 class LocalStack:
     """A stack in one folder, with all its files and processes."""
 
-    def __init__(self, var: Path, port: int, calm: float) -> None:
+    def __init__(self, var: Path, port: int, calm: float, workers: int = 1) -> None:
+        """`workers` is the number of processes that answer calls, for each service with a
+        database.
+        """
         self.var = var.resolve()
+        self.processes = {service.name: service.processes(workers) for service in SERVICES}
         self.logs = self.var / "log"
         self.environments = self.var / "environment"
         self.demo_file = self.var / "demo.json"
@@ -86,7 +103,12 @@ class LocalStack:
         self.ready_after: float | None = None
         self.without_demo = ""  # the reason why a requested demo network is missing
         self._make_folders()
-        self.postgres = Postgres(self.var / "postgres", self.logs / "postgres.log")
+        of_databases = sum(len(self.processes[service.name]) for service in WITH_DATABASE)
+        self.postgres = Postgres(
+            self.var / "postgres",
+            self.logs / "postgres.log",
+            connections=_CONNECTIONS * of_databases,
+        )
         external_kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         self.broker = (
             None
@@ -95,9 +117,10 @@ class LocalStack:
         )
         self.kafka = self.broker.bootstrap if self.broker else str(external_kafka)
         self.passwords = self._passwords()
-        self.listen = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
+        names = [name for processes in self.processes.values() for name in processes]
+        self.listen = {name: f"{HOST}:{free_port(HOST)}" for name in names}
         self.listen["gateway"] = f"{HOST}:{_next_free(port)}"
-        self.metrics = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
+        self.metrics = {name: f"{HOST}:{free_port(HOST)}" for name in names}
         self.url = f"http://{self.listen['gateway']}"
         self.supervisor = Supervisor(say, self.write_state, calm)
         self._write_state_at: float | None = None  # when to retry a failed write
@@ -113,7 +136,9 @@ class LocalStack:
                 [Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)]
             )
         self.start_postgres()
-        self.supervisor.begin([self._part(service) for service in SERVICES if not service.database])
+        self.supervisor.begin(
+            [part for service in SERVICES if not service.database for part in self._parts(service)]
+        )
         self._finish(
             [
                 (
@@ -124,7 +149,7 @@ class LocalStack:
                 for service in WITH_DATABASE
             ]
         )
-        self.supervisor.begin([self._part(service) for service in WITH_DATABASE])
+        self.supervisor.begin([part for service in WITH_DATABASE for part in self._parts(service)])
         self.supervisor.wait()
         if demo:
             try:
@@ -162,28 +187,40 @@ class LocalStack:
         ):
             file.unlink(missing_ok=True)
 
-    def environment(self, service: Service, *, owner: bool = False) -> dict[str, str]:
-        """Returns the environment of a service. Of other services, it contains only the addresses.
+    def environment(
+        self, service: Service, process: str = "", *, owner: bool = False
+    ) -> dict[str, str]:
+        """Returns the environment of a service, or of one of its processes. Of other services, it
+        contains only the addresses.
 
         `owner` adds the URL of the database's owner, for migrations and operators. A running
         service does not have it, and so can't change tables.
         """
-        variables = self._common()
+        variables, process = self._common(), process or service.name
         if service.database:
             variables |= self._databases(service.name, "ENLACE")
             if not owner:
                 del variables["ENLACE_MIGRATION_URL"]
-            variables["ENLACE_LISTEN"] = self.listen[service.name]
+            variables["ENLACE_LISTEN"] = self.listen[process]
         else:
             variables |= {
                 "ENLACE_HTTP_LISTEN": self.listen[service.name],
                 "ENLACE_DEMO": "1" if self.demo else "0",
             }
             variables.setdefault("ENLACE_LINES_FILE", str(self.var / "lines.json"))
-        variables["ENLACE_METRICS_LISTEN"] = self.metrics[service.name]
+        variables["ENLACE_METRICS_LISTEN"] = self.metrics[process]
         return variables | {
-            f"ENLACE_{name.upper()}_ADDRESS": self.listen[name] for name in service.knows
+            f"ENLACE_{name.upper()}_ADDRESS": self._target(name) for name in service.knows
         }
+
+    def _target(self, service: str) -> str:
+        """Returns the address at which calls reach a service: all of its processes that answer
+        calls, as gRPC writes a list.
+        """
+        addresses = [
+            self.listen[name] for name, only in self.processes[service].items() if only != "loops"
+        ]
+        return addresses[0] if len(addresses) == 1 else "ipv4:" + ",".join(addresses)
 
     def demo_environment(self) -> dict[str, str]:
         """Returns the environment of the demo, which uses all interfaces of the stack."""
@@ -277,18 +314,23 @@ class LocalStack:
         words = self.passwords[name]
         return Login(f"{name}_owner", words["owner"]), Login(name, words["app"])
 
-    def _part(self, service: Service) -> Part:
-        log, variables = self.logs / f"{service.name}.log", self.environment(service)
+    def _parts(self, service: Service) -> list[Part]:
+        return [
+            self._part(service, name, only) for name, only in self.processes[service.name].items()
+        ]
+
+    def _part(self, service: Service, name: str, only: str) -> Part:
+        log, variables = self.logs / f"{name}.log", self.environment(service, name)
 
         def begin() -> Process:
-            process = Process(service.name, service.serve(), log, variables, ROOT)
+            process = Process(name, service.serve(only), log, variables, ROOT)
             process.start()
             return process
 
-        host_port = self.listen[service.name]
+        host_port = self.listen[name]
         if service.database:
-            return Part(service.name, 1, begin, lambda: _health(host_port) is True)
-        return Part(service.name, 2, begin, lambda: _serves_http(host_port))
+            return Part(name, 1, begin, lambda: _health(host_port) is True)
+        return Part(name, 2, begin, lambda: _serves_http(host_port))
 
     def _begin_postgres(self) -> Process:
         self.postgres.begin()
@@ -309,7 +351,9 @@ class LocalStack:
         connections and still be broken.
         """
         return not any(
-            _health(self.listen[service.name], "broker", 0.3) is False for service in WITH_DATABASE
+            _health(self.listen[name], "broker", 0.3) is False
+            for service in WITH_DATABASE
+            for name in self.processes[service.name]
         )
 
     def _finish(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:

@@ -1,13 +1,16 @@
 """The parts that every service process has. Each object is created here once, after the objects
 that it needs.
 
-The `__main__` of a service creates the other objects of that service.
+The `__main__` of a service creates the other objects of that service. A service is one process, or
+several on a machine with many cores: processes that answer calls, and one with the loops.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+
+import click
 
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
@@ -25,13 +28,24 @@ from keys import key_folder, sealing_keys
 from keys.check import KeyCheck
 from keys.sealing import Keyring, Signer
 from runtime import service_runner
+from runtime.held_facts import HeldFacts
 from trail import heads
 from trail.heads import Heads
+
+CALLS, LOOPS = "calls", "loops"
+only_option = click.option(
+    "--only",
+    type=click.Choice([CALLS, LOOPS]),
+    help="Answer calls, or run the loops, instead of both. Each network needs one of each.",
+)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a service process. `topic` is the topic of the facts that it publishes."""
+    """The parts of a service process. `topic` is the topic of the facts that it publishes.
+
+    `only` is CALLS or LOOPS for a process that does only that, and None for a whole service.
+    """
 
     name: str
     topic: str
@@ -45,13 +59,16 @@ class Parts:
     broker: Broker
     heads: Heads
     key_check: KeyCheck
+    only: str | None = None
 
     def server(self, servicers: Sequence[Servicer]) -> Server:
-        """Returns a server with these servicers, configured by the settings."""
+        """Returns a server with these servicers, configured by the settings. The server of a
+        process of loops has health checks only.
+        """
         settings = self.settings
         return Server(
             settings.listen,
-            servicers,
+            [] if self.only == LOOPS else servicers,
             self.addresses,
             threads=settings.rpc_threads,
             reflect=settings.reflection,
@@ -60,16 +77,14 @@ class Parts:
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
         """Returns the background loops of every service: they publish facts, repeat facts on
-        request, check the service's keys, delete expired rows (`sweep`), and witness trails.
+        request, and delete expired rows (`sweep`).
         """
         return [
             Relay(
                 self.name, self.topic, self.database, self.broker, self.signer, self.clock
             ).loop(),
             Replays(self.name, self.topic, self.database, self.broker).loop(),
-            self.key_check.loop(),
             Sweeper(self.database, self.clock, sweep).loop(),
-            self.heads.loop(),
         ]
 
     def witness(self, topic: str, teller: str, kind: str) -> Loop:
@@ -90,15 +105,29 @@ class Parts:
         ).loop()
 
     def run(
-        self, server: Server, loops: Sequence[Loop], *, ready: Callable[[], bool] = lambda: True
+        self,
+        server: Server,
+        loops: Sequence[Loop],
+        *,
+        for_calls: Sequence[Loop] = (),
+        ready: Callable[[], bool] = lambda: True,
     ) -> int:
         """Runs until SIGTERM; returns the exit code.
 
-        `ready` returns True if the service has everything else that it needs, besides these parts.
+        `for_calls` are the loops without which calls can't be answered: each process that answers
+        calls has them. `ready` returns True if such a process has everything else that it needs,
+        besides these parts.
         """
+        watched = [self.key_check.loop(), self.heads.loop()]
+        if self.only == CALLS:
+            watched.append(HeldFacts(self.database, server).loop())
+        else:
+            watched += loops
+        if self.only != LOOPS:
+            watched += for_calls
         return service_runner.run(
-            server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong,
-            usable=lambda: self.key_check.agreed and ready(),
+            server, self.database, self.broker, watched, wrong=lambda: self.key_check.wrong,
+            usable=lambda: self.key_check.agreed and (self.only == LOOPS or ready()),
             metrics_address=self.settings.metrics_listen,
         )  # fmt: skip
 
@@ -108,13 +137,14 @@ def make(
     topic: str,
     settings: ServiceSettings,
     *,
+    only: str | None = None,
     other_topics: Sequence[str] = (),
     view_of: Callable[[Caller], str] = lambda caller: "",
 ) -> Parts:
     """Creates the parts; opens and starts nothing yet.
 
-    `other_topics` lists the topics of other services that this service reads; `view_of` is as in
-    Database.
+    `only` is as in Parts. `other_topics` lists the topics of other services that this service
+    reads; `view_of` is as in Database.
     """
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
@@ -147,4 +177,5 @@ def make(
         broker,
         audit_heads,
         KeyCheck(database, keyring),
+        only,
     )

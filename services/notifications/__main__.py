@@ -60,10 +60,11 @@ def main() -> None:
 
 
 @main.command(help="Answer calls, hear and tell facts, send webhooks and e-mails.")
-def serve() -> None:
+@service.only_option
+def serve(only: str | None) -> None:
     """Runs until SIGTERM."""
     log.setup(NAME)
-    sys.exit(run(config.load()))
+    sys.exit(run(config.load(), only))
 
 
 commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)
@@ -105,11 +106,11 @@ def servicers(
     ]  # fmt: skip
 
 
-def run(settings: NotificationsSettings) -> int:
+def run(settings: NotificationsSettings, only: str | None = None) -> int:
     """Creates all objects and runs the service; returns the exit code."""
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
     parts = service.make(
-        NAME, subscriptions.TOPIC, settings.service, other_topics=topics, view_of=view_of
+        NAME, subscriptions.TOPIC, settings.service, only=only, other_topics=topics, view_of=view_of
     )
     database, clock, development = parts.database, parts.clock, settings.service.development
     letter_key = Keyring(key_folder.secret(settings.service.keys, "mail"))

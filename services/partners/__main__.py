@@ -90,17 +90,22 @@ def main() -> None:
 
 
 @main.command(help="Answer calls, tell and hear facts, until SIGTERM.")
-def serve() -> None:
+@service.only_option
+def serve(only: str | None) -> None:
     """Runs the service until SIGTERM."""
     log.setup(NAME)
-    sys.exit(run(config.load()))
+    sys.exit(run(config.load(), only))
 
 
-def run(settings: PartnersSettings) -> int:
+def run(settings: PartnersSettings, only: str | None = None) -> int:
     """Creates all objects and runs them; returns the exit code."""
     folder = settings.service.keys
     parts = service.make(
-        NAME, TOPIC, settings.service, other_topics=[subscriptions.TOPIC, subscriptions.ERASURES]
+        NAME,
+        TOPIC,
+        settings.service,
+        only=only,
+        other_topics=[subscriptions.TOPIC, subscriptions.ERASURES],
     )
     mail = Keyring(key_folder.secret(folder, "mail"))
     signing = key_folder.FileCache(
@@ -135,7 +140,6 @@ def run(settings: PartnersSettings) -> int:
     loops = [
         *parts.loops(sweeping(mail)),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
-        reading,
         sending_links(parts.database, parts.keyring, mail, parts.clock),
         running_imports(parts.database, parts.keyring, parts.clock),
         Subscriber(
@@ -153,7 +157,12 @@ def run(settings: PartnersSettings) -> int:
     ]
     # The process is ready once it has read the directory, or has failed to: everything but
     # searching and matching then works.
-    return parts.run(server, loops, ready=lambda: index.loaded or reading.state not in WELL)
+    return parts.run(
+        server,
+        loops,
+        for_calls=[reading],
+        ready=lambda: index.loaded or reading.state not in WELL,
+    )
 
 
 def servicers(

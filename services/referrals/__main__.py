@@ -108,11 +108,12 @@ def main() -> None:
 
 
 @main.command(help="Answer calls, tell and hear facts, watch the clocks.")
-def serve() -> None:
+@service.only_option
+def serve(only: str | None) -> None:
     """Runs the service until SIGTERM."""
     log.setup(NAME)
     settings = config.load()
-    sys.exit(run(settings.service, settings.openings_an_hour))
+    sys.exit(run(settings.service, settings.openings_an_hour, only))
 
 
 commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)
@@ -223,10 +224,15 @@ def make(
     )
 
 
-def run(settings: ServiceSettings, openings_an_hour: int) -> int:
+def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = None) -> int:
     """Makes all parts of the service and runs them; returns the exit code."""
     parts = service.make(
-        NAME, TOPIC, settings, other_topics=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of
+        NAME,
+        TOPIC,
+        settings,
+        only=only,
+        other_topics=[subscriptions.TOPIC, erasures.TOPIC],
+        view_of=view_of,
     )
     made = make(
         parts.database,
@@ -277,10 +283,9 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
         ).loop(),
         made.names.loop(),
         made.ages.loop(),
-        made.watch.loop(),
         made.anomalies.loop(),
     ]
-    return parts.run(server, loops)
+    return parts.run(server, loops, for_calls=[made.watch.loop()])
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class LocalStack:
         fresh: bool = False,
         settings: dict[str, str] | None = None,
         words: Sequence[str] = (),
+        workers: int = 1,
         record: Path | None = None,
         root: Path = ROOT,
         copied: Path | None = None,
@@ -82,6 +83,7 @@ class LocalStack:
         self._with_demo = demo
         self._settings = settings or {}
         self._words = list(words)
+        self._workers = str(workers)
         self._module = ["bench.exchanges", str(record)] if record else ["services"]
         self._root = root
         self._process: subprocess.Popen[str] | None = None
@@ -105,6 +107,7 @@ class LocalStack:
         command += ["--demo" if self._with_demo and not self._copied else "--no-demo", *self._words]
         environment = {
             **os.environ,
+            "ENLACE_WORKERS": self._workers,
             "ENLACE_CALLER_RATE": BUSY,
             "ENLACE_OPENINGS_AN_HOUR": BUSY,
             **self._settings,

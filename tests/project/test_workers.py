@@ -1,0 +1,132 @@
+"""A stack whose services are several processes: two that answer calls, and one with the loops."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from chassis.ids import new_id
+from protos.stubs import ReferralsStubs
+from tests.parts.local_stack import SERVICES, LocalStack, until
+from tests.parts.scenes import Scenes
+from tests.parts.stories import STEPS, Cast
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    made = LocalStack(workers=2)
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def cast(stack: LocalStack) -> Cast:
+    return Cast(stack)
+
+
+def _answered(stack: LocalStack, part: str) -> float:
+    """Returns the number of rpcs that a process has answered."""
+    metrics = requests.get(f"http://{stack.state['parts'][part]['metrics']}/metrics", timeout=10)
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(metrics.text)
+        for sample in family.samples
+        if sample.name == "enlace_rpc_seconds_count"
+    )
+
+
+def _list(stack: LocalStack, cast: Cast) -> int:
+    """Lists the sender's referrals through the gateway; returns the status code."""
+    return requests.get(
+        f"{stack.gateway}/api/v1/referrals",
+        headers={"Authorization": f"Bearer {cast.sender.api_key}"},
+        timeout=10,
+    ).status_code
+
+
+def test_each_service_is_three_processes_and_the_gateway_calls_the_two_that_answer(
+    stack: LocalStack, cast: Cast
+) -> None:
+    assert stack.state["parts"].keys() >= {
+        f"{service}{process}" for service in SERVICES for process in ("", ".2", ".loops")
+    }
+    before = {part: _answered(stack, part) for part in ("referrals", "referrals.2")}
+    assert {_list(stack, cast) for _ in range(10)} == {200}
+    assert all(_answered(stack, part) > count for part, count in before.items())
+    assert _answered(stack, "referrals.loops") == 0
+
+
+def test_one_request_that_comes_to_both_processes_acts_once(stack: LocalStack, cast: Cast) -> None:
+    person_id, _ = cast.person()
+    token = ("authorization", f"Bearer {cast.sender.token()}")
+    addresses = [stack.address(part) for part in ("referrals", "referrals.2")]
+    channels = [grpc.insecure_channel(address) for address in addresses]
+    stubs = [ReferralsStubs(channel).referrals for channel in channels]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            request = cast.draft(person_id, new_id())
+            drafts = list(
+                pool.map(
+                    lambda stub, request=request: stub.CreateReferral(
+                        request, metadata=[token], timeout=10
+                    ),
+                    stubs,
+                )
+            )
+            assert drafts[0].id == drafts[1].id
+    for channel in channels:
+        channel.close()
+    with stack.database("referrals") as database:
+        counted = database.execute(
+            "SELECT count(*) FROM referrals WHERE person_id = %s", (person_id,)
+        ).fetchone()
+    assert counted == {"count": 20}
+
+
+def test_steps_are_taken_while_the_loops_are_away_and_their_facts_are_told_afterwards(
+    stack: LocalStack, cast: Cast
+) -> None:
+    scenes = Scenes(stack, cast)
+    killed = stack.kill("referrals.loops")
+    referral = scenes.send()
+    for step in STEPS:
+        referral = scenes.step(referral, step)
+    stack.wait_healthy(killed)
+    until(
+        lambda: "referral_closed" in scenes.kinds(referral.id),
+        otherwise=lambda: scenes.kinds(referral.id),
+    )
+
+
+def test_a_process_that_stops_fails_no_call_of_the_gateway(stack: LocalStack, cast: Cast) -> None:
+    stopped = stack.pid("referrals.2")
+    assert stopped is not None
+    os.kill(stopped, signal.SIGTERM)
+    codes = set[int]()
+    while stack.pid("referrals.2") == stopped:
+        codes.add(_list(stack, cast))
+    stack.wait_healthy(stopped)
+    assert codes == {200}
+
+
+def test_the_status_page_says_that_a_fact_is_held(stack: LocalStack) -> None:
+    held = "Responde; algo quedó en espera"
+    assert held not in requests.get(f"{stack.gateway}/status", timeout=10).text
+    with stack.database("notifications") as database:
+        database.execute(
+            "INSERT INTO inbox_parked (consumer, subject, version, topic, type, payload, time,"
+            " reason, next_try_time)"
+            " VALUES ('a-test', 'a-test', 1, '', '', '', now(), 'internal', 'infinity')"
+        )
+    until(lambda: held in requests.get(f"{stack.gateway}/status", timeout=10).text)

@@ -22,11 +22,11 @@ PAGE = ROOT / "docs" / "operations.md"
 _CODE = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 
 
-def blocks(about: str) -> list[list[str]]:
+def blocks(about: str, page: Path = PAGE) -> list[list[str]]:
     """Returns the command blocks of the section or entry that begins with these words, as lines."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     start = re.search(rf"^(?:## |\*\*){re.escape(about)}", text, re.MULTILINE)
-    assert start, f"{PAGE.name} has no entry {about!r}"
+    assert start, f"{page.name} has no entry {about!r}"
     end = re.compile(
         r"^## " if start[0].startswith("#") else r"^(?:## |\*\*)", re.MULTILINE
     ).search(text, start.end())

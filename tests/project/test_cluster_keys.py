@@ -1,4 +1,4 @@
-"""Keys are changed in a cluster as docs/operations.md describes.
+"""Keys are changed in a cluster as deploy/k8s/README.md describes.
 
 Its commands run one after the other on the Secrets that the Job makes.
 """
@@ -21,6 +21,7 @@ from keys.sealing import Keyring
 from services.referrals.__main__ import MIGRATIONS
 from tests.builders import NOON
 from tests.parts.cluster_shell import Cluster
+from tests.parts.local_stack import ROOT
 from tests.parts.operator import blocks
 from tests.parts.postgres import Server
 from tests.project.test_deploy import SERVICES, kubectl
@@ -28,13 +29,14 @@ from tests.project.test_in_cluster import make_secrets
 
 pytestmark = pytest.mark.long
 
-ENTRY = "a key is changed in a cluster"
+PAGE = ROOT / "deploy" / "k8s" / "README.md"
+ENTRY = "A key is changed"
 WHO = Caller("w" * 32, "worker", "o" * 32)
 
 
 def recipe(words: str) -> list[str]:
     """Returns the documented commands of the block that contains these words."""
-    [block] = [block for block in blocks(ENTRY) if any(words in line for line in block)]
+    [block] = [block for block in blocks(ENTRY, PAGE) if any(words in line for line in block)]
     return block
 
 

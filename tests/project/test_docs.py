@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+CLUSTER = (ROOT / "deploy" / "k8s" / "README.md").read_text(encoding="utf-8")
 SETTING = re.compile(r"\b((?:ENLACE|KAFKA)_[A-Z0-9]+(?:_[A-Z]+)*)\b")
 
 
@@ -68,7 +69,8 @@ def test_every_command_is_documented(service: str) -> None:
         "dead-letters redrive",
         "dead-letters discard",
     } <= words
-    assert not [name for name in words if not re.search(rf"services\.\w+ {name}\b", OPERATIONS)]
+    pages = OPERATIONS + CLUSTER
+    assert not [name for name in words if not re.search(rf"services\.\w+ {name}\b", pages)]
 
 
 def words_of(group: click.Group, before: str = "") -> list[str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, cast
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor
@@ -172,8 +172,7 @@ class Binding:
 
     def ask(self, request: Message) -> Message:
         """Calls the rpc in the caller's name."""
-        answer: Message = send(request)
-        return answer
+        return cast(Message, send(request))
 
     def where(self, made: Message) -> str:
         """Returns the path of a new resource below the prefix; "" if the resource can't be read."""

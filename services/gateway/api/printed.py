@@ -41,37 +41,31 @@ def refusals() -> str:
 
 
 def _service(service: ServiceDescriptor) -> Iterator[str]:
-    yield f"## {service.full_name}"
-    yield ""
-    yield (
-        f"| rpc | {' | '.join(column.lower() for column in _COLUMNS)} | a key with | on record |"
-        " step-up |"
-    )
-    yield "|---" * (len(_COLUMNS) + 4) + "|"
+    columns = (*(column.lower() for column in _COLUMNS), "a key with", "on record", "step-up")
+    yield from (f"## {service.full_name}", "")
+    yield from (f"| rpc | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|")
     for method in service.methods:
         rules = contract.rules(method)
-        recorded = "yes" if rules.recorded else "–"
-        step_up = "yes" if rules.step_up else "–"
-        if rules.public:
-            yield (
-                f"| `{method.name}` | anybody, without a token {'|' * (len(_COLUMNS) + 1)}"
-                f" {recorded} | {step_up} |"
+        callers = " | ".join(_yes(column in rules.roles) for column in _COLUMNS)
+        yield (
+            f"| `{method.name}` |"
+            + (
+                f" anybody, without a token {'|' * (len(_COLUMNS) + 1)}"
+                if rules.public
+                else f" {callers} | {f'`{rules.scope}`' if rules.scope else '–'} |"
             )
-        else:
-            cells = ["yes" if column in rules.roles else "–" for column in _COLUMNS]
-            yield (
-                f"| `{method.name}` | {' | '.join(cells)} |"
-                f" {f'`{rules.scope}`' if rules.scope else '–'} | {recorded} | {step_up} |"
-            )
+            + f" {_yes(rules.recorded)} | {_yes(rules.step_up)} |"
+        )
     yield ""
-    refusing = [
-        (method.name, sorted(contract.rules(method).refusals))
-        for method in service.methods
-        if contract.rules(method).refusals
-    ]
-    if refusing:
-        yield "| rpc | refuses, beyond the usual, with |"
-        yield "|---|---|"
-        for name, reasons in refusing:
-            yield f"| `{name}` | {', '.join(f'`{reason}`' for reason in reasons)} |"
+    if any(contract.rules(method).refusals for method in service.methods):
+        yield from ("| rpc | refuses, beyond the usual, with |", "|---|---|")
+        yield from (
+            f"| `{method.name}` | {', '.join(f'`{reason}`' for reason in sorted(reasons))} |"
+            for method in service.methods
+            if (reasons := contract.rules(method).refusals)
+        )
         yield ""
+
+
+def _yes(true: bool) -> str:
+    return "yes" if true else "–"

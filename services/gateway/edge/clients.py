@@ -28,6 +28,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from chassis import errors, trace
+from chassis.contract import words_of
 from chassis.tokens import AddressSigner
 from protos.partners.v1 import members_pb2
 from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
@@ -415,25 +416,20 @@ def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing
             statuses.append(call.result().status if call else None)
         except (grpc.RpcError, grpc.FutureCancelledError):
             statuses.append(None)
-    serving, refusing = (
-        health_pb2.HealthCheckResponse.SERVING,
-        health_pb2.HealthCheckResponse.NOT_SERVING,
-    )
     return Standing(
-        statuses[0] is not None,
-        statuses[0] == serving,
-        statuses[1] == serving,
-        statuses[2] == refusing,
+        answers=statuses[0] is not None,
+        ready=statuses[0] == health_pb2.HealthCheckResponse.SERVING,
+        tells=statuses[1] == health_pb2.HealthCheckResponse.SERVING,
+        holds=statuses[2] == health_pb2.HealthCheckResponse.NOT_SERVING,
     )
 
 
 def clients() -> Clients:
     """Returns the process's clients, from within a request."""
-    clients: Clients = current_app.extensions["clients"]
-    return clients
+    return cast(Clients, current_app.extensions["clients"])
 
 
 def send(request: Message) -> Any:
     """Calls the rpc whose request this is, in the caller's name, and returns its answer."""
     rpc = RPC_OF[request.DESCRIPTOR.full_name]
-    return getattr(getattr(clients(), rpc.containing_service.name.lower()), rpc.name)(request)
+    return getattr(getattr(clients(), words_of(rpc.containing_service.name)), rpc.name)(request)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
+from typing import cast
 
 from flask import current_app
 
@@ -133,8 +134,7 @@ def fingerprint(secret: str) -> str:
 
 def exchange() -> Exchange:
     """Returns the process's exchange, from within a request."""
-    exchange: Exchange = current_app.extensions["exchange"]
-    return exchange
+    return cast(Exchange, current_app.extensions["exchange"])
 
 
 def in_the_name_of(who: SignedIn | None, language: str) -> Caller:

@@ -14,23 +14,3 @@ MUNICIPALITIES: dict[str, dict[str, str]] = {
     code: area.get("municipalities", {}) for code, area in _AREAS.items()
 }
 """Municipalities of each department, by code."""
-CAMPAIGN = ("NI", "CR", "SV", "EC", "PE")
-"""The countries with a helpline.
-
-A visitor whose country is unknown chooses among the departments of all five.
-"""
-
-# Abbreviations that fit into a column, for names that would be unclear if they were cut.
-SHORT: dict[str, str] = {
-    "NI-AN": "C.Nte.",
-    "NI-AS": "C.Sur",
-    "NI-CO": "Chon.",
-    "NI-ES": "Estelí",
-    "NI-GR": "Gran.",
-    "NI-MS": "Masa.",
-    "NI-MT": "Mata.",
-    "NI-NS": "N.Seg.",
-    "NI-SJ": "S.Juan",
-    "NI-MD": "Madriz",
-    "NI-CA": "Carazo",
-}

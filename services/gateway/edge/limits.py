@@ -58,24 +58,22 @@ class Limits:
         quota = self._limiters["caller"].look(fingerprint(sent)) if sent else None
         if quota is None or not quota.wait:
             return None
-        reply = refusal(429, "rate_limited", quota.wait)
-        reply.headers.update(fields("caller", quota))
-        return reply
+        return refusal(429, "rate_limited", quota.wait, **fields("caller", quota))
 
 
-def refusal(status: int, reason: str, seconds: float) -> Reply:
-    """Returns a refusal by REST that asks the caller to wait."""
+def refusal(status: int, reason: str, seconds: float, **headers: str) -> Reply:
+    """Returns a refusal by REST that asks the caller to wait. `headers` are further headers."""
     request_id = new_id()
-    headers = {
-        "Content-Type": MEDIA_TYPE,
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        "X-Request-Id": request_id,
-        "Retry-After": str(max(1, round(seconds))),
-    }
     return Reply(
         f"{status} {HTTP_STATUS_CODES[status].upper()}",
-        headers,
+        {
+            "Content-Type": MEDIA_TYPE,
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-Id": request_id,
+            "Retry-After": str(max(1, round(seconds))),
+            **headers,
+        },
         json.dumps(body_of(status, reason, request_id)).encode(),
     )
 

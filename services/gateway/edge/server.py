@@ -63,6 +63,8 @@ _BEHIND_PROXIES: dict[str, Any] = {
     "trusted_proxy": "*",
     "trusted_proxy_headers": {"x-forwarded-for"},
 }
+QuickReply = Callable[[str, Mapping[str, str]], Reply | None]
+NO_QUICK_REPLY: QuickReply = lambda path, headers: None  # noqa: E731
 
 
 def task_for_rejected(channel: "Channel", request: Any) -> Task:
@@ -207,7 +209,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         proxies: int = 0,
         *,
         refuse: Callable[[str, str], Reply | None] = lambda path, authorization: None,
-        quick_reply: Callable[[str, Mapping[str, str]], Reply | None] | None = None,
+        quick_reply: QuickReply = NO_QUICK_REPLY,
         farewell: float = 0.0,
     ) -> None:
         """`address` is host:port; an IPv6 host is written in brackets.
@@ -259,31 +261,21 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         request = channel.requests[0]
         if self._stop_asked is not None:
             request.headers["CONNECTION"] = "close"
-        known = (
-            self._quick_reply(request.path, request.headers)
-            if self._quick_reply and not request.error
-            else None
-        )
-        if known:
+        if request.error:
+            self.task_dispatcher.add_task(channel)
+        elif known := self._quick_reply(request.path, request.headers):
             request.reply = known
             self._known.append(channel)
-            return
-        refused = (
-            None
-            if request.error
-            else self._refuse(request.path, request.headers.get("AUTHORIZATION", ""))
-        )
-        if refused:
+        elif refused := self._refuse(request.path, request.headers.get("AUTHORIZATION", "")):
             request.reply = refused
             late = len(self._refused) < MAX_DELAYED_REFUSALS
             self._refused.append((self.clock() + (REFUSAL_SECONDS if late else 0.0), channel))
-            return
-        if not self._has_room(channel):
+        elif not self._has_room(channel):
             request.reply = refusal(503, "service_busy", RETRY_SECONDS)
             self._known.append(channel)
-            return
-        express = getattr(channel.requests[0], "path", "") in EXPRESS
-        (self._express if express else self.task_dispatcher).add_task(channel)
+        else:
+            express = request.path in EXPRESS
+            (self._express if express else self.task_dispatcher).add_task(channel)
 
     def _has_room(self, channel: Channel) -> bool:
         """Returns whether a system's request would be answered soon, and counts it if so.
@@ -292,7 +284,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         address has a quota.
         """
         request = channel.requests[0]
-        if request.error or not request.path.startswith("/api/"):
+        if not request.path.startswith("/api/"):
             return True
         credential = request.headers.get("AUTHORIZATION", "")
         with self._counting:

@@ -7,12 +7,14 @@ too, because its parameters stand in no address and no log.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, current_app, g, request
+from google.protobuf.message import Message
 
 from chassis.errors import Invalid, NotFound
 from protos.partners.v1 import directory_pb2 as d
@@ -21,7 +23,7 @@ from services.gateway.api.answers import json_response
 from services.gateway.api.hsds import objects
 from services.gateway.api.reading import admit
 from services.gateway.edge import limits
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.edge.problems import problem
 
 PREFIX = "/hsds"
@@ -81,22 +83,8 @@ def about() -> Response:
 def services() -> Response:
     """Returns a page of services."""
     given = _given(_NARROWED | {"minimal"})
-    narrowed, is_empty = _narrowed(given)
-    if is_empty:
-        return _page([], 0, given)
-    answer = clients().open_data.ListPublicServices(
-        _dated(o.ListPublicServicesRequest(**narrowed), given)
-    )
-    if _flag(given, "minimal"):
-        return _page(
-            [objects.minimal(service) for service in answer.services], answer.total_size, given
-        )
-    terms, full = _terms(), _flag(given, "full")
-    return _page(
-        [objects.service(service, terms, full=full) for service in answer.services],
-        answer.total_size,
-        given,
-    )
+    show = objects.minimal if _flag(given, "minimal") else _shown(objects.service, given)
+    return _narrowed_page(given, o.ListPublicServicesRequest, show)
 
 
 @blueprint.get("/services/<identifier>")
@@ -142,18 +130,8 @@ def organization(identifier: str) -> Response:
 def service_at_locations() -> Response:
     """Returns a page of services at their locations."""
     given = _given(_NARROWED)
-    narrowed, is_empty = _narrowed(given)
-    if is_empty:
-        return _page([], 0, given)
-    answer = clients().open_data.ListPublicServiceAtLocations(
-        _dated(o.ListPublicServiceAtLocationsRequest(**narrowed), given)
-    )
-    terms, full = _terms(), _flag(given, "full")
-    return _page(
-        [objects.service_at_location(service, terms, full=full) for service in answer.services],
-        answer.total_size,
-        given,
-    )
+    show = _shown(objects.service_at_location, given)
+    return _narrowed_page(given, o.ListPublicServiceAtLocationsRequest, show)
 
 
 @blueprint.get("/service_at_locations/<identifier>")
@@ -302,6 +280,21 @@ def _terms() -> dict[str, d.TaxonomyTerm]:
 
 
 # --- answers
+
+
+def _shown(show: Callable[..., Any], given: Given) -> Callable[[Any], Any]:
+    return partial(show, terms=_terms(), full=_flag(given, "full"))
+
+
+def _narrowed_page(
+    given: Given, rpc_request: Callable[..., Message], show: Callable[[Any], Any]
+) -> Response:
+    """Returns the page of services that the parameters narrow, each as `show` returns it."""
+    narrowed, is_empty = _narrowed(given)
+    if is_empty:
+        return _page([], 0, given)
+    answer = send(_dated(rpc_request(**narrowed), given))
+    return _page([show(service) for service in answer.services], answer.total_size, given)
 
 
 def _sliced(entries: list[dict[str, Any]], given: Given) -> Response:

@@ -13,7 +13,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import forms
+from services.gateway.site.parts import devices, forms
 
 
 def answered(
@@ -29,7 +29,7 @@ def answered(
     `ask` acts on the request and returns its state, `say` describes the result. A wrong PIN and an
     unknown reference give the same answer. `again` renders the form again after a refusal.
     """
-    reference, device = forms.text("reference"), origin.device()
+    reference, device = forms.text("reference"), devices.secret()
     origin.tell(device)
     try:
         contact_id = contact_of()
@@ -50,7 +50,7 @@ def answered(
             readings=readings_of(),
         )
     )
-    origin.remember(response, device)
+    devices.remember(response, device)
     return response
 
 

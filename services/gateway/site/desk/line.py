@@ -16,7 +16,7 @@ from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, enquiries, line, names, references, referrals
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import advice, forms, lists, merging
+from services.gateway.site.parts import advice, devices, forms, lists, merging
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("line")
@@ -206,7 +206,7 @@ def create() -> access.Answer:
     typed, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
         # A moment ago the reference and PIN were right from this device.
-        origin.tell(origin.device())
+        origin.tell(devices.secret())
     try:
         answer = clients().contacts.CreateContact(
             c.CreateContactRequest(

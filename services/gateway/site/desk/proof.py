@@ -8,8 +8,8 @@ from werkzeug.wrappers import Response
 
 from chassis.errors import NotFound
 from protos.partners.v1 import accounts_pb2 as pb
-from services.gateway.edge import cookies
 from services.gateway.edge.clients import clients
+from services.gateway.site.parts import cookies
 from services.gateway.site.shell import access
 from services.gateway.site.shell.signing_in import (
     PROOF,

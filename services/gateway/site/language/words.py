@@ -39,6 +39,20 @@ _SHORT = {
     "reference_state": "reference_status",
     "capacity_unit": "unit",
 }
+# Abbreviations that fit into a column, for names that would be unclear if they were cut.
+_SHORT_DEPARTMENTS = {
+    "NI-AN": "C.Nte.",
+    "NI-AS": "C.Sur",
+    "NI-CO": "Chon.",
+    "NI-ES": "Estelí",
+    "NI-GR": "Gran.",
+    "NI-MS": "Masa.",
+    "NI-MT": "Mata.",
+    "NI-NS": "N.Seg.",
+    "NI-SJ": "S.Juan",
+    "NI-MD": "Madriz",
+    "NI-CA": "Carazo",
+}
 
 
 def snake(text: str) -> str:
@@ -227,7 +241,7 @@ def people(genders: Sequence[int]) -> str:
 def department_short(subdivision: str) -> str:
     """Returns the department's name, abbreviated to at most six characters."""
     name = department(subdivision)
-    return departments.SHORT.get(subdivision) or (
+    return _SHORT_DEPARTMENTS.get(subdivision) or (
         name if len(name) <= 6 else f"{name[:4].strip()}."
     )
 

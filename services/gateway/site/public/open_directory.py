@@ -17,13 +17,12 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.edge.clients import clients
-from services.gateway.edge.departments import CAMPAIGN
 from services.gateway.edge.problems import RETRY_SECONDS, status_of
 from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, kept
-from services.gateway.site.shell.lines import country_of_the_browser
+from services.gateway.site.shell.lines import CAMPAIGN, country_of_the_browser
 
 pages = access.Pages("open_directory")
 HOUSING = "HOU"

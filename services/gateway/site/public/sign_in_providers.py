@@ -11,9 +11,9 @@ from werkzeug.wrappers import Response
 from chassis.errors import Invalid, NotFound, Unauthenticated, Unavailable
 from protos.partners.v1 import accounts_pb2 as a
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.edge import cookies
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import _
+from services.gateway.site.parts import cookies
 from services.gateway.site.shell import access, errors, session, signing_in
 from services.gateway.site.shell.signing_in import PROOF, PROVIDER_COOKIE, PROVIDER_KEPT
 

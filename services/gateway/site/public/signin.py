@@ -10,6 +10,7 @@ from protos.partners.v1.members_pb2 import FinishSignInRequest, SignInRequest, S
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import _, words
+from services.gateway.site.parts import devices
 from services.gateway.site.shell import access, session, signing_in
 
 pages = access.Pages("signin")
@@ -49,7 +50,7 @@ def enter() -> access.Answer:
     email, target, device = (
         request.form.get("email", "").strip(),
         request.form.get("to", ""),
-        origin.device(),
+        devices.secret(),
     )
     written = request.form.get("kept", "")
     origin.tell(device)
@@ -84,7 +85,7 @@ def enter_code() -> access.Answer:
 
     The passkey may come after the password or replace it.
     """
-    form, device = request.form, origin.device()
+    form, device = request.form, devices.secret()
     options = form.get("passkey_options", "")
     pending = SignInResponse(
         challenge=form.get("challenge", ""),

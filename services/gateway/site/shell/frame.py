@@ -11,12 +11,11 @@ from chassis.languages import LANGUAGES
 from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
 from protos.partners.v1.directory_pb2 import Service
 from services.gateway.edge.clients import ServiceFault, clients
-from services.gateway.edge.departments import CAMPAIGN
 from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import due, steps
 from services.gateway.site.shell import access, session
-from services.gateway.site.shell.lines import hotlines
+from services.gateway.site.shell.lines import CAMPAIGN, hotlines
 
 # Languages and countries of the campaign, and of the places to which people were taken.
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")

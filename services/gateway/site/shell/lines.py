@@ -23,6 +23,11 @@ TRY_AGAIN_SECONDS = 5.0  # until the directory is asked again after a failure
 # time that a page waits for the directory; a number that is half a minute old is better than a page
 # that comes late
 PATIENCE_SECONDS = 1.0
+CAMPAIGN = ("NI", "CR", "SV", "EC", "PE")
+"""The countries with a helpline.
+
+A visitor whose country is unknown chooses among the departments of all five.
+"""
 
 
 class Lines:

@@ -21,9 +21,9 @@ from flask import Flask, current_app
 from itsdangerous import BadSignature, TimestampSigner
 from werkzeug.http import parse_cookie
 
-from services.gateway.edge import cookies
 from services.gateway.edge.credentials import SignedIn, fingerprint
 from services.gateway.edge.limits import Reply
+from services.gateway.site.parts import cookies
 from services.gateway.site.shell import session
 
 PATH = "/live"

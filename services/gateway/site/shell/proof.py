@@ -15,7 +15,7 @@ from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import forms
+from services.gateway.site.parts import devices, forms
 from services.gateway.site.shell import kept, session
 
 REASON = "step_up_required"
@@ -39,7 +39,7 @@ def check() -> Response | None:
         return None
     carried, to = request.form.get("kept", ""), request.form.get("to", "")
     if request.form["proof"] != AT_PROVIDER:
-        origin.tell(origin.device())
+        origin.tell(devices.secret())
         try:
             clients().accounts.ProveSession(
                 pb.ProveSessionRequest(

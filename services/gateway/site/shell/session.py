@@ -15,10 +15,11 @@ from werkzeug.wrappers import Response
 from chassis import log
 from chassis.errors import NotAllowed, Refusal, Unauthenticated
 from protos.partners.v1 import members_pb2
-from services.gateway.edge import cookies, limits
+from services.gateway.edge import limits
 from services.gateway.edge.clients import Caller, ServiceFault, calling, clients
 from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
 from services.gateway.site.language import i18n
+from services.gateway.site.parts import cookies
 
 COOKIE = "s"
 PUBLIC = "public"  # mark of forms that belong to no session

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from chassis.languages import LANGUAGES
 from protos.partners.v1.members_pb2 import SignInResponse
-from services.gateway.edge import origin
+from services.gateway.site.parts import devices
 from services.gateway.site.shell import kept, session
 
 PROVIDER_COOKIE = "p"
@@ -54,5 +54,5 @@ def entered(answer: SignInResponse, device: str = "") -> Response:
     language = request.args.get("lang", "")
     session.set_cookie(response, answer.session_secret, language if language in LANGUAGES else "")
     if device:
-        origin.remember(response, device)
+        devices.remember(response, device)
     return response

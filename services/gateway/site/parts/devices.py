@@ -1,0 +1,29 @@
+"""The device from which a person or worker gives a password or a PIN.
+
+A cookie identifies the device. It is set after a right password or PIN, never before. It holds
+random characters, opens nothing, and has the same name for a worker who signs in and for a person
+who looks up her request. It serves only one purpose: wrong guesses by strangers must not lock the
+owner out (chassis/guesses.py).
+"""
+
+import re
+import secrets
+
+from werkzeug.wrappers import Response
+
+from chassis.guesses import DEVICE_LIFETIME
+from services.gateway.site.parts import cookies
+
+COOKIE = "d"
+_SECRET = re.compile(r"[\w-]{43}", re.ASCII)
+
+
+def secret() -> str:
+    """Returns the device's secret; a fresh one if the browser sent none."""
+    sent = cookies.read(COOKIE)
+    return sent if _SECRET.fullmatch(sent) else secrets.token_urlsafe(32)
+
+
+def remember(response: Response, secret: str) -> None:
+    """Stores the secret on the device, after a right password or PIN."""
+    cookies.keep(response, COOKIE, secret, DEVICE_LIFETIME)

@@ -89,22 +89,17 @@ TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 """States in which the receiver has accepted and not given up since."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
-
 NOT_NOW = "illegal_transition"
-"""The default reason for refusing a step.
-
-The step does not begin in the referral's state, belongs to another side, or is refused by a guard
-that gives no reason of its own.
+"""Refuses a step that does not begin in the referral's state or belongs to another side; also the
+reason of a guard that has none of its own.
 """
 ERROR_WINDOW = timedelta(hours=24)
 REMIND_AGAIN = timedelta(hours=1)
 FARTHEST_APPOINTMENT = timedelta(days=90)
 """How far ahead an appointment may lie; until then the receiver is not asked for news."""
 EARLY = timedelta(hours=1)
-"""The tolerance around the time of an appointment, since people come early and clocks differ.
-
-The result of an appointment may be recorded this long before its time, and an appointment may be
-scheduled for a time this long ago.
+"""The result of an appointment may be recorded this long before its time, and an appointment may be
+scheduled for a time this long ago, since people come early and clocks differ.
 """
 
 Guard = Callable[["ReferralRecord", "Actor", datetime], None]

@@ -279,8 +279,8 @@ def main() -> None:
             proxies[postgres.port] = Proxy(postgres.port, record)
         return direct.replace(f":{postgres.port}/", f":{proxies[postgres.port].port}/")
 
-    def signing(service: stack.Service) -> list[str]:
-        python, _, module, *words = serve(service)
+    def signing(service: stack.Service, only: str = "") -> list[str]:
+        python, _, module, *words = serve(service, only)
         return [python, "-m", "bench.exchanges", "--service", module, *words]
 
     os.environ[_SIGNATURES] = f"{name}.signatures"

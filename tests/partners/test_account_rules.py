@@ -77,14 +77,14 @@ def test_a_new_invitation_is_open_for_three_days() -> None:
     assert not made.waits(NOON)
 
 
-def test_an_organisation_has_twenty_invitations_at_a_time() -> None:
+def test_an_organisation_may_have_at_most_twenty_invitations_at_a_time() -> None:
     invitation(recent=19)
     with pytest.raises(Conflict, match=r"^too_many_invitations$"):
         invitation(recent=20)
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_a_role_of_the_network_waits_for_a_second_coordinator(role: Role) -> None:
+def test_an_invitation_to_a_network_role_waits_for_a_second_coordinator(role: Role) -> None:
     made = invitation(replace(INVITED, roles=(Role.WORKER, role)))
     assert (made.status, made.facts, made.is_open(NOON)) == (InvitationStatus.WAITING, [], False)
     assert [made.waits(NOON + 72 * HOUR - pause) for pause in (HOUR, 0 * HOUR)] == [True, False]
@@ -101,7 +101,7 @@ def test_a_role_of_the_network_waits_for_a_second_coordinator(role: Role) -> Non
         (Person("second"), "ministry", NOON + 72 * HOUR, "nothing_to_confirm"),
     ],
 )
-def test_it_is_not_confirmed_by_its_maker_a_colleague_or_too_late(
+def test_an_invitation_cannot_be_confirmed_by_its_maker_or_a_colleague_or_too_late(
     second: Person, organization: str, when: Any, why: str
 ) -> None:
     made = invitation(OF_THE_NETWORK)
@@ -110,7 +110,7 @@ def test_it_is_not_confirmed_by_its_maker_a_colleague_or_too_late(
     assert made == invitation(OF_THE_NETWORK)
 
 
-def test_an_invitation_that_does_not_wait_is_not_confirmed() -> None:
+def test_an_invitation_that_waits_for_nobody_cannot_be_confirmed() -> None:
     with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
         invitation().confirm(Person("second"), "ministry", LATER)
 
@@ -123,7 +123,7 @@ ENDS: dict[str, tuple[Callable[[Invitation], None], InvitationStatus]] = {
 
 
 @pytest.mark.parametrize("fact", ENDS)
-def test_an_invitation_ends_once_and_is_told_if_its_beginning_was(fact: str) -> None:
+def test_an_invitation_ends_once_and_its_end_is_published_if_its_creation_was(fact: str) -> None:
     end, status = ENDS[fact]
     told, silent = invitation(), invitation(OF_THE_NETWORK)
     end(told)
@@ -154,7 +154,9 @@ def test_an_invitation_ends_once_and_is_told_if_its_beginning_was(fact: str) -> 
         ("MANAGER COORDINATOR", "COORDINATOR", False, False),
     ],
 )
-def test_whose_roles_are_whose_to_give(roles: str, by: str, own: bool, may: bool) -> None:
+def test_the_givers_own_roles_decide_which_roles_an_invitation_may_give(
+    roles: str, by: str, own: bool, may: bool
+) -> None:
     entry = replace(INVITED, roles=tuple(Role(role) for role in roles.split()))
     if may:
         entry.check_given_by(frozenset(by.split()), own=own)
@@ -172,7 +174,7 @@ def test_whose_roles_are_whose_to_give(roles: str, by: str, own: bool, may: bool
         (False, False, "no_mail"),
     ],
 )
-def test_a_letter_goes_by_email_and_on_paper_only_where_there_is_none(
+def test_an_invitation_goes_by_email_and_on_paper_only_where_there_is_no_email(
     on_paper: bool, by_email: bool, why: str
 ) -> None:
     entry = replace(INVITED, on_paper=on_paper)
@@ -196,7 +198,7 @@ def test_a_letter_goes_by_email_and_on_paper_only_where_there_is_none(
         ("ana@luz.test", (Role.WORKER, Role.WORKER), ("roles", "malformed")),
     ],
 )
-def test_a_wrong_entry_is_refused_by_field(
+def test_an_invalid_entry_is_refused_with_its_field(
     kind: Any, email: str, roles: tuple[Role, ...], said: tuple[str, str]
 ) -> None:
     entry = kind("Ana", email, roles) if kind is WorkerEntry else kind(email, roles)
@@ -211,7 +213,7 @@ def test_a_wrong_entry_is_refused_by_field(
 ANA = WorkerEntry("Ana", "ana@luz.test", (Role.WORKER,))
 
 
-def test_an_account_is_active_suspended_and_renewed_and_each_is_told() -> None:
+def test_an_account_becomes_active_suspended_and_renewed_and_each_step_is_published() -> None:
     it = Worker.register("worker", "ngo", ANA, NOON)
     assert it == Worker(
         id="worker",
@@ -240,7 +242,7 @@ def test_an_account_is_active_suspended_and_renewed_and_each_is_told() -> None:
         it.renew(replace(ANA, email=""), LATER)
 
 
-def test_what_looks_the_same_to_people_is_the_same() -> None:
+def test_emails_and_passwords_that_look_the_same_are_the_same() -> None:
     assert same_email(" Ana@Luz.TEST ") == same_email("ana@luz.test") == "ana@luz.test"
     assert same_email("ANA@STRAẞE.test") == "ana@strasse.test"
     assert same_email("ﬁna@luz.test") == "fina@luz.test"
@@ -260,7 +262,9 @@ def test_what_looks_the_same_to_people_is_the_same() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["password", "new_password"])
-def test_a_password_is_long_enough_and_not_too_long(password: str, why: str, path: str) -> None:
+def test_a_password_that_is_missing_too_short_or_too_long_is_refused(
+    password: str, why: str, path: str
+) -> None:
     if not why:
         check_password(password, path)
         return
@@ -269,7 +273,7 @@ def test_a_password_is_long_enough_and_not_too_long(password: str, why: str, pat
     assert refused.value.violations == [(path, why)]
 
 
-def test_a_password_is_called_so_unless_said_otherwise() -> None:
+def test_a_refused_password_is_reported_as_the_field_password_by_default() -> None:
     with pytest.raises(Invalid) as refused:
         check_password("")
     assert refused.value.violations == [("password", "required")]
@@ -311,7 +315,7 @@ def key(maker: Manager | None = MANAGER, live: int = 0) -> ApiKey:
     return ApiKey.create("key", "ngo", KEY, live, NOON, maker)
 
 
-def test_a_new_key_stands_with_who_made_it() -> None:
+def test_a_new_key_records_who_made_it() -> None:
     made = key()
     assert made == ApiKey(
         id="key",
@@ -329,7 +333,7 @@ def test_a_new_key_stands_with_who_made_it() -> None:
     assert (founded.worker_id, founded.made_by_worker_id, founded.in_force) == ("", "", True)
 
 
-def test_an_organisation_has_two_keys_one_in_use_and_one_to_rotate_to() -> None:
+def test_an_organisation_may_have_two_keys_one_in_use_and_one_to_rotate_to() -> None:
     key(live=1)
     with pytest.raises(Conflict, match=r"^too_many_keys$"):
         key(live=2)
@@ -343,7 +347,9 @@ def test_an_organisation_has_two_keys_one_in_use_and_one_to_rotate_to() -> None:
         ({"expire_time": NOON + 731 * DAY}, ("expire_time", "out_of_range")),
     ],
 )
-def test_a_wrong_key_is_refused_by_field(wrong: dict[str, Any], said: tuple[str, str]) -> None:
+def test_an_invalid_key_is_refused_with_its_field(
+    wrong: dict[str, Any], said: tuple[str, str]
+) -> None:
     with pytest.raises(Invalid) as refused:
         ApiKey.create("key", "ngo", replace(KEY, **wrong), 0, NOON, MANAGER)
     assert refused.value.violations == [said]
@@ -353,7 +359,7 @@ def test_a_key_lives_two_years_at_most() -> None:
     replace(KEY, expire_time=NOON + 730 * DAY).check(NOON)
 
 
-def test_a_key_that_may_more_than_its_manager_waits_for_a_second_one() -> None:
+def test_a_key_that_may_do_more_than_its_manager_waits_for_a_second_manager() -> None:
     made = key(LESSER)
     assert (made.unconfirmed, made.in_force, made.is_live(NOON)) == (True, False, False)
     with pytest.raises(Conflict, match=r"^second_person_required$"):
@@ -365,7 +371,7 @@ def test_a_key_that_may_more_than_its_manager_waits_for_a_second_one() -> None:
         made.confirm(OTHER, LATER)
 
 
-def test_a_key_that_was_revoked_is_not_confirmed_or_taken_over_and_stays_so() -> None:
+def test_a_revoked_key_cannot_be_confirmed_or_taken_over_and_stays_revoked() -> None:
     made = key(LESSER)
     made.revoke(LATER)
     made.revoke(LATER + HOUR)
@@ -381,7 +387,7 @@ def test_a_key_that_was_revoked_is_not_confirmed_or_taken_over_and_stays_so() ->
     assert not confirmed.in_force
 
 
-def test_a_manager_who_takes_a_key_over_needs_a_second_one_for_what_she_may_not_do() -> None:
+def test_a_manager_who_takes_over_a_key_with_more_rights_than_hers_needs_a_second_manager() -> None:
     made = key()
     made.transfer(MANAGER, LATER)
     assert made == key()  # it was hers
@@ -402,7 +408,7 @@ def test_a_manager_who_takes_a_key_over_needs_a_second_one_for_what_she_may_not_
         ("", NONE, True),
     ],
 )
-def test_who_had_agreed_before_is_the_second_person_beside_the_new_one_too(
+def test_whoever_confirmed_a_key_may_be_the_second_person_for_its_next_manager_too(
     confirmed_by: str, kin: Kin, unconfirmed: bool
 ) -> None:
     made = key(LESSER)
@@ -422,6 +428,6 @@ def test_who_had_agreed_before_is_the_second_person_beside_the_new_one_too(
         ("", None),
     ],
 )
-def test_a_key_is_known_by_its_shape(text: str, found: tuple[str, str] | None) -> None:
+def test_a_key_is_recognised_by_its_format(text: str, found: tuple[str, str] | None) -> None:
     assert parts(text) == found
     assert full_key("1", "2") == "enl_1_2"

@@ -40,7 +40,7 @@ def sessions(me: Stubs, secret: str = "") -> list[pb.Session]:
     return list(me.ListSessions(pb.ListSessionsRequest(session_secret=secret)).sessions)
 
 
-def test_another_password_ends_all_sessions_but_the_one_that_asks(member: Scene) -> None:
+def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(member: Scene) -> None:
     elsewhere = sign_in(member).session_secret
     me, secret = entered(member)
     change(me, secret)
@@ -52,14 +52,16 @@ def test_another_password_ends_all_sessions_but_the_one_that_asks(member: Scene)
     assert sign_in(member, password=OTHER).worker.email == EMAIL
 
 
-def test_without_a_session_that_goes_on_all_end(member: Scene) -> None:
+def test_a_password_change_that_names_no_session_to_continue_ends_all_sessions(
+    member: Scene,
+) -> None:
     me, secret = entered(member)
     change(me)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, secret)
 
 
-def test_whoever_sits_at_an_open_screen_has_to_know_the_password_and_guesses_ten_times(
+def test_somebody_at_an_unlocked_screen_may_guess_the_password_ten_times_to_change_it(
     member: Scene,
 ) -> None:
     me, secret = entered(member)
@@ -84,7 +86,7 @@ def test_whoever_sits_at_an_open_screen_has_to_know_the_password_and_guesses_ten
         ("xiomaraxiomara", "too_easy"),
     ],
 )
-def test_a_password_that_is_none_is_refused_and_the_one_before_stays(
+def test_an_unacceptable_password_is_refused_and_the_old_one_stays(
     member: Scene, new: str, reason: str
 ) -> None:
     me, secret = entered(member)
@@ -94,7 +96,7 @@ def test_a_password_that_is_none_is_refused_and_the_one_before_stays(
     assert sign_in(member).worker.email == EMAIL
 
 
-def test_no_password_and_no_secret_is_kept_or_told(member: Scene) -> None:
+def test_no_password_and_no_secret_is_stored_or_published(member: Scene) -> None:
     me, secret = entered(member)
     change(me, secret, request_id="one")
     # a repeated request has its one effect, although the password has changed by now
@@ -111,7 +113,9 @@ def test_no_password_and_no_secret_is_kept_or_told(member: Scene) -> None:
     ]
 
 
-def test_she_sees_where_she_is_signed_in_and_ends_one_or_all_others(member: Scene) -> None:
+def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others(
+    member: Scene,
+) -> None:
     first, second = sign_in(member).session_secret, sign_in(member).session_secret
     member.later(minutes=2)
     me, secret = entered(member)
@@ -144,14 +148,14 @@ def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
     assert {token_of(member, each).worker.email for each in (hers, secret)} == {EMAIL}
 
 
-def test_a_session_that_is_idle_for_too_long_is_none(member: Scene) -> None:
+def test_a_session_that_was_idle_for_too_long_is_not_listed(member: Scene) -> None:
     sign_in(member)
     member.later(minutes=16)
     me, secret = entered(member)
     assert [each.current for each in sessions(me, secret)] == [True]
 
 
-def test_a_session_is_not_found_by_what_names_it(member: Scene) -> None:
+def test_the_id_of_a_session_does_not_serve_as_its_secret(member: Scene) -> None:
     me, secret = entered(member)
     (mine,) = sessions(me, secret)
     for guess in (mine.id, mine.id * 2):

@@ -52,7 +52,7 @@ def live(scene: Scene, id: str) -> list[tuple[int, str]]:
         ((Role.MANAGER,), SCOPES, True),
     ],
 )
-def test_what_its_maker_could_not_do_a_key_can_not_do_alone(
+def test_a_key_with_more_rights_than_its_maker_is_invalid_until_it_is_confirmed(
     roles: tuple[Role, ...], scopes: tuple[str, ...], unconfirmed: bool, scene: Scene
 ) -> None:
     made = make(scene.by(scene.organization(), *roles), *scopes)
@@ -69,7 +69,7 @@ def test_every_scope_is_a_right_of_some_role() -> None:
     assert not scopes.of(frozenset())
 
 
-def test_a_second_manager_confirms_it_and_not_its_maker(scene: Scene) -> None:
+def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scene) -> None:
     own = scene.organization("Propia")
     maker, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
     made = make(maker)
@@ -95,7 +95,7 @@ def test_a_second_manager_confirms_it_and_not_its_maker(scene: Scene) -> None:
     ]
 
 
-def test_an_unconfirmed_key_is_refused_also_with_a_token_of_another_hour(scene: Scene) -> None:
+def test_an_unconfirmed_key_is_refused_even_with_a_valid_token(scene: Scene) -> None:
     own = scene.organization()
     made = make(scene.by(own, Role.MANAGER))
     forged = scene.with_token(
@@ -105,7 +105,7 @@ def test_an_unconfirmed_key_is_refused_also_with_a_token_of_another_hour(scene: 
         forged.ListOrganizations(directory_pb2.ListOrganizationsRequest())
 
 
-def test_keys_fall_with_their_maker(scene: Scene) -> None:
+def test_keys_become_invalid_when_their_maker_is_suspended(scene: Scene) -> None:
     own = scene.organization()
     maker = scene.worker(own, Role.MANAGER, Role.WORKER)
     other = scene.by(own, Role.MANAGER)
@@ -117,7 +117,7 @@ def test_keys_fall_with_their_maker(scene: Scene) -> None:
     assert live(scene, mine.api_key.id)[-1] == (2, "enlace.api_key.revoked.v1")
 
 
-def test_a_key_that_another_took_over_goes_on(scene: Scene) -> None:
+def test_a_key_that_another_manager_took_over_stays_valid(scene: Scene) -> None:
     own = scene.organization()
     maker = scene.worker(own, Role.MANAGER, Role.WORKER)
     other = scene.by(own, Role.MANAGER, Role.WORKER)
@@ -128,7 +128,9 @@ def test_a_key_that_another_took_over_goes_on(scene: Scene) -> None:
     exchange(scene, made.secret)
 
 
-def test_who_takes_over_more_than_she_may_do_herself_needs_another_again(scene: Scene) -> None:
+def test_a_key_taken_over_by_a_manager_with_fewer_rights_has_to_be_confirmed_again(
+    scene: Scene,
+) -> None:
     own = scene.organization()
     able = scene.by(own, Role.MANAGER, Role.WORKER)
     made = make(able)
@@ -155,7 +157,7 @@ def test_one_manager_can_not_confirm_her_own_key_by_taking_it_back_and_forth(sce
     )
 
 
-def test_a_revoked_key_is_taken_over_by_nobody(scene: Scene) -> None:
+def test_a_revoked_key_cannot_be_taken_over_or_confirmed(scene: Scene) -> None:
     own = scene.organization()
     first, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
     made = make(first, "directory.read")
@@ -166,7 +168,7 @@ def test_a_revoked_key_is_taken_over_by_nobody(scene: Scene) -> None:
         second.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=made.api_key.id))
 
 
-def test_nobody_makes_a_key_of_another_organisation_a_coordinator_neither(scene: Scene) -> None:
+def test_nobody_not_even_a_coordinator_makes_a_key_for_another_organisation(scene: Scene) -> None:
     other: Organization = scene.organization("Ajena")
     for caller in (scene.coordinator, scene.by(scene.organization("Propia"), Role.MANAGER)):
         with refused("NOT_FOUND", "not_found"):

@@ -32,7 +32,7 @@ def listed(scene: Scene) -> list[str]:
     ]
 
 
-def test_an_application_counts_once_its_mailbox_has_answered(scene: Scene) -> None:
+def test_an_application_counts_only_after_its_mailbox_has_answered(scene: Scene) -> None:
     scene.nobody.ApplyForMembership(application())
     [letter] = letters(scene)
     assert (letter.email, letter.language) == ("parroquia@ejemplo.example", "fr")
@@ -56,7 +56,7 @@ def test_a_link_that_nobody_opens_is_good_for_three_days_and_then_forgotten(scen
     assert not scene.rows("SELECT 1 FROM application_requests")
 
 
-def test_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
+def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
     # and beyond a hundred, which was once one budget for all
     for number in range(25 * OF_AN_ADDRESS.burst):
         from_address(
@@ -71,7 +71,7 @@ def test_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
     )
 
 
-def test_many_applications_that_wait_close_the_form_for_nobody(scene: Scene) -> None:
+def test_many_waiting_applications_close_the_form_for_nobody(scene: Scene) -> None:
     apply(scene)
     waiting = (
         "SELECT (o).* FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', md5(n::text)))"
@@ -83,7 +83,7 @@ def test_many_applications_that_wait_close_the_form_for_nobody(scene: Scene) -> 
     assert apply(scene).name
 
 
-def test_one_mailbox_gets_few_letters(scene: Scene) -> None:
+def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
     for number in range(OF_A_MAILBOX.burst):
         from_address(scene, f"192.0.2.{number}", contact_email="Ella@ejemplo.example")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
@@ -93,7 +93,7 @@ def test_one_mailbox_gets_few_letters(scene: Scene) -> None:
     from_address(scene, "192.0.2.99", contact_email="otra@ejemplo.example")
 
 
-def test_one_address_does_not_use_up_what_others_have(scene: Scene) -> None:
+def test_one_address_does_not_use_up_the_budget_of_others(scene: Scene) -> None:
     for number in range(OF_AN_ADDRESS.burst):
         from_address(scene, "192.0.2.1", contact_email=f"persona{number}@ejemplo.example")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:

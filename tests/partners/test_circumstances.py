@@ -130,17 +130,17 @@ def judged(question: dict[str, Any], **said: Any) -> dict[str, tuple[Verdict, st
         ),
     ],
 )
-def test_what_a_service_has_said_decides_and_what_it_has_not_is_to_be_asked(
+def test_what_a_service_states_decides_and_what_it_does_not_state_has_to_be_asked(
     question: dict[str, Any], said: dict[str, Any], criterion: str, verdict: Verdict, code: str
 ) -> None:
     assert judged(question, **said)[criterion] == (verdict, code)
 
 
-def test_what_is_not_asked_is_not_judged_and_kept_promises_are_no_reason_that_is_told() -> None:
+def test_circumstances_that_are_not_given_are_not_judged_and_kept_promises_are_no_reason() -> None:
     assert set(judged({})) == {"need", "age", "gender", "dependants", "area", "room", "freshness"}
 
 
-def test_of_two_that_say_the_same_the_one_that_keeps_its_word_comes_first() -> None:
+def test_of_services_that_state_the_same_the_one_that_keeps_its_promises_comes_first() -> None:
     directory = [
         candidate("a", promises_broken=9),
         candidate("b", name="z", promises_kept=9),
@@ -151,7 +151,7 @@ def test_of_two_that_say_the_same_the_one_that_keeps_its_word_comes_first() -> N
     ] == ["b", "c", "a"]
 
 
-def test_the_rpc_judges_by_what_a_service_has_said_of_them(scene: Scene) -> None:
+def test_the_rpc_judges_circumstances_by_what_a_service_states(scene: Scene) -> None:
     own = scene.organization("Casa")
     manager = scene.by(own, Role.MANAGER)
     takes = pb.Eligibility(takes_pregnant=True, takes_without_papers=False, maximum_age_of_boys=12)

@@ -113,7 +113,7 @@ def shelter(scene: Scene) -> Shelter:
     return Shelter(scene)
 
 
-def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_change_it(
+def test_declining_for_lack_of_room_puts_the_figure_in_doubt_and_does_not_change_it(
     shelter: Shelter,
 ) -> None:
     before = shelter.seen()
@@ -130,7 +130,7 @@ def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_cha
     ]
 
 
-def test_a_no_to_an_enquiry_for_lack_of_room_is_heard_in_the_same_way_and_once(
+def test_refusing_an_enquiry_for_lack_of_room_puts_the_figure_in_doubt_once_too(
     shelter: Shelter,
 ) -> None:
     for other in ("out_of_area", ""):
@@ -148,7 +148,7 @@ def test_a_no_to_an_enquiry_for_lack_of_room_is_heard_in_the_same_way_and_once(
 @pytest.mark.parametrize(
     "verb", ["opened", "offers_waiting", "matched", "referred", "exhausted", "cancelled"]
 )
-def test_what_else_becomes_of_an_enquiry_says_nothing_of_room(shelter: Shelter, verb: str) -> None:
+def test_other_facts_of_an_enquiry_cast_no_doubt_on_the_figure(shelter: Shelter, verb: str) -> None:
     shelter.fact(
         f"enlace.enquiry.{verb}.v1",
         facts_pb2.EnquiryFact(
@@ -158,7 +158,7 @@ def test_what_else_becomes_of_an_enquiry_says_nothing_of_room(shelter: Shelter, 
     assert shelter.declined is None
 
 
-def test_until_she_says_anew_whether_there_is_room(shelter: Shelter) -> None:
+def test_the_doubt_ends_when_the_service_states_its_room_again(shelter: Shelter) -> None:
     shelter.hear()
     shelter.scene.later(minutes=1)
     shelter.staff.SetCapacity(
@@ -172,13 +172,15 @@ def test_until_she_says_anew_whether_there_is_room(shelter: Shelter) -> None:
     assert shelter.room() == ("Albergue", "room_free")
 
 
-def test_what_comes_twice_or_in_the_wrong_order_is_as_if_it_came_once(shelter: Shelter) -> None:
+def test_facts_that_come_twice_or_out_of_order_count_once_and_the_newest_decides(
+    shelter: Shelter,
+) -> None:
     for minutes in (70, 100, 100, 80, 70):
         shelter.hear(at=NOON + timedelta(minutes=minutes))
     assert shelter.declined == timedelta(minutes=100)
 
 
-def test_a_decline_of_before_the_figure_doubts_nothing(shelter: Shelter) -> None:
+def test_a_decline_from_before_the_figure_casts_no_doubt_on_it(shelter: Shelter) -> None:
     for at in (NOON - timedelta(hours=1), NOON):
         shelter.hear(at=at)
     assert shelter.declined is None
@@ -187,25 +189,27 @@ def test_a_decline_of_before_the_figure_doubts_nothing(shelter: Shelter) -> None
 @pytest.mark.parametrize(
     "reason", ["not_eligible", "other", "", "NO_CAPACITY", "no_capacity_at_all"]
 )
-def test_another_reason_says_nothing_of_room(shelter: Shelter, reason: str) -> None:
+def test_declining_for_another_reason_casts_no_doubt_on_the_figure(
+    shelter: Shelter, reason: str
+) -> None:
     shelter.hear(reason=reason)
     assert shelter.declined is None
 
 
 @pytest.mark.parametrize("verb", ["accepted", "waitlisted", "expired", "withdrawn", "drafted"])
-def test_no_other_step_says_anything_of_room(shelter: Shelter, verb: str) -> None:
+def test_no_other_step_of_a_referral_casts_doubt_on_the_figure(shelter: Shelter, verb: str) -> None:
     shelter.hear(verb)
     assert shelter.declined is None
 
 
-def test_nobody_else_can_put_it_in_doubt(shelter: Shelter) -> None:
+def test_nobody_else_can_put_the_figure_in_doubt(shelter: Shelter) -> None:
     other = shelter.scene.organization("Ajena")
     shelter.hear(by=other.id)
     shelter.hear(by=shelter.scene.coalition.id)
     assert shelter.declined is None
 
 
-def test_a_service_that_is_not_known_or_never_said_its_room_is_passed_over(
+def test_a_decline_by_an_unknown_service_or_one_without_a_figure_is_ignored(
     shelter: Shelter,
 ) -> None:
     shelter.hear(service=new_id())
@@ -218,7 +222,7 @@ def test_a_service_that_is_not_known_or_never_said_its_room_is_passed_over(
     )
 
 
-def test_it_ranks_below_those_with_room_and_is_not_among_those_that_surely_have_some(
+def test_a_service_in_doubt_ranks_below_those_with_room_and_is_not_found_among_them(
     shelter: Shelter,
 ) -> None:
     shelter.scene.service(shelter.scene.organization("Zaguán"), "Zaguán", "HOU.TRANS", room=1)
@@ -235,7 +239,7 @@ def test_it_ranks_below_those_with_room_and_is_not_among_those_that_surely_have_
     assert shelter.scene.coordinator.SearchServices(pb.SearchServicesRequest()).total_size == 2
 
 
-def test_a_closed_one_stays_closed_and_a_full_one_full(shelter: Shelter) -> None:
+def test_a_closed_service_stays_closed_and_a_full_one_stays_full(shelter: Shelter) -> None:
     for room, says in (
         (pb.Capacity(intake=pb.INTAKE_CLOSED), "room_closed"),
         (pb.Capacity(intake=pb.INTAKE_OPEN, available=0), "room_none"),
@@ -246,7 +250,7 @@ def test_a_closed_one_stays_closed_and_a_full_one_full(shelter: Shelter) -> None
         assert shelter.room() == ("Albergue", says)
 
 
-def test_what_was_read_before_it_came_into_doubt_is_stale(shelter: Shelter) -> None:
+def test_an_etag_from_before_the_doubt_is_stale(shelter: Shelter) -> None:
     before = shelter.seen().etag
     shelter.hear()
     open_again = pb.SetCapacityRequest(
@@ -256,7 +260,7 @@ def test_what_was_read_before_it_came_into_doubt_is_stale(shelter: Shelter) -> N
         shelter.staff.SetCapacity(open_again)
 
 
-def test_who_sends_the_time_herself_changes_nothing(shelter: Shelter) -> None:
+def test_a_decline_time_that_the_caller_sends_is_ignored(shelter: Shelter) -> None:
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=2)
     room.declined_time.FromDatetime(NOON + timedelta(days=1))
     shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=room))
@@ -270,7 +274,9 @@ def test_who_sends_the_time_herself_changes_nothing(shelter: Shelter) -> None:
         *(f"enlace.{words_of(name.removesuffix('Fact'))}.changed.v1" for name in TOLD),
     ],
 )
-def test_what_does_not_matter_here_is_heard_and_passed_over(shelter: Shelter, type_: str) -> None:
+def test_facts_that_do_not_concern_room_are_received_and_ignored(
+    shelter: Shelter, type_: str
+) -> None:
     shelter.fact(type_, b"")
     assert shelter.declined is None
 

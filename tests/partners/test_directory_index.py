@@ -46,7 +46,7 @@ def meets(need: str) -> str:
     return f"need_codes = '{{{need}}}', facets = '{{need:MED,need:{need},country:NI,area:NI-CI}}'"
 
 
-def test_what_changes_counts_from_the_next_question_on(scene: Scene) -> None:
+def test_a_change_counts_from_the_next_query_on(scene: Scene) -> None:
     own = scene.organization("Propia")
     made = scene.service(own, "Casa", "MED.PRI")
     assert asked(scene) == ["Casa"]
@@ -69,7 +69,7 @@ def has_services(known: DirectoryIndex, count: int) -> bool:
 
 
 @pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
-def test_the_index_keeps_up_without_questions_even_if_an_announcement_is_lost(
+def test_the_index_keeps_up_without_queries_even_if_an_announcement_is_lost(
     scene: Scene, announced: bool, read_again: float
 ) -> None:
     known = DirectoryIndex()
@@ -101,7 +101,9 @@ def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: S
     assert (asked(scene, "MED.DENT"), asked(scene, "MED.MAT")) == ([], ["Casa"])
 
 
-def test_a_directory_that_was_put_back_beneath_the_process_is_read_anew(scene: Scene) -> None:
+def test_a_directory_that_was_restored_beneath_a_running_process_is_read_again(
+    scene: Scene,
+) -> None:
     made = scene.service(scene.coalition, "Casa", "MED.PRI")
     assert asked(scene) == ["Casa"]
     with scene.owner.transaction(SYSTEM) as tx:
@@ -114,7 +116,7 @@ def test_a_directory_that_was_put_back_beneath_the_process_is_read_anew(scene: S
     assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
 
 
-def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_time(
+def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_deadline(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
@@ -152,7 +154,7 @@ def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_tim
         assert len(content.ranking) == len(content.search) == 3
 
 
-def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhile(
+def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committed_meanwhile(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
@@ -192,7 +194,7 @@ def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhil
     assert sizes[second] == 2
 
 
-def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Scene) -> None:
+def test_many_callers_that_search_while_figures_change_get_no_false_answer(scene: Scene) -> None:
     made = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(20)]
     wrong: list[object] = []
 
@@ -220,7 +222,7 @@ def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Sce
     assert wrong == []
 
 
-def test_a_service_gone_or_renamed_by_the_time_its_page_is_read_has_the_question_asked_again(
+def test_a_query_is_repeated_if_a_service_is_deleted_or_renamed_before_its_page_is_read(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = scene.service(scene.coalition, "Casa", "MED.PRI")
@@ -247,7 +249,7 @@ def test_a_service_gone_or_renamed_by_the_time_its_page_is_read_has_the_question
     assert looks == [2, 1]
 
 
-def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_nothing(
+def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
@@ -292,7 +294,7 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
     assert len(transactions) == 1  # one transaction is enough again
 
 
-def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(
+def test_after_very_many_changes_at_once_the_index_is_read_again_and_nothing_is_missed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
@@ -306,7 +308,7 @@ def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(
     assert (asked(scene), len(asked(scene, "MED.DENT"))) == ([], 9)
 
 
-def test_a_service_that_this_process_can_not_read_keeps_no_other_from_being_matched_and_found(
+def test_a_service_that_a_process_cannot_read_keeps_no_other_from_being_matched_and_found(
     scene: Scene,
 ) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")

@@ -30,7 +30,7 @@ from services.partners.directory.domain.service import Eligibility, Gender, Serv
         ({"languages": ("es",), "department": "NI-CI"}, ("language", "area")),
     ],
 )
-def test_what_is_stated_is_what_it_decides_by(
+def test_a_service_decides_by_the_limits_that_it_states(
     stated: dict[str, object], decides_by: tuple[str, ...]
 ) -> None:
     assert ServiceEntry("Albergue", ("HOU.EMG",), **stated).decides_by == decides_by  # type: ignore[arg-type]

@@ -62,7 +62,9 @@ def sweep(scene: Scene) -> None:
         housekeeping.sweep(tx, scene.clock.now())
 
 
-def test_after_ten_wrong_passwords_one_waits_and_then_has_one_more(member: Scene) -> None:
+def test_after_ten_wrong_passwords_there_is_a_wait_before_each_further_attempt(
+    member: Scene,
+) -> None:
     guesses(member, 10)
     assert waits(member, password=PASSWORD) == 300
     member.later(seconds=299)
@@ -72,7 +74,7 @@ def test_after_ten_wrong_passwords_one_waits_and_then_has_one_more(member: Scene
     assert waits(member) == 300
 
 
-def test_after_a_hundred_it_is_one_an_hour(member: Scene) -> None:
+def test_after_a_hundred_wrong_passwords_there_is_one_attempt_an_hour(member: Scene) -> None:
     guesses(member, 10)
     for _ in range(90):
         member.later(minutes=5)
@@ -84,7 +86,7 @@ def test_after_a_hundred_it_is_one_an_hour(member: Scene) -> None:
     assert waits(member) == 3600, "what is left unused does not add up"
 
 
-def test_strangers_guesses_do_not_keep_out_who_signed_in_from_her_device_before(
+def test_strangers_guesses_do_not_keep_out_a_worker_who_signs_in_from_a_known_device(
     member: Scene,
 ) -> None:
     sign_in(member, PASSWORD, address="192.0.2.7", device=PHONE)
@@ -126,12 +128,12 @@ def test_one_address_may_not_try_a_password_on_everybody(member: Scene) -> None:
     sign_in(member, PASSWORD, address="192.0.2.7")
 
 
-def test_an_office_that_signs_in_rightly_all_day_is_never_held_up(member: Scene) -> None:
+def test_an_office_that_signs_in_correctly_all_day_is_never_delayed(member: Scene) -> None:
     for _ in range(60):
         sign_in(member, PASSWORD, address="192.0.2.7")
 
 
-def test_what_others_guessed_stays_counted_when_she_signs_in(member: Scene) -> None:
+def test_the_guesses_of_others_stay_counted_when_the_worker_signs_in(member: Scene) -> None:
     guesses(member, 9)
     sign_in(member, PASSWORD)
     guesses(member, 1)
@@ -139,12 +141,14 @@ def test_what_others_guessed_stays_counted_when_she_signs_in(member: Scene) -> N
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nadie@puentes.org", "x\x00"])
-def test_an_e_mail_that_nobody_has_is_counted_like_another(member: Scene, email: str) -> None:
+def test_guesses_for_an_email_without_an_account_are_counted_like_any_others(
+    member: Scene, email: str
+) -> None:
     guesses(member, 10, email=email)
     assert waits(member, email=email) == 300
 
 
-def test_neither_e_mail_nor_address_nor_device_is_kept_readable(member: Scene) -> None:
+def test_neither_email_nor_address_nor_device_is_stored_in_clear(member: Scene) -> None:
     guesses(member, 1, email="nadie@puentes.org", address="192.0.2.66", device=PHONE)
     sign_in(member, PASSWORD, address="192.0.2.66", device=PHONE)
     kept = str([bytes(row["mark"]) for row in member.rows("SELECT mark FROM guesses")])
@@ -153,7 +157,7 @@ def test_neither_e_mail_nor_address_nor_device_is_kept_readable(member: Scene) -
         assert readable not in kept
 
 
-def test_many_guesses_at_once_are_no_way_round(member: Scene) -> None:
+def test_many_guesses_at_once_do_not_evade_the_limit(member: Scene) -> None:
     def guess(number: int) -> str:
         try:
             sign_in(member, f"otra clave {number:03}", address=f"192.0.2.{number % 3}")
@@ -181,7 +185,7 @@ def test_what_is_over_is_forgotten(member: Scene) -> None:
     assert member.rows("SELECT 1 FROM guesses") == []
 
 
-def test_what_is_over_counts_no_more_before_it_is_swept(member: Scene) -> None:
+def test_expired_guesses_no_longer_count_even_before_they_are_swept(member: Scene) -> None:
     guesses(member, 10)
     for _ in range(90):
         member.later(minutes=5)
@@ -191,7 +195,9 @@ def test_what_is_over_counts_no_more_before_it_is_swept(member: Scene) -> None:
     assert waits(member) == 300
 
 
-def test_a_right_password_whose_call_ran_out_of_time_is_no_guess(member: Scene) -> None:
+def test_a_right_password_whose_call_ran_out_of_time_does_not_count_as_a_guess(
+    member: Scene,
+) -> None:
     for _ in range(2):
         with member.owner.transaction(SYSTEM) as tx:
             tx.execute("LOCK TABLE workers")  # no password can be checked
@@ -219,7 +225,7 @@ def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last
     guesses(member, 10)
 
 
-def test_a_wrong_password_counts_though_the_time_of_its_call_is_over(member: Scene) -> None:
+def test_a_wrong_password_counts_even_if_its_call_ran_out_of_time(member: Scene) -> None:
     counted = Guesses(
         member.database, Keyring(member.sealing_key), "password", OF_AN_ACCOUNT, OF_AN_ADDRESS
     )

@@ -54,7 +54,7 @@ def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_an
     }
 
 
-def test_a_file_that_shows_its_encoding_is_not_asked_about(scene: Scene) -> None:
+def test_a_file_that_shows_its_encoding_is_imported_without_a_question(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     for content in (
         sheet(*ROWS, headings=HEADINGS),
@@ -92,7 +92,7 @@ def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene) -> None:
         ),
     ],
 )
-def test_a_place_that_is_missing_is_an_error_at_its_cell(
+def test_a_missing_place_is_an_error_at_its_cell(
     scene: Scene, headings: str, row: str, cell: tuple[int, str, str, str]
 ) -> None:
     report = scene.take_over(
@@ -101,7 +101,7 @@ def test_a_place_that_is_missing_is_an_error_at_its_cell(
     assert (report.written, problems(report)) == (False, [cell])
 
 
-def test_departments_that_were_merged_are_errors_at_their_cells(scene: Scene) -> None:
+def test_merged_department_cells_are_errors_at_each_empty_cell(scene: Scene) -> None:
     book = openpyxl.Workbook()
     for row in (
         ["Nombre", "Necesidades", "Departamento"],
@@ -120,7 +120,7 @@ def test_departments_that_were_merged_are_errors_at_their_cells(scene: Scene) ->
     ]
 
 
-def test_the_whole_country_is_said_in_words_and_a_municipality_says_its_department(
+def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_department(
     scene: Scene,
 ) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
@@ -136,7 +136,7 @@ def test_the_whole_country_is_said_in_words_and_a_municipality_says_its_departme
     } == {"Uno": "", "Dos": "NI-CI"}
 
 
-def test_a_service_of_another_directory_that_is_nowhere_is_refused(scene: Scene) -> None:
+def test_a_service_without_a_place_from_another_directory_is_refused(scene: Scene) -> None:
     nowhere = {name: value for name, value in SERVICE.items() if name != "service_at_locations"}
     report = scene.take_over(
         scene.by(scene.organization(), Role.MANAGER), json.dumps(nowhere).encode()
@@ -186,7 +186,7 @@ def workbook(cells: bytes) -> bytes:
     return packed.getvalue()
 
 
-def test_a_workbook_of_more_cells_than_a_table_has_is_refused_before_it_is_parsed(
+def test_a_workbook_with_more_cells_than_a_table_may_have_is_refused_before_it_is_parsed(
     scene: Scene,
 ) -> None:
     content = workbook(b"<c/>" * 6_000_000)

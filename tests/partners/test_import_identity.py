@@ -37,7 +37,9 @@ def test_two_services_of_one_name_in_two_files_stay_two(scene: Scene) -> None:
     assert phones(scene) == {first.lines[0].subject_id: "0001", second.lines[0].subject_id: "0002"}
 
 
-def test_two_ids_that_an_earlier_version_took_for_one_service_become_two(scene: Scene) -> None:
+def test_two_ids_that_an_earlier_version_mapped_to_one_service_become_two_services(
+    scene: Scene,
+) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     service = (
         scene.take_over(manager, with_ids("A1;Consejería;PSS;León;2341-0001")).lines[0].subject_id
@@ -78,7 +80,7 @@ def test_the_ids_of_two_importers_are_not_mixed_up(scene: Scene) -> None:
     assert (outcomes(own), outcomes(theirs)) == ([CREATED], [CREATED])
 
 
-def test_a_row_without_an_id_that_differs_is_asked_about_and_nothing_is_written(
+def test_a_differing_row_without_an_id_leads_to_a_question_and_nothing_is_written(
     scene: Scene,
 ) -> None:
     house = scene.organization()
@@ -90,7 +92,7 @@ def test_a_row_without_an_id_that_differs_is_asked_about_and_nothing_is_written(
     assert phones(scene) == {there.id: "0001"}
 
 
-def test_the_answers_to_a_dry_run_decide_what_is_written_of_the_same_file(scene: Scene) -> None:
+def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(scene: Scene) -> None:
     house = scene.organization()
     one, other = (
         scene.service(house, name, "PSS", department="NI-LE", phone="+50523410001")
@@ -143,7 +145,7 @@ def test_a_place_of_the_same_name_at_another_service_is_another_place(scene: Sce
 
 
 @pytest.mark.parametrize(("id", "reason"), [("x" * 201, "too_long"), ("a\u200bb", "malformed")])
-def test_an_id_that_can_not_be_kept_is_refused_at_its_cell(
+def test_an_id_that_cannot_be_stored_is_refused_at_its_cell(
     scene: Scene, id: str, reason: str
 ) -> None:
     report = scene.take_over(
@@ -152,7 +154,7 @@ def test_an_id_that_can_not_be_kept_is_refused_at_its_cell(
     assert problems(report) == [(2, "A", "id", reason)]
 
 
-def test_a_text_that_the_store_can_not_keep_is_refused_at_its_cell(scene: Scene) -> None:
+def test_a_text_that_the_database_cannot_store_is_refused_at_its_cell(scene: Scene) -> None:
     report = scene.take_over(
         scene.by(scene.organization(), Role.MANAGER), with_ids("1;Conse\0jería;PSS;León;")
     )

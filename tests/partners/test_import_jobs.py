@@ -89,7 +89,7 @@ def services(scene: Scene) -> int:
     return len(scene.rows("SELECT * FROM services"))
 
 
-def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_kept(
+def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_is_kept(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager, request_id="once")
@@ -136,7 +136,7 @@ def test_the_loop_does_each_import_even_if_its_announcement_is_lost(
         assert eventually(lambda: has_ended(manager, jobs[-1]))
 
 
-def test_the_loop_takes_the_import_of_a_dead_process_when_its_lease_ends(
+def test_the_loop_claims_the_import_of_a_dead_process_when_its_lease_ends(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)
@@ -148,7 +148,7 @@ def test_the_loop_takes_the_import_of_a_dead_process_when_its_lease_ends(
         assert eventually(lambda: has_ended(manager, job))
 
 
-def test_an_import_that_a_process_gives_back_is_taken_at_once_by_another(
+def test_an_import_that_a_process_gives_back_is_claimed_at_once_by_another(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)
@@ -162,7 +162,7 @@ def test_an_import_that_a_process_gives_back_is_taken_at_once_by_another(
         assert eventually(lambda: has_ended(manager, job))
 
 
-def test_what_was_written_is_on_the_trail_in_the_name_of_who_sent_it(
+def test_an_import_is_on_the_trail_in_the_name_of_the_worker_who_sent_it(
     scene: Scene, house: Organization
 ) -> None:
     worker = scene.worker(house, Role.MANAGER)
@@ -178,14 +178,14 @@ def test_what_was_written_is_on_the_trail_in_the_name_of_who_sent_it(
     ]
 
 
-def test_one_that_waits_is_cancelled_at_once(scene: Scene, manager: Stubs) -> None:
+def test_a_waiting_import_is_cancelled_at_once(scene: Scene, manager: Stubs) -> None:
     job = create(manager)
     assert cancel(manager, job).state == pb.IMPORT_STATE_CANCELLED
     assert not run(scene)
     assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
 
 
-def test_one_that_is_being_read_is_cancelled(scene: Scene, manager: Stubs) -> None:
+def test_an_import_that_is_being_read_can_be_cancelled(scene: Scene, manager: Stubs) -> None:
     job = create(manager)
 
     def meanwhile() -> Iterator[bool]:
@@ -197,7 +197,7 @@ def test_one_that_is_being_read_is_cancelled(scene: Scene, manager: Stubs) -> No
     assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
 
 
-def test_one_that_is_cancelled_while_it_is_written_writes_nothing(
+def test_an_import_that_is_cancelled_during_its_writing_writes_nothing(
     scene: Scene, house: Organization, manager: Stubs
 ) -> None:
     job = create(manager)
@@ -216,13 +216,13 @@ def test_one_that_is_cancelled_while_it_is_written_writes_nothing(
     assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
 
 
-def test_one_that_has_ended_stays_as_it_is(scene: Scene, manager: Stubs) -> None:
+def test_an_import_that_has_ended_cannot_be_cancelled(scene: Scene, manager: Stubs) -> None:
     job = create(manager)
     run(scene)
     assert cancel(manager, job).state == pb.IMPORT_STATE_DONE
 
 
-def test_a_process_that_is_killed_before_the_commit_leaves_nothing_and_another_does_it_all(
+def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_whole_import(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)
@@ -263,7 +263,7 @@ def test_a_process_that_lost_its_import_to_another_writes_nothing(
     assert (get(manager, job).report.created, services(scene)) == (2, 2)
 
 
-def test_a_lease_that_a_clock_wrote_a_day_ahead_holds_nobody_up(
+def test_a_lease_dated_a_day_ahead_by_a_wrong_clock_delays_nobody(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)
@@ -276,7 +276,7 @@ def test_a_lease_that_a_clock_wrote_a_day_ahead_holds_nobody_up(
     assert get(manager, job).state == pb.IMPORT_STATE_DONE
 
 
-def test_one_during_which_its_process_ended_three_times_fails_and_says_so(
+def test_an_import_whose_process_ended_three_times_fails_and_says_so(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended(*_: object) -> None:
@@ -291,7 +291,7 @@ def test_one_during_which_its_process_ended_three_times_fails_and_says_so(
     )
 
 
-def test_a_part_that_is_away_is_waited_for(
+def test_an_import_waits_for_a_dependency_that_is_unavailable(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
@@ -306,7 +306,9 @@ def test_a_part_that_is_away_is_waited_for(
     assert get(manager, job).state == pb.IMPORT_STATE_DONE
 
 
-def test_a_service_that_ends_gives_its_import_back_uncounted(scene: Scene, manager: Stubs) -> None:
+def test_a_service_that_stops_gives_its_import_back_without_counting_the_attempt(
+    scene: Scene, manager: Stubs
+) -> None:
     job = create(manager)
     assert [run(scene, iter([False] * 100)) for _ in range(4)] == [False] * 4
     assert get(manager, job).state == pb.IMPORT_STATE_PENDING
@@ -328,7 +330,7 @@ def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(
     )
 
 
-def test_the_import_of_another_organisation_is_not_there(scene: Scene, manager: Stubs) -> None:
+def test_the_import_of_another_organisation_is_not_found(scene: Scene, manager: Stubs) -> None:
     job = create(manager)
     stranger = scene.by(scene.organization("Otra"), Role.MANAGER)
     with refused("NOT_FOUND", "not_found"):
@@ -349,7 +351,9 @@ def test_an_answer_that_names_no_id_is_refused(scene: Scene, manager: Stubs) -> 
     assert said.violations == [("answers", "malformed")]
 
 
-def test_five_wait_at_most_and_an_empty_file_is_no_import(scene: Scene, manager: Stubs) -> None:
+def test_at_most_five_imports_may_wait_and_an_empty_file_is_refused(
+    scene: Scene, manager: Stubs
+) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as said:
         create(manager, b"")
     assert said.violations == [("content", "required")]
@@ -359,7 +363,7 @@ def test_five_wait_at_most_and_an_empty_file_is_no_import(scene: Scene, manager:
         create(manager)
 
 
-def test_what_is_sealed_of_an_import_is_wrapped_anew_with_the_rest(
+def test_the_sealed_parts_of_an_import_are_rewrapped_with_all_others(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)
@@ -375,7 +379,7 @@ def test_what_is_sealed_of_an_import_is_wrapped_anew_with_the_rest(
         assert read.report
 
 
-def test_a_file_is_sealed_and_forgotten_after_a_day_and_its_report_after_thirty(
+def test_an_imported_file_is_sealed_and_deleted_after_a_day_and_its_report_after_thirty(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)

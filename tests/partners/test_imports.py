@@ -48,7 +48,7 @@ def outcomes(report: pb.ImportReport) -> list[int]:
     return [line.outcome for line in report.lines]
 
 
-def test_a_partners_spreadsheet_becomes_services_and_once_more_changes_nothing(
+def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_nothing(
     scene: Scene,
 ) -> None:
     house = scene.organization()
@@ -98,7 +98,7 @@ def test_a_row_with_an_id_changes_its_service(scene: Scene) -> None:
     )
 
 
-def test_a_dry_run_says_what_would_be_and_writes_nothing(scene: Scene) -> None:
+def test_a_dry_run_reports_what_would_change_and_writes_nothing(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     report = scene.take_over(manager, sheet(*GOOD), dry_run=True)
     assert (report.written, report.created, [line.subject_id for line in report.lines]) == (
@@ -148,7 +148,7 @@ def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_name
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("separator", [";", ",", "\t"])
-def test_a_sheet_is_read_in_whichever_encoding_and_with_whichever_separator(
+def test_a_sheet_is_read_in_each_encoding_and_with_each_separator(
     scene: Scene, encoding: str, separator: str
 ) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
@@ -228,7 +228,7 @@ SERVICE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: [s], lambda s: {"contents": [s]}])
-def test_a_service_of_hsds_is_taken_over_with_its_place(scene: Scene, wrap: Any) -> None:
+def test_a_service_in_hsds_is_imported_with_its_place(scene: Scene, wrap: Any) -> None:
     house = scene.organization()
     manager = scene.by(house, Role.MANAGER)
     report = scene.take_over(manager, json.dumps(wrap(SERVICE)).encode())
@@ -316,7 +316,7 @@ def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
     assert outcomes(scene.take_over(manager, tables())) == [UNCHANGED, UNCHANGED]
 
 
-def test_what_is_wrong_in_a_table_is_named_in_that_table(scene: Scene) -> None:
+def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     hours = [
         {
@@ -352,7 +352,7 @@ def test_what_is_wrong_in_a_table_is_named_in_that_table(scene: Scene) -> None:
     assert not report.written
 
 
-def test_where_a_shelter_is_is_sealed_whatever_the_file_says(scene: Scene) -> None:
+def test_the_address_of_a_shelter_is_sealed_whatever_the_file_says(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     content = sheet(
         "Casa;HOU.SAFE;Chinandega;Calle secreta 7;12.6;-87.1",
@@ -376,7 +376,7 @@ def test_where_a_shelter_is_is_sealed_whatever_the_file_says(scene: Scene) -> No
     assert problems(public) == [(2, "D", "public", "out_of_range")]
 
 
-def test_a_manager_imports_for_her_own_and_a_coordinator_for_whom_the_rows_name(
+def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_named_in_rows(
     scene: Scene,
 ) -> None:
     one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
@@ -409,7 +409,7 @@ def test_a_manager_imports_for_her_own_and_a_coordinator_for_whom_the_rows_name(
 @pytest.mark.parametrize(
     "content", [b"PK\x03\x04broken", b"{", b"[1]", b"[[[[" * 50_000, package(phones=[{"id": "1"}])]
 )
-def test_what_is_no_directory_is_refused(scene: Scene, content: bytes) -> None:
+def test_a_file_that_is_no_directory_is_refused(scene: Scene, content: bytes) -> None:
     ended = scene.imported(scene.by(scene.organization(), Role.MANAGER), content)
     assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
 
@@ -427,7 +427,7 @@ def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(scene: Scene
         assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
-def test_two_thousand_rows_are_taken_over_at_once(scene: Scene) -> None:
+def test_two_thousand_rows_are_imported_at_once(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     report = scene.take_over(
         manager, sheet(*(GOOD[0].replace("Asesoría", f"Asesoría {n}") for n in range(2000)))
@@ -438,7 +438,7 @@ def test_two_thousand_rows_are_taken_over_at_once(scene: Scene) -> None:
     ]
 
 
-def test_two_imports_of_one_file_make_everything_once_however_many_work_on_them(
+def test_two_imports_of_one_file_create_everything_once_however_many_workers_run_them(
     scene: Scene,
 ) -> None:
     own = scene.organization("Casa")
@@ -460,7 +460,7 @@ def test_two_imports_of_one_file_make_everything_once_however_many_work_on_them(
     assert sorted((report.created, report.unchanged) for report in reports) == [(0, 40), (40, 0)]
 
 
-def test_a_row_with_the_id_of_another_members_service_makes_one_of_its_own(scene: Scene) -> None:
+def test_a_row_with_the_id_of_another_members_service_creates_a_new_service(scene: Scene) -> None:
     theirs = scene.service(scene.organization("Otra"), "Ajena", "PSS")
     manager = scene.by(scene.organization("Casa"), Role.MANAGER)
     report = scene.take_over(

@@ -106,7 +106,7 @@ RULES_OF_THE_NETWORK = [of_provider, of_change, of_approval, of_first_manager]
 
 
 @pytest.mark.parametrize("rule", RULES_OF_THE_NETWORK)
-def test_a1_a_coordinator_makes_no_second_person_by_inviting_one(
+def test_a1_an_account_that_a_coordinator_invited_is_no_second_person_for_her(
     rule: Callable[[Scene, Stubs], Callable[[Stubs], object]], scene: Scene
 ) -> None:
     first, honest = founder(scene), founder(scene)
@@ -119,7 +119,7 @@ def test_a1_a_coordinator_makes_no_second_person_by_inviting_one(
     agree(honest)
 
 
-def test_a1_it_holds_in_both_directions_and_between_those_whom_one_person_invited(
+def test_a1_an_invitation_ties_both_accounts_and_all_accounts_that_one_person_invited(
     scene: Scene,
 ) -> None:
     first = founder(scene)
@@ -131,7 +131,9 @@ def test_a1_it_holds_in_both_directions_and_between_those_whom_one_person_invite
             of_change(scene, one)(other)
 
 
-def test_thirty_days_after_an_invitation_its_account_is_a_second_person(scene: Scene) -> None:
+def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
+    scene: Scene,
+) -> None:
     first = founder(scene)
     second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     agree = of_change(scene, first)
@@ -144,7 +146,9 @@ def test_thirty_days_after_an_invitation_its_account_is_a_second_person(scene: S
         of_change(scene, second)  # its session has ended long ago
 
 
-def test_an_account_that_begins_anew_keeps_who_invited_it_before(scene: Scene) -> None:
+def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_before(
+    scene: Scene,
+) -> None:
     first, honest = founder(scene), founder(scene)
     invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     again = invited(scene, honest, "otra@ejemplo.org", COORDINATOR)
@@ -176,7 +180,7 @@ def test_a3_one_mailbox_is_one_person_for_ever(
         agree(scene.entered(other))
 
 
-def test_a3_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_it(
+def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_accounts_used_there(
     scene: Scene,
 ) -> None:
     first, elsewhere = founder(scene, device="the office"), founder(scene, device="at home")
@@ -192,7 +196,7 @@ def test_a3_a_device_by_which_an_account_was_first_used_ties_it_to_all_who_use_i
     of_change(scene, first)(scene.entered(visitor, device="the office"))
 
 
-def test_an_account_at_a_provider_is_one_person(scene: Scene) -> None:
+def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: Scene) -> None:
     one, other = (
         scene.worker(scene.coalition, Role.COORDINATOR),
         scene.worker(scene.organization(), Role.COORDINATOR),
@@ -204,7 +208,7 @@ def test_an_account_at_a_provider_is_one_person(scene: Scene) -> None:
         of_change(scene, scene.as_worker(one))(scene.as_worker(other))
 
 
-def test_a3_a_manager_confirms_no_key_by_an_account_that_she_invited(scene: Scene) -> None:
+def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(scene: Scene) -> None:
     own = scene.organization("Propia")
     maker, honest = founder(scene, Role.MANAGER, of=own), founder(scene, Role.MANAGER, of=own)
     again = invited(scene, maker, "otra@ejemplo.org", MANAGER)
@@ -217,7 +221,7 @@ def test_a3_a_manager_confirms_no_key_by_an_account_that_she_invited(scene: Scen
     )
 
 
-def test_a3_who_takes_a_key_over_needs_somebody_else_than_her_own_account_to_have_agreed(
+def test_a3_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its_new_manager(
     scene: Scene,
 ) -> None:
     own = scene.organization("Propia")
@@ -228,7 +232,7 @@ def test_a3_who_takes_a_key_over_needs_somebody_else_than_her_own_account_to_hav
     assert honest.TransferApiKey(pb.TransferApiKeyRequest(id=id)).unconfirmed
 
 
-def test_the_token_names_the_keys_that_somebody_made_also_when_another_has_taken_them_over(
+def test_a_token_names_the_keys_that_its_worker_made_even_if_another_has_taken_them_over(
     scene: Scene,
 ) -> None:
     own = scene.organization("Propia")
@@ -238,7 +242,7 @@ def test_the_token_names_the_keys_that_somebody_made_also_when_another_has_taken
     assert token_of(scene, worker.entry.email).includes(id)
 
 
-def test_where_a_second_factor_is_required_nobody_is_a_second_person_by_a_password(
+def test_where_a_second_factor_is_required_nobody_is_a_second_person_with_only_a_password(
     scene: Scene,
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
@@ -251,7 +255,7 @@ def test_where_a_second_factor_is_required_nobody_is_a_second_person_by_a_passwo
         assert token_kin(tx, worker.id, scene.clock.now(), strict=True) == NONE
 
 
-def test_a_token_that_does_not_say_who_her_kin_are_makes_nobody_a_second_person(
+def test_a_token_that_does_not_state_its_workers_kin_makes_nobody_a_second_person(
     scene: Scene,
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
@@ -260,7 +264,7 @@ def test_a_token_that_does_not_say_who_her_kin_are_makes_nobody_a_second_person(
         of_change(scene, founder(scene))(from_before)
 
 
-def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_for_thirty_days(
+def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(
     scene: Scene,
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
@@ -271,7 +275,7 @@ def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_
     assert token_of(scene, worker.entry.email).alone == ""
 
 
-def test_more_kin_than_a_token_carries_make_nobody_a_second_person(scene: Scene) -> None:
+def test_a_worker_with_more_kin_than_a_token_carries_is_no_second_person(scene: Scene) -> None:
     related = [f"{number:032x}" for number in range(independence.MAX_RELATED + 1)]
     assert independence.kin(related[1:], known=True, proves_more=True) == Kin(
         frozenset(map(mark_of, related[1:])), ""

@@ -124,7 +124,7 @@ def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scen
     assert scene.facts(signed.id) == [(1, "enlace.worker.registered.v1")]
 
 
-def test_a_coordinator_invites_nobody_but_the_first_manager_elsewhere(scene: Scene) -> None:
+def test_a_coordinator_invites_only_the_first_manager_to_another_organisation(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     for roles in (
         [contract_pb2.ROLE_WORKER],
@@ -143,7 +143,7 @@ def test_a_coordinator_invites_nobody_but_the_first_manager_elsewhere(scene: Sce
     assert scene.rows("SELECT FROM invitations") == []
 
 
-def test_who_registered_a_member_invites_nobody_to_it_before_another_has_approved_it(
+def test_whoever_registered_a_member_invites_nobody_to_it_before_another_has_approved_it(
     scene: Scene,
 ) -> None:
     entry = directory_pb2.Organization(
@@ -173,7 +173,9 @@ def test_no_rpc_makes_an_account_with_a_password_that_another_knows() -> None:
         assert takes in ([], ["AcceptInvitation"])
 
 
-def test_once_its_last_manager_is_out_an_organisation_has_a_first_one_again(scene: Scene) -> None:
+def test_an_organisation_without_active_managers_can_be_given_a_first_manager_again(
+    scene: Scene,
+) -> None:
     own = scene.organization()
     gone, other = scene.worker(own, Role.MANAGER), scene.by(own, Role.MANAGER)
     other.SuspendWorker(pb.SuspendWorkerRequest(id=gone.id))
@@ -197,7 +199,9 @@ def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
     accept(scene, made)
 
 
-def test_an_organisation_that_is_not_there_or_not_ones_own_is_not_found(scene: Scene) -> None:
+def test_an_organisation_that_does_not_exist_or_is_not_the_callers_own_is_not_found(
+    scene: Scene,
+) -> None:
     other, manager = (
         scene.organization("Ajena"),
         scene.by(scene.organization("Propia"), Role.MANAGER),
@@ -276,7 +280,7 @@ def test_only_the_mailbox_hears_that_its_address_has_an_account(scene: Scene) ->
 
 
 @pytest.mark.parametrize("suspended", [False, True])
-def test_who_forgot_her_password_or_was_suspended_is_invited_again_and_keeps_her_account(
+def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_when_invited_again(
     suspended: bool, scene: Scene
 ) -> None:
     own = scene.organization("Casa")
@@ -304,7 +308,9 @@ def test_who_forgot_her_password_or_was_suspended_is_invited_again_and_keeps_her
         scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=PASSWORD))
 
 
-def test_an_invitation_from_before_her_suspension_lets_nobody_in_again(scene: Scene) -> None:
+def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again(
+    scene: Scene,
+) -> None:
     own = scene.organization("Casa")
     manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
     made = invite(manager, None, contract_pb2.ROLE_WORKER)
@@ -315,7 +321,7 @@ def test_an_invitation_from_before_her_suspension_lets_nobody_in_again(scene: Sc
         accept(scene, made)
 
 
-def test_a_manager_who_begins_anew_as_something_else_leaves_her_keys_behind(scene: Scene) -> None:
+def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Scene) -> None:
     own = scene.organization("Casa")
     manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
     key = (
@@ -332,7 +338,7 @@ def test_a_manager_who_begins_anew_as_something_else_leaves_her_keys_behind(scen
     assert revoked.HasField("revoke_time")
 
 
-def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> None:
+def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     used, replaced, old = (
         invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)
@@ -358,13 +364,13 @@ def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> Non
     accept(scene, made)
 
 
-def test_an_invitation_is_good_until_72_hours_are_over(scene: Scene) -> None:
+def test_an_invitation_is_valid_for_72_hours(scene: Scene) -> None:
     made = invite(scene.coordinator, scene.organization("Casa Nueva"))
     scene.later(hours=71, minutes=59)
     accept(scene, made)
 
 
-def test_an_invitation_falls_with_who_made_it(scene: Scene) -> None:
+def test_an_invitation_becomes_invalid_when_its_maker_is_suspended(scene: Scene) -> None:
     own = scene.organization()
     maker = scene.worker(own, Role.MANAGER)
     made = invite(scene.as_worker(maker), None, contract_pb2.ROLE_WORKER)
@@ -373,7 +379,7 @@ def test_an_invitation_falls_with_who_made_it(scene: Scene) -> None:
         accept(scene, made)
 
 
-def test_a_newer_invitation_takes_the_place_of_an_open_one(scene: Scene) -> None:
+def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     wrong = invite(scene.coordinator, new, email="equivocada@ejemplo.org")
     right = invite(scene.coordinator, new)
@@ -395,7 +401,7 @@ def test_a_newer_invitation_takes_the_place_of_an_open_one(scene: Scene) -> None
     )
 
 
-def test_a_manager_sees_and_revokes_what_is_open_in_her_own_organisation_and_nothing_else(
+def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_only(
     scene: Scene,
 ) -> None:
     own = scene.organization("Propia")
@@ -438,7 +444,9 @@ def test_a_manager_sees_and_revokes_what_is_open_in_her_own_organisation_and_not
     assert not manager.ListInvitations(pb.ListInvitationsRequest()).invitations
 
 
-def test_an_invitation_that_is_revoked_and_accepted_at_once_is_one_of_the_two(scene: Scene) -> None:
+def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or_accepted(
+    scene: Scene,
+) -> None:
     own = scene.organization("Propia")
     manager = scene.by(own, Role.MANAGER)
     for n in range(5):
@@ -461,7 +469,7 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_one_of_the_two(sc
         )
 
 
-def test_of_two_first_managers_invited_at_once_one_can_accept(scene: Scene) -> None:
+def test_of_several_first_managers_invited_at_once_only_one_can_accept(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     with ThreadPoolExecutor(4) as pool:
         made = list(
@@ -520,7 +528,7 @@ def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Sce
         ({"password": "x" * 201}, ("password", "too_long")),
     ],
 )
-def test_what_is_wrong_with_an_acceptance_is_said_and_the_link_stays_good(
+def test_errors_in_an_acceptance_are_reported_and_the_link_stays_valid(
     scene: Scene, wrong: dict[str, str], violation: tuple[str, str]
 ) -> None:
     made = invite(scene.coordinator, scene.organization("Casa Nueva"))
@@ -530,7 +538,7 @@ def test_what_is_wrong_with_an_acceptance_is_said_and_the_link_stays_good(
     accept(scene, made)
 
 
-def test_whoever_can_be_invited_can_be_written_to() -> None:
+def test_every_address_that_can_be_invited_can_be_written_to() -> None:
     """The notifications service accepts every address that partners accepts.
 
     So no letter is dropped silently.
@@ -569,7 +577,7 @@ def test_whoever_can_be_invited_can_be_written_to() -> None:
         ({"language": "español"}, ("invitation.language", "malformed")),
     ],
 )
-def test_an_invitation_that_is_wrong_is_refused_with_the_place(
+def test_an_invalid_invitation_is_refused_with_its_field(
     scene: Scene, wrong: dict[str, object], violation: tuple[str, str]
 ) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -577,7 +585,7 @@ def test_an_invitation_that_is_wrong_is_refused_with_the_place(
     assert refusal.violations == [violation]
 
 
-def test_an_organisation_sends_no_more_than_twenty_in_three_days(scene: Scene) -> None:
+def test_an_organisation_sends_at_most_twenty_invitations_in_three_days(scene: Scene) -> None:
     own = scene.organization()
     manager = scene.by(own, Role.MANAGER)
     with ThreadPoolExecutor(4) as pool:
@@ -627,7 +635,7 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
     assert EMAIL not in said.out + said.err
 
 
-def test_a_letter_opens_for_its_own_invitation_only(scene: Scene) -> None:
+def test_a_sealed_letter_can_be_opened_only_for_its_own_invitation(scene: Scene) -> None:
     one, other = (invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(2))
     (row,) = scene.rows("SELECT payload FROM outbox WHERE subject = %s", one.id)
     sealed = facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
@@ -635,7 +643,7 @@ def test_a_letter_opens_for_its_own_invitation_only(scene: Scene) -> None:
         scene.mail.open_bytes(sealed, f"invitations/{other.id}/letter")
 
 
-def test_what_ran_out_is_taken_away(scene: Scene) -> None:
+def test_expired_invitations_are_deleted(scene: Scene) -> None:
     invite(scene.coordinator, scene.organization("Casa Nueva"))
     scene.later(hours=72)
     with scene.database.transaction(SYSTEM) as tx:
@@ -703,7 +711,7 @@ def without_mail(scene: Scene) -> Iterator[str]:
 
 
 # D22
-def test_without_mail_an_invitation_is_refused_and_its_link_is_handed_over_on_paper_once(
+def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
     scene: Scene, without_mail: str
 ) -> None:
     own = scene.organization("Casa Nueva")
@@ -744,7 +752,7 @@ def test_without_mail_an_invitation_is_refused_and_its_link_is_handed_over_on_pa
 
 
 # D22
-def test_where_there_is_mail_nobody_but_her_sees_her_link(scene: Scene) -> None:
+def test_where_there_is_email_nobody_but_the_invited_person_sees_the_link(scene: Scene) -> None:
     own = scene.organization("Casa Nueva")
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, on_paper=True)

@@ -113,7 +113,7 @@ def test_an_office_is_seen_by_all_with_street_and_point(manager: Stubs, other: S
     assert (seen.latitude, seen.longitude) == (12.62, -87.13)
 
 
-def test_a_confidential_place_is_a_department_to_others_and_its_street_is_nowhere(
+def test_others_see_only_the_department_of_a_confidential_place_and_its_street_is_nowhere(
     scene: Scene, manager: Stubs, other: Stubs
 ) -> None:
     made = make(manager, **HOUSE, latitude=12.6, longitude=-87.1, area_code="NI-CI.el-viejo")
@@ -140,7 +140,7 @@ def test_a_confidential_place_is_a_department_to_others_and_its_street_is_nowher
         ), table
 
 
-def test_what_changes_besides_leaves_the_sealed_street_as_it_was(
+def test_other_changes_leave_the_sealed_street_as_it_was(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
     made = make(manager, **HOUSE)
@@ -153,7 +153,7 @@ def test_what_changes_besides_leaves_the_sealed_street_as_it_was(
     assert (opened.name, opened.address) == ("Casa del río", HIDDEN_STREET)
 
 
-def test_nobody_but_its_own_people_says_where_a_confidential_place_is(
+def test_nobody_but_its_own_organisation_states_where_a_confidential_place_is(
     scene: Scene, manager: Stubs
 ) -> None:
     made = make(manager, **HOUSE)
@@ -183,7 +183,7 @@ def test_a_manager_checks_the_address_of_her_own_place_on_record_and_nobody_else
         manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=office.id))
 
 
-def test_what_becomes_confidential_loses_all_that_led_there_and_never_becomes_open_again(
+def test_a_place_that_becomes_confidential_loses_all_directions_and_never_becomes_open_again(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     made = make(manager, **OFFICE)
@@ -213,7 +213,7 @@ def test_what_becomes_confidential_loses_all_that_led_there_and_never_becomes_op
     assert refusal.violations == [("location.confidential", "out_of_range")]
 
 
-def test_what_is_wrong_with_a_place_is_named(manager: Stubs) -> None:
+def test_errors_in_a_place_are_reported_with_their_fields(manager: Stubs) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         make(manager, name="X", department="NI-CI", area_code="NI-LE.nagarote", latitude=12.0)
     assert refusal.violations == [
@@ -225,7 +225,7 @@ def test_what_is_wrong_with_a_place_is_named(manager: Stubs) -> None:
     assert refusal.violations == [("location.area_code", "unknown_code")]
 
 
-def test_a_place_of_another_organisation_is_not_there(scene: Scene, manager: Stubs) -> None:
+def test_a_place_of_another_organisation_is_not_found(scene: Scene, manager: Stubs) -> None:
     made = make(manager, **OFFICE)
     stranger = scene.by(scene.organization("Ajena"), Role.MANAGER)
     with refused("NOT_FOUND", "not_found"):
@@ -264,7 +264,7 @@ def test_places_are_listed_a_page_at_a_time(shelter: Organization, manager: Stub
     assert not rest.next_page_token
 
 
-def test_a_place_goes_only_when_nothing_is_offered_there(
+def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
     made = make(manager, **OFFICE)
@@ -287,7 +287,7 @@ def test_a_place_goes_only_when_nothing_is_offered_there(
         )
 
 
-def test_a_service_says_what_is_particular_at_a_place_and_says_it_anew(
+def test_a_service_states_its_details_at_a_place_and_can_replace_them(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     service, made = scene.service(shelter, "Acogida", "PSS"), make(manager, **OFFICE)
@@ -312,7 +312,7 @@ def weekday(opens: str, closes: str, *days: str) -> d.Schedule:
     return d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=days, opens_at=opens, closes_at=closes)
 
 
-def test_a_service_is_open_by_the_clock_of_its_own_country(
+def test_a_service_is_open_according_to_the_time_in_its_own_country(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     service = manager.CreateService(
@@ -341,7 +341,7 @@ def test_a_service_is_open_by_the_clock_of_its_own_country(
     assert not other.GetService(d.GetServiceRequest(id=unsaid.id)).HasField("open_now")
 
 
-def test_the_hours_of_its_places_count_too_and_go_with_them(
+def test_the_hours_at_a_services_places_count_too_and_are_deleted_with_them(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     service, made = scene.service(shelter, "Consulta", "PSS"), make(manager, **OFFICE)
@@ -353,7 +353,7 @@ def test_the_hours_of_its_places_count_too_and_go_with_them(
     assert not other.GetService(d.GetServiceRequest(id=service.id)).HasField("open_now")
 
 
-def test_hours_follow_a_service_and_a_place_to_another_clock(
+def test_hours_follow_a_service_and_a_place_to_another_time_zone(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     scene.clock.set(scene.clock.now().replace(hour=16, minute=30))  # 10:30 in Managua
@@ -385,7 +385,7 @@ def test_hours_follow_a_service_and_a_place_to_another_clock(
     assert (is_open(own.id), is_open(there.id)) == (False, False)
 
 
-def test_hours_go_on_though_nobody_touches_the_entry_for_a_year(
+def test_hours_stay_known_though_nobody_touches_the_entry_for_a_year(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     service, made = scene.service(shelter, "Guardia", "PSS"), make(manager, **OFFICE)
@@ -399,7 +399,9 @@ def test_hours_go_on_though_nobody_touches_the_entry_for_a_year(
         assert other.GetService(d.GetServiceRequest(id=service.id)).open_now
 
 
-def test_hours_that_contradict_each_other_are_refused_at_the_second(manager: Stubs) -> None:
+def test_hours_that_contradict_each_other_are_refused_at_the_second_schedule(
+    manager: Stubs,
+) -> None:
     said = d.Service(
         name="Consulta",
         need_codes=["PSS"],
@@ -472,7 +474,9 @@ def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
         open_address(road.colleague, REFERRAL)
 
 
-def test_whoever_opened_it_may_look_again_for_half_an_hour(scene: Scene, road: Road) -> None:
+def test_whoever_opened_an_address_may_look_again_for_half_an_hour(
+    scene: Scene, road: Road
+) -> None:
     open_address(road.driver, REFERRAL)
     scene.later(minutes=29)
     assert open_address(road.driver, REFERRAL)
@@ -489,7 +493,7 @@ def test_nobody_but_the_sender_opens_the_address(scene: Scene, road: Road, other
         open_address(road.driver, new_id())
 
 
-def test_a_referral_that_ended_opens_nothing_and_one_taken_on_again_does(
+def test_an_ended_referral_opens_no_address_and_a_reopened_one_does(
     scene: Scene, road: Road
 ) -> None:
     scene.later(minutes=1)
@@ -528,7 +532,7 @@ def test_a_member_that_is_back_on_probation_opens_nothing(scene: Scene, road: Ro
 # --- what changed
 
 
-def test_each_change_of_a_field_is_there_with_who_and_what_it_was(
+def test_each_change_of_a_field_is_listed_with_its_author_and_the_old_value(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
     made = make(manager, **OFFICE)
@@ -567,7 +571,7 @@ def test_services_and_organisations_have_a_history_too(
     assert changes(manager, shelter.id) == [("url", "", '"https://ejemplo.org"')]
 
 
-def test_what_changed_of_others_is_theirs_and_the_coordination_s(
+def test_field_changes_are_shown_only_to_the_member_itself_and_the_coordination(
     scene: Scene, manager: Stubs, other: Stubs
 ) -> None:
     made = change(manager, make(manager, **OFFICE), name="Otra")
@@ -578,7 +582,7 @@ def test_what_changed_of_others_is_theirs_and_the_coordination_s(
 # --- tiers
 
 
-def test_every_field_of_what_is_shown_by_tiers_has_one() -> None:
+def test_every_field_of_a_message_that_is_shown_by_tiers_has_a_tier() -> None:
     for message in (d.Organization, d.Service, pb.Location, pb.ServiceAtLocation):
         assert set(tiers(message.DESCRIPTOR)) == set(message.DESCRIPTOR.fields_by_name)
     with pytest.raises(TypeError, match="who may see it"):
@@ -600,7 +604,7 @@ def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() 
     assert {field.name for field, _ in organization.ListFields()} == {"id", "name"}
 
 
-def test_a_member_shows_its_phone_and_text_to_fewer_and_is_not_found_by_them(
+def test_a_phone_and_a_text_that_a_member_shows_to_fewer_are_not_searched_for_others(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     made = manager.CreateService(
@@ -652,7 +656,7 @@ def test_a_member_shows_its_phone_and_text_to_fewer_and_is_not_found_by_them(
         ),
     ],
 )
-def test_what_no_service_may_say_is_named(
+def test_fields_that_no_service_may_have_are_reported(
     manager: Stubs, said: dict[str, Any], violations: list[tuple[str, str]]
 ) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -710,7 +714,7 @@ def names(by: Stubs, **asked: Any) -> list[str]:
     return [service.name for service in answer.services]
 
 
-def test_near_is_who_has_a_place_around_the_point(
+def test_a_search_near_a_point_finds_services_with_a_place_around_it(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     for name, latitude, longitude in (
@@ -727,7 +731,7 @@ def test_near_is_who_has_a_place_around_the_point(
     assert names(other, near=d.Near(**around, radius_km=36), words="leon") == ["León"]
 
 
-def test_a_confidential_service_is_near_nothing(
+def test_a_confidential_service_is_found_near_no_point(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     service, office = scene.service(shelter, "Casa", "PSS"), make(manager, **OFFICE)
@@ -748,7 +752,7 @@ def test_a_confidential_service_is_near_nothing(
     assert wrong.violations == [("service_at_location.location_id", "out_of_range")]
 
 
-def test_open_now_is_who_says_so_at_this_hour_there(
+def test_a_search_for_open_services_uses_their_hours_in_their_own_time_zone(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     scene.service(shelter, "Sin horario", "PSS")

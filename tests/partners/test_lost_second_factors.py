@@ -90,7 +90,7 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     assert (row["actor_id"], row["object_id"], row["allowed"]) == (manager.id, worker.id, True)
 
 
-def test_nobody_takes_off_her_own(scene: Scene, own: Organization) -> None:
+def test_nobody_removes_her_own_second_factor(scene: Scene, own: Organization) -> None:
     """Otherwise an unlocked screen would be enough."""
     manager = scene.as_worker(guarded(scene, own, Role.MANAGER))
     with refused("FAILED_PRECONDITION", "own_account"):
@@ -104,7 +104,7 @@ def test_one_manager_helps_another(scene: Scene, own: Organization) -> None:
     assert sign_in(scene).session_secret
 
 
-def test_of_another_organisation_there_is_nobody(scene: Scene, own: Organization) -> None:
+def test_a_worker_of_another_organisation_is_not_found(scene: Scene, own: Organization) -> None:
     worker = guarded(scene, own)
     for by in (
         scene.by(scene.organization("Otra"), Role.MANAGER),
@@ -143,7 +143,7 @@ def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_the
     assert fact.by_role_code == "COORDINATOR"
 
 
-def test_a_manager_who_is_no_coordinator_makes_no_coordinator_easier_to_become(
+def test_a_manager_who_is_no_coordinator_cannot_remove_a_coordinators_second_factor(
     scene: Scene,
 ) -> None:
     for role in (Role.COORDINATOR, Role.AUDITOR):
@@ -163,7 +163,7 @@ def test_a_suspended_account_is_not_helped(scene: Scene, own: Organization) -> N
         take_off(manager, worker)
 
 
-def test_whether_she_had_anything_is_not_said_and_then_nothing_changes(
+def test_removing_a_second_factor_that_does_not_exist_changes_nothing_and_reveals_nothing(
     scene: Scene, own: Organization
 ) -> None:
     worker = scene.worker(own, email=EMAIL)
@@ -173,7 +173,9 @@ def test_whether_she_had_anything_is_not_said_and_then_nothing_changes(
     assert told(scene, "second_factor_removed") == []
 
 
-def test_of_two_at_once_one_tells_her(scene: Scene, own: Organization) -> None:
+def test_when_several_managers_remove_it_at_once_the_worker_is_notified_once(
+    scene: Scene, own: Organization
+) -> None:
     worker, managers = guarded(scene, own), [scene.by(own, Role.MANAGER) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
         assert (
@@ -182,7 +184,7 @@ def test_of_two_at_once_one_tells_her(scene: Scene, own: Organization) -> None:
     assert len(told(scene, "second_factor_removed")) == 1
 
 
-def test_a_link_that_was_asked_for_before_does_not_open_the_account_now(
+def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
     scene: Scene, own: Organization
 ) -> None:
     """A thief who reads her mailbox and persuades her manager has to ask again.
@@ -196,7 +198,7 @@ def test_a_link_that_was_asked_for_before_does_not_open_the_account_now(
         reset(scene, token)
 
 
-def test_where_more_than_a_password_must_be_proven_she_sets_it_up_anew(
+def test_where_a_second_factor_is_required_the_worker_sets_up_a_new_one(
     scene: Scene,
     own: Organization,
     strict: Stubs,  # noqa: F811

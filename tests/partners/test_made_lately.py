@@ -59,7 +59,7 @@ def opened(scene: Scene, invitation: m.Invitation) -> str:
     return str(row["id"])
 
 
-def test_a4_what_was_made_since_the_day_is_listed_and_what_was_there_before_is_not(
+def test_a4_only_what_the_account_made_since_the_given_time_is_listed(
     scene: Scene, manager: Worker
 ) -> None:
     by = scene.as_worker(manager)
@@ -114,7 +114,7 @@ def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
     assert end(by, since, *(each.id for each in accounts)) == 2
 
 
-def test_a4_an_account_of_long_standing_that_was_invited_anew_is_shown_and_not_ended(
+def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended(
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
     colleague = scene.worker(own, Role.WORKER, email="rosa@puentes.org")
@@ -144,7 +144,7 @@ def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
     ).HasField("proposal")
 
 
-def test_a4_a_code_and_a_passkey_that_were_set_up_are_taken_off_and_her_managers_hear_of_it(
+def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_are_notified(
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
     worker = scene.worker(own, Role.WORKER)
@@ -167,7 +167,9 @@ def test_a4_a_code_and_a_passkey_that_were_set_up_are_taken_off_and_her_managers
     }
 
 
-def test_a4_a_role_of_the_network_that_was_given_is_proposed_for_suspension(scene: Scene) -> None:
+def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
+    scene: Scene,
+) -> None:
     first, second = (
         scene.worker(scene.coalition, Role.COORDINATOR),
         scene.by(scene.organization("Otra"), Role.COORDINATOR),
@@ -193,7 +195,7 @@ def test_a4_nobody_ends_what_another_made(scene: Scene, own: Organization, manag
     assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") != []
 
 
-def test_a4_a_day_is_named_and_is_within_a_year(scene: Scene, manager: Worker) -> None:
+def test_a4_the_day_is_required_and_lies_within_a_year(scene: Scene, manager: Worker) -> None:
     by = scene.as_worker(manager)
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         by.ListMadeLately(pb.ListMadeLatelyRequest())

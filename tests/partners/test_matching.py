@@ -40,7 +40,7 @@ def reasons(question: Question = WOMAN, **differs: object) -> dict[str, Reason]:
     return {reason.criterion: reason for reason in matched.reasons}
 
 
-def test_a_service_that_states_everything_and_takes_her_fits() -> None:
+def test_a_service_that_states_everything_and_accepts_the_person_fits() -> None:
     matched = match(WOMAN, [SHELTER], NOW)[0]
     assert matched.verdict is FITS
     assert {reason.criterion: reason.code for reason in matched.reasons} == {
@@ -140,7 +140,7 @@ def test_language(language: str, spoken: tuple[str, ...], verdict: Verdict, code
     assert (reason.verdict, reason.code) == (verdict, code)
 
 
-def test_without_a_language_there_is_nothing_to_say_about_it() -> None:
+def test_a_question_without_a_language_gets_no_reason_about_language() -> None:
     assert "language" not in reasons(replace(WOMAN, language=""))
 
 
@@ -206,14 +206,14 @@ def test_room(capacity: Capacity, verdict: Verdict, code: str) -> None:
         (("MED.PRI",), 24 * 7.1, ASK, "figure_old"),
     ],
 )
-def test_the_figure_of_a_shelter_grows_old_in_a_day_others_in_a_week(
+def test_the_figure_of_a_shelter_becomes_stale_in_a_day_and_other_figures_in_a_week(
     needs: tuple[str, ...], hours: float, verdict: Verdict, code: str
 ) -> None:
     reason = reasons(need_codes=needs, capacity=figure(Intake.OPEN, 3, hours))["freshness"]
     assert (reason.verdict, reason.code) == (verdict, code)
 
 
-def test_an_entry_that_nobody_confirmed_for_six_months_is_to_be_asked() -> None:
+def test_an_entry_that_nobody_confirmed_for_six_months_has_to_be_asked_about() -> None:
     assert (
         reasons(assured_time=NOW - timedelta(days=184))["freshness"].code == "entry_not_confirmed"
     )
@@ -296,7 +296,7 @@ TAXONOMY = Taxonomy([Term("HOU", "", {}, (), ""), Term("HOU.EMG", "HOU", {}, (),
         (Question("HOU", "NI", "CR-G"), ("department", "unknown_code")),
     ],
 )
-def test_a_question_that_is_wrong_is_refused(
+def test_an_invalid_question_is_refused_with_its_field(
     question: Question, violation: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as caught:
@@ -315,7 +315,7 @@ def test_a_question_that_is_wrong_is_refused(
         ({"excluded_organization_ids": ["x"] * 101}, ("excluded_organization_ids", "too_long")),
     ],
 )
-def test_a_question_of_another_shape_is_refused(
+def test_a_malformed_question_is_refused_with_its_field(
     scene: Scene, question: dict[str, Any], violation: tuple[str, str]
 ) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -353,7 +353,9 @@ def test_the_rpc_answers_with_services_verdicts_and_reasons(scene: Scene) -> Non
     assert len(scene.coordinator.MatchServices(question).matches) == 1
 
 
-def test_a_group_is_answered_by_what_is_in_it_and_a_kind_of_help_by_its_group(scene: Scene) -> None:
+def test_a_group_of_needs_matches_every_need_in_it_and_a_need_matches_its_group(
+    scene: Scene,
+) -> None:
     for need in ("HOU", "HOU.EMG", "HOU.TRANS", "MED"):
         scene.service(scene.coalition, need, need)
 
@@ -369,7 +371,7 @@ def test_a_group_is_answered_by_what_is_in_it_and_a_kind_of_help_by_its_group(sc
     assert names("HOU.EMG") == {"HOU", "HOU.EMG"}
 
 
-def test_who_is_excluded_is_left_out_without_a_word(scene: Scene) -> None:
+def test_excluded_organisations_are_left_out_without_a_trace(scene: Scene) -> None:
     unsafe, safe = scene.organization("Insegura"), scene.organization("Segura")
     scene.service(unsafe, "Una")
     scene.service(safe, "Otra")
@@ -410,7 +412,7 @@ def test_a_member_on_probation_is_offered_no_shelter(scene: Scene) -> None:
     ).matches
 
 
-def test_a_gender_of_a_newer_caller_is_refused_not_guessed(scene: Scene) -> None:
+def test_an_unknown_gender_from_a_newer_caller_is_refused_and_not_guessed(scene: Scene) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="HOU", gender=42))  # type: ignore[arg-type]
     assert refusal.violations == [("gender", "unknown_code")]

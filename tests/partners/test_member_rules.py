@@ -75,7 +75,7 @@ ALL_SEEN = (
 )
 
 
-def test_who_applies_or_is_registered_is_told_with_its_entry() -> None:
+def test_an_application_and_a_registration_are_published_with_the_entry() -> None:
     applied = Organization.apply("member", ENTRY, NOON)
     assert (applied, applied.facts) == (member(S.APPLIED, version=1), ["applied"])
     registered = Organization.register("member", ENTRY, NOON, "first")
@@ -92,7 +92,9 @@ def test_who_applies_or_is_registered_is_told_with_its_entry() -> None:
         ({"languages": ("es", "es")}, ("languages", "malformed")),
     ],
 )
-def test_a_wrong_entry_is_refused_by_field(wrong: dict[str, Any], said: tuple[str, str]) -> None:
+def test_an_invalid_entry_is_refused_with_its_field(
+    wrong: dict[str, Any], said: tuple[str, str]
+) -> None:
     entry, (path, reason) = replace(ENTRY, **wrong), said
     with pytest.raises(Invalid) as refused:
         Organization.register("member", entry, NOON)
@@ -125,7 +127,7 @@ STEPS: dict[str, tuple[Callable[[Organization], None], set[OrganizationStatus]]]
 
 @pytest.mark.parametrize("status", S)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_is_possible_from_its_states_alone_and_changes_nothing_elsewhere(
+def test_a_step_is_possible_only_from_its_states_and_otherwise_changes_nothing(
     step: str, status: OrganizationStatus
 ) -> None:
     take, states = STEPS[step]
@@ -139,13 +141,13 @@ def test_a_step_is_possible_from_its_states_alone_and_changes_nothing_elsewhere(
         assert it == member(status)
 
 
-def test_an_admitted_member_is_on_probation_by_who_admitted_it() -> None:
+def test_an_admitted_member_is_on_probation_and_records_who_admitted_it() -> None:
     it = member(S.APPLIED)
     it.admit(LATER, "first")
     assert (it.status, it.registered_by_worker_id, it.facts) == (S.PROBATION, "first", ["admitted"])
 
 
-def test_of_who_was_turned_away_stays_what_tells_it_from_others() -> None:
+def test_of_a_rejected_applicant_only_what_identifies_it_is_kept() -> None:
     it = member(S.APPLIED)
     it.reject(RejectionReason.DUPLICATE, LATER)
     assert it.entry == replace(ENTRY, phone="", url="", description="")
@@ -156,7 +158,7 @@ def test_of_who_was_turned_away_stays_what_tells_it_from_others() -> None:
 # The member's own entry
 
 
-def test_a_change_is_told_once_and_one_that_changes_nothing_is_not() -> None:
+def test_a_change_is_published_once_and_a_change_without_effect_is_not() -> None:
     it = member()
     it.change({"name": "Casa Sol"}, LATER)
     assert (it.entry, it.facts) == (replace(ENTRY, name="Casa Sol"), ["changed"])
@@ -193,14 +195,18 @@ def test_a_wrong_change_is_refused_and_changes_nothing(
         {"hotline_number": "133"},
     ],
 )
-def test_what_others_depend_on_is_not_changed_by_one(changes: dict[str, Any]) -> None:
+def test_fields_that_others_depend_on_are_not_changed_by_one_person(
+    changes: dict[str, Any],
+) -> None:
     it = member()
     with pytest.raises(Conflict, match=r"^two_people_required$"):
         it.change({"name": "x", **changes}, LATER)
     assert it == member()
 
 
-def test_of_what_others_depend_on_one_proposes_and_a_second_agrees() -> None:
+def test_a_change_that_others_depend_on_is_proposed_by_one_person_and_confirmed_by_another() -> (
+    None
+):
     it = member()
     it.propose({"country": "GT", "hotline_number": "133"}, "first", LATER)
     assert it.proposal == Proposal(OrganizationType.SHELTER, "GT", "133", "first", LATER)
@@ -214,7 +220,7 @@ def test_of_what_others_depend_on_one_proposes_and_a_second_agrees() -> None:
     assert it.facts == ["change_proposed", "changed"]
 
 
-def test_a_department_stays_with_its_country() -> None:
+def test_a_department_is_kept_while_the_country_stays() -> None:
     it = member()
     it.propose({"type": OrganizationType.NGO}, "first", LATER)
     it.confirm_change(Person("second"), LATER)
@@ -227,13 +233,13 @@ def test_a_proposal_that_changes_nothing_at_all_is_refused() -> None:
     assert refused.value.violations == [("update_mask", "required")]
 
 
-def test_what_a_member_shares_follows_from_its_kind() -> None:
+def test_with_whom_a_member_shares_follows_from_its_type() -> None:
     assert shares_with(OrganizationType.PROSECUTION) is SharesWith.POLICE
     assert shares_with(OrganizationType.CONSULATE) is SharesWith.MIGRATION
     assert shares_with(OrganizationType.SHELTER) is shares_with(None) is None
 
 
-def test_only_what_others_depend_on_is_proposed() -> None:
+def test_only_fields_that_others_depend_on_can_be_proposed() -> None:
     with pytest.raises(Invalid) as refused:
         member().propose({"type": OrganizationType.NGO, "phone": "", "name": ""}, "first", LATER)
     assert refused.value.violations == [
@@ -245,7 +251,7 @@ def test_only_what_others_depend_on_is_proposed() -> None:
 @pytest.mark.parametrize(
     "act", [lambda it: it.confirm_change(Person("second"), LATER), lambda it: it.drop_change(LATER)]
 )
-def test_where_nothing_was_proposed_nothing_is_confirmed_or_dropped(
+def test_where_nothing_was_proposed_nothing_can_be_confirmed_or_dropped(
     act: Callable[[Organization], None],
 ) -> None:
     it = member()
@@ -273,7 +279,7 @@ def test_a_proposal_that_is_dropped_is_gone() -> None:
         ((*ALL_SEEN[:4], *agreed(-1)), ["AGREEMENT"]),
     ],
 )
-def test_what_nobody_has_seen_or_is_over_is_missing(
+def test_evidence_that_nobody_has_seen_or_that_has_expired_is_missing(
     evidence: tuple[Evidence, ...], missing: list[str]
 ) -> None:
     it = member(S.PROBATION, evidence=evidence)
@@ -284,7 +290,7 @@ def test_what_nobody_has_seen_or_is_over_is_missing(
         assert refused.value.about == tuple(name.lower() for name in missing)
 
 
-def test_of_each_kind_the_newest_counts_and_of_references_two() -> None:
+def test_the_newest_evidence_of_each_kind_counts_and_the_two_newest_references_do() -> None:
     it = member(evidence=ALL_SEEN, warned_days=30, approval_proposed_by_worker_id="first")
     third = seen(EvidenceKind.REFERENCES, "3")
     it.record(third, LATER, TODAY)
@@ -315,7 +321,9 @@ def test_of_each_kind_the_newest_counts_and_of_references_two() -> None:
         (seen(EvidenceKind.AGREEMENT, days=5 * 366 + 1), ("expire_date", "out_of_range")),
     ],
 )
-def test_what_can_not_have_been_seen_is_not_noted(wrong: Evidence, said: tuple[str, str]) -> None:
+def test_evidence_that_cannot_have_been_seen_is_refused(
+    wrong: Evidence, said: tuple[str, str]
+) -> None:
     it = member()
     with pytest.raises(Invalid) as refused:
         it.record(wrong, LATER, TODAY)
@@ -339,7 +347,9 @@ def test_a_member_is_approved_by_two_who_have_seen_the_same() -> None:
     assert it.facts == ["approval_proposed", "approved"]
 
 
-def test_who_registered_a_member_does_not_invite_its_first_manager_before_its_approval() -> None:
+def test_whoever_registered_a_member_does_not_invite_its_first_manager_before_its_approval() -> (
+    None
+):
     registered = member(S.PROBATION, registered_by_worker_id="first")
     with pytest.raises(Conflict, match=r"^second_person_required$"):
         registered.check_invited_by(Person("first"))
@@ -351,7 +361,7 @@ def test_who_registered_a_member_does_not_invite_its_first_manager_before_its_ap
 # The end of its access
 
 
-def test_one_coordinator_proposes_a_suspension_and_a_second_of_another_member_does_it() -> None:
+def test_one_coordinator_proposes_a_suspension_and_one_of_another_member_confirms_it() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, LATER)
     first = FirstCoordinator("first", "coalition", LATER)
@@ -363,7 +373,7 @@ def test_one_coordinator_proposes_a_suspension_and_a_second_of_another_member_do
 
 
 @pytest.mark.parametrize("who", [FIRST, COLLEAGUE])
-def test_a_proposal_is_not_agreed_to_by_its_maker_or_a_colleague(who: Coordinator) -> None:
+def test_a_proposal_cannot_be_confirmed_by_its_maker_or_a_colleague(who: Coordinator) -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, LATER)
     before = deepcopy(it)
@@ -372,7 +382,7 @@ def test_a_proposal_is_not_agreed_to_by_its_maker_or_a_colleague(who: Coordinato
     assert it == before
 
 
-def test_a_suspension_says_why_and_where_nobody_could_agree_none_is_proposed() -> None:
+def test_a_suspension_needs_a_reason_and_cannot_be_proposed_where_nobody_could_agree() -> None:
     with pytest.raises(Invalid) as refused:
         member().suspend(FIRST, None, LATER)
     assert refused.value.violations == [("reason", "required")]
@@ -380,7 +390,7 @@ def test_a_suspension_says_why_and_where_nobody_could_agree_none_is_proposed() -
         member().suspend(ALONE, SuspensionReason.HARM, LATER)
 
 
-def test_a_proposal_that_is_over_is_no_longer_agreed_to_but_made_anew() -> None:
+def test_agreeing_to_an_expired_proposal_makes_a_new_proposal() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, NOON)
     it.suspend(SECOND, None, NOON + 7 * DAY)  # a new proposal, for the same reason
@@ -389,7 +399,7 @@ def test_a_proposal_that_is_over_is_no_longer_agreed_to_but_made_anew() -> None:
     assert it.status is S.APPROVED
 
 
-def test_one_coordinator_alone_stops_a_member_for_a_day() -> None:
+def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
     it = member()
     it.suspend(ALONE, SuspensionReason.FRONT, NOON, hold=True)
     held = Suspension(
@@ -403,7 +413,7 @@ def test_one_coordinator_alone_stops_a_member_for_a_day() -> None:
     assert it.facts == ["held", "hold_ended"]
 
 
-def test_a_hold_is_made_a_suspension_by_a_second_coordinator_within_its_day() -> None:
+def test_a_second_coordinator_turns_a_hold_into_a_suspension_within_its_day() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.FRONT, NOON, hold=True)
     late = deepcopy(it)
@@ -413,14 +423,14 @@ def test_a_hold_is_made_a_suspension_by_a_second_coordinator_within_its_day() ->
         late.suspend(SECOND, None, NOON + DAY)
 
 
-def test_a_second_coordinator_who_holds_agrees_to_what_was_proposed() -> None:
+def test_a_hold_by_a_second_coordinator_confirms_the_proposed_suspension() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.FRONT, NOON)
     it.suspend(SECOND, None, NOON + HOUR, hold=True)
     assert (it.stop, it.facts[1:]) == ("suspended", ["suspended"])
 
 
-def test_who_proposed_may_hold_it_for_the_same_reason_until_a_second_is_awake() -> None:
+def test_whoever_proposed_a_suspension_may_hold_the_member_for_the_same_reason() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.FRONT, NOON)
     it.suspend(FIRST, None, NOON + HOUR, hold=True)
@@ -429,7 +439,7 @@ def test_who_proposed_may_hold_it_for_the_same_reason_until_a_second_is_awake() 
     assert it.suspension.reason is SuspensionReason.FRONT
 
 
-def test_nobody_holds_a_member_day_by_day() -> None:
+def test_nobody_can_hold_a_member_day_after_day() -> None:
     it = member(last_hold=FirstCoordinator("first", "coalition", NOON))
     for who in (FIRST, COLLEAGUE):
         with pytest.raises(Conflict, match=r"^held_lately$"):
@@ -455,7 +465,7 @@ def test_two_coordinators_give_its_access_back() -> None:
     assert (it.last_hold, it.facts[2:]) == (None, ["reinstatement_proposed", "reinstated"])
 
 
-def test_of_a_hold_that_was_ended_early_it_is_remembered_whose_it_was() -> None:
+def test_the_author_of_a_hold_that_was_ended_early_is_remembered() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
     it.reinstate(FIRST, NOON, TODAY)
@@ -485,7 +495,7 @@ def test_a_proposal_to_which_nobody_agreed_in_time_is_dropped() -> None:
     assert it.facts == ["suspension_proposed", "suspension_dropped"]
 
 
-def test_what_two_agreed_to_is_never_over_by_itself() -> None:
+def test_a_suspension_that_two_agreed_to_never_ends_by_itself() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, NOON)
     it.suspend(SECOND, None, NOON)
@@ -493,7 +503,9 @@ def test_what_two_agreed_to_is_never_over_by_itself() -> None:
     assert it.stop == "suspended"
 
 
-def test_its_own_manager_says_alone_that_it_leaves_and_nothing_of_it_waits_any_more() -> None:
+def test_a_manager_alone_ends_her_organisations_membership_and_all_its_proposals_are_dropped() -> (
+    None
+):
     it = member(
         approval_proposed_by_worker_id="first", reinstatement=FirstCoordinator("x", "y", NOON)
     )
@@ -503,7 +515,7 @@ def test_its_own_manager_says_alone_that_it_leaves_and_nothing_of_it_waits_any_m
     assert it == member(S.LEFT, version=3, update_time=LATER)
 
 
-def test_of_the_coordination_two_say_that_a_member_leaves() -> None:
+def test_it_takes_two_coordinators_to_end_a_membership() -> None:
     it = member()
     it.leave(LATER, FIRST)
     assert (it.status, it.leaving) == (S.APPROVED, FirstCoordinator("first", "coalition", LATER))
@@ -531,7 +543,7 @@ def test_of_the_coordination_two_say_that_a_member_leaves() -> None:
         (0, None, 7),
     ],
 )
-def test_a_warning_is_given_sixty_thirty_and_seven_days_before_each_once(
+def test_a_warning_is_given_once_each_sixty_thirty_and_seven_days_before_the_end(
     days: int, warned: int | None, due: int | None
 ) -> None:
     assert warning(days, warned) == due
@@ -541,7 +553,9 @@ def test_a_warning_is_given_sixty_thirty_and_seven_days_before_each_once(
     assert it.facts == (["agreement_ending"] if due else [])
 
 
-def test_what_has_ended_leads_back_to_probation_and_without_an_agreement_nothing_ends() -> None:
+def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_stays_approved() -> (
+    None
+):
     ended = member(evidence=agreed(-1))
     ended.watch_agreement(LATER, TODAY)
     assert (ended.status, ended.facts) == (S.PROBATION, ["agreement_expired"])
@@ -553,7 +567,7 @@ def test_what_has_ended_leads_back_to_probation_and_without_an_agreement_nothing
 
 
 @pytest.mark.parametrize("status", [status for status in S if status is not S.APPROVED])
-def test_only_of_a_full_member_an_agreement_is_watched(status: OrganizationStatus) -> None:
+def test_only_the_agreement_of_a_full_member_is_watched(status: OrganizationStatus) -> None:
     it = member(status, evidence=agreed(-1))
     it.watch_agreement(LATER, TODAY)
     assert (it.status, it.facts) == (status, [])

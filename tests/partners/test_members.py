@@ -16,7 +16,7 @@ from tests.partners.scene import NOON, Scene, refused
 from tests.rights_table import SCOPES
 
 
-def test_a_key_of_an_organisation_that_is_not_ones_own_is_not_found(scene: Scene) -> None:
+def test_a_key_cannot_be_made_for_an_organisation_that_is_not_the_callers_own(scene: Scene) -> None:
     other = scene.organization("Ajena")
     manager = scene.by(scene.organization("Propia"), Role.MANAGER)
     for id in (other.id, "0" * 32, "x"):
@@ -65,7 +65,7 @@ def test_a_suspended_worker_is_out_at_once(scene: Scene) -> None:
         manager.SuspendWorker(pb.SuspendWorkerRequest(id=someone.id))
 
 
-def test_a_worker_is_suspended_by_the_own_manager_on_what_was_seen(scene: Scene) -> None:
+def test_only_her_own_manager_suspends_a_worker_and_only_with_a_current_etag(scene: Scene) -> None:
     someone = scene.worker(scene.organization("Propia"))
     stranger, manager = (
         scene.by(scene.organization("Ajena"), Role.MANAGER),
@@ -114,7 +114,7 @@ def test_a_keys_secret_is_shown_once_and_kept_as_a_hash(scene: Scene) -> None:
         ),
     ],
 )
-def test_a_key_that_is_wrong_is_refused_with_the_place(
+def test_an_invalid_key_request_is_refused_with_its_field(
     scene: Scene, wrong: dict[str, object], violation: tuple[str, str]
 ) -> None:
     said = {"label": "x", "scopes": [contract_pb2.SCOPE_DIRECTORY_READ]} | wrong
@@ -179,7 +179,7 @@ def test_a_key_of_another_organisation_is_not_found(scene: Scene) -> None:
             manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=id))
 
 
-def test_what_is_done_to_accounts_and_keys_is_on_the_trail(scene: Scene) -> None:
+def test_each_step_of_an_account_or_a_key_is_on_the_trail(scene: Scene) -> None:
     own = scene.organization()
     manager = scene.by(own, Role.MANAGER)
     made = scene.worker(own)

@@ -149,7 +149,9 @@ def test_the_auditor_sees_that_somebody_applied_and_not_whom_to_speak_to(scene: 
     assert not seen.HasField("application")
 
 
-def test_who_applied_is_kept_sealed_and_is_in_no_fact_and_on_no_trail(scene: Scene) -> None:
+def test_an_applicants_contact_is_stored_sealed_and_is_in_no_fact_and_on_no_trail(
+    scene: Scene,
+) -> None:
     apply(scene)
     scene.nobody.ApplyForMembership(application())
     for table in ("applications", "application_requests", "outbox", "audit", "organizations"):
@@ -183,7 +185,7 @@ def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) ->
         ({"url": "javascript:alert(1)"}, "url", "malformed"),
     ],
 )
-def test_an_application_that_is_wrong_is_refused_with_the_place(
+def test_an_invalid_application_is_refused_with_its_field(
     scene: Scene, wrong: dict[str, object], path: str, reason: str
 ) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -197,7 +199,7 @@ def test_the_same_request_id_applies_once(scene: Scene) -> None:
     assert len(letters(scene)) == 1
 
 
-def test_who_applied_does_not_exist_for_anybody_else(scene: Scene) -> None:
+def test_an_applicant_does_not_exist_for_anybody_else(scene: Scene) -> None:
     one = apply(scene)
     own = scene.organization("Puentes")
     for caller in (
@@ -221,7 +223,7 @@ def test_who_applied_does_not_exist_for_anybody_else(scene: Scene) -> None:
         assert not caller.SearchServices(pb.SearchServicesRequest(organization_id=one.id)).services
 
 
-def test_nothing_is_done_for_who_only_applied(scene: Scene) -> None:
+def test_nothing_can_be_done_for_an_organisation_that_has_only_applied(scene: Scene) -> None:
     one = apply(scene)
     invitation = m.Invitation(
         organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
@@ -247,7 +249,7 @@ def test_nothing_is_done_for_who_only_applied(scene: Scene) -> None:
             getattr(scene.coordinator, rpc)(request(id=one.id, etag=one.etag))
 
 
-def test_a_manager_of_another_member_finds_nobody_who_applied_with_any_rpc(scene: Scene) -> None:
+def test_a_manager_of_another_member_finds_an_applicant_with_no_rpc(scene: Scene) -> None:
     one = apply(scene)
     manager = scene.by(scene.organization("Puentes"), Role.MANAGER)
     with refused("NOT_FOUND", "not_found"):
@@ -272,7 +274,7 @@ def test_a_manager_of_another_member_finds_nobody_who_applied_with_any_rpc(scene
         manager.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
 
 
-def test_who_is_admitted_is_on_probation_and_once(scene: Scene) -> None:
+def test_an_applicant_is_admitted_once_and_is_then_on_probation(scene: Scene) -> None:
     one = apply(scene)
     admitted = admit(scene, one)
     assert admitted.status == PROBATION
@@ -288,7 +290,7 @@ def test_who_is_admitted_is_on_probation_and_once(scene: Scene) -> None:
         )
 
 
-def test_who_is_turned_away_is_forgotten(scene: Scene) -> None:
+def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
     one = apply(scene)
     request = pb.RejectApplicationRequest(
         id=one.id, etag=one.etag, reason=pb.REJECTION_REASON_NOT_VERIFIED
@@ -311,7 +313,7 @@ def test_who_is_turned_away_is_forgotten(scene: Scene) -> None:
         scene.coordinator.RejectApplication(pb.RejectApplicationRequest(id=one.id, etag=one.etag))
 
 
-def test_what_nobody_answers_is_turned_away_in_the_end(scene: Scene) -> None:
+def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene) -> None:
     one = apply(scene)
     scene.later(days=89)
     turn(scene)
@@ -323,7 +325,7 @@ def test_what_nobody_answers_is_turned_away_in_the_end(scene: Scene) -> None:
     assert scene.rows("SELECT * FROM applications") == []
 
 
-def test_whom_to_speak_to_is_forgotten_when_somebody_manages_it(scene: Scene) -> None:
+def test_an_applicants_contact_is_deleted_once_the_organisation_has_a_manager(scene: Scene) -> None:
     one = admit(scene, apply(scene))
     turn(scene)
     assert len(scene.rows("SELECT * FROM applications")) == 1
@@ -332,7 +334,7 @@ def test_whom_to_speak_to_is_forgotten_when_somebody_manages_it(scene: Scene) ->
     assert scene.rows("SELECT * FROM applications") == []
 
 
-def test_nobody_is_approved_before_all_was_seen(scene: Scene) -> None:
+def test_no_member_is_approved_before_all_evidence_was_seen(scene: Scene) -> None:
     one = admit(scene, apply(scene))
     assert list(one.missing_evidence) == [1, 2, 3, 4]
     for number in (1, 2, 3):
@@ -373,7 +375,7 @@ def test_nobody_is_approved_before_all_was_seen(scene: Scene) -> None:
         (0, {}, "kind", "required"),
     ],
 )
-def test_evidence_that_can_not_be_is_refused(
+def test_impossible_evidence_is_refused_with_its_field(
     scene: Scene, kind: int, wrong: dict[str, str], path: str, reason: str
 ) -> None:
     one = admit(scene, apply(scene))
@@ -382,7 +384,7 @@ def test_evidence_that_can_not_be_is_refused(
     assert refusal.violations == [(f"evidence.{path}", reason)]
 
 
-def test_evidence_is_seen_by_the_network_and_the_end_of_the_agreement_by_the_members_own_people(
+def test_the_coordination_sees_the_evidence_and_the_members_own_people_the_end_of_the_agreement(
     scene: Scene,
 ) -> None:
     own = scene.organization("Puentes")
@@ -415,7 +417,7 @@ def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) 
             scene.as_worker(worker).ApproveOrganization(request)
 
 
-def test_of_two_coordinators_at_once_one_is_the_first_and_the_other_looks_again(
+def test_of_two_coordinators_who_approve_at_once_the_second_has_to_look_again(
     scene: Scene,
 ) -> None:
     one = scene.organization("Nueva", approved=False)
@@ -433,7 +435,7 @@ def test_of_two_coordinators_at_once_one_is_the_first_and_the_other_looks_again(
 
 
 # D25
-def test_d25_two_references_are_promised_and_one_line_or_the_same_line_twice_does_not_pass(
+def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(
     scene: Scene,
 ) -> None:
     one = admit(scene, apply(scene))
@@ -461,7 +463,7 @@ def test_d25_two_references_are_promised_and_one_line_or_the_same_line_twice_doe
     ] == ["EXP-8", "EXP-9"]
 
 
-def test_whoever_changes_what_was_seen_has_two_people_look_anew(scene: Scene) -> None:
+def test_after_a_change_of_the_evidence_two_people_have_to_approve_again(scene: Scene) -> None:
     one = scene.organization("Nueva", approved=False)
     first, second = (
         scene.by(scene.coalition, Role.COORDINATOR),
@@ -491,7 +493,7 @@ def days_told(scene: Scene, id: str) -> list[int]:
     return [facts_pb2.OrganizationFact.FromString(row["payload"]).days for row in rows]
 
 
-def test_the_end_of_an_agreement_is_said_at_sixty_thirty_and_seven_days_and_then_it_ends(
+def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_ends(
     scene: Scene,
 ) -> None:
     one = scene.organization("Nueva", approved=False)
@@ -510,7 +512,7 @@ def test_the_end_of_an_agreement_is_said_at_sixty_thirty_and_seven_days_and_then
     assert verbs(scene, one.id)[-1] == "agreement_expired"
 
 
-def test_an_agreement_holds_until_its_last_day_ends_at_its_place(scene: Scene) -> None:
+def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene: Scene) -> None:
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=date(2026, 3, 20))
     last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
@@ -525,7 +527,9 @@ def test_an_agreement_holds_until_its_last_day_ends_at_its_place(scene: Scene) -
     assert verbs(scene, one.id)[-1] == "agreement_expired"
 
 
-def test_after_a_pause_the_nearest_warning_is_given_and_what_is_over_ends(scene: Scene) -> None:
+def test_after_a_pause_the_nearest_warning_is_given_and_expired_agreements_end(
+    scene: Scene,
+) -> None:
     soon, over = (scene.organization(name, approved=False) for name in ("Pronto", "Vencida"))
     scene.approve(soon.id, until=date(2026, 6, 30))
     scene.approve(over.id, until=date(2026, 6, 1))
@@ -538,7 +542,7 @@ def test_after_a_pause_the_nearest_warning_is_given_and_what_is_over_ends(scene:
     assert days_told(scene, soon.id) == [20, 6]
 
 
-def test_agreements_that_end_soon_are_listed_for_those_who_steer_or_check(scene: Scene) -> None:
+def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene: Scene) -> None:
     for name, until in (("Pronto", date(2026, 4, 1)), ("Tarde", date(2027, 4, 1))):
         one = scene.organization(name, approved=False)
         scene.approve(one.id, until=until)
@@ -553,7 +557,7 @@ def test_agreements_that_end_soon_are_listed_for_those_who_steer_or_check(scene:
     )
 
 
-def test_a_newer_agreement_keeps_a_member_and_after_the_end_two_people_approve_again(
+def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_approve_again(
     scene: Scene,
 ) -> None:
     one = scene.organization("Nueva", approved=False)
@@ -577,7 +581,7 @@ def test_a_newer_agreement_keeps_a_member_and_after_the_end_two_people_approve_a
     assert scene.approve(one.id, until=date(2027, 9, 1)).status == APPROVED
 
 
-def test_a_member_on_probation_for_its_agreement_is_shown_no_shelters(scene: Scene) -> None:
+def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(scene: Scene) -> None:
     scene.service(
         scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True
     )
@@ -590,7 +594,9 @@ def test_a_member_on_probation_for_its_agreement_is_shown_no_shelters(scene: Sce
     assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 0
 
 
-def test_who_is_reinstated_after_its_agreement_ended_is_on_probation(scene: Scene) -> None:
+def test_a_member_that_is_reinstated_after_its_agreement_ended_is_on_probation(
+    scene: Scene,
+) -> None:
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=date(2026, 4, 1))
     scene.suspend(one.id)
@@ -643,7 +649,9 @@ def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
         scene.nobody.SignIn(m.SignInRequest(email=worker.entry.email, password="una clave larga"))
 
 
-def test_the_coordination_does_not_leave_whoever_of_it_asks(scene: Scene) -> None:
+def test_the_coordinating_organisation_cannot_leave_whoever_of_its_people_asks(
+    scene: Scene,
+) -> None:
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):
         with refused("FAILED_PRECONDITION", "illegal_transition"):
             caller.LeaveOrganization(

@@ -72,7 +72,7 @@ def wrong_of(app: App) -> str:
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR])
-def test_who_must_prove_more_sets_up_a_code_before_there_is_a_session(
+def test_a_worker_who_needs_a_second_factor_sets_up_a_code_before_there_is_a_session(
     scene: Scene, strict: Stubs, role: Role
 ) -> None:
     scene.worker(scene.organization("Puentes"), Role.WORKER, role, email=EMAIL)
@@ -97,7 +97,9 @@ def test_who_must_prove_more_sets_up_a_code_before_there_is_a_session(
     assert (bool(spare.session_secret), list(spare.recovery_codes)) == (True, [])
 
 
-def test_nobody_else_has_to_and_where_it_is_not_set_nobody(scene: Scene, strict: Stubs) -> None:
+def test_other_roles_need_no_second_factor_and_without_the_setting_nobody_does(
+    scene: Scene, strict: Stubs
+) -> None:
     scene.worker(scene.organization("Puentes"), Role.WORKER, Role.MANAGER, email=EMAIL)
     assert sign_in(strict).session_secret
     scene.worker(scene.organization("Otra"), Role.OPERATOR, email="operadora@ejemplo.org")
@@ -117,7 +119,7 @@ def test_a_passkey_is_enough(scene: Scene, strict: Stubs) -> None:
     ).session_secret
 
 
-def test_an_older_question_takes_nothing_into_use(scene: Scene, strict: Stubs) -> None:
+def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -> None:
     worker = scene.worker(scene.organization("Puentes"), Role.AUDITOR, email=EMAIL)
     first, second = sign_in(strict), sign_in(strict)
     fails(lambda: finish(strict, first.challenge, App(scene, first.set_up_secret).code()))
@@ -131,7 +133,7 @@ def test_an_older_question_takes_nothing_into_use(scene: Scene, strict: Stubs) -
     fails(lambda: finish(strict, third.challenge, App(scene, third.set_up_secret).code()))
 
 
-def test_who_is_suspended_meanwhile_sets_up_nothing(scene: Scene, strict: Stubs) -> None:
+def test_a_worker_who_is_suspended_meanwhile_sets_up_no_code(scene: Scene, strict: Stubs) -> None:
     scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
     asked = sign_in(strict)
     scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
@@ -140,7 +142,7 @@ def test_who_is_suspended_meanwhile_sets_up_nothing(scene: Scene, strict: Stubs)
 
 
 @pytest.mark.parametrize(("ways", "asked"), [(("pwd",), True), (("pwd", "otp", "mfa"), False)])
-def test_a_provider_that_asked_for_more_than_a_password_is_believed_and_another_is_not_enough(
+def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_enough(
     scene: Scene, strict: Stubs, ways: tuple[str, ...], asked: bool
 ) -> None:
     scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
@@ -164,7 +166,7 @@ def test_a_provider_that_asked_for_more_than_a_password_is_believed_and_another_
     )
 
 
-def test_whoever_has_a_code_is_asked_for_it_whatever_her_provider_asked_for(scene: Scene) -> None:
+def test_a_worker_with_a_code_is_asked_for_it_whatever_her_provider_required(scene: Scene) -> None:
     scene.worker(scene.coalition, Role.WORKER, email=EMAIL)
     app, _spare = in_use(scene)
     people = {"ana": Person("ana-1", EMAIL, ways=("mfa",))}

@@ -45,7 +45,7 @@ def suspend(by: Stubs, id: str) -> pb.Worker:
 
 
 @pytest.mark.parametrize("role", [COORDINATOR, AUDITOR])
-def test_a1_such_a_role_is_given_by_two_coordinators_of_different_organisations(
+def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisations(
     role: contract_pb2.Role.ValueType, scene: Scene, abroad: Stubs
 ) -> None:
     made = invite(scene.coordinator, None, role)
@@ -68,7 +68,7 @@ def test_a1_such_a_role_is_given_by_two_coordinators_of_different_organisations(
     }
 
 
-def test_an_invitation_that_waits_ends_like_every_other_and_no_other_is_seen(
+def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_confirmed(
     scene: Scene, abroad: Stubs
 ) -> None:
     both = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
@@ -119,7 +119,9 @@ def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_n
     )
 
 
-def test_a_coordinator_suspends_nobody_else_elsewhere(scene: Scene, abroad: Stubs) -> None:
+def test_a_coordinator_suspends_nobody_without_a_network_role_in_another_organisation(
+    scene: Scene, abroad: Stubs
+) -> None:
     for worker in (
         scene.worker(scene.organization("Ajena"), Role.MANAGER),
         scene.worker(scene.coalition, Role.WORKER),
@@ -130,7 +132,7 @@ def test_a_coordinator_suspends_nobody_else_elsewhere(scene: Scene, abroad: Stub
         suspend(scene.coordinator, scene.worker(scene.coalition, Role.WORKER).id)
 
 
-def test_an_invitation_without_such_a_role_takes_none_away(scene: Scene) -> None:
+def test_an_invitation_without_a_network_role_takes_no_network_role_away(scene: Scene) -> None:
     target = scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
     made = invite(scene.by(scene.coalition, Role.MANAGER), None, MANAGER)
     with refused("UNAUTHENTICATED", "invitation_invalid"):

@@ -44,7 +44,7 @@ def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_
         scene.as_worker(managers[0]).ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
 
 
-def test_who_objects_speaks_for_her_own_organisation_and_ends_nothing_that_is_in_use(
+def test_a_manager_objects_for_her_own_organisation_only_and_ends_nothing_that_is_in_use(
     scene: Scene,
 ) -> None:
     ministry, provider = (

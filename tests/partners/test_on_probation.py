@@ -89,7 +89,9 @@ def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(
         worker.GetOrganization(pb.GetOrganizationRequest(id=shelter.id))
 
 
-def test_c12_who_is_approved_sees_it_and_who_is_back_on_probation_does_not(scene: Scene) -> None:
+def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
+    scene: Scene,
+) -> None:
     new, shelter = scene.organization("Nueva", approved=False), with_more(scene)
     worker = scene.by(new, Role.WORKER)
     scene.approve(new.id)
@@ -100,7 +102,7 @@ def test_c12_who_is_approved_sees_it_and_who_is_back_on_probation_does_not(scene
     assert "Luna" not in str(answers(worker, shelter))
 
 
-def test_c12_its_open_places_are_none_either(scene: Scene) -> None:
+def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene) -> None:
     shelter = with_more(scene)
     place = locations_pb2.Location(
         name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1"
@@ -121,7 +123,7 @@ def test_c12_its_open_places_are_none_either(scene: Scene) -> None:
     )
 
 
-def test_c12_a_member_that_offers_more_than_beds_is_seen_without_them(scene: Scene) -> None:
+def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene: Scene) -> None:
     ngo = scene.organization("Mar")
     scene.service(ngo, "Luna de noche")
     scene.service(ngo, "Apoyo", "PSS")
@@ -133,7 +135,7 @@ def test_c12_a_member_that_offers_more_than_beds_is_seen_without_them(scene: Sce
     ] == ["Apoyo"]
 
 
-def test_c12_what_a_shelter_has_anybody_find_is_seen_by_a_member_on_probation_too(
+def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too(
     scene: Scene,
 ) -> None:
     shelter = by_type(scene)
@@ -158,7 +160,7 @@ def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(sc
     assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=other.id)).name == "Luna"
 
 
-def test_c12_an_organisation_that_becomes_a_shelter_takes_what_it_offers_along(
+def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with_it(
     scene: Scene,
 ) -> None:
     own = scene.organization("Luna")

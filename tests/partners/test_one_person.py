@@ -214,7 +214,7 @@ class Cheat:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_alone_she_is_never_two(seed: int, scene: Scene) -> None:
+def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene) -> None:
     shelter = scene.organization("Casa Luna")
     honest = (
         scene.worker(scene.coalition, Role.COORDINATOR),

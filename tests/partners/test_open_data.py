@@ -77,7 +77,7 @@ def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene)
     assert ([each.id for each in members.organizations], members.total_size) == ([house.id], 1)
 
 
-def test_it_is_asked_by_words_need_member_and_change(scene: Scene) -> None:
+def test_public_services_are_searched_by_words_need_member_and_time_of_change(scene: Scene) -> None:
     one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
     legal = scene.service(one, "Asesoría legal", "LEG", public=True)
     scene.later(hours=1)
@@ -227,7 +227,7 @@ def test_hidden_data_changes_no_byte_of_the_public_directory(
     assert said(scene) == before
 
 
-def test_what_anybody_may_read_is_new_when_it_changes(scene: Scene) -> None:
+def test_the_modification_time_changes_with_everything_that_anybody_may_read(scene: Scene) -> None:
     house = scene.organization()
     service = scene.service(house, "Asesoría", "LEG", public=True)
     manager = scene.by(house, Role.MANAGER)
@@ -265,14 +265,14 @@ def test_what_anybody_may_read_is_new_when_it_changes(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "entry", [{}, {"public": True, "active": False}], ids=["not public", "not offered"]
 )
-def test_one_that_is_not_public_is_not_there(scene: Scene, entry: dict[str, Any]) -> None:
+def test_a_service_that_is_not_public_is_not_found(scene: Scene, entry: dict[str, Any]) -> None:
     hidden = scene.service(scene.organization(), "Asesoría", "LEG", **entry)
     for id in (hidden.id, "f" * 32, "x"):
         with refused("NOT_FOUND", "not_found"):
             scene.nobody.GetPublicService(pb.GetPublicServiceRequest(id=id))
 
 
-def test_by_name_each_page_goes_on_where_the_last_one_ended(scene: Scene) -> None:
+def test_sorted_by_name_each_page_continues_where_the_last_one_ended(scene: Scene) -> None:
     house = scene.organization()
     names = ["Ábaco", "asesoría", "Asesoría", "Escuela", "Zapatería"]
     for name in reversed(names):
@@ -290,7 +290,7 @@ def test_by_name_each_page_goes_on_where_the_last_one_ended(scene: Scene) -> Non
     assert not listed(scene, page_size=2).next_page_token, "pages by number have none"
 
 
-def test_a_page_of_another_question_is_refused(scene: Scene) -> None:
+def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:
     house = scene.organization()
     for name in ("Asesoría", "Escuela", "Consulta"):
         scene.service(house, name, "LEG", public=True)
@@ -307,7 +307,7 @@ def test_a_page_of_another_question_is_refused(scene: Scene) -> None:
         assert [field for field, _ in refusal.violations] == ["page_token"]
 
 
-def test_a_department_gets_its_own_services_and_the_countrys_and_housing_never_tells_where_it_is(
+def test_a_department_gets_its_own_and_countrywide_services_and_housing_never_shows_its_place(
     scene: Scene,
 ) -> None:
     house = scene.organization()
@@ -333,7 +333,7 @@ def test_a_department_gets_its_own_services_and_the_countrys_and_housing_never_t
     assert names("CR-SJ") == names("CR-L") == {"Otra tierra"}
 
 
-def test_by_name_no_more_than_a_thousand_are_counted(
+def test_sorted_by_name_at_most_a_thousand_services_are_counted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_data, "MANY", 2)

@@ -75,7 +75,7 @@ def told(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]:
     [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there],
     ids=lambda hide: hide.__name__,
 )
-def test_what_fewer_may_see_changes_no_byte_of_a_page(
+def test_data_that_fewer_people_may_see_change_no_byte_of_a_public_page(
     scene: Scene, client: FlaskClient, hide: Callable[[Scene, Organization, Service], None]
 ) -> None:
     house = scene.organization("Casa Abierta", url="https://casa.example")
@@ -106,7 +106,7 @@ def test_what_fewer_may_see_changes_no_byte_of_a_page(
     assert told(client, house.id, "f" * 32) == before
 
 
-def test_a_member_without_a_public_service_is_as_one_that_does_not_exist(
+def test_a_member_without_a_public_service_looks_like_one_that_does_not_exist(
     scene: Scene, client: FlaskClient
 ) -> None:
     hidden, new, left = (

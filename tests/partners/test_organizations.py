@@ -43,7 +43,7 @@ def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
     assert organization == made
 
 
-def test_a_number_is_kept_in_its_international_form(scene: Scene) -> None:
+def test_a_phone_number_is_stored_in_its_international_form(scene: Scene) -> None:
     assert create(scene, phone="+505 2000-0101").phone == "+50520000101"
 
 
@@ -67,7 +67,7 @@ def test_a_number_is_kept_in_its_international_form(scene: Scene) -> None:
         ({"hotline_number": "one three three"}, "organization.hotline_number", "malformed"),
     ],
 )
-def test_an_entry_that_is_wrong_is_refused_with_the_place(
+def test_a_wrong_entry_is_refused_with_the_path_of_its_field(
     scene: Scene, wrong: dict[str, object], path: str, reason: str
 ) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -75,7 +75,7 @@ def test_an_entry_that_is_wrong_is_refused_with_the_place(
     assert refusal.violations == [(path, reason)]
 
 
-def test_all_that_is_wrong_is_said_at_once(scene: Scene) -> None:
+def test_all_errors_of_an_entry_are_reported_at_once(scene: Scene) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         create(scene, name="", country="", url="x")
     assert [path for path, _ in refusal.violations] == [
@@ -110,7 +110,7 @@ def test_the_same_request_id_registers_once(scene: Scene) -> None:
         scene.coordinator.CreateOrganization(request)
 
 
-def test_the_life_of_a_member_is_told_without_a_gap(scene: Scene) -> None:
+def test_the_life_of_a_member_is_published_without_a_gap(scene: Scene) -> None:
     made = create(scene)
     step = scene.approve(made.id)
     step = scene.suspend(made.id)
@@ -146,14 +146,14 @@ def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
         )
 
 
-def test_the_coordinators_own_organisation_is_not_suspended_by_them(scene: Scene) -> None:
+def test_coordinators_cannot_suspend_the_coordinating_organisation(scene: Scene) -> None:
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         scene.coordinator.SuspendOrganization(
             pb.SuspendOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
         )
 
 
-def test_a_step_is_based_on_what_was_seen(scene: Scene) -> None:
+def test_a_step_needs_the_etag_of_the_current_version(scene: Scene) -> None:
     made = create(scene)
     with refused("ABORTED", "stale_etag"):
         scene.coordinator.ApproveOrganization(
@@ -169,7 +169,7 @@ def test_a_step_is_based_on_what_was_seen(scene: Scene) -> None:
             )
 
 
-def test_a_manager_changes_the_own_entry_and_no_other(scene: Scene) -> None:
+def test_a_manager_changes_the_entry_of_her_own_organisation_and_no_other(scene: Scene) -> None:
     own, other = scene.organization("Propia"), scene.organization("Ajena")
     manager = scene.by(own, Role.MANAGER)
     change = pb.Organization(
@@ -187,7 +187,7 @@ def test_a_manager_changes_the_own_entry_and_no_other(scene: Scene) -> None:
         )
 
 
-def test_a_change_to_what_it_was_is_no_fact(scene: Scene) -> None:
+def test_a_change_without_effect_publishes_no_fact(scene: Scene) -> None:
     own = scene.organization("Propia")
     same = pb.Organization(id=own.id, etag=etag_of(own), name="Propia")
     answer = scene.coordinator.UpdateOrganization(
@@ -206,7 +206,7 @@ def test_a_change_to_what_it_was_is_no_fact(scene: Scene) -> None:
         (["name.first"], ("update_mask", "unknown_code")),
     ],
 )
-def test_a_mask_names_fields_that_can_be_changed(
+def test_a_mask_may_name_only_fields_that_can_be_changed(
     scene: Scene, paths: list[str], violation: tuple[str, str]
 ) -> None:
     change = pb.Organization(id=scene.coalition.id, etag=etag_of(scene.coalition), name="Otra")
@@ -238,7 +238,9 @@ def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
     assert [version for version, _ in scene.facts(own.id)] == [1, 2, 3]
 
 
-def test_the_list_is_by_name_without_accents_and_goes_on_where_it_ended(scene: Scene) -> None:
+def test_the_list_is_sorted_by_name_without_accents_and_each_page_continues_the_last(
+    scene: Scene,
+) -> None:
     for name in ("Zeta", "Ágora", "beta", "Alba"):
         scene.organization(name)
     names, token = [], ""
@@ -271,7 +273,7 @@ def test_the_list_is_narrowed_by_country_type_and_status(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "token", ["x", "bm90IG91cnM", "W10", "WzEsMl0", "WyJhIiwiXHUwMDAwIl0", "x" * 3000, "ñ"]
 )
-def test_a_page_token_that_is_none_is_refused(scene: Scene, token: str) -> None:
+def test_an_invalid_page_token_is_refused(scene: Scene, token: str) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(page_token=token))
     assert refusal.violations == [("page_token", "malformed")]
@@ -291,7 +293,9 @@ def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: 
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=gone.id)).name == "Suspendida"
 
 
-def test_a_suspension_ends_access_at_once_also_for_tokens_that_still_live(scene: Scene) -> None:
+def test_a_suspension_ends_access_at_once_even_for_tokens_that_are_still_valid(
+    scene: Scene,
+) -> None:
     member = scene.organization()
     worker, key = scene.by(member), scene.by_key(member, "directory.read")
     scene.suspend(member.id)
@@ -300,7 +304,7 @@ def test_a_suspension_ends_access_at_once_also_for_tokens_that_still_live(scene:
             caller.ListOrganizations(pb.ListOrganizationsRequest())
 
 
-def test_what_is_done_to_a_member_is_on_the_trail(scene: Scene) -> None:
+def test_each_step_of_a_membership_is_on_the_trail(scene: Scene) -> None:
     made = create(scene)
     scene.approve(made.id)
     trail = scene.rows(
@@ -312,7 +316,7 @@ def test_what_is_done_to_a_member_is_on_the_trail(scene: Scene) -> None:
     ]
 
 
-def test_anyone_may_ask_for_the_lines_one_a_country(scene: Scene) -> None:
+def test_anyone_may_list_the_hotlines_one_for_each_country(scene: Scene) -> None:
     scene.organization(
         "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
     )
@@ -335,7 +339,7 @@ def test_anyone_may_ask_for_the_lines_one_a_country(scene: Scene) -> None:
     ]
 
 
-def test_anyone_may_ask_for_the_taxonomy(scene: Scene) -> None:
+def test_anyone_may_list_the_taxonomy(scene: Scene) -> None:
     terms = {
         term.code: term
         for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms

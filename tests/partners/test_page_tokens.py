@@ -15,7 +15,9 @@ from tests.partners.scene import Scene
     "place",
     [["\ud800", "a"], ["a", "x\udfff"], ["a\x00", "b"], ["a"], ["a", 1], {"a": "b"}, "a", None],
 )
-def test_what_a_database_can_not_compare_with_is_no_page_token(place: object, scene: Scene) -> None:
+def test_a_page_token_with_values_that_the_database_cannot_compare_is_refused(
+    place: object, scene: Scene
+) -> None:
     token = base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
     manager = scene.by(scene.organization(), Role.MANAGER)
     for ask in (
@@ -27,7 +29,7 @@ def test_what_a_database_can_not_compare_with_is_no_page_token(place: object, sc
         assert (code, fields) == ("INVALID_ARGUMENT", {"page_token": "malformed"})
 
 
-def test_the_longest_names_have_a_token_that_is_taken(scene: Scene) -> None:
+def test_the_longest_names_have_a_page_token_that_is_accepted(scene: Scene) -> None:
     """Folding makes eighteen letters of this one letter."""
     manager = scene.by(scene.organization("ﷺ" * 200), Role.MANAGER)
     scene.organization("ﷺ" * 199)

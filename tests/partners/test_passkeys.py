@@ -101,7 +101,7 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
     )
 
 
-def test_a_passkey_alone_signs_in_if_the_device_made_sure_whose_finger_it_is(member: Scene) -> None:
+def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(member: Scene) -> None:
     _me, phone = with_passkey(member)
     asked = alone(member)
     assert "allowCredentials" not in json.loads(asked.passkey_options), "nothing is told of anybody"
@@ -111,7 +111,9 @@ def test_a_passkey_alone_signs_in_if_the_device_made_sure_whose_finger_it_is(mem
     assert by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)).session_secret
 
 
-def test_a_code_will_do_beside_a_passkey_and_never_without_the_password(member: Scene) -> None:
+def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
+    member: Scene,
+) -> None:
     app, _spare = in_use(member)
     with_passkey(member)
     asked = sign_in(member)
@@ -121,7 +123,7 @@ def test_a_code_will_do_beside_a_passkey_and_never_without_the_password(member: 
     fails(lambda: finish(member, alone(member).challenge, app.code()))
 
 
-def test_what_was_signed_once_is_good_once_and_for_one_challenge(member: Scene) -> None:
+def test_a_signature_is_valid_once_and_for_one_challenge(member: Scene) -> None:
     _me, phone = with_passkey(member, counts=False)
     first, second = sign_in(member), sign_in(member)
     signed = phone.sign(first.passkey_options)
@@ -132,7 +134,7 @@ def test_what_was_signed_once_is_good_once_and_for_one_challenge(member: Scene) 
     fails(lambda: by_passkey(member, second.challenge, phone.sign(second.passkey_options)))
 
 
-def test_what_is_signed_twice_at_once_opens_one_session(member: Scene) -> None:
+def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(member: Scene) -> None:
     _me, phone = with_passkey(member, counts=False)
     asked = sign_in(member)
     signed = phone.sign(asked.passkey_options)
@@ -147,7 +149,7 @@ def test_what_is_signed_twice_at_once_opens_one_session(member: Scene) -> None:
         assert sum(several.map(goes, range(4))) == 1
 
 
-def test_a_false_page_gets_nothing_that_is_good_here(member: Scene) -> None:
+def test_a_signature_made_on_a_false_page_is_refused(member: Scene) -> None:
     _me, phone = with_passkey(member)
     asked = sign_in(member)
     for origin in (
@@ -171,7 +173,7 @@ def test_a_false_page_gets_nothing_that_is_good_here(member: Scene) -> None:
     assert by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)).session_secret
 
 
-def test_a_copy_of_a_device_is_found_out_by_its_count(member: Scene) -> None:
+def test_a_copy_of_a_device_is_detected_by_its_counter(member: Scene) -> None:
     _me, phone = with_passkey(member)
     asked, again = sign_in(member), sign_in(member)
     copy = Authenticator(SITE, id=phone.id, key=phone.key, account=phone.account)
@@ -196,7 +198,7 @@ def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene
     )
 
 
-def test_what_is_no_passkey_at_all_sounds_like_a_wrong_one(member: Scene) -> None:
+def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(member: Scene) -> None:
     me, phone = with_passkey(member)
     good = json.loads(phone.sign(sign_in(member).passkey_options))
     broken = [
@@ -215,7 +217,7 @@ def test_what_is_no_passkey_at_all_sounds_like_a_wrong_one(member: Scene) -> Non
         wrong("credential", lambda each=each: create(me, begin(me), each))  # type: ignore[misc]
 
 
-def test_a_challenge_is_good_for_what_it_was_made_for(member: Scene) -> None:
+def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
     me, phone = with_passkey(member)
     asked, begun = sign_in(member), begin(me)
     other = Authenticator(SITE)
@@ -248,7 +250,7 @@ def test_a_challenge_is_good_for_what_it_was_made_for(member: Scene) -> None:
     wrong("challenge", lambda: create(me, late, Authenticator(SITE).make(late.options)))
 
 
-def test_a_passkey_is_one_accounts_only_and_made_at_this_site(member: Scene) -> None:
+def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(member: Scene) -> None:
     _me, phone = with_passkey(member)
     other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
     begun = begin(other)
@@ -260,7 +262,7 @@ def test_a_passkey_is_one_accounts_only_and_made_at_this_site(member: Scene) -> 
     assert len(member.rows("SELECT id FROM passkeys")) == 1
 
 
-def test_ten_are_enough(member: Scene) -> None:
+def test_an_account_has_at_most_ten_passkeys(member: Scene) -> None:
     me, _phone = with_passkey(member)
     waiting = begin(me)
     for number in range(9):
@@ -272,7 +274,7 @@ def test_ten_are_enough(member: Scene) -> None:
         create(me, waiting, Authenticator(SITE).make(waiting.options))
 
 
-def test_who_finds_an_open_screen_makes_himself_no_way_in_and_takes_none_away(
+def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
     member: Scene,
 ) -> None:
     me, _phone = with_passkey(member)
@@ -291,7 +293,7 @@ def test_who_finds_an_open_screen_makes_himself_no_way_in_and_takes_none_away(
         me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD))
 
 
-def test_ended_it_signs_in_no_more_and_only_its_owner_ends_it(member: Scene) -> None:
+def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(member: Scene) -> None:
     me, phone = with_passkey(member)
     [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
     other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
@@ -303,14 +305,14 @@ def test_ended_it_signs_in_no_more_and_only_its_owner_ends_it(member: Scene) -> 
     assert sign_in(member).session_secret, "the password alone, as before"
 
 
-def test_an_account_that_is_suspended_is_not_entered_by_a_passkey(member: Scene) -> None:
+def test_a_suspended_account_cannot_be_entered_with_a_passkey(member: Scene) -> None:
     _me, phone = with_passkey(member)
     asked = alone(member)
     member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
     fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
 
 
-def test_a_site_without_a_name_has_none_and_one_machine_has_them_as_localhost(
+def test_a_site_without_a_host_name_has_no_passkeys_except_localhost(
     member: Scene,
 ) -> None:
     assert [
@@ -328,7 +330,7 @@ def test_a_site_without_a_name_has_none_and_one_machine_has_them_as_localhost(
 
 
 @pytest.mark.parametrize("ask", ["BeginPasskey", "BeginPasskeySignIn"])
-def test_where_there_can_be_none_it_is_said(
+def test_where_passkeys_are_impossible_the_refusal_says_so(
     member: Scene, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
     me = herself(member)

@@ -127,7 +127,9 @@ def test_the_loop_sends_a_link_for_each_request_even_if_its_announcement_is_lost
         assert eventually(lambda: len(told(member)) == 2)
 
 
-def test_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(member: Scene) -> None:
+def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(
+    member: Scene,
+) -> None:
     before = sign_in(member).session_secret
     token = link(member)
     assert re.fullmatch(r"[\w-]{43}", token), "256 random bits"
@@ -147,7 +149,7 @@ def test_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(memb
     ]
 
 
-def test_the_address_may_be_typed_as_people_type_it(member: Scene) -> None:
+def test_the_email_may_be_typed_with_capitals_and_spaces(member: Scene) -> None:
     token = link(member, f"  {EMAIL.upper()} ")
     assert told(member)[-1][1].email == EMAIL, (
         "it goes to the address of the account, never to the one that was typed"
@@ -156,7 +158,7 @@ def test_the_address_may_be_typed_as_people_type_it(member: Scene) -> None:
     assert sign_in(member, password=NEW).session_secret
 
 
-def test_it_is_good_once_and_for_an_hour(member: Scene) -> None:
+def test_a_reset_link_is_valid_once_and_for_an_hour(member: Scene) -> None:
     token = link(member)
     member.later(minutes=59, seconds=59)
     reset(member, token)
@@ -169,7 +171,7 @@ def test_it_is_good_once_and_for_an_hour(member: Scene) -> None:
     assert sign_in(member, password=NEW).session_secret
 
 
-def test_a_link_of_a_clock_that_was_ahead_is_not_good_for_longer(member: Scene) -> None:
+def test_a_reset_link_made_by_a_clock_that_was_ahead_is_not_valid_for_longer(member: Scene) -> None:
     member.later(days=1)
     token = link(member)
     member.later(days=-1)
@@ -177,7 +179,7 @@ def test_a_link_of_a_clock_that_was_ahead_is_not_good_for_longer(member: Scene) 
         reset(member, token)
 
 
-def test_a_newer_link_ends_the_older_one_and_its_letter(member: Scene) -> None:
+def test_a_newer_reset_link_ends_the_older_one_and_its_email(member: Scene) -> None:
     first, second = link(member), link(member)
     with refused(*INVALID):
         reset(member, first)
@@ -189,7 +191,7 @@ def test_a_newer_link_ends_the_older_one_and_its_letter(member: Scene) -> None:
     reset(member, second)
 
 
-def test_what_is_good_for_nothing_always_sounds_the_same(member: Scene) -> None:
+def test_all_invalid_reset_tokens_get_the_same_answer(member: Scene) -> None:
     token = link(member)
     for wrong in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(member)):
         with refused(*INVALID):
@@ -205,7 +207,7 @@ def test_what_is_good_for_nothing_always_sounds_the_same(member: Scene) -> None:
 
 
 @pytest.mark.parametrize("password", ["password1234", "xiomaraxiomara", "puentespuentes"])
-def test_a_password_that_is_found_soon_is_refused_and_the_link_stays_good(
+def test_a_password_that_is_easily_guessed_is_refused_and_the_link_stays_valid(
     member: Scene, password: str
 ) -> None:
     token = link(member)
@@ -227,7 +229,7 @@ def test_one_link_used_many_times_at_once_changes_one_password(member: Scene) ->
     assert len(told(member, "password_changed")) == 1
 
 
-def test_two_who_ask_at_once_leave_one_link(member: Scene) -> None:
+def test_requests_for_one_account_at_once_leave_one_link(member: Scene) -> None:
     for _ in range(3):
         ask(member)
     with ThreadPoolExecutor(3) as pool:
@@ -252,7 +254,9 @@ def test_a_new_password_does_not_replace_the_code_or_passkey(member: Scene) -> N
     assert finish(member, again.challenge, spare[0]).session_secret
 
 
-def test_a_sign_in_that_began_with_the_password_before_does_not_end_after_it(member: Scene) -> None:
+def test_a_sign_in_that_began_with_the_old_password_cannot_be_finished_after_the_change(
+    member: Scene,
+) -> None:
     """A thief with the old password may wait at the question for the code.
 
     The change ends that sign-in, too.
@@ -264,7 +268,7 @@ def test_a_sign_in_that_began_with_the_password_before_does_not_end_after_it(mem
         finish(member, waiting, app.code())
 
 
-def test_a_password_that_is_looked_at_while_it_changes_opens_nothing(
+def test_a_password_that_is_checked_while_it_changes_opens_no_session(
     member: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thief with the old password may sign in again and again.
@@ -284,7 +288,7 @@ def test_a_password_that_is_looked_at_while_it_changes_opens_nothing(
     assert member.rows("SELECT FROM sessions") == []
 
 
-def test_a_sign_in_that_is_finished_at_the_same_moment_is_out_too(member: Scene) -> None:
+def test_a_sign_in_that_is_finished_at_the_moment_of_the_change_is_ended_too(member: Scene) -> None:
     app, _spare = in_use(member)
     password = PASSWORD
     for n in range(4):
@@ -299,7 +303,9 @@ def test_a_sign_in_that_is_finished_at_the_same_moment_is_out_too(member: Scene)
         password = other
 
 
-def test_nor_after_she_changed_it_herself(member: Scene) -> None:
+def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_herself(
+    member: Scene,
+) -> None:
     app, _spare = in_use(member)
     waiting = sign_in(member).challenge
     change(_me(member))
@@ -309,7 +315,7 @@ def test_nor_after_she_changed_it_herself(member: Scene) -> None:
     assert (fact.worker_id, letter.email) == (worker_of(member), EMAIL), "she is told of that, too"
 
 
-def test_another_password_ends_a_link_that_is_on_its_way(member: Scene) -> None:
+def test_a_changed_password_ends_a_reset_link_that_is_on_its_way(member: Scene) -> None:
     token = link(member)
     me, secret = entered(member)
     change(me, secret)
@@ -318,7 +324,7 @@ def test_another_password_ends_a_link_that_is_on_its_way(member: Scene) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "between"])
-def test_who_is_suspended_gets_no_link_and_uses_none(scene: Scene, when: str) -> None:
+def test_a_suspended_worker_gets_no_reset_link_and_cannot_use_one(scene: Scene, when: str) -> None:
     own = scene.organization("Puentes")
     worker = scene.worker(own, Role.WORKER, email=EMAIL)
     token = link(scene) if when == "between" else ""
@@ -331,7 +337,9 @@ def test_who_is_suspended_gets_no_link_and_uses_none(scene: Scene, when: str) ->
             reset(scene, token)
 
 
-def test_nor_is_a_link_good_when_she_is_back_by_another_invitation(scene: Scene) -> None:
+def test_a_reset_link_is_invalid_once_the_worker_has_accepted_another_invitation(
+    scene: Scene,
+) -> None:
     own = scene.organization("Puentes")
     scene.worker(own, Role.WORKER, email=EMAIL)
     token = link(scene)
@@ -344,7 +352,9 @@ def test_nor_is_a_link_good_when_she_is_back_by_another_invitation(scene: Scene)
 
 
 @pytest.mark.parametrize("when", ["before", "between"])
-def test_nor_who_works_for_a_member_that_is_suspended(member: Scene, when: str) -> None:
+def test_a_worker_of_a_suspended_member_gets_no_reset_link_and_cannot_use_one(
+    member: Scene, when: str
+) -> None:
     token = link(member) if when == "between" else ""
     (row,) = member.rows("SELECT organization_id FROM workers WHERE email = %s", EMAIL)
     member.rows(
@@ -359,7 +369,7 @@ def test_nor_who_works_for_a_member_that_is_suspended(member: Scene, when: str) 
             reset(member, token)
 
 
-def test_a_worker_who_signs_in_through_her_ministry_has_no_other_way_in_by_a_mailbox(
+def test_a_worker_who_signs_in_through_her_ministry_cannot_reset_a_password_by_email(
     scene: Scene,
 ) -> None:
     scene.worker(scene.coalition, Role.WORKER, email=EMAIL)
@@ -379,7 +389,7 @@ def test_a_worker_who_signs_in_through_her_ministry_has_no_other_way_in_by_a_mai
     assert len(told(scene)) == 1
 
 
-def test_who_is_invited_and_has_no_account_yet_gets_no_link(scene: Scene) -> None:
+def test_an_invited_person_without_an_account_gets_no_reset_link(scene: Scene) -> None:
     invite(
         scene.by(scene.organization(), Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL
     )
@@ -387,7 +397,7 @@ def test_who_is_invited_and_has_no_account_yet_gets_no_link(scene: Scene) -> Non
     assert (look(scene), told(scene)) == (1, [])
 
 
-def test_asking_does_the_same_whatever_the_address_is(scene: Scene) -> None:
+def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
     """The answer and the rows are the same, with the same size, and no account is read.
 
     So it takes the same time.
@@ -418,7 +428,7 @@ def test_asking_does_the_same_whatever_the_address_is(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "email", ["x\x00y@ejemplo.org", "ñandú", "'; DROP TABLE workers; --", "a" * 254]
 )
-def test_an_address_that_is_none_holds_up_nobody(member: Scene, email: str) -> None:
+def test_an_invalid_email_delays_nobody(member: Scene, email: str) -> None:
     ask(member, email)
     assert link(member)
     with refused("INVALID_ARGUMENT", "invalid_fields"):
@@ -427,7 +437,7 @@ def test_an_address_that_is_none_holds_up_nobody(member: Scene, email: str) -> N
         ask(member, "a" * 255)
 
 
-def test_a_request_that_was_damaged_holds_up_nobody(member: Scene) -> None:
+def test_a_damaged_request_delays_nobody(member: Scene) -> None:
     ask(member, "otra@ejemplo.org")
     member.rows("UPDATE password_reset_requests SET email = decode('00ff', 'hex') RETURNING id")
     ask(member)
@@ -435,7 +445,7 @@ def test_a_request_that_was_damaged_holds_up_nobody(member: Scene) -> None:
     assert [letter.email for _, letter in told(member)] == [EMAIL]
 
 
-def test_a_mailbox_gets_three_letters_at_once_and_then_one_an_hour_and_the_answer_is_the_same(
+def test_a_mailbox_gets_three_emails_at_once_then_one_an_hour_and_the_answer_is_the_same(
     member: Scene,
 ) -> None:
     answers = {
@@ -456,7 +466,7 @@ def test_a_mailbox_gets_three_letters_at_once_and_then_one_an_hour_and_the_answe
     reset(member, told(member)[-1][1].token)  # the latest link is valid, whoever asked for it
 
 
-def test_from_one_address_thirty_are_asked_for_and_then_one_in_two_minutes(scene: Scene) -> None:
+def test_one_address_may_request_thirty_links_and_then_one_every_two_minutes(scene: Scene) -> None:
     for number in range(35):
         ask(scene, f"persona{number}@ejemplo.org", "192.0.2.7")
     assert len(scene.rows("SELECT FROM password_reset_requests")) == 30
@@ -467,7 +477,7 @@ def test_from_one_address_thirty_are_asked_for_and_then_one_in_two_minutes(scene
     assert len(scene.rows("SELECT FROM password_reset_requests")) == 32
 
 
-def test_asking_uses_up_no_guesses_of_the_sign_in(member: Scene) -> None:
+def test_requesting_a_link_uses_up_no_guesses_of_the_sign_in(member: Scene) -> None:
     for _ in range(20):
         ask(member)
     assert sign_in(member).session_secret
@@ -522,7 +532,7 @@ def _bytes(row: Any) -> list[bytes]:
     return [bytes(value) for value in row.values() if isinstance(value, bytes | memoryview)]
 
 
-def test_asking_and_changing_are_on_the_trail_by_ids_alone(member: Scene) -> None:
+def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(member: Scene) -> None:
     token = link(member)
     ask(member, "nadie@ejemplo.org")
     look(member)
@@ -541,7 +551,7 @@ def test_asking_and_changing_are_on_the_trail_by_ids_alone(member: Scene) -> Non
     ]
 
 
-def test_what_is_over_is_taken_away(member: Scene) -> None:
+def test_expired_reset_links_and_requests_are_deleted(member: Scene) -> None:
     link(member)
     ask(member)
     member.later(hours=1)
@@ -554,13 +564,13 @@ def test_what_is_over_is_taken_away(member: Scene) -> None:
     )
 
 
-def test_nobody_gets_a_letter_for_which_she_asked_long_ago(member: Scene) -> None:
+def test_nobody_gets_an_email_for_a_request_made_long_ago(member: Scene) -> None:
     ask(member)
     member.later(hours=1)
     assert (look(member), told(member)) == (1, [])
 
 
-def test_a_new_key_seals_who_asks_anew(member: Scene) -> None:
+def test_the_email_in_a_request_is_rewrapped_with_a_new_key(member: Scene) -> None:
     ask(member)
     both = Keyring(
         member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)}

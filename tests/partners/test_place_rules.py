@@ -65,12 +65,12 @@ def kept(entry: ServiceEntry = TALK, **more: Any) -> Service:
     return Service(id="service", organization_id="ngo", entry=entry, **given)
 
 
-def test_a_service_is_confirmed_by_its_registration() -> None:
+def test_the_registration_of_a_service_confirms_its_entry() -> None:
     assert service() == kept()
     assert service().facts == ["registered"]
 
 
-def test_a_figure_has_its_time_and_a_unit() -> None:
+def test_a_figure_has_a_time_and_a_unit() -> None:
     said = service(capacity=Capacity(Intake.OPEN, 3, 5, declined_time=NOON))
     assert said == kept(capacity=Capacity(Intake.OPEN, 3, 5, "places", NOON))
     said.set_capacity(Capacity(Intake.OPEN, 2, unit="beds"), LATER)
@@ -118,7 +118,9 @@ def test_a_figure_has_its_time_and_a_unit() -> None:
         ),
     ],
 )
-def test_a_wrong_entry_is_refused_by_field(wrong: dict[str, Any], path: str, reason: str) -> None:
+def test_an_invalid_entry_is_refused_with_its_field(
+    wrong: dict[str, Any], path: str, reason: str
+) -> None:
     it = service()
     for act in (
         lambda: service(replace(TALK, **wrong)),
@@ -143,11 +145,11 @@ def test_a_wrong_entry_is_refused_by_field(wrong: dict[str, Any], path: str, rea
         {"eligibility": Eligibility(maximum_dependants=1, maximum_age_of_boys=12)},
     ],
 )
-def test_an_entry_that_says_less_or_the_same_stands(right: dict[str, Any]) -> None:
+def test_an_entry_that_states_less_or_the_same_is_accepted(right: dict[str, Any]) -> None:
     assert service(replace(TALK, **right)).entry == replace(TALK, **right)
 
 
-def test_more_is_not_free_than_there_is() -> None:
+def test_no_more_places_can_be_free_than_there_are() -> None:
     with pytest.raises(Invalid) as refused:
         service(capacity=Capacity(Intake.OPEN, 6, 5))
     assert refused.value.violations == [("service.capacity.available", "out_of_range")]
@@ -157,14 +159,14 @@ def test_more_is_not_free_than_there_is() -> None:
     assert refused.value.violations == [("capacity.available", "out_of_range")]
 
 
-def test_of_a_confidential_place_no_phone_is_kept() -> None:
+def test_a_confidential_service_keeps_no_phone() -> None:
     assert service(replace(BED, confidential=True)).entry.phone == ""
     it = service(BED)
     it.change({"confidential": True}, TAXONOMY, AREAS, LATER)
     assert it.entry == replace(BED, confidential=True, phone="")
 
 
-def test_a_change_is_told_once_and_to_confirm_is_one() -> None:
+def test_a_change_is_published_once_and_a_confirmation_is_a_change() -> None:
     it = service()
     it.change({"name": "x"}, TAXONOMY, AREAS, LATER)
     assert (it.entry.name, it.entry_time, it.assured_time) == ("x", LATER, NOON)
@@ -193,7 +195,7 @@ ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
         (NOT_STATED, LATER, False),
     ],
 )
-def test_a_figure_is_doubtful_when_somebody_was_declined_after_it(
+def test_a_figure_is_in_doubt_when_somebody_was_declined_after_it_was_stated(
     capacity: Capacity, declined: datetime, doubts: bool
 ) -> None:
     it = kept(capacity=capacity)
@@ -217,7 +219,7 @@ def test_a_figure_is_doubtful_when_somebody_was_declined_after_it(
         (replace(ROOM, update_time=None), 1, LATER, 3),
     ],
 )
-def test_who_comes_takes_a_place_and_who_leaves_gives_it_back(
+def test_an_arrival_takes_a_place_and_a_departure_gives_it_back(
     capacity: Capacity, free: int, at: datetime, available: int | None
 ) -> None:
     it = kept(capacity=capacity)
@@ -228,12 +230,12 @@ def test_who_comes_takes_a_place_and_who_leaves_gives_it_back(
 @pytest.mark.parametrize(
     ("hour", "minute", "begins"), [(0, 0, 0), (5, 59, 0), (6, 0, 6), (17, 59, 12), (23, 59, 18)]
 )
-def test_a_step_of_time_has_six_hours(hour: int, minute: int, begins: int) -> None:
+def test_a_step_of_time_lasts_six_hours(hour: int, minute: int, begins: int) -> None:
     time = MIDNIGHT + timedelta(hours=hour, minutes=minute, seconds=7, microseconds=9)
     assert time_step_of(time) == MIDNIGHT + begins * HOUR
 
 
-def test_others_see_of_a_shelter_what_was_so_when_this_step_of_time_began() -> None:
+def test_others_see_a_shelters_figure_as_it_was_when_the_current_step_of_time_began() -> None:
     assert time_step_of(NOON) == NOON
     said = replace(ROOM, update_time=NOON + HOUR, declined_time=NOON + 2 * HOUR)
     live = Figure(said, 3, 1)
@@ -247,7 +249,9 @@ def test_others_see_of_a_shelter_what_was_so_when_this_step_of_time_began() -> N
     assert for_others(Figure(), None, NOON) == Figure()
 
 
-def test_its_own_people_see_the_live_figure_and_others_where_it_is_no_shelter() -> None:
+def test_a_shelters_own_people_see_its_live_figure_and_everybody_sees_that_of_other_services() -> (
+    None
+):
     own, other = Viewer(Tier.PARTNER, "ngo"), Viewer(Tier.COORDINATOR, "police")
     before = Figure(replace(ROOM, available=5), step=NOON)
     bed = kept(BED, capacity=ROOM, figure_before=before, kept=3, broken=1)
@@ -270,7 +274,7 @@ def test_its_own_people_see_the_live_figure_and_others_where_it_is_no_shelter() 
         (("HOU.SAFE",), DAY),
     ],
 )
-def test_a_bed_is_relied_on_for_a_day_and_all_else_for_a_week(
+def test_a_figure_of_beds_is_relied_on_for_a_day_and_any_other_for_a_week(
     needs: tuple[str, ...], lasts: timedelta
 ) -> None:
     assert stale_time(ROOM, needs) == NOON + lasts
@@ -292,13 +296,13 @@ def test_a_bed_is_relied_on_for_a_day_and_all_else_for_a_week(
         ({"languages": ("es",), "department": "NI-CI"}, ("language", "area")),
     ],
 )
-def test_a_service_decides_by_what_it_has_limited(
+def test_a_service_decides_by_the_limits_that_it_has_set(
     more: dict[str, Any], criteria: tuple[str, ...]
 ) -> None:
     assert replace(TALK, **more).decides_by == criteria
 
 
-def test_what_is_seen_besides_an_entry_changes_its_etag() -> None:
+def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
     it = kept(organization_name="Casa Luz", organization_type=OrganizationType.NGO)
     assert it.seen_besides() == ("Casa Luz", "NGO", "", "")
     it.capacity = replace(ROOM, available=0, declined_time=NOON)
@@ -319,13 +323,13 @@ def test_what_is_seen_besides_an_entry_changes_its_etag() -> None:
         (Tier.PUBLIC, Tier.PARTNER, Tier.PUBLIC, False),  # a word narrows and never widens
     ],
 )
-def test_a_field_is_seen_from_its_tier_on(
+def test_a_field_is_shown_from_its_tier_upwards(
     tier: Tier, said: Tier, narrowed: Tier | None, may: bool
 ) -> None:
     assert sees(tier, said, narrowed) is may
 
 
-def test_of_its_own_an_organisation_sees_what_anybody_does() -> None:
+def test_an_organisation_sees_all_fields_of_its_own_entries() -> None:
     worker = Viewer(Tier.PARTNER, "ngo")
     assert worker.tier_of("ngo") is Tier.COORDINATOR
     assert worker.tier_of("police") is Tier.PARTNER
@@ -344,7 +348,7 @@ def place(entry: LocationEntry = HOUSE) -> Location:
     return Location.register("place", "ngo", entry, AREAS, NOON)
 
 
-def test_of_a_confidential_place_nothing_that_leads_there_is_kept_in_the_open() -> None:
+def test_nothing_that_leads_to_a_confidential_place_is_stored_in_clear() -> None:
     assert place() == Location(
         id="place",
         create_time=NOON,
@@ -369,7 +373,9 @@ def test_of_a_confidential_place_nothing_that_leads_there_is_kept_in_the_open() 
         ({"accessibility": (Accessibility.STEP_FREE,) * 2}, "accessibility", "malformed"),
     ],
 )
-def test_a_wrong_place_is_refused_by_field(wrong: dict[str, Any], path: str, reason: str) -> None:
+def test_an_invalid_place_is_refused_with_its_field(
+    wrong: dict[str, Any], path: str, reason: str
+) -> None:
     it = place()
     for act in (
         lambda: place(replace(HOUSE, **wrong)),
@@ -381,17 +387,17 @@ def test_a_wrong_place_is_refused_by_field(wrong: dict[str, Any], path: str, rea
     assert it == place()
 
 
-def test_a_place_may_say_less() -> None:
+def test_a_place_may_state_less() -> None:
     for less in ({"area_code": ""}, {"department": ""}, {"latitude": None, "longitude": None}):
         assert place(replace(HOUSE, **less)).entry == replace(HOUSE, **less)
 
 
-def test_a_place_is_in_the_country_of_who_enters_it_unless_said_otherwise() -> None:
+def test_a_place_is_in_the_country_of_its_organisation_unless_stated_otherwise() -> None:
     assert HOUSE.in_country("GT") == HOUSE
     assert replace(HOUSE, country="").in_country("GT") == replace(HOUSE, country="GT")
 
 
-def test_what_was_confidential_stays_so() -> None:
+def test_a_confidential_place_stays_confidential() -> None:
     it = place(HIDDEN)
     with pytest.raises(Invalid) as refused:
         it.change({"confidential": False}, AREAS, LATER)
@@ -404,7 +410,7 @@ def test_what_was_confidential_stays_so() -> None:
     assert opened.entry == OPENLY
 
 
-def test_a_change_of_a_place_that_changes_nothing_kept_is_not_told() -> None:
+def test_a_change_of_a_place_that_changes_nothing_stored_is_not_published() -> None:
     it = place(HIDDEN)
     it.change({"area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
     assert (it.facts, it.update_time) == (["registered"], NOON)
@@ -433,7 +439,7 @@ HALF = timedelta(minutes=30)
         ("another", NOON, False),
     ],
 )
-def test_an_address_is_opened_by_one_worker_and_by_her_again_for_a_while(
+def test_an_address_is_opened_by_one_worker_and_by_the_same_worker_again_for_a_while(
     worker: str, when: datetime, may: bool
 ) -> None:
     grant = AddressGrant("referral", "service", "ngo", NOON)

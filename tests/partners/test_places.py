@@ -109,7 +109,7 @@ def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, ver
     assert shelter.free == 3
 
 
-def test_who_comes_with_children_takes_a_bed_for_each(shelter: Shelter) -> None:
+def test_a_person_who_comes_with_children_takes_a_bed_for_each(shelter: Shelter) -> None:
     her = new_id()
     shelter.hear("accepted", her, people=3)
     assert shelter.free == 0
@@ -117,7 +117,7 @@ def test_who_comes_with_children_takes_a_bed_for_each(shelter: Shelter) -> None:
     assert shelter.free == 3
 
 
-def test_help_that_did_not_come_takes_it_again(shelter: Shelter) -> None:
+def test_a_reopened_referral_takes_a_bed_again(shelter: Shelter) -> None:
     her = new_id()
     for verb, free in (
         ("accepted", 2),
@@ -131,14 +131,14 @@ def test_help_that_did_not_come_takes_it_again(shelter: Shelter) -> None:
         assert shelter.free == free, verb
 
 
-def test_what_comes_twice_counts_once(shelter: Shelter) -> None:
+def test_a_fact_that_arrives_several_times_counts_once(shelter: Shelter) -> None:
     her = new_id()
     for _ in range(3):
         shelter.hear("accepted", her)
     assert shelter.free == 2
 
 
-def test_what_was_said_afterwards_counted_her_already(shelter: Shelter) -> None:
+def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Shelter) -> None:
     her = new_id()
     shelter.say(1)
     shelter.hear("accepted", her, at=shelter.scene.clock.now() - M)  # heard late
@@ -148,7 +148,7 @@ def test_what_was_said_afterwards_counted_her_already(shelter: Shelter) -> None:
     assert shelter.free == 2, "and when she leaves her bed is free"
 
 
-def test_there_is_never_less_than_none_nor_more_than_there_are(shelter: Shelter) -> None:
+def test_free_beds_never_fall_below_zero_or_exceed_the_maximum(shelter: Shelter) -> None:
     shelter.say(1, maximum=2)
     shelter.scene.later(minutes=1)
     many = [new_id() for _ in range(3)]
@@ -160,7 +160,7 @@ def test_there_is_never_less_than_none_nor_more_than_there_are(shelter: Shelter)
     assert shelter.free == 2
 
 
-def test_a_figure_that_counts_no_people_or_is_none_stays_as_it_is(shelter: Shelter) -> None:
+def test_a_figure_that_counts_no_people_or_was_not_stated_stays_as_it_is(shelter: Shelter) -> None:
     shelter.say(3, unit=pb.CAPACITY_UNIT_APPOINTMENTS)
     shelter.scene.later(minutes=1)
     shelter.hear("accepted", new_id())
@@ -181,7 +181,7 @@ def test_nobody_else_takes_or_gives_a_bed(shelter: Shelter) -> None:
     assert shelter.free == 3, "who never took one gives none back"
 
 
-def test_who_read_before_a_bed_was_taken_is_told_to_look_again(shelter: Shelter) -> None:
+def test_an_etag_from_before_a_bed_was_taken_is_stale(shelter: Shelter) -> None:
     before = shelter.seen().etag
     shelter.hear("accepted", new_id())
     with refused("ABORTED", "stale_etag"):

@@ -83,7 +83,7 @@ def register(place: Place) -> str:
     return organization.id
 
 
-def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
+def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
     place: Place, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sick = command(environment, "doctor", "--json")
@@ -132,7 +132,7 @@ def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
     assert time.monotonic() - started < 10
 
 
-def test_a_process_that_was_killed_while_it_wrote_an_import_is_followed_by_one_that_does_it(
+def test_an_import_of_a_killed_process_is_done_by_the_next_process(
     place: Place, environment: dict[str, str]
 ) -> None:
     assert command(environment, "migrate").returncode == 0
@@ -176,7 +176,7 @@ def test_a_process_that_was_killed_while_it_wrote_an_import_is_followed_by_one_t
         database.close()
 
 
-def test_it_hears_that_a_service_declined_for_lack_of_room(
+def test_the_service_receives_that_a_referral_was_declined_for_lack_of_room(
     place: Place, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command(environment, "migrate").returncode == 0

@@ -64,7 +64,7 @@ __all__ = ["ministry", "provider"]
         "long",
     ],
 )
-def test_a_provider_that_says_of_itself_what_can_not_be_is_not_asked(
+def test_a_provider_with_an_impossible_discovery_document_is_not_used(
     scene: Scene, ministry: Organization, provider: Provider, said: dict[str, Any], why: str
 ) -> None:
     provider.discovery = said
@@ -90,7 +90,7 @@ def spread(scene: Scene) -> Iterator[Provider]:
     made.stop()
 
 
-def test_an_official_signs_in_by_a_provider_on_several_hosts(
+def test_an_official_signs_in_through_a_provider_on_several_hosts(
     scene: Scene, spread: Provider
 ) -> None:
     ministry = scene.organization(
@@ -111,7 +111,7 @@ def test_an_official_signs_in_by_a_provider_on_several_hosts(
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
-def test_an_address_of_a_provider_inside_our_network_is_never_asked(
+def test_a_providers_address_inside_our_network_is_never_called(
     scene: Scene, ministry: Organization, provider: Provider, name: str
 ) -> None:
     provider.discovery = {name: "https://10.0.0.1/x"}
@@ -131,7 +131,7 @@ def unusable(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     ]
 
 
-def test_what_one_provider_points_at_is_not_what_is_known_of_another(
+def test_a_document_that_was_read_for_one_provider_is_not_used_for_another(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     own = scene.organization("Otro ministerio")
@@ -147,7 +147,7 @@ def test_what_one_provider_points_at_is_not_what_is_known_of_another(
         others.stop()
 
 
-def test_a_provider_that_names_itself_beside_the_code_has_to(
+def test_a_provider_that_declares_that_it_adds_its_name_to_the_code_has_to(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     provider.discovery = {"authorization_response_iss_parameter_supported": True}
@@ -172,7 +172,7 @@ def test_a_provider_that_names_itself_beside_the_code_has_to(
         (None, False),
     ],
 )
-def test_microsoft_says_in_its_own_word_that_an_address_is_the_organisations(
+def test_microsofts_own_claim_decides_whether_an_email_is_verified(
     scene: Scene, ministry: Organization, provider: Provider, said: object, comes: bool
 ) -> None:
     provider.cheat = lambda claims: provider.sign(
@@ -188,7 +188,7 @@ def test_microsoft_says_in_its_own_word_that_an_address_is_the_organisations(
         fails(scene, ministry, provider)
 
 
-def test_when_she_signed_in_there_is_asked_for_by_name(
+def test_the_time_of_the_sign_in_at_the_provider_is_requested_explicitly(
     scene: Scene, ministry: Organization
 ) -> None:
     asked = parse_qs(urlsplit(begin(scene, ministry).authorization_url).query)

@@ -121,7 +121,9 @@ def one_by_one(
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_order_of_all_is_that_of_judging_each_by_itself_whatever_changes(seed: int) -> None:
+def test_the_ranking_equals_that_of_judging_each_candidate_by_itself_whatever_changes(
+    seed: int,
+) -> None:
     chance, ranking, now = Chance(seed), Ranking(), NOW
     directory = {
         f"s{number}": chance.candidate(f"s{number}")
@@ -148,7 +150,7 @@ def test_the_order_of_all_is_that_of_judging_each_by_itself_whatever_changes(see
     assert len(ranking) == len(directory)
 
 
-def test_a_figure_is_fresh_to_its_last_moment_and_old_after_it() -> None:
+def test_a_figure_is_fresh_to_its_last_moment_and_stale_after_it() -> None:
     ranking, question = Ranking(), Question("MED.PRI")
     stated = Chance(1).candidate("")
     for id, said in (("a", NOW), ("b", NOW + timedelta(microseconds=1))):
@@ -164,7 +166,7 @@ def test_a_figure_is_fresh_to_its_last_moment_and_old_after_it() -> None:
         assert ranking.best(question, 9, sees_shelters=True) == order
 
 
-def test_the_best_of_very_many_is_found_wherever_it_stands(scene: Scene) -> None:
+def test_the_best_of_very_many_services_is_found_whatever_its_position(scene: Scene) -> None:
     for number in range(230):
         scene.service(scene.coalition, f"Casa {number:03}", "MED.PRI", room=None)
     scene.service(

@@ -30,7 +30,9 @@ SERVICES = [
 
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
-def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, scene: Scene) -> None:
+def test_every_rpc_admits_the_callers_that_the_page_of_rights_names(
+    descriptor: Any, scene: Scene
+) -> None:
     own = scene.organization()
     roles = {str(role): scene.by(own, role) for role in Role}
     keys = {}

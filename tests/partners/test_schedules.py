@@ -51,7 +51,7 @@ def days_of(*schedules: Schedule, holidays: tuple[date, ...] = ()) -> list[int]:
     return [begins.day for begins, _ in times if begins.month == MONTH[0].month]
 
 
-def test_each_week_on_its_days() -> None:
+def test_a_weekly_schedule_is_open_on_its_days() -> None:
     assert days_of(weekly("MO FR")) == [2, 6, 9, 13, 16, 20, 23, 27, 30]
     assert len(days_of(weekly())) == 30, "no days are all days"
 
@@ -63,19 +63,19 @@ def test_the_first_monday_and_the_last_friday_of_a_month() -> None:
     assert days_of(monthly("5TU")) == [], "this November has four Tuesdays"
 
 
-def test_only_while_it_is_valid() -> None:
+def test_a_schedule_is_open_only_while_it_is_valid() -> None:
     assert days_of(weekly("MO", valid_from=date(2026, 11, 9), valid_to=date(2026, 11, 16))) == [
         9,
         16,
     ]
 
 
-def test_a_public_holiday_closes_unless_it_is_said_that_it_does_not() -> None:
+def test_a_schedule_is_closed_on_public_holidays_unless_it_states_otherwise() -> None:
     assert days_of(weekly("MO"), holidays=(date(2026, 11, 2),)) == [9, 16, 23, 30]
     assert days_of(weekly("MO", holidays=True), holidays=(date(2026, 11, 2),)) == [2, 9, 16, 23, 30]
 
 
-def test_a_night_goes_on_into_the_next_day_and_the_same_hour_is_the_whole_day() -> None:
+def test_hours_may_run_past_midnight_and_equal_hours_mean_the_whole_day() -> None:
     (first, second) = hours(
         [weekly("MO", "20:00", "06:00"), weekly("WE", "00:00", "00:00")],
         date(2026, 11, 2),
@@ -103,7 +103,7 @@ def test_a_night_goes_on_into_the_next_day_and_the_same_hour_is_the_whole_day() 
         (weekly("MO", valid_to=date(2019, 5, 6)), weekly("MO")),
     ],
 )
-def test_two_that_say_the_same_hours_are_refused(schedules: tuple[Schedule, ...]) -> None:
+def test_overlapping_hours_are_refused(schedules: tuple[Schedule, ...]) -> None:
     assert wrong(*schedules) == [("service.schedules.1", "overlaps")]
 
 
@@ -117,11 +117,11 @@ def test_two_that_say_the_same_hours_are_refused(schedules: tuple[Schedule, ...]
         (weekly("", "00:00", "00:00"),),
     ],
 )
-def test_what_only_touches_is_taken(schedules: tuple[Schedule, ...]) -> None:
+def test_adjoining_hours_are_accepted(schedules: tuple[Schedule, ...]) -> None:
     assert wrong(*schedules) == []
 
 
-def test_days_that_there_are_not_are_named() -> None:
+def test_invalid_days_are_reported() -> None:
     assert wrong(weekly("MO LU")) == [("service.schedules.0.byday.1", "unknown_code")]
     assert wrong(monthly("MO")) == [("service.schedules.0.byday.0", "unknown_code")]
     assert wrong(monthly("")) == [("service.schedules.0.byday", "required")]
@@ -130,7 +130,7 @@ def test_days_that_there_are_not_are_named() -> None:
     ]
 
 
-def test_what_is_taken_never_meets_itself() -> None:
+def test_accepted_schedules_never_overlap_over_two_years() -> None:
     said = [
         weekly("MO TU WE TH FR", "08:00", "12:00"),
         weekly("MO TU", "13:00", "02:00"),

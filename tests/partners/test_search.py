@@ -62,12 +62,12 @@ def test_every_word_must_be_found(scene: Scene, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["", "   ", "de la", "¡!", "'); DROP TABLE services; --:*&|<->"])
-def test_words_that_say_nothing_narrow_nothing_and_break_nothing(scene: Scene, words: str) -> None:
+def test_words_without_meaning_narrow_nothing_and_break_nothing(scene: Scene, words: str) -> None:
     scene.service(scene.coalition, "Drop de tables y services")
     assert names(scene, words=words) == ["Drop de tables y services"]
 
 
-def test_what_is_in_the_name_comes_before_what_is_in_the_description(scene: Scene) -> None:
+def test_matches_in_the_name_come_before_matches_in_the_description(scene: Scene) -> None:
     scene.service(scene.coalition, "Abrigo", description="También luna nueva")
     scene.service(scene.organization("Luna Nueva"), "Casa")
     scene.service(scene.coalition, "Luna nueva")
@@ -92,7 +92,7 @@ def test_a_department_includes_services_of_the_whole_country(scene: Scene) -> No
     assert names(scene, country="CR") == ["Otro país"]
 
 
-def test_a_language_is_found_where_it_is_said_to_be_spoken(scene: Scene) -> None:
+def test_a_search_by_language_finds_services_that_state_it(scene: Scene) -> None:
     scene.service(scene.coalition, "Inglés", languages=("es", "en-US"))
     scene.service(scene.coalition, "Señas", languages=("x-lsn",))
     scene.service(scene.coalition, "No dicho")
@@ -100,7 +100,9 @@ def test_a_language_is_found_where_it_is_said_to_be_spoken(scene: Scene) -> None
     assert names(scene, language="x-lsn") == ["Señas"]
 
 
-def test_by_age_and_dependants_only_those_are_left_out_that_say_no(scene: Scene) -> None:
+def test_a_search_by_age_and_dependants_leaves_out_only_services_that_state_a_no(
+    scene: Scene,
+) -> None:
     scene.service(
         scene.coalition, "Adultas", eligibility=Eligibility(minimum_age=18, takes_dependants=False)
     )
@@ -118,7 +120,7 @@ def test_by_age_and_dependants_only_those_are_left_out_that_say_no(scene: Scene)
     assert names(scene, dependants=2) == ["No dicho"]
 
 
-def test_by_gender_only_those_are_left_out_that_say_whom_they_serve_and_not_her(
+def test_a_search_by_gender_leaves_out_only_services_that_state_other_genders(
     scene: Scene,
 ) -> None:
     scene.service(
@@ -133,7 +135,7 @@ def test_by_gender_only_those_are_left_out_that_say_whom_they_serve_and_not_her(
     assert names(scene) == ["Hombres", "Mujeres", "No dicho"]
 
 
-def test_room_is_what_is_open_with_a_figure(scene: Scene) -> None:
+def test_a_search_for_room_finds_open_services_with_a_figure_above_zero(scene: Scene) -> None:
     scene.service(scene.coalition, "Libre", room=1)
     scene.service(scene.coalition, "Lleno", room=0)
     scene.service(scene.coalition, "Sin cifra", room=None)
@@ -156,7 +158,7 @@ def test_room_is_what_is_open_with_a_figure(scene: Scene) -> None:
         ({"page_token": "x"}, "page_token", "malformed"),
     ],
 )
-def test_a_question_that_is_wrong_is_refused(
+def test_an_invalid_question_is_refused_with_its_field(
     scene: Scene, wrong: dict[str, object], path: str, reason: str
 ) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -165,7 +167,7 @@ def test_a_question_that_is_wrong_is_refused(
 
 
 @pytest.mark.parametrize("words", ["", "casa"])
-def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str) -> None:
+def test_the_pages_together_are_the_whole_without_duplicates(scene: Scene, words: str) -> None:
     for number in range(7):
         scene.service(
             scene.coalition,
@@ -187,14 +189,14 @@ def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str) 
     assert seen == ["Casa 0", "Casa 1", "Casa 2", "Techo 0", "Techo 0", "Techo 1", "Techo 2"]
 
 
-def test_the_total_is_said_also_on_an_empty_page(scene: Scene) -> None:
+def test_even_an_empty_page_states_the_total(scene: Scene) -> None:
     scene.service(scene.coalition, "Casa")
     beyond = scene.pages.token(pb.SearchServicesRequest(), [0, "zzz", "zzz"])
     page = scene.coordinator.SearchServices(pb.SearchServicesRequest(page_token=beyond))
     assert (list(page.services), page.next_page_token, page.total_size) == ([], "", 1)
 
 
-def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_only(
+def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coordinator(
     scene: Scene,
 ) -> None:
     own = scene.organization("Propia")
@@ -220,7 +222,7 @@ def test_a_suspended_members_services_are_not_found_until_it_is_back(scene: Scen
     assert names(scene, words="casa") == ["Casa"]
 
 
-def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(scene: Scene) -> None:
+def test_a_member_on_probation_is_shown_no_shelters_not_even_in_the_count(scene: Scene) -> None:
     new = scene.organization("Nueva", approved=False)
     scene.service(scene.coalition, "Casa segura", "HOU.SAFE", confidential=True)
     scene.service(scene.coalition, "Casa abierta", "COM.CMY")

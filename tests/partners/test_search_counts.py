@@ -36,7 +36,7 @@ def directory(scene: Scene) -> None:
     scene.service(house, "Afuera", "EDU.SCH", country="CR", department="CR-SJ")
 
 
-def test_all_that_is_found_is_counted_and_not_the_page(scene: Scene) -> None:
+def test_the_counts_cover_everything_found_and_not_only_the_page(scene: Scene) -> None:
     directory(scene)
     caller, expected = scene.by(scene.organization()), {"NI-CI": 5, "NI-LE": 2, "": 1}
     first = caller.SearchServices(pb.SearchServicesRequest(page_size=1, count_country="NI"))
@@ -65,7 +65,7 @@ def test_all_that_is_found_is_counted_and_not_the_page(scene: Scene) -> None:
         ({"organization_id": "ñ"}, {}),
     ],
 )
-def test_it_is_narrowed_as_the_search_is(
+def test_the_counts_are_narrowed_as_the_search_is(
     scene: Scene, asked: dict[str, Any], expected: dict[str, int]
 ) -> None:
     directory(scene)
@@ -91,7 +91,7 @@ def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_depart
     assert counts(member, need_code="HOU", near=near) == {}
 
 
-def test_a_country_that_is_none_is_refused(scene: Scene) -> None:
+def test_an_invalid_country_is_refused(scene: Scene) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         counts(scene.by(scene.organization()), "Nicaragua")
     assert [field for field, _ in refusal.violations] == ["count_country"]

@@ -87,7 +87,7 @@ def of_a_new_member(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("hidden", [shelters, closed, of_a_new_member])
-def test_what_is_hidden_changes_no_byte_of_an_answer(
+def test_hidden_services_change_no_byte_of_an_answer(
     scene: Scene, hidden: Callable[[Scene], None]
 ) -> None:
     new = scene.organization("Nueva", approved=False)
@@ -144,7 +144,7 @@ def change(scene: Scene, chance: random.Random, one: Service) -> Service:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_pages_order_and_total_are_those_of_looking_at_each_service(
+def test_pages_order_and_total_equal_those_of_checking_each_service(
     scene: Scene, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -222,7 +222,7 @@ def test_pages_order_and_total_are_those_of_looking_at_each_service(
         assert set(totals) == {len(expected)}
 
 
-def test_whom_she_named_as_unsafe_is_left_out_of_search_and_match_without_a_word(
+def test_organisations_and_areas_named_as_unsafe_are_left_out_of_search_and_match_without_a_trace(
     scene: Scene,
 ) -> None:
     unsafe, safe = scene.organization("Insegura"), scene.organization("Segura")

@@ -96,7 +96,7 @@ def page_by_page(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_is_found_and_its_order_are_those_of_looking_at_each(
+def test_hits_and_their_order_equal_those_of_checking_each_service(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 10)
@@ -168,7 +168,7 @@ def test_what_is_found_and_its_order_are_those_of_looking_at_each(
         }
 
 
-def test_it_says_when_so_many_stand_behind_the_names_that_it_is_better_made_anew(
+def test_an_index_with_too_many_later_additions_reports_that_it_should_be_rebuilt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)

@@ -69,12 +69,12 @@ def finish(scene: Scene, challenge: str, code: str) -> members_pb2.SignInRespons
     return answer
 
 
-def test_a_code_is_good_a_step_before_and_after_and_never_again() -> None:
+def test_a_code_is_valid_one_step_early_or_late_and_never_twice() -> None:
     assert SecondFactor("w").steps(100) == [99, 100, 101]
     assert SecondFactor("w", last_step=100).steps(100) == [101]
 
 
-def test_until_a_first_code_was_right_nothing_is_asked_for(member: Scene) -> None:
+def test_no_code_is_asked_for_until_a_first_code_was_right(member: Scene) -> None:
     me, app = begun(member)
     assert sign_in(member).session_secret
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
@@ -86,7 +86,7 @@ def test_until_a_first_code_was_right_nothing_is_asked_for(member: Scene) -> Non
     assert sign_in(member).session_secret
 
 
-def test_the_password_alone_opens_nothing_and_tells_nothing(member: Scene) -> None:
+def test_the_password_alone_opens_no_session_and_reveals_nothing(member: Scene) -> None:
     app, _ = in_use(member)
     answer = sign_in(member)
     assert [field.name for field, _ in answer.ListFields()] == ["challenge", "asks_code"]
@@ -99,7 +99,7 @@ def test_the_password_alone_opens_nothing_and_tells_nothing(member: Scene) -> No
     )
 
 
-def test_who_finds_an_open_screen_does_not_lock_its_owner_out(member: Scene) -> None:
+def test_somebody_at_an_unlocked_screen_cannot_lock_its_owner_out(member: Scene) -> None:
     me, _secret = entered(member)
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="otra clave larga"))
@@ -107,13 +107,13 @@ def test_who_finds_an_open_screen_does_not_lock_its_owner_out(member: Scene) -> 
     assert member.rows("SELECT * FROM second_factors") == []
 
 
-def test_a_wrong_password_sounds_the_same_with_and_without_a_code(member: Scene) -> None:
+def test_a_wrong_password_gets_the_same_answer_with_and_without_a_code(member: Scene) -> None:
     in_use(member)
     with refused(*FAILED):
         sign_in(member, password="otra clave larga")
 
 
-def test_a_code_a_challenge_and_a_spare_code_are_good_once(member: Scene) -> None:
+def test_a_code_a_challenge_and_a_spare_code_are_valid_once(member: Scene) -> None:
     app, spare = in_use(member)
     first, second = sign_in(member).challenge, sign_in(member).challenge
     code = app.code()
@@ -129,7 +129,7 @@ def test_a_code_a_challenge_and_a_spare_code_are_good_once(member: Scene) -> Non
     assert finish(member, third, spare[1].upper().replace("-", " ")).session_secret
 
 
-def test_a_challenge_is_over_after_five_minutes_and_a_mistyped_code_does_not_end_it(
+def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end_it(
     member: Scene,
 ) -> None:
     app, _ = in_use(member)
@@ -144,7 +144,9 @@ def test_a_challenge_is_over_after_five_minutes_and_a_mistyped_code_does_not_end
         finish(member, late, app.code())
 
 
-def test_who_knows_the_password_guesses_ten_codes_and_then_waits(member: Scene) -> None:
+def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wait(
+    member: Scene,
+) -> None:
     app, _ = in_use(member)
     challenge = sign_in(member).challenge
     for guess in range(10):
@@ -156,7 +158,7 @@ def test_who_knows_the_password_guesses_ten_codes_and_then_waits(member: Scene) 
     assert finish(member, sign_in(member).challenge, app.code()).session_secret
 
 
-def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(
+def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked_for_no_more(
     member: Scene,
 ) -> None:
     me, app = begun(member)
@@ -179,7 +181,7 @@ def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(
     assert sign_in(member).session_secret
 
 
-def test_of_a_secret_and_of_codes_nothing_readable_is_kept_or_told(member: Scene) -> None:
+def test_no_secret_and_no_code_is_stored_or_published_in_clear(member: Scene) -> None:
     me, _secret = entered(member)
     made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD, request_id="one"))
     spare = me.ConfirmSecondFactor(
@@ -197,7 +199,9 @@ def test_of_a_secret_and_of_codes_nothing_readable_is_kept_or_told(member: Scene
     assert EMAIL.replace("@", "%40") in made.uri
 
 
-def test_an_account_that_is_suspended_in_between_is_not_entered(member: Scene) -> None:
+def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered(
+    member: Scene,
+) -> None:
     app, _ = in_use(member)
     challenge = sign_in(member).challenge
     member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
@@ -205,7 +209,7 @@ def test_an_account_that_is_suspended_in_between_is_not_entered(member: Scene) -
         finish(member, challenge, app.code())
 
 
-def test_its_secret_is_wrapped_by_the_next_key_of_the_service_and_opens_as_before(
+def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before(
     member: Scene,
 ) -> None:
     me, _secret = entered(member)
@@ -220,7 +224,9 @@ def test_its_secret_is_wrapped_by_the_next_key_of_the_service_and_opens_as_befor
         assert second_factors.secret(tx, both, worker_id) == base64.b32decode(made.secret)
 
 
-def test_a_password_and_a_first_code_are_guessed_ten_times_at_an_open_screen(member: Scene) -> None:
+def test_a_password_and_a_first_code_can_be_guessed_ten_times_at_an_unlocked_screen(
+    member: Scene,
+) -> None:
     def wrong(ask: Callable[[], object]) -> None:
         with refused("INVALID_ARGUMENT", "invalid_fields"):
             ask()

@@ -27,7 +27,7 @@ def entry(**more: object) -> pb.Service:
     )
 
 
-def test_a_manager_adds_a_service_to_the_own_organisation(scene: Scene) -> None:
+def test_a_manager_adds_a_service_to_her_own_organisation(scene: Scene) -> None:
     own = scene.organization("Luna Nueva", type=OrganizationType.SHELTER)
     made = scene.by(own, Role.MANAGER).CreateService(pb.CreateServiceRequest(service=entry()))
     assert (made.organization_id, made.organization_name, made.organization_type) == (
@@ -40,7 +40,7 @@ def test_a_manager_adds_a_service_to_the_own_organisation(scene: Scene) -> None:
     assert scene.facts(made.id) == [(1, "enlace.service.registered.v1")]
 
 
-def test_a_service_belongs_to_the_callers_own_organisation_unless_the_coordinator_says_otherwise(
+def test_a_service_belongs_to_the_callers_organisation_unless_a_coordinator_states_another(
     scene: Scene,
 ) -> None:
     own, other = scene.organization("Propia"), scene.organization("Ajena")
@@ -66,7 +66,7 @@ def test_a_service_belongs_to_the_callers_own_organisation_unless_the_coordinato
     )
 
 
-def test_a_worker_or_a_reading_key_adds_nothing(scene: Scene) -> None:
+def test_a_worker_or_a_reading_key_cannot_add_a_service(scene: Scene) -> None:
     for caller in (
         scene.by(scene.coalition, Role.WORKER),
         scene.by_key(scene.coalition, "directory.read"),
@@ -119,7 +119,7 @@ def test_a_worker_or_a_reading_key_adds_nothing(scene: Scene) -> None:
         ({"capacity": pb.Capacity(available=1)}, "service.capacity.intake", "required"),
     ],
 )
-def test_an_entry_that_is_wrong_is_refused_with_the_place(
+def test_a_wrong_entry_is_refused_with_the_path_of_its_field(
     scene: Scene, wrong: dict[str, object], path: str, reason: str
 ) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -192,7 +192,7 @@ def test_a_change_needs_the_version_it_is_based_on(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("path", ["capacity", "organization_id", "id", "eligibility.minimum_age"])
-def test_what_is_no_part_of_the_entry_is_not_changed_with_it(scene: Scene, path: str) -> None:
+def test_fields_outside_the_entry_are_not_changed_with_it(scene: Scene, path: str) -> None:
     made = scene.service(scene.coalition)
     change = pb.Service(id=made.id, etag=etag_of(made))
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
@@ -202,7 +202,7 @@ def test_what_is_no_part_of_the_entry_is_not_changed_with_it(scene: Scene, path:
     assert refusal.violations == [("update_mask", "unknown_code")]
 
 
-def test_a_service_of_another_member_is_not_there_to_be_changed(scene: Scene) -> None:
+def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> None:
     made = scene.service(scene.organization("Ajena"))
     stranger = scene.by(scene.organization("Propia"), Role.MANAGER)
     change = pb.Service(id=made.id, etag=etag_of(made), name="Tomado")
@@ -220,7 +220,7 @@ def test_a_service_of_another_member_is_not_there_to_be_changed(scene: Scene) ->
             stranger.GetService(pb.GetServiceRequest(id=id))
 
 
-def test_confirming_an_entry_makes_it_fresh_at_the_servers_time(scene: Scene) -> None:
+def test_a_confirmed_entry_is_fresh_as_of_the_servers_time(scene: Scene) -> None:
     made = scene.service(scene.coalition)
     scene.later(seconds=40)
     request = pb.UpdateServiceRequest(
@@ -232,7 +232,7 @@ def test_confirming_an_entry_makes_it_fresh_at_the_servers_time(scene: Scene) ->
     ) == NOON + timedelta(seconds=40)
 
 
-def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: Scene) -> None:
+def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -> None:
     own = scene.organization()
     made = scene.service(own, "Consulta", "MED.PRI")
     scene.later(seconds=30)
@@ -257,7 +257,7 @@ def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: 
     )
 
 
-def test_b9_the_fact_of_a_service_says_which_ages_it_has_stated(scene: Scene) -> None:
+def test_b9_the_fact_of_a_service_contains_the_ages_that_it_states(scene: Scene) -> None:
     own = scene.organization()
     made = scene.service(own, eligibility=Eligibility(minimum_age=18))
     row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 1", made.id)[0]
@@ -283,7 +283,7 @@ def test_b9_the_fact_of_a_service_says_which_ages_it_has_stated(scene: Scene) ->
         ),
     ],
 )
-def test_a_figure_that_is_wrong_is_refused(
+def test_an_invalid_figure_is_refused_with_its_field(
     scene: Scene, room: pb.Capacity, path: str, reason: str
 ) -> None:
     made = scene.service(scene.coalition)
@@ -292,7 +292,7 @@ def test_a_figure_that_is_wrong_is_refused(
     assert refusal.violations == [(path, reason)]
 
 
-def test_an_etag_counts_for_capacity_only_if_one_is_sent(scene: Scene) -> None:
+def test_an_etag_is_checked_for_capacity_only_if_one_is_sent(scene: Scene) -> None:
     made = scene.service(scene.coalition)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
     scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room))
@@ -345,7 +345,7 @@ def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
         ]
 
 
-def test_a_new_name_of_the_organisation_is_seen_with_its_services(scene: Scene) -> None:
+def test_a_new_name_of_an_organisation_is_shown_with_its_services(scene: Scene) -> None:
     own = scene.organization("Antes")
     made = scene.service(own)
     change = pb.Organization(id=own.id, etag=etag_of(own), name="Después")

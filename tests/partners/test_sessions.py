@@ -64,7 +64,7 @@ def test_e_mail_and_password_open_a_session_with_a_token(member: Scene) -> None:
     ]
 
 
-def test_a_session_secret_is_kept_as_a_hash_only(member: Scene) -> None:
+def test_a_session_secret_is_stored_only_as_a_hash(member: Scene) -> None:
     secret = sign_in(member).session_secret
     assert len(secret) >= 43  # 256 bits
     assert secret not in str(member.rows("SELECT * FROM sessions"))
@@ -86,7 +86,7 @@ def test_every_failed_sign_in_gives_the_same_answer(
         sign_in(member, email, password)
 
 
-def test_a_suspended_worker_or_member_sounds_the_same(member: Scene) -> None:
+def test_a_suspended_worker_or_member_gets_the_same_answer(member: Scene) -> None:
     signed_in = sign_in(member)
     manager = member.as_worker(member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org"))
     suspended = member.worker(member.coalition, email="s@ejemplo.org")
@@ -108,7 +108,7 @@ def test_a_suspended_worker_or_member_sounds_the_same(member: Scene) -> None:
     sign_in(member)
 
 
-def test_an_unknown_e_mail_costs_the_same_work(
+def test_an_unknown_email_costs_the_same_work(
     member: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = []
@@ -124,7 +124,7 @@ def test_an_unknown_e_mail_costs_the_same_work(
     assert len(checked) == 2
 
 
-def test_checking_a_password_is_slow_whether_there_is_one_or_not() -> None:
+def test_checking_a_password_is_slow_whether_or_not_the_account_has_one() -> None:
     passwords.nobodys.cache_clear()
     kept = passwords.hash_of(PASSWORD)
     assert kept.startswith("$argon2id$v=19$m=32768,t=2,p=1$")
@@ -134,14 +134,14 @@ def test_checking_a_password_is_slow_whether_there_is_one_or_not() -> None:
     assert not passwords.holds("no hash", PASSWORD)
 
 
-def test_nothing_sent_is_an_invalid_request_not_an_attempt(member: Scene) -> None:
+def test_an_empty_request_is_invalid_and_does_not_count_as_an_attempt(member: Scene) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         member.nobody.SignIn(pb.SignInRequest())
     assert refusal.violations == [("email", "required"), ("password", "required")]
     assert member.rows("SELECT 1 FROM guesses") == []
 
 
-def test_a_session_is_good_for_tokens_of_a_few_seconds(member: Scene) -> None:
+def test_a_session_yields_tokens_that_last_a_few_seconds(member: Scene) -> None:
     secret = sign_in(member).session_secret
     issued = token_of(member, secret)
     assert (issued.worker.email, issued.organization.name, list(issued.scopes)) == (
@@ -161,7 +161,7 @@ def test_a_session_is_good_for_tokens_of_a_few_seconds(member: Scene) -> None:
     member.verifier.verify(token_of(member, secret).tokens["enlace.partners"])
 
 
-def test_a_session_ends_after_a_quarter_of_an_hour_of_silence(member: Scene) -> None:
+def test_a_session_ends_after_being_idle_for_a_quarter_of_an_hour(member: Scene) -> None:
     secret = sign_in(member).session_secret
     for _ in range(3):
         member.later(minutes=14)
@@ -171,7 +171,9 @@ def test_a_session_ends_after_a_quarter_of_an_hour_of_silence(member: Scene) -> 
         token_of(member, secret)
 
 
-def test_a_page_that_asks_by_itself_does_not_keep_a_session_from_being_idle(member: Scene) -> None:
+def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
+    member: Scene,
+) -> None:
     secret = sign_in(member).session_secret
     passive = pb.IssueTokenRequest(session_secret=secret, passive=True)
     for _ in range(2):
@@ -203,7 +205,7 @@ def test_a_busy_session_is_written_at_most_twice_a_minute(member: Scene) -> None
     assert len(seen) == 3  # at the start, after 30 s, after 60 s
 
 
-def test_a_session_that_is_ended_is_ended_and_ending_it_again_changes_nothing(
+def test_an_ended_session_stays_ended_and_ending_it_again_changes_nothing(
     member: Scene,
 ) -> None:
     secret = sign_in(member).session_secret
@@ -214,7 +216,7 @@ def test_a_session_that_is_ended_is_ended_and_ending_it_again_changes_nothing(
     member.nobody.EndSession(pb.EndSessionRequest())
 
 
-def test_a_suspended_workers_sessions_are_over(member: Scene) -> None:
+def test_the_sessions_of_a_suspended_worker_are_ended(member: Scene) -> None:
     signed_in = sign_in(member)
     manager = member.by(member.stored(signed_in.worker.organization_id), Role.MANAGER)
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=signed_in.worker.id))
@@ -224,7 +226,9 @@ def test_a_suspended_workers_sessions_are_over(member: Scene) -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "x", "\x00", "x" * 10_000])
-def test_what_is_no_session_has_ended(scene: Scene, secret: str) -> None:
+def test_an_invalid_session_secret_gets_the_answer_of_an_ended_session(
+    scene: Scene, secret: str
+) -> None:
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(scene, secret)
 
@@ -235,7 +239,7 @@ def test_a_credential_is_required(scene: Scene) -> None:
     assert refusal.violations == [("credential", "required")]
 
 
-def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
+def test_a_key_yields_tokens_with_its_scopes(member: Scene) -> None:
     own = member.organization("Luna", languages=("en",))
     made = member.by(own, Role.MANAGER).CreateApiKey(
         pb.CreateApiKeyRequest(
@@ -263,7 +267,7 @@ def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
     assert key.HasField("last_use_time")
 
 
-def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> None:
+def test_a_wrong_revoked_or_expired_key_is_invalid(member: Scene) -> None:
     own = member.organization("Luna")
     manager = member.by(own, Role.MANAGER)
     keys = [
@@ -301,7 +305,7 @@ def test_a_suspended_members_key_is_invalid(member: Scene) -> None:
         member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
 
 
-def test_what_is_over_is_swept_away_and_what_lives_stays(member: Scene) -> None:
+def test_ended_sessions_are_swept_and_live_ones_stay(member: Scene) -> None:
     sign_in(member)
     member.later(hours=25)
     sign_in(member)
@@ -310,7 +314,9 @@ def test_what_is_over_is_swept_away_and_what_lives_stays(member: Scene) -> None:
     assert len(member.rows("SELECT 1 FROM sessions")) == 1
 
 
-def test_a_session_and_a_key_go_on_when_no_use_can_be_noted_for_want_of_room(member: Scene) -> None:
+def test_a_session_and_a_key_stay_valid_when_their_use_cannot_be_recorded_on_a_full_disk(
+    member: Scene,
+) -> None:
     secret = sign_in(member).session_secret
     manager = member.by(member.organization("Casa"), Role.MANAGER)
     key = manager.CreateApiKey(
@@ -338,7 +344,7 @@ def test_a_session_and_a_key_go_on_when_no_use_can_be_noted_for_want_of_room(mem
             tx.execute("DROP FUNCTION no_room CASCADE")
 
 
-def test_a_session_that_was_opened_by_a_clock_ahead_does_not_outlive_its_idle_limit(
+def test_a_session_opened_by_a_clock_that_was_ahead_does_not_outlive_its_idle_limit(
     member: Scene,
 ) -> None:
     member.later(hours=10)
@@ -348,7 +354,7 @@ def test_a_session_that_was_opened_by_a_clock_ahead_does_not_outlive_its_idle_li
         token_of(member, secret)
 
 
-def test_a_session_goes_on_when_a_clock_is_put_back_by_minutes_and_its_use_is_noted_anew(
+def test_a_session_continues_when_a_clock_is_set_back_by_minutes_and_its_use_is_recorded_again(
     member: Scene,
 ) -> None:
     secret = sign_in(member).session_secret

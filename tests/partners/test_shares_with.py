@@ -18,7 +18,7 @@ from tests.partners.scene import Scene, refused
 MARKED = [type for type in OrganizationType if shares_with(type)]
 
 
-def test_d23_who_is_marked_is_whom_no_override_and_no_enquiry_reaches() -> None:
+def test_d23_marked_organisations_are_those_that_no_override_and_no_enquiry_reaches() -> None:
     assert {type.value for type in OrganizationType if not shares_with(type)} == REACHED_BY_OVERRIDE
     assert (
         shares_with(OrganizationType.LAW_ENFORCEMENT)
@@ -29,7 +29,7 @@ def test_d23_who_is_marked_is_whom_no_override_and_no_enquiry_reaches() -> None:
 
 
 @pytest.mark.parametrize("type", MARKED)
-def test_d23_their_services_are_marked_wherever_one_is_found_and_no_member_hides_it(
+def test_d23_services_of_marked_organisations_are_marked_wherever_found_and_no_member_hides_it(
     type: OrganizationType, scene: Scene
 ) -> None:
     own = scene.organization("Comisaría", type=type)

@@ -152,7 +152,7 @@ def test_an_official_signs_in_through_the_ministry(
     )
 
 
-def test_from_then_on_she_is_known_by_what_the_ministry_calls_her_whatever_her_address_is(
+def test_after_the_first_sign_in_an_official_is_known_by_her_id_there_whatever_her_email(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     first = comes_in(scene, ministry, provider)
@@ -167,14 +167,14 @@ def test_from_then_on_she_is_known_by_what_the_ministry_calls_her_whatever_her_a
     "person",
     [Person("x", EMAIL, verified=False), Person("x", "nadie@ministerio.example"), Person("x", "")],
 )
-def test_who_has_no_address_that_the_ministry_has_verified_and_we_know_is_nobody(
+def test_an_official_without_an_email_that_is_verified_and_known_is_not_signed_in(
     scene: Scene, ministry: Organization, provider: Provider, person: Person
 ) -> None:
     provider.people["ana"] = person
     fails(scene, ministry, provider)
 
 
-def test_a_provider_says_nothing_of_the_workers_of_another_organisation(
+def test_a_provider_signs_in_no_worker_of_another_organisation(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     coordinator = scene.worker(scene.coalition, Role.COORDINATOR, email="jefa@coalicion.example")
@@ -191,7 +191,7 @@ def _official(scene: Scene) -> str:
     return str(scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)[0]["id"])
 
 
-def test_who_is_suspended_here_is_not_let_in_by_her_ministry(
+def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     comes_in(scene, ministry, provider)
@@ -211,7 +211,7 @@ def test_who_is_suspended_here_is_not_let_in_by_her_ministry(
         begin(scene, ministry)
 
 
-def test_a_state_is_answered_once_also_by_what_is_wrong(
+def test_a_state_is_used_up_even_by_a_wrong_answer(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begun = begin(scene, ministry)
@@ -237,7 +237,7 @@ def test_a_state_is_answered_once_also_by_what_is_wrong(
         )
 
 
-def test_nobody_is_led_into_the_account_of_who_sent_a_link(
+def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     mine, hers = begin(scene, ministry), begin(scene, ministry)
@@ -248,7 +248,7 @@ def test_nobody_is_led_into_the_account_of_who_sent_a_link(
     assert finish(scene, mine, back).session_secret
 
 
-def test_a_code_of_another_question_is_good_for_nothing(
+def test_a_code_of_another_sign_in_is_refused(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     one, other = begin(scene, ministry), begin(scene, ministry)
@@ -258,7 +258,7 @@ def test_a_code_of_another_question_is_good_for_nothing(
         finish(scene, one, back | {"code": its["code"]})  # the provider asks for its verifier
 
 
-def test_a_question_is_answered_within_ten_minutes(
+def test_a_sign_in_has_to_be_finished_within_ten_minutes(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begun = begin(scene, ministry)
@@ -345,7 +345,7 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("cheat", CHEATS.values(), ids=CHEATS)
-def test_what_does_not_prove_who_it_is_opens_nothing(
+def test_a_token_that_proves_no_identity_opens_no_session(
     scene: Scene,
     ministry: Organization,
     provider: Provider,
@@ -357,7 +357,7 @@ def test_what_does_not_prove_who_it_is_opens_nothing(
     assert comes_in(scene, ministry, provider).session_secret
 
 
-def test_the_answer_of_another_issuer_is_none(
+def test_the_answer_of_another_issuer_is_refused(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begun = begin(scene, ministry)
@@ -370,7 +370,7 @@ def test_the_answer_of_another_issuer_is_none(
     ).session_secret
 
 
-def test_a_provider_that_hangs_holds_nobody_up_for_long(
+def test_a_provider_that_hangs_delays_nobody_for_long(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begun = begin(scene, ministry)
@@ -384,7 +384,7 @@ def test_a_provider_that_hangs_holds_nobody_up_for_long(
         scene.nobody.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id="f" * 32))
 
 
-def test_a_provider_changes_its_key_and_is_believed_by_the_new_one(
+def test_a_provider_that_changes_its_key_is_trusted_with_the_new_one(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     comes_in(scene, ministry, provider)
@@ -420,7 +420,7 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
         confirm(second, confirmed)
 
 
-def test_what_works_goes_on_until_a_second_person_agrees_and_a_new_issuer_knows_nobody_yet(
+def test_a_provider_works_until_a_second_person_confirms_another_which_knows_nobody_yet(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     comes_in(scene, ministry, provider)
@@ -443,7 +443,9 @@ def test_what_works_goes_on_until_a_second_person_agrees_and_a_new_issuer_knows_
     assert last["new_value"] == "https://new.example"
 
 
-def test_ended_it_lets_nobody_in(scene: Scene, ministry: Organization, provider: Provider) -> None:
+def test_an_ended_provider_signs_nobody_in(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
     link = provider_id(scene, ministry)
@@ -487,20 +489,20 @@ def test_ended_it_lets_nobody_in(scene: Scene, ministry: Organization, provider:
         ("https://login.microsoftonline.com/Organizations/v2.0", "shared_issuer"),
     ],
 )
-def test_an_issuer_is_an_address_out_in_the_world(scene: Scene, issuer: str, wrong: str) -> None:
+def test_an_issuer_has_to_be_a_public_address(scene: Scene, issuer: str, wrong: str) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         propose(scene.coordinator, scene.coalition, issuer)
     assert refusal.violations == [("provider.issuer", wrong)]
 
 
-def test_an_issuer_inside_our_network_is_never_asked(scene: Scene) -> None:
+def test_an_issuer_inside_our_network_is_never_called(scene: Scene) -> None:
     second, ministry = scene.by(scene.coalition, Role.COORDINATOR), scene.organization("Ministerio")
     confirm(second, propose_before(scene, ministry, "https://10.0.0.1"))
     with refused("UNAVAILABLE", "provider_unavailable"):
         begin(scene, ministry)
 
 
-def test_an_organisation_that_is_not_there_has_none(scene: Scene) -> None:
+def test_an_organisation_that_does_not_exist_has_no_provider(scene: Scene) -> None:
     by, id, etag = scene.coordinator, "f" * 32, "v0"
     wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
     for rpc, question in (
@@ -518,7 +520,9 @@ def test_an_organisation_that_is_not_there_has_none(scene: Scene) -> None:
             getattr(by, rpc)(question)
 
 
-def test_two_who_confirm_at_once_confirm_one_thing(scene: Scene, provider: Provider) -> None:
+def test_two_coordinators_who_confirm_at_once_confirm_only_once(
+    scene: Scene, provider: Provider
+) -> None:
     ministry = scene.organization("Ministerio")
     proposed = propose_before(scene, ministry, provider.issuer, "enlace", provider.client.secret)
     others = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
@@ -533,7 +537,7 @@ def test_two_who_confirm_at_once_confirm_one_thing(scene: Scene, provider: Provi
         assert sorted(several.map(goes, others)) == [False, True]
 
 
-def test_what_came_back_twice_at_once_opens_one_session(
+def test_a_return_that_is_sent_twice_at_once_opens_one_session(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begun = begin(scene, ministry)
@@ -587,7 +591,7 @@ def test_the_secret_is_sealed_and_shown_to_nobody(
     assert provider.client.secret not in str(seen)
 
 
-def test_secrets_are_wrapped_anew_with_the_others_and_open_still(
+def test_a_providers_secrets_are_rewrapped_with_all_others_and_still_open(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     propose(scene.coordinator, ministry, "https://new.example", secret="wanted")
@@ -602,7 +606,7 @@ def test_secrets_are_wrapped_anew_with_the_others_and_open_still(
         assert sign_in_providers.secret(tx, newer, known) == "wanted"
 
 
-def test_an_account_that_begins_anew_is_bound_anew(
+def test_an_account_that_was_released_is_bound_again_at_its_next_sign_in(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     comes_in(scene, ministry, provider)
@@ -612,7 +616,7 @@ def test_an_account_that_begins_anew_is_bound_anew(
     assert comes_in(scene, ministry, provider).worker.email == EMAIL
 
 
-def test_questions_that_nobody_answered_are_taken_away(
+def test_sign_ins_that_nobody_finished_are_deleted(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begin(scene, ministry)

@@ -61,7 +61,7 @@ def refused(
         ("https://login.microsoftonline.com/consumers", "shared_issuer"),
     ],
 )
-def test_an_address_that_can_not_be_a_provider_is_refused(issuer: str, why: str) -> None:
+def test_an_address_that_cannot_be_a_provider_is_refused(issuer: str, why: str) -> None:
     assert refused(issuer) == [("issuer", why)]
 
 
@@ -79,16 +79,16 @@ def test_an_address_that_can_not_be_a_provider_is_refused(issuer: str, why: str)
         ("http://[::1]:8080", True),
     ],
 )
-def test_an_address_that_can_be_one_is_taken(issuer: str, at_home: bool) -> None:
+def test_an_address_that_can_be_a_provider_is_accepted(issuer: str, at_home: bool) -> None:
     ProviderEntry(issuer, "enlace").check("a secret with spaces", development=at_home)
 
 
-def test_a_machine_of_somebody_who_develops_takes_no_other_host_or_scheme() -> None:
+def test_a_developers_machine_accepts_no_other_host_or_scheme() -> None:
     assert refused("http://id.luz.test", at_home=True) == [("issuer", "out_of_range")]
     assert refused("ftp://127.0.0.1", at_home=True) == [("issuer", "out_of_range")]
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_errors_of_an_entry_are_reported_at_once() -> None:
     assert refused("", "", "") == [
         ("issuer", "required"),
         ("client_id", "required"),
@@ -105,7 +105,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ProviderEntry(ENTRY.issuer, "x" * 200).check("x" * 200, development=False)
 
 
-def test_a_provider_is_another_when_a_second_person_has_agreed() -> None:
+def test_a_proposed_provider_takes_effect_when_a_second_person_has_agreed() -> None:
     it = SignInProvider("provider", "ngo")
     with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
         it.confirm(Person("second"), NOON)
@@ -121,7 +121,7 @@ def test_a_provider_is_another_when_a_second_person_has_agreed() -> None:
     assert it == SignInProvider("provider", "ngo", 2, ENTRY, NOON + 3 * DAY)
 
 
-def test_a_newer_proposal_takes_the_place_of_an_older_and_what_works_goes_on() -> None:
+def test_a_newer_proposal_replaces_an_older_one_and_the_provider_in_use_stays() -> None:
     it = SignInProvider("provider", "ngo", 2, ENTRY, NOON)
     it.propose(OTHER, "first", LATER)
     it.propose(OTHER, "third", LATER + HOUR)
@@ -140,7 +140,7 @@ def test_a_newer_proposal_takes_the_place_of_an_older_and_what_works_goes_on() -
         SignInProvider("provider", "ngo", 4, None, None, ProposedProvider(OTHER, "first", NOON)),
     ],
 )
-def test_a_provider_ends_with_what_was_proposed_and_only_once(it: SignInProvider) -> None:
+def test_a_provider_ends_only_once_and_with_the_proposal_for_it(it: SignInProvider) -> None:
     it.end()
     assert it == SignInProvider("provider", "ngo", 5)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
@@ -158,7 +158,7 @@ ANA = Worker(
 )
 
 
-def test_a_letter_about_her_account_waits_a_week_for_a_mail_server() -> None:
+def test_an_email_about_an_account_waits_a_week_for_a_mail_server() -> None:
     told = AccountNotice.of("notice", ANA, "password_changed", LATER, by_role="MANAGER")
     assert told == AccountNotice(
         id="notice",
@@ -174,7 +174,7 @@ def test_a_letter_about_her_account_waits_a_week_for_a_mail_server() -> None:
     assert AccountNotice.of("notice", ANA, "x", NOON).by_role == ""
 
 
-def test_a_link_to_another_password_is_good_for_an_hour() -> None:
+def test_a_reset_link_is_valid_for_an_hour() -> None:
     it = PasswordReset.ask("reset", ANA, NOON)
     assert (it.facts, it.expire_time, it.by_role) == (["reset_asked"], NOON + HOUR, "")
     second = timedelta(seconds=1)

@@ -102,7 +102,7 @@ def kinds_told(scene: Scene, fact: str) -> set[str]:
 # --- who has to prove herself, and how long the proof is valid
 
 
-def test_a4_these_rpcs_ask_for_it() -> None:
+def test_a4_these_rpcs_require_a_fresh_proof() -> None:
     assert set(ASKING) == {
         "CreateInvitation",
         "ConfirmInvitation",
@@ -128,7 +128,7 @@ def test_a4_each_rpc_with_lasting_effect_is_notified_or_states_why_not() -> None
 
 
 @pytest.mark.parametrize("rpc", sorted(ASKING))
-def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_that_says_nothing_of_one(
+def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_without_a_time_of_proof(
     scene: Scene, own: Organization, rpc: str
 ) -> None:
     service, method = ASKING[rpc]
@@ -164,7 +164,7 @@ def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_that_says_nothing_of
     assert answer(replace(caller, prove_time=now - TEN)) != "step_up_required"
 
 
-def test_a4_a_proof_is_good_for_ten_minutes_by_the_clock_and_not_a_second_longer(
+def test_a4_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longer(
     scene: Scene, manager: Worker
 ) -> None:
     secret = sign_in(scene).session_secret
@@ -199,7 +199,7 @@ def test_a4_a_session_from_before_proofs_was_proved_when_it_began(
     make_key(of_session(scene, secret))
 
 
-def test_a4_what_is_refused_has_no_effect_and_is_on_record(scene: Scene, manager: Worker) -> None:
+def test_a4_a_refused_call_has_no_effect_and_is_on_record(scene: Scene, manager: Worker) -> None:
     by = of_session(scene, sign_in(scene).session_secret)
     scene.later(minutes=11)
     with refused(*STEP_UP):
@@ -213,7 +213,7 @@ def test_a4_what_is_refused_has_no_effect_and_is_on_record(scene: Scene, manager
 # --- the kinds of proof
 
 
-def test_a4_it_is_proved_by_what_her_sign_in_asks_for_besides_and_not_by_the_password(
+def test_a4_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_password(
     scene: Scene, manager: Worker
 ) -> None:
     app = with_app(scene, manager)
@@ -237,7 +237,7 @@ def test_a4_it_is_proved_by_what_her_sign_in_asks_for_besides_and_not_by_the_pas
     not_proved(by, secret, "code", code=code)
 
 
-def test_a4_it_is_proved_by_a_passkey_that_signed_for_this_and_nothing_else(
+def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_alone(
     scene: Scene, manager: Worker
 ) -> None:
     me, phone, stranger = scene.as_worker(manager), Authenticator(SITE), Authenticator(SITE)
@@ -274,7 +274,7 @@ def test_a4_it_is_proved_by_a_passkey_that_signed_for_this_and_nothing_else(
     not_proved(by, secret, "challenge", challenge=question.challenge, passkey=signed)
 
 
-def test_a4_who_signs_in_by_her_ministry_proves_it_there(scene: Scene) -> None:
+def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(scene: Scene) -> None:
     ministry = scene.organization("Ministerio")
     people = {"ana": Person("ana-1", OFFICIAL), "eva": Person("eva-9", "eva@ministerio.example")}
     provider = Provider(f"{SITE}/sign-in/return", people, now=lambda: scene.clock.now().timestamp())
@@ -306,7 +306,7 @@ def test_a4_who_signs_in_by_her_ministry_proves_it_there(scene: Scene) -> None:
         provider.stop()
 
 
-def test_a4_where_her_ministry_does_not_answer_nothing_is_proved_and_it_is_said_why(
+def test_a4_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the_reason_is_given(
     scene: Scene,
 ) -> None:
     ministry = scene.organization("Ministerio")
@@ -339,7 +339,7 @@ def test_a4_where_her_ministry_does_not_answer_nothing_is_proved_and_it_is_said_
         provider.stop()
 
 
-def test_a4_wrong_answers_have_the_budget_of_the_sign_in_and_keep_nobody_from_signing_in(
+def test_a4_wrong_proofs_have_a_budget_like_that_of_the_sign_in_and_keep_nobody_from_signing_in(
     scene: Scene, manager: Worker
 ) -> None:
     app = with_app(scene, manager)
@@ -363,7 +363,7 @@ def test_a4_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worke
         prove(by, secret, password=PASSWORD)
 
 
-def test_a4_one_sessions_proof_is_not_anothers(
+def test_a4_the_proof_of_one_session_does_not_count_for_another(
     scene: Scene, manager: Worker, own: Organization
 ) -> None:
     hers, stolen = sign_in(scene).session_secret, sign_in(scene).session_secret
@@ -410,7 +410,7 @@ def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
         token_of(scene, hers)
 
 
-def test_a4_her_managers_and_she_herself_hear_of_a_key_and_of_an_invitation_by_letter(
+def test_a4_a_worker_and_her_managers_are_notified_of_a_key_and_of_an_invitation_by_email(
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
     other, worker = (
@@ -430,7 +430,7 @@ def test_a4_her_managers_and_she_herself_hear_of_a_key_and_of_an_invitation_by_l
     assert kinds_told(scene, "sign_in_changed") == {worker.id, manager.id, other.id}
 
 
-def test_a4_facts_of_it_have_no_name_and_a_repeated_request_tells_once(
+def test_a4_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
     scene: Scene, manager: Worker
 ) -> None:
     by = scene.as_worker(manager)
@@ -445,7 +445,7 @@ def test_a4_facts_of_it_have_no_name_and_a_repeated_request_tells_once(
     ]
 
 
-def test_a4_the_coordinators_hear_of_a_role_of_the_network(scene: Scene) -> None:
+def test_a4_the_coordinators_are_notified_of_a_network_role(scene: Scene) -> None:
     first, elsewhere = scene.worker(scene.coalition, Role.COORDINATOR), scene.organization("Otra")
     second = scene.worker(elsewhere, Role.COORDINATOR)
     made = invite(
@@ -459,7 +459,7 @@ def test_a4_the_coordinators_hear_of_a_role_of_the_network(scene: Scene) -> None
     assert len(told(scene, "role_given")) == 2 * len(coordinators)
 
 
-def test_a4_the_managers_whose_provider_is_ended_hear_of_it(scene: Scene) -> None:
+def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene) -> None:
     shelter = scene.organization("Casa Luna")
     hers, coordinator = (
         scene.worker(shelter, Role.MANAGER),
@@ -475,7 +475,7 @@ def test_a4_the_managers_whose_provider_is_ended_hear_of_it(scene: Scene) -> Non
     assert kinds_told(scene, "provider_changed") == {coordinator.id, hers.id}
 
 
-def test_a4_another_password_proves_the_session_that_goes_on_where_the_password_is_all_there_is(
+def test_a4_changing_the_password_proves_the_continued_session_where_the_password_is_the_only_proof(
     scene: Scene, manager: Worker
 ) -> None:
     secret = sign_in(scene).session_secret
@@ -485,7 +485,7 @@ def test_a4_another_password_proves_the_session_that_goes_on_where_the_password_
     make_key(by)
 
 
-def test_a4_another_password_proves_nothing_where_a_code_is_asked_for(
+def test_a4_changing_the_password_proves_nothing_where_a_code_is_asked_for(
     scene: Scene, manager: Worker
 ) -> None:
     app = with_app(scene, manager)

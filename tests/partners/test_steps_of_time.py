@@ -165,7 +165,7 @@ def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
         assert [service.id for service in services.fetch_many(tx, ids)] == ids
 
 
-def test_c12_its_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
+def test_c12_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
     before = shelters.seen(shelters.staff)
     shelters.hear("accepted")
     after = shelters.seen(shelters.staff)
@@ -174,7 +174,7 @@ def test_c12_its_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) 
     assert shelters.free() == 1
 
 
-def test_c12_search_and_match_see_it_with_the_step_and_without_another_change(
+def test_c12_search_and_match_change_with_the_step_of_time_and_without_another_event(
     shelters: Shelters,
 ) -> None:
     def with_room() -> tuple[list[str], list[str]]:
@@ -194,7 +194,7 @@ def test_c12_search_and_match_see_it_with_the_step_and_without_another_change(
     assert with_room() == (["Otro albergue"],) * 2
 
 
-def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_says_the_same(
+def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_the_same(
     shelters: Shelters,
 ) -> None:
     shelters.hear("accepted")
@@ -206,7 +206,7 @@ def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_says_the
             assert len(content.search.having("room", True)) == with_room
 
 
-def test_c12_what_others_see_after_a_step_says_nothing_of_the_moment_in_it(
+def test_c12_what_others_see_after_a_step_does_not_reveal_when_in_it_something_happened(
     shelters: Shelters,
 ) -> None:
     scene = shelters.scene
@@ -228,7 +228,7 @@ def test_c12_what_others_see_after_a_step_says_nothing_of_the_moment_in_it(
     assert after[0].capacity.declined_time.ToDatetime(NOON.tzinfo) == NOON
 
 
-def test_c12_the_first_change_of_a_step_does_not_show_by_what_was_not_yet_looked_at(
+def test_c12_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_before(
     shelters: Shelters,
 ) -> None:
     shelters.say(4)
@@ -239,13 +239,15 @@ def test_c12_the_first_change_of_a_step_does_not_show_by_what_was_not_yet_looked
     assert shelters.free() == 3
 
 
-def test_c12_an_accept_that_is_heard_late_counts_from_when_it_was_heard(shelters: Shelters) -> None:
+def test_c12_an_accept_that_is_received_late_counts_from_when_it_was_received(
+    shelters: Shelters,
+) -> None:
     shelters.scene.clock.set(NOON + STEP + HOUR)
     shelters.hear("accepted", at=NOON + STEP - HOUR)
     assert (shelters.free(shelters.staff), shelters.free()) == (0, 1)
 
 
-def test_c12_how_often_it_kept_its_word_changes_the_order_with_the_step_alone(
+def test_c12_kept_promises_change_the_order_only_with_the_step_of_time(
     shelters: Shelters,
 ) -> None:
     scene = shelters.scene
@@ -266,7 +268,7 @@ def test_c12_how_often_it_kept_its_word_changes_the_order_with_the_step_alone(
     assert order() == ["Otro albergue", "Albergue"]
 
 
-def test_c12_a_first_figure_is_seen_at_once_and_what_happens_next_is_not(scene: Scene) -> None:
+def test_c12_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Scene) -> None:
     own = scene.organization("Casa nueva")
     made = scene.by(own, Role.MANAGER).CreateService(
         pb.CreateServiceRequest(service=pb.Service(name="Casa", need_codes=["HOU.SAFE"]))
@@ -282,7 +284,7 @@ def test_c12_a_first_figure_is_seen_at_once_and_what_happens_next_is_not(scene: 
     assert shelters.free() == 4
 
 
-def test_c12_what_is_no_shelter_is_seen_at_once(shelters: Shelters) -> None:
+def test_c12_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters: Shelters) -> None:
     clinic = shelters.scene.service(
         shelters.scene.organization("Clínica"), "Consulta", "MED.PRI", room=3
     )
@@ -291,7 +293,7 @@ def test_c12_what_is_no_shelter_is_seen_at_once(shelters: Shelters) -> None:
     assert shelters.seen(service=clinic).capacity.available == 2
 
 
-def test_c12_what_a_shelter_offers_beside_its_beds_tells_no_moment_either(
+def test_c12_other_services_of_a_shelter_do_not_reveal_a_moment_either(
     shelters: Shelters,
 ) -> None:
     advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
@@ -300,7 +302,7 @@ def test_c12_what_a_shelter_offers_beside_its_beds_tells_no_moment_either(
     assert shelters.seen(service=advice).capacity.available == 3
 
 
-def test_c12_the_coordination_changes_an_entry_on_what_it_sees_and_not_on_what_was_changed_since(
+def test_c12_the_coordination_changes_an_entry_by_the_version_that_it_sees(
     shelters: Shelters,
 ) -> None:
     coordinator = shelters.scene.coordinator
@@ -316,7 +318,7 @@ def test_c12_the_coordination_changes_an_entry_on_what_it_sees_and_not_on_what_w
         coordinator.UpdateService(change)
 
 
-def test_c12_the_coordination_reads_no_history_of_a_shelters_room_and_its_people_do(
+def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordination_does_not(
     shelters: Shelters,
 ) -> None:
     shelters.say(4)
@@ -328,7 +330,7 @@ def test_c12_the_coordination_reads_no_history_of_a_shelters_room_and_its_people
     }
 
 
-def test_c12_a_fact_of_a_shelter_says_nothing_of_its_room(shelters: Shelters) -> None:
+def test_c12_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: Shelters) -> None:
     shelters.say(0, pb.INTAKE_CLOSED)
     rows = shelters.scene.rows("SELECT payload FROM outbox WHERE subject = %s", shelters.service.id)
     said = [told_pb2.ServiceFact.FromString(row["payload"]) for row in rows]
@@ -336,12 +338,12 @@ def test_c12_a_fact_of_a_shelter_says_nothing_of_its_room(shelters: Shelters) ->
 
 
 @pytest.mark.parametrize("hour", [0, 5, 6, 17, 23])
-def test_c12_a_step_begins_each_full_six_hours(hour: int) -> None:
+def test_c12_a_step_begins_every_six_full_hours(hour: int) -> None:
     time = datetime(2026, 3, 14, hour, 59, 59, 5, NOON.tzinfo)
     assert time_step_of(time) == datetime(2026, 3, 14, hour - hour % 6, tzinfo=NOON.tzinfo)
 
 
-def test_c12_a_figure_of_an_earlier_step_is_what_was_said_last() -> None:
+def test_c12_a_figure_from_an_earlier_step_is_shown_as_last_stated() -> None:
     live = Figure(Capacity(Intake.OPEN, 1, 9, "beds", NOON + 2 * HOUR), 3, 1)
     before = Figure(Capacity(Intake.OPEN, 2, 9, "beds", NOON - HOUR), 2, 1, NOON)
     assert for_others(live, before, NOON + 3 * HOUR).capacity.available == 2

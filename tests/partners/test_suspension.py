@@ -121,7 +121,7 @@ def test_d24_nobody_is_suspended_without_a_reason(
     assert verbs(scene, own)[-1] == "approved"
 
 
-def test_d24_the_second_agrees_to_what_she_saw(
+def test_d24_the_second_coordinator_confirms_only_the_version_that_she_saw(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     seen = scene.etag(own.id)
@@ -132,7 +132,7 @@ def test_d24_the_second_agrees_to_what_she_saw(
         )
 
 
-def test_d24_a_proposal_nobody_agrees_to_is_dropped_after_seven_days(
+def test_d24_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, own)
@@ -142,7 +142,7 @@ def test_d24_a_proposal_nobody_agrees_to_is_dropped_after_seven_days(
     assert suspend(scene, second, own).status == APPROVED, "she is the first now"
 
 
-def test_d24_one_coordinator_alone_stops_a_member_at_once_and_for_a_day(
+def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     worker, key = scene.by(own), scene.by_key(own, "directory.read")
@@ -166,7 +166,7 @@ def test_d24_one_coordinator_alone_stops_a_member_at_once_and_for_a_day(
     assert second
 
 
-def test_d24_a_hold_that_a_second_agrees_to_is_a_suspension(
+def test_d24_a_hold_that_a_second_coordinator_confirms_is_a_suspension(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     scene.worker(own, Role.MANAGER)
@@ -183,14 +183,14 @@ def test_d24_a_hold_that_a_second_agrees_to_is_a_suspension(
     assert len(told(scene, "member_held")) == len(told(scene, "member_suspended")) == 1
 
 
-def test_d24_who_holds_what_another_proposed_has_agreed_to_it(
+def test_d24_a_hold_on_another_coordinators_proposal_confirms_it(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, own)
     assert not suspend(scene, second, own, hold=True).suspension.HasField("expire_time")
 
 
-def test_d24_nobody_suspends_alone_by_one_hold_after_the_other(
+def test_d24_nobody_suspends_a_member_alone_by_one_hold_after_another(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     kin = scene.by(scene.coalition, Role.COORDINATOR)
@@ -233,7 +233,7 @@ def test_d24_a_reinstatement_takes_two_people_as_well(
     assert len(told(scene, "member_reinstated")) == 1
 
 
-def test_d24_nor_does_who_stopped_it_alone_start_it_again_alone(
+def test_d24_whoever_held_a_member_alone_cannot_reinstate_it_alone(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, own, hold=True)
@@ -243,7 +243,7 @@ def test_d24_nor_does_who_stopped_it_alone_start_it_again_alone(
         suspend(scene, scene.coordinator, own, hold=True)
 
 
-def test_d24_a_network_without_a_second_coordinator_hears_so_and_may_still_stop_a_member(
+def test_d24_in_a_network_without_a_second_coordinator_a_member_can_still_be_held(
     scene: Scene, own: Organization
 ) -> None:
     with refused("FAILED_PRECONDITION", "no_second_coordinator"):
@@ -260,7 +260,7 @@ def test_d24_a_network_without_a_second_coordinator_hears_so_and_may_still_stop_
     )
 
 
-def test_d24_a_coordinator_alone_ends_no_membership_either(
+def test_d24_a_coordinator_alone_cannot_end_a_membership_either(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     worker = scene.by(own)
@@ -279,7 +279,7 @@ def test_d24_a_manager_ends_her_own_organisations_membership_alone(
     assert leave(scene, manager, own).status == pb.ORGANIZATION_STATUS_LEFT
 
 
-def test_d24_the_reason_is_the_coordinations_and_in_no_fact(
+def test_d24_only_the_coordination_sees_the_reason_which_is_in_no_fact(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     manager, auditor = scene.by(own, Role.MANAGER), scene.by(scene.coalition, Role.AUDITOR)
@@ -294,7 +294,7 @@ def test_d24_the_reason_is_the_coordinations_and_in_no_fact(
     assert not any(b"FRONT" in bytes(each["payload"]) for each in payloads)
 
 
-def test_d24_what_will_happen_is_counted_before(
+def test_d24_the_effects_of_a_suspension_are_counted_beforehand(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     manager = scene.by(own, Role.MANAGER)
@@ -338,7 +338,9 @@ def test_d24_what_will_happen_is_counted_before(
         scene.coordinator.CountMemberAccess(pb.CountMemberAccessRequest(organization_id="0" * 32))
 
 
-def test_d24_why_a_worker_was_suspended_is_on_the_trail(scene: Scene, own: Organization) -> None:
+def test_d24_the_reason_for_a_workers_suspension_is_on_the_trail(
+    scene: Scene, own: Organization
+) -> None:
     manager, gone = scene.by(own, Role.MANAGER), scene.worker(own)
     manager.SuspendWorker(
         m.SuspendWorkerRequest(id=gone.id, reason=m.WORKER_SUSPENSION_REASON_DEVICE_LOST)

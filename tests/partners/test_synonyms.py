@@ -136,13 +136,13 @@ SAID = {
 }
 
 
-def test_what_a_person_says_finds_what_she_means(network: Scene) -> None:
+def test_a_persons_own_words_find_what_she_means(network: Scene) -> None:
     for words, need in SAID.items():
         meant = {need, *(code for code, term in taxonomy().terms.items() if term.parent == need)}
         assert meant <= met(network, words), words
 
 
-def test_what_has_nothing_to_do_with_it_is_not_found(network: Scene) -> None:
+def test_unrelated_needs_are_not_found(network: Scene) -> None:
     for words, group in {
         "dentista": "MED",
         "comida": "MAT",
@@ -159,7 +159,7 @@ def test_every_synonym_finds_its_need(network: Scene) -> None:
                 assert code in met(network, word), (code, word)
 
 
-def test_who_says_it_in_its_own_words_comes_first(scene: Scene) -> None:
+def test_a_service_whose_own_words_contain_the_search_comes_first(scene: Scene) -> None:
     scene.service(scene.coalition, "Ayuda a mujeres", "MED.DENT")
     scene.service(
         scene.coalition, "Brigada", "MED.DENT", description="Atiende una dentista los jueves"
@@ -175,14 +175,14 @@ def test_who_says_it_in_its_own_words_comes_first(scene: Scene) -> None:
     ]
 
 
-def test_who_says_that_it_is_for_her_and_her_children_comes_first(scene: Scene) -> None:
+def test_a_service_that_says_it_is_for_women_with_children_comes_first(scene: Scene) -> None:
     scene.service(scene.coalition, "Albergue")
     scene.service(scene.coalition, "Albergue tranquilo", description="Recibe a mujeres con hijos")
     assert names(scene, "albergue para mujeres con hijos") == ["Albergue tranquilo", "Albergue"]
     assert names(scene, "mujeres") == ["Albergue tranquilo"]
 
 
-def test_nuns_are_found_by_the_kind_of_their_organisation(network: Scene) -> None:
+def test_nuns_are_found_by_the_type_of_their_organisation(network: Scene) -> None:
     for words in ("monjas", "monja", "MONJAS", "mongas", "nuns", "religieuses", "convento"):
         assert "HOU.TRANS" in met(network, words), words
         assert "HOU.EMG" not in met(network, words), words
@@ -198,7 +198,7 @@ def test_partner_systems_get_the_synonyms_with_the_taxonomy(scene: Scene) -> Non
     assert "dentista" in said["es"]
 
 
-def test_after_an_update_of_the_words_services_are_found_by_the_new_ones(
+def test_after_an_update_of_the_synonyms_services_are_found_by_the_new_ones(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = scene.service(scene.coalition, "Jornada", "MED.DENT")

@@ -71,7 +71,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return wait
 
 
-def test_a_new_key_signs_once_everybody_knows_it_and_both_are_good_meanwhile(
+def test_a_new_key_signs_only_after_everybody_knows_it_and_both_are_valid_meanwhile(
     folder: Path, later: Callable[[float], None]
 ) -> None:
     issuer, verifier = pair(folder)
@@ -87,7 +87,7 @@ def test_a_new_key_signs_once_everybody_knows_it_and_both_are_good_meanwhile(
     assert verifier.verify(after) == verifier.verify(before) == WHO
 
 
-def test_a_key_that_was_taken_away_is_good_for_nothing_after_seconds(
+def test_a_removed_key_is_invalid_after_a_few_seconds(
     folder: Path, later: Callable[[float], None]
 ) -> None:
     issuer, verifier = pair(folder)
@@ -104,7 +104,7 @@ def test_a_key_that_was_taken_away_is_good_for_nothing_after_seconds(
     assert len(key_folder.all_verifying(folder, "tokens")) == 1, "a start makes no first key anew"
 
 
-def test_a_change_that_was_killed_between_the_halves_of_a_pair_goes_on(
+def test_a_rotation_killed_between_the_halves_of_a_pair_can_be_resumed(
     folder: Path, later: Callable[[float], None]
 ) -> None:
     issuer, verifier = pair(folder)
@@ -155,7 +155,7 @@ def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path
     assert len(held()) == 1
 
 
-def test_keys_that_can_not_be_read_stay_as_they_were(
+def test_keys_that_cannot_be_read_stay_as_they_were(
     folder: Path, later: Callable[[float], None]
 ) -> None:
     issuer, verifier = pair(folder)
@@ -196,7 +196,7 @@ def test_no_file_is_opened_for_keys_that_did_not_change(
     assert not opened
 
 
-def test_a_token_of_a_stranger_is_refused_and_does_not_keep_the_process_reading(
+def test_a_strangers_token_is_refused_and_does_not_keep_the_process_reading_keys(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     reads = 0
@@ -223,7 +223,7 @@ def test_a_token_of_a_stranger_is_refused_and_does_not_keep_the_process_reading(
     assert reads < 20
 
 
-def test_by_command_and_killed_in_between(folder: Path) -> None:
+def test_a_rotation_by_command_can_be_resumed_after_it_was_killed(folder: Path) -> None:
     environment = os.environ | {
         "ENLACE_KEYS": str(folder),
         "ENLACE_DATABASE_URL": "postgres://nobody@127.0.0.1:1/x",

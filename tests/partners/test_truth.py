@@ -95,12 +95,12 @@ def shelter(scene: Scene) -> Shelter:
     return Shelter(scene)
 
 
-def test_who_had_said_that_there_is_room_and_takes_her_has_kept_its_word(shelter: Shelter) -> None:
+def test_a_shelter_that_stated_room_and_accepts_has_kept_a_promise(shelter: Shelter) -> None:
     shelter.hear("accepted")
     assert shelter.promises == (1, 0)
 
 
-def test_who_had_said_that_there_is_room_and_declines_for_lack_of_it_has_broken_it(
+def test_a_shelter_that_stated_room_and_declines_for_lack_of_room_has_broken_a_promise(
     shelter: Shelter,
 ) -> None:
     shelter.decline()
@@ -109,7 +109,7 @@ def test_who_had_said_that_there_is_room_and_declines_for_lack_of_it_has_broken_
     assert shelter.promises == (0, 1), "since the first everybody is told to ask"
 
 
-def test_a_no_to_an_enquiry_breaks_it_too_and_a_yes_makes_a_promise_for_a_day(
+def test_refusing_an_enquiry_breaks_a_promise_too_and_a_yes_makes_one_for_a_day(
     shelter: Shelter,
 ) -> None:
     shelter.answer(yes=False)
@@ -132,18 +132,18 @@ def test_a_fact_that_comes_twice_counts_once(shelter: Shelter) -> None:
     assert shelter.promises == (1, 0)
 
 
-def test_nobody_makes_a_reputation_by_asking_itself(shelter: Shelter) -> None:
+def test_no_shelter_improves_its_record_by_referring_to_itself(shelter: Shelter) -> None:
     for _ in range(5):
         shelter.hear("accepted", sender=shelter.organization.id)
     assert shelter.promises == (0, 0)
 
 
-def test_what_was_declined_for_another_reason_breaks_no_word(shelter: Shelter) -> None:
+def test_declining_for_another_reason_breaks_no_promise(shelter: Shelter) -> None:
     shelter.hear("declined", reason="not_eligible")
     assert shelter.promises == (0, 0)
 
 
-def test_after_half_a_year_it_is_forgotten(shelter: Shelter) -> None:
+def test_promises_are_forgotten_after_half_a_year(shelter: Shelter) -> None:
     shelter.decline()
     shelter.scene.later(days=184)
     with shelter.scene.database.transaction(SYSTEM) as tx:
@@ -151,7 +151,7 @@ def test_after_half_a_year_it_is_forgotten(shelter: Shelter) -> None:
     assert shelter.promises == (0, 0)
 
 
-def test_the_member_and_the_coordination_see_it_and_nobody_else(shelter: Shelter) -> None:
+def test_only_the_member_and_the_coordination_see_the_truth_score(shelter: Shelter) -> None:
     assert shelter.truth(shelter.scene.coordinator) == shelter.truth()
     stranger = shelter.scene.by(shelter.sender, Role.MANAGER)
     assert not stranger.ListTruthScores(
@@ -164,7 +164,7 @@ def test_the_member_and_the_coordination_see_it_and_nobody_else(shelter: Shelter
     assert [score.service_id for score in every] == [shelter.service.id]
 
 
-def test_the_coordination_lists_what_nobody_confirms_and_who_breaks_its_word(
+def test_the_coordination_lists_services_that_nobody_confirms_or_that_break_promises(
     shelter: Shelter,
 ) -> None:
     def doubtful() -> list[str]:
@@ -181,7 +181,7 @@ def test_the_coordination_lists_what_nobody_confirms_and_who_breaks_its_word(
     assert doubtful() == [shelter.service.id]
 
 
-def test_a_figure_says_when_it_is_stale_a_bed_after_a_day_a_talk_after_a_week(
+def test_a_figure_states_when_it_becomes_stale_for_beds_after_a_day_and_for_talks_after_a_week(
     shelter: Shelter,
 ) -> None:
     talk = shelter.scene.service(shelter.organization, "Escucha", "PSS")
@@ -220,13 +220,13 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
         (0, 18, 96, 5),
     ],
 )
-def test_the_score_is_how_often_it_was_true_and_half_of_it_hangs_on_its_age(
+def test_half_of_the_score_is_how_often_the_figure_was_true_and_half_depends_on_its_age(
     kept: int, broken: int, hours: int, score: int
 ) -> None:
     assert Truth(kept, broken, ROOM, BED).score(NOON + timedelta(hours=hours)) == score
 
 
-def test_a_figure_in_doubt_and_none_are_not_fresh() -> None:
+def test_neither_a_figure_in_doubt_nor_a_missing_one_is_fresh() -> None:
     now = NOON + timedelta(hours=1)
     assert (
         Truth(0, 0, Capacity(Intake.OPEN, 3, 9, "beds", NOON, declined_time=now), BED).score(now)
@@ -238,7 +238,7 @@ def test_a_figure_in_doubt_and_none_are_not_fresh() -> None:
 @pytest.mark.parametrize(
     ("kept", "broken", "place"), [(0, 0, 0), (8, 2, 0), (0, 1, 1), (2, 2, 1), (0, 3, 2), (1, 9, 2)]
 )
-def test_who_breaks_its_word_often_comes_last_among_those_that_say_the_same(
+def test_services_that_often_break_promises_come_last_among_those_that_state_the_same(
     kept: int, broken: int, place: int
 ) -> None:
     assert rank(kept, broken) == place
@@ -256,7 +256,7 @@ def test_who_breaks_its_word_often_comes_last_among_those_that_say_the_same(
         (Capacity(), NOON, False),
     ],
 )
-def test_a_promise_is_a_fresh_figure_that_says_room(
+def test_only_a_fresh_figure_that_states_room_is_a_promise(
     capacity: Capacity, at: datetime, *, promised: bool
 ) -> None:
     assert has_promised(capacity, BED, None, at) is promised

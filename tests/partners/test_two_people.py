@@ -52,7 +52,7 @@ def numbers(scene: Scene) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("path", "value"), NETWORK)
-def test_neither_a_member_nor_one_coordinator_changes_what_is_the_networks(
+def test_neither_a_member_nor_one_coordinator_changes_fields_that_others_depend_on(
     path: str, value: object, scene: Scene
 ) -> None:
     scene.organization(
@@ -76,7 +76,7 @@ def test_neither_a_member_nor_one_coordinator_changes_what_is_the_networks(
     assert len(scene.facts(own.id)) == 2, "nothing was told"
 
 
-def test_what_is_as_it_was_may_be_sent_along(scene: Scene) -> None:
+def test_unchanged_fields_may_be_sent_along(scene: Scene) -> None:
     own = scene.organization("Propia")
     manager = scene.by(own, Role.MANAGER)
     request = pb.UpdateOrganizationRequest(
@@ -85,7 +85,7 @@ def test_what_is_as_it_was_may_be_sent_along(scene: Scene) -> None:
     assert manager.UpdateOrganization(request).name == "Propia y nueva"
 
 
-def test_one_proposes_another_confirms_and_the_public_number_follows(scene: Scene) -> None:
+def test_one_person_proposes_another_confirms_and_the_public_number_follows(scene: Scene) -> None:
     line = scene.organization(
         "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
     )
@@ -106,7 +106,7 @@ def test_one_proposes_another_confirms_and_the_public_number_follows(scene: Scen
     ]
 
 
-def test_who_confirms_agrees_to_what_was_seen(scene: Scene) -> None:
+def test_a_confirmation_counts_only_for_the_version_that_was_seen(scene: Scene) -> None:
     own = scene.organization("Propia")
     second = scene.by(scene.coalition, Role.COORDINATOR)
     seen = propose(scene.coordinator, own, type=pb.ORGANIZATION_TYPE_SHELTER)
@@ -115,7 +115,7 @@ def test_who_confirms_agrees_to_what_was_seen(scene: Scene) -> None:
         confirm(second, seen)
 
 
-def test_a_newer_proposal_is_its_makers_and_what_is_dropped_is_gone(scene: Scene) -> None:
+def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(scene: Scene) -> None:
     own = scene.organization("Propia", department="")
     second = scene.by(scene.coalition, Role.COORDINATOR)
     newer = propose(second, propose(scene.coordinator, own, country="CR"), country="SV")
@@ -133,7 +133,7 @@ def test_a_newer_proposal_is_its_makers_and_what_is_dropped_is_gone(scene: Scene
         )
 
 
-def test_a_department_of_the_country_before_goes_with_it(scene: Scene) -> None:
+def test_a_department_of_the_former_country_is_removed_with_it(scene: Scene) -> None:
     own = scene.organization("Propia", department="NI-CI")
     moved = confirm(
         scene.by(scene.coalition, Role.COORDINATOR), propose(scene.coordinator, own, country="CR")
@@ -150,7 +150,7 @@ def test_a_department_of_the_country_before_goes_with_it(scene: Scene) -> None:
         ({"hotline_number": "call me"}, ("organization.hotline_number", "malformed")),
     ],
 )
-def test_a_proposal_that_is_wrong_is_refused_with_the_place(
+def test_an_invalid_proposal_is_refused_with_its_field(
     values: dict[str, object], violation: tuple[str, str], scene: Scene
 ) -> None:
     own = scene.organization("Propia", department="")
@@ -159,7 +159,7 @@ def test_a_proposal_that_is_wrong_is_refused_with_the_place(
     assert refusal.violations == [violation]
 
 
-def test_what_is_proposed_is_seen_by_those_who_steer_or_check(scene: Scene) -> None:
+def test_a_proposal_is_shown_to_coordinators_and_auditors_only(scene: Scene) -> None:
     own = scene.organization("Propia", department="")
     propose(scene.coordinator, own, country="CR")
     asked = pb.GetOrganizationRequest(id=own.id)
@@ -171,7 +171,7 @@ def test_what_is_proposed_is_seen_by_those_who_steer_or_check(scene: Scene) -> N
         assert seen.registered_by_worker_id == ""
 
 
-def test_who_registers_a_member_does_not_approve_it_alone(scene: Scene) -> None:
+def test_whoever_registers_a_member_does_not_approve_it_alone(scene: Scene) -> None:
     entry = pb.Organization(
         name="Fundación Nueva",
         type=pb.ORGANIZATION_TYPE_HOTLINE,
@@ -191,7 +191,9 @@ def test_who_registers_a_member_does_not_approve_it_alone(scene: Scene) -> None:
     assert numbers(scene) == [("EC", "199")]
 
 
-def test_a3_its_managers_hear_at_once_that_a_change_of_its_entry_is_proposed(scene: Scene) -> None:
+def test_a3_a_members_managers_are_notified_at_once_of_a_proposed_change_of_its_entry(
+    scene: Scene,
+) -> None:
     own = scene.organization("Propia", department="")
     manager, _ = (
         scene.worker(own, Role.MANAGER),

@@ -37,7 +37,7 @@ def form(page: str, **said: str) -> dict[str, str]:
     return {"form_token": token_of(page), "request_id": "one"} | typed | said
 
 
-def test_another_password_is_told_with_the_session_that_goes_on(
+def test_a_new_password_is_sent_with_the_session_that_continues(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     answer = client.post("/account/password", data=form(client.get("/account").text))
@@ -50,7 +50,7 @@ def test_another_password_is_told_with_the_session_that_goes_on(
     )
 
 
-def test_what_is_wrong_stands_at_its_field_and_no_password_is_sent_back(
+def test_errors_are_shown_at_their_fields_and_no_password_is_sent_back(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/account").text
@@ -76,7 +76,7 @@ def test_what_is_wrong_stands_at_its_field_and_no_password_is_sent_back(
     ]
 
 
-def test_one_session_is_ended_or_all_but_this_one(
+def test_one_session_or_all_but_the_present_one_can_be_ended(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/account").text
@@ -94,7 +94,7 @@ def test_one_session_is_ended_or_all_but_this_one(
     assert SECRET not in page
 
 
-def test_the_secret_of_an_app_and_the_spare_codes_stand_in_one_answer_only(
+def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetSecondFactor"] = pb.SecondFactor()
@@ -132,7 +132,7 @@ def test_the_secret_of_an_app_and_the_spare_codes_stand_in_one_answer_only(
     assert "7qk2a-9xwmb" not in client.get("/account").text
 
 
-def test_a_password_that_does_not_end_it_is_said_at_its_field(
+def test_a_wrong_password_for_ending_the_code_is_reported_at_its_field(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetSecondFactor"] = pb.SecondFactor(confirm_time=AT, recovery_codes_left=7)
@@ -189,7 +189,7 @@ def test_after_the_password_a_code_is_asked_for_and_the_session_opens_only_then(
     assert played.last("FinishSignIn").code == "123456"
 
 
-def test_a_passkey_is_asked_for_beside_a_code_and_what_it_signed_is_handed_on(
+def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
     played: PlayedServices,
 ) -> None:
     options = '{"challenge": "Zm9v", "rpId": "localhost"}'
@@ -241,7 +241,7 @@ def test_a_passkey_is_asked_for_beside_a_code_and_what_it_signed_is_handed_on(
     ) == ("/inbox", "{}", "")
 
 
-def test_passkeys_are_made_and_taken_away_by_who_knows_the_password(
+def test_passkeys_are_added_and_removed_with_the_password(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     phone = pb.Passkey(id="k" * 32, label="Mi <teléfono>", create_time=AT)
@@ -292,7 +292,7 @@ def test_passkeys_are_made_and_taken_away_by_who_knows_the_password(
     assert played.last("EndPasskey").id == phone.id
 
 
-def test_who_must_prove_more_sets_up_a_code_on_the_way_in_and_sees_the_spare_codes_once(
+def test_a_worker_who_needs_a_code_sets_it_up_at_sign_in_and_sees_the_spare_codes_once(
     played: PlayedServices,
 ) -> None:
     uri = "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"

@@ -61,7 +61,7 @@ def form(page: str, **changes: object) -> dict[str, object]:
     return said | changes
 
 
-def test_what_the_form_shows_sent_back_is_the_next_version_of_the_card(
+def test_the_unchanged_form_of_a_card_publishes_its_next_version(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/advice/publish?card=still_held").text
@@ -78,7 +78,7 @@ def test_what_the_form_shows_sent_back_is_the_next_version_of_the_card(
     assert played.last("PublishAdviceCard").card == wanted
 
 
-def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(
+def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/advice/publish?card=still_held").text
@@ -103,7 +103,7 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(
     assert 'value="safe_place_tonight" checked' in answer.text
 
 
-def test_of_two_coordinators_the_second_is_told_that_another_version_was_published(
+def test_the_second_of_two_coordinators_is_told_that_another_version_was_published(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/advice/publish?card=still_held").text
@@ -116,7 +116,7 @@ def test_of_two_coordinators_the_second_is_told_that_another_version_was_publish
     ) == (422, True, True)
 
 
-def test_a_card_says_when_it_opens_in_words_and_stands_in_each_language(
+def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
     client: FlaskClient,
 ) -> None:
     page = client.get("/advice/still_held").text
@@ -132,7 +132,7 @@ def test_a_card_says_when_it_opens_in_words_and_stands_in_each_language(
     )
 
 
-def test_d18_a_card_is_opened_by_the_answer_as_the_question_is_worded(
+def test_d18_a_card_names_the_answer_that_opens_it_as_the_question_is_worded(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     nowhere = pb.AdviceCard()
@@ -161,7 +161,7 @@ def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(
     assert operator.get("/advice/publish").status_code == 404
 
 
-def test_beside_a_contact_what_was_answered_opens_its_card_and_nothing_answered_the_first(
+def test_on_a_contact_an_answer_opens_its_card_and_without_answers_the_first_card_is_open(
     played: PlayedServices,
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)

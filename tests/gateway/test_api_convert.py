@@ -33,7 +33,7 @@ def test_a_value_newer_than_this_gateway_is_left_out() -> None:
     assert "state" not in to_json(referrals_pb2.Referral(state=99))  # type: ignore[arg-type]
 
 
-def test_what_is_not_set_is_absent() -> None:
+def test_unset_fields_are_absent() -> None:
     assert to_json(directory_pb2.Eligibility()) == {"genders": []}
     assert to_json(directory_pb2.Eligibility(minimum_age=0, takes_dependants=False)) == {
         "genders": [],
@@ -62,12 +62,14 @@ def test_none_leaves_a_field_empty_and_an_unknown_name_is_an_error() -> None:
         from_json({"nmae": "x"}, directory_pb2.Organization())
 
 
-def test_an_empty_object_was_still_said() -> None:
+def test_an_empty_object_still_sets_its_field() -> None:
     assert from_json({"eligibility": {}}, directory_pb2.Service()).HasField("eligibility")
 
 
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.DESCRIPTOR.name)
-def test_every_message_of_the_contracts_goes_there_and_back(kind: type[Message]) -> None:
+def test_every_message_of_the_contracts_survives_the_conversion_to_json_and_back(
+    kind: type[Message],
+) -> None:
     message = filled(kind)
     assert from_json(with_times(to_json(message), message), kind()) == message
 

@@ -90,7 +90,7 @@ def test_every_link_of_every_page_leads_somewhere(system: System) -> None:
             assert not place or place in pages[address].places, f"{here}: {link}"
 
 
-def test_every_page_leads_to_every_other_and_to_the_reference(system: System) -> None:
+def test_every_page_links_to_every_other_and_to_the_reference(system: System) -> None:
     for address in [*ADDRESSES, "/api/v1/docs"]:
         assert {*ADDRESSES, "/api/v1/docs", "/api/v1/openapi.json"} <= set(
             Read(page(system, address).text).links
@@ -120,7 +120,9 @@ def test_the_same_links_lead_somewhere_in_the_repository(file: str) -> None:
         assert not place or place in headings, link
 
 
-def test_raw_html_is_shown_and_not_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raw_html_is_shown_as_text_and_not_interpreted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "x.md").write_text(
         "# A\n\n<script>alert(1)</script> [x](javascript:alert(1)) [gone](gone.md) `a|b`\n\n# A\n"
     )
@@ -141,7 +143,7 @@ def test_no_other_file_is_served(system: System) -> None:
 # The reference
 
 
-def test_every_field_of_every_request_is_on_the_reference_with_what_it_may_hold(
+def test_the_reference_lists_every_field_of_every_request_with_its_values(
     system: System,
 ) -> None:
     text = page(system, "/api/v1/docs").text
@@ -166,7 +168,7 @@ def test_every_field_of_every_request_is_on_the_reference_with_what_it_may_hold(
                 assert f">{name}</code>" in text
 
 
-def test_a_row_says_kind_limits_words_and_what_it_is() -> None:
+def test_a_row_of_the_reference_states_kind_limits_words_and_meaning() -> None:
     send, person, patch, token = (
         TAKES["send_referral"],
         TAKES["create_person"],

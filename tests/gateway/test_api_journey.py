@@ -276,7 +276,7 @@ def test_a_withdrawn_consent_ends_the_receivers_access(puentes: Partner, luna: P
     )
 
 
-def test_what_is_not_yours_does_not_exist(puentes: Partner, luna: Partner) -> None:
+def test_objects_of_others_do_not_exist_for_a_partner(puentes: Partner, luna: Partner) -> None:
     person = a_person(puentes)
     for path in ("", "/receipts", "/readings"):
         assert luna.get(f"/people/{person['id']}{path}", status=404)["reason"] == "not_found"
@@ -300,7 +300,7 @@ def test_a_request_sent_twice_acts_once(puentes: Partner) -> None:
     )
 
 
-def test_two_who_change_the_same_thing_hear_of_each_other(puentes: Partner) -> None:
+def test_of_two_changes_to_one_object_the_later_is_refused(puentes: Partner) -> None:
     person = a_person(puentes)
     draft = puentes.post("/referrals", {"person_id": person["id"]}, status=201)
     path = f"/referrals/{draft['id']}"
@@ -349,7 +349,7 @@ def test_searching_and_matching(puentes: Partner) -> None:
     ]
 
 
-def test_several_are_asked_at_once_and_one_offer_becomes_a_draft(
+def test_an_enquiry_asks_several_services_at_once_and_one_offer_becomes_a_draft(
     stack: Any, puentes: Partner
 ) -> None:
     shelter = session_of(stack, "WORKER", "Albergue Luna Nueva")
@@ -418,7 +418,7 @@ def test_several_are_asked_at_once_and_one_offer_becomes_a_draft(
     assert puentes.get(path)["referral_id"] == draft["id"]
 
 
-def test_a_caller_hears_what_became_of_her_call(stack: Any) -> None:
+def test_a_caller_learns_the_status_of_her_call(stack: Any) -> None:
     line = session_of(stack, "OPERATOR")
     asked = {
         "line_country": "NI",
@@ -447,7 +447,7 @@ def test_a_caller_hears_what_became_of_her_call(stack: Any) -> None:
     assert changed["urgency"] == "immediate"
 
 
-def test_a_key_does_what_its_scopes_say_and_ends_when_revoked(stack: Any) -> None:
+def test_a_key_may_do_what_its_scopes_allow_and_ends_when_revoked(stack: Any) -> None:
     manager = session_of(stack, "MANAGER", "Casa Amanecer")
     made = manager.post("/api-keys", {"label": "Prueba", "scopes": ["directory.read"]}, status=201)
     system = Partner(stack.gateway, made["secret"])
@@ -534,7 +534,7 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
     assert (made["type"], made["hotline_number"]) == ("ngo", "000-777")
 
 
-def test_a_service_keeps_what_a_patch_does_not_name(stack: Any) -> None:
+def test_a_service_keeps_the_fields_that_a_patch_does_not_name(stack: Any) -> None:
     manager = session_of(stack, "MANAGER", "Casa Amanecer")
     said = {
         "name": "Taller (demo)",
@@ -587,7 +587,7 @@ def listening() -> Iterator[PartnerEndpoint]:
     endpoint.server.server_close()
 
 
-def test_a_webhook_is_told_and_can_be_checked_as_the_guide_says(
+def test_a_webhook_is_delivered_and_can_be_verified_as_the_guide_describes(
     puentes: Partner, listening: PartnerEndpoint
 ) -> None:
     made = puentes.post("/webhooks", {"url": listening.url, "kinds": ["referral_sent"]}, status=201)
@@ -621,7 +621,9 @@ def test_a_webhook_is_told_and_can_be_checked_as_the_guide_says(
     puentes.get(path, status=404)
 
 
-def test_messages_are_counted_read_and_constant(luna: Partner, puentes: Partner) -> None:
+def test_messages_are_counted_and_marked_read_and_do_not_change(
+    luna: Partner, puentes: Partner
+) -> None:
     sent = a_sent_referral(puentes, luna)
     deadline = time.monotonic() + 15
     while not (
@@ -701,7 +703,7 @@ def test_nothing_that_is_sent_breaks_the_stack(stack: Any, path: str, method: st
             )
 
 
-def test_the_logs_know_of_no_fault_and_of_nobody(stack: Any) -> None:
+def test_the_logs_contain_no_fault_and_nothing_about_a_person(stack: Any) -> None:
     lines = [line for file in stack.logs.glob("*.log") for line in file.read_text().splitlines()]
     assert [line for line in lines if '"fault"' in line] == []
     assert [

@@ -91,7 +91,7 @@ def test_every_route_of_the_api_is_in_the_document_and_names_its_right(api: Flas
         assert ("security" in operation) == (operation["x-right"] in OPEN), place
 
 
-def test_every_operation_has_a_name_of_its_own_a_summary_and_a_tag() -> None:
+def test_every_operation_has_a_unique_name_a_summary_and_a_tag() -> None:
     names = [operation["operationId"] for operation in METHODS.values()]
     assert len(names) == len(set(names))
     tags = {tag["name"] for tag in DOCUMENT["tags"]}
@@ -225,7 +225,7 @@ def test_every_reason_of_the_services_is_explained() -> None:
     assert reasons - REASONS.keys() == set()
 
 
-def test_the_guides_way_to_check_a_webhook_works() -> None:
+def test_the_guides_code_for_verifying_a_webhook_works() -> None:
     guide = (ROOT / "docs" / "api.md").read_text()
     (snippet,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     given: dict[str, Any] = {}
@@ -250,7 +250,7 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
     )
 
 
-def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
+def test_every_kind_that_a_webhook_can_receive_is_in_the_document() -> None:
     """The service has the list.
 
     Kinds for the inbox of the coordinators, the auditors or one worker alone are sent to no system.
@@ -286,7 +286,7 @@ def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
     )
 
 
-def test_what_a_webhook_is_told_is_documented_to_the_last_field() -> None:
+def test_every_field_of_a_webhooks_body_is_documented() -> None:
     def fact(type: str) -> Fact:
         return Fact(ID, 4, type, b"", datetime.now(UTC))
 
@@ -334,7 +334,7 @@ def data_of(kind: str) -> dict[str, Any]:
     return body_of(DOCUMENT["webhooks"][kind]["post"]["requestBody"])
 
 
-def test_answers_have_the_headers_that_the_document_says(system: System, played: Played) -> None:
+def test_answers_have_the_documented_headers(system: System, played: Played) -> None:
     """Checks that the headers are documented at all.
 
     schemathesis checks all answers of a stack against the document (test_api_fuzz.py).
@@ -361,7 +361,7 @@ def test_answers_have_the_headers_that_the_document_says(system: System, played:
     assert all(body_of(said) == {"$ref": "#/components/schemas/Problem"} for said in problems)
 
 
-def test_an_example_never_makes_a_second_request_the_first_one_again() -> None:
+def test_no_documented_example_makes_a_second_request_repeat_the_first() -> None:
     parameters = DOCUMENT["components"]["parameters"]
     assert not {"example", "examples"} & parameters["IDEMPOTENCY_KEY"].keys()
     assert parameters["IF_MATCH"]["example"] == parameters["IF_NONE_MATCH"]["example"] == '"v7"'
@@ -499,7 +499,9 @@ def loose(schema: Any) -> Any:
     return kept
 
 
-def test_every_binding_of_the_contract_is_a_route_with_the_right_of_its_rpc_and_no_other() -> None:
+def test_every_binding_of_the_contract_is_a_route_with_its_rpcs_right_and_there_is_no_other_route() -> (
+    None
+):
     bound = {
         (_VARIABLE.sub("{}", each.path), each.verb): each
         for service in SERVICES

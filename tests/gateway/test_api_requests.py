@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Credentials
 
 
-def test_without_a_credential_nothing_is_asked(api: Flask, played: Played) -> None:
+def test_without_a_credential_no_service_is_called(api: Flask, played: Played) -> None:
     answer = api.test_client().get("/api/v1/referrals")
     assert (answer.status_code, answer.json["reason"]) == (401, "token_missing")  # type: ignore[index]
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="enlace"'
@@ -58,7 +58,7 @@ def test_without_a_credential_nothing_is_asked(api: Flask, played: Played) -> No
         "Bearer  ",
     ],
 )
-def test_a_credential_of_another_shape_is_never_passed_on(
+def test_a_malformed_credential_is_never_passed_on(
     api: Flask, played: Played, credential: str
 ) -> None:
     answer = api.test_client().get("/api/v1/referrals", headers={"Authorization": credential})
@@ -95,7 +95,7 @@ def test_a_cookie_is_no_credential(api: Flask) -> None:
     assert client.get("/api/v1/referrals").status_code == 401
 
 
-def test_public_routes_need_no_key_and_a_wrong_one_does_no_harm(api: Flask, played: Played) -> None:
+def test_public_routes_need_no_key_and_ignore_a_wrong_one(api: Flask, played: Played) -> None:
     assert api.test_client().get("/api/v1/taxonomy").status_code == 200
     assert System(api.test_client(), "enl_revoked").get("/hotlines").status_code == 200
     assert all(caller.tokens == {} for _, _, caller in played.asked)
@@ -143,7 +143,7 @@ def test_each_refusal_has_its_status_and_its_reason(
 
 
 @pytest.mark.parametrize("fault", [ServiceFault("INTERNAL"), RuntimeError("María López")])
-def test_a_fault_tells_nobody_anything(
+def test_a_fault_reveals_nothing(
     system: System, played: Played, fault: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
     played.answers["GetReferral"] = fault
@@ -177,7 +177,7 @@ def test_unknown_paths_and_methods_are_problems_too(system: System) -> None:
         (b'{"words": "' + b"a" * 70000 + b'"}', "application/json", 413, "body_too_large"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(
+def test_a_body_that_is_not_a_json_object_is_refused(
     api: Flask, body: bytes, kind: str, status: int, reason: str
 ) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
@@ -187,7 +187,7 @@ def test_a_body_that_is_no_json_object_is_refused(
     assert (answer.status_code, answer.json["reason"]) == (status, reason)  # type: ignore[index]
 
 
-def test_a_body_that_comes_in_chunks_has_the_same_limit(api: Flask) -> None:
+def test_a_chunked_body_has_the_same_limit(api: Flask) -> None:
     environ = {
         "wsgi.input": BytesIO(b'{"words": "' + b"a" * 70000 + b'"}'),
         "wsgi.input_terminated": True,
@@ -230,13 +230,13 @@ def test_a_wrong_field_is_named_with_its_reason(
     assert [rpc for rpc, _, _ in played.asked] == ["IssueToken"]
 
 
-def test_a_whole_number_may_have_a_point(system: System, played: Played) -> None:
+def test_a_whole_number_may_have_a_decimal_point(system: System, played: Played) -> None:
     """In JSON 24.0 is a whole number; some languages write every number so."""
     assert system.post("/services/search", {"age": 24.0}).status_code == 200
     assert played.last("SearchServices").age == 24
 
 
-def test_what_somebody_typed_is_never_repeated(system: System) -> None:
+def test_a_refusal_never_repeats_what_somebody_typed(system: System) -> None:
     answer = system.post(
         "/people",
         {
@@ -253,7 +253,7 @@ def test_what_somebody_typed_is_never_repeated(system: System) -> None:
     assert not any(word in answer.text for word in ("López", "Mar", "Chinandega", "Managua"))
 
 
-def test_a_query_is_read_as_strictly(system: System) -> None:
+def test_query_parameters_are_checked_as_strictly_as_bodies(system: System) -> None:
     answer = system.get(
         "/referrals?box=attic&stat=sent&due_before=yesterday&limit=0&state=sent&state=lost"
     )
@@ -266,7 +266,7 @@ def test_a_query_is_read_as_strictly(system: System) -> None:
     }
 
 
-def test_a_time_needs_its_zone_and_is_kept_in_utc(system: System, played: Played) -> None:
+def test_a_time_needs_its_zone_and_is_converted_to_utc(system: System, played: Played) -> None:
     assert system.get("/referrals?due_before=2026-03-14T09:30:00").status_code == 400
     assert system.get("/referrals?due_before=0001-01-01T00:00:00%2B14:00").status_code == 400
     assert system.get("/referrals?due_before=2026-03-14T03:30:00-06:00").status_code == 200
@@ -298,7 +298,7 @@ def test_a_time_needs_its_zone_and_is_kept_in_utc(system: System, played: Played
         ("POST", "/services/search", "SearchServices", "page_token", {"pointer": "/cursor"}),
     ],
 )
-def test_a_services_field_path_becomes_a_place_in_the_request(
+def test_the_field_path_of_a_services_refusal_becomes_a_place_in_the_request(
     system: System,
     played: Played,
     method: str,
@@ -324,7 +324,7 @@ def test_a_services_field_path_becomes_a_place_in_the_request(
     assert answer.json["errors"] == [{**place, "reason": "malformed"}]
 
 
-def test_no_body_where_one_is_required_is_refused_and_nothing_is_asked(
+def test_a_missing_body_is_refused_where_one_is_required_and_no_service_is_called(
     system: System, played: Played
 ) -> None:
     """An empty body is valid: a file without a name yet.
@@ -358,7 +358,7 @@ def test_no_body_where_one_is_required_is_refused_and_nothing_is_asked(
     assert [rpc for rpc, _, _ in played.asked[before:] if rpc != "IssueToken"] == []
 
 
-def test_a_route_without_a_body_takes_none(system: System) -> None:
+def test_a_route_without_a_body_accepts_no_fields(system: System) -> None:
     assert system.post(f"/receipts/{ID}/withdraw").status_code == 200
     assert system.post(f"/receipts/{ID}/withdraw", {}).status_code == 200
     assert system.post(f"/receipts/{ID}/withdraw", {"why": "x"}).json["errors"] == [
@@ -375,7 +375,9 @@ def test_the_idempotency_key_is_the_request_id(system: System, played: Played) -
         assert played.last("CreatePerson").request_id == "order-7"
 
 
-def test_without_a_key_each_request_is_a_new_one(system: System, played: Played) -> None:
+def test_without_an_idempotency_key_each_request_is_a_new_one(
+    system: System, played: Played
+) -> None:
     system.post("/people", {})
     first = played.last("CreatePerson").request_id
     system.post("/people", {})
@@ -384,7 +386,7 @@ def test_without_a_key_each_request_is_a_new_one(system: System, played: Played)
 
 
 @pytest.mark.parametrize("key", ["", '""', "a" * 101, "a b", "ñ", 'a"b'])
-def test_a_malformed_key_is_refused(system: System, key: str) -> None:
+def test_a_malformed_idempotency_key_is_refused(system: System, key: str) -> None:
     answer = system.post("/people", {}, Idempotency_Key=key)
     assert answer.json["errors"] == [{"header": "Idempotency-Key", "reason": "malformed"}]
 
@@ -404,7 +406,7 @@ def test_a_change_needs_the_etag_it_is_based_on(system: System, played: Played) 
     assert played.last("AcknowledgeReferral").etag == "3"
 
 
-def test_what_a_service_says_of_an_etag_or_a_request_id_is_said_of_the_header(
+def test_a_services_refusal_of_an_etag_or_a_request_id_is_reported_for_the_header(
     system: System, played: Played
 ) -> None:
     played.answers["UpdateWebhook"] = Invalid(("webhook.etag", "malformed"))
@@ -437,7 +439,7 @@ def test_options_name_only_what_the_document_has(system: System, path: str) -> N
         assert system.get(path).status_code == 405
 
 
-def test_the_last_word_on_capacity_may_come_without_one(system: System, played: Played) -> None:
+def test_capacity_may_be_set_without_an_etag(system: System, played: Played) -> None:
     assert (
         system.call(
             "PUT", f"/services/{ID}/capacity", {"intake": "open", "available": 0}
@@ -453,7 +455,7 @@ def test_the_last_word_on_capacity_may_come_without_one(system: System, played: 
     ) == ("", 1, 0, False)
 
 
-def test_what_the_reader_has_is_not_sent_again(system: System, played: Played) -> None:
+def test_a_version_that_the_reader_has_is_not_sent_again(system: System, played: Played) -> None:
     played.answers["GetPerson"] = people_pb2.Person(id=ID, etag="7")
     first = system.get(f"/people/{ID}")
     assert first.headers["ETag"] == '"7"'
@@ -462,7 +464,7 @@ def test_what_the_reader_has_is_not_sent_again(system: System, played: Played) -
     assert system.get(f"/people/{ID}", If_None_Match='"6"').status_code == 200
 
 
-def test_what_may_change_without_a_new_version_is_always_sent_whole(
+def test_objects_that_change_without_a_new_version_are_always_sent_whole(
     system: System, played: Played
 ) -> None:
     """Some data change without a new version.
@@ -478,16 +480,16 @@ def test_what_may_change_without_a_new_version_is_always_sent_whole(
     assert system.get(f"/organizations/{ID}", If_None_Match='"7"').json["has_manager"]
 
 
-def test_an_address_travels_only_where_guesses_are_counted(system: System, played: Played) -> None:
+def test_the_clients_address_is_sent_only_where_guesses_are_counted(
+    system: System, played: Played
+) -> None:
     system.get("/taxonomy")
     assert played.asked[-1][2].origin == {}
     system.post("/references/status", {"reference": "7QK4-M2X7", "pin": "4821"})
     assert played.asked[-1][2].origin["client-address"]
 
 
-def test_what_has_no_version_of_its_own_has_the_hash_of_the_answer(
-    system: System, played: Played
-) -> None:
+def test_an_answer_without_a_version_has_its_hash_as_etag(system: System, played: Played) -> None:
     tag = system.get("/taxonomy").headers["ETag"]
     assert system.get("/taxonomy", If_None_Match=tag).status_code == 304
     played.answers["ListTaxonomyTerms"] = directory_pb2.ListTaxonomyTermsResponse(
@@ -516,7 +518,7 @@ def test_the_next_page_is_a_link_that_keeps_the_filters(system: System, played: 
     assert last.json == {"items": []}
 
 
-def test_a_search_goes_on_by_its_body(system: System, played: Played) -> None:
+def test_a_search_continues_with_a_cursor_in_its_body(system: System, played: Played) -> None:
     played.answers["SearchServices"] = directory_pb2.SearchServicesResponse(
         next_page_token="n", total_size=30
     )
@@ -529,7 +531,7 @@ def test_a_search_goes_on_by_its_body(system: System, played: Played) -> None:
     )
 
 
-def test_a_page_may_say_more_beside_its_list(system: System, played: Played) -> None:
+def test_a_page_may_have_fields_besides_its_list(system: System, played: Played) -> None:
     counts = [
         directory_pb2.DepartmentCount(department="NI-CI", count=2),
         directory_pb2.DepartmentCount(count=1),
@@ -578,7 +580,7 @@ def test_a_patch_into_an_object_keeps_the_rest_of_it(system: System, played: Pla
     )
 
 
-def test_a_patch_may_say_its_type(api: Flask, played: Played) -> None:
+def test_a_patch_may_state_its_media_type(api: Flask, played: Played) -> None:
     headers = {"Authorization": f"Bearer {KEY}", "If-Match": '"1"'}
     kind = "application/merge-patch+json"
     answer = api.test_client().patch(
@@ -592,14 +594,14 @@ def test_a_patch_may_say_its_type(api: Flask, played: Played) -> None:
 
 
 @pytest.mark.parametrize(("value", "reason"), [(None, "malformed"), ("", "required")])
-def test_what_is_required_is_not_cleared_by_a_patch(
+def test_a_patch_cannot_clear_a_required_field(
     system: System, value: str | None, reason: str
 ) -> None:
     answer = system.call("PATCH", f"/webhooks/{ID}", {"url": value}, If_Match='"1"')
     assert answer.json["errors"] == [{"pointer": "/url", "reason": reason}]
 
 
-def test_nothing_of_an_identity_is_cleared_by_a_patch(system: System) -> None:
+def test_a_patch_cannot_clear_any_part_of_an_identity(system: System) -> None:
     answer = system.call("PATCH", f"/people/{ID}/identity", {"given_name": None}, If_Match='"1"')
     assert answer.json["errors"] == [{"pointer": "/given_name", "reason": "malformed"}]
 
@@ -632,7 +634,7 @@ def test_a_contact_comes_with_reference_and_pin(system: System, played: Played) 
     assert played.last("CreateContact").contact.triage.safe_place_tonight == contacts_pb2.ANSWER_NO
 
 
-def test_the_urgency_of_a_message_is_the_same_word_as_elsewhere(
+def test_the_urgency_of_a_message_has_the_same_word_as_elsewhere(
     system: System, played: Played
 ) -> None:
     message = notifications_pb2.Message(urgency_code=referrals_pb2.URGENCY_IMMEDIATE)
@@ -665,11 +667,11 @@ def test_an_identity_is_opened_for_a_purpose(system: System, played: Played) -> 
     ]
 
 
-def test_reasons_are_words() -> None:
+def test_every_reason_has_a_valid_name() -> None:
     assert all(NAME.match(reason) for reason in REASONS)
 
 
-def test_what_can_not_be_written_is_refused_in_a_patch_by_hand_and_passed_over_in_what_was_read(
+def test_read_only_fields_are_refused_in_a_short_patch_and_ignored_in_a_resource_sent_back(
     system: System, played: Played
 ) -> None:
     by_hand = system.call(

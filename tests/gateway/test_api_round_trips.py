@@ -200,7 +200,9 @@ def test_every_resource_that_can_be_written_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("rpc", ROUND_TRIPS)
-def test_what_was_read_is_taken_back_and_changes_nothing(stack: Any, rpc: str) -> None:
+def test_a_resource_that_is_sent_back_unchanged_is_accepted_and_changes_nothing(
+    stack: Any, rpc: str
+) -> None:
     trip, binding = ROUND_TRIPS[rpc], taking_a_resource()[rpc]
     partner = trip.who(stack)
     read = trip.read(partner)

@@ -47,7 +47,7 @@ def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(
         ({"token": KEY}, {"pointer": "/token", "reason": "unknown_field"}),
     ],
 )
-def test_whose_tokens_are_meant_is_clear_or_refused(
+def test_a_token_request_names_exactly_one_credential_or_is_refused(
     stranger: System, played: Played, body: Any, error: Any
 ) -> None:
     answer = stranger.post("/tokens", body)
@@ -78,7 +78,7 @@ def test_a_session_is_opened_used_and_ended(stranger: System, api: Flask, played
     assert played.last("EndSession").session_secret == SESSION
 
 
-def test_guesses_at_a_password_are_counted_by_where_they_come_from(
+def test_guesses_at_a_password_are_counted_by_their_source(
     stranger: System, played: Played
 ) -> None:
     played.answers["SignIn"] = Exhausted("too_many_attempts", 300)
@@ -91,7 +91,9 @@ def test_guesses_at_a_password_are_counted_by_where_they_come_from(
     assert played.asked[-1][2].origin["client-address"]
 
 
-def test_a_wrong_password_sounds_like_an_unknown_email(stranger: System, played: Played) -> None:
+def test_a_wrong_password_gets_the_same_answer_as_an_unknown_email(
+    stranger: System, played: Played
+) -> None:
     played.answers["SignIn"] = Unauthenticated("sign_in_failed")
     answer = stranger.post("/sessions", SIGN_IN)
     assert (answer.status_code, answer.json["reason"]) == (401, "sign_in_failed")
@@ -99,7 +101,7 @@ def test_a_wrong_password_sounds_like_an_unknown_email(stranger: System, played:
 
 
 @pytest.mark.parametrize("path", ["/tokens", "/sessions", "/sessions/end"])
-def test_nothing_is_taken_from_an_address_or_a_cookie(
+def test_no_credential_is_read_from_an_address_or_a_cookie(
     api: Flask, played: Played, path: str
 ) -> None:
     client = api.test_client()

@@ -45,7 +45,9 @@ def anomaly(**values: object) -> a.ListAnomaliesResponse:
     return a.ListAnomaliesResponse(anomalies=[one])
 
 
-def test_what_waits_can_be_said_what_it_was(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["ListAnomalies"] = anomaly()
     page = client.get("/audit").text
     assert "Abrió expedientes de noche sin estar de turno" in page
@@ -69,7 +71,7 @@ def test_what_waits_can_be_said_what_it_was(client: FlaskClient, played: PlayedS
     assert "diga qué fue" in again.text
 
 
-def test_a_trail_is_whole_or_is_not_or_is_not_looked_at_to_its_end(
+def test_a_trail_is_reported_as_whole_as_broken_or_as_not_yet_checked_to_its_end(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     form = {"form_token": token_of(client.get("/audit").text), "request_id": "b" * 32}
@@ -97,7 +99,7 @@ def test_a_trail_is_whole_or_is_not_or_is_not_looked_at_to_its_end(
     assert "Fila 7: falta" in page
 
 
-def test_the_trail_is_searched_by_what_was_asked_and_a_wrong_id_is_not_asked_for(
+def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requested(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     row = a.TrailRow(
@@ -127,7 +129,9 @@ def test_the_trail_is_searched_by_what_was_asked_and_a_wrong_id_is_not_asked_for
     assert "ListTrail" not in [rpc for rpc, _, _ in played.asked[before:]]
 
 
-def test_her_message_leads_to_the_page(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_auditors_message_leads_to_the_page(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     played.answers["ListMessages"] = n.ListMessagesResponse(
         messages=[n.Message(id=ID, kind="anomaly_noted", text="Algo")]
     )
@@ -149,7 +153,7 @@ def emergency(**values: object) -> em.Emergency:
     return em.Emergency(**said | values)
 
 
-def test_an_emergency_access_is_reviewed_by_who_holds_the_file_or_checks_and_not_by_who_opened(
+def test_an_emergency_access_is_reviewed_by_the_files_holder_or_an_auditor_and_not_by_its_opener(
     played: PlayedServices,
 ) -> None:
     played.answers["GetEmergency"] = emergency(note="no respira bien", person_id=ID)
@@ -186,7 +190,7 @@ def test_an_emergency_access_is_reviewed_by_who_holds_the_file_or_checks_and_not
     ("role", "place"),
     [(contract_pb2.ROLE_WORKER, "/people"), (contract_pb2.ROLE_AUDITOR, "/audit")],
 )
-def test_who_is_told_of_an_emergency_access_finds_it_from_the_notice(
+def test_an_emergency_access_is_reached_from_the_notice_about_it(
     played: PlayedServices, role: contract_pb2.Role.ValueType, place: str
 ) -> None:
     played.answers["IssueToken"] = signed_in(role)
@@ -210,7 +214,7 @@ def test_who_is_told_of_an_emergency_access_finds_it_from_the_notice(
     )
 
 
-def test_who_can_open_nothing_may_declare_an_emergency_and_then_opens_what_is_needed(
+def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is_needed(
     played: PlayedServices,
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)

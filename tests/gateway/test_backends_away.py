@@ -111,7 +111,7 @@ def gate(health: Health) -> Iterator[Gate]:
 
 # 12
 @pytest.mark.parametrize("why", sorted(gates.AWAY_REASONS))
-def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(
+def test_calls_to_an_unhealthy_service_are_refused_at_once_until_it_is_healthy(
     gate: Gate, health: Health, why: str
 ) -> None:
     assert reason(lambda: fail(gate, why)) == why
@@ -129,7 +129,7 @@ def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(
 
 
 # 12
-def test_a_question_after_health_that_breaks_is_asked_again(
+def test_a_health_check_that_breaks_is_repeated(
     gate: Gate, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> bool:
@@ -144,7 +144,7 @@ def test_a_question_after_health_that_breaks_is_asked_again(
 
 
 # 12
-def test_a_refusal_of_the_services_rules_says_nothing_of_absence(
+def test_a_refusal_by_a_services_rules_does_not_count_as_unavailability(
     gate: Gate, health: Health
 ) -> None:
     def refused() -> None:
@@ -158,7 +158,7 @@ def test_a_refusal_of_the_services_rules_says_nothing_of_absence(
 
 
 # 12
-def test_one_call_goes_alone_after_failures_that_health_knows_nothing_of(
+def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
     gate: Gate, health: Health
 ) -> None:
     health.here = True
@@ -171,7 +171,7 @@ def test_one_call_goes_alone_after_failures_that_health_knows_nothing_of(
 
 
 # 12
-def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate) -> None:
+def test_a_full_service_lets_a_few_calls_wait_for_a_moment_and_refuses_the_rest(gate: Gate) -> None:
     with ExitStack() as cleanup:
         for _ in range(2):
             cleanup.enter_context(gate.passage())
@@ -190,7 +190,9 @@ def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate)
     assert passes(gate)
 
 
-def test_one_caller_is_inside_with_two_calls_and_another_is_let_in_at_once(health: Health) -> None:
+def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_once(
+    health: Health,
+) -> None:
     gate = Gate("referrals", health, room=8, patience=0.2, pause=0.01)
     with ExitStack() as cleanup:
         for _ in range(2):
@@ -215,7 +217,7 @@ def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
 
 
 # 12
-def test_a_stopping_service_and_a_late_one_are_no_faults(
+def test_a_stopping_service_and_a_late_one_are_not_logged_as_faults(
     service: Service, clients: Clients
 ) -> None:
     held = threading.Event()
@@ -241,7 +243,7 @@ def test_a_stopping_service_and_a_late_one_are_no_faults(
 
 
 # 12
-def test_a_read_is_not_asked_again_when_the_database_is_away(
+def test_a_read_is_not_repeated_when_the_database_is_down(
     service: Service, clients: Clients
 ) -> None:
     service.answer = store_unavailable
@@ -250,7 +252,7 @@ def test_a_read_is_not_asked_again_when_the_database_is_away(
 
 
 # 12
-def test_a_read_whose_connection_was_lost_is_asked_again_and_a_write_is_not(
+def test_a_read_whose_connection_was_lost_is_repeated_and_a_write_is_not(
     service: Service, clients: Clients
 ) -> None:
     def once(rpc: str, context: grpc.ServicerContext) -> None:
@@ -264,7 +266,7 @@ def test_a_read_whose_connection_was_lost_is_asked_again_and_a_write_is_not(
 
 
 # 12
-def test_calls_are_spread_over_all_servers_of_a_name_and_go_on_when_one_dies() -> None:
+def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies() -> None:
     both = Service(), Service()
     clients = Clients(*[f"ipv4:127.0.0.1:{both[0].port},127.0.0.1:{both[1].port}"] * 3)
     try:
@@ -327,7 +329,7 @@ def test_a_service_is_found_by_its_name(service: Service) -> None:
 
 
 # 12
-def test_a_session_is_ended_later_when_it_can_not_be_ended_now(
+def test_a_session_that_cannot_be_ended_now_is_ended_later(
     service: Service, clients: Clients
 ) -> None:
     port = service.port
@@ -342,7 +344,7 @@ def test_a_session_is_ended_later_when_it_can_not_be_ended_now(
 
 
 # 12
-def test_leaving_costs_nothing_however_many_leave_a_service_that_is_away(
+def test_leaving_takes_no_time_however_many_leave_while_partners_is_down(
     service: Service, clients: Clients
 ) -> None:
     service.stop()
@@ -390,7 +392,7 @@ def leave(gateway: Gateway) -> None:
 
 
 # 9
-def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(
+def test_a_gateway_whose_services_are_down_reports_only_itself_as_ready(
     before_the_dead: Gateway,
 ) -> None:
     for path in ("/healthz", "/readyz"):
@@ -400,7 +402,7 @@ def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(
 
 
 # 12
-def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead(
+def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_services(
     before_the_dead: Gateway,
 ) -> None:
     jwt = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
@@ -435,7 +437,7 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead
 
 
 # 12
-def test_one_service_that_hangs_leaves_the_others_their_threads(tmp_path: Path) -> None:
+def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> None:
     well, hangs = Service(), Service()
     over = threading.Event()
     hangs.answer = hanging(over)
@@ -470,7 +472,7 @@ def test_one_service_that_hangs_leaves_the_others_their_threads(tmp_path: Path) 
 
 
 # 12
-def test_a_service_is_asked_again_within_two_seconds_of_its_return(tmp_path: Path) -> None:
+def test_a_service_is_called_again_within_two_seconds_of_its_return(tmp_path: Path) -> None:
     service = Service()
     port = service.port
     gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{port}"))

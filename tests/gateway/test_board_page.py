@@ -76,7 +76,7 @@ def unanswered(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
     ]
 
 
-def test_the_queue_is_ordered_by_the_service_and_goes_on_behind_a_link(
+def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     rows = [due_in(5, number=number) for number in range(50)]
@@ -95,7 +95,7 @@ def test_the_queue_is_ordered_by_the_service_and_goes_on_behind_a_link(
     assert ("<path" in second, "Volver al comienzo" in second) == (False, True)
 
 
-def test_what_was_asked_and_nobody_could_is_counted_by_need_place_and_reason(
+def test_enquiries_that_nobody_could_meet_are_counted_by_need_place_and_reason(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     lack = e.UnmetNeed(need_code="HOU.EMG", department="NI-LE", reason_code="no_response", count=3)
@@ -105,7 +105,7 @@ def test_what_was_asked_and_nobody_could_is_counted_by_need_place_and_reason(
     assert 'no respondieron a tiempo</td><td class="n" data-label="Consultas">3</td>' in page
 
 
-def test_nothing_is_shown_as_an_empty_box(played: PlayedServices, client: FlaskClient) -> None:
+def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["ListReferrals"], played.answers["CountReferrals"] = (
         answering([], []),
         r.CountReferralsResponse(),
@@ -126,7 +126,7 @@ def test_nothing_is_shown_as_an_empty_box(played: PlayedServices, client: FlaskC
         assert drawn not in page
 
 
-def test_a_department_is_as_dark_on_the_map_as_its_unmet_need_and_the_table_says_the_same(
+def test_the_map_shades_a_department_by_its_unmet_need_and_the_table_has_the_same_numbers(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     needs = unanswered(
@@ -151,7 +151,7 @@ def test_a_department_is_as_dark_on_the_map_as_its_unmet_need_and_the_table_says
     ]
 
 
-def test_needs_are_shown_by_department_and_those_that_have_no_column_are_in_the_last(
+def test_needs_are_shown_by_department_and_departments_without_a_column_are_in_the_last(
     played: PlayedServices,
 ) -> None:
     places = [
@@ -208,7 +208,7 @@ def due_at(hours: float, urgency: r.Urgency.ValueType) -> r.Referral:
     return referral
 
 
-def test_each_dot_has_its_words_for_who_does_not_see_it(
+def test_each_dot_has_words_for_readers_who_do_not_see_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListReferrals"] = answering(
@@ -224,7 +224,7 @@ def test_each_dot_has_its_words_for_who_does_not_see_it(
     assert listed == [(f"{1:032x}", "Inmediata"), (f"{2:032x}", "Normal")]
 
 
-def test_who_answers_slowly_is_seen_with_what_it_left_without_an_answer_and_nobody_is_left_out(
+def test_response_times_list_every_member_with_what_it_left_unanswered(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     times = [
@@ -271,7 +271,7 @@ def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confident
     )
 
 
-def test_of_a_service_that_is_not_shown_there_is_no_number(
+def test_a_service_that_is_not_shown_has_no_number_to_call(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListReferrals"] = answering([due_in(5)], [])
@@ -296,7 +296,7 @@ def test_the_short_name_of_a_department_fits_its_column() -> None:
     assert len(of_one_country) == len(set(of_one_country))
 
 
-def test_no_number_of_a_page_is_looked_for_among_all_that_is_over(
+def test_every_count_on_a_page_is_restricted_to_live_or_pressing_referrals(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     def counted(request: r.CountReferralsRequest) -> r.CountReferralsResponse:
@@ -328,7 +328,7 @@ def test_no_number_of_a_page_is_looked_for_among_all_that_is_over(
     assert all(asked.live or asked.pressing or asked.waiting_for_me for asked in filters)
 
 
-def test_an_unreviewed_emergency_access_stands_on_the_board_and_its_notice_leads_there(
+def test_an_unreviewed_emergency_access_is_on_the_board_and_its_notice_leads_there(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)

@@ -44,7 +44,7 @@ def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
         ), kind
 
 
-def test_a_word_with_two_meanings_is_two_words() -> None:
+def test_a_word_with_two_meanings_is_translated_as_two_words() -> None:
     """In English a manager was once an address: in Spanish both are `Dirección`."""
     assert (
         "| `manager` | `ROLE_MANAGER` | Dirección de la organización | Management | Direction |"

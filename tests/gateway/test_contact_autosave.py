@@ -102,7 +102,7 @@ def test_the_first_answer_makes_the_contact_and_gives_the_reference(page: Page, 
     expect(page.locator("p.save button")).to_have_text("Guardar")
 
 
-def test_each_further_answer_and_what_is_typed_is_saved_on_the_version_before(
+def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
     page: Page, line: Line
 ) -> None:
     answer(page, "danger_now", "yes")
@@ -130,7 +130,7 @@ def test_quick_answers_make_one_contact_and_none_is_lost(page: Page, line: Line)
     assert {said.danger_now, said.still_held, said.wants_out, said.child_unsafe} == {c.ANSWER_NO}
 
 
-def test_an_ended_session_is_said_and_what_was_written_comes_back_after_signing_in(
+def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing_in(
     page: Page, line: Line
 ) -> None:
     answer(page, "danger_now", "yes")
@@ -169,7 +169,7 @@ def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
     )
 
 
-def test_an_answer_opens_what_to_say_and_leaves_open_what_was_being_read(
+def test_an_answer_opens_its_card_and_leaves_open_the_one_being_read(
     page: Page, line: Line
 ) -> None:
     card = '[data-card="{}"]'.format
@@ -181,7 +181,7 @@ def test_an_answer_opens_what_to_say_and_leaves_open_what_was_being_read(
     assert line.contact.triage.still_held == c.ANSWER_YES
 
 
-def test_a_link_that_leads_on_waits_until_what_was_chosen_is_saved(page: Page, line: Line) -> None:
+def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, line: Line) -> None:
     answer(page, "danger_now", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     begun, free = threading.Event(), threading.Event()
@@ -202,7 +202,7 @@ def test_a_link_that_leads_on_waits_until_what_was_chosen_is_saved(page: Page, l
     assert line.contact.need_code == "HOU.EMG"
 
 
-def test_a_link_that_leads_on_stays_when_nothing_could_be_saved_and_leaves_at_the_second_click(
+def test_a_link_stays_on_the_page_when_nothing_could_be_saved_and_leaves_at_the_second_click(
     page: Page, line: Line
 ) -> None:
     answer(page, "danger_now", "no")
@@ -220,7 +220,7 @@ def test_a_link_that_leads_on_stays_when_nothing_could_be_saved_and_leaves_at_th
     page.wait_for_url("**/referrals/new?**")
 
 
-def test_what_was_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: Line) -> None:
+def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: Line) -> None:
     answer(page, "danger_now", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     saved = threading.Event()
@@ -258,7 +258,7 @@ ENDED = (
 
 
 # D26
-def test_d26_after_signing_out_in_another_tab_the_page_says_so_and_saves_when_she_is_in_again(
+def test_d26_after_a_sign_out_in_another_tab_the_page_says_so_and_saves_after_the_next_sign_in(
     page: Page, line: Line
 ) -> None:
     answer(page, "danger_now", "yes")
@@ -281,9 +281,7 @@ def test_d26_after_signing_out_in_another_tab_the_page_says_so_and_saves_when_sh
 
 
 # D26
-def test_d26_of_a_page_that_is_not_the_contacts_no_word_is_shown_as_the_reason(
-    page: Page, line: Line
-) -> None:
+def test_d26_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, line: Line) -> None:
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     strange = (
@@ -299,7 +297,7 @@ def test_d26_of_a_page_that_is_not_the_contacts_no_word_is_shown_as_the_reason(
 
 
 # D26
-def test_d26_what_two_write_at_the_same_time_stands_together_and_neither_is_lost(
+def test_d26_what_two_workers_write_at_the_same_time_is_merged_and_neither_text_is_lost(
     page: Page, line: Line
 ) -> None:
     page.locator("[name=note]").fill("llama desde la terminal")

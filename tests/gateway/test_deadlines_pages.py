@@ -33,7 +33,7 @@ def form(page: str, **changes: str) -> dict[str, str]:
     return said | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes
 
 
-def test_everybody_sees_how_long_there_is_and_a_coordinator_changes_it(
+def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/deadlines").text
@@ -46,7 +46,7 @@ def test_everybody_sees_how_long_there_is_and_a_coordinator_changes_it(
     assert worker.get("/deadlines/publish").status_code == 404
 
 
-def test_what_the_form_shows_sent_back_is_the_policy_that_there_is(
+def test_the_unchanged_form_publishes_the_present_policy(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/deadlines/publish").text
@@ -59,7 +59,7 @@ def test_what_the_form_shows_sent_back_is_the_policy_that_there_is(
     assert sorted(map(str, sent.deadlines)) == sorted(map(str, wanted))
 
 
-def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(
+def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/deadlines/publish").text
@@ -79,7 +79,7 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(
     assert "Alguien publicó otra versión" in again.text
 
 
-def test_more_than_a_message_can_hold_is_asked_all_the_same_and_is_the_services_to_refuse(
+def test_a_value_above_a_messages_range_is_still_sent_and_the_service_refuses_it(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/deadlines/publish").text

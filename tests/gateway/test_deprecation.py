@@ -48,7 +48,7 @@ def service(package: str, since: str = SINCE, until: str = UNTIL) -> ServiceDesc
     return descriptor
 
 
-def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() -> None:
+def test_a_deprecated_operation_is_announced_on_every_answer_and_in_the_document() -> None:
     old = Routes(service("ending"))
     app = Flask(__name__)
     app.config.update(SETTINGS)
@@ -79,7 +79,7 @@ def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() ->
     ("package", "since", "until"),
     [("short", SINCE, "2027-12-31"), ("open", SINCE, ""), ("unsaid", "", UNTIL)],
 )
-def test_with_less_than_a_years_notice_it_does_not_start(
+def test_the_gateway_does_not_start_with_a_deprecation_of_less_than_a_year(
     package: str, since: str, until: str
 ) -> None:
     with pytest.raises(TypeError, match="a year later at least"):

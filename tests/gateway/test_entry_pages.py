@@ -79,7 +79,7 @@ def change(field: str, old: str, new: str, time: str) -> pb.FieldChange:
     return made
 
 
-def test_what_is_left_open_is_not_stated_and_hours_are_as_they_were_written(
+def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     status, _ = save(
@@ -108,7 +108,7 @@ def test_what_is_left_open_is_not_stated_and_hours_are_as_they_were_written(
     assert "assured_time" in played.last("UpdateService").update_mask.paths, "who saves confirms"
 
 
-def test_hours_that_the_form_can_not_show_stay_as_they_are(
+def test_hours_that_the_form_cannot_show_stay_as_they_are(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     monthly = d.Schedule(
@@ -133,7 +133,7 @@ def test_a_new_service_is_made_and_offered_at_the_places_that_were_ticked(
     )
 
 
-def test_a_second_manager_is_told_what_changed_and_overwrites_nothing_that_she_did_not_touch(
+def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edited(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get(f"/entry/services/{ID}").text
@@ -168,7 +168,7 @@ def test_a_second_manager_is_told_what_changed_and_overwrites_nothing_that_she_d
     assert hidden(answer.text, "etag") == "v2"
 
 
-def test_what_is_wrong_with_the_hours_is_said_at_the_hours(
+def test_an_error_in_the_hours_is_shown_at_the_hours(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["UpdateService"] = Invalid(("service.schedules.1", "overlaps"))
@@ -187,7 +187,7 @@ def test_what_is_wrong_with_the_hours_is_said_at_the_hours(
     assert 'value="08:00"' in page
 
 
-def test_of_a_confidential_place_an_address_that_is_not_written_stays(
+def test_the_stored_address_of_a_confidential_place_stays_when_none_is_typed(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetLocation"] = pb.Location(
@@ -203,7 +203,7 @@ def test_of_a_confidential_place_an_address_that_is_not_written_stays(
     assert "address" in played.last("UpdateLocation").update_mask.paths
 
 
-def test_the_address_that_is_kept_is_shown_when_it_is_asked_for_and_in_that_answer_alone(
+def test_the_stored_address_is_shown_on_request_and_in_that_answer_alone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetLocation"] = pb.Location(
@@ -225,14 +225,14 @@ def test_the_address_that_is_kept_is_shown_when_it_is_asked_for_and_in_that_answ
         ("GetLocation", "/entry/places", pb.Location(id=ID, organization_id=OTHER)),
     ],
 )
-def test_the_entries_of_others_are_not_there(
+def test_the_entries_of_others_are_not_found(
     client: FlaskClient, played: PlayedServices, rpc: str, path: str, answer: Message
 ) -> None:
     played.answers[rpc] = answer
     assert client.get(f"{path}/{ID}").status_code == 404
 
 
-def test_the_manager_reads_how_far_others_rely_on_it(
+def test_a_manager_reads_how_far_her_figures_can_be_relied_on(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[service()])
@@ -259,7 +259,7 @@ def open_address(client: FlaskClient) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-def test_who_sent_her_opens_the_address_and_it_is_in_this_answer_alone(
+def test_the_sender_opens_the_address_and_it_is_in_that_answer_alone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     accepted(played)
@@ -272,7 +272,7 @@ def test_who_sent_her_opens_the_address_and_it_is_in_this_answer_alone(
     assert "Portón inventado" not in client.get(f"/referrals/{ID}").text
 
 
-def test_what_was_opened_before_and_what_is_not_there_is_said_at_the_address(
+def test_an_address_opened_before_or_missing_is_reported_where_the_address_is_shown(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     accepted(played)
@@ -294,7 +294,7 @@ def test_what_was_opened_before_and_what_is_not_there_is_said_at_the_address(
         (r.SIDE_SENDER, r.STATE_COMPLETED),
     ],
 )
-def test_nobody_else_is_offered_it(
+def test_nobody_else_is_offered_the_address(
     client: FlaskClient, played: PlayedServices, side: r.Side.ValueType, state: r.State.ValueType
 ) -> None:
     accepted(played)

@@ -43,7 +43,7 @@ def drawn(page: str) -> list[str]:
     return re.findall(r"<svg(?: class=\"few\")? (?:width|height).*?</svg>", page)
 
 
-def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_stands_beside_it(
+def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_is_beside_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetPilotFigures"] = pilot(
@@ -85,7 +85,7 @@ def test_every_month_of_the_period_is_a_column_in_its_order(
     ]
 
 
-def test_what_nobody_counted_has_no_empty_box(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_table_without_counts_is_left_out(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["GetPilotFigures"] = pilot(by_country=[("SV", 10)])
     page = client.get("/figures/pilot").text
     assert "A dónde las habían llevado" in page
@@ -93,7 +93,7 @@ def test_what_nobody_counted_has_no_empty_box(played: PlayedServices, client: Fl
 
 
 @pytest.mark.parametrize(("language", "name"), [("es", "El Salvador"), ("fr", "Salvador")])
-def test_the_file_of_the_pilot_says_what_the_page_says_with_method_and_date(
+def test_the_file_of_the_pilot_has_the_figures_of_the_page_with_method_and_date(
     language: str, name: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetPilotFigures"] = pilot(
@@ -147,7 +147,7 @@ def anybody(played: PlayedServices) -> FlaskClient:
     return pages(played).test_client()
 
 
-def test_anybody_reads_the_figures_of_the_network_and_comes_to_them_from_the_first_page(
+def test_anybody_reads_the_figures_of_the_network_and_reaches_them_from_the_first_page(
     anybody: FlaskClient,
 ) -> None:
     assert 'href="/figures?lang=es"' in anybody.get("/?lang=es").text
@@ -163,7 +163,7 @@ def test_anybody_reads_the_figures_of_the_network_and_comes_to_them_from_the_fir
     assert anybody.get("/figures/pilot").status_code == 302
 
 
-def test_who_signed_in_reads_the_same_and_finds_it_in_the_navigation(
+def test_a_signed_in_reader_reads_the_same_figures_and_finds_them_in_the_navigation(
     played: PlayedServices, anybody: FlaskClient
 ) -> None:
     outside = re.findall(
@@ -175,7 +175,7 @@ def test_who_signed_in_reads_the_same_and_finds_it_in_the_navigation(
     assert 'href="/figures/pilot"' in page
 
 
-def test_every_table_ends_with_whatever_is_not_told_whether_there_is_any_or_not(
+def test_every_table_ends_with_a_row_for_unpublished_counts_whether_or_not_there_are_any(
     anybody: FlaskClient,
 ) -> None:
     page = anybody.get("/figures").text
@@ -188,7 +188,7 @@ def test_every_table_ends_with_whatever_is_not_told_whether_there_is_any_or_not(
     assert not [picture for picture in hidden if "rect" in picture]
 
 
-def test_what_is_asked_for_is_asked_of_the_service_kept_in_the_form_and_written_for_paper(
+def test_the_filters_are_sent_to_the_service_kept_in_the_form_and_printed(
     played: PlayedServices, anybody: FlaskClient
 ) -> None:
     page = anybody.get("/figures?period=2026&country=NI&need_group_code=HOU").text
@@ -201,7 +201,7 @@ def test_what_is_asked_for_is_asked_of_the_service_kept_in_the_form_and_written_
     assert 'href="/figures.csv?period=2026&amp;country=NI&amp;need_group_code=HOU"' in page
 
 
-def test_where_nothing_can_be_told_there_is_no_empty_box_and_a_way_back(
+def test_without_publishable_figures_there_is_no_empty_box_and_there_is_a_way_back(
     played: PlayedServices, anybody: FlaskClient
 ) -> None:
     played.answers["GetFigures"] = Figures(
@@ -213,7 +213,7 @@ def test_where_nothing_can_be_told_there_is_no_empty_box_and_a_way_back(
     assert 'href="/figures"' in page
 
 
-def test_a_page_has_the_last_two_years_and_the_file_all(
+def test_the_page_has_the_last_two_years_and_the_file_has_all(
     played: PlayedServices, anybody: FlaskClient
 ) -> None:
     quarters = [f"{year}-Q{number}" for year in range(2020, 2026) for number in (1, 2, 3, 4)]
@@ -230,7 +230,7 @@ def test_a_page_has_the_last_two_years_and_the_file_all(
     ] == quarters
 
 
-def test_the_file_of_the_network_says_what_it_holds_how_it_was_counted_and_when(
+def test_the_file_of_the_network_states_its_contents_method_and_date(
     anybody: FlaskClient,
 ) -> None:
     answer = anybody.get("/figures.csv?period=2026&country=NI")
@@ -256,7 +256,7 @@ def test_the_file_of_the_network_says_what_it_holds_how_it_was_counted_and_when(
     assert "de cinco en cinco" in said["note", "method"][0]
 
 
-def test_a_demo_network_says_of_every_page_and_file_that_it_is_made_up(
+def test_a_demo_network_states_on_every_page_and_in_every_file_that_it_is_made_up(
     anybody: FlaskClient,
 ) -> None:
     said = "las cifras, es inventado"
@@ -268,7 +268,9 @@ def test_a_demo_network_says_of_every_page_and_file_that_it_is_made_up(
     assert said in enter(anybody).get("/today").text
 
 
-def test_arcs_go_south_on_the_right_and_north_on_the_left_as_broad_as_their_number() -> None:
+def test_arcs_go_south_on_the_right_and_north_on_the_left_and_are_as_broad_as_their_number() -> (
+    None
+):
     drawn = pictures.arcs([("NI", "SV", 40), ("NI", "CR", 20), ("NI", "NI", 10), ("ES", "NI", 10)])
     assert [code for code, _ in drawn.countries] == ["SV", "NI", "CR", "ES"]
     starts = [float(arc.path[1:].split()[0]) for arc in drawn.arcs]

@@ -28,7 +28,7 @@ def client(played: PlayedServices) -> FlaskClient:
     return pages(played).test_client()
 
 
-def test_the_sign_in_leads_to_it_and_what_it_says_does_not_depend_on_the_address(
+def test_the_sign_in_links_to_the_request_whose_answer_does_not_depend_on_the_email(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert 'href="/forgot"' in client.get("/sign-in").text
@@ -54,7 +54,7 @@ def test_the_sign_in_leads_to_it_and_what_it_says_does_not_depend_on_the_address
     assert "Si esa dirección es de una cuenta" in answers[0][1]
 
 
-def test_an_address_that_is_missing_is_said_at_its_field(
+def test_a_missing_email_is_reported_at_its_field(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["RequestPasswordReset"] = errors.Invalid(("email", "required"))
@@ -75,7 +75,7 @@ def chosen(page: str, **said: str) -> dict[str, str]:
     } | said
 
 
-def test_another_password_leads_to_the_sign_in_without_the_secret_of_the_link(
+def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     client: FlaskClient, played: PlayedServices, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = client.post("/reset", data=chosen(client.get("/reset").text))
@@ -99,7 +99,7 @@ def test_another_password_leads_to_the_sign_in_without_the_secret_of_the_link(
         (errors.Invalid(("token", "required")), 422, "Código del correo"),
     ],
 )
-def test_what_is_wrong_is_said_and_no_password_is_sent_back(
+def test_errors_are_reported_and_no_password_is_sent_back(
     client: FlaskClient, played: PlayedServices, refusal: errors.Refusal, status: int, says: str
 ) -> None:
     played.answers["ResetPassword"] = refusal
@@ -108,15 +108,13 @@ def test_what_is_wrong_is_said_and_no_password_is_sent_back(
     assert 'value="the-secret-of-a-link"' in answer.text, "typed once, also without a script"
 
 
-def test_a_password_that_was_mistyped_is_not_sent(
-    client: FlaskClient, played: PlayedServices
-) -> None:
+def test_a_mistyped_password_is_not_sent(client: FlaskClient, played: PlayedServices) -> None:
     answer = client.post("/reset", data=chosen(client.get("/reset").text, again="otra"))
     assert (answer.status_code, "no es la misma" in answer.text) == (422, True)
     assert "ResetPassword" not in {name for name, *_ in played.asked}
 
 
-def test_a_browser_that_keeps_passwords_finds_what_it_looks_for(client: FlaskClient) -> None:
+def test_a_password_manager_finds_the_fields_that_it_needs(client: FlaskClient) -> None:
     page = client.get("/reset").text
     assert (page.count('autocomplete="new-password"'), page.count('autocomplete="username"')) == (
         2,
@@ -137,7 +135,7 @@ def manager(played: PlayedServices, client: FlaskClient) -> FlaskClient:
     return enter(client)
 
 
-def test_a_manager_says_that_she_spoke_with_her_before_she_takes_anything_off(
+def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_the_second_factor(
     manager: FlaskClient, played: PlayedServices
 ) -> None:
     page = manager.get("/members").text
@@ -160,7 +158,7 @@ def test_a_manager_says_that_she_spoke_with_her_before_she_takes_anything_off(
     assert (own.status_code, "Nadie quita lo suyo" in own.text) == (422, True)
 
 
-def test_the_coordination_is_offered_it_for_an_only_manager(
+def test_the_coordination_is_offered_the_removal_for_an_only_manager(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)

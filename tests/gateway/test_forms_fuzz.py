@@ -138,7 +138,7 @@ def token(client: FlaskClient, forms: dict[str, dict[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_c16_no_value_in_all_fields_of_a_form_is_an_error_of_ours(
+def test_c16_no_value_in_all_fields_of_a_form_causes_a_server_error(
     client: FlaskClient, forms: dict[str, dict[str, str]], path: str
 ) -> None:
     fields = fields_of(forms, path)
@@ -152,7 +152,7 @@ def test_c16_no_value_in_all_fields_of_a_form_is_an_error_of_ours(
 @pytest.mark.parametrize("path", POSTS)
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_c16_no_mixture_of_values_in_a_form_is_an_error_of_ours(
+def test_c16_no_mixture_of_values_in_a_form_causes_a_server_error(
     client: FlaskClient, forms: dict[str, dict[str, str]], path: str, data: st.DataObject
 ) -> None:
     fields = fields_of(forms, path)
@@ -163,7 +163,7 @@ def test_c16_no_mixture_of_values_in_a_form_is_an_error_of_ours(
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_c16_no_address_is_an_error_of_ours(client: FlaskClient, path: str) -> None:
+def test_c16_no_query_of_an_address_causes_a_server_error(client: FlaskClient, path: str) -> None:
     asked = sorted(read_in_code())
     wrong = {}
     for value in NASTY:

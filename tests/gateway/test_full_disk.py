@@ -34,7 +34,9 @@ def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
     made.process.stop()
 
 
-def test_pages_the_api_and_quick_exit_go_on_when_the_log_has_no_room(gateway: Gateway) -> None:
+def test_pages_the_api_and_quick_exit_keep_working_when_the_log_has_no_room(
+    gateway: Gateway,
+) -> None:
     assert requests.get(f"{gateway.url}/", timeout=15).status_code == 200
     assert requests.get(f"{gateway.url}/no-such-page", timeout=15).status_code == 404
     assert gateway.api().status_code == 200
@@ -47,7 +49,7 @@ def test_a_stop_ends_cleanly_when_the_log_has_no_room(gateway: Gateway) -> None:
     assert gateway.process.stop(15) == 0
 
 
-def test_a_database_without_room_is_a_503_of_reads_that_go_on(
+def test_a_full_database_gives_a_503_for_writes_while_reads_continue(
     gateway: Gateway, service: Service
 ) -> None:
     service.answer = refusing("store_full", "RESOURCE_EXHAUSTED", only="CreatePerson")
@@ -60,7 +62,9 @@ def test_a_database_without_room_is_a_503_of_reads_that_go_on(
     ), answer.text
 
 
-def test_a_file_is_taken_in_where_no_file_can_be_written(tmp_path: Path, service: Service) -> None:
+def test_an_upload_is_accepted_where_no_file_can_be_written(
+    tmp_path: Path, service: Service
+) -> None:
     # also without a line of its log
     command = ["sh", "-c", f"ulimit -f 0; exec {sys.executable} -m services.gateway serve"]
     made = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=command)

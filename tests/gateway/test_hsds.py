@@ -115,7 +115,7 @@ def get(api: Flask, path: str, **headers: str) -> Any:
     )
 
 
-def test_it_says_what_it_is(api: Flask) -> None:
+def test_the_first_page_names_the_version_of_hsds(api: Flask) -> None:
     said = get(api, "").json
     assert said["version"] == "3.0"
     assert said["openapi_url"].startswith("https://")
@@ -153,7 +153,7 @@ def test_every_list_is_a_page_of_valid_objects(
         (f"/service_at_locations/{UUID(HEX)}", "service_at_location"),
     ],
 )
-def test_every_thing_is_valid_by_its_id(
+def test_every_object_is_valid_when_read_by_its_id(
     api: Flask, open_directory: Played, path: str, kind: str
 ) -> None:
     check(kind, get(api, path).json)
@@ -180,7 +180,7 @@ def test_every_thing_is_valid_by_its_id(
         ),
     ],
 )
-def test_a_website_is_a_uri_or_is_not_said(
+def test_a_website_that_is_no_uri_is_left_out(
     api: Flask, open_directory: Played, address: str, said: str | None
 ) -> None:
     casa = d.Organization(id=ID, name="Casa", url=address)
@@ -201,7 +201,7 @@ def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Pl
     assert get(api, "/taxonomy_terms?search=advice&per_page=1").json["contents"] == [code]
 
 
-def test_a_service_says_all_that_belongs_to_it(api: Flask, open_directory: Played) -> None:
+def test_a_service_contains_all_that_belongs_to_it(api: Flask, open_directory: Played) -> None:
     said = get(api, f"/services/{UUID(HEX)}").json
     assert open_directory.last("GetPublicService").id == HEX
     assert [each["byday"] for each in said["schedules"]] == ["MO,TU,WE,TH,FR,SA,SU", "1MO,-1FR"]
@@ -218,7 +218,7 @@ def test_a_service_says_all_that_belongs_to_it(api: Flask, open_directory: Playe
     ) == (18, False, "LEG")
 
 
-def test_it_is_asked_as_hsds_asks(api: Flask, open_directory: Played) -> None:
+def test_the_parameters_are_those_of_hsds(api: Flask, open_directory: Played) -> None:
     [group, _] = get(api, "/taxonomy_terms").json["contents"]
     answer = get(
         api,
@@ -250,7 +250,7 @@ def test_it_is_asked_as_hsds_asks(api: Flask, open_directory: Played) -> None:
 @pytest.mark.parametrize(
     "query", ["taxonomy_term_id=nothing", "organization_id=x", f"taxonomy_id={UUID(HEX)}"]
 )
-def test_of_what_there_is_not_there_is_nothing_and_not_all(
+def test_a_filter_for_something_unknown_finds_nothing_rather_than_everything(
     api: Flask, open_directory: Played, query: str
 ) -> None:
     for name in ("services", "service_at_locations"):
@@ -272,7 +272,7 @@ def test_of_what_there_is_not_there_is_nothing_and_not_all(
         (f"search={'a' * 201}", "too_long"),
     ],
 )
-def test_what_it_can_not_do_it_refuses(
+def test_unsupported_parameters_are_refused(
     api: Flask, open_directory: Played, query: str, reason: str
 ) -> None:
     answer = get(api, f"/services?{query}")
@@ -280,7 +280,7 @@ def test_what_it_can_not_do_it_refuses(
     assert answer.json["errors"][0]["reason"] == reason
 
 
-def test_a_reader_keeps_it_for_a_while_and_asks_whether_it_changed(
+def test_answers_may_be_cached_for_a_while_and_then_revalidated(
     api: Flask, open_directory: Played
 ) -> None:
     first = get(api, "/services")
@@ -292,13 +292,13 @@ def test_a_reader_keeps_it_for_a_while_and_asks_whether_it_changed(
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_it_needs_no_credential_and_looks_at_none(api: Flask, open_directory: Played) -> None:
+def test_no_credential_is_needed_and_none_is_read(api: Flask, open_directory: Played) -> None:
     answer = get(api, "/services", Authorization="Bearer enl_wrong", Cookie="session=x")
     assert answer.status_code == 200
     assert all(not caller.tokens for _, _, caller in open_directory.asked)
 
 
-def test_what_is_not_there_and_what_can_not_be_done_are_problems(
+def test_missing_objects_and_unsupported_methods_are_problems(
     api: Flask, open_directory: Played
 ) -> None:
     open_directory.answers["GetPublicService"] = NotFound()

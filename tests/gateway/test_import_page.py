@@ -52,7 +52,7 @@ def report(played: PlayedServices, *, dry_run: bool = True, **said: object) -> N
     played.answers["GetImport"] = done
 
 
-def test_a_file_is_handed_over_and_its_page_shown(
+def test_a_file_is_passed_on_and_the_page_of_its_import_is_shown(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     assert send(client, "try", b"a" * 600_000) == (303, PAGE)  # more than a form holds elsewhere
@@ -66,7 +66,7 @@ def test_a_file_is_handed_over_and_its_page_shown(
     ("refusal", "status"),
     [(Invalid(("content", "too_long")), 422), (Exhausted("too_many_requests", 30), 429)],
 )
-def test_a_file_that_is_not_accepted_comes_back_with_the_reason(
+def test_a_file_that_is_not_accepted_leads_back_to_the_form_with_the_reason(
     played: PlayedServices, client: FlaskClient, refusal: Exception, status: int
 ) -> None:
     played.answers["CreateImport"] = refusal
@@ -103,7 +103,7 @@ def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -
     assert page.index("Rechazada") < page.index("Nueva</span>")
 
 
-def test_a_row_without_an_id_is_asked_about_and_the_answer_goes_with_the_same_file(
+def test_a_row_without_an_id_leads_to_a_question_and_the_answer_goes_with_the_same_file(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     asked = [

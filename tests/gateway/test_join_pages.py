@@ -28,7 +28,7 @@ def send(client: FlaskClient, path: str, **said: str) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-def test_who_applies_is_counted_by_where_she_is_and_told_of_the_letter(
+def test_an_application_is_counted_by_client_address_and_the_applicant_is_told_of_the_email(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     status, page = send(
@@ -38,7 +38,7 @@ def test_who_applies_is_counted_by_where_she_is_and_told_of_the_letter(
     assert played.asked[-1][2].origin["client-address"] == "127.0.0.1"
 
 
-def test_who_has_applied_often_hears_when_to_come_again(
+def test_an_applicant_who_applied_too_often_is_told_when_to_try_again(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ApplyForMembership"] = errors.Exhausted("too_many_attempts", 60)
@@ -46,7 +46,7 @@ def test_who_has_applied_often_hears_when_to_come_again(
     assert (status, "pruebe en una hora" in page, 'value="San Lucas"' in page) == (429, True, True)
 
 
-def test_the_link_of_the_letter_has_the_application_count(
+def test_the_link_in_the_email_confirms_the_application(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     status, page = send(client, "/join/confirm", token=f" {SECRET} ")
@@ -54,7 +54,7 @@ def test_the_link_of_the_letter_has_the_application_count(
     assert played.last("ConfirmApplication").token == SECRET
 
 
-def test_a_link_that_is_good_for_nothing_says_so(
+def test_an_invalid_link_leads_to_a_page_that_says_so(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ConfirmApplication"] = errors.NotFound()

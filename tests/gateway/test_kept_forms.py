@@ -88,7 +88,7 @@ def kept_in(page: str) -> str:
     return html.unescape(field[1]) if field else ""
 
 
-def test_what_was_written_is_offered_again_and_sent_only_by_its_writer(
+def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = written(client, played)
@@ -107,7 +107,7 @@ def test_what_was_written_is_offered_again_and_sent_only_by_its_writer(
     assert played.last("CreateContact").request_id == ONCE
 
 
-def test_the_next_person_before_the_screen_reads_nothing_of_it(
+def test_the_next_person_at_the_screen_reads_nothing_of_the_text(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = written(client, played).text
@@ -116,7 +116,7 @@ def test_the_next_person_before_the_screen_reads_nothing_of_it(
         assert part not in page
 
 
-def test_another_worker_who_signs_in_there_does_not_get_it(
+def test_another_worker_who_signs_in_there_does_not_get_the_text(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     answer = sign_in(client, played, written(client, played).text, worker_id=ANOTHER)
@@ -124,7 +124,9 @@ def test_another_worker_who_signs_in_there_does_not_get_it(
     assert "terminal" not in answer.text
 
 
-def test_a_wrong_password_does_not_lose_it(client: FlaskClient, played: PlayedServices) -> None:
+def test_a_wrong_password_does_not_lose_the_text(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     page = written(client, played).text
     played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
     data = {
@@ -147,7 +149,7 @@ def test_a_wrong_password_does_not_lose_it(client: FlaskClient, played: PlayedSe
         lambda text: text * 2,
     ],
 )
-def test_what_is_not_ours_is_not_offered(
+def test_a_kept_form_that_was_tampered_with_is_not_offered(
     spoil: object, client: FlaskClient, played: PlayedServices
 ) -> None:
     page = written(client, played).text
@@ -156,7 +158,7 @@ def test_what_is_not_ours_is_not_offered(
     assert answer.headers["Location"] == "/today"
 
 
-def test_what_is_too_long_to_come_back_is_not_promised(
+def test_a_text_that_is_too_long_to_keep_is_not_promised(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = written(client, played, note=b64encode(Random(1).randbytes(45_000)).decode())

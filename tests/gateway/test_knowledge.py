@@ -72,7 +72,9 @@ def sheet(played: PlayedServices, end: str = "") -> str:
     return answer.text if not end else str(len(answer.data))
 
 
-def test_it_says_who_knows_what_for_what_and_until_when(played: PlayedServices) -> None:
+def test_the_sheet_states_who_knows_what_for_which_purpose_and_until_when(
+    played: PlayedServices,
+) -> None:
     page = sheet(played)
     assert "Luna Nueva" in page
     assert "Casa Puentes" in page
@@ -82,7 +84,7 @@ def test_it_says_who_knows_what_for_what_and_until_when(played: PlayedServices) 
     assert "2 veces" in page
 
 
-def test_a_consent_that_ends_soon_is_asked_for_again(played: PlayedServices) -> None:
+def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
     played.answers["ListReceipts"] = p.ListReceiptsResponse(
         receipts=[receipt(until_time=NOW + timedelta(days=5))]
     )
@@ -92,7 +94,7 @@ def test_a_consent_that_ends_soon_is_asked_for_again(played: PlayedServices) -> 
 @pytest.mark.parametrize(
     ("confirmed", "said"), [(False, "Tienen que confirmar hasta el"), (True, "Confirmaron el")]
 )
-def test_after_a_withdrawal_it_says_whether_what_they_kept_is_destroyed(
+def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
     played: PlayedServices, confirmed: bool, said: str
 ) -> None:
     gone = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
@@ -124,7 +126,7 @@ def test_after_a_withdrawal_it_says_whether_what_they_kept_is_destroyed(
         ({"giver_code": p.GIVER_PERSON}, "Ahora no abre nada."),
     ],
 )
-def test_a_receipt_that_opens_nothing_says_so_and_why(
+def test_the_sheet_says_that_a_receipt_opens_nothing_and_why(
     played: PlayedServices, fields: dict[str, object], said: str
 ) -> None:
     played.answers["ListReceipts"] = p.ListReceiptsResponse(
@@ -135,7 +137,7 @@ def test_a_receipt_that_opens_nothing_says_so_and_why(
     assert "Hasta el" not in page
 
 
-def test_who_still_holds_what_it_was_asked_about_her_is_on_the_screen_and_on_the_paper(
+def test_whoever_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_paper(
     played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = e.EnquiryContent(
@@ -180,7 +182,7 @@ def test_who_still_holds_what_it_was_asked_about_her_is_on_the_screen_and_on_the
     assert "Nadie más sabe" not in repr(printed)
 
 
-def test_every_look_at_the_file_is_on_it_however_many_pages_they_fill(
+def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
     played: PlayedServices,
 ) -> None:
     told = iter(
@@ -199,7 +201,7 @@ def test_every_look_at_the_file_is_on_it_however_many_pages_they_fill(
     assert page.count("Casa Puentes") >= 2
 
 
-def test_nobody_has_a_sheet_of_a_file_that_another_organisation_holds(
+def test_there_is_no_sheet_of_a_file_that_another_organisation_holds(
     played: PlayedServices,
 ) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, organization_id=SHELTER)
@@ -212,7 +214,7 @@ def test_nobody_has_a_sheet_of_a_file_that_another_organisation_holds(
 
 
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
-def test_it_is_printed_in_her_language_and_never_names_her(
+def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
     played: PlayedServices, language: str
 ) -> None:
     client = enter(pages(played).test_client())

@@ -46,7 +46,9 @@ def ask(  # type: ignore[no-untyped-def]
     return client.get(path, headers=headers, environ_base={"REMOTE_ADDR": address})
 
 
-def test_the_headers_count_down_and_then_comes_a_429_that_says_when(client: FlaskClient) -> None:
+def test_the_headers_count_down_and_then_a_429_states_when_to_try_again(
+    client: FlaskClient,
+) -> None:
     answers = [ask(client) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert [answer.headers["RateLimit"].split(";")[:2] for answer in answers] == [
@@ -68,7 +70,7 @@ def test_another_key_is_served_meanwhile(client: FlaskClient) -> None:
     assert ask(client, OTHER).status_code == 200
 
 
-def test_who_has_no_key_is_counted_by_address_and_others_are_not_held_up(
+def test_callers_without_a_key_are_counted_by_address_and_do_not_delay_others(
     client: FlaskClient,
 ) -> None:
     for _ in range(2 * CALLERS_AN_ADDRESS):

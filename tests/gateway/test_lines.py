@@ -68,7 +68,7 @@ def test_d17_every_public_page_has_a_number_to_call(played: PlayedServices) -> N
         ("/lines/NI/poster-A5.svg", 404, "133"),
     ],
 )
-def test_the_number_stays_when_everything_behind_the_gateway_goes_away(
+def test_the_number_stays_when_everything_behind_the_gateway_goes_down(
     played: PlayedServices, path: str, status: int, number: str
 ) -> None:
     client = pages(played).test_client()
@@ -89,7 +89,7 @@ def test_the_number_stays_when_everything_behind_the_gateway_goes_away(
     ],
     ids=["503", "429", "500", "404"],
 )
-def test_d17_an_error_page_has_the_number_for_her_and_for_who_works_here(
+def test_d17_an_error_page_has_the_number_for_visitors_and_for_workers(
     played: PlayedServices, refusal: Exception, status: int
 ) -> None:
     client = pages(played, development=False).test_client()
@@ -101,7 +101,7 @@ def test_d17_an_error_page_has_the_number_for_her_and_for_who_works_here(
     assert DIAL in shown.text
 
 
-def test_d17_her_own_status_has_the_number_also_when_it_can_not_be_asked(
+def test_d17_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailable(
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
@@ -121,7 +121,7 @@ def test_d17_her_own_status_has_the_number_also_when_it_can_not_be_asked(
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
-def test_d17_the_code_of_a_poster_that_nobody_knows_leads_to_a_number(
+def test_d17_an_unknown_code_of_a_poster_leads_to_a_page_with_a_number(
     played: PlayedServices,
 ) -> None:
     played.answers["GetPlacement"] = errors.NotFound()
@@ -163,7 +163,7 @@ def known(lines: Lines, directory: Directory) -> dict[str, str]:
     return {line.country: line.number for line in lines.known(cast(Clients, directory))}
 
 
-def test_d17_the_last_answer_is_kept_over_a_restart_and_before_it_the_configuration(
+def test_d17_the_last_numbers_survive_a_restart_and_the_configured_ones_hold_until_the_first_answer(
     tmp_path: Path,
 ) -> None:
     away, there = Directory(), Directory(("NI", "134"), ("SV", "1333"))
@@ -180,7 +180,7 @@ def test_d17_the_last_answer_is_kept_over_a_restart_and_before_it_the_configurat
     }
 
 
-def test_d17_the_directory_is_asked_once_in_a_while_and_a_changed_number_is_shown() -> None:
+def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_shown() -> None:
     directory, now = Directory(("NI", "133")), Now()
     lines = Lines({}, None, now)
     assert [known(lines, directory) for _ in range(3)] == [{"NI": "133"}] * 3
@@ -208,7 +208,7 @@ def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so() -> No
     assert lines.complete
 
 
-def test_d17_a_line_that_is_not_known_while_the_directory_is_away_is_no_404(
+def test_d17_an_unknown_line_is_no_404_while_the_directory_is_down(
     played: PlayedServices,
 ) -> None:
     everything_away(played)

@@ -73,7 +73,7 @@ def app(played: PlayedServices) -> Iterator[Flask]:
         yield made
 
 
-def test_c16_names_of_more_than_two_hundred_ids_are_asked_for_in_several_questions(
+def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
     played: PlayedServices, app: Flask
 ) -> None:
     organizations, services, workers = ids(0), ids(1000, 130), ids(2000, 90)
@@ -104,7 +104,7 @@ def shown(played: PlayedServices, path: str, *roles: contract_pb2.Role.ValueType
 
 
 @pytest.mark.parametrize("path", ["/today", "/line/shift"])
-def test_c16_a_page_of_referrals_among_hundreds_of_members_is_no_error(
+def test_c16_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_error(
     played: PlayedServices, path: str
 ) -> None:
     rows: list[Message] = [
@@ -142,7 +142,7 @@ def test_c16_a_call_is_handed_over_to_any_member(played: PlayedServices) -> None
     assert all(f'value="{each}"' in page for each in ids())
 
 
-def test_c16_every_call_that_is_owed_is_on_the_line(played: PlayedServices) -> None:
+def test_c16_every_owed_call_is_on_the_page_of_the_line(played: PlayedServices) -> None:
     calls = [callback(each) for each in ids()]
     played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)
     page = shown(played, "/line")
@@ -168,7 +168,7 @@ def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
 
 
 @pytest.mark.parametrize(("most", "more"), [(2000, False), (400, True)])
-def test_c16_every_sheet_that_an_account_took_is_listed_for_whoever_fears_a_theft(
+def test_c16_every_sheet_that_an_account_exported_is_listed_on_its_page(
     played: PlayedServices, monkeypatch: pytest.MonkeyPatch, most: int, more: bool
 ) -> None:
     monkeypatch.setattr(lists, "MOST", most)
@@ -193,7 +193,7 @@ def test_c16_every_member_on_probation_is_on_the_board(played: PlayedServices) -
     assert all(f"/directory/organizations/{each}" in page for each in ids())
 
 
-def test_c16_a_list_that_has_no_room_for_all_says_so(
+def test_c16_a_list_without_room_for_all_rows_says_so(
     played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lists, "MOST", 400)

@@ -78,11 +78,13 @@ def heard(
     return live.ticket(who)
 
 
-def test_who_brings_a_ticket_of_her_session_is_answered_from_memory(live: Live) -> None:
+def test_a_viewer_with_a_ticket_of_her_session_is_answered_from_memory(live: Live) -> None:
     assert live.known("rosa", heard(live)) == "1."
 
 
-def test_one_viewer_asks_for_all_of_an_organisation(live: Live, time: Time) -> None:
+def test_one_viewers_request_refreshes_the_version_for_her_whole_organisation(
+    live: Live, time: Time
+) -> None:
     colleague = replace(ROSA, secret="ana")
     heard(live)
     assert live.version(colleague, nobody_asks, nobody_asks) == "1."
@@ -93,7 +95,9 @@ def test_one_viewer_asks_for_all_of_an_organisation(live: Live, time: Time) -> N
     assert live.known("ana", live.ticket(colleague)) == "2."
 
 
-def test_what_nobody_could_ask_for_is_not_told_as_if_it_were_new(live: Live, time: Time) -> None:
+def test_a_version_that_could_not_be_refreshed_is_not_given_out_as_current(
+    live: Live, time: Time
+) -> None:
     ticket = heard(live)
     time.now += KEPT_SECONDS + 0.1
     assert live.known("rosa", ticket) is None
@@ -104,7 +108,7 @@ ANA = replace(ROSA, organization_id="b" * 32, secret="ana")
 OURS, THEIRS = ("queue a", "bell a"), ("queue b", "bell b")
 
 
-def test_one_viewer_asks_for_every_organisation_at_which_somebody_looks(
+def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisation(
     live: Live, time: Time
 ) -> None:
     rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
@@ -127,7 +131,7 @@ def test_one_viewer_asks_for_every_organisation_at_which_somebody_looks(
     )
 
 
-def test_who_has_tokens_that_are_refused_asks_in_her_own_name(live: Live, time: Time) -> None:
+def test_a_viewer_whose_tokens_are_refused_asks_in_her_own_name(live: Live, time: Time) -> None:
     heard(live, "1", ROSA, OURS)
     time.now += FRESH_SECONDS + 0.1
     assert (
@@ -145,7 +149,7 @@ def test_who_has_tokens_that_are_refused_asks_in_her_own_name(live: Live, time: 
     )
 
 
-def test_tokens_are_renewed_by_a_viewer_of_their_own_before_they_end(
+def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_expire(
     live: Live, time: Time
 ) -> None:
     rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
@@ -166,18 +170,18 @@ def test_another_organisation_or_another_view_has_another_version(live: Live) ->
 
 
 @pytest.mark.parametrize("ticket", ["", "x", "rosa:aaa.x.y"])
-def test_a_ticket_that_is_made_up_opens_nothing(live: Live, ticket: str) -> None:
+def test_a_made_up_ticket_is_refused(live: Live, ticket: str) -> None:
     heard(live)
     assert live.known("rosa", ticket) is None
 
 
-def test_a_ticket_of_another_session_or_another_key_opens_nothing(live: Live) -> None:
+def test_a_ticket_of_another_session_or_another_key_is_refused(live: Live) -> None:
     ticket = heard(live)
     assert live.known("ana", ticket) is None
     assert live.known("rosa", Live(b"x" * 32).ticket(ROSA)) is None
 
 
-def test_a_ticket_ends_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ticket_expires_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = heard(live)
     begun = live._signer.get_timestamp()
     monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS)
@@ -188,7 +192,7 @@ def test_a_ticket_ends_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatc
     assert live.known("rosa", ticket) is None
 
 
-def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) -> None:
+def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path) -> None:
     """A gateway whose every thread waits for a service still answers a caller with a ticket."""
     service = Service()
     gateway, answers = (
@@ -262,7 +266,7 @@ def asked(played: PlayedServices, rpc: str) -> int:
     return sum(name == rpc for name, _, _ in played.asked)
 
 
-def test_the_version_is_of_referrals_contacts_and_messages_and_the_page_knows_it(
+def test_the_version_covers_referrals_contacts_and_messages_and_the_page_contains_it(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
@@ -273,7 +277,7 @@ def test_the_version_is_of_referrals_contacts_and_messages_and_the_page_knows_it
     assert 'data-version="q.u"' in client.get("/today").text
 
 
-def test_whoever_has_a_ticket_is_answered_without_the_app(
+def test_a_viewer_with_a_ticket_is_answered_without_the_app(
     client: FlaskClient, app: Flask, played: PlayedServices
 ) -> None:
     know = without_app.answers_without_app(app)
@@ -295,7 +299,7 @@ def test_whoever_has_a_ticket_is_answered_without_the_app(
     assert asked(played, "GetQueueVersion") == 1
 
 
-def test_the_services_are_asked_by_the_tokens_that_they_gave(
+def test_the_services_are_queried_with_the_tokens_that_they_issued(
     client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(without_app, "FRESH_SECONDS", 0.0)
@@ -313,7 +317,7 @@ def test_the_services_are_asked_by_the_tokens_that_they_gave(
     assert asked(played, "GetQueueVersion") == 1
 
 
-def test_messages_that_can_not_be_counted_stop_no_list_and_referrals_that_are_away_are_said(
+def test_uncounted_messages_stop_no_list_and_unavailable_referrals_are_reported(
     client: FlaskClient, app: Flask, played: PlayedServices
 ) -> None:
     played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
@@ -344,7 +348,7 @@ def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, 
         ("/today", {}, False),
     ],
 )
-def test_what_a_page_asks_by_itself_is_no_use_of_the_session(
+def test_requests_that_a_page_makes_by_itself_are_no_use_of_the_session(
     client: FlaskClient,
     app: Flask,
     played: PlayedServices,
@@ -357,7 +361,7 @@ def test_what_a_page_asks_by_itself_is_no_use_of_the_session(
     assert played.last("IssueToken") == m.IssueTokenRequest(session_secret=SECRET, passive=passive)
 
 
-def test_a_click_right_after_a_page_asked_by_itself_counts_as_use(
+def test_a_click_right_after_a_request_by_the_page_itself_counts_as_use(
     client: FlaskClient, app: Flask, played: PlayedServices
 ) -> None:
     app.extensions["exchange"]._known.clear()
@@ -372,7 +376,7 @@ def test_a_click_right_after_a_page_asked_by_itself_counts_as_use(
 @pytest.mark.parametrize(
     ("path", "headers"), [("/live", {}), ("/live", {"Passive": "1"}), ("/today", {"Passive": "1"})]
 )
-def test_an_ended_session_is_told_to_the_script_and_the_cookie_stays_for_what_is_being_written(
+def test_the_script_is_told_of_an_ended_session_and_the_cookie_stays_for_unsent_text(
     client: FlaskClient, app: Flask, played: PlayedServices, path: str, headers: dict[str, str]
 ) -> None:
     app.extensions["exchange"].forget(SECRET)
@@ -389,7 +393,7 @@ def test_without_a_script_an_ended_session_leads_to_the_sign_in(
     assert client.get("/today?auto=1").location == "/sign-in?ended=1"
 
 
-def test_a_referral_that_did_not_change_opens_no_note_again(
+def test_an_unchanged_referral_is_not_sent_again_and_opens_no_notes(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get(f"/referrals/{ID}").text
@@ -412,7 +416,7 @@ def test_a_referral_that_did_not_change_opens_no_note_again(
     )
 
 
-def test_without_a_script_today_comes_anew_by_itself_and_by_a_link_and_no_other_page_does(
+def test_without_a_script_only_today_reloads_by_itself_and_with_a_link(
     client: FlaskClient,
 ) -> None:
     page = client.get("/today?show=late").text
@@ -424,7 +428,7 @@ def test_without_a_script_today_comes_anew_by_itself_and_by_a_link_and_no_other_
     assert "http-equiv" not in client.get("/referrals").text
 
 
-def test_the_title_of_today_has_the_number_of_what_waits(
+def test_the_title_of_today_has_the_number_of_waiting_referrals(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["CountReferrals"] = r.CountReferralsResponse(waiting_for_me=3)
@@ -433,7 +437,7 @@ def test_the_title_of_today_has_the_number_of_what_waits(
     assert "<title>Hoy</title>" in client.get("/today").text
 
 
-def test_a_page_that_answered_a_form_is_not_asked_for_again(client: FlaskClient) -> None:
+def test_a_page_that_answered_a_form_is_not_requested_again(client: FlaskClient) -> None:
     page = client.post("/line/new", data={"form_token": "x"})
     assert page.status_code == 403
     assert 'data-page="/inbox"' in page.text

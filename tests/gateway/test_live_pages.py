@@ -103,7 +103,7 @@ def today(desk: Desk, context: BrowserContext) -> Iterator[Page]:
         page.goto("about:blank")
 
 
-def test_a_new_referral_is_there_is_said_once_and_counted_in_the_title(
+def test_a_new_referral_is_shown_announced_once_and_counted_in_the_title(
     today: Page, desk: Desk
 ) -> None:
     expect(today).to_have_title("(1) Hoy")
@@ -124,7 +124,7 @@ def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
     assert today.locator(".row h3 a").nth(1).get_attribute("href") == wanted
 
 
-def test_what_is_being_written_stays_and_what_is_new_comes_when_it_is_done(
+def test_text_being_written_stays_and_new_rows_come_when_it_is_finished(
     today: Page, desk: Desk
 ) -> None:
     """Today has no field.
@@ -145,7 +145,7 @@ def test_what_is_being_written_stays_and_what_is_new_comes_when_it_is_done(
     expect(today.locator(".row")).to_have_count(2, timeout=SOON)
 
 
-def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_grows(
+def test_a_step_being_written_on_a_referral_stays_while_its_history_grows(
     desk: Desk, context: BrowserContext
 ) -> None:
     with served(pages(desk)) as site:
@@ -171,7 +171,7 @@ def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_gr
         page.goto("about:blank")
 
 
-def test_a_clock_moves_each_minute_and_turns_late_without_a_word_from_the_server(
+def test_a_clock_moves_each_minute_and_turns_late_without_an_answer_of_the_server(
     desk: Desk, context: BrowserContext
 ) -> None:
     with served(pages(desk)) as site:
@@ -189,7 +189,7 @@ def test_a_clock_moves_each_minute_and_turns_late_without_a_word_from_the_server
         page.goto("about:blank")
 
 
-def test_a_page_that_hears_nothing_says_since_when(today: Page) -> None:
+def test_a_page_without_a_connection_states_since_when_it_is_outdated(today: Page) -> None:
     today.context.set_offline(True)
     expect(today.locator("#live-stale")).to_contain_text(
         "Sin conexión: lo que ve es de las", timeout=40_000
@@ -198,14 +198,16 @@ def test_a_page_that_hears_nothing_says_since_when(today: Page) -> None:
     expect(today.locator("#live-stale")).to_be_hidden(timeout=SOON)
 
 
-def test_an_ended_session_is_said_and_nothing_is_asked_any_more(today: Page, desk: Desk) -> None:
+def test_the_page_reports_an_ended_session_and_makes_no_further_requests(
+    today: Page, desk: Desk
+) -> None:
     desk.answers["IssueToken"] = errors.Unauthenticated("session_ended")
     expect(today.locator("#live-stale")).to_contain_text("Su sesión terminó", timeout=SOON)
     expect(today.locator("#live-stale a")).to_have_attribute("href", "/sign-in")
     expect(today.locator(".row")).to_have_count(1)
 
 
-def test_the_sound_is_off_until_it_is_wanted_and_only_immediate_ones_make_it(
+def test_the_sound_is_off_by_default_and_only_immediate_referrals_make_it(
     today: Page, desk: Desk
 ) -> None:
     today.evaluate(

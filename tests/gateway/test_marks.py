@@ -73,7 +73,7 @@ def unmarked(page: str) -> list[str]:
     return [part for part in ITEM.split(seen) if NAME in part and MARK not in part]
 
 
-def test_the_guard_sees_a_service_without_its_mark() -> None:
+def test_the_check_detects_a_service_without_its_mark() -> None:
     row = (
         "<main"
         f' id="main"><li><h3>{NAME}</h3><p>Comisaría</p></li><li><h3>Otra</h3><p>{MARK}</p></li></main>'  # noqa: E501
@@ -81,7 +81,7 @@ def test_the_guard_sees_a_service_without_its_mark() -> None:
     assert len(unmarked(row)) == 1
 
 
-def test_d23_on_no_page_does_a_police_service_stand_without_its_mark(
+def test_d23_no_page_shows_a_police_service_without_its_mark(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     listed, wrong = set(), {}
@@ -103,7 +103,9 @@ def test_d23_on_no_page_does_a_police_service_stand_without_its_mark(
     } <= listed
 
 
-def test_d23_nor_where_a_form_lists_them(played: PlayedServices, client: FlaskClient) -> None:
+def test_d23_no_answer_to_a_form_lists_a_police_service_without_its_mark(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     token = {"form_token": token_of(client.get("/directory").text), "request_id": "once"}
     listed = client.post("/directory", data=token | {"words": "denuncia"}).text
     asked = {
@@ -131,7 +133,7 @@ def test_d23_nor_where_a_form_lists_them(played: PlayedServices, client: FlaskCl
     ("language", "mark"),
     [("es", MARK), ("en", "shares with the police"), ("fr", "partage avec la police")],
 )
-def test_d23_the_mark_is_said_in_her_readers_language(
+def test_d23_the_mark_is_in_the_readers_language(
     language: str, mark: str, client: FlaskClient
 ) -> None:
     assert mark in client.get(f"/directory/organizations/{ID}?lang={language}").text

@@ -63,7 +63,7 @@ def sent(client: FlaskClient, path: str, **values: str) -> tuple[int, str]:
     return answer.status_code, answer.location or answer.text
 
 
-def test_a_coordinator_confirms_what_another_one_proposed(
+def test_a_coordinator_confirms_an_invitation_that_another_proposed(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert "auditora@alianza.example" in client.get("/network/roles").text
@@ -87,7 +87,7 @@ def test_on_paper_the_link_is_shown_to_whoever_confirms(
     assert (status, "https://enlace.example/invitation#x" in text) == (200, True)
 
 
-def test_whoever_is_no_second_person_is_told_why_and_nothing_is_lost(
+def test_a_coordinator_who_is_no_second_person_is_told_why_and_nothing_is_lost(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ConfirmInvitation"] = errors.Conflict("not_independent", "organization")
@@ -96,7 +96,7 @@ def test_whoever_is_no_second_person_is_told_why_and_nothing_is_lost(
     assert "alguien de la coordinación de otra organización" in text
 
 
-def test_an_invitation_to_such_a_role_is_proposed_and_a_refused_one_comes_back_filled(
+def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_one_comes_back_filled_in(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
@@ -116,7 +116,7 @@ def test_an_invitation_to_such_a_role_is_proposed_and_a_refused_one_comes_back_f
     assert (status, "nueva@alianza.example" in text) == (422, True)
 
 
-def test_no_role_of_an_organisation_is_given_here(
+def test_no_role_of_an_organisation_is_given_on_this_page(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
@@ -130,7 +130,7 @@ def test_no_role_of_an_organisation_is_given_here(
     assert list(played.last("CreateInvitation").invitation.roles) == []
 
 
-def test_a_suspension_takes_two_and_the_page_says_which_one_this_is(
+def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert "Proponer que se suspenda" in client.get("/network/roles").text
@@ -164,7 +164,7 @@ def test_where_all_coordinators_are_of_one_member_the_page_says_what_to_do(
     assert "inscriba una coordinadora de otra organización" not in client.get("/network/roles").text
 
 
-def test_only_coordinators_see_it(played: PlayedServices) -> None:
+def test_only_coordinators_see_the_page_of_network_roles(played: PlayedServices) -> None:
     played.answers["IssueToken"] = signed_in(c.ROLE_MANAGER)
     assert enter(pages(played).test_client()).get("/network/roles").status_code == 404
 

@@ -63,7 +63,7 @@ def _get(gateway: Gateway, path: str) -> requests.Response:
     return requests.get(f"{gateway.url}{path}", timeout=15, allow_redirects=False)
 
 
-def test_the_api_alone_answers_systems_and_probes(api: Gateway) -> None:
+def test_a_process_with_only_the_api_answers_systems_and_probes(api: Gateway) -> None:
     assert {path: _get(api, path).status_code for path in (*OF_THE_API, *OF_BOTH)} == dict.fromkeys(
         (*OF_THE_API, *OF_BOTH), 200
     )
@@ -71,7 +71,7 @@ def test_the_api_alone_answers_systems_and_probes(api: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", [*OF_THE_SITE, "/quick-exit", "/live"])
-def test_where_a_page_would_be_the_api_has_a_problem(api: Gateway, path: str) -> None:
+def test_the_api_answers_the_path_of_a_page_with_a_problem(api: Gateway, path: str) -> None:
     answer = _get(api, path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
     assert answer.json()["reason"] == "not_found"
@@ -88,7 +88,7 @@ def test_the_api_sets_no_cookie_and_has_no_policy_for_pages(api: Gateway) -> Non
     )
 
 
-def test_the_site_alone_answers_people_and_probes(site: Gateway) -> None:
+def test_a_process_with_only_the_site_answers_people_and_probes(site: Gateway) -> None:
     assert {
         path: _get(site, path).status_code for path in (*OF_THE_SITE, *OF_BOTH)
     } == dict.fromkeys((*OF_THE_SITE, *OF_BOTH), 200)
@@ -96,7 +96,7 @@ def test_the_site_alone_answers_people_and_probes(site: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", [*OF_THE_API, "/api/v1/people"])
-def test_where_the_api_would_be_the_site_has_a_page(site: Gateway, path: str) -> None:
+def test_the_site_answers_the_path_of_the_api_with_a_page(site: Gateway, path: str) -> None:
     answer = _get(site, path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert "form-action 'self'" in answer.headers["Content-Security-Policy"]

@@ -98,7 +98,7 @@ def main(text: str) -> str:
     return text[text.index('<main id="main"') : text.index("</main>")]
 
 
-def test_the_first_page_leads_there_and_it_says_first_what_to_do_in_danger(
+def test_the_first_page_links_to_the_directory_which_says_first_what_to_do_in_danger(
     client: FlaskClient,
 ) -> None:
     assert 'href="/services"' in client.get("/").text
@@ -107,7 +107,7 @@ def test_the_first_page_leads_there_and_it_says_first_what_to_do_in_danger(
     assert 'href="tel:911"' in client.get("/services", headers={"Accept-Language": "es-CR"}).text
 
 
-def test_a_result_says_whom_to_call_when_and_where(
+def test_a_result_states_whom_to_call_when_and_where(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = main(ask(client, played, service(), words="derechos").text)
@@ -128,7 +128,7 @@ def test_a_result_says_whom_to_call_when_and_where(
 @pytest.mark.parametrize(
     ("total", "said"), [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")]
 )
-def test_how_many_there_are_is_not_said_where_they_are_not_counted(
+def test_no_total_is_stated_where_services_are_not_counted(
     client: FlaskClient, played: PlayedServices, total: int, said: str
 ) -> None:
     asked = {"form_token": token_of(client.get("/services").text)}
@@ -138,7 +138,7 @@ def test_how_many_there_are_is_not_said_where_they_are_not_counted(
     assert f'<h2 id="found">{said}</h2>' in client.post("/services", data=asked).text
 
 
-def test_of_housing_nothing_says_where_it_is(client: FlaskClient, played: PlayedServices) -> None:
+def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: PlayedServices) -> None:
     home = service(service=d.Service(need_codes=["HOU.RENT"]))
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[home.organization]
@@ -159,7 +159,7 @@ def test_of_housing_nothing_says_where_it_is(client: FlaskClient, played: Played
     assert open_page.count("Chinandega") > 2
 
 
-def test_who_looks_for_housing_reads_that_shelters_are_asked_for_by_phone(
+def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     said = "Los albergues y las casas seguras no están en esta lista"
@@ -168,7 +168,7 @@ def test_who_looks_for_housing_reads_that_shelters_are_asked_for_by_phone(
     assert said not in ask(client, played, need_code="LEG").text
 
 
-def test_what_is_asked_stands_in_no_address_and_only_open_data_is_asked(
+def test_search_words_are_in_no_address_and_only_open_data_are_requested(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.asked.clear()
@@ -195,7 +195,7 @@ def test_what_is_asked_stands_in_no_address_and_only_open_data_is_asked(
     }
 
 
-def test_the_next_page_asks_for_the_same_and_a_tile_is_a_question(
+def test_the_next_page_repeats_the_search_and_a_tile_starts_one(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = ask(
@@ -231,7 +231,7 @@ def test_the_next_page_asks_for_the_same_and_a_tile_is_a_question(
     ) == ["HOU"]
 
 
-def test_a_cheat_asks_for_no_larger_page_and_no_other_order(
+def test_forged_fields_get_no_larger_page_and_no_other_order(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     ask(
@@ -242,7 +242,7 @@ def test_a_cheat_asks_for_no_larger_page_and_no_other_order(
     )
 
 
-def test_a_page_that_is_of_no_use_any_more_begins_again(
+def test_an_outdated_page_token_leads_back_to_the_first_page(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     ask(client, played)
@@ -260,7 +260,7 @@ def test_a_page_that_is_of_no_use_any_more_begins_again(
     assert (answer.status_code, "Asesoría" in answer.text) == (200, True)
 
 
-def test_what_can_not_be_asked_is_said_beside_its_field(
+def test_invalid_search_terms_are_reported_at_their_fields(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     token = token_of(client.get("/services").text)
@@ -278,7 +278,7 @@ def test_what_can_not_be_asked_is_said_beside_its_field(
     )
 
 
-def test_nothing_found_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:
+def test_an_empty_result_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:
     page = main(ask(client, played, words="zzz").text)
     assert "llame a la línea" in page
     assert page.count('href="tel:133"') == 2
@@ -287,7 +287,7 @@ def test_nothing_found_says_what_to_do(client: FlaskClient, played: PlayedServic
 @pytest.mark.parametrize(
     "hurt", [errors.Unavailable("service_away"), errors.Unavailable("deadline_exceeded")]
 )
-def test_while_the_directory_is_away_the_page_says_what_to_do(
+def test_while_the_directory_is_down_the_page_says_what_to_do(
     client: FlaskClient, played: PlayedServices, hurt: Exception
 ) -> None:
     token = token_of(client.get("/services").text)
@@ -310,7 +310,7 @@ def test_while_the_directory_is_away_the_page_says_what_to_do(
     assert fresh.get("/services").status_code in (503, 504)
 
 
-def test_what_a_member_calls_itself_is_text_and_its_address_leads_to_the_web(
+def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     hurt = '"><script>alert(1)</script>{{ 7*7 }}'
@@ -331,7 +331,7 @@ def test_what_a_member_calls_itself_is_text_and_its_address_leads_to_the_web(
         assert '"onclick' not in page
 
 
-def test_a_member_that_offers_nothing_to_anybody_has_no_page(
+def test_a_member_without_public_services_has_no_page(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
@@ -342,13 +342,15 @@ def test_a_member_that_offers_nothing_to_anybody_has_no_page(
     assert {answer.status_code for answer in answers} == {404}
 
 
-def test_it_is_counted_by_address_like_every_public_page(played: PlayedServices) -> None:
+def test_requests_to_the_directory_are_counted_by_address_like_those_to_every_public_page(
+    played: PlayedServices,
+) -> None:
     client = pages(played, caller_rate=1).test_client()
     statuses = [client.get("/services").status_code for _ in range(40)]
     assert set(statuses) == {200, 429}
 
 
-def test_hours_are_said_as_one_says_them(client: FlaskClient) -> None:
+def test_hours_are_worded_as_people_say_them(client: FlaskClient) -> None:
     with client.application.test_request_context("/services"):
         today = i18n.now().date()
         weekly = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
@@ -381,7 +383,7 @@ def test_hours_are_said_as_one_says_them(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("language", "said"), [("en", "Find help"), ("fr", "Trouver de"), ("es", "Buscar ayuda")]
 )
-def test_it_speaks_three_languages_and_keeps_the_one_that_was_chosen(
+def test_the_directory_has_three_languages_and_keeps_the_chosen_one(
     client: FlaskClient, language: str, said: str
 ) -> None:
     page = client.get(f"/services?lang={language}").text

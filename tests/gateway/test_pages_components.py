@@ -32,7 +32,7 @@ def test_no_page_has_markup_of_its_own_for_a_component(template: Path) -> None:
     assert [name for name, markup in OWN.items() if markup in text] == []
 
 
-def test_no_page_names_a_value_of_its_own_as_the_frame_names_one() -> None:
+def test_no_page_passes_a_value_under_a_name_that_the_frame_uses() -> None:
     """The board once passed `live` as its number of live referrals.
 
     Its deadlines then had no server time any more, and late referrals were shown as calm.

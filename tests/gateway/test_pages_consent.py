@@ -68,7 +68,7 @@ def ticked(page: TestResponse) -> int:
     return len(re.findall(r"<input[^>]* checked", page.text))
 
 
-def test_a_consent_is_kept_as_it_was_given_and_only_at_the_last_of_three_pages(
+def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     first = client.get(CONSENT)
@@ -99,7 +99,7 @@ def test_a_consent_is_kept_as_it_was_given_and_only_at_the_last_of_three_pages(
     assert first_ == again, "sent twice it is one receipt"
 
 
-def test_a_point_that_was_not_said_is_named_and_the_others_stay_ticked(
+def test_a_point_that_was_not_explained_is_named_and_the_others_stay_ticked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     answer = go_on(client, client.get(CONSENT), explained_codes=SEVEN[1:])
@@ -109,7 +109,7 @@ def test_a_point_that_was_not_said_is_named_and_the_others_stay_ticked(
     assert ticked(answer) == 6
 
 
-def test_every_group_is_answered_yes_or_no(client: FlaskClient) -> None:
+def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
     answer = go_on(client, second, purpose_codes="HOU", answer_identity="yes", answer_health="no")
     assert answer.status_code == 422
@@ -118,7 +118,7 @@ def test_every_group_is_answered_yes_or_no(client: FlaskClient) -> None:
     assert ticked(answer) == 2
 
 
-def test_no_to_the_rest_is_a_no_to_whatever_was_not_answered(
+def test_no_to_the_rest_answers_every_open_group_with_no(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
@@ -135,16 +135,14 @@ def test_no_to_the_rest_is_a_no_to_whatever_was_not_answered(
     assert list(played.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
 
 
-def test_no_to_everything_gives_no_consent_either(
-    played: PlayedServices, client: FlaskClient
-) -> None:
+def test_a_no_to_everything_gives_no_consent(played: PlayedServices, client: FlaskClient) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
     answer = go_on(client, second, purpose_codes="HOU", no_to_the_rest="1")
     assert "Sin su permiso no se envía nada" in answer.text
     assert asked(played, "CreateReceipt") == 0
 
 
-def test_who_says_yes_to_nothing_gives_no_consent_and_gets_help_all_the_same(
+def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_helped(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
@@ -155,7 +153,7 @@ def test_who_says_yes_to_nothing_gives_no_consent_and_gets_help_all_the_same(
     assert asked(played, "CreateReceipt") == 0
 
 
-def test_back_keeps_what_was_said_on_every_page(client: FlaskClient) -> None:
+def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
     third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
     second = go_on(client, third, back="1", **GIVEN)
@@ -169,7 +167,7 @@ def test_back_keeps_what_was_said_on_every_page(client: FlaskClient) -> None:
     assert 'value="2027-02-01"' in third.text
 
 
-def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) -> None:
+def test_no_page_can_be_skipped(played: PlayedServices, client: FlaskClient) -> None:
     start = hidden_fields(client.get(CONSENT).text)
     for said, wanted in (({}, "point_uses"), ({"explained_codes": SEVEN}, "answer_identity")):
         answer = client.post(CONSENT, data={**start.to_dict(), "page": "manner", **GIVEN, **said})
@@ -178,7 +176,9 @@ def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) ->
     assert asked(played, "CreateReceipt") == 0
 
 
-def test_how_it_was_given_must_be_said(played: PlayedServices, client: FlaskClient) -> None:
+def test_how_the_consent_was_given_must_be_stated(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
     answer = go_on(client, go_on(client, second, purpose_codes="HOU", **ANSWERS))
     assert answer.status_code == 422
@@ -186,7 +186,7 @@ def test_how_it_was_given_must_be_said(played: PlayedServices, client: FlaskClie
     assert asked(played, "CreateReceipt") == 0
 
 
-def test_what_was_explained_about_one_organisation_is_no_consent_for_another(
+def test_an_explanation_about_one_organisation_is_no_consent_for_another(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
@@ -198,7 +198,7 @@ def test_what_was_explained_about_one_organisation_is_no_consent_for_another(
     assert (ticked(answer), asked(played, "CreateReceipt")) == (0, 0)
 
 
-def test_for_a_child_its_own_word_is_asked_for_and_who_can_not_be_told_is_decided_for_by_two(
+def test_for_a_child_who_was_not_asked_a_best_interest_decision_and_her_assent_have_to_be_recorded(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     child = r.Referral(
@@ -239,7 +239,7 @@ def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
         assert shown in answer.text
 
 
-def test_to_read_it_in_another_language_unticks_nothing(
+def test_reading_the_text_in_another_language_unticks_nothing(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     again = go_on(client, client.get(CONSENT), explained_codes=SEVEN[:3], speak="fr")
@@ -250,7 +250,7 @@ def test_to_read_it_in_another_language_unticks_nothing(
     )
 
 
-def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this_referral(
+def test_only_consents_that_the_service_names_for_the_referral_are_offered(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[p.Receipt(id="b" * 32)])
@@ -259,7 +259,7 @@ def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this
     assert f'value="{"b" * 32}"' in page
 
 
-def test_the_text_to_read_aloud_is_in_the_person_s_language(
+def test_the_text_to_read_aloud_is_in_the_persons_language(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = client.get(f"/referrals/{ID}/consent?read=fr").text
@@ -268,7 +268,7 @@ def test_the_text_to_read_aloud_is_in_the_person_s_language(
     assert all(f'value="{code}"' in page for code in vocabulary.TABLES["explained"])
 
 
-def test_a_refused_send_says_what_is_missing_and_keeps_the_note(
+def test_a_refused_sending_says_what_is_missing_and_keeps_the_note(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["SendReferral"] = errors.Conflict("receipt_missing")
@@ -299,7 +299,7 @@ def offered(page: TestResponse, name: str) -> list[str]:
     return re.findall(rf'name="{name}" value="(\w+)"', page.text)
 
 
-def test_b6_an_unknown_age_is_asked_for_and_what_was_answered_comes_back(
+def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = draft_of(r.AGE_BAND_UNSPECIFIED)
@@ -330,7 +330,7 @@ def test_b6_an_unknown_age_is_asked_for_and_what_was_answered_comes_back(
     ), "an adult gives it herself"
 
 
-def test_b6_only_of_a_small_child_it_can_be_said_that_it_is_too_young(
+def test_b6_only_a_small_child_can_be_recorded_as_too_young(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     for age, words in (
@@ -342,7 +342,7 @@ def test_b6_only_of_a_small_child_it_can_be_said_that_it_is_too_young(
         assert offered(last_page(client), "assent_code") == words
 
 
-def test_b6_a_no_of_a_child_comes_back_with_what_is_possible(
+def test_b6_a_childs_no_comes_back_with_what_is_possible(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = draft_of(r.AGE_BAND_12_TO_17)
@@ -358,7 +358,7 @@ def test_b6_a_no_of_a_child_comes_back_with_what_is_possible(
     assert "Contra su no, solo por su interés superior, entre dos." in answer.text
 
 
-def test_b7_for_an_adult_only_who_may_override_is_offered_another_giver(
+def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_override(
     played: PlayedServices,
 ) -> None:
     played.answers["GetReferral"] = draft_of(r.AGE_BAND_25_TO_59)
@@ -396,7 +396,7 @@ def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
     assert "Confirmar como segunda persona" in page
 
 
-def test_b6_a_receipt_that_opens_nothing_any_more_says_so(
+def test_b6_the_page_of_a_receipt_that_no_longer_opens_anything_says_so(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     receipt = p.Receipt(id=ID, genuine=True, giver_code=p.GIVER_PERSON)
@@ -410,7 +410,7 @@ def test_b6_a_receipt_that_opens_nothing_any_more_says_so(
     assert "Ya no abre nada" not in client.get(f"/people/receipts/{ID}").text
 
 
-def test_b6_the_file_says_of_each_receipt_whether_it_waits_or_opens_nothing_any_more(
+def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens_anything(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     waiting = p.Receipt(

@@ -84,7 +84,7 @@ def results_page(client: FlaskClient, played: PlayedServices, **service: object)
     return send(client, "/directory", words="albergue").text
 
 
-def test_a_service_that_declined_for_lack_of_room_does_not_say_that_there_is_some(
+def test_a_service_that_declined_for_lack_of_room_is_not_shown_as_having_room(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert ">Hay lugar</span>" in results_page(client, played, capacity=room())
@@ -97,7 +97,9 @@ def test_a_service_that_declined_for_lack_of_room_does_not_say_that_there_is_som
     )
 
 
-def test_whoever_chooses_a_service_sees_it_too(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_choice_of_a_service_for_a_referral_shows_the_doubt_too(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     reason = d.MatchReason(
         criterion=d.CRITERION_ROOM, verdict=d.VERDICT_ASK, reason_code="room_declined"
     )
@@ -119,7 +121,7 @@ def test_whoever_chooses_a_service_sees_it_too(client: FlaskClient, played: Play
         (r.SIDE_RECEIVER, "no_capacity", "", False),
     ],
 )
-def test_who_declines_for_lack_of_room_is_led_to_say_whether_there_is_some(
+def test_a_worker_who_declines_for_lack_of_room_is_led_to_the_page_of_capacity(
     client: FlaskClient,
     played: PlayedServices,
     side: r.Side.ValueType,
@@ -132,7 +134,7 @@ def test_who_declines_for_lack_of_room_is_led_to_say_whether_there_is_some(
     assert (f'href="/capacity/{ID}"' in page) is led
 
 
-def test_where_nothing_is_searched_the_needs_are_tiles_that_search(
+def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.asked.clear()
@@ -154,7 +156,7 @@ def test_where_nothing_is_searched_the_needs_are_tiles_that_search(
         ("something else", d.SearchServicesRequest()),
     ],
 )
-def test_a_chip_is_a_filter_of_one_tap_that_another_tap_takes_off(
+def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     client: FlaskClient, played: PlayedServices, chip: str, asked: d.SearchServicesRequest
 ) -> None:
     page = send(client, "/directory", words="casa", chip=chip).text
@@ -169,7 +171,7 @@ def test_a_chip_is_a_filter_of_one_tap_that_another_tap_takes_off(
     )
 
 
-def test_what_was_found_by_words_says_why_it_stands_in_this_order(
+def test_results_of_a_search_by_words_explain_their_order(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert "Por qué en este orden" in send(client, "/directory", words="casa").text
@@ -177,7 +179,7 @@ def test_what_was_found_by_words_says_why_it_stands_in_this_order(
     assert "Por qué en este orden" not in send(client, "/directory", need_code="HOU").text
 
 
-def test_beside_the_list_stands_in_which_departments_all_that_was_found_is(
+def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     counts = [
@@ -226,7 +228,7 @@ def test_beside_the_list_stands_in_which_departments_all_that_was_found_is(
         ({"country": "../.."}, "NI", True),
     ],
 )
-def test_the_country_asked_for_or_ones_own_is_counted_and_one_without_outlines_has_the_table(
+def test_counts_are_for_the_searched_or_own_country_and_without_outlines_in_a_table(
     client: FlaskClient, played: PlayedServices, asked: dict[str, str], country: str, drawn: bool
 ) -> None:
     counts = [d.DepartmentCount(department=f"{country}-SS", count=2)]
@@ -239,7 +241,7 @@ def test_the_country_asked_for_or_ones_own_is_counted_and_one_without_outlines_h
     assert "Servicios encontrados por departamento" in page
 
 
-def test_the_next_page_asks_for_the_same(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedServices) -> None:
     said = {
         "words": "casa",
         "need_code": "HOU",
@@ -263,7 +265,7 @@ def test_the_next_page_asks_for_the_same(client: FlaskClient, played: PlayedServ
     assert again == first
 
 
-def test_a_service_for_all_people_does_not_read_out_every_gender(
+def test_a_service_for_everybody_does_not_list_every_gender(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     everybody = d.Eligibility(genders=[g for g in d.Gender.values() if g])
@@ -294,7 +296,7 @@ def test_a_service_for_all_people_does_not_read_out_every_gender(
         ("", "–"),
     ],
 )
-def test_no_language_is_a_code(client: FlaskClient, tag: str, said: str) -> None:
+def test_no_language_is_shown_as_a_code(client: FlaskClient, tag: str, said: str) -> None:
     with client.application.test_request_context():
         assert words.language(tag) == said
 
@@ -308,7 +310,7 @@ def test_no_language_is_a_code(client: FlaskClient, tag: str, said: str) -> None
         ("QX-1", "QX", "otro país", "otro país"),
     ],
 )
-def test_no_place_is_a_code(
+def test_no_place_is_shown_as_a_code(
     client: FlaskClient, subdivision: str, country: str, said: str, where: str
 ) -> None:
     with client.application.test_request_context():
@@ -316,7 +318,7 @@ def test_no_place_is_a_code(
         assert words.place(subdivision, country).startswith(where)
 
 
-def test_no_code_stands_on_a_result(client: FlaskClient, played: PlayedServices) -> None:
+def test_no_code_is_shown_on_a_result(client: FlaskClient, played: PlayedServices) -> None:
     page = results_page(
         client,
         played,
@@ -329,7 +331,7 @@ def test_no_code_stands_on_a_result(client: FlaskClient, played: PlayedServices)
     assert not re.search(r"miq|x-lsn|US|GENDER|_", shown)
 
 
-def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(
+def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = results_page(client, played, organization_id="f" * 32, active=True)
@@ -374,7 +376,7 @@ def asked_all(client: FlaskClient, page: str) -> TestResponse:
 
 
 @pytest.mark.parametrize("matches", [True, False])
-def test_where_it_does_not_fit_that_is_said_and_others_stand_beside(
+def test_a_chosen_service_that_does_not_fit_is_marked_and_others_are_offered(
     client: FlaskClient, played: PlayedServices, matches: bool
 ) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse(
@@ -397,7 +399,7 @@ def test_where_it_does_not_fit_that_is_said_and_others_stand_beside(
     assert 'href="#dependants"' in asked_all(client, first).text
 
 
-def test_a_service_that_is_not_there_any_more_is_no_reason_to_stop(
+def test_a_chosen_service_that_no_longer_exists_does_not_stop_the_referral(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse()
@@ -406,7 +408,7 @@ def test_a_service_that_is_not_there_any_more_is_no_reason_to_stop(
     assert "Para remitir a:" not in page.text
 
 
-def test_who_goes_to_look_for_the_persons_file_keeps_the_service(
+def test_the_chosen_service_is_kept_while_looking_for_the_persons_file(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, organization_id=ID)
@@ -418,7 +420,7 @@ def test_who_goes_to_look_for_the_persons_file_keeps_the_service(
     )
 
 
-def test_who_sends_nobody_is_not_offered_to(played: PlayedServices) -> None:
+def test_a_reader_who_may_not_refer_is_not_offered_to(played: PlayedServices) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     client = enter(pages(played).test_client())
     assert "Remitir aquí" not in results_page(client, played, organization_id="f" * 32, active=True)

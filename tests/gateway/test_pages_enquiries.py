@@ -86,7 +86,7 @@ def enquiry(side: r.Side.ValueType = r.SIDE_SENDER, **values: object) -> e.Enqui
     return e.Enquiry(**usual | values)  # type: ignore[arg-type]
 
 
-def test_what_the_contact_said_is_not_asked_again(
+def test_data_of_the_contact_are_not_asked_for_again(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     contact = c.Contact(
@@ -106,7 +106,7 @@ def test_what_the_contact_said_is_not_asked_again(
     }
 
 
-def test_need_urgency_and_where_she_is_not_safe_are_needed_and_the_rest_stays(
+def test_need_urgency_and_where_she_is_not_safe_are_required_and_the_rest_stays(
     client: FlaskClient,
 ) -> None:
     status, page, _ = post(client, age_band="18-24")
@@ -115,7 +115,7 @@ def test_need_urgency_and_where_she_is_not_safe_are_needed_and_the_rest_stays(
     assert Form(page).said["age_band"] == "18-24"
 
 
-def test_ones_own_and_those_that_do_not_fit_are_not_asked(
+def test_own_services_and_those_that_do_not_fit_are_not_asked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     status, page, _ = post(client, **ASKED)
@@ -133,7 +133,7 @@ def test_ones_own_and_those_that_do_not_fit_are_not_asked(
     assert "Unas 5 organizaciones" in page
 
 
-def test_the_line_of_one_country_asks_in_another(
+def test_a_line_of_one_country_can_ask_services_in_another(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     elsewhere = {**ASKED, "country": "CR", "department": "CR-G"}
@@ -152,7 +152,7 @@ def test_the_line_of_one_country_asks_in_another(
     )
 
 
-def test_what_marks_her_is_said_and_left_out_with_one_press(
+def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one_press(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["PreviewEnquiry"] = e.EnquiryPreview(
@@ -170,7 +170,7 @@ def test_what_marks_her_is_said_and_left_out_with_one_press(
     assert played.last("PreviewEnquiry").content.gender_code == 0
 
 
-def test_it_is_asked_with_all_that_was_said_and_whom_she_named_is_left_out(
+def test_an_enquiry_is_sent_with_all_answers_and_without_those_whom_she_named(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     status, _, where = post(
@@ -186,7 +186,7 @@ def test_it_is_asked_with_all_that_was_said_and_whom_she_named_is_left_out(
     assert asked.request_id == "once"
 
 
-def test_where_she_is_not_safe_nobody_is_asked_and_going_back_forgets_it_not(
+def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     far = d.Service(
@@ -218,7 +218,7 @@ def test_where_she_is_not_safe_nobody_is_asked_and_going_back_forgets_it_not(
     )
 
 
-def test_d23_the_question_is_seen_needs_an_answer_and_loses_nothing(
+def test_d23_the_question_is_visible_needs_an_answer_and_loses_nothing(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     form = client.get("/enquiries/new").text
@@ -282,7 +282,7 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
 @pytest.mark.parametrize(
     ("many", "asked", "more"), [(50, 50, False), (51, 50, True), (100, 50, True)]
 )
-def test_when_more_fit_than_one_enquiry_asks_it_says_so(
+def test_the_page_says_so_when_more_services_fit_than_one_enquiry_asks(
     played: PlayedServices, client: FlaskClient, many: int, asked: int, more: bool
 ) -> None:
     matches = [
@@ -295,7 +295,7 @@ def test_when_more_fit_than_one_enquiry_asks_it_says_so(
     assert ("Encajan más servicios de los que caben en una consulta" in page) == more
 
 
-def test_when_nobody_fits_it_says_so_and_asks_nobody(
+def test_the_page_says_so_when_no_service_fits_and_asks_nobody(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
@@ -304,7 +304,7 @@ def test_when_nobody_fits_it_says_so_and_asks_nobody(
     assert "Preguntar ahora" not in page
 
 
-def test_a_refusal_stands_on_the_form_and_nothing_is_lost(
+def test_a_refusal_is_shown_on_the_form_and_nothing_is_lost(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateEnquiry"] = errors.Conflict("too_many_enquiries")
@@ -314,7 +314,7 @@ def test_a_refusal_stands_on_the_form_and_nothing_is_lost(
     assert Form(page).said["department"] == "NI-CI"
 
 
-def test_who_is_asked_answers_with_one_press_and_a_no_says_why(
+def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(
@@ -345,7 +345,9 @@ def test_who_is_asked_answers_with_one_press_and_a_no_says_why(
     assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
 
 
-def test_an_answer_to_what_is_taken_says_so(played: PlayedServices, client: FlaskClient) -> None:
+def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["AnswerEnquiry"] = errors.Conflict("enquiry_taken")
     status, page, _ = post(
         client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3"
@@ -354,7 +356,7 @@ def test_an_answer_to_what_is_taken_says_so(played: PlayedServices, client: Flas
     assert "Ya se tomó un ofrecimiento" in page
 
 
-def test_what_is_blanked_is_a_closed_enquiry_and_nothing_more(
+def test_a_blanked_enquiry_is_shown_as_closed_and_with_nothing_more(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     closed = enquiry(
@@ -370,7 +372,7 @@ def test_what_is_blanked_is_a_closed_enquiry_and_nothing_more(
     assert "Albergue de emergencia" not in page
 
 
-def test_who_has_a_file_goes_straight_to_the_draft_and_who_has_none_is_asked_how_to_reach_her(
+def test_a_person_with_a_file_gets_a_draft_at_once_and_for_others_safe_contact_is_asked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(
@@ -396,7 +398,9 @@ def test_who_has_a_file_goes_straight_to_the_draft_and_who_has_none_is_asked_how
     )
 
 
-def test_a_message_about_one_leads_to_it(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_message_about_an_enquiry_leads_to_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["ListMessages"] = n.ListMessagesResponse(
         messages=[n.Message(id=ID, kind="enquiry_opened", text="Preguntan.", enquiry_id=OTHER)]
     )
@@ -404,14 +408,14 @@ def test_a_message_about_one_leads_to_it(played: PlayedServices, client: FlaskCl
     assert post(client, f"/inbox/{ID}/read", enquiry=OTHER)[2] == f"/enquiries/{OTHER}"
 
 
-def test_a_service_that_is_away_is_no_broken_preview(
+def test_an_unavailable_service_is_reported_and_not_shown_as_a_broken_preview(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["PreviewEnquiry"] = errors.Unavailable("store_unavailable")
     assert post(client, **ASKED)[0] == 503
 
 
-def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_with_the_question_why(
+def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_asking_why(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateEnquiry"] = errors.Invalid(("urgency_reason_code", "required"))

@@ -75,7 +75,7 @@ def asked(played: PlayedServices, rpc: str) -> int:
     ("verb", "said"),
     [("side_out", "quedó suspendida o se retiró: "), ("side_back", "está otra vez en la red: ")],
 )
-def test_whose_standing_changed_is_said_by_name_to_either_side(
+def test_a_member_whose_standing_changed_is_named_to_either_side(
     played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, said: str
 ) -> None:
     away = "c" * 32
@@ -101,7 +101,7 @@ def test_whose_standing_changed_is_said_by_name_to_either_side(
     assert "La otra organización" not in page[page.index('id="timeline"') :]
 
 
-def test_a_wrong_password_keeps_the_address_and_says_what_to_do(played: PlayedServices) -> None:
+def test_a_wrong_password_keeps_the_email_and_says_what_to_do(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
     answer = send(client, "/sign-in", email="rosa@x.demo", password="wrong")
@@ -129,7 +129,7 @@ def test_too_many_attempts_say_how_long_to_wait(played: PlayedServices) -> None:
         ("/my-referral", "GetReferenceStatus", errors.Unauthenticated("reference_or_pin_wrong")),
     ],
 )
-def test_a_device_is_known_again_after_she_was_right_and_leaves_no_trace_before(
+def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     played: PlayedServices, form: str, rpc: str, refusal: errors.Refusal
 ) -> None:
     client, right = pages(played).test_client(), played.answers[rpc]
@@ -158,7 +158,7 @@ def test_a_device_is_known_again_after_she_was_right_and_leaves_no_trace_before(
     }
 
 
-def test_a_device_that_brings_something_else_is_a_new_one(played: PlayedServices) -> None:
+def test_a_device_with_an_invalid_cookie_is_a_new_device(played: PlayedServices) -> None:
     client = pages(played).test_client()
     client.set_cookie("d", "x; path=/")
     send(client, "/my-referral", reference="7QK4-M2X7", pin="4821")
@@ -176,7 +176,7 @@ def test_signing_out_ends_the_session_everywhere(
     assert client.get("/today").status_code == 302
 
 
-def test_a_contact_is_recorded_with_what_was_not_asked_left_open(
+def test_a_contact_is_recorded_and_questions_not_asked_stay_open(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateContact"] = c.CreateContactResponse(
@@ -214,7 +214,7 @@ def test_a_contact_is_recorded_with_what_was_not_asked_left_open(
 @pytest.mark.parametrize(
     ("language", "said"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")]
 )
-def test_a_contact_of_which_nothing_is_known_is_never_called_normal(
+def test_a_contact_that_was_not_assessed_is_never_called_normal(
     played: PlayedServices, client: FlaskClient, language: str, said: str
 ) -> None:
     unknown = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
@@ -228,7 +228,7 @@ def test_a_contact_of_which_nothing_is_known_is_never_called_normal(
         assert ">Normal" not in shown
 
 
-def test_what_nobody_assessed_stands_on_top_of_the_queue(
+def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     done, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
@@ -255,7 +255,7 @@ def test_what_nobody_assessed_stands_on_top_of_the_queue(
     ], "open ones first, before all else"
 
 
-def test_a_contact_shows_what_was_asked_for_in_its_name_and_what_to_do_about_what_came_back(
+def test_a_contact_shows_its_requests_and_what_to_do_about_those_that_came_back(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     back = r.Referral(
@@ -283,7 +283,7 @@ def test_a_contact_shows_what_was_asked_for_in_its_name_and_what_to_do_about_wha
     assert "ListReferrals" not in {rpc for rpc, _, _ in played.asked[before:]}
 
 
-def test_a_step_is_taken_with_the_version_it_was_seen_in(
+def test_a_step_is_taken_on_the_version_that_was_seen(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     answer = send(
@@ -298,7 +298,7 @@ def test_a_step_is_taken_with_the_version_it_was_seen_in(
     assert asked.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
 
 
-def test_who_is_asked_for_news_finds_the_form_that_gives_it_first(
+def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = r.Referral(
@@ -323,7 +323,7 @@ def test_who_is_asked_for_news_finds_the_form_that_gives_it_first(
     assert played.last("AddNote").note == "Está bien"
 
 
-def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(
+def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/decline", note="Llena")
@@ -334,7 +334,7 @@ def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(
     assert "DeclineReferral" not in {rpc for rpc, _, _ in played.asked}
 
 
-def test_a_step_that_came_too_late_shows_how_things_stand(
+def test_a_step_that_came_too_late_shows_the_present_state(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["AcknowledgeReferral"] = errors.Conflict("illegal_transition")
@@ -369,7 +369,7 @@ def test_an_identity_is_shown_only_in_the_answer_that_opened_it(
 
 
 @pytest.mark.parametrize(("live", "receipt_live"), [(True, True), (True, False), (False, True)])
-def test_a_receiver_is_offered_to_open_what_the_receipt_names_while_both_are_live(
+def test_a_receiver_may_open_what_the_receipt_names_while_referral_and_receipt_are_live(
     live: bool, receipt_live: bool, played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = r.Referral(
@@ -403,7 +403,7 @@ LATER = timestamp_pb2.Timestamp(seconds=1)
         ),
     ],
 )
-def test_the_page_says_on_what_her_data_opens(
+def test_the_page_states_on_what_ground_her_data_open(
     played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, said: str
 ) -> None:
     played.answers["GetReferral"] = r.Referral(
@@ -423,7 +423,7 @@ def test_the_page_says_on_what_her_data_opens(
     )
 
 
-def test_who_may_not_open_anybody_is_not_offered_to(
+def test_a_reader_who_may_open_no_data_is_not_offered_to(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
     page = f"/referrals/{ID}"
@@ -445,7 +445,7 @@ PLAN = p.SafeContact(
 )
 
 
-def test_how_she_may_be_called_stands_before_what_one_can_do_and_what_is_sealed_takes_one_press(
+def test_how_she_may_be_called_comes_before_the_steps_and_sealed_details_take_one_press(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE)
@@ -463,7 +463,7 @@ def test_how_she_may_be_called_stands_before_what_one_can_do_and_what_is_sealed_
     assert "tía Chepa" not in worker.get(f"/referrals/{ID}").text
 
 
-def test_that_nobody_may_call_her_is_said_and_nothing_is_offered(
+def test_the_page_says_that_nobody_may_call_her_and_offers_no_details(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
@@ -488,7 +488,7 @@ def test_that_nobody_may_call_her_is_said_and_nothing_is_offered(
         (errors.NotFound(), ""),
     ],
 )
-def test_where_the_plan_is_closed_the_page_says_why_and_not_to_call(
+def test_where_the_contact_plan_is_closed_the_page_says_why_and_not_to_call(
     refusal: errors.Refusal, says: str, played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetSafeContact"] = refusal
@@ -498,7 +498,7 @@ def test_where_the_plan_is_closed_the_page_says_why_and_not_to_call(
     assert "Ver cómo contactarla" not in page
 
 
-def test_of_a_referral_that_ended_no_plan_is_asked_for(
+def test_no_contact_plan_is_requested_for_an_ended_referral(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = r.Referral(
@@ -521,7 +521,7 @@ def test_the_printed_slip_has_the_code_and_no_name(
     assert not re.search(r"<(button|form|input)", slip[0])
 
 
-def test_what_is_searched_for_is_in_no_address(played: PlayedServices, client: FlaskClient) -> None:
+def test_search_words_are_in_no_address(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, "/directory", words="albergue con niños", has_room="1", age="19")
     assert answer.status_code == 200
     asked = played.last("SearchServices")
@@ -529,7 +529,7 @@ def test_what_is_searched_for_is_in_no_address(played: PlayedServices, client: F
     assert "albergue" not in "".join(re.findall(r'href="([^"]*)"', answer.text))
 
 
-def test_room_is_said_with_one_tap(played: PlayedServices, client: FlaskClient) -> None:
+def test_room_is_stated_with_one_tap(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, f"/capacity/{ID}", intake="closed")
     assert answer.headers["Location"] == f"/capacity/{ID}?done=capacity"
     asked = played.last("SetCapacity").capacity
@@ -537,7 +537,7 @@ def test_room_is_said_with_one_tap(played: PlayedServices, client: FlaskClient) 
     assert not asked.HasField("available")
 
 
-def test_one_bed_fewer_is_said_of_the_number_that_stood_there(
+def test_one_bed_fewer_counts_from_the_number_that_was_shown(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=3, maximum=12, intake=d.INTAKE_OPEN)
@@ -578,7 +578,7 @@ def test_one_bed_fewer_is_said_of_the_number_that_stood_there(
     assert "Otra persona acaba de decirlo" in late.text
 
 
-def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(
+def test_a_webhook_receives_the_ticked_kinds_or_all(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     ticked = ["referral_sent", "clock_breached"]
@@ -602,7 +602,7 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(
     )
 
 
-def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> None:
+def test_reference_and_pin_are_never_in_an_address(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = c.ReferenceStatus(
         contact_time_band=c.TIME_BAND_TODAY,
@@ -634,7 +634,7 @@ def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> 
     )
 
 
-def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(
+def test_what_she_adds_is_sent_by_a_form_and_errors_are_shown_there(
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
@@ -668,7 +668,7 @@ def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(
         )
 
 
-def test_she_stops_one_request_and_what_is_said_follows_from_how_it_stands(
+def test_she_withdraws_one_request_and_the_page_says_what_that_means_in_its_state(
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
@@ -707,7 +707,7 @@ def test_she_stops_one_request_and_what_is_said_follows_from_how_it_stands(
     assert played.last("WithdrawConsentByReference").item_key == "aa"
 
 
-def test_who_looked_is_shown_when_she_asks_in_plain_words(played: PlayedServices) -> None:
+def test_who_looked_at_her_data_is_shown_on_request_in_plain_words(played: PlayedServices) -> None:
     client = pages(played).test_client()
     page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
     assert "ListReadingsByReference" not in {rpc for rpc, _, _ in played.asked}
@@ -750,7 +750,7 @@ def test_who_looked_is_shown_when_she_asks_in_plain_words(played: PlayedServices
     assert "Nadie abrió sus datos" in client.post("/my-referral/readings", data=data).text
 
 
-def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_and_hours(
+def test_a_call_is_offered_only_where_her_plan_allows_it_and_requested_by_day_and_hours(
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
@@ -785,7 +785,7 @@ def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_an
 @pytest.mark.parametrize(
     ("said", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)]
 )
-def test_what_needs_nothing_is_closed_by_the_press_that_says_what_it_was(
+def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kind(
     said: str, kind: c.ContactKind.ValueType, played: PlayedServices
 ) -> None:
     played.answers["GetContact"] = c.Contact(
@@ -813,7 +813,7 @@ def test_what_needs_nothing_is_closed_by_the_press_that_says_what_it_was(
 
 @pytest.mark.parametrize("left", [0, 10])
 @pytest.mark.parametrize("urgency", r.Urgency.values())
-def test_d18_what_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
+def test_d18_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
     urgency: r.Urgency.ValueType, left: int, played: PlayedServices
 ) -> None:
     played.answers["GetContact"] = c.Contact(
@@ -839,7 +839,7 @@ def test_d18_what_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
     assert any(rpc == "UpdateContact" for rpc, _, _ in played.asked) == may
 
 
-def test_d18_a_new_contact_is_closed_by_no_press(played: PlayedServices) -> None:
+def test_d18_a_new_contact_cannot_be_closed_by_one_press(played: PlayedServices) -> None:
     client = enter(pages(played).test_client())
     page = client.get("/line/new").text
     assert 'name="close_as"' not in page
@@ -861,7 +861,7 @@ def test_d18_a_new_contact_is_closed_by_no_press(played: PlayedServices) -> None
         ("fr", "Non évaluée · il en reste 10"),
     ],
 )
-def test_d18_a_contact_with_open_questions_says_how_many_are_left(
+def test_d18_a_contact_with_open_questions_states_how_many_are_left(
     language: str, said: str, played: PlayedServices
 ) -> None:
     played.answers["GetContact"] = c.Contact(
@@ -924,7 +924,9 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
     assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
 
 
-def test_a_shift_hands_over_by_one_sheet_and_who_took_it_is_noted(played: PlayedServices) -> None:
+def test_a_shift_is_handed_over_with_one_sheet_and_the_taker_is_recorded(
+    played: PlayedServices,
+) -> None:
     client = enter(pages(played).test_client())
     page = client.get("/line/shift").text
     for title in (
@@ -945,7 +947,7 @@ def test_a_shift_hands_over_by_one_sheet_and_who_took_it_is_noted(played: Played
     assert played.last("TakeOverLine").request_id == "1" * 32
 
 
-def test_the_line_sees_the_calls_that_it_owes_and_no_number(played: PlayedServices) -> None:
+def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(played: PlayedServices) -> None:
     client = enter(pages(played).test_client())
     page = client.get("/line").text
     assert "Llamadas que debemos" in page
@@ -1005,7 +1007,7 @@ def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(
     ]
 
 
-def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedServices) -> None:
+def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
     first, second = (
@@ -1018,14 +1020,14 @@ def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedServi
     )
 
 
-def test_the_first_page_opens_when_the_directory_is_away(played: PlayedServices) -> None:
+def test_the_first_page_opens_when_the_directory_is_down(played: PlayedServices) -> None:
     played.answers["ListHotlines"] = errors.Unavailable("service_unreachable")
     answer = pages(played).test_client().get("/")
     assert answer.status_code == 200
     assert "Ahora no podemos mostrar los números" in answer.text
 
 
-def test_the_numbers_can_be_dialled_and_that_of_the_country_one_is_in_is_first(
+def test_the_numbers_can_be_dialled_and_that_of_the_visitors_country_comes_first(
     played: PlayedServices,
 ) -> None:
     lines = [
@@ -1045,7 +1047,7 @@ def test_the_numbers_can_be_dialled_and_that_of_the_country_one_is_in_is_first(
     assert client.get("/").text.count("de demostración: no contesta") == 1
 
 
-def test_the_calls_go_out_in_the_worker_s_name_and_language(
+def test_calls_to_services_are_made_in_the_workers_name_and_language(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     client.get("/people?lang=fr")
@@ -1054,7 +1056,9 @@ def test_the_calls_go_out_in_the_worker_s_name_and_language(
     assert caller.request_id
 
 
-def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: FlaskClient) -> None:
+def test_today_keeps_showing_a_declined_referral(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     refused = unanswered("a" * 32, r.URGENCY_EMERGENCY, 3)
 
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
@@ -1082,7 +1086,7 @@ def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.R
     return came_back
 
 
-def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_clocks_say(
+def test_a_declined_emergency_is_above_less_urgent_referrals_whatever_their_deadlines(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     rows = [
@@ -1101,7 +1105,7 @@ def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_cl
     assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', shown) == ["4", "3", "2", "1"]
 
 
-def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(
+def test_looking_for_another_service_continues_the_draft_that_was_begun(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = came_back = unanswered(ID, r.URGENCY_EMERGENCY, 3)
@@ -1113,7 +1117,7 @@ def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(
 
 
 @pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon"])
-def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(
+def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown(
     page: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     asked: list[r.ReferralFilter] = []
@@ -1135,7 +1139,7 @@ def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(
 @pytest.mark.parametrize(
     ("said", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)]
 )
-def test_a_number_that_nobody_said_is_told_as_not_known(
+def test_a_number_that_nobody_stated_is_shown_as_unknown(
     played: PlayedServices, client: FlaskClient, said: dict[str, str], known: bool
 ) -> None:
     send(client, "/people/new", channel_code="none", **said)
@@ -1201,7 +1205,7 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(
 
 # D22
 @pytest.mark.parametrize("page", ["/members", "/directory/organizations/" + "f" * 32])
-def test_without_mail_the_page_offers_paper_and_shows_the_link_once(
+def test_without_email_the_page_offers_paper_and_shows_the_link_once(
     played: PlayedServices, client: FlaskClient, page: str
 ) -> None:
     organization = played.answers["GetOrganization"]
@@ -1247,7 +1251,7 @@ def test_without_mail_the_page_offers_paper_and_shows_the_link_once(
         (errors.Invalid(("password", "too_short")), 422, "es demasiado corto"),
     ],
 )
-def test_an_invitation_that_can_not_be_accepted_says_why_and_keeps_what_was_typed_but_the_password(
+def test_a_refused_acceptance_of_an_invitation_says_why_and_keeps_all_but_the_password(
     played: PlayedServices, refusal: errors.Refusal, status: int, says: str
 ) -> None:
     client = pages(played).test_client()

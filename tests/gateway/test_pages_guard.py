@@ -73,7 +73,7 @@ PUBLIC = {
 }  # fmt: skip
 
 
-def test_every_page_says_who_may_open_it_and_these_alone_are_public() -> None:
+def test_every_page_declares_who_may_open_it_and_only_the_listed_ones_are_public() -> None:
     app = pages(PlayedServices())
     ours = {
         rule.endpoint: access.of(app, rule.endpoint)
@@ -84,7 +84,7 @@ def test_every_page_says_who_may_open_it_and_these_alone_are_public() -> None:
     assert {endpoint for endpoint, page in ours.items() if page and page.is_public} == PUBLIC
 
 
-def test_a_page_that_says_nothing_is_there_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_without_declared_access_opens_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     app = pages(PlayedServices())
     client = enter(app.test_client())
     assert client.get("/today").status_code == 200
@@ -111,7 +111,7 @@ def test_no_cookie_is_set_before_sign_in(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("role", sorted(access.EVERYONE))
-def test_another_role_finds_nothing_there(
+def test_a_page_is_not_found_for_another_role(
     played: PlayedServices, client: FlaskClient, role: str
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
@@ -122,7 +122,7 @@ def test_another_role_finds_nothing_there(
             assert client.get(path).status_code == 404, endpoint
 
 
-def test_the_navigation_leads_nowhere_in_vain(played: PlayedServices) -> None:
+def test_every_link_of_the_navigation_opens_for_its_reader(played: PlayedServices) -> None:
     for role in (
         contract_pb2.ROLE_WORKER,
         contract_pb2.ROLE_OPERATOR,
@@ -140,7 +140,7 @@ def test_the_navigation_leads_nowhere_in_vain(played: PlayedServices) -> None:
             assert client.get(path).status_code == 200, (role, path)
 
 
-def test_every_page_opens_and_carries_its_armour(client: FlaskClient) -> None:
+def test_every_page_opens_and_has_its_security_headers(client: FlaskClient) -> None:
     enter(client)
     for endpoint, path in routes(client.application):
         answer = client.get(path)
@@ -170,7 +170,9 @@ def test_every_page_opens_and_carries_its_armour(client: FlaskClient) -> None:
         assert len(page) < 60_000, endpoint
 
 
-def test_errors_carry_it_too(played: PlayedServices, client: FlaskClient) -> None:
+def test_error_pages_have_the_security_headers_too(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     enter(client)
     for answer in (
         client.get("/no-such-page"),
@@ -238,7 +240,7 @@ def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) 
     assert seen > 100
 
 
-def test_a_form_of_another_site_is_refused(client: FlaskClient) -> None:
+def test_a_form_sent_from_another_site_is_refused(client: FlaskClient) -> None:
     page = client.get("/sign-in").text
     data = {"email": "a@b.demo", "password": "x", "form_token": token_of(page)}
     assert (
@@ -270,7 +272,7 @@ def test_a_form_of_another_session_is_refused(played: PlayedServices, client: Fl
     assert other.post("/line/new", data={"form_token": theirs}).status_code == 403
 
 
-def test_the_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
+def test_the_session_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
     client = pages(played, development=False).test_client()
     answer = client.post(
         "/sign-in",
@@ -300,7 +302,7 @@ def test_the_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
         "/ñ",
     ],
 )
-def test_sign_in_leads_nowhere_else(client: FlaskClient, target: str) -> None:
+def test_the_sign_in_never_leads_to_another_site(client: FlaskClient, target: str) -> None:
     form = {
         "email": "a",
         "password": "b",
@@ -310,7 +312,7 @@ def test_sign_in_leads_nowhere_else(client: FlaskClient, target: str) -> None:
     assert client.post("/sign-in", data=form).headers["Location"] == "/today"
 
 
-def test_an_ended_session_asks_to_sign_in_and_comes_back(
+def test_an_ended_session_leads_to_the_sign_in_and_back_to_the_page(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     enter(client)
@@ -334,7 +336,7 @@ def test_quick_exit_ends_the_session_and_leads_away(
     assert client.get("/today").status_code == 302
 
 
-def test_c13_quick_exit_keeps_what_spares_her_from_strangers_guesses(
+def test_c13_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers_guesses(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     form = {
@@ -401,7 +403,7 @@ def test_a_fault_shows_its_number_and_nothing_else(
     assert "López" not in said
 
 
-def test_the_log_knows_the_route_and_no_more(
+def test_the_log_contains_the_route_and_no_more(
     client: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     enter(client)
@@ -438,7 +440,7 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
     assert "Todas las partes responden." not in page.text
 
 
-def test_the_status_page_says_who_holds_what_it_heard_for_an_operator(
+def test_the_status_page_names_a_service_that_holds_received_facts(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.standings["notifications"] = Standing(answers=True, ready=True, tells=False, holds=True)
@@ -454,7 +456,7 @@ def test_the_status_page_says_who_holds_what_it_heard_for_an_operator(
         assert leads in page
 
 
-def test_a_service_that_hears_no_facts_holds_none() -> None:
+def test_a_service_that_receives_no_facts_is_not_reported_as_holding_any() -> None:
     class Unknown(grpc.RpcError):
         pass
 
@@ -474,7 +476,7 @@ def test_a_service_that_hears_no_facts_holds_none() -> None:
     ]
 
 
-def test_a_form_whose_answer_got_lost_is_not_said_to_be_unsaved(
+def test_a_form_whose_answer_got_lost_is_not_reported_as_unsaved(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     enter(client)

@@ -133,7 +133,7 @@ def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
         assert faults_of(browser, site, paths(bool(role), role), signed=bool(role)) == []
 
 
-def test_axe_finds_nothing_on_the_question_about_her_that_no_address_leads_to(
+def test_axe_finds_nothing_on_the_question_about_her_that_has_no_address_of_its_own(
     browser: Browser,
 ) -> None:
     played = PlayedServices()
@@ -297,9 +297,7 @@ class RefusingServices(PlayedServices):
 
 
 @pytest.mark.long
-def test_axe_finds_nothing_in_what_is_shown_in_answer_to_a_form(
-    browser: Browser, site: str
-) -> None:
+def test_axe_finds_nothing_in_the_answers_to_forms(browser: Browser, site: str) -> None:
     context = browser.new_context(locale="es-NI", bypass_csp=True)
     page = context.new_page()
     faults: list[str] = []
@@ -332,7 +330,9 @@ def test_no_page_breaks_its_own_policy(browser: Browser, site: str) -> None:
     assert said == []
 
 
-def test_the_exit_is_always_in_the_same_corner_and_big_enough(browser: Browser, site: str) -> None:
+def test_the_exit_button_is_always_in_the_same_corner_and_big_enough(
+    browser: Browser, site: str
+) -> None:
     context = browser.new_context(locale="es-NI", viewport={"width": 390, "height": 800})
     page = open_pages(context, site, signed=True)
     places = set()
@@ -355,7 +355,7 @@ def test_the_exit_is_always_in_the_same_corner_and_big_enough(browser: Browser, 
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
-def test_one_click_leaves(browser: Browser, site: str, script: bool) -> None:
+def test_one_click_leaves_the_site(browser: Browser, site: str, script: bool) -> None:
     context = browser.new_context(locale="es-NI", java_script_enabled=script)
     page = open_pages(context, site, signed=True)
     gone: list[str] = []
@@ -369,7 +369,9 @@ def test_one_click_leaves(browser: Browser, site: str, script: bool) -> None:
     context.close()
 
 
-def test_shift_three_times_leaves_and_shift_in_typing_does_not(browser: Browser, site: str) -> None:
+def test_pressing_shift_three_times_leaves_the_site_and_typing_with_shift_does_not(
+    browser: Browser, site: str
+) -> None:
     context = browser.new_context(locale="es-NI")
     page = open_pages(context, site, signed=True)
     gone: list[str] = []
@@ -386,7 +388,7 @@ def test_shift_three_times_leaves_and_shift_in_typing_does_not(browser: Browser,
     context.close()
 
 
-def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None:
+def test_a_contact_can_be_recorded_with_the_keyboard_alone(browser: Browser, site: str) -> None:
     context = browser.new_context(locale="es-NI")
     page = open_pages(context, site, signed=True)
     page.goto(f"{site}/line/new")

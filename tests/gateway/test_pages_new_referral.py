@@ -97,7 +97,7 @@ def up_to_services(client: FlaskClient, begin: str = NEW) -> TestResponse:
     return answer(client, page, unsafe_code="nothing")
 
 
-def test_one_question_comes_after_the_other_and_a_chosen_service_makes_file_and_draft(
+def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     seen = [client.get(NEW)]
@@ -148,7 +148,7 @@ def test_one_question_comes_after_the_other_and_a_chosen_service_makes_file_and_
 @pytest.mark.parametrize(
     ("said", "wanted"), [({}, "need_code"), ({"need_code": "HOU.EMG"}, "urgency")]
 )
-def test_a_question_without_its_answer_says_what_to_do(
+def test_a_question_left_unanswered_says_what_to_do(
     client: FlaskClient, said: dict[str, str], wanted: str
 ) -> None:
     page = client.get(NEW)
@@ -159,7 +159,7 @@ def test_a_question_without_its_answer_says_what_to_do(
     assert f'id="{wanted}-error"' in page.text
 
 
-def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(
+def test_how_she_may_be_reached_is_the_only_required_answer_about_her(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
@@ -174,7 +174,7 @@ def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(
     assert played.last("CreatePerson").safe_contact.channel_code == p.SAFE_CHANNEL_NONE
 
 
-def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) -> None:
+def test_no_page_can_be_skipped(played: PlayedServices, client: FlaskClient) -> None:
     first = Form(client.get(NEW).text).said
     refused = client.post(
         NEW, data={**first, "page": "services", "service_id": ID, "need_code": "HOU.EMG"}
@@ -192,7 +192,7 @@ def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) ->
     assert asked(played, "CreatePerson") == 0
 
 
-def test_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
+def test_going_back_keeps_every_pages_answers(client: FlaskClient) -> None:
     page = up_to_services(client)
     page = answer(client, answer(client, page, back="1"), back="1")
     said = Form(page.text).said
@@ -220,7 +220,7 @@ def test_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
     )
 
 
-def test_an_answer_is_changed_from_the_last_question_and_leads_back_there(
+def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
@@ -279,7 +279,7 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
     )
 
 
-def test_to_load_a_page_again_changes_nothing(played: PlayedServices, client: FlaskClient) -> None:
+def test_reloading_a_page_changes_nothing(played: PlayedServices, client: FlaskClient) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
     said = {**Form(page.text).said, "urgency": "urgent"}
     first, again = (client.post(NEW, data=said) for _ in range(2))
@@ -290,7 +290,7 @@ def test_to_load_a_page_again_changes_nothing(played: PlayedServices, client: Fl
     assert shown[0] == shown[1]
 
 
-def test_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> None:
+def test_answers_in_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> None:
     one = answer(client, client.get(NEW), need_code="HOU.EMG")
     two = answer(client, client.get(NEW), need_code="HOU.EMG")
     one, two = answer(client, one, urgency="immediate"), answer(client, two, urgency="normal")
@@ -314,7 +314,7 @@ def test_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> Non
     )
 
 
-def test_who_goes_back_in_the_browser_and_chooses_again_has_one_file_and_one_draft(
+def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_draft(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
@@ -348,7 +348,7 @@ def test_who_goes_back_in_the_browser_and_chooses_again_has_one_file_and_one_dra
         (120, "60+"),
     ],
 )
-def test_an_age_in_years_is_kept_as_its_band(
+def test_an_age_in_years_is_stored_as_its_band(
     played: PlayedServices, client: FlaskClient, years: int, band: str
 ) -> None:
     send(client, "/people/new", channel_code="none", age=str(years))
@@ -366,7 +366,7 @@ def test_an_age_in_years_is_kept_as_its_band(
         ("fr", "écrivez les années en chiffres"),
     ],
 )
-def test_an_age_that_is_none_is_refused_beside_its_field(
+def test_an_invalid_age_is_refused_at_its_field(
     client: FlaskClient, age: str, language: str, says: str
 ) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
@@ -378,7 +378,7 @@ def test_an_age_that_is_none_is_refused_beside_its_field(
     assert f'value="{age}"' in refused.text
 
 
-def test_years_and_band_that_differ_are_not_chosen_between(
+def test_contradictory_years_and_age_band_are_refused(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     refused = send(client, "/people/new", channel_code="none", age="17", age_band="18-24")
@@ -409,7 +409,7 @@ def test_years_and_band_that_differ_are_not_chosen_between(
         ({}, "need 1/6"),
     ],
 )
-def test_what_the_contact_said_is_not_asked_again(
+def test_data_of_the_contact_are_not_asked_for_again(
     played: PlayedServices, client: FlaskClient, said: dict[str, object], first: str
 ) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", **said)  # type: ignore[arg-type]
@@ -434,7 +434,7 @@ def test_what_the_contact_said_is_not_asked_again(
         assert f'href="/line/{ID}">Atrás' in page.text or first != "need 1/6"
 
 
-def test_an_urgency_that_nobody_assessed_is_nobody_s_until_somebody_chooses(
+def test_an_urgency_that_nobody_assessed_stays_open_until_somebody_chooses(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG")
@@ -444,7 +444,7 @@ def test_an_urgency_that_nobody_assessed_is_nobody_s_until_somebody_chooses(
     assert (refused.status_code, 'href="#urgency"' in refused.text) == (422, True)
 
 
-def test_of_a_person_with_a_file_nothing_is_asked_but_the_need(
+def test_for_a_person_with_a_file_the_questions_about_her_are_left_out(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetPerson"] = p.Person(
@@ -465,7 +465,7 @@ def test_of_a_person_with_a_file_nothing_is_asked_but_the_need(
     assert (asked(played, "CreatePerson"), played.last("CreateReferral").person_id) == (0, ID)
 
 
-def test_nothing_of_her_stands_in_an_address(client: FlaskClient) -> None:
+def test_nothing_about_her_is_in_an_address(client: FlaskClient) -> None:
     page = up_to_services(client)
     addresses = (
         " ".join(re.findall(r'(?:href|action)="([^"]*)"', page.text))
@@ -474,7 +474,7 @@ def test_nothing_of_her_stands_in_an_address(client: FlaskClient) -> None:
     assert not re.search("Yolanda|Feminine|HOU|phone|19", addresses.replace(ID, ""))
 
 
-def test_what_a_service_refuses_comes_back_on_the_page_of_its_question(
+def test_a_services_refusal_is_shown_on_the_page_of_its_question(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
@@ -492,7 +492,7 @@ def test_what_a_service_refuses_comes_back_on_the_page_of_its_question(
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "about")
 
 
-def test_the_matching_is_asked_with_coarse_attributes_only(
+def test_matching_is_requested_with_coarse_attributes_only(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     coarse = r.CoarsePerson(
@@ -538,14 +538,14 @@ def test_the_matching_is_asked_with_coarse_attributes_only(
         ),
     ],
 )
-def test_a_draft_goes_on_where_something_is_missing(
+def test_a_draft_continues_where_something_is_missing(
     played: PlayedServices, client: FlaskClient, said: dict[str, object], page: str
 ) -> None:
     played.answers["GetReferral"] = draft(**said)
     assert client.get(f"/referrals/{ID}/draft").headers["Location"] == f"/referrals/{ID}/{page}"
 
 
-def test_what_is_changed_in_a_draft_leads_back_to_the_check_unless_more_hangs_on_it(
+def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend_on_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     complete_draft = draft(
@@ -587,7 +587,7 @@ def test_what_is_changed_in_a_draft_leads_back_to_the_check_unless_more_hangs_on
 REASON = {"urgency": "urgent", "urgency_reason_code": "danger_passed"}
 
 
-def test_b9_what_is_less_urgent_than_her_answers_comes_back_with_the_question_why(
+def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     complete = draft(
@@ -609,7 +609,7 @@ def test_b9_what_is_less_urgent_than_her_answers_comes_back_with_the_question_wh
     assert asked_for.update_mask.paths == ["urgency", "urgency_reason_code"]
 
 
-def test_b9_a_new_referral_says_why_it_is_less_urgent_than_its_contact(
+def test_b9_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetContact"] = c.Contact(
@@ -631,7 +631,7 @@ def test_b9_a_new_referral_says_why_it_is_less_urgent_than_its_contact(
     )
 
 
-def test_b9_who_is_sent_where_her_age_is_not_taken_is_asked_about_by_name(
+def test_b9_sending_her_where_her_age_is_not_accepted_has_to_be_acknowledged(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     check = f"/referrals/{ID}/check"
@@ -677,7 +677,7 @@ def test_d19_how_she_arrives_is_asked_where_nobody_may_contact_her(
     assert bool(arrival.sign) == bool(said)
 
 
-def test_d19_what_is_missing_of_her_arrival_stands_at_its_field_and_nothing_typed_is_lost(
+def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_nothing_is_lost(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     check = f"/referrals/{ID}/check"
@@ -699,7 +699,7 @@ def test_d19_what_is_missing_of_her_arrival_stands_at_its_field_and_nothing_type
         assert said in answer.text, said
 
 
-def test_d23_with_whom_or_where_she_is_not_safe_is_a_question_and_needs_an_answer(
+def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     far = d.Service(
@@ -816,7 +816,7 @@ def test_d23_she_can_name_a_department_where_no_service_of_the_list_is(
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
 
 
-def test_d23_a_draft_is_not_written_while_she_looks_for_somebody_and_keeps_what_was_ticked(
+def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_ticked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[police()])
@@ -840,7 +840,7 @@ def test_d23_a_draft_is_not_written_while_she_looks_for_somebody_and_keeps_what_
     assert list(played.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
 
 
-def test_d23_a_draft_without_the_answer_is_asked_for_it_and_shows_it_before_it_is_sent(
+def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     begun = draft(
@@ -873,7 +873,7 @@ def test_d23_a_draft_without_the_answer_is_asked_for_it_and_shows_it_before_it_i
         ({"unsafe_organization_ids": [ID]}, "check"),
     ],
 )
-def test_d23_whoever_names_where_the_chosen_service_is_chooses_another_at_once(
+def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
     played: PlayedServices, client: FlaskClient, named: dict[str, list[str]], page: str
 ) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse(
@@ -899,7 +899,7 @@ def test_d23_whoever_names_where_the_chosen_service_is_chooses_another_at_once(
     assert client.post(f"/referrals/{ID}/unsafe", data=typed).location == f"/referrals/{ID}/{page}"
 
 
-def test_d23_what_she_named_is_sent_there_only_with_a_word_and_the_note_stays(
+def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = draft(

@@ -70,7 +70,7 @@ def withdrawn(played: PlayedServices) -> list[str]:
     return [asked.id for rpc, asked, _ in played.asked if rpc == "WithdrawReceipt"]
 
 
-def test_one_consent_is_ended_where_one_reads_who_knows_what(
+def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = client.get(f"/people/{ID}").text
@@ -84,7 +84,7 @@ def test_one_consent_is_ended_where_one_reads_who_knows_what(
     assert withdrawn(played) == [OPEN]
 
 
-def test_all_are_ended_at_once_and_a_form_that_broke_off_goes_on_with_what_is_left(
+def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_the_rest(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     to = f"/people/{ID}/withdraw"
@@ -109,7 +109,7 @@ def test_all_are_ended_at_once_and_a_form_that_broke_off_goes_on_with_what_is_le
     assert once[0] != once[1]
 
 
-def test_who_is_not_the_holder_of_a_file_ends_nothing_from_it(
+def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id="e" * 32, etag="1")
@@ -125,7 +125,7 @@ def test_a_file_is_searched_for_by_a_form_that_is_posted(client: FlaskClient) ->
     )
 
 
-def test_who_looked_is_there_to_its_end_and_asking_for_it_is_no_look(
+def test_the_list_of_accesses_is_complete_and_reading_it_is_no_access(
     played: PlayedServices,
 ) -> None:
     client = enter(pages(played).test_client())
@@ -144,7 +144,7 @@ def test_who_looked_is_there_to_its_end_and_asking_for_it_is_no_look(
     assert "GetPerson" not in [rpc for rpc, _, _ in played.asked[before:]]
 
 
-def test_a_decision_that_waits_for_another_person_leads_to_it(
+def test_a_decision_that_waits_for_another_person_is_linked_from_the_files_and_from_its_notice(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     waits = p.Receipt(id="c" * 32, giver_code=p.GIVER_BEST_INTEREST)

@@ -63,7 +63,7 @@ def test_a_code_leads_straight_to_its_referral(
     assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_MINE, code="4bgz42")
 
 
-def test_two_with_the_same_code_are_both_shown(
+def test_two_referrals_with_the_same_code_are_both_shown(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     both = [
@@ -75,7 +75,7 @@ def test_two_with_the_same_code_are_both_shown(
     assert {f'href="/referrals/{letter * 32}"' in shown for letter in "ab"} == {True}
 
 
-def test_a_code_of_others_and_one_of_nobody_s_look_the_same(
+def test_the_code_of_anothers_referral_looks_like_an_unused_code(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     others = post(operator, q="4BGZ42").text
@@ -86,7 +86,7 @@ def test_a_code_of_others_and_one_of_nobody_s_look_the_same(
     assert CHANGING.sub("", others) == CHANGING.sub("", nobodys)
 
 
-def test_who_oversees_the_network_finds_its_referrals_and_no_names(played: PlayedServices) -> None:
+def test_a_coordinator_finds_the_networks_referrals_and_no_names(played: PlayedServices) -> None:
     client = as_(played, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_WORKER)
     post(client, q="Martha")
     boxes = [
@@ -98,7 +98,7 @@ def test_who_oversees_the_network_finds_its_referrals_and_no_names(played: Playe
     assert "SearchPeople" not in asked(played)
 
 
-def test_a_name_shows_codes_and_that_it_is_on_record(
+def test_a_search_by_name_shows_codes_and_that_it_is_on_record(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     person = p.Person(
@@ -113,7 +113,7 @@ def test_a_name_shows_codes_and_that_it_is_on_record(
     assert "Location" not in answer.headers
 
 
-def test_a_manager_alone_searches_no_names(played: PlayedServices) -> None:
+def test_a_manager_without_other_roles_searches_no_names(played: PlayedServices) -> None:
     assert NOTHING in post(as_(played, contract_pb2.ROLE_MANAGER), q="Ximena").text
     assert "SearchPeople" not in asked(played)
 
@@ -125,7 +125,7 @@ def test_a_manager_alone_searches_no_names(played: PlayedServices) -> None:
         (errors.NotAllowed("member_on_probation"), "Los nombres no se buscaron"),
     ],
 )
-def test_why_names_were_not_searched_is_said(
+def test_the_page_says_why_names_were_not_searched(
     played: PlayedServices, operator: FlaskClient, refusal: errors.Refusal, said: str
 ) -> None:
     played.answers["SearchPeople"] = refusal
@@ -134,7 +134,7 @@ def test_why_names_were_not_searched_is_said(
     assert said in answer.text
 
 
-def test_nothing_typed_asks_nobody_and_says_what_to_type(
+def test_an_empty_search_calls_no_service_and_says_what_to_type(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     answer = post(operator, q="  ")
@@ -153,7 +153,9 @@ def test_a_reference_asks_for_its_pin_and_shows_nothing_before(
     assert NOTHING not in answer.text
 
 
-def test_a_name_of_eight_letters_may_be_both(played: PlayedServices, operator: FlaskClient) -> None:
+def test_a_name_of_eight_letters_is_treated_as_a_name_and_a_reference(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
     assert 'action="/search/status"' in post(operator, q="Fernanda").text
     assert played.last("SearchPeople").name == "Fernanda"
 
@@ -162,7 +164,7 @@ def status(client: FlaskClient, pin: str = PIN) -> TestResponse:
     return post(client, "/search/status", reference=REFERENCE, pin=pin)
 
 
-def test_with_the_pin_an_operator_of_the_line_gets_the_way_to_the_contact(
+def test_with_the_pin_an_operator_of_the_line_gets_a_link_to_the_contact(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     played.answers["GetContactByReference"] = c.Contact(id="b" * 32)
@@ -177,7 +179,7 @@ def test_with_the_pin_an_operator_of_the_line_gets_the_way_to_the_contact(
     )
 
 
-def test_the_contact_of_another_line_is_not_there(
+def test_the_contact_of_another_line_is_not_found(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     played.answers["GetContactByReference"] = errors.NotFound()
@@ -186,14 +188,14 @@ def test_the_contact_of_another_line_is_not_there(
     assert 'href="/line/' not in answer.text.split("<main", 1)[1].split("</main>")[0]
 
 
-def test_a_worker_who_is_no_operator_hears_how_it_stands_and_nothing_of_the_contact(
+def test_a_worker_who_is_no_operator_sees_the_status_and_nothing_of_the_contact(
     played: PlayedServices,
 ) -> None:
     assert status(as_(played, contract_pb2.ROLE_WORKER)).status_code == 200
     assert "GetContactByReference" not in asked(played)
 
 
-def test_a_wrong_pin_is_asked_again_and_too_many_wait(
+def test_after_a_wrong_pin_it_is_asked_for_again_and_after_too_many_there_is_a_wait(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     played.answers["GetContactByReference"] = errors.Unauthenticated("reference_or_pin_wrong")
@@ -209,7 +211,7 @@ def test_a_wrong_pin_is_asked_again_and_too_many_wait(
     )
 
 
-def test_what_is_searched_stands_in_no_address_and_no_log(
+def test_searched_text_is_in_no_address_and_no_log(
     played: PlayedServices, operator: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = [post(operator, q=said) for said in ("Quetzalli", REFERENCE, "4BGZ42")] + [
@@ -224,7 +226,7 @@ def test_what_is_searched_stands_in_no_address_and_no_log(
             assert said not in str(answer.headers)
 
 
-def test_an_operator_notes_the_call_under_the_same_reference_which_stands_in_no_address(
+def test_an_operator_records_a_call_under_the_same_reference_which_is_in_no_address(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     assert 'action="/line/again"' in status(operator).text
@@ -241,7 +243,7 @@ def test_an_operator_notes_the_call_under_the_same_reference_which_stands_in_no_
     assert "misma referencia" in saved.text
 
 
-def test_a_pin_that_was_wrong_after_all_leaves_what_was_written(
+def test_a_pin_that_turns_out_wrong_leaves_the_written_text(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     played.answers["CreateContact"] = errors.Unauthenticated("reference_or_pin_wrong")
@@ -251,7 +253,7 @@ def test_a_pin_that_was_wrong_after_all_leaves_what_was_written(
     assert "sigue en la casa" in answer.text
 
 
-def test_who_is_no_operator_notes_no_calls(played: PlayedServices) -> None:
+def test_a_worker_who_is_no_operator_records_no_calls(played: PlayedServices) -> None:
     worker = as_(played, contract_pb2.ROLE_WORKER)
     assert 'action="/line/again"' not in status(worker).text
     assert post(worker, "/line/again", reference=REFERENCE, pin=PIN).status_code == 404

@@ -39,7 +39,7 @@ OFFERED = frozenset(
 @pytest.mark.parametrize(
     ("language", "word"), [("es", "Cerrar la sesión"), ("en", "Sign out"), ("fr", "Se déconnecter")]
 )
-def test_a_page_speaks_the_language_that_is_asked_for(language: str, word: str) -> None:
+def test_a_page_is_in_the_requested_language(language: str, word: str) -> None:
     client = enter(pages(PlayedServices()).test_client())
     page = client.get(f"/today?lang={language}").text
     assert f'<html lang="{language}"' in page
@@ -95,7 +95,7 @@ def test_every_reason_of_a_match_has_a_word() -> None:
     assert said == vocabulary.TABLES["match_reason"].keys()
 
 
-def test_every_verb_that_may_be_asked_has_its_form() -> None:
+def test_every_offered_verb_has_its_form() -> None:
     assert step_forms.STEPS.keys() | {"send", "attach_consent"} == {
         t.verb for t in lifecycle.TRANSITIONS if t.offered
     }
@@ -110,7 +110,7 @@ def test_every_question_of_a_step_has_its_words() -> None:
             )
 
 
-def test_every_conflict_of_the_services_says_what_to_do() -> None:
+def test_every_conflict_of_the_services_has_words_that_say_what_to_do() -> None:
     root = SITE.parent.parent
     said = {
         reason
@@ -135,7 +135,7 @@ def test_every_conflict_of_the_services_says_what_to_do() -> None:
         (timedelta(days=20), "20 días"),
     ],
 )
-def test_a_length_of_time_is_said_as_people_say_it(length: timedelta, said: str) -> None:
+def test_a_length_of_time_is_worded_as_people_say_it(length: timedelta, said: str) -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert i18n.span(length) == said
 
@@ -150,12 +150,12 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("language", FORBIDDEN)
-def test_nobody_is_called_a_victim_or_a_case_and_nothing_is_late_by(language: str) -> None:
+def test_no_text_calls_anybody_a_victim_or_a_case_or_anything_late_by_a_time(language: str) -> None:
     said = {text for service in SERVICES.values() for text in service.said(language)}
     assert {text for text in said if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
 
 
-def test_what_was_left_empty_says_what_to_do_there() -> None:
+def test_an_empty_required_field_says_what_to_do() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert words.violation("required", "channel_code") == "elija cómo se la puede contactar"
         asked = {
@@ -184,7 +184,7 @@ def clock(
     )
 
 
-def test_a_clock_empties_and_says_how_long() -> None:
+def test_a_clock_empties_and_states_the_time_left() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         calm = due.of(clock(timedelta(hours=-5), timedelta(hours=5, seconds=30)))
         soon = due.of(clock(timedelta(hours=-22), timedelta(hours=2, minutes=10, seconds=30)))
@@ -225,7 +225,7 @@ def test_a_clock_empties_and_says_how_long() -> None:
         ),
     ],
 )
-def test_how_soon_the_other_side_answers_is_said_as_the_service_has_it(
+def test_the_page_states_how_soon_the_other_side_answers_as_the_service_has_it(
     language: str, policy: dict[str, int], said: str
 ) -> None:
     played = PlayedServices()
@@ -236,7 +236,7 @@ def test_how_soon_the_other_side_answers_is_said_as_the_service_has_it(
     assert said in page
 
 
-def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:
+def test_the_clock_that_is_shown_is_the_earliest_running_one() -> None:
     referral = r.Referral(
         clocks=[
             clock(timedelta(hours=-1), timedelta(hours=9)),
@@ -251,7 +251,7 @@ def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:
         assert due.due(r.Referral()) is None
 
 
-def test_what_is_planned_is_said_until_it_has_been() -> None:
+def test_planned_events_are_shown_until_they_have_happened() -> None:
     def ahead(**values: object) -> list[tuple[str, bool]]:
         referral = r.Referral(live=True)
         for name, value in values.items():
@@ -271,7 +271,7 @@ def test_what_is_planned_is_said_until_it_has_been() -> None:
         assert ahead(appointment_time=before, live=False) == []
 
 
-def test_the_history_says_why_in_the_words_of_the_step_that_asked() -> None:
+def test_the_history_words_a_reason_as_the_form_of_its_step_does() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert (
             steps.why(r.ReferralEvent(verb="appointment_missed", reason_code="no_transport"))
@@ -301,9 +301,7 @@ def test_the_history_says_why_in_the_words_of_the_step_that_asked() -> None:
         ("refer_again", "Buscar otro servicio", False),
     ],
 )
-def test_the_primary_button_is_the_step_that_moves_things_on(
-    main_step: str, label: str, post: bool
-) -> None:
+def test_the_primary_button_is_the_main_step(main_step: str, label: str, post: bool) -> None:
     with pages(PlayedServices()).test_request_context("/"):
         step = steps.next_step(r.Referral(id="x", main_step=main_step))
         assert step is not None
@@ -319,7 +317,7 @@ def test_every_main_step_of_the_service_has_a_button() -> None:
         assert steps.next_step(r.Referral(id="x", main_step="newer_than_this_gateway")) is None
 
 
-def test_what_is_another_s_turn_is_said_and_has_no_button() -> None:
+def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
     known = Names({"a": d.Organization(name="Albergue"), "b": d.Organization(name="Clínica")})
     said = {}
     with pages(PlayedServices()).test_request_context("/"):

@@ -78,7 +78,7 @@ def send(client: FlaskClient, path: str, **form: str) -> TestResponse:
     return client.post(path, data={"form_token": token, "request_id": "one", "etag": "v3", **form})
 
 
-def test_a_step_that_waits_says_for_what_and_offers_neither_to_be_referred_nor_met(
+def test_a_waiting_step_says_for_what_and_can_be_neither_referred_nor_met(
     client: FlaskClient,
 ) -> None:
     page = client.get(f"/plans/{ID}").text
@@ -90,7 +90,7 @@ def test_a_step_that_waits_says_for_what_and_offers_neither_to_be_referred_nor_m
     )
 
 
-def test_what_is_said_of_a_step_goes_to_the_service_with_nothing_that_does_not_belong_to_it(
+def test_a_steps_form_sends_the_service_only_the_fields_that_belong_to_its_state(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     answer = send(client, f"/plans/{ID}/steps/a", state="met", reason_code="has_it", referral_id=ID)
@@ -102,7 +102,7 @@ def test_what_is_said_of_a_step_goes_to_the_service_with_nothing_that_does_not_b
     assert played.last("UpdatePlanStep").reason_code == pb.SKIP_REASON_HAS_IT
 
 
-def test_a_refusal_is_shown_at_its_step_and_what_was_chosen_stays(
+def test_a_refusal_is_shown_at_its_step_and_the_choice_stays(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["UpdatePlanStep"] = errors.Invalid(("reason_code", "required"))
@@ -114,7 +114,7 @@ def test_a_refusal_is_shown_at_its_step_and_what_was_chosen_stays(
     assert "Antes falta otro paso" in send(client, f"/plans/{ID}/steps/b", state="met").text
 
 
-def test_by_rest_the_problem_names_the_steps(played: PlayedServices) -> None:
+def test_the_problem_of_the_rest_api_names_the_steps(played: PlayedServices) -> None:
     system = System(
         app_with(
             Played({"UpdatePlanStep": errors.Conflict("step_waits", "reception", "first_aid")})
@@ -128,7 +128,7 @@ def test_by_rest_the_problem_names_the_steps(played: PlayedServices) -> None:
     )
 
 
-def test_to_refer_a_step_is_a_draft_for_her_and_its_need_that_stands_for_it(
+def test_referring_a_step_makes_a_draft_for_the_person_with_the_need_of_the_step(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["CreateReferral"] = r.Referral(id=ID)
@@ -143,7 +143,7 @@ def test_to_refer_a_step_is_a_draft_for_her_and_its_need_that_stands_for_it(
     assert asked.request_id not in ("", "one")
 
 
-def test_only_referrals_that_could_stand_for_a_step_are_offered_the_fitting_ones_first(
+def test_a_step_is_offered_only_referrals_that_could_meet_it_and_fitting_ones_first(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ListReferrals"] = r.ListReferralsResponse(
@@ -160,7 +160,7 @@ def test_only_referrals_that_could_stand_for_a_step_are_offered_the_fitting_ones
     assert 0 < page.index('value="' + "2" * 32) < page.index('value="' + "1" * 32)
 
 
-def test_a_plan_says_that_there_is_a_newer_version_and_moves_when_it_is_asked(
+def test_a_plan_says_that_there_is_a_newer_version_and_moves_to_it_on_request(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert "Pasar a la versión" not in client.get(f"/plans/{ID}").text
@@ -188,7 +188,7 @@ def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(
     assert played.last("CreatePlan").start_time.ToDatetime().hour == 14, "in the zone of the reader"
 
 
-def test_b9_a_plan_for_another_age_is_begun_by_naming_that_it_is_known(
+def test_b9_a_plan_for_another_age_is_begun_only_when_that_is_acknowledged(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetPerson"] = people_pb2.Person(id=ID, organization_id=ID)
@@ -206,7 +206,7 @@ def test_b9_a_plan_for_another_age_is_begun_by_naming_that_it_is_known(
     assert list(played.last("CreatePlan").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 
-def test_a_coordinator_edits_the_text_as_the_next_version_and_reads_what_is_wrong_by_line(
+def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_lines(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetPathway"] = pb.StandardPathway(
@@ -237,7 +237,7 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_reads_what_is_wron
     assert (answer.status_code, answer.location) == (303, "/pathways/child?done=published")
 
 
-def test_only_the_coordination_publishes(played: PlayedServices) -> None:
+def test_only_the_coordination_publishes_pathways(played: PlayedServices) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     client = enter(pages(played).test_client())
     assert client.get("/pathways/publish").status_code == 404
@@ -246,7 +246,7 @@ def test_only_the_coordination_publishes(played: PlayedServices) -> None:
     assert "/pathways/compliance" in page
 
 
-def test_what_is_not_told_is_said_to_be_less_than_ten(
+def test_counts_that_are_not_published_are_shown_as_less_than_ten(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     counted = pb.ComplianceStep(
@@ -264,7 +264,9 @@ def test_what_is_not_told_is_said_to_be_less_than_ten(
     assert "diez planes o más" in client.get("/pathways/compliance").text
 
 
-def test_late_steps_stand_in_today_for_who_works_with_people(played: PlayedServices) -> None:
+def test_late_steps_are_shown_on_today_for_those_who_work_with_people(
+    played: PlayedServices,
+) -> None:
     played.answers["ListLateSteps"] = pb.ListLateStepsResponse(
         steps=[
             pb.LateStep(

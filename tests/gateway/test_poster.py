@@ -33,7 +33,7 @@ def lines_and_boxes() -> tuple[list[poster.Line], list[poster.Box]]:
     ]
 
 
-def test_nothing_on_the_poster_lies_outside_of_the_paper_or_on_something_else() -> None:
+def test_nothing_on_the_poster_lies_outside_the_paper_or_on_something_else() -> None:
     lines, boxes = lines_and_boxes()
     assert all(
         box.x >= 0
@@ -50,7 +50,7 @@ def test_nothing_on_the_poster_lies_outside_of_the_paper_or_on_something_else() 
     assert ends[-1][1] <= poster.HEIGHT - poster.MARGIN / 2
 
 
-def test_all_of_it_is_in_both_forms() -> None:
+def test_all_text_of_the_poster_is_in_both_formats() -> None:
     lines, _boxes = lines_and_boxes()
     drawn = poster.svg(WORDS, "A4")
     assert all(line.text in drawn for line in lines)
@@ -60,7 +60,7 @@ def test_all_of_it_is_in_both_forms() -> None:
     assert b"/MediaBox [ 0 0 841.853" in poster.pdf(WORDS, "A3")
 
 
-def test_what_somebody_writes_into_a_name_stays_text() -> None:
+def test_markup_in_a_name_stays_text() -> None:
     words = poster.Words(**{**vars(WORDS), "title": "<script>&"})
     assert "<script>" not in poster.svg(words, "A4")
     assert poster.pdf(words, "A4").startswith(b"%PDF-")
@@ -87,7 +87,7 @@ def test_a_poster_leads_to_the_page_of_its_country_with_its_code(played: PlayedS
 @pytest.mark.parametrize(
     "changed", [{"active": False}, {"country": "CR"}], ids=["ended", "another country's"]
 )
-def test_a_code_that_ended_or_is_another_countrys_is_not_shown(
+def test_an_ended_code_or_one_of_another_country_is_not_shown(
     played: PlayedServices, changed: dict[str, object]
 ) -> None:
     answer = pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True)
@@ -103,7 +103,7 @@ def test_a_code_that_ended_or_is_another_countrys_is_not_shown(
     "address",
     ["/lines/ZZ", "/lines/ZZ/radio", "/lines/NI/poster-A5.pdf", "/lines/NI/poster-A4.exe"],
 )
-def test_a_country_without_a_line_and_a_paper_that_is_none_are_not_there(
+def test_a_country_without_a_line_and_an_unknown_paper_size_are_not_found(
     played: PlayedServices, address: str
 ) -> None:
     assert pages(played).test_client().get(address).status_code == 404
@@ -115,7 +115,7 @@ def test_the_poster_is_in_the_readers_language(played: PlayedServices) -> None:
     assert "Llame" in client.get("/lines/NI/poster-A4.svg?lang=es").text
 
 
-def test_few_contacts_have_no_rows_of_their_own(played: PlayedServices) -> None:
+def test_figures_of_few_contacts_have_no_rows_of_their_own(played: PlayedServices) -> None:
     few = pb.PlacementFigures(
         placement=pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER), contacts=-1
     )

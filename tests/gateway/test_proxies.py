@@ -39,7 +39,7 @@ def asked(proxies: int) -> Iterator[str]:
         (2, "198.51.100.1, 203.0.113.9, 192.0.2.1", "203.0.113.9"),
     ],
 )
-def test_the_address_is_the_one_that_our_outermost_proxy_saw_and_never_one_made_up_by_the_caller(
+def test_the_clients_address_is_the_one_our_outermost_proxy_saw_and_never_one_the_caller_made_up(
     proxies: int, said: str, seen: str
 ) -> None:
     with asked(proxies) as url:

@@ -80,7 +80,7 @@ def asks(who: str) -> bytes:
     return f"GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {who}\r\n\r\n".encode()
 
 
-def test_it_is_refused_in_full_words_without_the_app(gateway: Gateway) -> None:
+def test_a_caller_without_quota_gets_a_complete_refusal_without_the_app(gateway: Gateway) -> None:
     gateway.spend("greedy")
     answer = requests.get(gateway.url, headers={"Authorization": "Bearer greedy"}, timeout=10)
     assert (answer.status_code, answer.headers["Content-Type"], answer.json()["reason"]) == (
@@ -99,7 +99,7 @@ def test_it_is_refused_in_full_words_without_the_app(gateway: Gateway) -> None:
     assert gateway.asked == ["modest"]
 
 
-def test_several_on_one_connection_are_answered_in_their_order(gateway: Gateway) -> None:
+def test_several_requests_on_one_connection_are_answered_in_their_order(gateway: Gateway) -> None:
     gateway.spend("greedy")
     with gateway.send(asks("greedy") + asks("modest") + asks("greedy") + asks("other")) as line:
         heard = b""
@@ -128,7 +128,7 @@ def test_others_are_answered_while_refusals_wait(
             assert line.recv(65536).startswith(b"HTTP/1.1 429")
 
 
-def test_a_flood_holds_only_so_many_connections(
+def test_a_flood_holds_only_a_limited_number_of_connections(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(served, "MAX_DELAYED_REFUSALS", 0)
@@ -138,7 +138,7 @@ def test_a_flood_holds_only_so_many_connections(
         assert line.recv(65536).startswith(b"HTTP/1.1 429")
 
 
-def test_who_hangs_up_meanwhile_and_a_stop_find_nothing_left(gateway: Gateway) -> None:
+def test_nothing_is_left_after_a_caller_hangs_up_or_the_server_stops(gateway: Gateway) -> None:
     gateway.spend("greedy")
     gateway.send(asks("greedy")).close()
     with gateway.send(asks("greedy")) as line:
@@ -161,7 +161,7 @@ def statuses(lines: list[socket.socket]) -> list[bytes]:
     return heard
 
 
-def test_a_caller_has_only_so_many_requests_under_way_and_others_have_theirs(
+def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_their_own(
     gateway: Gateway,
 ) -> None:
     held = [gateway.send(asks("slow")) for _ in range(served.MAX_OF_A_CALLER)]
@@ -182,7 +182,7 @@ def test_a_caller_has_only_so_many_requests_under_way_and_others_have_theirs(
     assert gateway.asked == ["slow"], "who was refused has its whole share again"
 
 
-def test_a_crowd_of_systems_is_refused_at_once_when_as_many_wait_and_a_page_is_not(
+def test_when_the_server_is_full_requests_of_systems_are_refused_at_once_and_pages_are_not(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(served, "MAX_OF_A_CALLER", 10_000)

@@ -401,7 +401,9 @@ def test_d26_every_form_that_a_service_refuses_comes_back_as_it_was_sent(
 
 
 # D26
-def test_d26_every_form_that_meets_a_service_away_comes_back_as_it_was_sent(site: Site) -> None:
+def test_d26_every_form_that_meets_an_unavailable_service_comes_back_as_it_was_sent(
+    site: Site,
+) -> None:
     for rpc in OUTPUTS:
         if rpc != "IssueToken":
             site.answer(rpc, errors.Unavailable("service_away"))
@@ -409,7 +411,7 @@ def test_d26_every_form_that_meets_a_service_away_comes_back_as_it_was_sent(site
 
 
 # D26
-def test_d26_every_form_comes_back_though_it_cant_be_found_out_who_sends_it(site: Site) -> None:
+def test_d26_every_form_comes_back_though_its_sender_cannot_be_verified(site: Site) -> None:
     for rpc in OUTPUTS:
         site.answer(rpc, errors.Unavailable("service_away"))
 
@@ -514,7 +516,7 @@ def test_d26_no_password_pin_or_code_comes_back(site: Site) -> None:
 @pytest.mark.parametrize(
     "path", ["/entry", f"/entry/services/{ID}", f"/entry/places/{ID}", f"/line/{ID}"]
 )
-def test_d26_what_was_typed_before_a_refusal_is_still_hers_when_the_next_sending_meets_a_change(
+def test_d26_text_typed_before_a_refusal_survives_a_conflict_at_the_next_sending(
     site: Site, path: str
 ) -> None:
     form = max((form for form in site.forms if form.path == path), key=lambda form: len(form.typed))
@@ -549,6 +551,6 @@ def test_d26_a_note_is_sent_whatever_changed_since_the_page_was_opened(site: Sit
     assert site.played[form.kind].last("AddNote").note == WORDS
 
 
-def test_every_place_where_a_form_goes_has_a_form_here(site: Site) -> None:
+def test_every_target_of_a_form_is_covered_by_a_form_of_these_tests(site: Site) -> None:
     posts = {path for _, path in routes(site.clients[0].application, "POST")} - set(LEADS_OUT)
     assert posts - {form.path for form in site.forms} - BUTTONS == set()

@@ -43,7 +43,7 @@ def no_old_token(rpc: str, context: grpc.ServicerContext) -> None:
         context.abort_with_status(rpc_status.to_status(status))
 
 
-def test_a_write_whose_token_ran_out_is_asked_again_once_with_a_fresh_one(
+def test_a_write_whose_token_expired_is_repeated_once_with_a_fresh_token(
     clients: Clients, service: Service
 ) -> None:
     calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "new"}))
@@ -53,7 +53,7 @@ def test_a_write_whose_token_ran_out_is_asked_again_once_with_a_fresh_one(
     assert service.asked == ["CreateReferral"] * 3
 
 
-def test_a_fresh_token_that_runs_out_too_says_that_the_service_is_slow_and_not_who_asks(
+def test_a_fresh_token_that_expires_too_is_reported_as_a_busy_service_and_not_as_unauthenticated(
     clients: Clients, service: Service
 ) -> None:
     calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "old"}))
@@ -62,14 +62,14 @@ def test_a_fresh_token_that_runs_out_too_says_that_the_service_is_slow_and_not_w
     assert service.asked == ["CreateReferral"] * 2
 
 
-def test_who_brought_a_token_renews_it_himself(clients: Clients, service: Service) -> None:
+def test_a_caller_who_brought_a_token_has_to_renew_it(clients: Clients, service: Service) -> None:
     calling.set(Caller({"enlace.referrals": "old"}))
     with pytest.raises(Unauthenticated, match="token_expired"):
         clients.referrals.CreateReferral(DRAFT)
     assert service.asked == ["CreateReferral"]
 
 
-def test_who_has_been_revoked_gets_no_fresh_one(clients: Clients) -> None:
+def test_a_caller_whose_key_was_revoked_gets_no_fresh_token(clients: Clients) -> None:
     def revoked() -> dict[str, str]:
         raise Unauthenticated("key_invalid")
 

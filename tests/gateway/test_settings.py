@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_without_the_key_that_signs_addresses_it_starts_in_development_alone(
+def test_without_the_key_that_signs_addresses_the_gateway_starts_only_in_development(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
@@ -38,7 +38,7 @@ def test_without_the_key_that_signs_addresses_it_starts_in_development_alone(
 
 
 @pytest.mark.parametrize("name", ["calls.gateway", "calls.gateway.1"])
-def test_in_a_cluster_it_signs_with_what_its_secret_holds(
+def test_in_a_cluster_the_gateway_signs_with_the_key_in_its_secret(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
     given, public = make_secrets.cut(make_secrets.make_all()), tmp_path_factory.mktemp("partners")

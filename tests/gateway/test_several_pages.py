@@ -71,7 +71,7 @@ def asked(played: PlayedServices, rpc: str) -> list[Any]:
     return [request for name, request, _ in played.asked if name == rpc]
 
 
-def test_a_row_can_be_ticked_for_what_can_be_done_with_it(
+def test_a_row_can_be_ticked_only_for_steps_that_it_allows(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     listed(
@@ -88,7 +88,7 @@ def test_a_row_can_be_ticked_for_what_can_be_done_with_it(
     assert page.count('<form id="several"') == 1
 
 
-def test_each_is_reminded_on_its_own_version_under_a_request_of_its_own(
+def test_each_referral_is_reminded_on_its_own_version_and_with_its_own_request_id(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     listed(played, *map(standing, IDS))
@@ -104,7 +104,7 @@ def test_each_is_reminded_on_its_own_version_under_a_request_of_its_own(
     ] * 2
 
 
-def test_a_rows_own_button_means_that_row_alone(
+def test_a_rows_own_button_acts_on_that_row_alone(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = client.get("/board").text
@@ -112,7 +112,7 @@ def test_a_rows_own_button_means_that_row_alone(
     assert [one.id for one in asked(played, "RemindReferral")] == [IDS[2]]
 
 
-def test_a_no_to_one_keeps_no_other_from_it_and_is_said_of_that_one(
+def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["RemindReferral"] = answering(
@@ -148,7 +148,7 @@ def test_a_no_to_one_keeps_no_other_from_it_and_is_said_of_that_one(
     assert "Recordada" in rows[-1], "what was not done comes first"
 
 
-def test_what_broke_is_not_called_done_and_what_can_not_be_shown_is_named(
+def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_named(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["RemindReferral"] = answering({IDS[0]: ServiceFault("INTERNAL")})
@@ -162,7 +162,7 @@ def test_what_broke_is_not_called_done_and_what_can_not_be_shown_is_named(
     assert f'href="/referrals/{IDS[0]}"' in said
 
 
-def test_when_the_session_ends_on_the_way_the_form_is_kept_for_after_the_sign_in(
+def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["RemindReferral"] = answering({IDS[1]: errors.Unauthenticated("session_ended")})
@@ -177,7 +177,7 @@ def test_when_the_session_ends_on_the_way_the_form_is_kept_for_after_the_sign_in
 
 
 @pytest.mark.parametrize("data", [{}, {"chosen": ["", ":", "x", ":v3"]}, {"step": "reroute"}])
-def test_nothing_ticked_is_said_where_one_ticks(
+def test_a_form_with_nothing_ticked_says_so_at_the_list(
     played: PlayedServices, client: FlaskClient, data: Any
 ) -> None:
     listed(played, standing(IDS[0]))
@@ -187,7 +187,9 @@ def test_nothing_ticked_is_said_where_one_ticks(
     assert not asked(played, "RemindReferral")
 
 
-def test_a_form_that_is_not_ours_does_nothing(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_form_without_a_valid_token_does_nothing(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     for path in ("/board/several", "/board/several/reroute", "/referrals/assign"):
         assert (
             client.post(path, data={"chosen": f"{IDS[0]}:v3", "form_token": "x"}).status_code == 403
@@ -211,7 +213,7 @@ def matches(*services: str) -> d.MatchServicesResponse:
     )
 
 
-def test_for_another_service_each_is_chosen_before_anything_is_done(
+def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     kept = standing(IDS[2], "v7", "remind")
@@ -259,7 +261,7 @@ def test_where_no_service_fits_there_is_nothing_to_send(
     assert "Pedirlas a estos servicios" not in check
 
 
-def test_what_was_received_is_given_to_one_worker_by_who_manages(
+def test_a_manager_assigns_received_referrals_to_one_worker(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListReferrals"] = r.ListReferralsResponse(
@@ -279,7 +281,7 @@ def test_what_was_received_is_given_to_one_worker_by_who_manages(
     assert post(worker, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"]).status_code == 404
 
 
-def test_how_many_can_not_wait_stands_on_every_page_of_the_list(
+def test_the_number_of_pressing_referrals_is_on_every_page_of_the_list(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     listed(played, *map(standing, IDS))

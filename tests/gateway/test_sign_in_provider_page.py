@@ -37,7 +37,7 @@ def coordinator(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def test_a_link_leads_to_the_ministry_and_what_comes_back_opens_the_session_of_this_browser(
+def test_a_link_leads_to_the_ministry_and_its_answer_opens_a_session_in_this_browser(
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
@@ -67,7 +67,9 @@ def test_a_link_leads_to_the_ministry_and_what_comes_back_opens_the_session_of_t
     assert client.get_cookie("p") is None
 
 
-def test_what_her_account_asks_for_besides_is_asked_for(played: PlayedServices) -> None:
+def test_a_code_that_the_account_needs_is_asked_for_after_the_provider(
+    played: PlayedServices,
+) -> None:
     played.answers["FinishProviderSignIn"] = m.SignInResponse(
         challenge="the-challenge", asks_code=True
     )
@@ -108,7 +110,7 @@ def test_what_her_account_asks_for_besides_is_asked_for(played: PlayedServices) 
         ),
     ],
 )
-def test_where_it_does_not_work_there_is_the_sign_in(
+def test_a_failed_sign_in_through_a_provider_leads_to_the_sign_in_page(
     played: PlayedServices, path: str, rpc: str, refusal: errors.Refusal, why: str
 ) -> None:
     played.answers[rpc] = refusal
@@ -119,7 +121,7 @@ def test_where_it_does_not_work_there_is_the_sign_in(
     assert (why in shown, 'id="password"' in shown) == (True, True)
 
 
-def test_one_coordinator_proposes_and_another_confirms_what_she_sees(
+def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
     played: PlayedServices,
 ) -> None:
     played.answers["GetSignInProvider"] = m.SignInProvider(
@@ -160,7 +162,7 @@ def test_one_coordinator_proposes_and_another_confirms_what_she_sees(
     assert played.last("EndSignInProvider").organization_id == ID
 
 
-def test_who_proposed_it_is_told_that_another_confirms_and_what_is_wrong_stands_at_its_field(
+def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_their_fields(
     played: PlayedServices,
 ) -> None:
     me = signed_in(contract_pb2.ROLE_COORDINATOR).worker.id
@@ -187,7 +189,7 @@ def test_who_proposed_it_is_told_that_another_confirms_and_what_is_wrong_stands_
     )
 
 
-def test_a_manager_objects_by_the_page_that_her_letter_leads_to(played: PlayedServices) -> None:
+def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedServices) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
     played.answers["ObjectToSignInProvider"] = m.ObjectToSignInProviderResponse()
     client = enter(pages(played).test_client())

@@ -46,7 +46,7 @@ def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
     made.process.stop()
 
 
-def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
+def test_a_slow_client_never_holds_a_thread(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
             cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
@@ -67,7 +67,7 @@ def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gatewa
             assert requests.get(gateway.url + path, timeout=5, allow_redirects=False).ok
 
 
-def test_a_crowd_beyond_the_number_of_connections_makes_room_for_newcomers(
+def test_a_full_server_closes_the_longest_waiting_connection_for_a_newcomer(
     gateway: Gateway,
 ) -> None:
     with ExitStack() as cleanup:
@@ -87,7 +87,9 @@ def gone(connection: socket.socket) -> bool:
         return True
 
 
-def test_too_large_and_broken_requests_are_refused_before_they_are_read(gateway: Gateway) -> None:
+def test_requests_that_are_too_large_or_broken_are_refused_before_they_are_read(
+    gateway: Gateway,
+) -> None:
     def said(sent: bytes) -> str:
         with gateway.socket(sent) as connection:
             return connection.makefile("rb").read().decode()
@@ -155,7 +157,7 @@ def later(running: tuple[http.Server, Clock], seconds: float) -> None:
 @pytest.mark.parametrize(
     "sent", [b"", b"GET / HT", ONE_OF_A_THOUSAND], ids=["nothing", "half a header", "half a body"]
 )
-def test_a_silent_client_is_left_after_ten_seconds(
+def test_a_silent_client_is_disconnected_after_ten_seconds(
     running: tuple[http.Server, Clock], sent: bytes
 ) -> None:
     with connect(running[0], sent) as silent:
@@ -163,7 +165,7 @@ def test_a_silent_client_is_left_after_ten_seconds(
         assert gone(silent)
 
 
-def test_a_trickling_client_is_left_when_its_request_took_too_long_in_all(
+def test_a_trickling_client_is_disconnected_when_its_request_takes_too_long_in_total(
     running: tuple[http.Server, Clock],
 ) -> None:
     with connect(running[0], ONE_OF_A_THOUSAND) as trickling:
@@ -174,7 +176,7 @@ def test_a_trickling_client_is_left_when_its_request_took_too_long_in_all(
         assert gone(trickling)
 
 
-def test_a_connection_at_rest_outlives_the_proxys_own_limit(
+def test_an_idle_connection_outlives_the_proxys_own_limit(
     running: tuple[http.Server, Clock],
 ) -> None:
     def healthy() -> bool:
@@ -192,7 +194,7 @@ def test_a_connection_at_rest_outlives_the_proxys_own_limit(
         assert gone(connection)
 
 
-def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(
+def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
     running: tuple[http.Server, Clock],
 ) -> None:
     server, _ = running
@@ -217,7 +219,7 @@ def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(
 
 
 # D24
-def test_a_gateway_that_is_told_to_stop_answers_each_connection_once_more_and_closes_it() -> None:
+def test_a_stopping_gateway_answers_each_connection_once_more_and_closes_it() -> None:
     clock = Clock()
     server = http.Server(pages(PlayedServices()), "127.0.0.1:0", farewell=5.0)
     server.clock = clock
@@ -251,7 +253,9 @@ def test_a_gateway_that_is_told_to_stop_answers_each_connection_once_more_and_cl
     assert not thread.is_alive()
 
 
-def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_path: Path) -> None:
+def test_a_stopping_gateway_finishes_requests_under_way_and_accepts_no_new_ones(
+    service: Service, tmp_path: Path
+) -> None:
     gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
     held, go_on = threading.Event(), threading.Event()
 

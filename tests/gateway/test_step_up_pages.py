@@ -59,7 +59,7 @@ def carried(page: str) -> dict[str, str]:
     }
 
 
-def test_a4_a_form_goes_on_with_what_was_typed_once_it_is_known_who_it_is(
+def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = refused(client)
@@ -90,7 +90,7 @@ def test_a4_a_form_goes_on_with_what_was_typed_once_it_is_known_who_it_is(
     )
 
 
-def test_a4_what_is_too_long_to_be_carried_is_said_to_be_lost(
+def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
     client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept_it, lost_it = (
@@ -114,7 +114,7 @@ def test_a4_what_is_too_long_to_be_carried_is_said_to_be_lost(
     ), "nothing was written"
 
 
-def test_a4_a_wrong_answer_is_said_and_loses_nothing(
+def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = refused(client)
@@ -137,7 +137,7 @@ def test_a4_a_wrong_answer_is_said_and_loses_nothing(
     )
 
 
-def test_a4_what_is_wrong_with_the_form_itself_is_said_afterwards_in_it(
+def test_a4_errors_of_the_form_itself_are_shown_in_it_after_the_proof(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = refused(client)
@@ -207,7 +207,7 @@ def test_a4_a_page_that_is_only_read_is_opened_again(
     )
 
 
-def test_a4_whoever_signs_in_by_her_organisation_proves_it_there_in_another_window(
+def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_in_another_window(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     there = "https://sso.example/authorize?max_age=0"
@@ -243,7 +243,7 @@ def test_a4_whoever_signs_in_by_her_organisation_proves_it_there_in_another_wind
     assert client.get("/sign-in/return?state=s&error=x").status_code == 422
 
 
-def test_a4_by_rest_the_refusal_has_its_name(played: PlayedServices) -> None:
+def test_a4_the_rest_api_refuses_with_the_reason_step_up_required(played: PlayedServices) -> None:
     client = pages(played).test_client()
     body = {"email": "nueva@puentes.org", "roles": ["worker"]}
     answer = client.post(
@@ -254,7 +254,7 @@ def test_a4_by_rest_the_refusal_has_its_name(played: PlayedServices) -> None:
     assert (answer.status_code, answer.json and answer.json["reason"]) == (403, "step_up_required")
 
 
-def test_a4_after_another_password_what_the_account_made_is_shown_with_all_of_it_ticked(
+def test_a4_after_a_password_change_everything_the_account_made_is_listed_and_ticked(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ListMadeLately"] = pb.ListMadeLatelyResponse(
@@ -284,5 +284,5 @@ def test_a4_after_another_password_what_the_account_made_is_shown_with_all_of_it
 
 
 @pytest.mark.parametrize("since", ["", "hoy", "9999-01-01", "2026-13-45"])
-def test_a4_what_is_no_day_is_the_last_week(client: FlaskClient, since: str) -> None:
+def test_a4_an_invalid_day_stands_for_the_last_week(client: FlaskClient, since: str) -> None:
     assert client.get("/account/made", query_string={"since": since}).status_code == 200

@@ -88,7 +88,7 @@ def sent(client: FlaskClient, path: str = PAGE, **fields: str) -> tuple[int, str
     return answer.status_code, answer.text
 
 
-def test_d24_before_it_is_done_the_page_says_what_happens_to_whom(
+def test_d24_the_page_states_the_effects_of_a_suspension_beforehand(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(hotline_number="133")
@@ -117,7 +117,7 @@ def test_d24_before_it_is_done_the_page_says_what_happens_to_whom(
     )
 
 
-def test_d24_a_reason_is_chosen_and_without_one_the_form_comes_back(
+def test_d24_without_a_reason_the_form_comes_back(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["SuspendOrganization"] = errors.Invalid(("reason", "required"))
@@ -136,7 +136,7 @@ def test_d24_a_reason_is_chosen_and_without_one_the_form_comes_back(
     assert played.last("SuspendOrganization").hold
 
 
-def test_d24_who_proposed_it_waits_and_another_agrees(
+def test_d24_the_proposer_of_a_suspension_waits_and_another_coordinator_confirms(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(suspension=asked(ID))
@@ -152,7 +152,7 @@ def test_d24_who_proposed_it_waits_and_another_agrees(
     assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER}").text
 
 
-def test_d24_of_a_member_that_one_stopped_the_other_hears_until_when(
+def test_d24_another_coordinator_sees_until_when_a_member_is_held(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(
@@ -182,7 +182,7 @@ def test_d24_of_a_member_that_one_stopped_the_other_hears_until_when(
     assert played.last("ReinstateOrganization").etag == "v7"
 
 
-def test_d24_in_a_network_without_a_second_one_it_says_what_to_do(
+def test_d24_in_a_network_without_a_second_coordinator_the_page_says_what_to_do(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CountMemberAccess"] = d.MemberAccess(worker_count=1)
@@ -204,7 +204,7 @@ def test_d24_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its
 
 
 @pytest.mark.parametrize("away", ["CountMemberWork", "CountMemberWebhooks", "CountMemberAccess"])
-def test_d24_at_midnight_it_can_be_stopped_though_a_service_is_away(
+def test_d24_a_member_can_be_held_though_a_service_is_down(
     away: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers[away] = errors.Unavailable("service_away")
@@ -216,7 +216,7 @@ def test_d24_at_midnight_it_can_be_stopped_though_a_service_is_away(
     ) == (200, True, True)
 
 
-def test_d24_what_waits_for_a_second_coordinator_stands_first_on_her_page(
+def test_d24_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
@@ -230,7 +230,7 @@ def test_d24_what_waits_for_a_second_coordinator_stands_first_on_her_page(
     )
 
 
-def test_d24_a_worker_too_is_suspended_for_a_reason_and_with_what_follows_in_sight(
+def test_d24_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand(
     played: PlayedServices,
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)

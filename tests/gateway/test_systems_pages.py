@@ -65,7 +65,7 @@ def attempt(**values: object) -> n.DeliveryAttempt:
     )
 
 
-def test_a_day_is_its_last_24_hours_also_those_in_which_nothing_happened() -> None:
+def test_a_day_is_the_last_24_hours_including_those_in_which_nothing_happened() -> None:
     with pages(PlayedServices()).test_request_context():
         day = pictures.day([hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)], i18n.now())
     assert len(day.hours) == pictures.HOURS
@@ -77,7 +77,7 @@ def test_a_day_is_its_last_24_hours_also_those_in_which_nothing_happened() -> No
     ]
 
 
-def test_the_list_asks_once_for_the_hours_of_all_endpoints(
+def test_the_list_requests_the_hours_of_all_endpoints_in_one_call(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     hooks = [
@@ -133,7 +133,7 @@ def test_a_delivery_without_attempts_says_why(
     assert "curl" not in page
 
 
-def test_a_test_is_called_one(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_test_delivery_is_called_a_test(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["GetDelivery"] = n.Delivery(id=ID, kind=TEST)
     played.answers["ListDeliveries"] = n.ListDeliveriesResponse(
         deliveries=[n.Delivery(id=ID, kind=TEST)]
@@ -142,9 +142,7 @@ def test_a_test_is_called_one(played: PlayedServices, client: FlaskClient) -> No
     assert ">Prueba</a>" in client.get(f"/webhooks/{ID}").text
 
 
-def test_a_delivery_of_others_is_a_page_that_is_not_there(
-    played: PlayedServices, client: FlaskClient
-) -> None:
+def test_a_delivery_of_others_is_not_found(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["GetDelivery"] = errors.NotFound()
     assert client.get(f"/webhooks/{ID}/deliveries/{OTHER_ID}").status_code == 404
 
@@ -203,7 +201,7 @@ def test_a_second_exchange_says_what_to_do(played: PlayedServices, client: Flask
     assert "El secreto de antes todavía firma." in answer.text
 
 
-def test_keys_say_in_words_what_they_may_and_when_they_were_used(
+def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     now = i18n.now()
@@ -246,7 +244,7 @@ def test_keys_say_in_words_what_they_may_and_when_they_were_used(
     assert "Abrir nombres y notas" not in client.get("/keys?lang=fr").text
 
 
-def test_a_key_is_made_of_what_was_ticked(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_key_gets_the_ticked_scopes(played: PlayedServices, client: FlaskClient) -> None:
     answer = post(client, "/keys", "/keys", label="Caja", scopes=["people.read", "directory.read"])
     assert answer.status_code == 200
     assert list(played.last("CreateApiKey").scopes) == [

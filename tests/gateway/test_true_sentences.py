@@ -283,7 +283,7 @@ def page(path: str, role: int, arrange: Arrange) -> str:
     SENTENCES,
     ids=[sentence for sentence, *_ in SENTENCES],
 )
-def test_d25_a_sentence_is_said_of_data_that_make_it_true_and_of_no_other(
+def test_d25_a_sentence_is_shown_for_data_that_make_it_true_and_for_no_others(
     sentence: str, path: str, role: int, true: Arrange, false: list[Arrange]
 ) -> None:
     assert sentence in page(path, role, true)
@@ -306,7 +306,7 @@ def tiles(text: str) -> dict[str, int]:
 
 
 # D25
-def test_d25_the_number_of_late_rows_counts_every_one_and_opens_exactly_these() -> None:
+def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these() -> None:
     late = waiting(
         CountReferrals=r.CountReferralsResponse(late=1, due_soon=1),
         ListContacts=c.ListContactsResponse(
@@ -342,7 +342,9 @@ def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() ->
 
 
 # D25
-def test_d25_what_was_proposed_as_first_contact_has_not_passed_when_it_is_accepted() -> None:
+def test_d25_the_proposed_time_of_first_contact_has_not_passed_when_the_referral_is_accepted() -> (
+    None
+):
     played = PlayedServices()
     played.answers["IssueToken"] = signed_in(WORKER)
     asked = referral(side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"], etag="v1")
@@ -366,7 +368,7 @@ def test_d25_what_was_proposed_as_first_contact_has_not_passed_when_it_is_accept
 
 
 # D25
-def test_d25_no_word_after_a_step_says_that_it_was_in_time_or_is_known_already() -> None:
+def test_d25_no_text_after_a_step_claims_that_it_was_in_time_or_is_known_already() -> None:
     claims = re.compile(
         r"a tiempo|ya lo sabe|ya sabe|ya tienen|ya (se )?avis|autorizó|autorice", re.IGNORECASE
     )
@@ -380,7 +382,7 @@ def test_d25_no_word_after_a_step_says_that_it_was_in_time_or_is_known_already()
 
 
 # D25
-def test_d25_no_page_says_that_somebody_knows_of_something_who_need_not_have_looked() -> None:
+def test_d25_no_page_claims_that_somebody_who_may_not_have_looked_knows_of_something() -> None:
     claims = re.compile(r"ya lo sabe|ya sabe|ya tienen|ya (se )?avis", re.IGNORECASE)
     pages_and_templates = [
         file
@@ -395,7 +397,7 @@ def test_d25_no_page_says_that_somebody_knows_of_something_who_need_not_have_loo
     ] == []
 
 
-def test_d25_what_nobody_could_help_with_stands_on_the_board_as_long_as_its_page_says() -> None:
+def test_d25_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says() -> None:
     played = PlayedServices()
     played.answers["GetEnquiry"] = enquiry(e.ENQUIRY_STATE_EXHAUSTED, False)
     said = enter(pages(played).test_client()).get(f"/enquiries/{ID}").text
@@ -440,7 +442,7 @@ def test_d25_she_is_not_told_that_nothing_was_asked_for_her_while_organisations_
 
 
 # D25
-def test_d25_a_confirmation_that_is_late_is_not_said_to_be_still_to_come() -> None:
+def test_d25_a_late_confirmation_is_not_described_as_still_to_come() -> None:
     def item(minutes: float) -> str:
         return status_said(
             items=[c.ReferenceItem(need_group_code="HOU", deletion_due_time=stamp(minutes))]
@@ -452,7 +454,7 @@ def test_d25_a_confirmation_that_is_late_is_not_said_to_be_still_to_come() -> No
 
 
 # D25
-def test_d25_who_can_open_her_data_is_not_said_to_have_it_from_her() -> None:
+def test_d25_the_page_does_not_claim_that_she_authorised_those_who_can_open_her_data() -> None:
     said = status_said(organizations_with_access=1)
     assert "puede abrir datos suyos" in said
     assert "autorizó" not in said
@@ -504,7 +506,7 @@ def test_d25_a_failed_call_is_remembered_until_the_same_one_succeeds_or_for_five
 
 
 # D25
-def test_d25_what_the_caller_did_wrong_is_no_failure_of_the_service() -> None:
+def test_d25_a_callers_error_is_no_failure_of_the_service() -> None:
     gate = Gate("partners", lambda: True, room=4, clock=Time())
     for refusal in (
         errors.Stale(),
@@ -525,7 +527,7 @@ def service() -> Iterator[Service]:
 
 
 # D25
-def test_d25_the_status_page_tells_that_every_sign_in_fails_while_health_says_that_all_is_well(
+def test_d25_the_status_page_reports_that_every_sign_in_fails_though_health_reports_no_fault(
     service: Service,
 ) -> None:
     def broken(rpc: str, context: grpc.ServicerContext) -> None:
@@ -549,7 +551,7 @@ def test_d25_the_status_page_tells_that_every_sign_in_fails_while_health_says_th
 
 # D25
 @pytest.mark.parametrize(("fails", "saved"), [("CreateReferral", False), ("UpdatePlanStep", True)])
-def test_d25_nothing_was_saved_is_not_said_when_a_part_of_the_form_was(
+def test_d25_the_page_does_not_say_that_nothing_was_saved_when_a_part_of_the_form_was(
     service: Service, fails: str, saved: bool
 ) -> None:
     clients = Clients(*[f"127.0.0.1:{service.port}"] * 3)

@@ -80,7 +80,7 @@ def test_d20_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_d20_that_nobody_may_contact_her_is_seen_first_and_in_whole(
+def test_d20_the_warning_that_nobody_may_contact_her_is_seen_first_and_in_full(
     page: Page, scheme: Scheme
 ) -> None:
     page.emulate_media(color_scheme=scheme)
@@ -106,7 +106,7 @@ def printed(page: Page) -> str:
     return " ".join(page.locator("body").inner_text().split())
 
 
-def test_d19_how_she_arrives_is_read_before_everything_but_the_warning(
+def test_d19_how_she_arrives_comes_before_everything_but_the_warning(
     page: Page, played: PlayedServices
 ) -> None:
     arrival = r.Arrival(
@@ -139,7 +139,7 @@ def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(
     )
 
 
-def test_d21_the_receivers_copy_is_another_paper_and_says_who_sends_and_that_nobody_may_call(
+def test_d21_the_receivers_copy_is_a_separate_sheet_with_the_sender_and_that_nobody_may_call(
     page: Page,
 ) -> None:
     copy = printed(page)

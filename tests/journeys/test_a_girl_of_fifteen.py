@@ -79,7 +79,7 @@ class Line(Operator):
 
 
 @pytest.mark.timeout(180)
-def test_what_is_decided_for_a_girl_of_fifteen_is_decided_by_two(
+def test_two_people_decide_what_is_decided_for_a_girl_of_fifteen(
     browser: Browser, stack: LocalStack
 ) -> None:
     operator, head, home = Line(browser, stack), Line(browser, stack), ShelterWorker(browser, stack)

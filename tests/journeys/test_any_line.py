@@ -34,7 +34,7 @@ def notes_the_call_of(operator: Operator, reference: str, pin: str) -> str:
     return operator.page.locator("form[data-autosave]").get_attribute("action") or ""
 
 
-def test_a_caller_goes_on_at_another_line_with_the_reference_that_she_has(
+def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(
     browser: Browser, stack: Any
 ) -> None:
     first, second, caller = (

@@ -68,7 +68,7 @@ def time_goes_by(stack: LocalStack, span: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_again(
+def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_do_so_again(
     browser: Browser, stack: LocalStack
 ) -> None:
     shelter, colleague, holder = (

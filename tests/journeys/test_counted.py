@@ -142,7 +142,7 @@ def told(stack: LocalStack, referral_id: str) -> None:
         )
 
 
-def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_three_actions(
+def test_a_contact_has_its_reference_after_a_few_keys_and_is_referred_in_twenty_three_actions(
     hand: Callable[..., Hand],
 ) -> None:
     operator = hand("operadora@llamayvive.demo")
@@ -229,7 +229,7 @@ def test_a_shelter_on_a_phone_is_one_tap_from_notice_to_referral_and_three_from_
     assert shelter.done("shelter on a phone, taps to accept it", 3) <= 3
 
 
-def test_a_coordinator_is_one_click_from_what_is_late(hand: Callable[..., Hand]) -> None:
+def test_a_coordinator_is_one_click_from_the_late_referrals(hand: Callable[..., Hand]) -> None:
     coordinator = hand("coordinacion@coalicion.demo")
     coordinator.clicks(coordinator.page.locator("main .tile", has_text="Con atraso"))
     late = coordinator.page.locator("main .rows .row .clock.late")

@@ -68,7 +68,9 @@ def rest_says_no(staff: dict[str, Any], identifier: str) -> None:
             )
 
 
-def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[str, Any]) -> None:
+def test_one_yes_among_twelve_answers_leads_to_a_draft(
+    browser: Browser, stack: LocalStack, twelve: dict[str, Any]
+) -> None:
     operator, petrona = Actor(browser, stack), Actor(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
     petrona.signs_in("albergue@lunanueva.demo")

@@ -150,7 +150,7 @@ def test_a_new_member_gets_its_first_manager(
 
 
 @pytest.mark.timeout(120)
-def test_the_manager_invites_her_people_and_revokes_what_went_wrong(
+def test_a_manager_invites_her_people_and_revokes_a_wrong_invitation(
     browser: Browser, stack: LocalStack
 ) -> None:
     email = f"nueva-{new_id()[:8]}@puentes.example"

@@ -82,7 +82,7 @@ def chooses(actor: Actor, password: str) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
-def test_who_forgot_her_password_comes_back_by_her_mailbox(
+def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
     browser: Browser, stack: LocalStack, email: str, script: bool
 ) -> None:
     elsewhere = Actor(browser, stack)
@@ -136,7 +136,7 @@ def test_who_forgot_her_password_comes_back_by_her_mailbox(
 
 
 @pytest.mark.timeout(180)
-def test_who_lost_her_phone_comes_back_by_who_directs_her_organisation(
+def test_a_worker_who_lost_her_phone_signs_in_again_with_her_managers_help(
     browser: Browser, stack: LocalStack, email: str
 ) -> None:
     she = Actor(browser, stack)

@@ -60,7 +60,7 @@ def test_the_python_of_a_guide_does_what_it_says(beside: Path, name: str) -> Non
     run_python(name)
 
 
-def test_the_quick_start_in_python_takes_requests_alone() -> None:
+def test_the_quick_start_in_python_imports_only_requests() -> None:
     imported = {
         module.partition(".")[0]
         for node in ast.walk(ast.parse(blocks("quickstart.md", "python")))
@@ -89,7 +89,7 @@ def test_the_quick_start_with_curl_does_what_it_says(beside: Path) -> None:
     assert done.stdout.splitlines() == EXPECTED.findall(source)
 
 
-def test_python_and_curl_walk_the_same_way() -> None:
+def test_python_and_curl_have_the_same_steps() -> None:
     """A step with one has the other, and ten minutes have room for ten steps at most."""
     steps = (ROOT / "docs" / "quickstart.md").read_text().split("\n## ")[1:]
     assert len(steps) <= 10

@@ -29,7 +29,7 @@ def narrow() -> Iterator[LocalStack]:
         made.stop()
 
 
-def test_an_insider_who_opens_too_much_is_stopped_and_the_auditor_hears_who_it_was(
+def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_who_it_was(
     narrow: LocalStack, browser: Browser
 ) -> None:
     insider = narrow.worker("trabajadora@puentes")

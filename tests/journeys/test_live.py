@@ -55,7 +55,7 @@ def row(page: Page, referral: pb.Referral) -> Any:
     return page.locator(".row", has=page.locator(f"a[href='/referrals/{referral.id}']"))
 
 
-def test_what_is_sent_appears_on_the_receivers_open_page_and_is_counted(
+def test_a_sent_referral_appears_on_the_receivers_open_page_and_is_counted(
     shelter: Page, cast: Cast
 ) -> None:
     shelter.evaluate("window.same = true")
@@ -66,7 +66,7 @@ def test_what_is_sent_appears_on_the_receivers_open_page_and_is_counted(
     assert shelter.title().startswith("(")
 
 
-def test_while_she_writes_a_step_the_other_side_goes_on_and_nothing_she_wrote_is_lost(
+def test_while_a_worker_writes_the_other_side_takes_a_step_and_nothing_written_is_lost(
     shelter: Page, cast: Cast, stack: LocalStack
 ) -> None:
     sent = send(cast)

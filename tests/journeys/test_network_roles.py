@@ -12,7 +12,7 @@ from tests.parts.local_stack import LocalStack
 
 
 @pytest.mark.timeout(120)
-def test_a_role_of_the_network_is_given_by_two_coordinators_of_different_members(
+def test_a_network_role_is_given_by_two_coordinators_of_different_members(
     browser: Browser, stack: LocalStack
 ) -> None:
     email = f"auditora-{new_id()[:8]}@coalicion.example"

@@ -28,7 +28,7 @@ def device(page: Page, *, verified: bool = True) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_phone_holds_the_way_in(browser: Browser, stack: LocalStack) -> None:
+def test_a_worker_signs_in_with_a_passkey_on_her_phone(browser: Browser, stack: LocalStack) -> None:
     account = next(
         account for account in stack.demo["accounts"] if account["email"].startswith("albergue@")
     )

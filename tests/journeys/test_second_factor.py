@@ -20,7 +20,9 @@ EMAIL = "auditoria@coalicion.demo"
 
 
 @pytest.mark.timeout(120)
-def test_who_knows_the_password_alone_does_not_come_in(browser: Browser, stack: LocalStack) -> None:
+def test_somebody_with_only_the_password_cannot_sign_in(
+    browser: Browser, stack: LocalStack
+) -> None:
     password = next(
         account["password"] for account in stack.demo["accounts"] if account["email"] == EMAIL
     )

@@ -25,7 +25,7 @@ def a_while_later(stack: LocalStack, email: str) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_a4_who_signed_in_a_while_ago_says_again_who_she_is_and_what_she_typed_goes_on(
+def test_a4_a_worker_who_signed_in_a_while_ago_proves_herself_again_and_her_form_continues(
     browser: Browser, stack: LocalStack
 ) -> None:
     account = stack.account("gestion@lunanueva")

@@ -253,7 +253,7 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack
         actor.leaves()
 
 
-def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_is_told_the_truth(
+def test_an_emergency_needs_a_second_person_and_her_withdrawal_ends_it_and_is_told_truthfully(
     browser: Browser, stack: Any
 ) -> None:
     operator, head, shelter = (
@@ -310,7 +310,9 @@ def test_in_an_emergency_she_can_still_be_asked_afterwards(browser: Browser, sta
     operator.leaves()
 
 
-def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(browser: Browser, stack: Any) -> None:
+def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
+    browser: Browser, stack: Any
+) -> None:
     caller = Caller(browser, stack)
     known = stack.demo["references"][0]["reference"]
     wrong = "0000" if stack.demo["references"][0]["pin"] != "0000" else "1111"
@@ -325,7 +327,9 @@ def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(browser: Browser, s
     caller.leaves()
 
 
-def test_somebody_elses_referral_looks_like_none(browser: Browser, stack: Any) -> None:
+def test_somebody_elses_referral_looks_like_one_that_does_not_exist(
+    browser: Browser, stack: Any
+) -> None:
     stranger = Actor(browser, stack)
     stranger.signs_in("salud@somoto.demo")
     operator = Actor(browser, stack)
@@ -341,7 +345,7 @@ def test_somebody_elses_referral_looks_like_none(browser: Browser, stack: Any) -
         actor.leaves()
 
 
-def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, stack: Any) -> None:
+def test_one_click_leaves_every_page_and_ends_the_session(browser: Browser, stack: Any) -> None:
     operator = Actor(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
     operator.page.route(

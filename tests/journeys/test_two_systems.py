@@ -109,7 +109,7 @@ class System:
         return self.call("POST", f"/referrals/{referral['id']}/{verb}", body, referral["etag"])
 
 
-def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(
+def test_two_systems_carry_out_a_referral_by_rest_and_receive_signed_webhooks(
     stack: Any, receiver: Receiver
 ) -> None:
     ngo, shelter = System(stack, "Asociación Puentes"), System(stack, "Albergue Luna Nueva")
@@ -248,7 +248,7 @@ class ByReflection:
         )
 
 
-def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -> None:
+def test_two_systems_carry_out_a_referral_by_grpc_with_reflection_alone(stack: Any) -> None:
     partners, referrals = ByReflection(stack, "partners"), ByReflection(stack, "referrals")
     assert "enlace.referrals.v1.Referrals" in referrals.services()
     tokens = {
@@ -323,7 +323,7 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
     assert closed.state == 9
 
 
-def test_a_token_is_good_at_its_own_service_and_at_no_other(stack: Any) -> None:
+def test_a_token_is_valid_at_its_own_service_and_at_no_other(stack: Any) -> None:
     issued = ByReflection(stack, "partners").call(
         "enlace.partners.v1.Tokens", "IssueToken", api_key=stack.api_key("Puentes")
     )
@@ -343,7 +343,7 @@ def test_a_token_is_good_at_its_own_service_and_at_no_other(stack: Any) -> None:
             )
 
 
-def test_tokens_by_rest_are_good_by_grpc_for_a_key_and_for_a_session_until_it_ends(
+def test_tokens_issued_by_rest_are_valid_in_grpc_for_a_key_and_for_a_session_until_it_ends(
     stack: Any,
 ) -> None:
     api, account = stack.gateway + "/api/v1", stack.account("puentes")

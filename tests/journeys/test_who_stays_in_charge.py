@@ -79,7 +79,7 @@ def opens_nothing(shelter: ShelterWorker, referral: str, stale: Actor) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_she_takes_back_at_another_line_what_she_allowed_and_reads_that_it_is_destroyed(
+def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_destroyed(
     browser: Browser, stack: LocalStack
 ) -> None:
     costa_rica, nicaragua = Operator(browser, stack), Operator(browser, stack)

@@ -499,9 +499,7 @@ def loose(schema: Any) -> Any:
     return kept
 
 
-def test_every_binding_of_the_contract_is_a_route_with_its_rpcs_right_and_there_is_no_other_route() -> (
-    None
-):
+def test_every_binding_of_the_contract_is_a_route_with_its_rpcs_right_and_no_other_exists() -> None:
     bound = {
         (_VARIABLE.sub("{}", each.path), each.verb): each
         for service in SERVICES

@@ -11,8 +11,8 @@ from typing import Any
 import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-# Refusals of a request that the document allows, by status and reason: there is a newer version, or
-# another request with the same key.
+# Refusals of requests that the document allows, by status and reason: there is a newer version, or
+# another request had the same key.
 MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
 # The same of wrong fields: whether a time has come, two fields go together, an id or a page exists,
 # a birthday is in the calendar; how many ids are asked for in all; that an urgency is never taken

@@ -84,7 +84,7 @@ class Service(grpc.GenericRpcHandler):
 
 
 def store_unavailable(rpc: str, context: grpc.ServicerContext) -> None:
-    """Answers as a service whose database is away."""
+    """Answers as a service whose database is down."""
     status = status_pb2.Status(code=code_pb2.UNAVAILABLE, message="store_unavailable")
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason="store_unavailable", domain="enlace")
@@ -105,7 +105,7 @@ def refusing(reason: str, code: str, *, only: str) -> Answer:
 
 
 def hanging(over: threading.Event) -> Answer:
-    """Returns the answer of a service that takes calls and does nothing until `over` is set."""
+    """Returns the answer of a service that accepts calls and does nothing until `over` is set."""
 
     def wait(rpc: str, context: grpc.ServicerContext) -> None:
         over.wait(20)
@@ -141,7 +141,7 @@ class Gateway:
         self.process.wait_until(lambda: self.answers(), 30)
 
     def answers(self) -> bool:
-        """Returns whether the gateway takes requests."""
+        """Returns whether the gateway accepts requests."""
         try:
             return requests.get(f"{self.url}/healthz", timeout=1).ok
         except requests.RequestException:
@@ -174,7 +174,7 @@ class Gateway:
 
 
 def dead_address() -> tuple[socket.socket, str]:
-    """Returns an address that nobody else gets and where nobody listens."""
+    """Returns a socket that reserves an address without listening, and the address."""
     kept = socket.socket()
     kept.bind(("127.0.0.1", 0))
     return kept, f"127.0.0.1:{kept.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""The page of one's own account, with fake services."""
+"""The page of a worker's own account, with fake services."""
 
 import pytest
 from flask.testing import FlaskClient

@@ -139,7 +139,7 @@ print(found.items[0].organization_name)
 def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
     """npm fetches the packages from its configured registry.
 
-    The hashes say what they must be.
+    The hashes in the file determine what npm accepts.
     """
     said = (HERE / "package-lock.json").read_text()
     assert '"resolved"' not in said

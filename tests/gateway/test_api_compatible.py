@@ -1,4 +1,4 @@
-"""REST stays as it was released: nothing that a client could send or read is gone or narrower."""
+"""The REST API stays compatible: nothing that a client could send or read is gone or narrower."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """schemathesis against a running stack.
 
-Everybody gets for each allowed request an answer that the document describes, and for each
+Every caller gets, for each allowed request, an answer that the document describes, and for each
 forbidden one a refusal. The checks are configured and explained in fuzz.toml. The examples are the
 same each time. A caller without credentials and the auditor try every operation, with one example
 of each kind, because the right is checked first; the others try the operations that their rights
@@ -39,8 +39,8 @@ ROLES = {
 AUDITOR = "auditoria@coalicion"
 EDGES = ("operator", "manager", "coordinator", "auditor")
 HOTLINE = ["contacts.write", "directory.write", "directory.read"]
-# A caller who ends her own sessions has no credential from then on; test_api_tokens.py and
-# tests/partners test it.
+# A caller who ends her own sessions has no credential afterwards; test_api_tokens.py and
+# tests/partners test this.
 LEFT_OUT = {"end_session", "end_sessions", "change_password"}
 EXAMPLES = 3
 

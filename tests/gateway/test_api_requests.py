@@ -231,7 +231,7 @@ def test_a_wrong_field_is_named_with_its_reason(
 
 
 def test_a_whole_number_may_have_a_decimal_point(system: System, played: Played) -> None:
-    """In JSON 24.0 is a whole number; some languages write every number so."""
+    """In JSON, 24.0 is a whole number; some languages write every number in this way."""
     assert system.post("/services/search", {"age": 24.0}).status_code == 200
     assert played.last("SearchServices").age == 24
 
@@ -329,7 +329,7 @@ def test_a_missing_body_is_refused_where_one_is_required_and_no_service_is_calle
 ) -> None:
     """An empty body is valid: a file without a name yet.
 
-    A missing body comes from a broken client, and was once taken for an empty one.
+    A missing body comes from a broken client, and was once treated as an empty one.
     """
     required = [
         (method.upper(), rule)

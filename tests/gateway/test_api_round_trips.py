@@ -60,7 +60,7 @@ def operator(stack: Any) -> Partner:
 
 
 def first(path: str) -> Callable[[Partner], Any]:
-    """Returns a function that reads the first resource of a list alone."""
+    """Returns a function that reads the first resource of a list by its own address."""
 
     def read(partner: Partner) -> Any:
         listed = partner.get(path)["items"][0]

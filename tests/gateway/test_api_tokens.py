@@ -1,6 +1,6 @@
 """Caller tokens and sessions by REST.
 
-The request reaches only the service, no cookie is involved, and guesses are counted.
+No cookie is involved, no credential is read from an address, and guesses are counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Services that are away, slow or stopping.
+"""Services that are down, slow or stopping.
 
-A known absence is refused at once, and a service that is away takes nothing from the others or from
-quick exit.
+Calls to a service that is known to be down are refused at once. A service that is down takes no
+threads from the others and does not delay quick exit.
 """
 
 from __future__ import annotations
@@ -359,8 +359,8 @@ def test_leaving_takes_no_time_however_many_leave_while_partners_is_down(
 def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway whose services do not work.
 
-    Nobody listens at partners, referrals accepts no calls, and notifications reports its database
-    as away.
+    Nobody listens at the address of partners, referrals accepts calls without answering, and
+    notifications reports that its database is down.
     """
     kept, dead = dead_address()
     silent, away = Service(), Service()
@@ -413,8 +413,8 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
         path = ("people", "notifications", "organizations", "people")[turn % 4]
         # of many callers, because one alone can't hold every thread
         assert before_the_dead.api(path, key=f"{jwt}{turn % 25}").status_code in (503, 504)
-        # a client, not a flood: the wait for dead services is measured, not that for this machine's
-        # two processors
+        # a client, not a flood: the test measures the wait for dead services, not the wait for this
+        # machine's two processors
         time.sleep(0.2)
 
     leave(before_the_dead)

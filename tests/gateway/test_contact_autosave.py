@@ -1,6 +1,6 @@
 """A call that breaks off loses nothing.
 
-In a real browser, a contact is saved at each answer, and the reference is there from the first
+In a real browser, a contact is saved after each answer, and has its reference from the first
 answer on.
 """
 
@@ -231,7 +231,7 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
 
     line.answers["UpdateContact"] = noted
     page.locator("[name=note]").fill("llama desde la terminal")
-    # as with the key that goes back: no field loses the focus before
+    # as with the browser's back key: no field loses the focus before the page is left
     page.evaluate("location.assign('/today')")
     assert saved.wait(30)
     assert line.contact.note == "llama desde la terminal"

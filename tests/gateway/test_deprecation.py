@@ -87,7 +87,7 @@ def test_the_gateway_does_not_start_with_a_deprecation_of_less_than_a_year(
 
 
 def test_nothing_is_deprecated_today() -> None:
-    """docs/versioning.md says so. A commit that deprecates something changes that sentence."""
+    """docs/versioning.md says so; a commit that deprecates something has to change that page."""
     assert not [
         path
         for path, item in openapi()["paths"].items()

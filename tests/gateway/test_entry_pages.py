@@ -1,6 +1,7 @@
 """An organisation's own entry.
 
-The form's values reach the service unchanged, and two managers at once learn of each other.
+The form's values reach the service unchanged, and two managers who edit at the same time learn of
+each other's changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The page of figures.
 
-A count that is too small to publish has neither number nor bar, the file says the same as the page,
-and anybody may read the figures of the network.
+A count that is too small to publish has neither number nor bar, the file has the same figures as
+the page, and anybody may read the figures of the network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A gateway whose log can't be written answers as ever, and ends as cleanly."""
+"""A gateway whose log cannot be written answers as usual, and stops cleanly."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_full_database_gives_a_503_for_writes_while_reads_continue(
 def test_an_upload_is_accepted_where_no_file_can_be_written(
     tmp_path: Path, service: Service
 ) -> None:
-    # also without a line of its log
+    # not even a line of the log can be written
     command = ["sh", "-c", f"ulimit -f 0; exec {sys.executable} -m services.gateway serve"]
     made = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=command)
     try:

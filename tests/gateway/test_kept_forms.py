@@ -1,6 +1,6 @@
-"""A session that ends while somebody writes loses none of the text.
+"""If a session ends while somebody writes, none of the text is lost.
 
-It shows none of the text to anybody else.
+Nobody else is shown any of the text.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def written(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> Te
 
 
 def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
-    """Answers that the first session has ended; another session is valid."""
+    """Answers that the first session has ended, and that any other session is valid."""
     if request.session_secret == SECRET:
         raise errors.Unauthenticated("session_ended")
     return signed_in(contract_pb2.ROLE_OPERATOR)

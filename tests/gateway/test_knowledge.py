@@ -1,4 +1,4 @@
-"""The sheet for a person that tells who knows what of her."""
+"""The sheet that tells a person who knows what about her."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -79,8 +79,8 @@ def test_the_sheet_states_who_knows_what_for_which_purpose_and_until_when(
     assert "Luna Nueva" in page
     assert "Casa Puentes" in page
     assert "Termina pronto" not in page
-    # Opened twice since her consent: earlier and refused accesses are no knowledge of this
-    # organisation by this consent.
+    # Opened twice since her consent. Earlier and refused accesses do not count: they gave this
+    # organisation no knowledge under this consent.
     assert "2 veces" in page
 
 

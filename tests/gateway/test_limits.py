@@ -1,6 +1,6 @@
 """A caller's share of the gateway.
 
-Headers count down, a 429 names the time to wait, and quick exit is never refused.
+The headers count down, a 429 states the time to wait, and quick exit is never refused.
 """
 
 from __future__ import annotations

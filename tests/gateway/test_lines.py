@@ -1,6 +1,6 @@
 """The number to call is on every public, status and error page.
 
-That holds with everything behind the gateway away, and after a restart.
+That holds even when everything behind the gateway is down, and after a restart.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def test_d17_an_unknown_code_of_a_poster_leads_to_a_page_with_a_number(
 
 
 class Directory:
-    """The directory that is asked for the lines: it answers, or is away."""
+    """The directory from which the lines are requested: it answers, or is unavailable."""
 
     def __init__(self, *numbers: tuple[str, str]) -> None:
         self.numbers: tuple[tuple[str, str], ...] | None = numbers

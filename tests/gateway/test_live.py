@@ -1,6 +1,6 @@
 """Open pages ask whether they are out of date.
 
-The answer comes from memory, by a ticket of the own session, and keeps nobody signed in.
+The answer comes from memory, for a ticket of the viewer's own session, and keeps nobody signed in.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def nobody_asks(*_: object) -> NoReturn:
 def heard(
     live: Live, version: str = "1", who: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")
 ) -> str:
-    """Has a version fetched in the worker's own name; returns a ticket."""
+    """Fetches a version in the worker's own name, and returns a ticket."""
     assert live.version(who, lambda: answer(version, tokens), nobody_asks) == f"{version}."
     return live.ticket(who)
 

@@ -1,6 +1,6 @@
-"""In a real browser, an open page takes over changes and announces them once.
+"""In a real browser, an open page shows changes and announces each once.
 
-It leaves text alone that is being written, and says when it is no longer live.
+It does not touch text that is being written, and says so when it is no longer live.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One process for pages and API, or one for each.
 
-The tests check which paths each answers, and what it never reveals.
+The tests check which paths each process answers, and what each never reveals.
 """
 
 from __future__ import annotations

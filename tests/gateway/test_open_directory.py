@@ -1,6 +1,6 @@
-"""The public directory: what anybody reads there, and what never.
+"""The public directory: what anybody can read there, and what nobody can.
 
-Also how a visitor asks, and what she reads when there is nothing to show.
+The tests also check how a visitor searches, and what she reads when there is nothing to show.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A page is made of the frame and the components of parts.html.
 
-No page has markup of its own for what a component shows, or hides a value of the frame.
+No page has markup of its own for what a component shows, and no page hides a value of the frame.
 """
 
 import ast
@@ -35,7 +35,7 @@ def test_no_page_has_markup_of_its_own_for_a_component(template: Path) -> None:
 def test_no_page_passes_a_value_under_a_name_that_the_frame_uses() -> None:
     """The board once passed `live` as its number of live referrals.
 
-    Its deadlines then had no server time any more, and late referrals were shown as calm.
+    The deadlines on the board then had no server time, and late referrals were shown as calm.
     """
     with pages(PlayedServices()).test_request_context("/"):
         framed = frame.context().keys()

@@ -1,6 +1,6 @@
 """A consent, one page after the other.
 
-Nothing is answered before the person answers, and the receipt holds only what she said.
+No answer is filled in before the person answers, and the receipt holds only what she said.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The directory's pages: their calls to the services, and their content.
+"""The directory's pages: their calls to the services, and what they show.
 
-The content is capacity, places, languages and people.
+They show capacity, places, languages, and whom a service accepts.
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ def parts_of(text: str) -> tuple[str, str]:
 def faults_shown(page: Page) -> list[str]:
     """Returns what axe finds on the open page with everything on it unfolded.
 
-    Findings of any impact count, and also the contrast in the dark, and places wider than the
-    window. The narrowest window is the width that 200 % of zoom leaves of 640 px, too.
+    Findings of any impact count, as do the contrast in the dark scheme and elements wider than the
+    window. The narrowest window is as wide as a window of 640 px at a zoom of 200 %.
     """
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     page.evaluate(AXE)
@@ -208,8 +208,8 @@ def test_every_page_is_valid_html() -> None:
 def answers_to_forms() -> dict[str, str]:
     """Returns the pages that answer every form of every page.
 
-    Each form is sent filled in, empty, and so that it is refused; the forms of the answers follow,
-    as far as they go on asking. Redirects are left out.
+    Each form is sent filled in, empty, and so that it is refused; then the forms in the answers are
+    sent, as long as the answers contain further questions. Redirects are left out.
     """
     works, refuses = pages(PlayedServices()), pages(RefusingServices())
     answers: dict[str, str] = {}
@@ -266,8 +266,8 @@ def answers_to_forms() -> dict[str, str]:
 def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
     """Returns the fields that a browser would send of the form.
 
-    Every box is ticked, of each question the first answer is chosen, of each list the last entry,
-    and texts stay as they are.
+    Every box is ticked, the first answer to each question and the last entry of each list are
+    chosen, and texts stay as they are.
     """
     sent: MultiDict[str, str] = MultiDict()
     for said in _INPUT.findall(form):

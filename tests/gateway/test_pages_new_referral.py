@@ -58,7 +58,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def draft(**said: object) -> r.Referral:
-    """Returns a draft; unless told otherwise, the person was asked where she is not safe."""
+    """Returns a draft; by default, the person was asked where she is not safe."""
     usual: dict[str, object] = {"unsafe_code": r.UNSAFE_ANSWER_NOTHING}
     return r.Referral(
         id=ID,

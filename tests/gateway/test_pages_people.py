@@ -1,6 +1,6 @@
-"""The files of the own organisation.
+"""The files of the reader's own organisation.
 
-They show who knows what of a person, and how that is ended on her word.
+They show who knows what about a person, and how that is ended at her request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The poster of a line, and what each visitor finds on its public page."""
+"""The poster of a line, and what a visitor finds on the public page of the line."""
 
 import re
 from itertools import pairwise

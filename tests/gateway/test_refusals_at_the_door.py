@@ -1,6 +1,7 @@
-"""The cost to the gateway of a caller without quota.
+"""Refusals of callers that have used up their quota cost the gateway almost nothing.
 
-Over a real socket the caller takes no thread and nobody's place, and is answered a moment later.
+Over a real socket, such a caller takes no thread and nobody else's place in the queue, and is
+answered a moment later.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ PATH = "/api/v1/referrals"
 
 @dataclass
 class Gateway:
-    """A server whose app only counts.
+    """A server whose app only counts its calls.
 
-    It lets a caller named "slow" wait until the test releases the call.
+    The app makes a caller named "slow" wait until the test releases the call.
     """
 
     server: Server

@@ -77,7 +77,7 @@ class Form:
     def filled(self) -> dict[str, Any]:
         """Returns the fields of a person who types into every field.
 
-        Of every choice the last is taken.
+        The last option of every choice is chosen.
         """
         chosen = {
             name: values[-1]
@@ -260,7 +260,7 @@ class Site:
         return self.clients[form.kind]
 
     def forget(self) -> None:
-        """Lets the second pass for which the gateway remembers a session."""
+        """Makes the gateway forget the sessions that it remembers for a second."""
         for client in self.clients:
             client.application.extensions["exchange"].forget(SECRET)
 

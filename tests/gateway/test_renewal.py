@@ -1,4 +1,4 @@
-"""A caller token that expires on its way is replaced once, without the caller noticing."""
+"""A caller token that expires during a request is replaced once, unnoticed by the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings with which the gateway starts, and its errors for the others."""
+"""The settings with which the gateway starts, and its errors for wrong ones."""
 
 from __future__ import annotations
 

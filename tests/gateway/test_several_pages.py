@@ -1,7 +1,7 @@
 """Steps of several referrals at once.
 
-Each is requested by itself, on the version that was seen; each result is shown, and nothing is done
-twice.
+Each step is requested by itself, on the version that was seen; each result is shown, and no step is
+taken twice.
 """
 
 from __future__ import annotations

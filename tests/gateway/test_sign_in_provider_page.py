@@ -1,4 +1,7 @@
-"""The way to an organisation's own provider and back, and its settings, with fake services."""
+"""The way to an organisation's own provider and back, and the provider's settings.
+
+The services are fake.
+"""
 
 import pytest
 from flask.testing import FlaskClient

@@ -1,6 +1,6 @@
 """Clients that are slow, silent or many.
 
-None of them holds a thread, a place or the stop.
+None of them occupies a thread, keeps out new clients, or delays the stop of the gateway.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def test_a_slow_client_never_holds_a_thread(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
             cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
-        # a thread that they held would be free after ten
+        # If the slow clients held threads, no thread would be free before ten seconds were over.
         assert requests.get(f"{gateway.url}/", timeout=5).status_code == 200
         assert gateway.api().status_code == 200
 
@@ -125,7 +125,7 @@ class Clock:
 def running() -> Iterator[tuple[http.Server, Clock]]:
     """A server in this process whose clock the test sets.
 
-    It looks for overdue connections each time its trigger is pulled.
+    The server looks for overdue connections each time its trigger is pulled.
     """
     clock = Clock()
     server = http.Server(pages(PlayedServices()), "127.0.0.1:0")
@@ -146,9 +146,9 @@ def connect(server: http.Server, sent: bytes = b"") -> socket.socket:
 
 
 def later(running: tuple[http.Server, Clock], seconds: float) -> None:
-    """Moves the time on once everything sent has been received, and has the server look."""
+    """Advances the clock after the server has received all bytes, and triggers its check."""
     server, clock = running
-    # the bytes are on their way through the kernel, whose clock a test can't set
+    # The bytes are still passing through the kernel, whose clock a test cannot set.
     time.sleep(0.1)
     clock.now += seconds
     server.pull_trigger()
@@ -201,7 +201,7 @@ def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", int(server.effective_port)))
-        # A few MB of answers that nobody reads, below the 16 MB from which on waitress lets the
+        # A few MB of answers that nobody reads: less than the 16 MB above which waitress makes the
         # thread wait.
         reader.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         until(

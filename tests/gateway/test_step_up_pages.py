@@ -1,6 +1,6 @@
-"""A service may want fresh proof of the person at the page.
+"""A service may require fresh proof of who is using a page.
 
-A small page asks for the proof; the typed values are kept and are in no address.
+A small page asks for the proof; the typed values are kept, and are in no address.
 """
 
 from __future__ import annotations

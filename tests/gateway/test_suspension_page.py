@@ -1,6 +1,6 @@
 """The page on which a coordinator ends a member's access.
 
-It shows the effects, the reason, and the second coordinator.
+It shows the effects and the reason, and that a second coordinator is needed.
 """
 
 from __future__ import annotations

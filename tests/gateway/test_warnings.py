@@ -1,6 +1,6 @@
-"""Dangers to the person are seen first and never covered.
+"""Warnings of dangers to the person are seen first and never covered.
 
-That holds on a phone of 360 px, in both colour schemes; and a printed page says no more than its
+That holds on a phone of 360 px and in both colour schemes. A printed page says no more than its
 reader may know.
 """
 

@@ -1,4 +1,4 @@
-"""A bed is taken and given back, and the way to it is shown once.
+"""A bed is taken and given back, and the way to the shelter is shown once.
 
 The actors are the shelter's manager, its worker, the operator who sends somebody, and her
 colleague.

@@ -1,8 +1,8 @@
 """A girl of fifteen calls.
 
-Two people decide what is decided for her, her own word is heard, and nobody alone ends what was
-begun for her. Everything is real: the browser, the pages, the services, the databases and the facts
-between them. No JavaScript is needed, so it is switched off.
+Two people decide whatever is decided for her, her own word is heard, and nobody alone ends what
+was started for her. Everything is real: the browser, the pages, the services, the databases and the
+facts between them. No JavaScript is needed, so it is switched off.
 """
 
 from __future__ import annotations

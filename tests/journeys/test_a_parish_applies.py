@@ -1,7 +1,7 @@
 """A parish becomes a member.
 
-It applies by the public page, a coordinator admits it and notes what she saw, two approve, and its
-manager signs in.
+It applies on the public page, a coordinator admits it and records the evidence that she saw, two
+coordinators approve it, and its manager signs in.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ EVIDENCE = ("registration", "references", "references", "safeguarding_policy", "
 
 
 def applies(browser: Browser, stack: LocalStack, name: str, email: str) -> None:
-    """Applies by the public page, which the first page links, and by the letter that follows.
+    """Applies on the public page, to which the first page links, and with the e-mail that follows.
 
-    All works without a script.
+    Everything works without a script.
     """
     parish = Actor(browser, stack)
     parish.goes_to("/")

@@ -1,6 +1,7 @@
 """A ministry has accounts of its own.
 
-Two coordinators agree to its provider, and an official signs in by it, without a password of ours.
+Two coordinators agree to the ministry's provider, and an official signs in through it, without a
+password of ours.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A caller takes her reference over a border.
 
-Another line notes her call under the same reference, she adds a note by herself, and both lines see
-it. Everything is real: the browser, the pages, the services, the databases and the facts between
-them. No JavaScript is needed, so it is switched off.
+Another line records her call under the same reference, she adds a note by herself, and both lines
+see the note. Everything is real: the browser, the pages, the services, the databases and the facts
+between them. No JavaScript is needed, so it is switched off.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def opens(actor: Operator | Caller, words: str) -> None:
 
 
 def notes_the_call_of(operator: Operator, reference: str, pin: str) -> str:
-    """Notes the caller's call by what she tells on the phone; returns the contact's address."""
+    """Records a call under the reference that she gives; returns the contact's address."""
     operator.goes_to("/search")
     operator.page.fill("main #q", reference)
     operator.page.press("main #q", "Enter")

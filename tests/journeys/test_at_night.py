@@ -1,4 +1,4 @@
-"""A worker at night has to open what no consent opens, and answers for it.
+"""A worker at night has to open data without a consent, and the access is reviewed.
 
 The actors work in real browsers on real parts.
 """
@@ -42,7 +42,7 @@ def sent(stack: LocalStack) -> str:
         r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt, request_id=new_id())
     )
     with stack.database("referrals") as database:
-        # as if it had run out
+        # as if the consent had run out
         database.execute("UPDATE receipts SET signature = '' WHERE id = %s", (receipt,))
     return str(done.id)
 

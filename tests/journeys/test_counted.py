@@ -58,7 +58,7 @@ class Hand:
         expect(self.page.get_by_role("main")).to_contain_text(words)
 
     def done(self, what: str, goal: int) -> int:
-        """Prints the count, and begins again at zero."""
+        """Prints the count, and resets it to zero."""
         count, self.count = self.count, 0
         print(f"{what}: {count} (goal: at most {goal})")
         return count

@@ -28,7 +28,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def twelve(stack: LocalStack) -> dict[str, Any]:
-    """The members, each signed in, with twelve services that state whom they accept."""
+    """Members, all signed in, with twelve services that state whom they accept."""
     coordinator = stack.worker("coordinacion@coalicion")
     staff = {email: stack.worker(email) for email in ASKED}
     made: list[str] = []

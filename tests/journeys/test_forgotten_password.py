@@ -1,7 +1,7 @@
-"""Two workers come back into their accounts.
+"""Two workers regain access to their accounts.
 
-One forgets her password and comes back by her mailbox; the other loses her phone, too, and comes
-back by her organisation's manager.
+One forgets her password and gets in again by her mailbox. The other also loses her phone, and gets
+in again with the help of her organisation's manager.
 """
 
 from __future__ import annotations

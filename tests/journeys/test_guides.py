@@ -90,7 +90,7 @@ def test_the_quick_start_with_curl_does_what_it_says(beside: Path) -> None:
 
 
 def test_python_and_curl_have_the_same_steps() -> None:
-    """A step with one has the other, and ten minutes have room for ten steps at most."""
+    """A step with Python has curl, too, and ten minutes are enough for at most ten steps."""
     steps = (ROOT / "docs" / "quickstart.md").read_text().split("\n## ")[1:]
     assert len(steps) <= 10
     for step in steps:
@@ -100,7 +100,7 @@ def test_python_and_curl_have_the_same_steps() -> None:
 def test_the_webhook_check_of_the_guide_is_the_only_other_code() -> None:
     """A test runs every block that looks like a program.
 
-    It is here or in tests/gateway/test_api_openapi.py.
+    The test is in this file or in tests/gateway/test_api_openapi.py.
     """
     counts = {
         file.name: len(re.findall(r"^```(?:python|bash)$", file.read_text(), re.MULTILINE))

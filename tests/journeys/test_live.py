@@ -1,7 +1,7 @@
 """Two workers at the same time.
 
-What one sends is on the other's open page within seconds, without a reload, and what she is writing
-stays.
+A referral that one worker sends appears on the other's open page within seconds, without a reload,
+and the text that the other is writing stays.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def cast(stack: LocalStack) -> Cast:
 
 
 def send(cast: Cast) -> pb.Referral:
-    """Sends a referral, as the other one does meanwhile."""
+    """Sends a referral, as the other worker does meanwhile."""
     person_id, receipt_id = cast.person()
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sent: pb.Referral = cast.sender.referrals.SendReferral(

@@ -1,4 +1,4 @@
-"""Two coordinators of different members make an auditor on the pages; two of one member can't."""
+"""Two coordinators of different members appoint an auditor; two of one member cannot."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A worker makes a passkey on her phone.
 
-She signs in with it alone, and with it beside her password; a real browser holds it.
+She signs in with the passkey alone, and with both passkey and password. A real browser holds the
+passkey.
 """
 
 from __future__ import annotations

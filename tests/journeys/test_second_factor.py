@@ -1,6 +1,6 @@
-"""An auditor turns on a code of her phone and signs in with it.
+"""An auditor turns on codes from an app on her phone, and signs in with one.
 
-She then loses the phone, and signs in by a spare code.
+She then loses the phone, and signs in with a spare code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A manager who signed in a while ago invites somebody.
 
 She proves again who she is, and nothing that she typed is lost. Then she changes her password and
-ends what she did not make.
+ends access that she did not create.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def test_a4_a_worker_who_signed_in_a_while_ago_proves_herself_again_and_her_form
     manager.goes_to("/members")
     a_while_later(stack, account["email"])
     page = manager.page
-    # her last token still has the fresh proof
+    # her last token still contains the fresh proof
     page.wait_for_timeout((LIFETIME.total_seconds() + LEEWAY) * 1000)
     page.locator("summary", has_text="Invitar a alguien").click()
     page.fill("#email", "nueva@ejemplo.demo")

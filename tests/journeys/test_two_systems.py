@@ -1,4 +1,4 @@
-"""The same journey as in the browser, by the systems of two partners.
+"""The same journey as in the browser, carried out by the systems of two partners.
 
 They use REST with two API keys, and gRPC with nothing but reflection.
 """

@@ -1,7 +1,7 @@
-"""A person stays in charge of what is known of her.
+"""A person stays in charge of what is known about her.
 
-She calls in Costa Rica, is received in Chinandega, and takes her consent back at the line of
-another country. Everything is real: the browser, the pages, the services, the databases and the
+She calls in Costa Rica, is received in Chinandega, and withdraws her consent at the line of another
+country. Everything is real: the browser, the pages, the services, the databases and the
 facts between them. No JavaScript is needed, so it is switched off.
 """
 
@@ -50,7 +50,7 @@ def says_who_she_is(line: Operator) -> None:
 
 
 def takes_it_back(line: Operator, reference: str, pin: str) -> None:
-    """Withdraws the consent in the person's name, by what she tells on the phone."""
+    """Withdraws the consent in the person's name, with the reference and PIN that she gives."""
     line.goes_to("/search")
     line.page.fill("main #q", reference)
     line.page.press("main #q", "Enter")
@@ -65,7 +65,7 @@ def takes_it_back(line: Operator, reference: str, pin: str) -> None:
 
 
 def opens_nothing(shelter: ShelterWorker, referral: str, stale: Actor) -> None:
-    """Checks that neither the present page nor one that was left open opens anything."""
+    """Checks that no data can be opened, on the present page or on a page that was left open."""
     stale.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
     stale.presses("Abrir y dejar constancia")
     stale.sees("Aquí no hay nada")

@@ -1,8 +1,8 @@
 """The texts that journeys type about a person and read.
 
-Each value has a mark in it, and after all journeys no mark may be anywhere but sealed
-(conftest.py). Addresses and titles of the pages on the way are recorded here too: whoever has the
-person's phone reads the browser's history.
+Each value contains a mark, and after all journeys no mark may be found anywhere unsealed
+(conftest.py). The addresses and titles of all opened pages are recorded here too, because whoever
+has the person's phone reads the browser's history.
 """
 
 from __future__ import annotations

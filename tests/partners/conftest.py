@@ -1,4 +1,4 @@
-"""One partners service for the tests of a process; each test finds it empty."""
+"""One partners service for all tests of a process; it is emptied before each test."""
 
 from __future__ import annotations
 

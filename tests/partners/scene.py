@@ -103,7 +103,7 @@ def refused(code: str, reason: str) -> Iterator[RefusedCall]:
 
 
 class Stubs:
-    """The three services, called in one name.
+    """The stubs of all services of partners, called in the name of one caller.
 
     `token` returns a token that is valid at the time of the call, `origin` the gateway's statement
     about its client.
@@ -162,7 +162,7 @@ def offer(
 class Scene:
     """The service that tests use one after the other.
 
-    Each test begins with an empty database, at noon, and with the network's coordinator.
+    Each test starts at noon, with a database that contains only the network's coordinator.
     """
 
     def __init__(self, postgres: Postgres, folder: Path) -> None:
@@ -240,7 +240,7 @@ class Scene:
                 " FROM pg_tables WHERE tableowner = current_user"
                 " AND tablename NOT IN ('audit_head', 'schema_migrations')"
                 " AND pg_relation_size(quote_ident(tablename)::regclass) > 0"
-                # a table that refers to another was created after it
+                # a table that refers to another was created after that one
                 " ORDER BY quote_ident(tablename)::regclass::oid DESC"
             ).fetchall()
             if leaves := [row["name"] for row in written if not row["referred"]]:
@@ -277,7 +277,7 @@ class Scene:
             return register(tx, said, self.clock.now(), approved=approved)
 
     def vet(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> Organization:
-        """Records that an organisation was vetted; its agreement holds until the given time."""
+        """Records that an organisation was vetted; its agreement holds until the given day."""
         with self.database.transaction(SYSTEM) as tx:
             for kind, number in [
                 (each, number) for each in EvidenceKind for number in range(each.required_count)

@@ -1,5 +1,5 @@
-"""Invitations, accounts and API keys by their rules alone: who may be given what, who has to agree,
-and until when it holds. No database.
+"""The rules of invitations, accounts and API keys: who may be given what, who has to agree, and how
+long each is valid. No database.
 """
 
 from collections.abc import Callable
@@ -290,7 +290,7 @@ MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
         (HOUR, 15 * MINUTE, False),
         (12 * HOUR - SECOND, MINUTE, True),
         (12 * HOUR, MINUTE, False),
-        # Times that a clock recorded which was ahead.
+        # Times recorded by a clock that was ahead.
         (-15 * MINUTE + SECOND, -15 * MINUTE + SECOND, True),
         (-15 * MINUTE, MINUTE, False),
         (HOUR, -15 * MINUTE, False),

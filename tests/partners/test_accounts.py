@@ -1,4 +1,4 @@
-"""The own account: changing its password, and the list of its sessions."""
+"""A worker's own account: changing its password, and the list of its sessions."""
 
 from __future__ import annotations
 

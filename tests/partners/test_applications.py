@@ -1,6 +1,6 @@
 """The public form by which organisations apply.
 
-Nobody can block it for others, and an application counts once its mailbox has answered.
+Nobody can block it for others, and an application counts only after its mailbox has answered.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def test_a_link_that_nobody_opens_is_good_for_three_days_and_then_forgotten(scen
 
 
 def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
-    # and beyond a hundred, which was once one budget for all
+    # more than a hundred, which was once the budget of all callers together
     for number in range(25 * OF_AN_ADDRESS.burst):
         from_address(
             scene,

@@ -1,7 +1,7 @@
 """The directory as a process holds it in memory.
 
-Each search and each match knows everything that was committed before it, and nothing is lost while
-it is read.
+Each search and each match uses everything that was committed before it, and nothing is lost while
+the directory is read.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def test_a_change_counts_from_the_next_query_on(scene: Scene) -> None:
 
 
 def has_services(known: DirectoryIndex, count: int) -> bool:
-    """Tells whether the index has so many services, without refreshing it."""
+    """Returns whether the index has this number of services, without refreshing it."""
     content = known._content
     return content is not None and len(content.search) == count
 
@@ -271,7 +271,7 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
             tx.execute("UPDATE services SET name_key = %s WHERE id = %s", (name, made[0].id))
 
     known.keep_up(begin, NOW)
-    # one transaction for each part, so that no directory is too large for one
+    # one transaction for each part, so that no directory is too large for a single transaction
     assert len(transactions) == 3
     for number in range(4):
         rename(f"aa {number}")

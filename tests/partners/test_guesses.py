@@ -1,4 +1,4 @@
-"""Wrong passwords: how many are accepted, from which address, and whom they lock out."""
+"""Wrong passwords: how many are allowed, from which address, and whom they lock out."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_right_password_whose_call_ran_out_of_time_does_not_count_as_a_guess(
             for _ in range(8):
                 with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
                     sign_in(member, PASSWORD, timeout=0.2)
-        member.later(seconds=20)  # a call that began before must have ended by now
+        member.later(seconds=20)  # every earlier call must have ended by now
     sign_in(member, PASSWORD)
     guesses(member, 10)
     assert waits(member) == 300
@@ -216,7 +216,7 @@ def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last
     with member.owner.transaction(SYSTEM) as tx:
         tx.execute("LOCK TABLE workers")
         reserved = "SELECT coalesce(max(cardinality(under_way)), 0) AS n FROM guesses"
-        # on a slow machine a call may end before it has reserved one
+        # on a slow machine a call may end before it has reserved a guess
         while tx.execute(reserved).fetchall()[0]["n"] < 10:
             with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
                 sign_in(member, timeout=0.2)

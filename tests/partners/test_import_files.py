@@ -1,7 +1,7 @@
 """The files that can be imported.
 
 The encoding is shown before anything is written, a missing place is an error, and a decompression
-bomb costs nobody anything.
+bomb does no harm.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def test_an_address_without_a_department_is_an_error_at_its_cell(scene: Scene) -
 
 
 def workbook(cells: bytes) -> bytes:
-    """Returns a workbook whose sheet has these cells beside its own."""
+    """Returns a workbook whose sheet has these cells in addition to its own."""
     plain, packed = io.BytesIO(), io.BytesIO()
     book = openpyxl.Workbook()
     book.active.append(["Nombre"])

@@ -1,4 +1,4 @@
-"""A row of a file means a service by the id that it has there, and never by a name alone."""
+"""A row of a file identifies a service by the id in the row, and never by a name alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """An import as a job.
 
-It is accepted at once, done once whatever is killed meanwhile, cancelled cleanly, and visible only
-to its own organisation.
+It is accepted at once, carried out exactly once even if processes are killed, cancelled cleanly,
+and visible only to its own organisation.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tests.partners.scene import ROOT, Scene, Stubs, refused
 from tests.partners.test_imports import GOOD, sheet
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 
-# Works on an import as a service does, and is killed when everything is written and nothing
-# committed.
+# A program that runs an import as the service does, and is killed when everything is written and
+# nothing is committed.
 KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
@@ -236,7 +236,7 @@ def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_
         check=False,
     )
     assert (killed.returncode, services(scene)) == (-9, 0), killed.stderr
-    assert not run(scene)  # the worker of the job may still live
+    assert not run(scene)  # the process that claimed the job may still be alive
     scene.later(seconds=31)
     assert run(scene)
     assert (get(manager, job).report.created, services(scene)) == (2, 2)

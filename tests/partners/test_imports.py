@@ -1,6 +1,7 @@
 """Imports of directories that were kept elsewhere.
 
-A file is imported whole or not at all, twice counts once, and each error names its cell.
+A file is imported whole or not at all, a second import of the same file changes nothing, and each
+error names its cell.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Another account is not another person.
 
-An account that the first one invited, or that shares its mailbox, device or account at a provider,
-is nobody's second person.
+An account that another one invited, or that shares its mailbox, device or account at a provider, is
+no second person for it.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
     scene.later(seconds=1)
     agree(scene.entered("otra@ejemplo.org", OWN_PASSWORD))
     with refused("UNAUTHENTICATED", "session_ended"):
-        of_change(scene, second)  # its session has ended long ago
+        of_change(scene, second)  # this account's session ended long ago
 
 
 def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_before(

@@ -74,7 +74,7 @@ def invite(
 
 
 def letter(scene: Scene, made: pb.Invitation) -> letters_pb2.InvitationLetter:
-    """Returns the letter that the notifications service finds in the fact."""
+    """Returns the sealed letter that the notifications service finds in the fact, opened."""
     (row,) = scene.rows(
         "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'",
         made.id,
@@ -500,9 +500,9 @@ def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> Non
 
 
 def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
-    """A stack may have accounts that were made in another way meanwhile.
+    """An account may be made in another way while the invitation is open.
 
-    Both ways are checked under the same lock.
+    Both ways check under the same lock that there is no manager yet.
     """
     new = scene.organization("Casa Nueva")
     made = invite(scene.coordinator, new)
@@ -541,7 +541,7 @@ def test_errors_in_an_acceptance_are_reported_and_the_link_stays_valid(
 def test_every_address_that_can_be_invited_can_be_written_to() -> None:
     """The notifications service accepts every address that partners accepts.
 
-    So no letter is dropped silently.
+    Otherwise e-mails would be dropped silently.
     """
     for email in (
         *NO_ADDRESS,

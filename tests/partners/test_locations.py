@@ -1,6 +1,6 @@
 """Places: their entries, how much each caller sees, and how a confidential address is opened.
 
-One rpc alone opens it.
+Only one rpc opens an address.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A worker who lost her phone and her spare codes gets in again.
 
-A colleague who knows her removes the second factor, and gains nothing by it: no password, no
+A colleague who knows her removes her second factor, and thereby gains neither a password nor a
 session.
 """
 
@@ -187,9 +187,9 @@ def test_when_several_managers_remove_it_at_once_the_worker_is_notified_once(
 def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
     scene: Scene, own: Organization
 ) -> None:
-    """A thief who reads her mailbox and persuades her manager has to ask again.
+    """A thief who reads a worker's mailbox and persuades her manager has to request a new link.
 
-    The worker is notified twice before.
+    The worker is notified twice before the thief can use it.
     """
     worker = guarded(scene, own)
     token = link(scene)

@@ -1,6 +1,6 @@
-"""A worker who changes her password sees what her account made within a day.
+"""A worker who changes her password sees what her account created since a day that she chooses.
 
-She ends what she did not make herself.
+She ends what she did not create herself.
 """
 
 from __future__ import annotations

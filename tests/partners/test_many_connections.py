@@ -1,4 +1,4 @@
-"""Idle connections to a service's port use up neither its file handles nor its callers' turns."""
+"""Idle connections to a service's port do not use up its file handles or block its callers."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Matching: one table with a line for each rule, and what the service leaves out before it."""
+"""Matching: tables of cases for each rule, and services that are left out beforehand."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The life of a member by its rules alone: which step leads where, what is told of it, and which of
-them take two people. No database.
+"""The rules of a member's life: which step leads where, which facts are published, and which steps
+take two people. No database.
 """
 
 from collections.abc import Callable
@@ -214,7 +214,7 @@ def test_a_change_that_others_depend_on_is_proposed_by_one_person_and_confirmed_
     with pytest.raises(Conflict, match=r"^second_person_required$"):
         it.confirm_change(Person("first"), LATER)
     it.confirm_change(Person("second"), LATER)
-    # A department of the country before is none of the new one.
+    # A department of the former country is no department of the new country.
     assert it.entry == replace(ENTRY, country="GT", hotline_number="133", department="")
     assert it.proposal is None
     assert it.facts == ["change_proposed", "changed"]

@@ -1,7 +1,7 @@
 """A network may require a second factor.
 
-An operator, a coordinator and an auditor then do not get in by a password alone: they set up a code
-first, and get nothing before.
+Operators, coordinators and auditors then cannot sign in with only a password: they set up a code
+first, and get no session before that.
 """
 
 from __future__ import annotations

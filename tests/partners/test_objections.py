@@ -1,4 +1,4 @@
-"""The person or member whom a rule of two concerns is notified at once, by another channel.
+"""Whoever is affected by an act that takes two people is notified at once, on another channel.
 
 There is time to object.
 """

@@ -1,6 +1,6 @@
 """One cheating person with any number of accounts, mailboxes and keys.
 
-Against all rules of two of partners, alone she achieves only what one person may do.
+Alone, she achieves only what one person may do, whichever rule of two people she tries to evade.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEPS = 60
 class Cheat:
     """A cheating person's accounts, and her attempts.
 
-    `tried` counts by name what was not refused.
+    `tried` counts, by name, the attempts that were not refused.
     """
 
     scene: Scene

@@ -1,4 +1,4 @@
-"""Open data: what members want to be found, and nothing that depends on the rest."""
+"""Open data: the services that members want to be found, and nothing that reveals the others."""
 
 from __future__ import annotations
 

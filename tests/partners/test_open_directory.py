@@ -1,6 +1,6 @@
 """The public pages, with a real directory.
 
-Two directories that differ only in what fewer may see have the same pages.
+Two directories that differ only in data that fewer people may see have the same pages.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ QUESTIONS: tuple[dict[str, str], ...] = (
 def client(scene: Scene) -> Iterator[FlaskClient]:
     """A visitor's browser.
 
-    Referrals and notifications are away, which these pages do not notice.
+    Referrals and notifications are down, which does not affect these pages.
     """
     nowhere = "127.0.0.1:1"
     scene._server.set_ready(True)  # the gateway calls no server that does not report itself ready
@@ -55,7 +55,7 @@ def client(scene: Scene) -> Iterator[FlaskClient]:
 
 
 def told(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]:
-    """Returns all pages, but for the form tokens, which differ each time."""
+    """Returns all pages without their form tokens, which differ each time."""
     first = client.get("/services")
     token = re.search(r'name="form_token" value="([^"]+)"', first.text)
     assert token

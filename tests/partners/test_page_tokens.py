@@ -30,7 +30,7 @@ def test_a_page_token_with_values_that_the_database_cannot_compare_is_refused(
 
 
 def test_the_longest_names_have_a_page_token_that_is_accepted(scene: Scene) -> None:
-    """Folding makes eighteen letters of this one letter."""
+    """Folding turns the one letter of these names into eighteen."""
     manager = scene.by(scene.organization("ﷺ" * 200), Role.MANAGER)
     scene.organization("ﷺ" * 199)
     first = manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_size=1))

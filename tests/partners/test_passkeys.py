@@ -1,6 +1,6 @@
 """Passkeys.
 
-The owner of the password makes one, for this site, and each signature is valid once.
+Whoever knows the password can make a passkey for this site, and each signature is valid once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def create(
 
 
 def herself(scene: Scene) -> Stubs:
-    """Returns a worker's stubs, whose tokens are fresh however late it is."""
+    """Returns a worker's stubs, which get a fresh token for each call."""
     [row] = scene.rows("SELECT id, organization_id FROM workers WHERE email = %s", EMAIL)
     return scene.with_token(
         Caller(row["id"], "worker", row["organization_id"], frozenset({"WORKER"}))

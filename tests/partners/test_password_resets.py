@@ -1,7 +1,7 @@
 """A forgotten password.
 
-The request reveals nothing about the address, its link goes to one mailbox and works once; and
-there are things that it does not open.
+The request reveals nothing about the address, the link goes to one mailbox and works once, and it
+does not replace a second factor or undo a suspension.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def told(
 
 
 def link(scene: Scene, email: str = EMAIL) -> str:
-    """Asks for a link, and reads it in the mailbox."""
+    """Requests a link, and reads it in the mailbox."""
     ask(scene, email)
     look(scene)
     return told(scene)[-1][1].token
@@ -257,9 +257,9 @@ def test_a_new_password_does_not_replace_the_code_or_passkey(member: Scene) -> N
 def test_a_sign_in_that_began_with_the_old_password_cannot_be_finished_after_the_change(
     member: Scene,
 ) -> None:
-    """A thief with the old password may wait at the question for the code.
+    """A thief with the old password may have started to sign in and be waiting to enter the code.
 
-    The change ends that sign-in, too.
+    The change of the password ends that sign-in, too.
     """
     app, _spare = in_use(member)
     waiting = sign_in(member).challenge
@@ -271,9 +271,9 @@ def test_a_sign_in_that_began_with_the_old_password_cannot_be_finished_after_the
 def test_a_password_that_is_checked_while_it_changes_opens_no_session(
     member: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thief with the old password may sign in again and again.
+    """A thief may keep signing in with the old password.
 
-    No session comes from the time of the change.
+    No session is opened during the change.
     """
     token, real = link(member), passwords.holds
 
@@ -398,9 +398,9 @@ def test_an_invited_person_without_an_account_gets_no_reset_link(scene: Scene) -
 
 
 def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
-    """The answer and the rows are the same, with the same size, and no account is read.
+    """The answer is the same, the rows have the same size, and no account is read.
 
-    So it takes the same time.
+    Therefore each request takes the same time.
     """
     own = scene.organization("Puentes")
     scene.worker(own, Role.WORKER, email="una-de-aqui@ejemplo.org")

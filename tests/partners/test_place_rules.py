@@ -1,5 +1,5 @@
-"""Services, their room and their places by their rules alone: what is refused, what is kept of what
-must not be found, and which figure whom is shown. No database.
+"""The rules of services, their room and their places: what is refused, what is stored of
+confidential places, and which figure each reader is shown. No database.
 """
 
 from copy import deepcopy
@@ -60,7 +60,7 @@ def service(entry: ServiceEntry = TALK, capacity: Capacity = NOT_STATED) -> Serv
 
 
 def kept(entry: ServiceEntry = TALK, **more: Any) -> Service:
-    """As it was registered."""
+    """Returns a service as it was registered."""
     given = {"create_time": NOON, "update_time": NOON, "version": 1, "assured_time": NOON, **more}
     return Service(id="service", organization_id="ngo", entry=entry, **given)
 
@@ -320,7 +320,7 @@ def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
         (Tier.PUBLIC, Tier.PARTNER, None, False),
         (Tier.PARTNER, Tier.PUBLIC, Tier.COORDINATOR, False),
         (Tier.COORDINATOR, Tier.PUBLIC, Tier.COORDINATOR, True),
-        (Tier.PUBLIC, Tier.PARTNER, Tier.PUBLIC, False),  # a word narrows and never widens
+        (Tier.PUBLIC, Tier.PARTNER, Tier.PUBLIC, False),  # a statement narrows the readers and never widens them
     ],
 )
 def test_a_field_is_shown_from_its_tier_upwards(

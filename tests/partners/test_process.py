@@ -1,4 +1,4 @@
-"""The service as a process: its commands, its start without its dependencies, its clean end."""
+"""The service as a process: its commands, its start without its dependencies, its clean stop."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The discovery document of a provider: where it signs people in, exchanges codes and has its keys.
 
-These may be on any hosts; the tests also check what of the document is refused.
+These addresses may be on any hosts; the tests also check which documents are refused.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def test_a_providers_address_inside_our_network_is_never_called(
 
 
 def unusable(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Returns which providers could not be used, with the reasons, from the log."""
+    """Returns, from the log, the reason and the id of each provider that could not be used."""
     return [
         (line["reason"], line["provider_id"])
         for line in lines

@@ -1,6 +1,6 @@
 """All candidates of a need are judged.
 
-The order of thousands is exactly that of judging each by itself.
+The order of thousands of candidates is exactly that of judging each by itself.
 """
 
 from __future__ import annotations

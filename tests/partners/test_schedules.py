@@ -1,4 +1,4 @@
-"""Opening hours by RFC 5545: days, hours over midnight, holidays, and contradictions."""
+"""Opening hours according to RFC 5545: days, hours past midnight, holidays, and overlaps."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Two directories that differ only in what a caller may not see give that caller the same bytes.
 
-Pages, order and total are those of a plain count.
+Pages, order and total equal those of checking each service.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
     for _ in range(40):
         number = chance.randrange(len(made))
         made[number] = change(scene, chance, made[number])
-        scene.later(hours=6)  # then other members see the shelter's room
+        scene.later(hours=6)  # by then, other members see the shelter's room
         age, gender, dependants = (
             chance.choice([None, 15, 35]),
             chance.choice([None, Gender.FEMININE]),

@@ -1,6 +1,6 @@
 """The bitmaps of a search.
 
-After any additions, changes and deletions, hits, order and pages are those of looking at each
+After any additions, changes and deletions, hits, order and pages equal those of checking each
 service.
 """
 

@@ -1,7 +1,6 @@
-"""A code of an app beside the password.
+"""A code from an app in addition to the password.
 
-Each code is valid once and may be guessed ten times, and there is a way back when the phone is
-gone.
+Each code is valid once, ten guesses are allowed, and spare codes serve when the phone is lost.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def member(scene: Scene) -> Scene:
 
 
 class App:
-    """The code that the worker's phone shows, by the scene's clock."""
+    """The app on the worker's phone, which shows codes according to the scene's clock."""
 
     def __init__(self, scene: Scene, secret: str) -> None:
         self._scene = scene

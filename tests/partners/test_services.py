@@ -1,4 +1,4 @@
-"""Services: their entry, their room, who may change and see them."""
+"""Services: their entry, their room, and who may see and change them."""
 
 from __future__ import annotations
 

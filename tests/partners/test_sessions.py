@@ -1,6 +1,6 @@
 """Signing in, sessions and tokens.
 
-The tests cover what is proved, for how long, and how little a stranger learns.
+The tests check what has to be proved, for how long that is valid, and how little a stranger learns.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def test_a_suspended_worker_or_member_gets_the_same_answer(member: Scene) -> Non
         sign_in(member)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, signed_in.session_secret)
-    # A session of before the suspension does not come back with the member.
+    # A session from before the suspension does not come back when the member is reinstated.
     member.reinstate(organization.id)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, signed_in.session_secret)

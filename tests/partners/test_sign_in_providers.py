@@ -1,6 +1,6 @@
-"""An official of a ministry signs in by the ministry's own provider.
+"""An official of a ministry signs in through the ministry's own provider.
 
-The provider is believed about its own workers only, and only with proof.
+The provider is trusted only about its own workers, and only with proof.
 """
 
 from __future__ import annotations

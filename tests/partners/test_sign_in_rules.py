@@ -1,4 +1,4 @@
-"""An organisation's own sign-in, and what a worker is told of her account, by their rules alone. No
+"""The rules of an organisation's own sign-in, and of the e-mails to a worker about her account. No
 database.
 """
 
@@ -179,7 +179,7 @@ def test_a_reset_link_is_valid_for_an_hour() -> None:
     assert (it.facts, it.expire_time, it.by_role) == (["reset_asked"], NOON + HOUR, "")
     second = timedelta(seconds=1)
     assert [it.is_open(NOON + HOUR - left) for left in (second, 0 * second)] == [True, False]
-    # A clock that was ahead made it.
+    # as if the reset had been made by a clock that was ahead
     assert [it.is_open(NOON - HOUR + more) for more in (second, 0 * second)] == [True, False]
     it.use(LATER)
     assert (it.expire_time, it.update_time) == (LATER + 7 * DAY, LATER)

@@ -1,6 +1,6 @@
-"""A change that outlasts a session asks for fresh proof, and the people concerned are notified.
+"""A change that outlasts a session requires fresh proof, and the people concerned are notified.
 
-So a stolen session makes nothing that stays.
+Therefore a stolen session gives no lasting access.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Other members see a shelter's room change with the clock, never with what happens there.
+"""Other members see a shelter's room change at fixed times, never when something happens there.
 
 The shelter's own people see a change at once.
 """

@@ -1,6 +1,6 @@
 """Two coordinators of different members suspend, reinstate and expel a member, with a reason.
 
-One alone can suspend it for a day.
+One coordinator alone can suspend a member for a day.
 """
 
 from __future__ import annotations

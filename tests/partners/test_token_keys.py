@@ -1,6 +1,6 @@
-"""Token keys that change.
+"""The rotation of token keys.
 
-Two are valid at once, nothing is restarted, and no token is refused meanwhile.
+Two keys are valid at once, nothing is restarted, and no token is refused meanwhile.
 """
 
 import base64
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def pair(folder: Path) -> tuple[Issuer, Verifier]:
-    """Returns an issuer and a verifier, as partners and another service have them all along."""
+    """Returns an issuer and a verifier, such as two services keep for as long as they run."""
     clock = SystemClock()
     signing = key_folder.FileCache(
         folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")
@@ -60,7 +60,7 @@ def older(folder: Path, name: str) -> None:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Moves the time on by seconds."""
+    """Returns a function that advances the time by seconds."""
     now = time.monotonic()
     passed = [0.0]
     monkeypatch.setattr("chassis.tokens.time.monotonic", lambda: now + passed[0])

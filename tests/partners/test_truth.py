@@ -1,6 +1,6 @@
 """How far a service's figure of its room can be relied on.
 
-That is what was promised and kept, and how old the figure is.
+That depends on the promises that were kept, and on the age of the figure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOM = Capacity(Intake.OPEN, 3, 9, "beds", NOON)
 
 
 class Shelter:
-    """A shelter that stated at noon that three beds are free; others send it people."""
+    """A shelter that stated at noon that three beds are free, and to which others refer people."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene

@@ -1,6 +1,6 @@
-"""Two people change what others depend on.
+"""It takes two people to change what others depend on.
 
-That is who is a member, of what kind, in which country, and the number that a caller finds.
+That is: who is a member, its type, its country, and the number that a caller finds.
 """
 
 import pytest

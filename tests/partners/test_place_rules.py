@@ -320,7 +320,7 @@ def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
         (Tier.PUBLIC, Tier.PARTNER, None, False),
         (Tier.PARTNER, Tier.PUBLIC, Tier.COORDINATOR, False),
         (Tier.COORDINATOR, Tier.PUBLIC, Tier.COORDINATOR, True),
-        (Tier.PUBLIC, Tier.PARTNER, Tier.PUBLIC, False),  # a statement narrows the readers and never widens them
+        (Tier.PUBLIC, Tier.PARTNER, Tier.PUBLIC, False),  # a tier only narrows
     ],
 )
 def test_a_field_is_shown_from_its_tier_upwards(

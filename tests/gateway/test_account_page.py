@@ -80,7 +80,7 @@ def test_one_session_or_all_but_the_present_one_can_be_ended(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/account").text
-    assert page.count('name="session"') == 1, "one does not end one's own by mistake"
+    assert page.count('name="session"') == 1, "the present session is not offered"
     client.post(
         "/account/sessions/end",
         data={"form_token": token_of(page), "request_id": "one", "session": "b" * 32},

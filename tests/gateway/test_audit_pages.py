@@ -210,7 +210,7 @@ def test_an_emergency_access_is_reached_from_the_notice_about_it(
     page = client.get(place).text
     assert f"/emergencies/{ID}" in page
     assert (f"/emergencies/{others.id}" in page) is (place == "/audit"), (
-        "what its own people opened elsewhere others review"
+        "accesses by her own colleagues to files elsewhere are reviewed by others"
     )
 
 
@@ -227,7 +227,7 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is
     )
     client = enter(pages(played).test_client())
     page = client.get(f"/referrals/{ID}").text
-    assert "Acceso de emergencia" in page, "that of a colleague opens nothing"
+    assert "Acceso de emergencia" in page, "a colleague's emergency access opens nothing for her"
     assert "Elegir qué abrir" not in page
     said = {
         "form_token": token_of(page),

@@ -125,7 +125,7 @@ def test_calls_to_an_unhealthy_service_are_refused_at_once_until_it_is_healthy(
     asked = health.asked
     assert passes(gate)
     time.sleep(0.05)
-    assert health.asked == asked, "a service that is well is not asked after"
+    assert health.asked == asked, "a healthy service's health is not checked"
 
 
 # 12
@@ -167,7 +167,7 @@ def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
     with gate.passage():
         assert reason(lambda: fail(gate)) == "service_busy"
     with gate.passage():
-        assert passes(gate), "the one came back well: all follow"
+        assert passes(gate), "one call succeeded, so all others may follow"
 
 
 # 12
@@ -200,7 +200,7 @@ def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_onc
         begin = time.monotonic()
         with pytest.raises(errors.Unavailable, match="service_busy"):
             cleanup.enter_context(gate.passage("one"))
-        assert time.monotonic() - begin > 0.15, "it waits for a room of its own"
+        assert time.monotonic() - begin > 0.15, "the call waits for one of the caller's own places"
         begin = time.monotonic()
         for who in ("another", "a third", "a fourth") * 2:
             cleanup.enter_context(gate.passage(who))
@@ -314,7 +314,9 @@ def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_o
     service.ready(False)
     until(lambda: reason_or_none(lambda: clients.people.ListPeople(PEOPLE)) == "service_away", 10)
     assert not clients.standing()["referrals"].ready
-    assert clients.standing()["referrals"].answers, "it is there, and says that it is not ready"
+    assert clients.standing()["referrals"].answers, (
+        "the service answers, and reports that it is not ready"
+    )
     service.ready(True)
     until(lambda: reason_or_none(lambda: clients.people.ListPeople(PEOPLE)) is None, 10)
 
@@ -457,7 +459,7 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
 
         with crowd(30, ask):
             time.sleep(1)
-            assert len(hangs.asked) == ROOMS["referrals"], "the rest were sent away"
+            assert len(hangs.asked) == ROOMS["referrals"], "the other calls were refused"
             took = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
             assert sorted(took)[5] < 2
             until(lambda: 504 in statuses, 10)
@@ -483,7 +485,7 @@ def test_a_service_is_called_again_within_two_seconds_of_its_return(tmp_path: Pa
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
         asked = len(service.asked)
         assert max(timed(lambda: gateway.api()) for _ in range(20)) < 2
-        assert len(service.asked) == asked, "nobody's call asks after it"
+        assert len(service.asked) == asked, "no client's call is used to test the service"
         service.answer = lambda rpc, context: None
         service.ready(True)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5

@@ -173,7 +173,9 @@ def test_needs_are_shown_by_department_and_departments_without_a_column_are_in_t
     ]
     assert heat.total == sum(count for _, count in places) + 1
     few = pictures.heat(unanswered(("HOU", "NI-CI", 1)))
-    assert (few.others, few.rows) == (False, [("HOU", [(1, 1)])]), "one alone is not the darkest"
+    assert (few.others, few.rows) == (False, [("HOU", [(1, 1)])]), (
+        "a single case does not get the darkest shade"
+    )
 
 
 def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> None:
@@ -315,7 +317,9 @@ def test_every_count_on_a_page_is_restricted_to_live_or_pressing_referrals(
     played.answers["CountReferrals"] = counted
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     tiles = re.findall(r'class="tile[^>]*><b>(\d+)</b>', client.get("/today").text)
-    assert tiles == ["21", "22", "23", "24"], "of the whole network, also what came back"
+    assert tiles == ["21", "22", "23", "24"], (
+        "counts of the whole network, including declined referrals"
+    )
     board = client.get("/board").text
     assert all(
         said in board

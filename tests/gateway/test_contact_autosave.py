@@ -98,7 +98,9 @@ def test_the_first_answer_makes_the_contact_and_gives_the_reference(page: Page, 
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     assert line.contact.triage.danger_now == c.ANSWER_YES
     assert page.url.endswith(f"/line/{ID}")
-    assert page.locator("[name=pin]").count() == 0, "it is made now"
+    assert page.locator("[name=pin]").count() == 0, (
+        "the contact exists, so no PIN can be typed any more"
+    )
     expect(page.locator("p.save button")).to_have_text("Guardar")
 
 
@@ -196,7 +198,7 @@ def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, l
     page.select_option("[name=need_code]", "HOU.EMG")
     page.get_by_role("link", name="Empezar una remisión").click()
     assert begun.wait(30)
-    assert page.url.endswith(f"/line/{ID}"), "nothing is read of the contact before it is saved"
+    assert page.url.endswith(f"/line/{ID}"), "the contact is not read before it is saved"
     free.set()
     page.wait_for_url("**/referrals/new?**")
     assert line.contact.need_code == "HOU.EMG"

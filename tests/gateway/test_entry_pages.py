@@ -106,7 +106,9 @@ def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
         d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=["MO", "TU"], opens_at="08:00", closes_at="17:00")
     ]
     assert list(said.tiers) == [d.FieldTier(field="phone", tier=contract_pb2.TIER_COORDINATOR)]
-    assert "assured_time" in played.last("UpdateService").update_mask.paths, "who saves confirms"
+    assert "assured_time" in played.last("UpdateService").update_mask.paths, (
+        "saving confirms the entry"
+    )
 
 
 def test_hours_that_the_form_cannot_show_stay_as_they_are(
@@ -163,7 +165,7 @@ def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edit
     alert = answer.text.partition('role="alert"')[2].partition("</div>")[0]
     assert "Teléfono: +50522220000 → +50533330000" in alert
     assert "Rosa Méndez" in alert
-    assert "Antes" not in alert, "that was there when she began"
+    assert "Antes" not in alert, "a change from before she opened the page is left out"
     assert 'value="Consulta nueva"' in answer.text
     assert 'value="+50533330000"' in answer.text
     assert hidden(answer.text, "etag") == "v2"
@@ -198,7 +200,7 @@ def test_the_stored_address_of_a_confidential_place_stays_when_none_is_typed(
     save(client, f"/entry/places/{ID}", name="Casa del río", department="NI-CI")
     assert not {"address", "transportation"} & set(played.last("UpdateLocation").update_mask.paths)
     assert played.last("UpdateLocation").location.confidential, (
-        "what is not in the form does not open a place"
+        "a missing field does not make a place public"
     )
     save(client, f"/entry/places/{ID}", name="Casa del río", address="Portón verde")
     assert "address" in played.last("UpdateLocation").update_mask.paths

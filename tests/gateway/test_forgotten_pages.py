@@ -88,7 +88,7 @@ def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     said = str(answer.headers) + "".join(capsys.readouterr())
     assert not [secret for secret in ("the-secret-of-a-link", WORDS) if secret in said]
     assert "Contraseña cambiada" in client.get(answer.location).text
-    assert "Set-Cookie" not in answer.headers, "it opens no session"
+    assert "Set-Cookie" not in answer.headers, "the reset opens no session"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,9 @@ def test_errors_are_reported_and_no_password_is_sent_back(
     played.answers["ResetPassword"] = refusal
     answer = client.post("/reset", data=chosen(client.get("/reset").text))
     assert (answer.status_code, says in answer.text, WORDS in answer.text) == (status, True, False)
-    assert 'value="the-secret-of-a-link"' in answer.text, "typed once, also without a script"
+    assert 'value="the-secret-of-a-link"' in answer.text, (
+        "the token is typed only once, even without a script"
+    )
 
 
 def test_a_mistyped_password_is_not_sent(client: FlaskClient, played: PlayedServices) -> None:
@@ -169,7 +171,7 @@ def test_the_coordination_is_offered_the_removal_for_an_only_manager(
     played.answers["GetOrganization"] = member
     path = f"/directory/organizations/{OTHER}"
     assert f"{path}/second-factor" not in client.get(path).text, (
-        "who has another manager is helped by her"
+        "a worker with another manager is helped by that manager"
     )
     member.only_manager_worker_id = "c" * 32
     page = client.get(path).text

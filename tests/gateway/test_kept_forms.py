@@ -97,7 +97,7 @@ def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
     again = sign_in(client, played, page.text)
     assert again.status_code == 200
     assert "CreateContact" not in {rpc for rpc, _, _ in played.asked}, (
-        "nothing is sent behind her back"
+        "nothing is sent without her knowledge"
     )
     fields = Form(again.text).said
     assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", ONCE)

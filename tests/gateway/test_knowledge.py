@@ -168,7 +168,7 @@ def test_whoever_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_pa
         "Se aceptó lo que ofreció: lo conserva.",
     ):
         assert said in page
-    assert "Retirar o imprimir el permiso" not in page, "there is none"
+    assert "Retirar o imprimir el permiso" not in page, "there is no consent to withdraw"
     printed = list[object]()
 
     def pdf(*parts: object) -> bytes:

@@ -89,8 +89,12 @@ def test_one_viewers_request_refreshes_the_version_for_her_whole_organisation(
     heard(live)
     assert live.version(colleague, nobody_asks, nobody_asks) == "1."
     time.now += FRESH_SECONDS + 0.1
-    assert live.known("rosa", live.ticket(ROSA)) is None, "she asks"
-    assert live.known("ana", live.ticket(colleague)) == "1.", "and the other needs not"
+    assert live.known("rosa", live.ticket(ROSA)) is None, (
+        "this viewer's request has to refresh the version"
+    )
+    assert live.known("ana", live.ticket(colleague)) == "1.", (
+        "the other viewer need not wait for it"
+    )
     heard(live, "2")
     assert live.known("ana", live.ticket(colleague)) == "2."
 
@@ -123,11 +127,13 @@ def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisatio
         return [answer("new", each) for each in tokens]
 
     assert live.version(ROSA, nobody_asks, for_all) == "new."
-    assert asked == [[OURS, THEIRS]], "not for whom nobody looked for ten seconds"
+    assert asked == [[OURS, THEIRS]], (
+        "no version for organisations that nobody has watched for ten seconds"
+    )
     assert live.known("ana", ana) == "new."
     time.now += FRESH_SECONDS + 0.1
     assert [live.known("ana", ana), live.known("rosa", rosa)] == [None, "new."], (
-        "one of all is sent to ask"
+        "one viewer of all has to refresh the versions"
     )
 
 
@@ -156,8 +162,10 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_ex
     time.now += RENEW_SECONDS + 0.1
     # other requests just asked for all
     live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now
-    assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), "she is sent once"
-    assert live.known("ana", ana) is None, "and of the others one as well"
+    assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), (
+        "she is sent to renew her tokens only once"
+    )
+    assert live.known("ana", ana) is None, "one viewer of the other organisation is sent, too"
     time.now += FRESH_SECONDS + 0.1
     assert live.version(ROSA, lambda: answer("own", OURS), nobody_asks) == "own."
 
@@ -370,7 +378,9 @@ def test_a_click_right_after_a_request_by_the_page_itself_counts_as_use(
     assert not played.last("IssueToken").passive
     before = asked(played, "IssueToken")
     client.get("/live", headers={"Passive": "1"})
-    assert asked(played, "IssueToken") == before, "a use is good enough for what asks by itself"
+    assert asked(played, "IssueToken") == before, (
+        "a token from a click also serves requests by the page itself"
+    )
 
 
 @pytest.mark.parametrize(
@@ -412,7 +422,7 @@ def test_an_unchanged_referral_is_not_sent_again_and_opens_no_notes(
         == 200
     )
     assert client.get(f"/referrals/{ID}", headers={"If-None-Match": etag}).status_code == 200, (
-        "a reader who asks is answered"
+        "a reader's own request is always answered"
     )
 
 

@@ -221,7 +221,7 @@ def test_the_sound_is_off_by_default_and_only_immediate_referrals_make_it(
     assert today.evaluate("beeps") == 0
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
-    assert today.evaluate("beeps") == 1, "so that she knows it"
+    assert today.evaluate("beeps") == 1, "the sound is played once when it is turned on"
     desk.comes(r.URGENCY_NORMAL)
     expect(today.locator(".row")).to_have_count(3, timeout=SOON)
     assert today.evaluate("beeps") == 1

@@ -76,7 +76,7 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     third = go_on(client, second, purpose_codes="HOU.EMG", **ANSWERS)
     assert [page.status_code for page in (first, second, third)] == [200] * 3
     assert [ticked(page) for page in (first, second, third)] == [0] * 3, (
-        "nothing is answered before she answers"
+        "nothing is ticked before she answers"
     )
     assert (asked(played, "CreateReceipt"), asked(played, "UpdateReferral")) == (0, 0)
     answer = go_on(client, third, **GIVEN)
@@ -96,7 +96,7 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     first_, again = [
         request.request_id for rpc, request, _ in played.asked if rpc == "CreateReceipt"
     ]
-    assert first_ == again, "sent twice it is one receipt"
+    assert first_ == again, "the form sent twice makes one receipt"
 
 
 def test_a_point_that_was_not_explained_is_named_and_the_others_stay_ticked(
@@ -149,7 +149,7 @@ def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_help
     answer = go_on(client, second, purpose_codes="HOU", **NO_TO_ALL)
     assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
     back = go_on(client, answer, back="1")
-    assert ticked(back) == len(NO_TO_ALL), "her answers are there to be changed"
+    assert ticked(back) == len(NO_TO_ALL), "her answers can be changed"
     assert asked(played, "CreateReceipt") == 0
 
 
@@ -163,7 +163,7 @@ def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None
     third = go_on(
         client, go_on(client, first, explained_codes=SEVEN), purpose_codes="HOU", **ANSWERS
     )
-    assert ticked(third) == 4, "who gave it, the own word of a child, how, and that nobody listened"
+    assert ticked(third) == 4, "giver, a child's assent, manner, and that nobody listened"
     assert 'value="2027-02-01"' in third.text
 
 
@@ -246,7 +246,7 @@ def test_reading_the_text_in_another_language_unticks_nothing(
     assert again.status_code == 200
     assert ("faire une pause" in again.text, ticked(again)) == (True, 3)
     assert "faire une pause" in go_on(client, again, explained_codes=SEVEN[:4]).text, (
-        "and goes on in it"
+        "the next page keeps the language"
     )
 
 
@@ -311,7 +311,7 @@ def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
         "unmistakable",
         "unknown",
     ]
-    assert ticked(third) == 0, "nobody is an adult before somebody says so"
+    assert ticked(third) == 0, "no ground for being an adult is preselected"
     answer = go_on(client, third, manner_code="spoken")
     assert (answer.status_code, 'href="#adult_ground_code"' in answer.text, ticked(answer)) == (
         422,
@@ -327,7 +327,7 @@ def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
     assert (receipt.adult_ground_code, receipt.giver_code) == (
         p.ADULT_GROUND_DOCUMENT,
         p.GIVER_PERSON,
-    ), "an adult gives it herself"
+    ), "an adult consents herself"
 
 
 def test_b6_only_a_small_child_can_be_recorded_as_too_young(
@@ -378,7 +378,7 @@ def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_overri
     )
     receipt = played.last("CreateReceipt").receipt
     assert receipt.giver_ground_code == p.GIVER_GROUND_COURT_ORDER
-    assert not receipt.HasField("until_time"), "the service says the 72 hours"
+    assert not receipt.HasField("until_time"), "the service states the 72 hours"
 
 
 def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(

@@ -148,7 +148,7 @@ def test_a_line_of_one_country_can_ask_services_in_another(
         content=e.EnquiryContent(need_code="HOU.EMG", country="CR", department="CR-G")
     )
     assert Form(client.get(f"/referrals/new?enquiry={ID}").text).said["country"] == "CR", (
-        "or her file would be of a place that is in no country"
+        "otherwise the place in her file would be in no country"
     )
 
 
@@ -160,7 +160,7 @@ def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one
     )
     _, page, _ = post(client, **ASKED)
     assert 0 < page.index("podría reconocerla") < page.index("Preguntar ahora"), (
-        "read before it is pressed"
+        "the warning is read before the button is pressed"
     )
     assert 'name="drop" value="department"' in page
     _, page, _ = post(client, **ASKED, drop="department")
@@ -214,7 +214,7 @@ def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it
     played.answers["PreviewEnquiry"] = e.EnquiryPreview()
     _, page, _ = post(client, **ASKED, **named)
     assert {name: Form(page).said[name] for name in named} == named, (
-        "also where nobody is left to be asked"
+        "the answers are kept even if nobody is left to be asked"
     )
 
 
@@ -324,7 +324,7 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     assert "No se dice quién es ni quién pregunta." in page
     assert 'name="answer" value="yes"' in page
     assert '<button class="second" name="reason_code" value="no_capacity">' in page, (
-        "open, no, why: three taps"
+        "three taps: open, no, reason"
     )
     status, _, where = post(
         client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3"

@@ -204,7 +204,7 @@ def test_a_contact_is_recorded_and_questions_not_asked_stay_open(
     )
     assert asked.request_id
     assert answer.status_code == 200, (
-        "reference and PIN stand in this answer only, so there is no redirect"
+        "reference and PIN are in this answer only, so there is no redirect"
     )
     assert "W43P-VWJF" in answer.text
     assert "4821" in answer.text
@@ -252,7 +252,7 @@ def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
         "4",
         "3",
         "2",
-    ], "open ones first, before all else"
+    ], "open contacts come first"
 
 
 def test_a_contact_shows_its_requests_and_what_to_do_about_those_that_came_back(
@@ -429,7 +429,7 @@ def test_a_reader_who_may_open_no_data_is_not_offered_to(
     page = f"/referrals/{ID}"
     assert f"{page}/open" in worker.get(page).text
     steering = enter(pages(PlayedServices()).test_client())
-    assert f"{page}/open" not in steering.get(page).text, "who steers or checks the network"
+    assert f"{page}/open" not in steering.get(page).text, "coordinators and auditors open nothing"
     played.answers["BatchGet"].organizations[0].status = d.ORGANIZATION_STATUS_PROBATION  # type: ignore[union-attr]
     text = worker.get(page).text
     assert f"{page}/open" not in text
@@ -517,7 +517,7 @@ def test_the_printed_slip_has_the_code_and_no_name(
     assert played.answers["GetReferral"].code in slip[0]  # type: ignore[union-attr]
     assert "Rosa" not in slip[0]
     assert 'class="qr"' in slip[0]
-    assert "hoy" not in slip[0], "a date that holds tomorrow"
+    assert "hoy" not in slip[0], "the slip has a date that is still true tomorrow"
     assert not re.search(r"<(button|form|input)", slip[0])
 
 
@@ -664,7 +664,7 @@ def test_what_she_adds_is_sent_by_a_form_and_errors_are_shown_there(
         played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
         answer = client.post("/my-referral/note", data=data)
         assert (answer.status_code, "escriba la explicación" in answer.text) == (status, False), (
-            "what is wrong is told to whom the PIN is right"
+            "errors in the note are shown only with the right PIN"
         )
 
 
@@ -936,8 +936,8 @@ def test_a_shift_is_handed_over_with_one_sheet_and_the_taker_is_recorded(
         "Remisiones que nos esperan",
     ):
         assert title in page
-    assert "Rosa Méndez" in page, "who took over before"
-    assert "/line/calls/" not in page, "a sheet settles nothing"
+    assert "Rosa Méndez" in page, "the worker who took over the last shift"
+    assert "/line/calls/" not in page, "the sheet offers no actions"
     assert (
         client.post(
             "/line/shift", data={"form_token": token_of(page), "request_id": "1" * 32}

@@ -199,7 +199,7 @@ def test_every_page_is_valid_html() -> None:
     shown = {path: (nobody if page.is_public else somebody).get(path) for path, page in all_pages()}
     texts = {path: answer.text for path, answer in shown.items() if answer.status_code == 200}
     assert shown.keys() - texts.keys() == {path for path in shown if path.endswith("/reroute")}, (
-        "it leads on to a draft that was begun"
+        "these pages redirect to the draft that was begun"
     )
     assert html.faults(texts | answers_to_forms()) == []
 
@@ -259,7 +259,7 @@ def answers_to_forms() -> dict[str, str]:
                             if depth < 6 and how == "filled in"
                             else []
                         )
-    assert len(answers) > 40, "the pages that only an answer to a form shows"
+    assert len(answers) > 40, "pages that are shown only in answer to a form"
     return answers
 
 
@@ -364,7 +364,7 @@ def test_one_click_leaves_the_site(browser: Browser, site: str, script: bool) ->
     page.wait_for_timeout(500)
     assert gone[-1] == EXIT
     assert {cookie["name"] for cookie in context.cookies()} <= {"d"}, (
-        "the device's own, which says nothing of her and spares her from strangers' guesses"
+        "the device cookie reveals nothing and protects her from strangers' guesses"
     )
     context.close()
 

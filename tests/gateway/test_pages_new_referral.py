@@ -214,9 +214,9 @@ def test_going_back_keeps_every_pages_answers(client: FlaskClient) -> None:
     assert question(page) == "need 1/6"
     assert 'href="/today">Atrás' in page.text
     page = answer(client, page)
-    assert question(page) == "services 6/6", "what is answered is not asked again"
+    assert question(page) == "services 6/6", "answered questions are not asked again"
     assert Form(page.text).said["hours"] == "de 10 a 12", (
-        "also what was just written, when one went back"
+        "text typed just before going back is kept, too"
     )
 
 
@@ -324,7 +324,7 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
     answer(client, again, service_id=OTHER)
     for rpc in ("CreatePerson", "CreateReferral"):
         first, second = (request for name, request, _ in played.asked if name == rpc)
-        assert first == second, "the services answer it as they did before"
+        assert first == second, "the services answer a repeated request as before"
     assert played.last("UpdateReferral").referral.service_id == OTHER
     played.answers["GetReferral"] = draft(
         need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=OTHER
@@ -422,7 +422,9 @@ def test_data_of_the_contact_are_not_asked_for_again(
             "miq",
             "NI-CI",
         ]
-        assert question(answer(client, page, back="1")) == "urgency 2/6", "but it can be reached"
+        assert question(answer(client, page, back="1")) == "urgency 2/6", (
+            "the question can still be reached"
+        )
         unsafe = answer(client, answer(client, page), nobody_calls="1")
         answer(client, answer(client, unsafe, names_nothing="1"), service_id=ID)
         assert (
@@ -636,7 +638,7 @@ def test_b9_sending_her_where_her_age_is_not_accepted_has_to_be_acknowledged(
 ) -> None:
     check = f"/referrals/{ID}/check"
     assert "acknowledged_codes" not in client.get(check).text, (
-        "nothing is acknowledged that was not refused"
+        "nothing can be acknowledged before it was refused"
     )
     played.answers["SendReferral"] = errors.Conflict("age_not_taken")
     refused = send(client, check, note="Llega a las seis")
@@ -790,7 +792,7 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     assert (question(back), Form(back.text).said["unsafe_organization_ids"]) == (
         "unsafe 5/6",
         POLICE,
-    ), "by its name, though nothing is searched for"
+    ), "the organisation is shown with its name, though nothing was searched for"
     assert "Policía de Chinandega" in back.text
     played.answers["SearchServices"] = d.SearchServicesResponse()
     assert (
@@ -801,7 +803,7 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     played.answers["SearchServices"] = d.SearchServicesResponse(services=many)
     shown = answer(client, back, unsafe_search="policía", unsafe_look="1").text
     assert (shown.count(">Policía "), "Hay más: escriba más del nombre." in shown) == (31, True), (
-        "thirty of them, and the one that is ticked"
+        "thirty results and the ticked organisation"
     )
 
 
@@ -830,7 +832,7 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_
     )
     form = Form(client.get(f"/referrals/{ID}/unsafe").text).said
     assert (form["unsafe_organization_ids"], form["unsafe_departments"]) == (POLICE, "NI-LE"), (
-        "though no service of the list is theirs"
+        "named ones are kept, though none of the listed services belongs to them"
     )
     del form["unsafe_departments"]
     looked = client.post(f"/referrals/{ID}/unsafe", data=form | {"unsafe_search": "policía"})

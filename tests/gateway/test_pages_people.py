@@ -74,7 +74,9 @@ def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = client.get(f"/people/{ID}").text
-    assert f"/people/receipts/{ENDED}/withdraw" not in page, "what is ended is not ended again"
+    assert f"/people/receipts/{ENDED}/withdraw" not in page, (
+        "an ended consent cannot be ended again"
+    )
     to = f"/people/receipts/{OPEN}/withdraw"
     answer = client.post(to, data=form(page, to))
     assert (answer.status_code, answer.headers["Location"]) == (
@@ -105,7 +107,7 @@ def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_t
     )
     assert withdrawn(played) == [OPEN, OTHER, OPEN, OTHER]
     once = [asked.request_id for rpc, asked, _ in played.asked if rpc == "WithdrawReceipt"]
-    assert once[:2] == once[2:], "each is the same call again, which acts once"
+    assert once[:2] == once[2:], "each call repeats an earlier request id, so it acts once"
     assert once[0] != once[1]
 
 
@@ -138,7 +140,7 @@ def test_the_list_of_accesses_is_complete_and_reading_it_is_no_access(
     assert f"/people/{ID}/readings?page=older" in client.get(f"/people/{ID}").text
     before = len(played.asked)
     page = client.get(f"/people/{ID}/readings?page=older").text
-    assert "page=older" in page, "and on"
+    assert "page=older" in page, "there is a link to the next page"
     assert "Casa Puentes" in page
     assert played.last("ListReadings").page_token == "older"
     assert "GetPerson" not in [rpc for rpc, _, _ in played.asked[before:]]

@@ -232,7 +232,7 @@ def test_an_operator_records_a_call_under_the_same_reference_which_is_in_no_addr
     assert 'action="/line/again"' in status(operator).text
     empty = post(operator, "/line/again", reference=REFERENCE, pin=PIN)
     assert f'name="reference" value="{REFERENCE}"' in empty.text
-    assert 'id="pin"' not in empty.text, "she has one"
+    assert 'id="pin"' not in empty.text, "the caller already has a PIN"
     played.answers["CreateContact"] = c.CreateContactResponse(
         contact=c.Contact(id="b" * 32, called_before=True), reference=REFERENCE, pin=PIN
     )

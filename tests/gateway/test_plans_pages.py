@@ -226,7 +226,7 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
         "Línea 2: ese código no existe. «need: &lt;b&gt;»"
     ) < answer.text.index("Línea 10: este paso termina")
     assert played.last("PublishPathway").text == text.replace("\r\n", "\n"), (
-        "lines are counted alike on both sides"
+        "page and service count lines in the same way"
     )
     assert "key: c</textarea>" in answer.text
     played.answers["PublishPathway"] = pb.StandardPathway(id="child")

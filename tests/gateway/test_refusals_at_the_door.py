@@ -180,7 +180,7 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
     until(lambda: not gateway.server._under_way)
     gateway.asked.clear()
     requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
-    assert gateway.asked == ["slow"], "who was refused has its whole share again"
+    assert gateway.asked == ["slow"], "the refused caller has its full share again"
 
 
 def test_when_the_server_is_full_requests_of_systems_are_refused_at_once_and_pages_are_not(

@@ -145,7 +145,7 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
     ):
         [row] = [row for row in rows if f"/referrals/{identifier}" in row]
         assert words in row
-    assert "Recordada" in rows[-1], "what was not done comes first"
+    assert "Recordada" in rows[-1], "failed steps come first"
 
 
 def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_named(
@@ -172,7 +172,7 @@ def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
     )
     assert answer.status_code == 401
     assert "form_kept" in answer.text or 'name="kept"' in answer.text, (
-        "sent again, it is the same request for those that were done"
+        "sent again, the form repeats the request ids of the steps that were taken"
     )
 
 
@@ -230,7 +230,7 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
     assert re.findall(r'name="chosen" value="([^"]+)"', check) == [
         f"{IDS[0]}:v6",
         f"{IDS[1]}:v6",
-    ], "the version that is shown here"
+    ], "the step uses the version shown on this page"
     assert check.count(f'<option value="{"a" * 32}" selected>') == 2
     assert "Recuérdeselo" in check
     data = {

@@ -75,7 +75,7 @@ def test_a_full_server_closes_the_longest_waiting_connection_for_a_newcomer(
         for _ in range(http.CONNECTIONS + 50):
             cleanup.enter_context(gateway.socket(b"GET / HT"))
         assert requests.get(f"{gateway.url}/healthz", timeout=10).status_code == 200
-        assert gone(first), "the one that waited longest left"
+        assert gone(first), "the client that had waited longest was disconnected"
 
 
 def gone(connection: socket.socket) -> bool:
@@ -100,7 +100,7 @@ def test_requests_that_are_too_large_or_broken_are_refused_before_they_are_read(
     ) % KEY.encode()
     announced = said(post + b"Content-Length: 10000000\r\n\r\n")
     assert announced.startswith("HTTP/1.1 413")
-    assert "body_too_large" in announced, "in the words of the API"
+    assert "body_too_large" in announced, "the refusal is a problem of the API"
     assert said(
         post + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3
     ).startswith("HTTP/1.1 413")
@@ -279,7 +279,7 @@ def test_a_stopping_gateway_finishes_requests_under_way_and_accepts_no_new_ones(
             assert answers == [200]
             assert (
                 timed(lambda: until(lambda: not gateway.process.alive, 10)) < http.GRACE_SECONDS
-            ), "it waits for none of them"
+            ), "the stop waits for none of these connections"
             assert gateway.process.returncode == 0
     finally:
         service.answer = lambda rpc, context: None

@@ -69,7 +69,7 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
         'action="/members/workers"' in page.text,
     ) == (403, True, True)
     assert not [word for word in ("nueva@puentes.org", "1" * 32) if word in page.text], (
-        "sealed: a colleague may pass by"
+        "the values are sealed, because a colleague may see the screen"
     )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
@@ -111,7 +111,7 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
         True,
         False,
         False,
-    ), "nothing was written"
+    ), "nothing was typed on this page"
 
 
 def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
@@ -229,7 +229,7 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
         "c",
     )
     assert "FinishProviderSignIn" not in {name for name, *_ in played.asked}, (
-        "the session that is open goes on"
+        "the open session continues"
     )
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
     asked = len([name for name, *_ in played.asked if name == "ProveSession"])

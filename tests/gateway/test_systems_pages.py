@@ -251,10 +251,12 @@ def test_a_key_gets_the_ticked_scopes(played: PlayedServices, client: FlaskClien
         contract_pb2.SCOPE_PEOPLE_READ,
         contract_pb2.SCOPE_DIRECTORY_READ,
     ]
-    assert not played.last("CreateApiKey").HasField("expire_time"), "in a year"
+    assert not played.last("CreateApiKey").HasField("expire_time"), (
+        "without a date the key ends in a year"
+    )
     post(client, "/keys", "/keys", label="Caja", scopes=["people.read"], expire_time="2027-03-01")
     assert played.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", (
-        "as that day begins where they are"
+        "the key ends when that day begins in the reader's time zone"
     )
     played.answers["CreateApiKey"] = errors.Invalid(("expire_time", "out_of_range"))
     assert (

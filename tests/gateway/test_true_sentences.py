@@ -498,7 +498,7 @@ def test_d25_a_failed_call_is_remembered_until_the_same_one_succeeds_or_for_five
     ask(gate, "GetService")
     assert gate.fails()
     ask(gate, "SignIn", errors.Unauthenticated("sign_in_failed"))
-    assert not gate.fails(), "a wrong password was looked at"
+    assert not gate.fails(), "a wrong password was checked, so the call succeeded"
     ask(gate, "SignIn", ends)
     time.now += LATELY
     assert not gate.fails()

@@ -120,7 +120,7 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     auditor.sees("Albergue Luna Nueva")
     auditor.page.locator(f"main a[href='{emergency}']").click()
     assert "No respira bien" not in auditor.page.content(), (
-        "who checks the network does not read of whom"
+        "the auditor does not read the note about the person"
     )
     auditor.chooses("review_code", "explained")
     auditor.presses("Guardar")

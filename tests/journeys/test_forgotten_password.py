@@ -91,7 +91,7 @@ def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
 
     she = Actor(browser, stack, scripts=script)
     nobody = f"nadie-{new_id()[:8]}@lunanueva.example"
-    assert asks(she, nobody) == asks(she, email), "the same words whoever it is"
+    assert asks(she, nobody) == asks(she, email), "the answer is the same for everybody"
     until(lambda: any(LINK.search(mail) for mail in mails(stack, email)), 30)
     [link] = [links[0] for mail in mails(stack, email) if (links := LINK.findall(mail))]
     secret = link.partition("#")[2]

@@ -77,6 +77,6 @@ def test_a_worker_signs_in_with_a_passkey_on_her_phone(browser: Browser, stack: 
     page.wait_for_load_state("networkidle")  # half a second without a request
     her.sees("no sirve para entrar aquí")
     assert [url.rpartition("/")[2] for url in sent] == ["passkey", "code"], (
-        "a page that says no does not ask again by itself"
+        "a page that reports a failure does not ask again by itself"
     )
     her.leaves()

@@ -33,7 +33,7 @@ def test_somebody_with_only_the_password_cannot_sign_in(
     page.locator("summary", has_text="Pedir un código para entrar").click()
     page.fill("#begin-password", password)
     auditor.presses("^Seguir$")
-    assert page.locator("svg.qr").bounding_box(), "what the app reads is on the screen"
+    assert page.locator("svg.qr").bounding_box(), "the code for the app is on the screen"
     codes = TOTP(
         base64.b32decode("".join(page.locator("section p.code").inner_text().split())),
         6,

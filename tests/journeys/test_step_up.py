@@ -40,7 +40,7 @@ def test_a4_a_worker_who_signed_in_a_while_ago_proves_herself_again_and_her_form
     page.fill("#email", "nueva@ejemplo.demo")
     manager.presses("Enviar la invitación")
     manager.sees("Confirme que es usted")
-    assert "nueva@" not in page.content(), "what she typed is sealed"
+    assert "nueva@" not in page.content(), "the typed values are sealed"
     assert "nueva" not in page.url
     page.fill("#password", "no es esta frase")
     manager.presses("^Seguir$")

@@ -72,7 +72,7 @@ def test_somebody_at_an_unlocked_screen_may_guess_the_password_ten_times_to_chan
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
         change(me, secret)
     assert sign_in(member).worker.email == EMAIL, (
-        "guesses at an open screen keep nobody from signing in"
+        "guesses at an unlocked screen keep nobody from signing in"
     )
 
 

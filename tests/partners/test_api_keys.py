@@ -152,9 +152,7 @@ def test_one_manager_can_not_confirm_her_own_key_by_taking_it_back_and_forth(sce
         second.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id))
     first.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id))
     back = first.TransferApiKey(pb.TransferApiKeyRequest(id=id))
-    assert back.unconfirmed, (
-        "she agreed to it as the second; now she stands for it, and nobody else agreed"
-    )
+    assert back.unconfirmed, "she was the second person for the key that is now hers"
 
 
 def test_a_revoked_key_cannot_be_taken_over_or_confirmed(scene: Scene) -> None:

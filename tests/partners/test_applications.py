@@ -36,7 +36,7 @@ def test_an_application_counts_only_after_its_mailbox_has_answered(scene: Scene)
     scene.nobody.ApplyForMembership(application())
     [letter] = letters(scene)
     assert (letter.email, letter.language) == ("parroquia@ejemplo.example", "fr")
-    assert not listed(scene), "not before"
+    assert not listed(scene), "nothing is listed before the mailbox has answered"
     assert not scene.rows("SELECT 1 FROM organizations WHERE status = 'APPLIED'")
     with refused("NOT_FOUND", "not_found"):
         confirm(scene, "x" * 43)
@@ -67,7 +67,7 @@ def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: 
     from_address(scene, "198.51.100.7")
     confirm(scene, letters(scene)[-1].token)
     assert listed(scene) == ["Parroquia San Lucas"], (
-        "and the coordinators read none that no mailbox stands for"
+        "the coordinators see no application without a confirmed mailbox"
     )
 
 

@@ -34,9 +34,9 @@ def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
         for number in range(AT_ONCE + 5)
     ]
     assert heard == [WRONG] * AT_ONCE + [WAIT] * 5
-    assert sign_in(scene, 90) == WAIT, "it is the connection's"
+    assert sign_in(scene, 90) == WAIT, "the budget is that of the connection's own address"
     assert sign_in(scene, 91, scene.origin("203.0.113.1")) == WRONG, (
-        "who comes through the gateway from there pays for none of it"
+        "a client of the gateway at that address has lost none of its budget"
     )
 
 
@@ -67,4 +67,4 @@ def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(
         WAIT[1]
     ]
     assert heard("192.0.2.10", 99) == WRONG[1]
-    assert sign_in(scene, 100) == WRONG, "nor does it use up the gateway's own"
+    assert sign_in(scene, 100) == WRONG, "the client does not use up the gateway's own budget"

@@ -83,7 +83,7 @@ def test_after_a_hundred_wrong_passwords_there_is_one_attempt_an_hour(member: Sc
     assert waits(member) == 45 * 60
     member.later(hours=20)
     guesses(member, 1)
-    assert waits(member) == 3600, "what is left unused does not add up"
+    assert waits(member) == 3600, "unused attempts do not add up"
 
 
 def test_strangers_guesses_do_not_keep_out_a_worker_who_signs_in_from_a_known_device(
@@ -123,7 +123,7 @@ def test_one_address_may_not_try_a_password_on_everybody(member: Scene) -> None:
         guesses(member, 1, email=f"x{number}@ejemplo.org", address="192.0.2.66")
     assert waits(member, email="y@ejemplo.org", address="192.0.2.66") == 60
     assert waits(member, password=PASSWORD, address="192.0.2.66") == 60, (
-        "and learns nothing by a right one"
+        "even a right password reveals nothing"
     )
     sign_in(member, PASSWORD, address="192.0.2.7")
 
@@ -176,7 +176,7 @@ def test_what_is_over_is_forgotten(member: Scene) -> None:
     sign_in(member, PASSWORD, device=PHONE)
     member.later(days=1)
     sweep(member)
-    assert len(member.rows("SELECT 1 FROM guesses")) == 2, "the address is not kept for long"
+    assert len(member.rows("SELECT 1 FROM guesses")) == 2, "the address is deleted soon"
     member.later(days=30)
     sweep(member)
     assert len(member.rows("SELECT 1 FROM guesses")) == 1
@@ -242,7 +242,7 @@ def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(member: Scene)
     sign_in(member, PASSWORD, address="192.0.2.7")
     member.later(days=-1)
     guesses(member, 5, address="192.0.2.7")
-    assert waits(member, address="192.0.2.7") == 300, "and what was counted stays counted"
+    assert waits(member, address="192.0.2.7") == 300, "guesses that were counted stay counted"
     sign_in(member, PASSWORD, email=other(member), address="192.0.2.7")
 
 

@@ -106,7 +106,7 @@ def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scen
     new = scene.organization("Casa Nueva")
     made = invite(scene.coordinator, new, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER)
     assert scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id) == [], (
-        "nothing but an invitation yet"
+        "there is no account yet, only an invitation"
     )
     accept(scene, made)
     signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD)).worker
@@ -266,7 +266,7 @@ def test_inviting_answers_the_same_whether_or_not_the_address_has_an_account(sce
             "SELECT payload FROM outbox WHERE type = 'enlace.invitation.created.v1'"
         )
     }
-    assert len(lengths) == 1, "nor does the fact tell"
+    assert len(lengths) == 1, "the size of the fact does not reveal it either"
 
 
 def test_only_the_mailbox_hears_that_its_address_has_an_account(scene: Scene) -> None:
@@ -397,7 +397,7 @@ def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
     )
     again = invite(manager, None, contract_pb2.ROLE_OPERATOR, email="UNA@ejemplo.org")
     assert [len(scene.facts(one.id)) for one in (first, other, again)] == [2, 1, 1], (
-        "of her own people only the one to the same address"
+        "only the invitation to the same address was replaced"
     )
 
 
@@ -725,14 +725,16 @@ def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
         with refused("FAILED_PRECONDITION", "no_mail"):
             invite(manager, None, contract_pb2.ROLE_WORKER)
         assert not manager.ListInvitations(pb.ListInvitationsRequest()).invitations, (
-            "nothing was promised"
+            "no invitation was made"
         )
         asked = invitation(None, contract_pb2.ROLE_WORKER, on_paper=True)
         asked.request_id = new_id()
         made = manager.CreateInvitation(asked)
         address, token = made.link.split("#")
         assert address == f"{SITE}/invitation"
-        assert manager.CreateInvitation(asked).link == made.link, "to the same request only"
+        assert manager.CreateInvitation(asked).link == made.link, (
+            "the link is repeated for the same request only"
+        )
         [listed] = manager.ListInvitations(pb.ListInvitationsRequest()).invitations
         assert (listed.id, listed.link) == (made.id, "")
         (row,) = scene.rows(

@@ -336,7 +336,7 @@ def test_a_service_is_open_according_to_the_time_in_its_own_country(
     scene.later(minutes=1)
     assert open_now()
     scene.later(hours=9)
-    assert not open_now(), "17:00 is no longer in it"
+    assert not open_now(), "17:00 is outside the hours"
     unsaid = scene.service(shelter, "Sin horario", "PSS")
     assert not other.GetService(d.GetServiceRequest(id=unsaid.id)).HasField("open_now")
 

@@ -69,12 +69,12 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     manager = scene.worker(own, Role.MANAGER)
     take_off(scene.as_worker(manager), worker)
     assert not is_guarded(scene)
-    assert scene.rows("SELECT FROM sessions") == [], "whoever is in as her is out"
+    assert scene.rows("SELECT FROM sessions") == [], "all her sessions were ended"
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         finish(scene, waiting, "123456")
     entered = sign_in(scene)
     assert token_of(scene, entered.session_secret).worker.id == worker.id, (
-        "by her own password, which nobody else has"
+        "she signs in with her own password, which nobody else has"
     )
     [(fact, letter)] = told(scene, "second_factor_removed")
     assert (fact.worker_id, fact.by_role_code, letter.email, letter.token) == (
@@ -83,7 +83,9 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
         EMAIL,
         "",
     )
-    assert manager.id.encode() not in fact.SerializeToString(), "a role, and no name"
+    assert manager.id.encode() not in fact.SerializeToString(), (
+        "the fact names a role and no person"
+    )
     (row,) = scene.rows(
         "SELECT actor_id, object_id, allowed FROM audit WHERE action = 'second_factor_reset'"
     )
@@ -133,7 +135,7 @@ def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_the
     seen = scene.coordinator.GetOrganization(asked)
     assert (seen.has_manager, seen.only_manager_worker_id) == (True, manager.id)
     assert scene.as_worker(manager).GetOrganization(asked).only_manager_worker_id == "", (
-        "which is said to the coordinators alone"
+        "the field is shown to coordinators only"
     )
     with refused("NOT_FOUND", "not_found"):  # she is no longer a manager
         take_off(scene.coordinator, second)

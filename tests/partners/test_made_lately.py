@@ -99,7 +99,9 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
         for row in scene.rows("SELECT status FROM invitations WHERE id = %s", waiting.id)
     ] == ["REVOKED"]
     assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") == []
-    assert end(by, since, *(each.id for each in listed)) == 0, "what has ended changes nothing"
+    assert end(by, since, *(each.id for each in listed)) == 0, (
+        "ending ended things again changes nothing"
+    )
 
 
 def test_a4_an_account_that_an_invited_account_invited_is_listed_too(

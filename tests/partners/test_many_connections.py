@@ -144,9 +144,9 @@ def test_more_idle_connections_than_the_hard_limit_end_and_cost_no_known_caller_
         assert known_answers(channel)
         silent = crowd(address, 500, b"")
         handles = number_of(process, "fd")
-        assert handles < 350, "its database, broker and files keep theirs"
-        assert known_answers(channel), "the connections that it has still work"
-        assert answers(address), "and newcomers get in once the silent ones were closed"
+        assert handles < 350, "handles are left for database, broker and files"
+        assert known_answers(channel), "established connections still work"
+        assert answers(address), "new callers get in after silent connections were closed"
         assert silent
 
 
@@ -160,7 +160,7 @@ def test_idle_connections_to_the_metrics_take_few_threads_and_end(
     before = number_of(process, "task")
     crowd(address, 100, b"")
     assert number_of(process, "task") <= before + 20
-    assert scraped(address), "once the idle ones were closed"
+    assert scraped(address), "metrics can be read after idle connections were closed"
 
 
 def scraped(address: str) -> bool:

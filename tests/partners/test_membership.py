@@ -503,7 +503,7 @@ def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_end
         turn(scene)
         scene.later(days=1)
     assert days_told(scene, one.id) == [60, 30, 7]
-    assert verbs(scene, one.id)[-1] == "agreement_ending", "it holds on its last day"
+    assert verbs(scene, one.id)[-1] == "agreement_ending", "the agreement holds on its last day"
     turn(scene)
     assert verbs(scene, one.id)[-1] == "agreement_expired"
     seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
@@ -628,7 +628,7 @@ def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> 
     other = scene.by(scene.organization("Otra"))
     assert not other.SearchServices(pb.SearchServicesRequest()).services
     assert other.GetOrganization(pb.GetOrganizationRequest(id=own.id)).name == "Puentes", (
-        "its name still stands in old referrals"
+        "old referrals still show its name"
     )
     assert service.id
     with refused("FAILED_PRECONDITION", "illegal_transition"):

@@ -94,9 +94,9 @@ def test_public_services_are_searched_by_words_need_member_and_time_of_change(sc
         == {school.id}
     )
     assert ids(words="abogado") == ids(words="Necesito una abogada", by_name=True) == {legal.id}, (
-        "what is meant, too"
+        "a search by name also finds what the words mean"
     )
-    assert ids(words="necesito una abogada") == set(), "a system is answered to every word"
+    assert ids(words="necesito una abogada") == set(), "a system's search requires every word"
     since = pb.ListPublicServicesRequest()
     since.modified_after.FromDatetime(scene.clock.now())
     assert {each.service.id for each in scene.nobody.ListPublicServices(since).services} == {
@@ -287,7 +287,7 @@ def test_sorted_by_name_each_page_continues_where_the_last_one_ended(scene: Scen
         scene.service(house, f"Al comienzo {len(seen)}", "LEG")  # not public: changes no page
     assert sorted(seen) == sorted(names)
     assert [name.casefold() for name in seen] == [name.casefold() for name in names]
-    assert not listed(scene, page_size=2).next_page_token, "pages by number have none"
+    assert not listed(scene, page_size=2).next_page_token, "numbered pages have no token"
 
 
 def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:

@@ -104,7 +104,9 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
 def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(member: Scene) -> None:
     _me, phone = with_passkey(member)
     asked = alone(member)
-    assert "allowCredentials" not in json.loads(asked.passkey_options), "nothing is told of anybody"
+    assert "allowCredentials" not in json.loads(asked.passkey_options), (
+        "nothing is revealed about any account"
+    )
     phone.verifies = False
     fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
     phone.verifies = True
@@ -302,7 +304,7 @@ def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(memb
     assert asked.passkey_options
     assert not me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD)).passkeys
     fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
-    assert sign_in(member).session_secret, "the password alone, as before"
+    assert sign_in(member).session_secret, "the password alone suffices, as before"
 
 
 def test_a_suspended_account_cannot_be_entered_with_a_passkey(member: Scene) -> None:

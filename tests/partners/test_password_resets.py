@@ -133,7 +133,7 @@ def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mai
     before = sign_in(member).session_secret
     token = link(member)
     assert re.fullmatch(r"[\w-]{43}", token), "256 random bits"
-    assert sign_in(member).session_secret, "asking changes nothing"
+    assert sign_in(member).session_secret, "the request alone changes nothing"
     reset(member, token)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, before)
@@ -152,7 +152,7 @@ def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mai
 def test_the_email_may_be_typed_with_capitals_and_spaces(member: Scene) -> None:
     token = link(member, f"  {EMAIL.upper()} ")
     assert told(member)[-1][1].email == EMAIL, (
-        "it goes to the address of the account, never to the one that was typed"
+        "the e-mail goes to the address of the account, never to the one that was typed"
     )
     reset(member, token)
     assert sign_in(member, password=NEW).session_secret
@@ -312,7 +312,9 @@ def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_hers
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         finish(member, waiting, app.code())
     [(fact, letter)] = told(member, "password_changed")
-    assert (fact.worker_id, letter.email) == (worker_of(member), EMAIL), "she is told of that, too"
+    assert (fact.worker_id, letter.email) == (worker_of(member), EMAIL), (
+        "she is notified of that change, too"
+    )
 
 
 def test_a_changed_password_ends_a_reset_link_that_is_on_its_way(member: Scene) -> None:
@@ -419,7 +421,7 @@ def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
         len(email) + len(rows[0]["email"]) - len(addresses[0]) for email in addresses
     )
     assert len(scene.rows("SELECT FROM outbox")) == told_before, (
-        "nothing is told before the loop has looked"
+        "nothing is published before the loop has run"
     )
     assert (look(scene), look(scene)) == (3, 0)
     assert [letter.email for _, letter in told(scene)] == ["una-de-aqui@ejemplo.org"]

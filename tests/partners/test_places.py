@@ -97,9 +97,9 @@ def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, ver
     before, her = shelter.seen(), new_id()
     shelter.hear("accepted", her)
     assert shelter.free == 2
-    assert shelter.seen().etag != before.etag, "a reader sees something else"
+    assert shelter.seen().etag != before.etag, "a reader sees other content"
     assert shelter.seen().capacity.update_time == before.capacity.update_time, (
-        "nobody looked at the beds anew"
+        "nobody has counted the beds again"
     )
     shelter.hear("started", her)
     shelter.hear(verb, her)
@@ -145,7 +145,7 @@ def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Sh
     assert shelter.free == 1
     shelter.scene.later(minutes=1)
     shelter.hear("completed", her)
-    assert shelter.free == 2, "and when she leaves her bed is free"
+    assert shelter.free == 2, "her bed is free again when she leaves"
 
 
 def test_free_beds_never_fall_below_zero_or_exceed_the_maximum(shelter: Shelter) -> None:
@@ -178,7 +178,7 @@ def test_nobody_else_takes_or_gives_a_bed(shelter: Shelter) -> None:
     shelter.hear("accepted", new_id(), by=other.id)
     assert shelter.free == 3
     shelter.hear("completed", new_id())
-    assert shelter.free == 3, "who never took one gives none back"
+    assert shelter.free == 3, "a person who took no bed gives none back"
 
 
 def test_an_etag_from_before_a_bed_was_taken_is_stale(shelter: Shelter) -> None:

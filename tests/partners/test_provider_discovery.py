@@ -74,7 +74,7 @@ def test_a_provider_with_an_impossible_discovery_document_is_not_used(
     asked = len(provider.asked)
     with refused("UNAVAILABLE", "provider_unavailable"):
         begin(scene, ministry)
-    assert len(provider.asked) == asked, "nor asked again at once"
+    assert len(provider.asked) == asked, "the provider is not called again at once"
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def days_of(*schedules: Schedule, holidays: tuple[date, ...] = ()) -> list[int]:
 
 def test_a_weekly_schedule_is_open_on_its_days() -> None:
     assert days_of(weekly("MO FR")) == [2, 6, 9, 13, 16, 20, 23, 27, 30]
-    assert len(days_of(weekly())) == 30, "no days are all days"
+    assert len(days_of(weekly())) == 30, "without days, a schedule applies to every day"
 
 
 def test_the_first_monday_and_the_last_friday_of_a_month() -> None:

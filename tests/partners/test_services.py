@@ -370,7 +370,9 @@ def test_many_are_fetched_at_once_and_unknown_ones_are_left_out(scene: Scene) ->
     )
     assert [one.id for one in batch.services] == [service.id]
     assert {one.name for one in batch.organizations} == {"Propia", "Ajena"}
-    assert dict(batch.worker_names) == {me.id: "Xiomara"}, "names are for the own organisation only"
+    assert dict(batch.worker_names) == {me.id: "Xiomara"}, (
+        "names of workers are shown only within their organisation"
+    )
 
 
 def test_at_most_two_hundred_ids_are_fetched_at_once(scene: Scene) -> None:

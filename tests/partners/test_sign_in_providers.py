@@ -286,7 +286,7 @@ def test_the_provider_sends_people_back_to_our_address_only(
     answer = requests.post(
         elsewhere, data={"user": "ana", "password": "x"}, allow_redirects=False, timeout=5
     )
-    assert "Location" not in answer.headers, "and the provider knows no other"
+    assert "Location" not in answer.headers, "the provider accepts no other return address"
 
 
 def _part(value: bytes) -> str:

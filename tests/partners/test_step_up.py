@@ -154,13 +154,13 @@ def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_without_a_time_of_pr
         return "OK"
 
     now = scene.clock.now()
-    assert answer(caller) == "step_up_required", "nobody says when"
+    assert answer(caller) == "step_up_required", "the token contains no time of proof"
     assert (
         answer(replace(caller, prove_time=now - TEN - timedelta(seconds=1))) == "step_up_required"
     )
     assert (
         answer(replace(caller, prove_time=now + TEN + timedelta(seconds=1))) == "step_up_required"
-    ), "a clock that was wrong"
+    ), "a proof from the future comes from a wrong clock"
     assert answer(replace(caller, prove_time=now - TEN)) != "step_up_required"
 
 
@@ -425,7 +425,7 @@ def test_a4_a_worker_and_her_managers_are_notified_of_a_key_and_of_an_invitation
     assert kinds_told(scene, "person_invited") == {manager.id, other.id}
     me = scene.as_worker(worker)
     app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
-    assert kinds_told(scene, "sign_in_changed") == set(), "nothing is in use yet"
+    assert kinds_told(scene, "sign_in_changed") == set(), "the code is not in use yet"
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
     assert kinds_told(scene, "sign_in_changed") == {worker.id, manager.id, other.id}
 
@@ -467,7 +467,7 @@ def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene
     )
     proposed = propose(scene.as_worker(coordinator), shelter, "https://sso.example")
     assert kinds_told(scene, "provider_changed") == {coordinator.id}, (
-        "of a proposal they hear how to object"
+        "managers get another notice of a proposal, with the way to object"
     )
     scene.as_worker(coordinator).EndSignInProvider(
         m.EndSignInProviderRequest(organization_id=shelter.id, etag=proposed.etag)

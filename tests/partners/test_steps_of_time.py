@@ -234,7 +234,7 @@ def test_c12_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_befor
     shelters.say(4)
     shelters.scene.clock.set(NOON + STEP + HOUR)
     shelters.hear("accepted")
-    assert shelters.free() == 4, "as the step began"
+    assert shelters.free() == 4, "the figure at the start of the step"
     shelters.scene.clock.set(NOON + 2 * STEP)
     assert shelters.free() == 3
 
@@ -369,5 +369,5 @@ def test_c12_naming_a_worker_as_unsafe_does_not_reveal_where_or_whether_she_work
         with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
             ask()
         assert refusal.violations == [("excluded_worker_ids", "out_of_range")], (
-            "her organisation is named instead; nothing is left in quietly"
+            "an organisation has to be named instead; the worker is not silently ignored"
         )

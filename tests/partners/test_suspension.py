@@ -139,7 +139,9 @@ def test_d24_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
     scene.later(days=7)
     turn(scene)
     assert verbs(scene, own)[-1] == "suspension_dropped"
-    assert suspend(scene, second, own).status == APPROVED, "she is the first now"
+    assert suspend(scene, second, own).status == APPROVED, (
+        "the other coordinator is the first to propose now"
+    )
 
 
 def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
@@ -200,7 +202,9 @@ def test_d24_nobody_suspends_a_member_alone_by_one_hold_after_another(
     for by in (scene.coordinator, kin):
         with refused("FAILED_PRECONDITION", "held_lately"):
             suspend(scene, by, own, hold=True)
-    assert suspend(scene, second, own, hold=True).status == SUSPENDED, "a second person who says so"
+    assert suspend(scene, second, own, hold=True).status == SUSPENDED, (
+        "an independent coordinator may hold the member"
+    )
     scene.later(hours=24)
     turn(scene)
     scene.later(days=29)
@@ -323,14 +327,16 @@ def test_d24_the_effects_of_a_suspension_are_counted_beforehand(
         counted.service_count,
         counted.invitation_count,
     ) == (2, 1, 1, 1)
-    assert counted.most_people_inside == 5, "not how many, nor who came just now"
+    assert counted.most_people_inside == 5, (
+        "neither the exact number nor a recent arrival is revealed"
+    )
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute(
             "UPDATE places_taken SET leave_time = take_time + interval '1 minute'"
             " WHERE referral_id = 'r'"
         )
     again = scene.coordinator.CountMemberAccess(pb.CountMemberAccessRequest(organization_id=own.id))
-    assert again.most_people_inside == 5, "nor that the last one left"
+    assert again.most_people_inside == 5, "a recent departure is not revealed either"
     assert counted.has_second_coordinator
     with refused("PERMISSION_DENIED", "right_missing"):
         manager.CountMemberAccess(pb.CountMemberAccessRequest(organization_id=own.id))

@@ -78,7 +78,7 @@ def test_a_new_key_signs_only_after_everybody_knows_it_and_both_are_valid_meanwh
     before, _ = issuer.issue(WHO, "enlace.tests")
     newest = key_folder.replace_pair(folder, "tokens")
     assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), (
-        "not before every service has seen it"
+        "the new key does not sign before every service has seen it"
     )
     older(folder, newest)
     later(1.1)
@@ -98,10 +98,10 @@ def test_a_removed_key_is_invalid_after_a_few_seconds(
     with pytest.raises(Unauthenticated, match="token_invalid"):
         verifier.verify(before)
     assert verifier.verify(issuer.issue(WHO, "enlace.tests")[0]) == WHO
-    assert key_folder.readable(folder, "tokens.jwk"), "doctor finds what it needs"
-    assert key_folder.readable(folder, "tokens.pub.jwk"), "doctor finds what it needs"
+    assert key_folder.readable(folder, "tokens.jwk"), "doctor finds the file that it needs"
+    assert key_folder.readable(folder, "tokens.pub.jwk"), "doctor finds the file that it needs"
     key_folder.create(folder, ["partners"])
-    assert len(key_folder.all_verifying(folder, "tokens")) == 1, "a start makes no first key anew"
+    assert len(key_folder.all_verifying(folder, "tokens")) == 1, "a start makes no second first key"
 
 
 def test_a_rotation_killed_between_the_halves_of_a_pair_can_be_resumed(
@@ -113,7 +113,7 @@ def test_a_rotation_killed_between_the_halves_of_a_pair_can_be_resumed(
     (folder / f"{newest}.jwk").unlink()
     older(folder, newest)
     later(1.1)
-    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "nobody has the new one"
+    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "nobody has the new public key"
     assert key_folder.replace_pair(folder, "tokens") == newest
     older(folder, newest)
     assert key_folder.drop_older_pairs(folder, "tokens") == 1

@@ -106,7 +106,9 @@ def test_a_shelter_that_stated_room_and_declines_for_lack_of_room_has_broken_a_p
     shelter.decline()
     assert shelter.promises == (0, 1)
     shelter.decline()
-    assert shelter.promises == (0, 1), "since the first everybody is told to ask"
+    assert shelter.promises == (0, 1), (
+        "after the first decline the figure is in doubt, so it is no promise"
+    )
 
 
 def test_refusing_an_enquiry_breaks_a_promise_too_and_a_yes_makes_one_for_a_day(
@@ -116,7 +118,7 @@ def test_refusing_an_enquiry_breaks_a_promise_too_and_a_yes_makes_one_for_a_day(
     assert shelter.promises == (0, 1)
     shelter.say(0, d.INTAKE_CLOSED)
     shelter.decline()
-    assert shelter.promises == (0, 1), "it had said that it is closed"
+    assert shelter.promises == (0, 1), "it had stated that it is closed"
     shelter.answer(yes=True)
     shelter.hear("accepted")
     assert shelter.promises == (1, 1)
@@ -158,7 +160,7 @@ def test_only_the_member_and_the_coordination_see_the_truth_score(shelter: Shelt
         pb.ListTruthScoresRequest(organization_id=shelter.organization.id)
     ).scores
     assert not stranger.ListTruthScores(pb.ListTruthScoresRequest()).scores, (
-        "it has no services itself"
+        "the other member has no services of its own"
     )
     every = shelter.scene.coordinator.ListTruthScores(pb.ListTruthScoresRequest()).scores
     assert [score.service_id for score in every] == [shelter.service.id]

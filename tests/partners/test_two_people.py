@@ -73,7 +73,7 @@ def test_neither_a_member_nor_one_coordinator_changes_fields_that_others_depend_
         with refused("PERMISSION_DENIED", "right_missing"):
             propose(caller, own, **{path: value})
     assert numbers(scene) == [("NI", "133")]
-    assert len(scene.facts(own.id)) == 2, "nothing was told"
+    assert len(scene.facts(own.id)) == 2, "nothing was published"
 
 
 def test_unchanged_fields_may_be_sent_along(scene: Scene) -> None:
@@ -185,7 +185,7 @@ def test_whoever_registers_a_member_does_not_approve_it_alone(scene: Scene) -> N
     request.etag = proposed.etag
     with refused("FAILED_PRECONDITION", "second_person_required"):
         scene.coordinator.ApproveOrganization(request)
-    assert numbers(scene) == [], "one person alone puts no number on the public page"
+    assert numbers(scene) == [], "one person alone cannot put a number on the public page"
     approved = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(request)
     assert approved.status == pb.ORGANIZATION_STATUS_APPROVED
     assert numbers(scene) == [("EC", "199")]

@@ -14,16 +14,17 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 # Refusals of requests that the document allows, by status and reason: there is a newer version, or
 # another request had the same key.
 MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
-# The same of wrong fields: whether a time has come, two fields go together, an id or a page exists,
-# a birthday is in the calendar; how many ids are asked for in all; that an urgency is never taken
-# back, an adult's consent names all points, a child's its word, and `other` says which; that a
-# referral's code is taken as it is said, and that a token is asked for by one of two credentials,
-# beside which there is a third field; that an import has a file or names an earlier one; that a
-# line records its own country's contacts; that an enquiry says with whom she is not safe, unless it
-# names organisations. What is in a list that is kept elsewhere is unknown_code, of any field. A
-# policy of deadlines is right or wrong as a whole; a call that is tried again needs its day and
-# hour, an agreement its end, a point its two degrees, who sees a field its name and tier. What is
-# wrong in the text of a pathway is said by its line: a language of its own, which no schema has.
+# Reasons and fields of refusals that the document cannot predict either. Such rules are: whether a
+# time has come, whether two fields go together, whether an id or a page exists, whether a birthday is
+# in the calendar, and how many ids may be requested in total. An urgency is never taken back; an
+# adult's consent names all points, a child's consent her assent, and `other` needs an explanation. A
+# referral's code is checked as it is typed. A token is requested with one of two credentials, besides
+# which there is a third field. An import has a file or names an earlier one. A line records contacts
+# of its own country. An enquiry states with whom she is not safe, unless it names organisations. A
+# value outside a list that is kept elsewhere is unknown_code, for any field. A policy of deadlines is
+# right or wrong as a whole. A call that is tried again needs its day and hour, an agreement its end, a
+# point its two degrees, and a narrowed field its name and tier. Errors in the text of a pathway are
+# reported by line, because the text has a language of its own that no schema describes.
 FIELDS = re.compile(
     r"out_of_range of"
     r" (.*_time|excluded_worker_ids|line_country|(seen|expire)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps"  # noqa: E501
@@ -36,7 +37,7 @@ FIELDS = re.compile(
     r" (deadlines|acknowledge|decide|first_contact|silence|close)|"
     # an advice card needs three languages; blanks are stripped
     r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"
-    # the refusal does not tell which one is right
+    # the refusal does not reveal which value is right
     r"wrong of (code|password|challenge|session_secret)|too_easy of (new_)?password|"
     r"[a-z_]+ of text|required of (urgency|explained_codes|assent_code|note|credential|content)"
 )
@@ -51,12 +52,13 @@ def is_about_the_meaning(status: int, problem: dict[str, Any]) -> bool:
         status == 400
         and bool(errors)
         and all(
-            FIELDS.fullmatch(_said(error)) or error["reason"] == "unknown_code" for error in errors
+            FIELDS.fullmatch(_reason_and_field(error)) or error["reason"] == "unknown_code"
+            for error in errors
         )
     )
 
 
-def _said(error: dict[str, str]) -> str:
+def _reason_and_field(error: dict[str, str]) -> str:
     place = error.get("pointer") or error.get("parameter") or ""
     names = [part for part in place.split("/") if not part.isdecimal()]
     return f"{error['reason']} of {names[-1] if names else ''}"

@@ -88,7 +88,7 @@ def fail(gate: Gate, why: str = "service_unreachable") -> None:
         raise errors.Unavailable(why)
 
 
-def passes(gate: Gate) -> bool:
+def lets_in(gate: Gate) -> bool:
     """Returns whether the gate lets a call in."""
     try:
         with gate.passage():
@@ -115,15 +115,15 @@ def test_calls_to_an_unhealthy_service_are_refused_at_once_until_it_is_healthy(
     gate: Gate, health: Health, why: str
 ) -> None:
     assert reason(lambda: fail(gate, why)) == why
-    until(lambda: not passes(gate), 10)
+    until(lambda: not lets_in(gate), 10)
     assert reason(lambda: fail(gate)) == "service_away"
     asked = health.asked
     until(lambda: health.asked > asked + 3, 10)
-    assert not passes(gate)
+    assert not lets_in(gate)
     health.here = True
-    until(lambda: passes(gate), 10)
+    until(lambda: lets_in(gate), 10)
     asked = health.asked
-    assert passes(gate)
+    assert lets_in(gate)
     time.sleep(0.05)
     assert health.asked == asked, "a healthy service's health is not checked"
 
@@ -140,7 +140,7 @@ def test_a_health_check_that_breaks_is_repeated(
     until(lambda: gate._away, 10)
     monkeypatch.setattr(gate, "_healthy", health)
     health.here = True
-    until(lambda: passes(gate), 10)
+    until(lambda: lets_in(gate), 10)
 
 
 # 12
@@ -167,7 +167,7 @@ def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
     with gate.passage():
         assert reason(lambda: fail(gate)) == "service_busy"
     with gate.passage():
-        assert passes(gate), "one call succeeded, so all others may follow"
+        assert lets_in(gate), "one call succeeded, so all others may follow"
 
 
 # 12
@@ -177,17 +177,17 @@ def test_a_full_service_lets_a_few_calls_wait_for_a_moment_and_refuses_the_rest(
             cleanup.enter_context(gate.passage())
         waited: list[float] = []
         waiting = [
-            threading.Thread(target=lambda: waited.append(timed(lambda: passes(gate))))
+            threading.Thread(target=lambda: waited.append(timed(lambda: lets_in(gate))))
             for _ in range(2)
         ]
         for thread in waiting:
             thread.start()
         until(lambda: gate._waiting == 2, 10)
-        assert not passes(gate)
+        assert not lets_in(gate)
         for thread in waiting:
             thread.join()
         assert all(0.15 < seconds < 5 for seconds in waited)
-    assert passes(gate)
+    assert lets_in(gate)
 
 
 def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_once(
@@ -206,7 +206,7 @@ def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_onc
             cleanup.enter_context(gate.passage(who))
         assert time.monotonic() - begin < 0.1
     with gate.passage("one"):
-        assert passes(gate)
+        assert lets_in(gate)
     assert not gate._inside_by
     gate.close()
 
@@ -383,7 +383,7 @@ def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
     kept.close()
 
 
-def leave(gateway: Gateway) -> None:
+def quick_exit(gateway: Gateway) -> None:
     answer = requests.get(
         f"{gateway.url}/quick-exit",
         headers={"Cookie": f"s={SECRET}"},
@@ -419,10 +419,10 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
         # machine's two processors
         time.sleep(0.2)
 
-    leave(before_the_dead)
+    quick_exit(before_the_dead)
     with crowd(100, ask):
         time.sleep(0.5)
-        took = sorted(timed(lambda: leave(before_the_dead)) for _ in range(20))
+        took = sorted(timed(lambda: quick_exit(before_the_dead)) for _ in range(20))
         probes = sorted(
             timed(lambda: requests.get(f"{before_the_dead.url}/healthz", timeout=5))
             for _ in range(20)

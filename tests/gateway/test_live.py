@@ -66,28 +66,28 @@ def answer(version: str, tokens: tuple[str, str] = ("", "")) -> Answer:
     return Answer(version, "", tokens)
 
 
-def nobody_asks(*_: object) -> NoReturn:
+def must_not_be_asked(*_: object) -> NoReturn:
     pytest.fail("asked again")
 
 
-def heard(
+def fetched_version(
     live: Live, version: str = "1", who: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")
 ) -> str:
     """Fetches a version in the worker's own name, and returns a ticket."""
-    assert live.version(who, lambda: answer(version, tokens), nobody_asks) == f"{version}."
+    assert live.version(who, lambda: answer(version, tokens), must_not_be_asked) == f"{version}."
     return live.ticket(who)
 
 
 def test_a_viewer_with_a_ticket_of_her_session_is_answered_from_memory(live: Live) -> None:
-    assert live.known("rosa", heard(live)) == "1."
+    assert live.known("rosa", fetched_version(live)) == "1."
 
 
 def test_one_viewers_request_refreshes_the_version_for_her_whole_organisation(
     live: Live, time: Time
 ) -> None:
     colleague = replace(ROSA, secret="ana")
-    heard(live)
-    assert live.version(colleague, nobody_asks, nobody_asks) == "1."
+    fetched_version(live)
+    assert live.version(colleague, must_not_be_asked, must_not_be_asked) == "1."
     time.now += FRESH_SECONDS + 0.1
     assert live.known("rosa", live.ticket(ROSA)) is None, (
         "this viewer's request has to refresh the version"
@@ -95,14 +95,14 @@ def test_one_viewers_request_refreshes_the_version_for_her_whole_organisation(
     assert live.known("ana", live.ticket(colleague)) == "1.", (
         "the other viewer need not wait for it"
     )
-    heard(live, "2")
+    fetched_version(live, "2")
     assert live.known("ana", live.ticket(colleague)) == "2."
 
 
 def test_a_version_that_could_not_be_refreshed_is_not_given_out_as_current(
     live: Live, time: Time
 ) -> None:
-    ticket = heard(live)
+    ticket = fetched_version(live)
     time.now += KEPT_SECONDS + 0.1
     assert live.known("rosa", ticket) is None
     assert live.last(ROSA) == "1."  # a page is at least as new as that
@@ -115,8 +115,8 @@ OURS, THEIRS = ("queue a", "bell a"), ("queue b", "bell b")
 def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisation(
     live: Live, time: Time
 ) -> None:
-    rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
-    heard(live, "3", replace(ROSA, organization_id="c" * 32), ("queue c", "bell c"))
+    rosa, ana = fetched_version(live, "1", ROSA, OURS), fetched_version(live, "2", ANA, THEIRS)
+    fetched_version(live, "3", replace(ROSA, organization_id="c" * 32), ("queue c", "bell c"))
     for _ in range(4):
         time.now += LEFT_SECONDS / 4
         live.known("rosa", rosa), live.known("ana", ana)
@@ -126,7 +126,7 @@ def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisatio
         asked.append(tokens)
         return [answer("new", each) for each in tokens]
 
-    assert live.version(ROSA, nobody_asks, for_all) == "new."
+    assert live.version(ROSA, must_not_be_asked, for_all) == "new."
     assert asked == [[OURS, THEIRS]], (
         "no version for organisations that nobody has watched for ten seconds"
     )
@@ -138,7 +138,7 @@ def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisatio
 
 
 def test_a_viewer_whose_tokens_are_refused_asks_in_her_own_name(live: Live, time: Time) -> None:
-    heard(live, "1", ROSA, OURS)
+    fetched_version(live, "1", ROSA, OURS)
     time.now += FRESH_SECONDS + 0.1
     assert (
         live.version(
@@ -150,7 +150,7 @@ def test_a_viewer_whose_tokens_are_refused_asks_in_her_own_name(live: Live, time
     )
     time.now += FRESH_SECONDS + 0.1
     assert (
-        live.version(ROSA, nobody_asks, lambda tokens: [answer(str(tokens[0]), tokens[0])])
+        live.version(ROSA, must_not_be_asked, lambda tokens: [answer(str(tokens[0]), tokens[0])])
         == f"{THEIRS}."
     )
 
@@ -158,7 +158,7 @@ def test_a_viewer_whose_tokens_are_refused_asks_in_her_own_name(live: Live, time
 def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_expire(
     live: Live, time: Time
 ) -> None:
-    rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
+    rosa, ana = fetched_version(live, "1", ROSA, OURS), fetched_version(live, "2", ANA, THEIRS)
     time.now += RENEW_SECONDS + 0.1
     # other requests just asked for all
     live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now
@@ -167,30 +167,32 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_ex
     )
     assert live.known("ana", ana) is None, "one viewer of the other organisation is sent, too"
     time.now += FRESH_SECONDS + 0.1
-    assert live.version(ROSA, lambda: answer("own", OURS), nobody_asks) == "own."
+    assert live.version(ROSA, lambda: answer("own", OURS), must_not_be_asked) == "own."
 
 
 def test_another_organisation_or_another_view_has_another_version(live: Live) -> None:
-    heard(live)
-    heard(live, "network", coordinator := replace(ROSA, roles=frozenset({"worker", "coordinator"})))
-    heard(live, "other", stranger := replace(ROSA, organization_id="b" * 32))
+    fetched_version(live)
+    fetched_version(
+        live, "network", coordinator := replace(ROSA, roles=frozenset({"worker", "coordinator"}))
+    )
+    fetched_version(live, "other", stranger := replace(ROSA, organization_id="b" * 32))
     assert [live.last(who) for who in (ROSA, coordinator, stranger)] == ["1.", "network.", "other."]
 
 
 @pytest.mark.parametrize("ticket", ["", "x", "rosa:aaa.x.y"])
 def test_a_made_up_ticket_is_refused(live: Live, ticket: str) -> None:
-    heard(live)
+    fetched_version(live)
     assert live.known("rosa", ticket) is None
 
 
 def test_a_ticket_of_another_session_or_another_key_is_refused(live: Live) -> None:
-    ticket = heard(live)
+    ticket = fetched_version(live)
     assert live.known("ana", ticket) is None
     assert live.known("rosa", Live(b"x" * 32).ticket(ROSA)) is None
 
 
 def test_a_ticket_expires_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticket = heard(live)
+    ticket = fetched_version(live)
     begun = live._signer.get_timestamp()
     monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS)
     assert live.known("rosa", ticket) == "1."
@@ -264,7 +266,7 @@ def client(app: Flask) -> FlaskClient:
     return enter(app.test_client())
 
 
-def said(client: FlaskClient) -> dict[str, str]:
+def live_answer(client: FlaskClient) -> dict[str, str]:
     """Returns the app's answer to a page."""
     reply: dict[str, str] = json.loads(client.get("/live").data)
     return reply
@@ -280,7 +282,7 @@ def test_the_version_covers_referrals_contacts_and_messages_and_the_page_contain
     played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
     played.answers["CountUnread"] = n.CountUnreadResponse(unread=3, version="u")
     assert 'data-version=""' in client.get("/today").text
-    assert said(client)["version"] == "q.u"
+    assert live_answer(client)["version"] == "q.u"
     assert client.get("/live").headers["Cache-Control"] == "no-store"
     assert 'data-version="q.u"' in client.get("/today").text
 
@@ -289,7 +291,7 @@ def test_a_viewer_with_a_ticket_is_answered_without_the_app(
     client: FlaskClient, app: Flask, played: PlayedServices
 ) -> None:
     know = without_app.answers_without_app(app)
-    ours = said(client)
+    ours = live_answer(client)
     headers = {"COOKIE": f"s={SECRET}~es", "LIVE_TICKET": ours["ticket"]}
     reply = know("/live", headers)
     assert reply is not None
@@ -319,9 +321,12 @@ def test_the_services_are_queried_with_the_tokens_that_they_issued(
     played.answers["BatchGetUnreadVersions"] = lambda asked: n.BatchGetUnreadVersionsResponse(
         versions=[f"for {one}" for one in asked.watch_tokens]
     )
-    assert [said(client)["version"], said(client)["version"]] == ["q.u", "for tq.for tu"]
+    assert [live_answer(client)["version"], live_answer(client)["version"]] == [
+        "q.u",
+        "for tq.for tu",
+    ]
     played.answers["BatchGetUnreadVersions"] = errors.Unavailable("service_unreachable")
-    assert said(client)["version"] == "for tq."
+    assert live_answer(client)["version"] == "for tq."
     assert asked(played, "GetQueueVersion") == 1
 
 
@@ -330,7 +335,7 @@ def test_uncounted_messages_stop_no_list_and_unavailable_referrals_are_reported(
 ) -> None:
     played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
     played.answers["CountUnread"] = errors.Unavailable("service_unreachable")
-    assert said(client)["version"] == "q."
+    assert live_answer(client)["version"] == "q."
     app.extensions["live"]._heard.clear()
     played.answers["GetQueueVersion"] = errors.Unavailable("service_unreachable")
     assert client.get("/live").status_code == 503

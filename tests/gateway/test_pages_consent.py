@@ -56,7 +56,7 @@ def hidden_fields(page: str) -> MultiDict[str, str]:
     return MultiDict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', form))
 
 
-def go_on(client: FlaskClient, page: TestResponse, **fields: object) -> TestResponse:
+def send_page(client: FlaskClient, page: TestResponse, **fields: object) -> TestResponse:
     """Sends the page with what is filled in, as a browser would."""
     data = hidden_fields(page.text)
     for name, value in fields.items():
@@ -72,14 +72,14 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     first = client.get(CONSENT)
-    second = go_on(client, first, explained_codes=SEVEN)
-    third = go_on(client, second, purpose_codes="HOU.EMG", **ANSWERS)
+    second = send_page(client, first, explained_codes=SEVEN)
+    third = send_page(client, second, purpose_codes="HOU.EMG", **ANSWERS)
     assert [page.status_code for page in (first, second, third)] == [200] * 3
     assert [ticked(page) for page in (first, second, third)] == [0] * 3, (
         "nothing is ticked before she answers"
     )
     assert (asked(played, "CreateReceipt"), asked(played, "UpdateReferral")) == (0, 0)
-    answer = go_on(client, third, **GIVEN)
+    answer = send_page(client, third, **GIVEN)
     assert answer.headers["Location"] == f"/referrals/{ID}/check"
     receipt = played.last("CreateReceipt").receipt
     assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
@@ -92,7 +92,7 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     assert (receipt.recipient_organization_id, list(receipt.purpose_codes)) == (ID, ["HOU.EMG"])
     assert receipt.until_time.ToJsonString() == "2027-02-01T06:00:00Z", "midnight in Managua"
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
-    go_on(client, third, **GIVEN)
+    send_page(client, third, **GIVEN)
     first_, again = [
         request.request_id for rpc, request, _ in played.asked if rpc == "CreateReceipt"
     ]
@@ -102,7 +102,7 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
 def test_a_point_that_was_not_explained_is_named_and_the_others_stay_ticked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    answer = go_on(client, client.get(CONSENT), explained_codes=SEVEN[1:])
+    answer = send_page(client, client.get(CONSENT), explained_codes=SEVEN[1:])
     assert answer.status_code == 422
     assert f'href="#point_{SEVEN[0]}"' in answer.text
     assert f'href="#point_{SEVEN[1]}"' not in answer.text
@@ -110,8 +110,10 @@ def test_a_point_that_was_not_explained_is_named_and_the_others_stay_ticked(
 
 
 def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient) -> None:
-    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    answer = go_on(client, second, purpose_codes="HOU", answer_identity="yes", answer_health="no")
+    second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = send_page(
+        client, second, purpose_codes="HOU", answer_identity="yes", answer_health="no"
+    )
     assert answer.status_code == 422
     open_ = set(re.findall(r'href="#(answer_\w+)"', answer.text))
     assert open_ == NO_TO_ALL.keys() - {"answer_identity", "answer_health"}
@@ -121,8 +123,8 @@ def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient)
 def test_no_to_the_rest_answers_every_open_group_with_no(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    third = go_on(
+    second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = send_page(
         client,
         second,
         purpose_codes="HOU",
@@ -131,13 +133,13 @@ def test_no_to_the_rest_answers_every_open_group_with_no(
         no_to_the_rest="1",
     )
     assert third.status_code == 200
-    go_on(client, third, **GIVEN)
+    send_page(client, third, **GIVEN)
     assert list(played.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
 
 
 def test_a_no_to_everything_gives_no_consent(played: PlayedServices, client: FlaskClient) -> None:
-    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    answer = go_on(client, second, purpose_codes="HOU", no_to_the_rest="1")
+    second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = send_page(client, second, purpose_codes="HOU", no_to_the_rest="1")
     assert "Sin su permiso no se envía nada" in answer.text
     assert asked(played, "CreateReceipt") == 0
 
@@ -145,23 +147,23 @@ def test_a_no_to_everything_gives_no_consent(played: PlayedServices, client: Fla
 def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_helped(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    answer = go_on(client, second, purpose_codes="HOU", **NO_TO_ALL)
+    second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = send_page(client, second, purpose_codes="HOU", **NO_TO_ALL)
     assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
-    back = go_on(client, answer, back="1")
+    back = send_page(client, answer, back="1")
     assert ticked(back) == len(NO_TO_ALL), "her answers can be changed"
     assert asked(played, "CreateReceipt") == 0
 
 
 def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
-    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
-    second = go_on(client, third, back="1", **GIVEN)
+    second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
+    second = send_page(client, third, back="1", **GIVEN)
     assert ticked(second) == len(ANSWERS)
-    first = go_on(client, second, back="1", purpose_codes="HOU", **ANSWERS)
+    first = send_page(client, second, back="1", purpose_codes="HOU", **ANSWERS)
     assert ticked(first) == 7
-    third = go_on(
-        client, go_on(client, first, explained_codes=SEVEN), purpose_codes="HOU", **ANSWERS
+    third = send_page(
+        client, send_page(client, first, explained_codes=SEVEN), purpose_codes="HOU", **ANSWERS
     )
     assert ticked(third) == 4, "giver, a child's assent, manner, and that nobody listened"
     assert 'value="2027-02-01"' in third.text
@@ -179,8 +181,8 @@ def test_no_page_can_be_skipped(played: PlayedServices, client: FlaskClient) -> 
 def test_how_the_consent_was_given_must_be_stated(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    answer = go_on(client, go_on(client, second, purpose_codes="HOU", **ANSWERS))
+    second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = send_page(client, send_page(client, second, purpose_codes="HOU", **ANSWERS))
     assert answer.status_code == 422
     assert {"giver_code", "manner_code"} <= set(re.findall(r'href="#(\w+)"', answer.text))
     assert asked(played, "CreateReceipt") == 0
@@ -189,10 +191,10 @@ def test_how_the_consent_was_given_must_be_stated(
 def test_an_explanation_about_one_organisation_is_no_consent_for_another(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
     played.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
-    answer = go_on(client, third, **GIVEN)
+    answer = send_page(client, third, **GIVEN)
     assert answer.status_code == 422
     assert "Cambió el servicio" in answer.text
     assert (ticked(answer), asked(played, "CreateReceipt")) == (0, 0)
@@ -210,11 +212,16 @@ def test_for_a_child_who_was_not_asked_a_best_interest_decision_and_her_assent_h
         person=r.CoarsePerson(age_band=r.AGE_BAND_0_TO_11),
     )
     played.answers["GetReferral"] = child
-    second = go_on(client, client.get(CONSENT), unasked="1")
-    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    second = send_page(client, client.get(CONSENT), unasked="1")
+    third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
     assert 'value="guardian"' not in third.text
-    assert go_on(client, third, giver_code="best_interest", manner_code="spoken").status_code == 422
-    go_on(client, third, giver_code="best_interest", manner_code="spoken", assent_code="too_young")
+    assert (
+        send_page(client, third, giver_code="best_interest", manner_code="spoken").status_code
+        == 422
+    )
+    send_page(
+        client, third, giver_code="best_interest", manner_code="spoken", assent_code="too_young"
+    )
     receipt = played.last("CreateReceipt").receipt
     assert (receipt.giver_code, receipt.assent_code, list(receipt.explained_codes)) == (
         p.GIVER_BEST_INTEREST,
@@ -226,15 +233,15 @@ def test_for_a_child_who_was_not_asked_a_best_interest_decision_and_her_assent_h
 def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
-    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
     for refusal, shown in (
         (errors.Invalid(("receipt.until_time", "out_of_range")), 'href="#until_time"'),
         (errors.Invalid(("receipt.explained_codes", "required")), "Léale esto"),
         (errors.Conflict("guardian_required"), "Es menor de edad"),
     ):
         played.answers["CreateReceipt"] = refusal
-        answer = go_on(client, third, **GIVEN)
+        answer = send_page(client, third, **GIVEN)
         assert answer.status_code == 422
         assert shown in answer.text
 
@@ -242,10 +249,10 @@ def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
 def test_reading_the_text_in_another_language_unticks_nothing(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    again = go_on(client, client.get(CONSENT), explained_codes=SEVEN[:3], speak="fr")
+    again = send_page(client, client.get(CONSENT), explained_codes=SEVEN[:3], speak="fr")
     assert again.status_code == 200
     assert ("faire une pause" in again.text, ticked(again)) == (True, 3)
-    assert "faire une pause" in go_on(client, again, explained_codes=SEVEN[:4]).text, (
+    assert "faire une pause" in send_page(client, again, explained_codes=SEVEN[:4]).text, (
         "the next page keeps the language"
     )
 
@@ -291,8 +298,8 @@ def draft_of(age: r.AgeBand.ValueType) -> r.Referral:
 
 def last_page(client: FlaskClient, **first: object) -> TestResponse:
     """Returns the page that asks how the consent was given."""
-    second = go_on(client, client.get(CONSENT), **(first or {"explained_codes": SEVEN}))
-    return go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    second = send_page(client, client.get(CONSENT), **(first or {"explained_codes": SEVEN}))
+    return send_page(client, second, purpose_codes="HOU", **ANSWERS)
 
 
 def offered(page: TestResponse, name: str) -> list[str]:
@@ -312,17 +319,17 @@ def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
         "unknown",
     ]
     assert ticked(third) == 0, "no ground for being an adult is preselected"
-    answer = go_on(client, third, manner_code="spoken")
+    answer = send_page(client, third, manner_code="spoken")
     assert (answer.status_code, 'href="#adult_ground_code"' in answer.text, ticked(answer)) == (
         422,
         True,
         1,
     )
-    minor = go_on(
+    minor = send_page(
         client, third, giver_code="guardian", manner_code="spoken", adult_ground_code="unknown"
     )
     assert (minor.status_code, 'href="#assent_code"' in minor.text, ticked(minor)) == (422, True, 3)
-    go_on(client, third, manner_code="spoken", adult_ground_code="document")
+    send_page(client, third, manner_code="spoken", adult_ground_code="document")
     receipt = played.last("CreateReceipt").receipt
     assert (receipt.adult_ground_code, receipt.giver_code) == (
         p.ADULT_GROUND_DOCUMENT,
@@ -347,7 +354,7 @@ def test_b6_a_childs_no_comes_back_with_what_is_possible(
 ) -> None:
     played.answers["GetReferral"] = draft_of(r.AGE_BAND_12_TO_17)
     played.answers["CreateReceipt"] = errors.Conflict("assent_required")
-    answer = go_on(
+    answer = send_page(
         client,
         last_page(client),
         giver_code="guardian",
@@ -368,7 +375,7 @@ def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_overri
     rescuer = enter(pages(played).test_client())
     third = last_page(rescuer)
     assert offered(third, "giver_code") == ["person", "guardian", "authority"]
-    go_on(
+    send_page(
         rescuer,
         third,
         giver_code="authority",

@@ -36,14 +36,14 @@ def played() -> PlayedServices:
 CHANGING = re.compile(r'(value|data-due|data-now)="[^"]*"')
 
 
-def as_(played: PlayedServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:
+def signed_in_as(played: PlayedServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:
     played.answers["IssueToken"] = signed_in(*roles)
     return enter(pages(played).test_client(), f"a-{roles}")
 
 
 @pytest.fixture
 def operator(played: PlayedServices) -> FlaskClient:
-    return as_(played, contract_pb2.ROLE_OPERATOR)
+    return signed_in_as(played, contract_pb2.ROLE_OPERATOR)
 
 
 def post(client: FlaskClient, path: str = "/search", **fields: str) -> TestResponse:
@@ -87,7 +87,7 @@ def test_the_code_of_anothers_referral_looks_like_an_unused_code(
 
 
 def test_a_coordinator_finds_the_networks_referrals_and_no_names(played: PlayedServices) -> None:
-    client = as_(played, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_WORKER)
+    client = signed_in_as(played, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_WORKER)
     post(client, q="Martha")
     boxes = [
         request.filter.box
@@ -114,7 +114,7 @@ def test_a_search_by_name_shows_codes_and_that_it_is_on_record(
 
 
 def test_a_manager_without_other_roles_searches_no_names(played: PlayedServices) -> None:
-    assert NOTHING in post(as_(played, contract_pb2.ROLE_MANAGER), q="Ximena").text
+    assert NOTHING in post(signed_in_as(played, contract_pb2.ROLE_MANAGER), q="Ximena").text
     assert "SearchPeople" not in asked(played)
 
 
@@ -191,7 +191,7 @@ def test_the_contact_of_another_line_is_not_found(
 def test_a_worker_who_is_no_operator_sees_the_status_and_nothing_of_the_contact(
     played: PlayedServices,
 ) -> None:
-    assert status(as_(played, contract_pb2.ROLE_WORKER)).status_code == 200
+    assert status(signed_in_as(played, contract_pb2.ROLE_WORKER)).status_code == 200
     assert "GetContactByReference" not in asked(played)
 
 
@@ -254,6 +254,6 @@ def test_a_pin_that_turns_out_wrong_leaves_the_written_text(
 
 
 def test_a_worker_who_is_no_operator_records_no_calls(played: PlayedServices) -> None:
-    worker = as_(played, contract_pb2.ROLE_WORKER)
+    worker = signed_in_as(played, contract_pb2.ROLE_WORKER)
     assert 'action="/line/again"' not in status(worker).text
     assert post(worker, "/line/again", reference=REFERENCE, pin=PIN).status_code == 404

@@ -24,7 +24,7 @@ from tests.gateway.pages_gateway import PlayedServices, pages
 from tests.gateway.served_gateway import NAMES, Gateway, Service, timed
 from tests.parts.local_stack import until
 
-ONE_OF_A_THOUSAND = (
+ONE_BYTE_OF_A_THOUSAND = (
     b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type:"
     b" application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nx"
 )
@@ -49,7 +49,7 @@ def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_a_slow_client_never_holds_a_thread(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
-            cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
+            cleanup.enter_context(gateway.socket(ONE_BYTE_OF_A_THOUSAND))
         # If the slow clients held threads, no thread would be free before ten seconds were over.
         assert requests.get(f"{gateway.url}/", timeout=5).status_code == 200
         assert gateway.api().status_code == 200
@@ -58,7 +58,9 @@ def test_a_slow_client_never_holds_a_thread(gateway: Gateway) -> None:
 def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gateway) -> None:
     with ExitStack() as cleanup:
         sockets = [
-            cleanup.enter_context(gateway.socket((ONE_OF_A_THOUSAND, b"GET / HT", b"")[turn % 3]))
+            cleanup.enter_context(
+                gateway.socket((ONE_BYTE_OF_A_THOUSAND, b"GET / HT", b"")[turn % 3])
+            )
             for turn in range(500)
         ]
         for path in ("/healthz", "/readyz", "/quick-exit") * 5:
@@ -71,14 +73,14 @@ def test_a_full_server_closes_the_longest_waiting_connection_for_a_newcomer(
     gateway: Gateway,
 ) -> None:
     with ExitStack() as cleanup:
-        first = cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
+        first = cleanup.enter_context(gateway.socket(ONE_BYTE_OF_A_THOUSAND))
         for _ in range(http.CONNECTIONS + 50):
             cleanup.enter_context(gateway.socket(b"GET / HT"))
         assert requests.get(f"{gateway.url}/healthz", timeout=10).status_code == 200
-        assert gone(first), "the client that had waited longest was disconnected"
+        assert is_closed(first), "the client that had waited longest was disconnected"
 
 
-def gone(connection: socket.socket) -> bool:
+def is_closed(connection: socket.socket) -> bool:
     """Returns whether the other side has closed the connection."""
     connection.settimeout(5)
     try:
@@ -145,7 +147,7 @@ def connect(server: http.Server, sent: bytes = b"") -> socket.socket:
     return connection
 
 
-def later(running: tuple[http.Server, Clock], seconds: float) -> None:
+def advance(running: tuple[http.Server, Clock], seconds: float) -> None:
     """Advances the clock after the server has received all bytes, and triggers its check."""
     server, clock = running
     # The bytes are still passing through the kernel, whose clock a test cannot set.
@@ -155,25 +157,27 @@ def later(running: tuple[http.Server, Clock], seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"GET / HT", ONE_OF_A_THOUSAND], ids=["nothing", "half a header", "half a body"]
+    "sent",
+    [b"", b"GET / HT", ONE_BYTE_OF_A_THOUSAND],
+    ids=["nothing", "half a header", "half a body"],
 )
 def test_a_silent_client_is_disconnected_after_ten_seconds(
     running: tuple[http.Server, Clock], sent: bytes
 ) -> None:
     with connect(running[0], sent) as silent:
-        later(running, http.SILENCE_SECONDS + 1)
-        assert gone(silent)
+        advance(running, http.SILENCE_SECONDS + 1)
+        assert is_closed(silent)
 
 
 def test_a_trickling_client_is_disconnected_when_its_request_takes_too_long_in_total(
     running: tuple[http.Server, Clock],
 ) -> None:
-    with connect(running[0], ONE_OF_A_THOUSAND) as trickling:
+    with connect(running[0], ONE_BYTE_OF_A_THOUSAND) as trickling:
         for _ in range(4):
-            later(running, 4)
+            advance(running, 4)
             trickling.send(b"x")
-        later(running, 5)
-        assert gone(trickling)
+        advance(running, 5)
+        assert is_closed(trickling)
 
 
 def test_an_idle_connection_outlives_the_proxys_own_limit(
@@ -187,11 +191,11 @@ def test_an_idle_connection_outlives_the_proxys_own_limit(
     with closing(kept):
         assert healthy()
         connection = kept.sock
-        later(running, 61)
+        advance(running, 61)
         assert healthy()
         assert kept.sock is connection
-        later(running, http.IDLE_SECONDS + 1)
-        assert gone(connection)
+        advance(running, http.IDLE_SECONDS + 1)
+        assert is_closed(connection)
 
 
 def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
@@ -214,7 +218,7 @@ def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
             ),
             10,
         )
-        later(running, http.ANSWER_SECONDS + 1)
+        advance(running, http.ANSWER_SECONDS + 1)
         until(lambda: not server.active_channels, 10)
 
 
@@ -269,7 +273,7 @@ def test_a_stopping_gateway_finishes_requests_under_way_and_accepts_no_new_ones(
     asking = threading.Thread(target=lambda: answers.append(gateway.api().status_code))
     try:
         # idle and slow connections must not delay the stop
-        with gateway.socket(), gateway.socket(ONE_OF_A_THOUSAND):
+        with gateway.socket(), gateway.socket(ONE_BYTE_OF_A_THOUSAND):
             asking.start()
             assert held.wait(5)
             gateway.signal(signal.SIGTERM)

@@ -41,14 +41,14 @@ def client(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def refused(client: FlaskClient) -> TestResponse:
+def refused_invitation(client: FlaskClient) -> TestResponse:
     """Returns the answer to an invitation."""
     return client.post(
         "/members/workers", data={**TYPED, "form_token": token_of(client.get("/members").text)}
     )
 
 
-def carried(page: str) -> dict[str, str]:
+def first_form_fields(page: str) -> dict[str, str]:
     """Returns the fields of the page's first form."""
     form = page[page.index('name="proof"') - 400 :]
     return {
@@ -62,7 +62,7 @@ def carried(page: str) -> dict[str, str]:
 def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = refused(client)
+    page = refused_invitation(client)
     assert (
         page.status_code,
         "Confirme que es usted" in page.text,
@@ -73,7 +73,9 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    done = client.post("/members/workers", data={**carried(page.text), "password": "la mía"})
+    done = client.post(
+        "/members/workers", data={**first_form_fields(page.text), "password": "la mía"}
+    )
     assert (done.status_code, done.location) == (303, "/members?done=invited")
     proof, sent = played.last("ProveSession"), played.last("CreateInvitation")
     assert (proof.session_secret, proof.password, proof.code) == (SECRET, "la mía", "")
@@ -97,13 +99,15 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
         "Lo que escribió no se perdió.",
         "Lo que escribió era demasiado largo para guardarlo aquí",
     )
-    page = refused(client).text
+    page = refused_invitation(client).text
     assert (kept_it in page, lost_it in page) == (True, False)
     monkeypatch.setattr(kept, "MOST", 10)
-    page = refused(client).text
-    assert (kept_it in page, lost_it in page, carried(page)["kept"]) == (False, True, "")
+    page = refused_invitation(client).text
+    assert (kept_it in page, lost_it in page, first_form_fields(page)["kept"]) == (False, True, "")
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
-    page = client.post("/members/workers", data={**carried(page), "password": "otra"}).text
+    page = client.post(
+        "/members/workers", data={**first_form_fields(page), "password": "otra"}
+    ).text
     assert ("No es correcto" in page, kept_it in page, lost_it in page) == (True, False, True)
     played.answers["ExportPerson"] = NOT_LATELY
     page = client.get(f"/people/{ID}/knows.pdf").text
@@ -117,20 +121,26 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
 def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = refused(client)
+    page = refused_invitation(client)
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
-    wrong = client.post("/members/workers", data={**carried(page.text), "password": "otra"})
+    wrong = client.post(
+        "/members/workers", data={**first_form_fields(page.text), "password": "otra"}
+    )
     assert (
         wrong.status_code,
         "No es correcto" in wrong.text,
-        "otra" in carried(wrong.text).values(),
+        "otra" in first_form_fields(wrong.text).values(),
     ) == (422, True, False)
     played.answers["ProveSession"] = errors.Exhausted("too_many_attempts", 300)
-    often = client.post("/members/workers", data={**carried(wrong.text), "password": "otra"})
+    often = client.post(
+        "/members/workers", data={**first_form_fields(wrong.text), "password": "otra"}
+    )
     assert (often.status_code, "Espere" in often.text) == (429, True)
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    done = client.post("/members/workers", data={**carried(often.text), "password": "la mía"})
+    done = client.post(
+        "/members/workers", data={**first_form_fields(often.text), "password": "la mía"}
+    )
     assert (done.status_code, played.last("CreateInvitation").invitation.email) == (
         303,
         "nueva@puentes.org",
@@ -140,10 +150,12 @@ def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
 def test_a4_errors_of_the_form_itself_are_shown_in_it_after_the_proof(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = refused(client)
+    page = refused_invitation(client)
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = errors.Invalid(("invitation.email", "malformed"))
-    again = client.post("/members/workers", data={**carried(page.text), "password": "la mía"})
+    again = client.post(
+        "/members/workers", data={**first_form_fields(page.text), "password": "la mía"}
+    )
     assert (again.status_code, "nueva@puentes.org" in again.text) == (422, True)
 
 
@@ -154,7 +166,7 @@ def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
     played.answers["BeginProof"] = pb.BeginProofResponse(
         asks_code=True, challenge="the-challenge", passkey_options=options
     )
-    page = refused(client).text
+    page = refused_invitation(client).text
     assert (
         'name="code"' in page,
         'type="password"' in page,
@@ -168,7 +180,7 @@ def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
     )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    client.post("/members/workers", data={**carried(page), "passkey": "{}"})
+    client.post("/members/workers", data={**first_form_fields(page), "passkey": "{}"})
     assert (played.last("ProveSession").challenge, played.last("ProveSession").passkey) == (
         "the-challenge",
         "{}",
@@ -178,7 +190,7 @@ def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
 def test_a4_another_sessions_form_is_not_carried(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    kept = carried(refused(client).text)
+    kept = first_form_fields(refused_invitation(client).text)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
     other = enter(pages(played).test_client())
     stolen = other.post("/members/workers", data={**kept, "password": "x"})
@@ -191,17 +203,19 @@ def test_a4_a_page_that_is_only_read_is_opened_again(
 ) -> None:
     played.answers["ExportPerson"] = NOT_LATELY
     page = client.get(f"/people/{ID}/knows.pdf?lang=fr")
-    assert (page.status_code, page.mimetype, carried(page.text)["to"]) == (
+    assert (page.status_code, page.mimetype, first_form_fields(page.text)["to"]) == (
         403,
         "text/html",
         f"/people/{ID}/knows.pdf?lang=fr",
     )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
-    done = client.post("/account/proof", data={**carried(page.text), "password": "la mía"})
+    done = client.post(
+        "/account/proof", data={**first_form_fields(page.text), "password": "la mía"}
+    )
     assert (done.status_code, done.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
     assert (
         client.post(
-            "/account/proof", data={**carried(page.text), "to": "https://evil.example/"}
+            "/account/proof", data={**first_form_fields(page.text), "to": "https://evil.example/"}
         ).location
         == "/today"
     )
@@ -214,7 +228,7 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
     played.answers["BeginProof"] = pb.BeginProofResponse(
         challenge="stays-here", authorization_url=there
     )
-    page = refused(client)
+    page = refused_invitation(client)
     assert ('href="/account/proof/provider"' in page.text, there in page.text) == (True, False)
     away = client.get("/account/proof/provider")
     assert (away.status_code, away.location) == (303, there)
@@ -233,7 +247,7 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
     )
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
     asked = len([name for name, *_ in played.asked if name == "ProveSession"])
-    done = client.post("/members/workers", data=carried(page.text))
+    done = client.post("/members/workers", data=first_form_fields(page.text))
     assert (
         done.status_code,
         len([name for name, *_ in played.asked if name == "ProveSession"]),

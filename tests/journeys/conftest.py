@@ -18,7 +18,9 @@ def sealed(stack: LocalStack) -> Iterator[None]:
     Topics, logs, databases, metrics, addresses and titles are searched.
     """
     yield
-    assert canary.hits(typed.MARKS, typed.pages()) + canary.left_in(stack, typed.MARKS) == []
+    assert (
+        canary.hits(typed.MARKS, typed.recorded_pages()) + canary.left_in(stack, typed.MARKS) == []
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ def opens(actor: Operator | Caller, words: str) -> None:
     actor.page.get_by_role("main").locator("summary", has_text=words).first.click()
 
 
-def notes_the_call_of(operator: Operator, reference: str, pin: str) -> str:
+def records_the_call_of(operator: Operator, reference: str, pin: str) -> str:
     """Records a call under the reference that she gives; returns the contact's address."""
     operator.goes_to("/search")
     operator.page.fill("main #q", reference)
@@ -47,7 +47,7 @@ def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(
     of_first = first.page.locator("form[data-autosave]").get_attribute("action") or ""
 
     second.signs_in("operadora@llamayvive.demo")
-    of_second = notes_the_call_of(second, reference, pin)
+    of_second = records_the_call_of(second, reference, pin)
     opens(second, "Acordar una llamada")
     second.page.select_option("[name=hour_code]", "evening")
     second.presses("Guardar la llamada")

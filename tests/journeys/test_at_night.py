@@ -47,7 +47,7 @@ def sent(stack: LocalStack) -> str:
     return str(done.id)
 
 
-def hears(actor: Actor, words: str) -> None:
+def finds_message(actor: Actor, words: str) -> None:
     """Checks that the words are in the actor's messages."""
 
     def told() -> bool:
@@ -96,7 +96,7 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     colleague.sees("Ahora no hay datos de ella que usted pueda abrir.")
 
     for actor in (holder, coordinator):
-        hears(actor, "Alguien abrió datos de una persona sin consentimiento, por emergencia")
+        finds_message(actor, "Alguien abrió datos de una persona sin consentimiento, por emergencia")
     holder.page.locator("main .row", has_text="Alguien abrió datos").first.get_by_role(
         "button", name="Abrir"
     ).click()
@@ -112,7 +112,7 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     shelter.goes_to(emergency)
     shelter.sees("A revisar hasta")
     expect(shelter.page.get_by_role("heading", name="Decir qué fue")).to_have_count(0)
-    hears(coordinator, "Nadie revisó a tiempo un acceso de emergencia")
+    finds_message(coordinator, "Nadie revisó a tiempo un acceso de emergencia")
     shelter.opens_in_an_emergency(second, hers("Otra, con fiebre."))
     shelter.sees("Falta revisar un acceso de emergencia anterior de su organización.")
 

@@ -129,7 +129,7 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
     return sent.id, sent.code
 
 
-def told(stack: LocalStack, referral_id: str) -> None:
+def wait_for_notice(stack: LocalStack, referral_id: str) -> None:
     """Waits until the notice of a referral is in an inbox."""
     with stack.database("notifications") as database:
         until(
@@ -214,7 +214,7 @@ def test_a_shelter_on_a_phone_is_one_tap_from_notice_to_referral_and_three_from_
     hand: Callable[..., Hand], stack: LocalStack
 ) -> None:
     referral_id, code = sent_to(stack, "Luna Nueva", "HOU.EMG")
-    told(stack, referral_id)
+    wait_for_notice(stack, referral_id)
     shelter = hand("albergue@lunanueva.demo", PHONE)
     shelter.page.goto(f"{shelter.site}/inbox")
     shelter.clicks(shelter.button("Abrir"))

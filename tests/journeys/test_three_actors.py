@@ -22,7 +22,7 @@ class Actor:
             locale="es-NI", viewport={"width": 390, "height": 844}, java_script_enabled=scripts
         )
         self.context.set_default_timeout(60_000)
-        typed.watch(self.context)
+        typed.record_addresses(self.context)
         self.page: Page = self.context.new_page()
         self._stack = stack
 
@@ -63,7 +63,7 @@ class Actor:
 
     def sees(self, words: str) -> None:
         expect(self.page.get_by_role("main")).to_contain_text(words)
-        typed.look(self.page)
+        typed.record_title(self.page)
 
     def finds_it(self, state: str) -> None:
         """Checks that the page shows the referral at this point of its way."""

@@ -33,16 +33,16 @@ def reads_out(reference: str) -> None:
     MARKS.cores |= {name: name for name in (reference, reference.replace("-", ""))}
 
 
-def watch(context: BrowserContext) -> None:
+def record_addresses(context: BrowserContext) -> None:
     """Records every address that a browser requests."""
     context.on("request", lambda request: _pages.add(request.url))
 
 
-def look(page: Page) -> None:
+def record_title(page: Page) -> None:
     """Records the title of the page."""
     _pages.add(page.title())
 
 
-def pages() -> Place:
+def recorded_pages() -> Place:
     """Returns all recorded addresses and titles."""
     return {"addresses and titles": "\n".join(_pages).encode()}

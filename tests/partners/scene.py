@@ -428,7 +428,7 @@ class Scene:
         """Returns stubs that call with the token that this function returns at each call."""
         return Stubs(self._channel, token, self.origin)
 
-    def entered(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
+    def signed_in(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
         """Signs in from this device; returns stubs with the tokens of that session."""
         signed = PartnersStubs(self._channel).tokens.SignIn(
             pb2.SignInRequest(email=email, password=password), metadata=self.origin(device=device)
@@ -440,13 +440,15 @@ class Scene:
             self.origin,
         )
 
-    def take_over(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.ImportReport:
+    def import_report(
+        self, by: Stubs, content: bytes = b"", **said: Any
+    ) -> open_data_pb2.ImportReport:
         """Imports a file; returns the report once the import is done."""
-        done = self.imported(by, content, **said)
+        done = self.run_import(by, content, **said)
         assert done.state == open_data_pb2.IMPORT_STATE_DONE, done
         return done.report
 
-    def imported(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.Import:
+    def run_import(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.Import:
         """Imports a file; returns the import once it has ended."""
         made = by.CreateImport(open_data_pb2.CreateImportRequest(content=content, **said))
         while run_import(self.database, self.keyring, self.clock):
@@ -464,5 +466,5 @@ class Scene:
         )
         return [(row["version"], row["type"]) for row in rows]
 
-    def later(self, **step: float) -> None:
+    def advance(self, **step: float) -> None:
         self.clock.advance(timedelta(**step))

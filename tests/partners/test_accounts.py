@@ -22,7 +22,7 @@ def member(scene: Scene) -> Scene:
     return scene
 
 
-def entered(scene: Scene) -> tuple[Stubs, str]:
+def session_of(scene: Scene) -> tuple[Stubs, str]:
     """Returns a worker's stubs, and the secret of the session behind them."""
     signed_in = sign_in(scene)
     return scene.with_token(signed_in.tokens["enlace.partners"]), signed_in.session_secret
@@ -42,7 +42,7 @@ def sessions(me: Stubs, secret: str = "") -> list[pb.Session]:
 
 def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(member: Scene) -> None:
     elsewhere = sign_in(member).session_secret
-    me, secret = entered(member)
+    me, secret = session_of(member)
     change(me, secret)
     assert token_of(member, secret).worker.email == EMAIL
     with refused("UNAUTHENTICATED", "session_ended"):
@@ -55,7 +55,7 @@ def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(member
 def test_a_password_change_that_names_no_session_to_continue_ends_all_sessions(
     member: Scene,
 ) -> None:
-    me, secret = entered(member)
+    me, secret = session_of(member)
     change(me)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, secret)
@@ -64,7 +64,7 @@ def test_a_password_change_that_names_no_session_to_continue_ends_all_sessions(
 def test_somebody_at_an_unlocked_screen_may_guess_the_password_ten_times_to_change_it(
     member: Scene,
 ) -> None:
-    me, secret = entered(member)
+    me, secret = session_of(member)
     for _ in range(10):
         with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
             change(me, secret, password="una que no es")
@@ -89,7 +89,7 @@ def test_somebody_at_an_unlocked_screen_may_guess_the_password_ten_times_to_chan
 def test_an_unacceptable_password_is_refused_and_the_old_one_stays(
     member: Scene, new: str, reason: str
 ) -> None:
-    me, secret = entered(member)
+    me, secret = session_of(member)
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         change(me, secret, new_password=new)
     assert wrong.violations == [("new_password", reason)]
@@ -97,7 +97,7 @@ def test_an_unacceptable_password_is_refused_and_the_old_one_stays(
 
 
 def test_no_password_and_no_secret_is_stored_or_published(member: Scene) -> None:
-    me, secret = entered(member)
+    me, secret = session_of(member)
     change(me, secret, request_id="one")
     # a repeated request has its one effect, although the password has changed by now
     change(me, secret, request_id="one")
@@ -117,8 +117,8 @@ def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others
     member: Scene,
 ) -> None:
     first, second = sign_in(member).session_secret, sign_in(member).session_secret
-    member.later(minutes=2)
-    me, secret = entered(member)
+    member.advance(minutes=2)
+    me, secret = session_of(member)
     mine = sessions(me, secret)
     assert [each.current for each in mine] == [True, False, False]
     assert mine[0].create_time.ToDatetime() - mine[1].create_time.ToDatetime() == timedelta(
@@ -137,7 +137,7 @@ def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others
 
 def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
     hers = sign_in(member).session_secret
-    me, secret = entered(member)
+    me, secret = session_of(member)
     colleague = member.as_worker(
         member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org")
     )
@@ -150,13 +150,13 @@ def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
 
 def test_a_session_that_was_idle_for_too_long_is_not_listed(member: Scene) -> None:
     sign_in(member)
-    member.later(minutes=16)
-    me, secret = entered(member)
+    member.advance(minutes=16)
+    me, secret = session_of(member)
     assert [each.current for each in sessions(me, secret)] == [True]
 
 
 def test_the_id_of_a_session_does_not_serve_as_its_secret(member: Scene) -> None:
-    me, secret = entered(member)
+    me, secret = session_of(member)
     (mine,) = sessions(me, secret)
     for guess in (mine.id, mine.id * 2):
         with refused("UNAUTHENTICATED", "session_ended"):

@@ -11,7 +11,7 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1.directory_pb2_grpc import DirectoryStub
 from services.partners.members.usecases.membership import OF_A_MAILBOX, OF_AN_ADDRESS
 from tests.partners.scene import Scene, refused
-from tests.partners.test_membership import APPLIED, application, apply, confirm, letters, turn
+from tests.partners.test_membership import APPLIED, application, apply, confirm, letters, run_sweep
 
 
 def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembershipResponse:
@@ -49,10 +49,10 @@ def test_an_application_counts_only_after_its_mailbox_has_answered(scene: Scene)
 
 def test_a_link_that_nobody_opens_is_good_for_three_days_and_then_forgotten(scene: Scene) -> None:
     scene.nobody.ApplyForMembership(application())
-    scene.later(days=3)
+    scene.advance(days=3)
     with refused("NOT_FOUND", "not_found"):
         confirm(scene, letters(scene)[0].token)
-    turn(scene)
+    run_sweep(scene)
     assert not scene.rows("SELECT 1 FROM application_requests")
 
 
@@ -100,5 +100,5 @@ def test_one_address_does_not_use_up_the_budget_of_others(scene: Scene) -> None:
         from_address(scene, "192.0.2.1", contact_email="otra@ejemplo.example")
     assert 0 < refusal.retry_after <= OF_AN_ADDRESS.every.total_seconds()
     from_address(scene, "192.0.2.2", contact_email="otra@ejemplo.example")
-    scene.later(hours=1)
+    scene.advance(hours=1)
     from_address(scene, "192.0.2.1", contact_email="mas@ejemplo.example")

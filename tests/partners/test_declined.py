@@ -44,7 +44,7 @@ class Shelter:
         # other members do not see a shelter's change at once
         self.service: Service = scene.service(self.organization, "Albergue", "HOU.TRANS")
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
-        scene.later(hours=2)
+        scene.advance(hours=2)
 
     def hear(
         self,
@@ -160,7 +160,7 @@ def test_other_facts_of_an_enquiry_cast_no_doubt_on_the_figure(shelter: Shelter,
 
 def test_the_doubt_ends_when_the_service_states_its_room_again(shelter: Shelter) -> None:
     shelter.hear()
-    shelter.scene.later(minutes=1)
+    shelter.scene.advance(minutes=1)
     shelter.staff.SetCapacity(
         pb.SetCapacityRequest(
             id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
@@ -245,7 +245,7 @@ def test_a_closed_service_stays_closed_and_a_full_one_stays_full(shelter: Shelte
         (pb.Capacity(intake=pb.INTAKE_OPEN, available=0), "room_none"),
     ):
         shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=room))
-        shelter.scene.later(minutes=1)
+        shelter.scene.advance(minutes=1)
         shelter.hear()
         assert shelter.room() == ("Albergue", says)
 

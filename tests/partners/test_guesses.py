@@ -67,9 +67,9 @@ def test_after_ten_wrong_passwords_there_is_a_wait_before_each_further_attempt(
 ) -> None:
     guesses(member, 10)
     assert waits(member, password=PASSWORD) == 300
-    member.later(seconds=299)
+    member.advance(seconds=299)
     assert waits(member, email=EMAIL.upper()) == 1  # the same address
-    member.later(seconds=1)
+    member.advance(seconds=1)
     guesses(member, 1)
     assert waits(member) == 300
 
@@ -77,11 +77,11 @@ def test_after_ten_wrong_passwords_there_is_a_wait_before_each_further_attempt(
 def test_after_a_hundred_wrong_passwords_there_is_one_attempt_an_hour(member: Scene) -> None:
     guesses(member, 10)
     for _ in range(90):
-        member.later(minutes=5)
+        member.advance(minutes=5)
         guesses(member, 1)
-    member.later(minutes=5)
+    member.advance(minutes=5)
     assert waits(member) == 45 * 60
-    member.later(hours=20)
+    member.advance(hours=20)
     guesses(member, 1)
     assert waits(member) == 3600, "unused attempts do not add up"
 
@@ -110,10 +110,10 @@ def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(
 
 def test_a_device_is_forgotten_after_half_a_year(member: Scene) -> None:
     sign_in(member, PASSWORD, device=PHONE)
-    member.later(days=179)
+    member.advance(days=179)
     guesses(member, 10)
     sign_in(member, PASSWORD, device=PHONE)
-    member.later(days=181)
+    member.advance(days=181)
     guesses(member, 10)
     assert waits(member, password=PASSWORD, device=PHONE)
 
@@ -174,13 +174,13 @@ def test_many_guesses_at_once_do_not_evade_the_limit(member: Scene) -> None:
 def test_what_is_over_is_forgotten(member: Scene) -> None:
     guesses(member, 3, address="192.0.2.66")
     sign_in(member, PASSWORD, device=PHONE)
-    member.later(days=1)
+    member.advance(days=1)
     sweep(member)
     assert len(member.rows("SELECT 1 FROM guesses")) == 2, "the address is deleted soon"
-    member.later(days=30)
+    member.advance(days=30)
     sweep(member)
     assert len(member.rows("SELECT 1 FROM guesses")) == 1
-    member.later(days=150)
+    member.advance(days=150)
     sweep(member)
     assert member.rows("SELECT 1 FROM guesses") == []
 
@@ -188,9 +188,9 @@ def test_what_is_over_is_forgotten(member: Scene) -> None:
 def test_expired_guesses_no_longer_count_even_before_they_are_swept(member: Scene) -> None:
     guesses(member, 10)
     for _ in range(90):
-        member.later(minutes=5)
+        member.advance(minutes=5)
         guesses(member, 1)
-    member.later(days=40)
+    member.advance(days=40)
     guesses(member, 10)
     assert waits(member) == 300
 
@@ -204,7 +204,7 @@ def test_a_right_password_whose_call_ran_out_of_time_does_not_count_as_a_guess(
             for _ in range(8):
                 with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
                     sign_in(member, PASSWORD, timeout=0.2)
-        member.later(seconds=20)  # every earlier call must have ended by now
+        member.advance(seconds=20)  # every earlier call must have ended by now
     sign_in(member, PASSWORD)
     guesses(member, 10)
     assert waits(member) == 300
@@ -221,7 +221,7 @@ def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last
             with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
                 sign_in(member, timeout=0.2)
         assert waits(member) == 15
-    member.later(seconds=15)
+    member.advance(seconds=15)
     guesses(member, 10)
 
 
@@ -237,15 +237,15 @@ def test_a_wrong_password_counts_even_if_its_call_ran_out_of_time(member: Scene)
 
 
 def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(member: Scene) -> None:
-    member.later(days=1)
+    member.advance(days=1)
     guesses(member, 5, address="192.0.2.7")
     sign_in(member, PASSWORD, address="192.0.2.7")
-    member.later(days=-1)
+    member.advance(days=-1)
     guesses(member, 5, address="192.0.2.7")
     assert waits(member, address="192.0.2.7") == 300, "guesses that were counted stay counted"
-    sign_in(member, PASSWORD, email=other(member), address="192.0.2.7")
+    sign_in(member, PASSWORD, email=colleagues_email(member), address="192.0.2.7")
 
 
-def other(member: Scene) -> str:
+def colleagues_email(member: Scene) -> str:
     """Returns the e-mail of a colleague who signs in from the same address."""
     return member.worker(member.coalition, email="otra@ejemplo.org").entry.email

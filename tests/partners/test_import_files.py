@@ -39,7 +39,7 @@ def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_an
     scene: Scene, codec: str, encoding: pb.ImportEncoding.ValueType
 ) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    first = scene.imported(manager, sheet(*ROWS, headings=HEADINGS).decode().encode(codec))
+    first = scene.run_import(manager, sheet(*ROWS, headings=HEADINGS).decode().encode(codec))
     assert (first.report.written, first.report.encoding_guessed, first.report.encoding) == (
         False,
         True,
@@ -47,7 +47,7 @@ def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_an
     )
     assert "Consejería" in first.report.encoding_samples
     assert not scene.rows("SELECT * FROM services")
-    assert scene.take_over(manager, source_import_id=first.id, encoding=encoding).written
+    assert scene.import_report(manager, source_import_id=first.id, encoding=encoding).written
     assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {
         "Consejería y niñez",
         "Asesoría jurídica",
@@ -60,7 +60,7 @@ def test_a_file_that_shows_its_encoding_is_imported_without_a_question(scene: Sc
         sheet(*ROWS, headings=HEADINGS),
         sheet(*ROWS, headings=HEADINGS).decode().encode("utf-16"),
     ):
-        report = scene.take_over(manager, content)
+        report = scene.import_report(manager, content)
         assert (report.written, report.encoding_guessed) == (True, False)
 
 
@@ -70,7 +70,7 @@ def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene) -> None:
     with zipfile.ZipFile(io.BytesIO(tables())) as utf_8, zipfile.ZipFile(package, "w") as mac:
         for name in utf_8.namelist():
             mac.writestr(name, utf_8.read(name).decode().encode("mac_roman"))
-    report = scene.take_over(manager, package.getvalue())
+    report = scene.import_report(manager, package.getvalue())
     assert (report.written, report.encoding, list(report.encoding_samples)) == (
         False,
         pb.IMPORT_ENCODING_MACINTOSH,
@@ -95,7 +95,7 @@ def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene) -> None:
 def test_a_missing_place_is_an_error_at_its_cell(
     scene: Scene, headings: str, row: str, cell: tuple[int, str, str, str]
 ) -> None:
-    report = scene.take_over(
+    report = scene.import_report(
         scene.by(scene.organization(), Role.MANAGER), sheet(row, headings=headings)
     )
     assert (report.written, problems(report)) == (False, [cell])
@@ -113,7 +113,7 @@ def test_merged_department_cells_are_errors_at_each_empty_cell(scene: Scene) -> 
     book.active.merge_cells("C2:C4")
     out = io.BytesIO()
     book.save(out)
-    report = scene.take_over(scene.by(scene.organization(), Role.MANAGER), out.getvalue())
+    report = scene.import_report(scene.by(scene.organization(), Role.MANAGER), out.getvalue())
     assert problems(report) == [
         (3, "C", "department", "required"),
         (4, "C", "department", "required"),
@@ -129,7 +129,7 @@ def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_
         "Dos;PSS;;Chichigalpa",
         headings="Nombre;Necesidades;Departamento;Municipio",
     )
-    assert scene.take_over(manager, content).written
+    assert scene.import_report(manager, content).written
     assert {
         row["name"]: row["department"]
         for row in scene.rows("SELECT name, department FROM services")
@@ -138,7 +138,7 @@ def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_
 
 def test_a_service_without_a_place_from_another_directory_is_refused(scene: Scene) -> None:
     nowhere = {name: value for name, value in SERVICE.items() if name != "service_at_locations"}
-    report = scene.take_over(
+    report = scene.import_report(
         scene.by(scene.organization(), Role.MANAGER), json.dumps(nowhere).encode()
     )
     assert problems(report) == [(1, "", "department", "required")]
@@ -154,7 +154,7 @@ def test_an_address_without_a_department_is_an_error_at_its_cell(scene: Scene) -
             "country": "NI",
         }
     ]
-    report = scene.take_over(
+    report = scene.import_report(
         scene.by(scene.organization(), Role.MANAGER), tables(addresses=addresses)
     )
     wrong = {
@@ -191,7 +191,7 @@ def test_a_workbook_with_more_cells_than_a_table_may_have_is_refused_before_it_i
 ) -> None:
     content = workbook(b"<c/>" * 6_000_000)
     assert len(content) < 94_000
-    ended = scene.imported(scene.by(scene.organization(), Role.MANAGER), content, dry_run=True)
+    ended = scene.run_import(scene.by(scene.organization(), Role.MANAGER), content, dry_run=True)
     assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 

@@ -31,8 +31,8 @@ def phones(scene: Scene) -> dict[str, str]:
 
 def test_two_services_of_one_name_in_two_files_stay_two(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    first = scene.take_over(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
-    second = scene.take_over(manager, with_ids("A2;Consejería;PSS;León;2341-0002"))
+    first = scene.import_report(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
+    second = scene.import_report(manager, with_ids("A2;Consejería;PSS;León;2341-0002"))
     assert (outcomes(first), outcomes(second)) == ([CREATED], [CREATED])
     assert phones(scene) == {first.lines[0].subject_id: "0001", second.lines[0].subject_id: "0002"}
 
@@ -42,18 +42,20 @@ def test_two_ids_that_an_earlier_version_mapped_to_one_service_become_two_servic
 ) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     service = (
-        scene.take_over(manager, with_ids("A1;Consejería;PSS;León;2341-0001")).lines[0].subject_id
+        scene.import_report(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
+        .lines[0]
+        .subject_id
     )
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute(
             "INSERT INTO imported_ids SELECT organization_id, kind, 'A2', id, '' FROM imported_ids"
         )
-    report = scene.take_over(
+    report = scene.import_report(
         manager, with_ids("A1;Consejería;PSS;León;2341-0003", "A2;Consejería;PSS;León;2341-0004")
     )
     assert outcomes(report) == [CHANGED, CREATED]
     assert phones(scene) == {service: "0003", report.lines[1].subject_id: "0004"}
-    again = scene.take_over(
+    again = scene.import_report(
         manager, with_ids("A2;Consejería;PSS;León;2341-0004", "A1;Consejería;PSS;León;2341-0003")
     )
     assert outcomes(again) == [UNCHANGED, UNCHANGED]
@@ -61,8 +63,8 @@ def test_two_ids_that_an_earlier_version_mapped_to_one_service_become_two_servic
 
 def test_a_renamed_service_is_found_again_by_its_id(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    first = scene.take_over(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
-    renamed = scene.take_over(manager, with_ids("A1;Orientación;PSS;Chinandega;2341-0001"))
+    first = scene.import_report(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
+    renamed = scene.import_report(manager, with_ids("A1;Orientación;PSS;Chinandega;2341-0001"))
     assert (outcomes(renamed), renamed.lines[0].subject_id) == (
         [CHANGED],
         first.lines[0].subject_id,
@@ -71,10 +73,10 @@ def test_a_renamed_service_is_found_again_by_its_id(scene: Scene) -> None:
 
 def test_the_ids_of_two_importers_are_not_mixed_up(scene: Scene) -> None:
     house = scene.organization("Casa")
-    own = scene.take_over(
+    own = scene.import_report(
         scene.by(house, Role.MANAGER), with_ids("1;Consejería;PSS;León;2341-0001")
     )
-    theirs = scene.take_over(
+    theirs = scene.import_report(
         scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=house.id
     )
     assert (outcomes(own), outcomes(theirs)) == ([CREATED], [CREATED])
@@ -86,7 +88,9 @@ def test_a_differing_row_without_an_id_leads_to_a_question_and_nothing_is_writte
     house = scene.organization()
     there = scene.service(house, "Consejería", "PSS", department="NI-LE", phone="+50523410001")
     manager = scene.by(house, Role.MANAGER)
-    report = scene.take_over(manager, without("Consejería;PSS;León;2341-0002", "Otra;PSS;León;"))
+    report = scene.import_report(
+        manager, without("Consejería;PSS;León;2341-0002", "Otra;PSS;León;")
+    )
     assert (report.written, report.asked, outcomes(report)) == (False, 1, [ASKED, CREATED])
     assert list(report.lines[0].candidate_ids) == [there.id]
     assert phones(scene) == {there.id: "0001"}
@@ -99,18 +103,22 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(scen
         for name in ("Uno", "Dos")
     )
     manager = scene.by(house, Role.MANAGER)
-    tried = scene.imported(
+    tried = scene.run_import(
         manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003"), dry_run=True
     )
     assert outcomes(tried.report) == [ASKED, ASKED]
-    half = scene.imported(
+    half = scene.run_import(
         manager, source_import_id=tried.id, answers=[pb.ImportAnswer(row=2, subject_id=one.id)]
     )
     assert (half.report.written, outcomes(half.report)) == (False, [CHANGED, ASKED])
-    complete = scene.take_over(manager, source_import_id=half.id, answers=[pb.ImportAnswer(row=3)])
+    complete = scene.import_report(
+        manager, source_import_id=half.id, answers=[pb.ImportAnswer(row=3)]
+    )
     assert (complete.written, outcomes(complete)) == (True, [CHANGED, CREATED])
     assert phones(scene) == {one.id: "0002", other.id: "0001", complete.lines[1].subject_id: "0003"}
-    again = scene.take_over(manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003"))
+    again = scene.import_report(
+        manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003")
+    )
     assert (outcomes(again), [line.subject_id for line in again.lines]) == (
         [UNCHANGED, UNCHANGED],
         [line.subject_id for line in complete.lines],
@@ -121,7 +129,7 @@ def test_an_answer_can_only_name_a_service_that_was_asked_about(scene: Scene) ->
     house, manager_of = scene.organization("Casa"), scene.by
     scene.service(house, "Uno", "PSS", department="NI-LE", phone="+50523410001")
     theirs = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
-    report = scene.take_over(
+    report = scene.import_report(
         manager_of(house, Role.MANAGER),
         without("Uno;PSS;León;2341-0002"),
         answers=[pb.ImportAnswer(row=2, subject_id=theirs.id)],
@@ -133,8 +141,8 @@ def test_a_place_of_the_same_name_at_another_service_is_another_place(scene: Sce
     manager = scene.by(scene.organization(), Role.MANAGER)
     headings = "Nombre;Necesidades;Departamento;Lugar;Dirección"
     rows = [f"{name};PSS;León;Oficina;Calle {name}" for name in ("Uno", "Dos")]
-    assert scene.take_over(manager, sheet(*rows, headings=headings)).written
-    assert outcomes(scene.take_over(manager, sheet(*rows, headings=headings))) == [
+    assert scene.import_report(manager, sheet(*rows, headings=headings)).written
+    assert outcomes(scene.import_report(manager, sheet(*rows, headings=headings))) == [
         UNCHANGED,
         UNCHANGED,
     ]
@@ -148,14 +156,14 @@ def test_a_place_of_the_same_name_at_another_service_is_another_place(scene: Sce
 def test_an_id_that_cannot_be_stored_is_refused_at_its_cell(
     scene: Scene, id: str, reason: str
 ) -> None:
-    report = scene.take_over(
+    report = scene.import_report(
         scene.by(scene.organization(), Role.MANAGER), with_ids(f"{id};Consejería;PSS;León;")
     )
     assert problems(report) == [(2, "A", "id", reason)]
 
 
 def test_a_text_that_the_database_cannot_store_is_refused_at_its_cell(scene: Scene) -> None:
-    report = scene.take_over(
+    report = scene.import_report(
         scene.by(scene.organization(), Role.MANAGER), with_ids("1;Conse\0jería;PSS;León;")
     )
     assert problems(report) == [(2, "B", "name", "malformed")]

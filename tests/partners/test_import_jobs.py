@@ -144,7 +144,7 @@ def test_the_loop_claims_the_import_of_a_dead_process_when_its_lease_ends(
         assert imports.claim(tx, "dead", scene.clock.now())
     with running(running_imports(scene.database, scene.keyring, scene.clock, read_again=NEVER)):
         assert not eventually(lambda: has_ended(manager, job), 2)
-        scene.later(seconds=31)
+        scene.advance(seconds=31)
         assert eventually(lambda: has_ended(manager, job))
 
 
@@ -237,7 +237,7 @@ def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_
     )
     assert (killed.returncode, services(scene)) == (-9, 0), killed.stderr
     assert not run(scene)  # the process that claimed the job may still be alive
-    scene.later(seconds=31)
+    scene.advance(seconds=31)
     assert run(scene)
     assert (get(manager, job).report.created, services(scene)) == (2, 2)
 
@@ -258,7 +258,7 @@ def test_a_process_that_lost_its_import_to_another_writes_nothing(
                 other.execute("UPDATE imports SET claim = 'another'")
         assert not slow.result()
     assert services(scene) == 0
-    scene.later(seconds=31)
+    scene.advance(seconds=31)
     assert run(scene)
     assert (get(manager, job).report.created, services(scene)) == (2, 2)
 
@@ -386,12 +386,12 @@ def test_an_imported_file_is_sealed_and_deleted_after_a_day_and_its_report_after
     run(scene)
     (row,) = scene.rows("SELECT file, report FROM imports")
     assert "Asesoría".encode() not in bytes(row["file"]) + bytes(row["report"])
-    scene.later(days=1)
+    scene.advance(days=1)
     sweep(scene)
     with refused("NOT_FOUND", "not_found"):
         create(manager, b"", source_import_id=job.id)
     assert get(manager, job).report.created == 2
-    scene.later(days=29)
+    scene.advance(days=29)
     sweep(scene)
     assert not scene.rows("SELECT * FROM imports")
 

@@ -54,7 +54,7 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
 ) -> None:
     house = scene.organization()
     manager = scene.by(house, Role.MANAGER)
-    first = scene.take_over(manager, sheet(*GOOD))
+    first = scene.import_report(manager, sheet(*GOOD))
     assert (first.written, first.created, outcomes(first), problems(first)) == (
         True,
         2,
@@ -74,7 +74,7 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
     ]
     assert not service.public  # a file makes no service public without saying so
     facts = len(scene.rows("SELECT * FROM outbox"))
-    again = scene.take_over(manager, sheet(*GOOD))
+    again = scene.import_report(manager, sheet(*GOOD))
     assert (again.unchanged, outcomes(again), [line.subject_id for line in again.lines]) == (
         2,
         [UNCHANGED] * 2,
@@ -86,8 +86,8 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
 def test_a_row_with_an_id_changes_its_service(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     content = [f"A{number};{row}" for number, row in enumerate(GOOD)]
-    first = scene.take_over(manager, sheet(*content, headings=f"id;{HEADINGS}"))
-    changed = scene.take_over(
+    first = scene.import_report(manager, sheet(*content, headings=f"id;{HEADINGS}"))
+    changed = scene.import_report(
         manager, sheet(content[0].replace("18+", "21+"), content[1], headings=f"id;{HEADINGS}")
     )
     assert outcomes(changed) == [CHANGED, UNCHANGED]
@@ -101,7 +101,7 @@ def test_a_row_with_an_id_changes_its_service(scene: Scene) -> None:
 
 def test_a_dry_run_reports_what_would_change_and_writes_nothing(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = scene.take_over(manager, sheet(*GOOD), dry_run=True)
+    report = scene.import_report(manager, sheet(*GOOD), dry_run=True)
     assert (report.written, report.created, [line.subject_id for line in report.lines]) == (
         False,
         2,
@@ -114,7 +114,7 @@ def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_name
     scene: Scene,
 ) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = scene.take_over(
+    report = scene.import_report(
         manager,
         sheet(
             GOOD[0],
@@ -157,7 +157,7 @@ def test_a_sheet_is_read_in_each_encoding_and_with_each_separator(
     csv.writer(out, delimiter=separator).writerows(
         [["Nombre", "Necesidades", "Departamento"], ["Atención a niñez", "PSS", "Estelí"]]
     )
-    report = scene.take_over(
+    report = scene.import_report(
         manager,
         out.getvalue().encode(encoding),
         encoding=pb.IMPORT_ENCODING_WINDOWS_1252 if encoding == "cp1252" else 0,
@@ -178,7 +178,7 @@ def test_a_workbook_is_read_like_a_sheet(scene: Scene) -> None:
     book.active.append(["Otra", "LEG", "Chinandega", None, "dieciocho"])
     out = io.BytesIO()
     book.save(out)
-    report = scene.take_over(manager, out.getvalue())
+    report = scene.import_report(manager, out.getvalue())
     assert problems(report) == [(3, "E", "minimum_age", "malformed")]
     assert list(report.ignored_columns) == ["F"]
 
@@ -232,7 +232,7 @@ SERVICE: dict[str, Any] = {
 def test_a_service_in_hsds_is_imported_with_its_place(scene: Scene, wrap: Any) -> None:
     house = scene.organization()
     manager = scene.by(house, Role.MANAGER)
-    report = scene.take_over(manager, json.dumps(wrap(SERVICE)).encode())
+    report = scene.import_report(manager, json.dumps(wrap(SERVICE)).encode())
     assert (problems(report), report.created, report.written) == ([], 1, True)
     where = scene.rows(
         "SELECT name, department, address, latitude, phones FROM locations, service_at_locations"
@@ -241,12 +241,12 @@ def test_a_service_in_hsds_is_imported_with_its_place(scene: Scene, wrap: Any) -
         (w["name"], w["department"], w["address"], w["latitude"], w["phones"][0]["number"])
         for w in where
     ] == [("Oficina", "NI-CI", "Del parque 2c al norte", 12.6, "+50523410001")]
-    assert outcomes(scene.take_over(manager, json.dumps(wrap(SERVICE)).encode())) == [UNCHANGED]
+    assert outcomes(scene.import_report(manager, json.dumps(wrap(SERVICE)).encode())) == [UNCHANGED]
     moved = {
         **SERVICE,
         "service_at_locations": [{"id": "9", "location": {**PLACE, "name": "Otra oficina"}}],
     }
-    assert outcomes(scene.take_over(manager, json.dumps(wrap(moved)).encode())) == [CHANGED]
+    assert outcomes(scene.import_report(manager, json.dumps(wrap(moved)).encode())) == [CHANGED]
     assert len(scene.rows("SELECT * FROM locations")) == 1
 
 
@@ -301,7 +301,7 @@ def tables(**besides: list[dict[str, str]]) -> bytes:
 
 def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = scene.take_over(manager, tables())
+    report = scene.import_report(manager, tables())
     assert problems(report) == []
     assert [(line.file, line.row, line.outcome) for line in report.lines] == [
         ("services.csv", 2, CREATED),
@@ -314,7 +314,7 @@ def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
         service.department,
         len(service.schedules),
     ) == (["PSS"], "+50523410000", "NI-CI", 1)
-    assert outcomes(scene.take_over(manager, tables())) == [UNCHANGED, UNCHANGED]
+    assert outcomes(scene.import_report(manager, tables())) == [UNCHANGED, UNCHANGED]
 
 
 def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(scene: Scene) -> None:
@@ -339,7 +339,7 @@ def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(scene: Scene
         },
     ]
     at = [{"id": "x1", "service_id": "s1", "location_id": "l9"}]
-    report = scene.take_over(manager, tables(schedules=hours, service_at_locations=at))
+    report = scene.import_report(manager, tables(schedules=hours, service_at_locations=at))
     assert {
         (line.file, line.row, each.column, each.field, each.reason_code)
         for line in report.lines
@@ -359,7 +359,7 @@ def test_the_address_of_a_shelter_is_sealed_whatever_the_file_says(scene: Scene)
         "Casa;HOU.SAFE;Chinandega;Calle secreta 7;12.6;-87.1",
         headings="Nombre;Necesidades;Departamento;Dirección;Latitud;Longitud",
     )
-    report = scene.take_over(manager, content)
+    report = scene.import_report(manager, content)
     assert (problems(report), report.created) == ([], 1)
     row = scene.rows("SELECT * FROM locations")[0]
     assert (row["confidential"], row["address"], row["latitude"], row["secret"] is not None) == (
@@ -370,8 +370,8 @@ def test_the_address_of_a_shelter_is_sealed_whatever_the_file_says(scene: Scene)
     )
     assert b"secreta" not in bytes(row["secret"])
     assert "secreta" not in json.dumps(scene.rows("SELECT old_value, new_value FROM field_changes"))
-    assert outcomes(scene.take_over(manager, content)) == [UNCHANGED]
-    public = scene.take_over(
+    assert outcomes(scene.import_report(manager, content)) == [UNCHANGED]
+    public = scene.import_report(
         manager, sheet("Otra;HOU.SAFE;León;sí", headings="Nombre;Necesidades;Departamento;Público")
     )
     assert problems(public) == [(2, "D", "public", "out_of_range")]
@@ -387,12 +387,12 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
         "B;LEG;León;Casa Dos",
         headings="Nombre;Necesidades;Departamento;Organización",
     )
-    assert problems(scene.take_over(manager, content)) == [
+    assert problems(scene.import_report(manager, content)) == [
         (3, "D", "organization", "unknown_organization")
     ]
     with refused("NOT_FOUND", "not_found"):
-        scene.take_over(manager, content, organization_id=other.id)
-    done = scene.take_over(scene.coordinator, content)
+        scene.import_report(manager, content, organization_id=other.id)
+    done = scene.import_report(scene.coordinator, content)
     assert (done.written, done.created) == (True, 2)
     owners = {
         row["name"]: row["organization_id"]
@@ -401,7 +401,7 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     assert owners == {"A": one.id, "B": other.id}
     # Another member's service under this id is not hers: the row becomes a service of her own.
     theirs = scene.rows("SELECT id FROM services WHERE name = 'B'")[0]["id"]
-    scene.take_over(
+    scene.import_report(
         manager, sheet(f"{theirs};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento")
     )
     assert scene.rows("SELECT name FROM services WHERE id = %s", theirs) == [{"name": "B"}]
@@ -411,7 +411,7 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     "content", [b"PK\x03\x04broken", b"{", b"[1]", b"[[[[" * 50_000, package(phones=[{"id": "1"}])]
 )
 def test_a_file_that_is_no_directory_is_refused(scene: Scene, content: bytes) -> None:
-    ended = scene.imported(scene.by(scene.organization(), Role.MANAGER), content)
+    ended = scene.run_import(scene.by(scene.organization(), Role.MANAGER), content)
     assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
 
 
@@ -421,16 +421,16 @@ def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(scene: Scene
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("services.csv", b"0" * 40_000_000)
     with refused("INVALID_ARGUMENT", "invalid_fields") as said:
-        scene.imported(manager, b"n" * 700_001)
+        scene.run_import(manager, b"n" * 700_001)
     assert said.violations == [("content", "too_long")]
     for content in (bomb.getvalue(), b"Nombre\n" + b"a\n" * 5001):
-        ended = scene.imported(manager, content)
+        ended = scene.run_import(manager, content)
         assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
 def test_two_thousand_rows_are_imported_at_once(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    report = scene.take_over(
+    report = scene.import_report(
         manager, sheet(*(GOOD[0].replace("Asesoría", f"Asesoría {n}") for n in range(2000)))
     )
     assert (report.created, report.written) == (2000, True)
@@ -464,7 +464,7 @@ def test_two_imports_of_one_file_create_everything_once_however_many_workers_run
 def test_a_row_with_the_id_of_another_members_service_creates_a_new_service(scene: Scene) -> None:
     theirs = scene.service(scene.organization("Otra"), "Ajena", "PSS")
     manager = scene.by(scene.organization("Casa"), Role.MANAGER)
-    report = scene.take_over(
+    report = scene.import_report(
         manager,
         json.dumps(
             [

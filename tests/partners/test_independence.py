@@ -41,7 +41,7 @@ def founder(
     scene: Scene, *roles: Role, email: str = "", device: str = "", of: Organization | None = None
 ) -> Stubs:
     """Makes an account of the network's set-up."""
-    return scene.entered(
+    return scene.signed_in(
         scene.worker(
             of or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email
         ).entry.email,
@@ -63,7 +63,7 @@ def invited(
     PartnersStubs(scene.channel).members.AcceptInvitation(
         acceptance, metadata=scene.origin(device=device)
     )
-    return scene.entered(email, OWN_PASSWORD, device)
+    return scene.signed_in(email, OWN_PASSWORD, device)
 
 
 def of_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
@@ -137,11 +137,11 @@ def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
     first = founder(scene)
     second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     agree = of_change(scene, first)
-    scene.later(days=30, seconds=-1)
+    scene.advance(days=30, seconds=-1)
     with refused(*NOT_INDEPENDENT):
-        agree(scene.entered("otra@ejemplo.org", OWN_PASSWORD))
-    scene.later(seconds=1)
-    agree(scene.entered("otra@ejemplo.org", OWN_PASSWORD))
+        agree(scene.signed_in("otra@ejemplo.org", OWN_PASSWORD))
+    scene.advance(seconds=1)
+    agree(scene.signed_in("otra@ejemplo.org", OWN_PASSWORD))
     with refused("UNAUTHENTICATED", "session_ended"):
         of_change(scene, second)  # this account's session ended long ago
 
@@ -172,12 +172,12 @@ def test_a3_one_mailbox_is_one_person_for_ever(
 ) -> None:
     first, _ = founder(scene, email=one), founder(scene, email=other)
     agree = of_change(scene, first)
-    scene.later(days=90)
+    scene.advance(days=90)
     if not kin:
-        agree(scene.entered(other))
+        agree(scene.signed_in(other))
         return
     with refused(*NOT_INDEPENDENT):
-        agree(scene.entered(other))
+        agree(scene.signed_in(other))
 
 
 def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_accounts_used_there(
@@ -190,10 +190,10 @@ def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_account
         agree(second)
     agree(elsewhere)
     visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
-    scene.entered(visitor, device="her own")
-    scene.later(minutes=1)
+    scene.signed_in(visitor, device="her own")
+    scene.advance(minutes=1)
     # first used on another device: a colleague at the same desk
-    of_change(scene, first)(scene.entered(visitor, device="the office"))
+    of_change(scene, first)(scene.signed_in(visitor, device="the office"))
 
 
 def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: Scene) -> None:
@@ -271,7 +271,7 @@ def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM account_origins WHERE worker_id = %s", (worker.id,))
     assert token_of(scene, worker.entry.email).alone == "unknown"
-    scene.later(days=30)
+    scene.advance(days=30)
     assert token_of(scene, worker.entry.email).alone == ""
 
 

@@ -288,7 +288,7 @@ def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_whe
     before = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=PASSWORD)).session_secret
     if suspended:
         manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker.id))
-        scene.later(seconds=1)
+        scene.advance(seconds=1)
     accept(
         scene,
         invite(
@@ -314,9 +314,9 @@ def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again
     own = scene.organization("Casa")
     manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
     made = invite(manager, None, contract_pb2.ROLE_WORKER)
-    scene.later(minutes=1)
+    scene.advance(minutes=1)
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker.id))
-    scene.later(minutes=1)
+    scene.advance(minutes=1)
     with refused("UNAUTHENTICATED", "invitation_invalid"):
         accept(scene, made)
 
@@ -348,7 +348,7 @@ def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None
     scene.coordinator.CreateInvitation(
         invitation(organization_id=replaced.organization_id, email="otra@ejemplo.org")
     )
-    scene.later(hours=72)
+    scene.advance(hours=72)
     made = invite(scene.by(scene.coalition, Role.COORDINATOR), new, email="nueva@ejemplo.org")
     token = letter(scene, made).token
     for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", made.id, "\x00"):
@@ -366,7 +366,7 @@ def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None
 
 def test_an_invitation_is_valid_for_72_hours(scene: Scene) -> None:
     made = invite(scene.coordinator, scene.organization("Casa Nueva"))
-    scene.later(hours=71, minutes=59)
+    scene.advance(hours=71, minutes=59)
     accept(scene, made)
 
 
@@ -596,7 +596,7 @@ def test_an_organisation_sends_at_most_twenty_invitations_in_three_days(scene: S
             )
         )
     assert (answers.count("OK"), answers.count("too_many_invitations")) == (MAX_INVITATIONS, 3)
-    scene.later(hours=72)
+    scene.advance(hours=72)
     invite(scene.by(own, Role.MANAGER))
 
 
@@ -645,7 +645,7 @@ def test_a_sealed_letter_can_be_opened_only_for_its_own_invitation(scene: Scene)
 
 def test_expired_invitations_are_deleted(scene: Scene) -> None:
     invite(scene.coordinator, scene.organization("Casa Nueva"))
-    scene.later(hours=72)
+    scene.advance(hours=72)
     with scene.database.transaction(SYSTEM) as tx:
         sweep(tx, scene.clock.now())
     assert scene.rows("SELECT FROM invitations") == []

@@ -331,11 +331,11 @@ def test_a_service_is_open_according_to_the_time_in_its_own_country(
         return answer
 
     scene.clock.set(scene.clock.now().replace(hour=13, minute=59))  # 7:59 in Managua, on a Tuesday
-    scene.later(days=(1 - scene.clock.now().weekday()) % 7)
+    scene.advance(days=(1 - scene.clock.now().weekday()) % 7)
     assert not open_now()
-    scene.later(minutes=1)
+    scene.advance(minutes=1)
     assert open_now()
-    scene.later(hours=9)
+    scene.advance(hours=9)
     assert not open_now(), "17:00 is outside the hours"
     unsaid = scene.service(shelter, "Sin horario", "PSS")
     assert not other.GetService(d.GetServiceRequest(id=unsaid.id)).HasField("open_now")
@@ -393,7 +393,7 @@ def test_hours_stay_known_though_nobody_touches_the_entry_for_a_year(
     round_the_clock.holidays = True
     offer(manager, service.id, made, schedules=[round_the_clock])
     for _ in range(12):
-        scene.later(days=30)
+        scene.advance(days=30)
         with scene.database.transaction(SYSTEM) as tx:
             sweep(tx, scene.clock.now())
         assert other.GetService(d.GetServiceRequest(id=service.id)).open_now
@@ -478,9 +478,9 @@ def test_whoever_opened_an_address_may_look_again_for_half_an_hour(
     scene: Scene, road: Road
 ) -> None:
     open_address(road.driver, REFERRAL)
-    scene.later(minutes=29)
+    scene.advance(minutes=29)
     assert open_address(road.driver, REFERRAL)
-    scene.later(minutes=1)
+    scene.advance(minutes=1)
     with refused("FAILED_PRECONDITION", "address_opened"):
         open_address(road.driver, REFERRAL)
 
@@ -496,11 +496,11 @@ def test_nobody_but_the_sender_opens_the_address(scene: Scene, road: Road, other
 def test_an_ended_referral_opens_no_address_and_a_reopened_one_does(
     scene: Scene, road: Road
 ) -> None:
-    scene.later(minutes=1)
+    scene.advance(minutes=1)
     accept(scene, REFERRAL, road.service.id, road.shelter.id, road.sender.id, "completed")
     with refused("NOT_FOUND", "not_found"):
         open_address(road.driver, REFERRAL)
-    scene.later(minutes=1)
+    scene.advance(minutes=1)
     accept(scene, REFERRAL, road.service.id, road.shelter.id, road.sender.id, "reopened")
     assert open_address(road.driver, REFERRAL)
 
@@ -765,5 +765,5 @@ def test_a_search_for_open_services_uses_their_hours_in_their_own_time_zone(
         manager.CreateService(d.CreateServiceRequest(service=said, request_id=new_id()))
     scene.clock.set(scene.clock.now().replace(hour=18))  # noon in Managua
     assert names(other, open_now=True) == ["De día"]
-    scene.later(hours=10)
+    scene.advance(hours=10)
     assert names(other, open_now=True) == ["De noche"]

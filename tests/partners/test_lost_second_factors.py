@@ -18,7 +18,7 @@ from services.partners.members.domain.worker import Role, Worker
 from tests.partners.scene import SITE, Scene, Stubs, refused
 from tests.partners.test_more_than_a_password import strict  # a fixture  # noqa: F401
 from tests.partners.test_passkeys import begin, create
-from tests.partners.test_password_resets import INVALID, answer, link, reset, told
+from tests.partners.test_password_resets import INVALID, answer, facts_with_letters, link, reset
 from tests.partners.test_second_factors import App, finish
 from tests.partners.test_sessions import EMAIL, sign_in, token_of
 from tests.parts.authenticator import Authenticator
@@ -29,7 +29,7 @@ def own(scene: Scene) -> Organization:
     return scene.organization("Puentes")
 
 
-def guarded(scene: Scene, organization: Organization, *roles: Role) -> Worker:
+def worker_with_second_factor(scene: Scene, organization: Organization, *roles: Role) -> Worker:
     """Makes a worker with a code, spare codes and a passkey."""
     worker = scene.worker(organization, *roles, email=EMAIL)
     me, phone = scene.as_worker(worker), Authenticator(SITE)
@@ -39,17 +39,17 @@ def guarded(scene: Scene, organization: Organization, *roles: Role) -> Worker:
         scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="una clave larga")).secret
     )
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
-    scene.later(seconds=60)
+    scene.advance(seconds=60)
     return worker
 
 
-def take_off(by: Stubs, worker: Worker | str, **said: str) -> None:
+def remove_second_factor(by: Stubs, worker: Worker | str, **said: str) -> None:
     by.ResetSecondFactor(
         m.ResetSecondFactorRequest(id=worker if isinstance(worker, str) else worker.id, **said)
     )
 
 
-def is_guarded(scene: Scene) -> bool:
+def has_second_factor(scene: Scene) -> bool:
     return bool(scene.rows("SELECT FROM second_factors")) or bool(
         scene.rows("SELECT FROM passkeys")
     )
@@ -58,7 +58,7 @@ def is_guarded(scene: Scene) -> bool:
 def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     scene: Scene, own: Organization
 ) -> None:
-    worker = guarded(scene, own)
+    worker = worker_with_second_factor(scene, own)
     waiting = sign_in(scene).challenge
     scene.rows(
         "INSERT INTO sessions VALUES ('x', %s, %s, %s) RETURNING worker_id",
@@ -67,8 +67,8 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
         scene.clock.now(),
     )
     manager = scene.worker(own, Role.MANAGER)
-    take_off(scene.as_worker(manager), worker)
-    assert not is_guarded(scene)
+    remove_second_factor(scene.as_worker(manager), worker)
+    assert not has_second_factor(scene)
     assert scene.rows("SELECT FROM sessions") == [], "all her sessions were ended"
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         finish(scene, waiting, "123456")
@@ -76,7 +76,7 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     assert token_of(scene, entered.session_secret).worker.id == worker.id, (
         "she signs in with her own password, which nobody else has"
     )
-    [(fact, letter)] = told(scene, "second_factor_removed")
+    [(fact, letter)] = facts_with_letters(scene, "second_factor_removed")
     assert (fact.worker_id, fact.by_role_code, letter.email, letter.token) == (
         worker.id,
         "MANAGER",
@@ -94,20 +94,22 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
 
 def test_nobody_removes_her_own_second_factor(scene: Scene, own: Organization) -> None:
     """Otherwise an unlocked screen would be enough."""
-    manager = scene.as_worker(guarded(scene, own, Role.MANAGER))
+    manager = scene.as_worker(worker_with_second_factor(scene, own, Role.MANAGER))
     with refused("FAILED_PRECONDITION", "own_account"):
-        take_off(manager, scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)[0]["id"])
-    assert is_guarded(scene)
+        remove_second_factor(
+            manager, scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)[0]["id"]
+        )
+    assert has_second_factor(scene)
 
 
 def test_one_manager_helps_another(scene: Scene, own: Organization) -> None:
-    other = guarded(scene, own, Role.MANAGER)
-    take_off(scene.by(own, Role.MANAGER), other)
+    other = worker_with_second_factor(scene, own, Role.MANAGER)
+    remove_second_factor(scene.by(own, Role.MANAGER), other)
     assert sign_in(scene).session_secret
 
 
 def test_a_worker_of_another_organisation_is_not_found(scene: Scene, own: Organization) -> None:
-    worker = guarded(scene, own)
+    worker = worker_with_second_factor(scene, own)
     for by in (
         scene.by(scene.organization("Otra"), Role.MANAGER),
         scene.coordinator,
@@ -115,22 +117,22 @@ def test_a_worker_of_another_organisation_is_not_found(scene: Scene, own: Organi
     ):
         for id in (worker.id, "f" * 32, "x\x00"):
             with refused("NOT_FOUND", "not_found"):
-                take_off(by, id)
+                remove_second_factor(by, id)
     for role in (Role.WORKER, Role.OPERATOR, Role.AUDITOR):
         with refused("PERMISSION_DENIED", "right_missing"):
-            take_off(scene.by(own, role), worker)
-    assert is_guarded(scene)
+            remove_second_factor(scene.by(own, role), worker)
+    assert has_second_factor(scene)
 
 
 def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_there(
     scene: Scene, own: Organization
 ) -> None:
-    manager = guarded(scene, own, Role.MANAGER, Role.WORKER)
+    manager = worker_with_second_factor(scene, own, Role.MANAGER, Role.WORKER)
     second = scene.worker(own, Role.MANAGER)
     asked = directory_pb2.GetOrganizationRequest(id=own.id)
     assert scene.coordinator.GetOrganization(asked).only_manager_worker_id == ""
     with refused("NOT_FOUND", "not_found"):
-        take_off(scene.coordinator, manager)
+        remove_second_factor(scene.coordinator, manager)
     scene.as_worker(manager).SuspendWorker(m.SuspendWorkerRequest(id=second.id))
     seen = scene.coordinator.GetOrganization(asked)
     assert (seen.has_manager, seen.only_manager_worker_id) == (True, manager.id)
@@ -138,10 +140,10 @@ def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_the
         "the field is shown to coordinators only"
     )
     with refused("NOT_FOUND", "not_found"):  # she is no longer a manager
-        take_off(scene.coordinator, second)
-    take_off(scene.coordinator, seen.only_manager_worker_id)
+        remove_second_factor(scene.coordinator, second)
+    remove_second_factor(scene.coordinator, seen.only_manager_worker_id)
     assert sign_in(scene).session_secret
-    [(fact, _)] = told(scene, "second_factor_removed")
+    [(fact, _)] = facts_with_letters(scene, "second_factor_removed")
     assert fact.by_role_code == "COORDINATOR"
 
 
@@ -150,19 +152,19 @@ def test_a_manager_who_is_no_coordinator_cannot_remove_a_coordinators_second_fac
 ) -> None:
     for role in (Role.COORDINATOR, Role.AUDITOR):
         scene.begin()
-        steers = guarded(scene, scene.coalition, role)
+        steers = worker_with_second_factor(scene, scene.coalition, role)
         with refused("PERMISSION_DENIED", "right_missing"):
-            take_off(scene.by(scene.coalition, Role.MANAGER), steers)
-        assert is_guarded(scene)
-        take_off(scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), steers)
-        assert not is_guarded(scene)
+            remove_second_factor(scene.by(scene.coalition, Role.MANAGER), steers)
+        assert has_second_factor(scene)
+        remove_second_factor(scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), steers)
+        assert not has_second_factor(scene)
 
 
 def test_a_suspended_account_is_not_helped(scene: Scene, own: Organization) -> None:
-    worker, manager = guarded(scene, own), scene.by(own, Role.MANAGER)
+    worker, manager = worker_with_second_factor(scene, own), scene.by(own, Role.MANAGER)
     manager.SuspendWorker(m.SuspendWorkerRequest(id=worker.id))
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        take_off(manager, worker)
+        remove_second_factor(manager, worker)
 
 
 def test_removing_a_second_factor_that_does_not_exist_changes_nothing_and_reveals_nothing(
@@ -170,20 +172,24 @@ def test_removing_a_second_factor_that_does_not_exist_changes_nothing_and_reveal
 ) -> None:
     worker = scene.worker(own, email=EMAIL)
     secret = sign_in(scene).session_secret
-    take_off(scene.by(own, Role.MANAGER), worker)
+    remove_second_factor(scene.by(own, Role.MANAGER), worker)
     assert token_of(scene, secret).worker.id == worker.id
-    assert told(scene, "second_factor_removed") == []
+    assert facts_with_letters(scene, "second_factor_removed") == []
 
 
 def test_when_several_managers_remove_it_at_once_the_worker_is_notified_once(
     scene: Scene, own: Organization
 ) -> None:
-    worker, managers = guarded(scene, own), [scene.by(own, Role.MANAGER) for _ in range(3)]
+    worker, managers = (
+        worker_with_second_factor(scene, own),
+        [scene.by(own, Role.MANAGER) for _ in range(3)],
+    )
     with ThreadPoolExecutor(3) as pool:
         assert (
-            list(pool.map(lambda by: answer(lambda: take_off(by, worker)), managers)) == ["OK"] * 3
+            list(pool.map(lambda by: answer(lambda: remove_second_factor(by, worker)), managers))
+            == ["OK"] * 3
         )
-    assert len(told(scene, "second_factor_removed")) == 1
+    assert len(facts_with_letters(scene, "second_factor_removed")) == 1
 
 
 def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
@@ -193,9 +199,9 @@ def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
 
     The worker is notified twice before the thief can use it.
     """
-    worker = guarded(scene, own)
+    worker = worker_with_second_factor(scene, own)
     token = link(scene)
-    take_off(scene.by(own, Role.MANAGER), worker)
+    remove_second_factor(scene.by(own, Role.MANAGER), worker)
     with refused(*INVALID):
         reset(scene, token)
 
@@ -205,8 +211,8 @@ def test_where_a_second_factor_is_required_the_worker_sets_up_a_new_one(
     own: Organization,
     strict: Stubs,  # noqa: F811
 ) -> None:
-    worker = guarded(scene, own, Role.OPERATOR)
-    take_off(scene.by(own, Role.MANAGER), worker)
+    worker = worker_with_second_factor(scene, own, Role.OPERATOR)
+    remove_second_factor(scene.by(own, Role.MANAGER), worker)
     asked = strict.SignIn(m.SignInRequest(email=EMAIL, password="una clave larga"))
     assert (asked.session_secret, bool(asked.set_up_secret)) == ("", True)
     code = App(scene, asked.set_up_secret).code()
@@ -221,7 +227,7 @@ def test_where_a_second_factor_is_required_the_worker_sets_up_a_new_one(
 
 
 def test_a_repeated_request_has_its_one_effect(scene: Scene, own: Organization) -> None:
-    worker, manager = guarded(scene, own), scene.by(own, Role.MANAGER)
-    take_off(manager, worker, request_id="one")
-    take_off(manager, worker, request_id="one")
-    assert len(told(scene, "second_factor_removed")) == 1
+    worker, manager = worker_with_second_factor(scene, own), scene.by(own, Role.MANAGER)
+    remove_second_factor(manager, worker, request_id="one")
+    remove_second_factor(manager, worker, request_id="one")
+    assert len(facts_with_letters(scene, "second_factor_removed")) == 1

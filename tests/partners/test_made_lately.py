@@ -19,7 +19,7 @@ from services.partners.members.store import workers
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.partners.test_invitations import accept
 from tests.partners.test_passkeys import begin, create
-from tests.partners.test_password_resets import told
+from tests.partners.test_password_resets import facts_with_letters
 from tests.partners.test_second_factors import App
 from tests.partners.test_sign_in_providers import propose
 from tests.partners.test_step_up import invite, make_key
@@ -64,11 +64,11 @@ def test_a4_only_what_the_account_made_since_the_given_time_is_listed(
 ) -> None:
     by = scene.as_worker(manager)
     make_key(by, "antes")
-    scene.later(days=2)
+    scene.advance(days=2)
     since = scene.clock.now() - timedelta(hours=1)
     assert made(by, since) == []
     key = make_key(by, "después").api_key
-    scene.later(seconds=1)
+    scene.advance(seconds=1)
     invitation = invite(by, THIEF)
     assert [(each.kind, each.id, each.label, each.can_end) for each in made(by, since)] == [
         (pb.MADE_KIND_INVITATION, invitation.id, THIEF, True),
@@ -120,7 +120,7 @@ def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
     colleague = scene.worker(own, Role.WORKER, email="rosa@puentes.org")
-    scene.later(days=1)
+    scene.advance(days=1)
     by, since = scene.as_worker(manager), scene.clock.now()
     opened(scene, invite(by, "rosa@puentes.org", contract_pb2.ROLE_WORKER))
     [shown] = made(by, since)
@@ -155,7 +155,7 @@ def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_ar
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
     begun = begin(me)
     create(me, begun, phone.make(begun.options))
-    before = len(told(scene, "sign_in_changed"))
+    before = len(facts_with_letters(scene, "sign_in_changed"))
     listed = made(me, since)
     assert {each.kind for each in listed} == {pb.MADE_KIND_SECOND_FACTOR, pb.MADE_KIND_PASSKEY}
     assert end(me, since, *(each.id for each in listed)) == 2
@@ -163,7 +163,9 @@ def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_ar
         [],
         [],
     )
-    assert {fact.worker_id for fact, _ in told(scene, "sign_in_changed")[before:]} == {
+    assert {
+        fact.worker_id for fact, _ in facts_with_letters(scene, "sign_in_changed")[before:]
+    } == {
         worker.id,
         manager.id,
     }

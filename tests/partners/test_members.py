@@ -155,7 +155,7 @@ def test_two_live_keys_are_the_limit_and_a_revoked_one_makes_room(scene: Scene) 
     assert scene.facts(one) == [(1, "enlace.api_key.created.v1"), (2, "enlace.api_key.revoked.v1")]
     manager.CreateApiKey(request)
     assert len(manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys) == 3
-    scene.later(days=366)
+    scene.advance(days=366)
     scene.by(own, Role.MANAGER).CreateApiKey(request)  # an expired key does not count
 
 

@@ -88,7 +88,7 @@ def admit(scene: Scene, one: pb.Organization) -> pb.Organization:
     )
 
 
-def saw(
+def record_evidence(
     scene: Scene,
     one: pb.Organization,
     kind: pb.EvidenceKind.ValueType,
@@ -107,7 +107,7 @@ def saw(
     )
 
 
-def turn(scene: Scene) -> None:
+def run_sweep(scene: Scene) -> None:
     """Does what is due by the clock."""
     with scene.database.transaction(SYSTEM) as tx:
         sweep(tx, scene.clock.now())
@@ -238,7 +238,7 @@ def test_nothing_can_be_done_for_an_organisation_that_has_only_applied(scene: Sc
             lo.CreateLocationRequest(location=lo.Location(organization_id=one.id, name="Salón"))
         )
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        saw(scene, one, pb.EVIDENCE_KIND_REGISTRATION)
+        record_evidence(scene, one, pb.EVIDENCE_KIND_REGISTRATION)
     for rpc, request in (
         ("ApproveOrganization", pb.ApproveOrganizationRequest),
         ("SuspendOrganization", pb.SuspendOrganizationRequest),
@@ -305,8 +305,8 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
         scene.by(scene.organization("Puentes")).GetOrganization(
             pb.GetOrganizationRequest(id=one.id)
         )
-    scene.later(days=181)
-    turn(scene)
+    scene.advance(days=181)
+    run_sweep(scene)
     with refused("NOT_FOUND", "not_found"):
         scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
     with refused("INVALID_ARGUMENT", "invalid_fields"):
@@ -315,11 +315,11 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
 
 def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene) -> None:
     one = apply(scene)
-    scene.later(days=89)
-    turn(scene)
+    scene.advance(days=89)
+    run_sweep(scene)
     assert verbs(scene, one.id) == ["applied"]
-    scene.later(days=2)
-    turn(scene)
+    scene.advance(days=2)
+    run_sweep(scene)
     seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
     assert (seen.status, seen.rejection_reason) == (REJECTED, pb.REJECTION_REASON_UNANSWERED)
     assert scene.rows("SELECT * FROM applications") == []
@@ -327,10 +327,10 @@ def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene)
 
 def test_an_applicants_contact_is_deleted_once_the_organisation_has_a_manager(scene: Scene) -> None:
     one = admit(scene, apply(scene))
-    turn(scene)
+    run_sweep(scene)
     assert len(scene.rows("SELECT * FROM applications")) == 1
     scene.worker(scene.stored(one.id), Role.MANAGER)
-    turn(scene)
+    run_sweep(scene)
     assert scene.rows("SELECT * FROM applications") == []
 
 
@@ -338,14 +338,14 @@ def test_no_member_is_approved_before_all_evidence_was_seen(scene: Scene) -> Non
     one = admit(scene, apply(scene))
     assert list(one.missing_evidence) == [1, 2, 3, 4]
     for number in (1, 2, 3):
-        one = saw(scene, one, pb.EvidenceKind.ValueType(number))
-    one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
+        one = record_evidence(scene, one, pb.EvidenceKind.ValueType(number))
+    one = record_evidence(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
     assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_AGREEMENT]
     with refused("FAILED_PRECONDITION", "evidence_missing"):
         scene.coordinator.ApproveOrganization(
             pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
         )
-    one = saw(scene, one, pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14")
+    one = record_evidence(scene, one, pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14")
     first = scene.coordinator.ApproveOrganization(
         pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
     )
@@ -380,7 +380,7 @@ def test_impossible_evidence_is_refused_with_its_field(
 ) -> None:
     one = admit(scene, apply(scene))
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        saw(scene, one, pb.EvidenceKind.ValueType(kind), **wrong)
+        record_evidence(scene, one, pb.EvidenceKind.ValueType(kind), **wrong)
     assert refusal.violations == [(f"evidence.{path}", reason)]
 
 
@@ -444,20 +444,20 @@ def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(
         (pb.EVIDENCE_KIND_SAFEGUARDING_POLICY, ""),
         (pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14"),
     ):
-        one = saw(scene, one, kind, until)
+        one = record_evidence(scene, one, kind, until)
     for reference in ("EXP-7", "EXP-7", "exp-7"):
-        one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference=reference)
+        one = record_evidence(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference=reference)
         assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_REFERENCES]
         with refused("FAILED_PRECONDITION", "evidence_missing"):
             scene.coordinator.ApproveOrganization(
                 pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
             )
-    one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
+    one = record_evidence(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
     assert list(one.missing_evidence) == []
     assert [
         seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
     ] == ["exp-7", "EXP-8"]
-    one = saw(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-9")
+    one = record_evidence(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-9")
     assert [
         seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
     ] == ["EXP-8", "EXP-9"]
@@ -484,7 +484,7 @@ def test_after_a_change_of_the_evidence_two_people_have_to_approve_again(scene: 
     )
 
 
-def days_told(scene: Scene, id: str) -> list[int]:
+def days_of_warnings(scene: Scene, id: str) -> list[int]:
     rows = scene.rows(
         "SELECT payload FROM outbox WHERE subject = %s AND type LIKE %s ORDER BY version",
         id,
@@ -499,16 +499,16 @@ def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_end
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=NOON.date() + timedelta(days=100))
     for _ in range(101):
-        turn(scene)
-        turn(scene)
-        scene.later(days=1)
-    assert days_told(scene, one.id) == [60, 30, 7]
+        run_sweep(scene)
+        run_sweep(scene)
+        scene.advance(days=1)
+    assert days_of_warnings(scene, one.id) == [60, 30, 7]
     assert verbs(scene, one.id)[-1] == "agreement_ending", "the agreement holds on its last day"
-    turn(scene)
+    run_sweep(scene)
     assert verbs(scene, one.id)[-1] == "agreement_expired"
     seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
     assert (seen.status, list(seen.missing_evidence)) == (PROBATION, [pb.EVIDENCE_KIND_AGREEMENT])
-    turn(scene)
+    run_sweep(scene)
     assert verbs(scene, one.id)[-1] == "agreement_expired"
 
 
@@ -517,13 +517,13 @@ def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene
     scene.approve(one.id, until=date(2026, 3, 20))
     last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
     scene.clock.set(last.astimezone(UTC))
-    turn(scene)
+    run_sweep(scene)
     assert "agreement_expired" not in verbs(scene, one.id)
     assert not scene.coordinator.GetOrganization(
         pb.GetOrganizationRequest(id=one.id)
     ).missing_evidence
-    scene.later(minutes=31)
-    turn(scene)
+    scene.advance(minutes=31)
+    run_sweep(scene)
     assert verbs(scene, one.id)[-1] == "agreement_expired"
 
 
@@ -534,12 +534,12 @@ def test_after_a_pause_the_nearest_warning_is_given_and_expired_agreements_end(
     scene.approve(soon.id, until=date(2026, 6, 30))
     scene.approve(over.id, until=date(2026, 6, 1))
     scene.clock.set(NOON.replace(month=6, day=10))
-    turn(scene)
-    assert days_told(scene, soon.id) == [20]
+    run_sweep(scene)
+    assert days_of_warnings(scene, soon.id) == [20]
     assert verbs(scene, over.id)[-2:] == ["approved", "agreement_expired"]
     scene.clock.set(NOON.replace(month=6, day=24))
-    turn(scene)
-    assert days_told(scene, soon.id) == [20, 6]
+    run_sweep(scene)
+    assert days_of_warnings(scene, soon.id) == [20, 6]
 
 
 def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene: Scene) -> None:
@@ -562,8 +562,8 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
 ) -> None:
     one = scene.organization("Nueva", approved=False)
     approved = scene.approve(one.id, until=date(2026, 4, 1))
-    turn(scene)
-    renewed = saw(
+    run_sweep(scene)
+    renewed = record_evidence(
         scene,
         scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id)),
         pb.EVIDENCE_KIND_AGREEMENT,
@@ -571,12 +571,12 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
     )
     assert (approved.status, renewed.status) == (APPROVED, APPROVED)
     scene.clock.set(NOON.replace(month=8, day=1))
-    turn(scene)
-    assert days_told(scene, one.id) == [18, 31], "warned of the new end, too"
+    run_sweep(scene)
+    assert days_of_warnings(scene, one.id) == [18, 31], "warned of the new end, too"
     scene.clock.set(NOON.replace(month=9, day=2))
-    turn(scene)
+    run_sweep(scene)
     ended = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
-    after = saw(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
+    after = record_evidence(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
     assert (ended.status, after.status) == (PROBATION, PROBATION)
     assert scene.approve(one.id, until=date(2027, 9, 1)).status == APPROVED
 
@@ -589,8 +589,8 @@ def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(sc
     scene.approve(one.id, until=date(2026, 4, 1))
     worker = scene.by(scene.stored(one.id))
     assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 1
-    scene.later(days=30)
-    turn(scene)
+    scene.advance(days=30)
+    run_sweep(scene)
     assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 0
 
 
@@ -600,7 +600,7 @@ def test_a_member_that_is_reinstated_after_its_agreement_ended_is_on_probation(
     one = scene.organization("Nueva", approved=False)
     scene.approve(one.id, until=date(2026, 4, 1))
     scene.suspend(one.id)
-    scene.later(days=30)
+    scene.advance(days=30)
     back = scene.reinstate(one.id)
     assert back.status == PROBATION
     assert verbs(scene, one.id)[-4:] == [

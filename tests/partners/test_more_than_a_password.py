@@ -22,9 +22,9 @@ from services.partners.sign_in.protocols.passkeys import Site
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
 from tests.partners.test_passkeys import begin, create, fails
-from tests.partners.test_second_factors import App, in_use
+from tests.partners.test_second_factors import App, turn_on_code
 from tests.partners.test_sessions import EMAIL
-from tests.partners.test_sign_in_providers import comes_in, set_up
+from tests.partners.test_sign_in_providers import set_up, sign_in_through
 from tests.parts.authenticator import Authenticator
 from tests.parts.provider import Person, Provider
 
@@ -67,7 +67,7 @@ def finish(strict: Stubs, challenge: str, code: str) -> m.SignInResponse:
     return answer
 
 
-def wrong_of(app: App) -> str:
+def wrong_code_of(app: App) -> str:
     return "000000" if app.code() != "000000" else "000001"
 
 
@@ -84,7 +84,7 @@ def test_a_worker_who_needs_a_second_factor_sets_up_a_code_before_there_is_a_ses
         "set_up_uri",
     }
     app = App(scene, asked.set_up_secret)
-    fails(lambda: finish(strict, asked.challenge, wrong_of(app)))
+    fails(lambda: finish(strict, asked.challenge, wrong_code_of(app)))
     assert scene.rows("SELECT * FROM sessions") == []
     code = app.code()
     entered = finish(strict, asked.challenge, code)
@@ -124,7 +124,7 @@ def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -
     first, second = sign_in(strict), sign_in(strict)
     fails(lambda: finish(strict, first.challenge, App(scene, first.set_up_secret).code()))
     finish(strict, second.challenge, App(scene, second.set_up_secret).code())
-    scene.later(seconds=60)
+    scene.advance(seconds=60)
     fails(lambda: finish(strict, first.challenge, App(scene, second.set_up_secret).code()))
     scene.as_worker(worker).EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD))
     third, me, phone = sign_in(strict), scene.as_worker(worker), Authenticator(SITE)
@@ -168,11 +168,11 @@ def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_
 
 def test_a_worker_with_a_code_is_asked_for_it_whatever_her_provider_required(scene: Scene) -> None:
     scene.worker(scene.coalition, Role.WORKER, email=EMAIL)
-    app, _spare = in_use(scene)
+    app, _spare = turn_on_code(scene)
     people = {"ana": Person("ana-1", EMAIL, ways=("mfa",))}
     provider = Provider(f"{SITE}/sign-in/return", people, now=lambda: scene.clock.now().timestamp())
     set_up(scene, scene.coalition, provider)
-    came = comes_in(scene, scene.coalition, provider)
+    came = sign_in_through(scene, scene.coalition, provider)
     provider.stop()
     assert (came.session_secret, came.asks_code) == ("", True)
     assert scene.nobody.FinishSignIn(

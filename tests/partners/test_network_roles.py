@@ -57,9 +57,9 @@ def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisatio
         agree(scene.by(scene.coalition, Role.COORDINATOR), made)
     (seen,) = abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).invitations
     assert (seen.id, seen.email, seen.unconfirmed) == (made.id, EMAIL, True)
-    scene.later(hours=71)
+    scene.advance(hours=71)
     assert not agree(abroad, made).unconfirmed
-    scene.later(hours=71)
+    scene.advance(hours=71)
     accept(scene, made)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         agree(abroad, made)
@@ -77,7 +77,7 @@ def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_c
         invite(both, None, AUDITOR, email="otra@ejemplo.org"),
     )
     both.RevokeInvitation(pb.RevokeInvitationRequest(id=revoked.id))
-    scene.later(hours=72)
+    scene.advance(hours=72)
     for made in (late, revoked):
         with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
             agree(abroad, made)
@@ -110,7 +110,7 @@ def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_n
     assert suspend(abroad, target.id).status == pb.WORKER_STATUS_SUSPENDED
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         suspend(abroad, target.id)
-    scene.later(seconds=1)
+    scene.advance(seconds=1)
     made = invite(first, None, contract_pb2.Role.Value(f"ROLE_{role}"), email=target.entry.email)
     agree(abroad, made)
     accept(scene, made)

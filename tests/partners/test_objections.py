@@ -8,8 +8,8 @@ from __future__ import annotations
 from protos.partners.v1 import members_pb2 as m
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import SITE, Scene, refused
-from tests.partners.test_password_resets import told
-from tests.partners.test_sign_in_providers import EMAIL, comes_in, confirm, propose, set_up
+from tests.partners.test_password_resets import facts_with_letters
+from tests.partners.test_sign_in_providers import EMAIL, confirm, propose, set_up, sign_in_through
 from tests.parts.provider import Person, Provider
 
 
@@ -26,16 +26,16 @@ def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_
         scene.by(scene.coalition, Role.COORDINATOR),
         propose(scene.coordinator, shelter, "https://sso.example"),
     )
-    letters = told(scene, "provider_proposed")
+    letters = facts_with_letters(scene, "provider_proposed")
     assert sorted((fact.worker_id, letter.email) for fact, letter in letters) == sorted(
         (each.id, each.entry.email) for each in managers
     )
     assert other.id not in {fact.worker_id for fact, _ in letters}
-    scene.later(days=3, seconds=-1)
+    scene.advance(days=3, seconds=-1)
     with refused("FAILED_PRECONDITION", "objection_time"):
         confirm(second, proposed)
     scene.as_worker(managers[1]).ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
-    scene.later(seconds=1)
+    scene.advance(seconds=1)
     dropped = second.GetSignInProvider(m.GetSignInProviderRequest(organization_id=shelter.id))
     assert (dropped.HasField("proposal"), dropped.issuer) == (False, "")
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
@@ -66,6 +66,6 @@ def test_a_manager_objects_for_her_own_organisation_only_and_ends_nothing_that_i
         with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
             stranger.ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
         manager.ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
-        assert comes_in(scene, ministry, provider).session_secret
+        assert sign_in_through(scene, ministry, provider).session_secret
     finally:
         provider.stop()

@@ -208,7 +208,7 @@ class Cheat:
         return str(by.GetOrganization(d.GetOrganizationRequest(id=id)).etag)
 
     def wait(self, _: Stubs) -> None:
-        self.scene.later(hours=self.random.randint(1, 9))  # less than thirty days in total
+        self.scene.advance(hours=self.random.randint(1, 9))  # less than thirty days in total
         with self.scene.database.transaction(SYSTEM) as tx:
             sweeping(self.scene.mail)(tx, self.scene.clock.now())
 
@@ -270,7 +270,7 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
     }
     assert (standing[shelter.id], standing[cheat.suspended]) == ("APPROVED", "SUSPENDED")
     assert cheat.holds <= 1
-    scene.later(days=1)
+    scene.advance(days=1)
     cheat.wait(scene.coordinator)
     assert scene.rows("SELECT status FROM organizations WHERE id = %s", cheat.held) == [
         {"status": "APPROVED"}

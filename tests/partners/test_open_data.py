@@ -25,7 +25,7 @@ def listed(scene: Scene, **asked: Any) -> pb.ListPublicServicesResponse:
     return answer
 
 
-def said(scene: Scene) -> list[bytes]:
+def all_answers(scene: Scene) -> list[bytes]:
     """Returns all answers that anybody may read, byte by byte, to several questions."""
     answers = [
         *(
@@ -80,7 +80,7 @@ def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene)
 def test_public_services_are_searched_by_words_need_member_and_time_of_change(scene: Scene) -> None:
     one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
     legal = scene.service(one, "Asesoría legal", "LEG", public=True)
-    scene.later(hours=1)
+    scene.advance(hours=1)
     school = scene.service(other, "Escuela nocturna", "EDU", public=True)
 
     def ids(**asked: Any) -> set[str]:
@@ -128,7 +128,7 @@ def another_member(scene: Scene, house: Organization, service: Service) -> None:
 
 def room(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.WORKER, Role.MANAGER)
-    scene.later(days=1)
+    scene.advance(days=1)
     manager.SetCapacity(
         d.SetCapacityRequest(
             id=service.id, capacity=d.Capacity(available=1, intake=d.INTAKE_CLOSED)
@@ -139,7 +139,7 @@ def room(scene: Scene, house: Organization, service: Service) -> None:
 def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
     """Changes a description for partners to other words for partners: nobody else notices."""
     manager = scene.by(house, Role.MANAGER)
-    scene.later(days=1)
+    scene.advance(days=1)
     kept = manager.GetService(d.GetServiceRequest(id=service.id))
     kept.description, kept.update_time.seconds = "un secreto de albergue", 0
     ask = d.UpdateServiceRequest(service=kept)
@@ -158,7 +158,7 @@ def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
 
 def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
-    scene.later(days=1)
+    scene.advance(days=1)
     where = manager.CreateLocation(
         l.CreateLocationRequest(
             location=l.Location(
@@ -173,7 +173,7 @@ def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
 
 def contact_there(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
-    scene.later(days=1)
+    scene.advance(days=1)
     [there] = manager.ListServiceAtLocations(
         l.ListServiceAtLocationsRequest(service_id=service.id)
     ).service_at_locations
@@ -214,7 +214,7 @@ def test_hidden_data_changes_no_byte_of_the_public_directory(
             )
         )
     )
-    before = said(scene)
+    before = all_answers(scene)
     assert b"Oficina" in before[0]
     assert (
         scene.nobody.ListPublicServiceAtLocations(
@@ -224,7 +224,7 @@ def test_hidden_data_changes_no_byte_of_the_public_directory(
     )
     assert b"interna" not in before[0]
     hide(scene, house, service)
-    assert said(scene) == before
+    assert all_answers(scene) == before
 
 
 def test_the_modification_time_changes_with_everything_that_anybody_may_read(scene: Scene) -> None:
@@ -256,7 +256,7 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
         move,
         leave,
     ):
-        scene.later(days=1)
+        scene.advance(days=1)
         change()
         times.append(listed(scene).services[0].modify_time.ToDatetime())
     assert times == sorted(set(times))

@@ -54,7 +54,7 @@ def client(scene: Scene) -> Iterator[FlaskClient]:
     clients.close()
 
 
-def told(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]:
+def all_pages(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]:
     """Returns all pages without their form tokens, which differ each time."""
     first = client.get("/services")
     token = re.search(r'name="form_token" value="([^"]+)"', first.text)
@@ -98,12 +98,12 @@ def test_data_that_fewer_people_may_see_change_no_byte_of_a_public_page(
         service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")]
     )
     manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
-    before = told(client, house.id, "f" * 32)
+    before = all_pages(client, house.id, "f" * 32)
     assert [status for status, _ in before] == [200] * (1 + len(QUESTIONS)) + [200, 404]
     assert "Calle 1" in before[1][1]
     assert "interna" not in "".join(text for _, text in before)
     hide(scene, house, service)
-    assert told(client, house.id, "f" * 32) == before
+    assert all_pages(client, house.id, "f" * 32) == before
 
 
 def test_a_member_without_a_public_service_looks_like_one_that_does_not_exist(

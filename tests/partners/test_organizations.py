@@ -320,7 +320,7 @@ def test_anyone_may_list_the_hotlines_one_for_each_country(scene: Scene) -> None
     scene.organization(
         "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
     )
-    scene.later(days=1)
+    scene.advance(days=1)
     scene.organization(
         "Otra línea", type=OrganizationType.HOTLINE, department="", hotline_number="134"
     )

@@ -18,7 +18,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.partners.members.domain.worker import Role
 from services.partners.sign_in.protocols.passkeys import Site
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
-from tests.partners.test_second_factors import FAILED, finish, in_use
+from tests.partners.test_second_factors import FAILED, finish, turn_on_code
 from tests.partners.test_sessions import EMAIL, sign_in
 from tests.parts.authenticator import Authenticator
 
@@ -78,7 +78,7 @@ def wrong(path: str, ask: Callable[[], object]) -> None:
     assert refusal.violations == [(path, "wrong")]
 
 
-def alone(scene: Scene) -> m.BeginPasskeySignInResponse:
+def begin_without_password(scene: Scene) -> m.BeginPasskeySignInResponse:
     answer: m.BeginPasskeySignInResponse = scene.nobody.BeginPasskeySignIn(
         m.BeginPasskeySignInRequest()
     )
@@ -91,7 +91,7 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
     me, phone = with_passkey(member)
     asked = sign_in(member)
     assert (asked.session_secret, asked.asks_code, bool(asked.challenge)) == ("", False, True)
-    member.later(minutes=1)
+    member.advance(minutes=1)
     signed = by_passkey(member, asked.challenge, phone.sign(asked.passkey_options))
     assert signed.worker.email == EMAIL
     [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
@@ -103,7 +103,7 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
 
 def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    asked = alone(member)
+    asked = begin_without_password(member)
     assert "allowCredentials" not in json.loads(asked.passkey_options), (
         "nothing is revealed about any account"
     )
@@ -116,13 +116,13 @@ def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(member: Scene)
 def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
     member: Scene,
 ) -> None:
-    app, _spare = in_use(member)
+    app, _spare = turn_on_code(member)
     with_passkey(member)
     asked = sign_in(member)
     assert (asked.asks_code, bool(asked.passkey_options)) == (True, True)
     assert finish(member, asked.challenge, app.code()).session_secret
-    member.later(seconds=60)
-    fails(lambda: finish(member, alone(member).challenge, app.code()))
+    member.advance(seconds=60)
+    fails(lambda: finish(member, begin_without_password(member).challenge, app.code()))
 
 
 def test_a_signature_is_valid_once_and_for_one_challenge(member: Scene) -> None:
@@ -132,7 +132,7 @@ def test_a_signature_is_valid_once_and_for_one_challenge(member: Scene) -> None:
     fails(lambda: by_passkey(member, second.challenge, signed))
     by_passkey(member, first.challenge, signed)
     fails(lambda: by_passkey(member, first.challenge, signed))
-    member.later(minutes=5)
+    member.advance(minutes=5)
     fails(lambda: by_passkey(member, second.challenge, phone.sign(second.passkey_options)))
 
 
@@ -193,7 +193,7 @@ def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene
     begun = begin(hers)
     create(hers, begun, theirs.make(begun.options))
     fails(lambda: by_passkey(member, asked.challenge, theirs.sign(asked.passkey_options)))
-    begun_alone = alone(member)
+    begun_alone = begin_without_password(member)
     theirs.account = phone.account
     fails(
         lambda: by_passkey(member, begun_alone.challenge, theirs.sign(begun_alone.passkey_options))
@@ -215,7 +215,7 @@ def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(member: Scene) 
         good | {"response": None},
     ]
     for each in [json.dumps(each) for each in broken] + ["{", "[" * 3000, "\u0000", "9" * 7999]:
-        fails(lambda each=each: by_passkey(member, alone(member).challenge, each))  # type: ignore[misc]
+        fails(lambda each=each: by_passkey(member, begin_without_password(member).challenge, each))  # type: ignore[misc]
         wrong("credential", lambda each=each: create(me, begin(me), each))  # type: ignore[misc]
 
 
@@ -248,7 +248,7 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
     create(me, begun, other.make(begun.options))
     wrong("challenge", lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
     late = begin(me)
-    member.later(minutes=5)
+    member.advance(minutes=5)
     wrong("challenge", lambda: create(me, late, Authenticator(SITE).make(late.options)))
 
 
@@ -309,7 +309,7 @@ def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(memb
 
 def test_a_suspended_account_cannot_be_entered_with_a_passkey(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    asked = alone(member)
+    asked = begin_without_password(member)
     member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
     fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
 
@@ -341,4 +341,4 @@ def test_where_passkeys_are_impossible_the_refusal_says_so(
         if ask == "BeginPasskey":
             begin(me)
         else:
-            alone(member)
+            begin_without_password(member)

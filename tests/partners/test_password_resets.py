@@ -32,13 +32,13 @@ from services.partners.sign_in.store import password_resets
 from services.partners.sign_in.usecases import sessions
 from services.partners.sign_in.usecases.password_resets import send_links, sending_links
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
-from tests.partners.test_accounts import change, entered
+from tests.partners.test_accounts import change, session_of
 from tests.partners.test_invitations import acceptance, invite
 from tests.partners.test_invitations import letter as invitation_letter
 from tests.partners.test_passkeys import begin, create
-from tests.partners.test_second_factors import finish, in_use
+from tests.partners.test_second_factors import finish, turn_on_code
 from tests.partners.test_sessions import EMAIL, sign_in, token_of
-from tests.partners.test_sign_in_providers import comes_in, set_up
+from tests.partners.test_sign_in_providers import set_up, sign_in_through
 from tests.parts.authenticator import Authenticator
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.parts.provider import Person, Provider
@@ -64,13 +64,13 @@ def ask(
     return answer
 
 
-def look(scene: Scene) -> int:
+def run_loop(scene: Scene) -> int:
     """Runs the service's loop a moment later; returns how much it did."""
     with scene.database.transaction(SYSTEM) as tx:
         return send_links(tx, Keyring(scene.sealing_key), scene.mail, scene.clock.now())
 
 
-def told(
+def facts_with_letters(
     scene: Scene, fact: str = "reset_asked"
 ) -> list[tuple[facts_pb2.AccountFact, letters_pb2.AccountLetter]]:
     """Returns what the notifications service finds in each fact of a kind, the oldest first."""
@@ -90,8 +90,8 @@ def told(
 def link(scene: Scene, email: str = EMAIL) -> str:
     """Requests a link, and reads it in the mailbox."""
     ask(scene, email)
-    look(scene)
-    return told(scene)[-1][1].token
+    run_loop(scene)
+    return facts_with_letters(scene)[-1][1].token
 
 
 def reset(scene: Scene, token: str, password: str = NEW, **said: str) -> None:
@@ -122,9 +122,9 @@ def test_the_loop_sends_a_link_for_each_request_even_if_its_announcement_is_lost
     with running(
         sending_links(member.database, keys, member.mail, member.clock, read_again=read_again)
     ):
-        assert eventually(lambda: len(told(member)) == 1)
+        assert eventually(lambda: len(facts_with_letters(member)) == 1)
         ask(member)
-        assert eventually(lambda: len(told(member)) == 2)
+        assert eventually(lambda: len(facts_with_letters(member)) == 2)
 
 
 def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(
@@ -141,7 +141,7 @@ def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mai
         sign_in(member)
     assert sign_in(member, password=NEW).worker.email == EMAIL
     assert member.rows("SELECT FROM password_resets") == []
-    [(fact, letter)] = told(member, "password_changed")
+    [(fact, letter)] = facts_with_letters(member, "password_changed")
     assert (fact.worker_id, letter.email, letter.token) == (worker_of(member), EMAIL, "")
     assert member.facts(fact.notice_id) == [
         (1, "enlace.account.reset_asked.v1"),
@@ -151,7 +151,7 @@ def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mai
 
 def test_the_email_may_be_typed_with_capitals_and_spaces(member: Scene) -> None:
     token = link(member, f"  {EMAIL.upper()} ")
-    assert told(member)[-1][1].email == EMAIL, (
+    assert facts_with_letters(member)[-1][1].email == EMAIL, (
         "the e-mail goes to the address of the account, never to the one that was typed"
     )
     reset(member, token)
@@ -160,21 +160,21 @@ def test_the_email_may_be_typed_with_capitals_and_spaces(member: Scene) -> None:
 
 def test_a_reset_link_is_valid_once_and_for_an_hour(member: Scene) -> None:
     token = link(member)
-    member.later(minutes=59, seconds=59)
+    member.advance(minutes=59, seconds=59)
     reset(member, token)
     with refused(*INVALID):
         reset(member, token, "otra frase de prueba")
     token = link(member)
-    member.later(hours=1)
+    member.advance(hours=1)
     with refused(*INVALID):
         reset(member, token)
     assert sign_in(member, password=NEW).session_secret
 
 
 def test_a_reset_link_made_by_a_clock_that_was_ahead_is_not_valid_for_longer(member: Scene) -> None:
-    member.later(days=1)
+    member.advance(days=1)
     token = link(member)
-    member.later(days=-1)
+    member.advance(days=-1)
     with refused(*INVALID):
         reset(member, token)
 
@@ -183,7 +183,7 @@ def test_a_newer_reset_link_ends_the_older_one_and_its_email(member: Scene) -> N
     first, second = link(member), link(member)
     with refused(*INVALID):
         reset(member, first)
-    (older, _), _newer = told(member)
+    (older, _), _newer = facts_with_letters(member)
     assert member.facts(older.notice_id) == [
         (1, "enlace.account.reset_asked.v1"),
         (2, "enlace.account.reset_ended.v1"),
@@ -226,23 +226,23 @@ def test_one_link_used_many_times_at_once_changes_one_password(member: Scene) ->
         answers = list(pool.map(lambda one: answer(lambda: reset(member, token, one)), words))
     assert sorted(answers) == ["OK"] + ["reset_not_valid"] * 3
     assert sign_in(member, password=words[answers.index("OK")]).session_secret
-    assert len(told(member, "password_changed")) == 1
+    assert len(facts_with_letters(member, "password_changed")) == 1
 
 
 def test_requests_for_one_account_at_once_leave_one_link(member: Scene) -> None:
     for _ in range(3):
         ask(member)
     with ThreadPoolExecutor(3) as pool:
-        looked = list(pool.map(lambda _n: look(member), range(3)))
+        looked = list(pool.map(lambda _n: run_loop(member), range(3)))
     assert sum(looked) == 3
     assert len(member.rows("SELECT FROM password_resets")) == 1
-    tokens = [letter.token for _, letter in told(member)]
+    tokens = [letter.token for _, letter in facts_with_letters(member)]
     answers = [answer(partial(reset, member, token)) for token in tokens]
     assert sorted(answers) == ["OK"] + ["reset_not_valid"] * (len(tokens) - 1)
 
 
 def test_a_new_password_does_not_replace_the_code_or_passkey(member: Scene) -> None:
-    app, spare = in_use(member)
+    app, spare = turn_on_code(member)
     me, phone = _me(member), Authenticator("https://enlace.example")
     begun = begin(me)
     create(me, begun, phone.make(begun.options))
@@ -261,7 +261,7 @@ def test_a_sign_in_that_began_with_the_old_password_cannot_be_finished_after_the
 
     The change of the password ends that sign-in, too.
     """
-    app, _spare = in_use(member)
+    app, _spare = turn_on_code(member)
     waiting = sign_in(member).challenge
     reset(member, link(member))
     with refused("UNAUTHENTICATED", "sign_in_failed"):
@@ -289,10 +289,10 @@ def test_a_password_that_is_checked_while_it_changes_opens_no_session(
 
 
 def test_a_sign_in_that_is_finished_at_the_moment_of_the_change_is_ended_too(member: Scene) -> None:
-    app, _spare = in_use(member)
+    app, _spare = turn_on_code(member)
     password = PASSWORD
     for n in range(4):
-        member.later(hours=1)
+        member.advance(hours=1)
         token, other = link(member), f"una frase de prueba numero {n}"
         waiting, code = sign_in(member, password=password).challenge, app.code()
         with ThreadPoolExecutor(2) as pool:
@@ -306,12 +306,12 @@ def test_a_sign_in_that_is_finished_at_the_moment_of_the_change_is_ended_too(mem
 def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_herself(
     member: Scene,
 ) -> None:
-    app, _spare = in_use(member)
+    app, _spare = turn_on_code(member)
     waiting = sign_in(member).challenge
     change(_me(member))
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         finish(member, waiting, app.code())
-    [(fact, letter)] = told(member, "password_changed")
+    [(fact, letter)] = facts_with_letters(member, "password_changed")
     assert (fact.worker_id, letter.email) == (worker_of(member), EMAIL), (
         "she is notified of that change, too"
     )
@@ -319,7 +319,7 @@ def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_hers
 
 def test_a_changed_password_ends_a_reset_link_that_is_on_its_way(member: Scene) -> None:
     token = link(member)
-    me, secret = entered(member)
+    me, secret = session_of(member)
     change(me, secret)
     with refused(*INVALID):
         reset(member, token)
@@ -332,8 +332,8 @@ def test_a_suspended_worker_gets_no_reset_link_and_cannot_use_one(scene: Scene, 
     token = link(scene) if when == "between" else ""
     scene.by(own, Role.MANAGER).SuspendWorker(m.SuspendWorkerRequest(id=worker.id))
     ask(scene)
-    assert look(scene) == 1
-    assert len(told(scene)) == (when == "between")
+    assert run_loop(scene) == 1
+    assert len(facts_with_letters(scene)) == (when == "between")
     if token:
         with refused(*INVALID):
             reset(scene, token)
@@ -364,8 +364,8 @@ def test_a_worker_of_a_suspended_member_gets_no_reset_link_and_cannot_use_one(
         row["organization_id"],
     )
     ask(member)
-    look(member)
-    assert len(told(member)) == (when == "between")
+    run_loop(member)
+    assert len(facts_with_letters(member)) == (when == "between")
     if token:
         with refused(*INVALID):
             reset(member, token)
@@ -382,13 +382,13 @@ def test_a_worker_who_signs_in_through_her_ministry_cannot_reset_a_password_by_e
         now=lambda: scene.clock.now().timestamp(),
     )
     set_up(scene, scene.coalition, provider)
-    assert comes_in(scene, scene.coalition, provider).session_secret
+    assert sign_in_through(scene, scene.coalition, provider).session_secret
     provider.stop()
     with refused(*INVALID):
         reset(scene, token)
     ask(scene)
-    look(scene)
-    assert len(told(scene)) == 1
+    run_loop(scene)
+    assert len(facts_with_letters(scene)) == 1
 
 
 def test_an_invited_person_without_an_account_gets_no_reset_link(scene: Scene) -> None:
@@ -396,7 +396,7 @@ def test_an_invited_person_without_an_account_gets_no_reset_link(scene: Scene) -
         scene.by(scene.organization(), Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL
     )
     ask(scene)
-    assert (look(scene), told(scene)) == (1, [])
+    assert (run_loop(scene), facts_with_letters(scene)) == (1, [])
 
 
 def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
@@ -423,8 +423,8 @@ def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
     assert len(scene.rows("SELECT FROM outbox")) == told_before, (
         "nothing is published before the loop has run"
     )
-    assert (look(scene), look(scene)) == (3, 0)
-    assert [letter.email for _, letter in told(scene)] == ["una-de-aqui@ejemplo.org"]
+    assert (run_loop(scene), run_loop(scene)) == (3, 0)
+    assert [letter.email for _, letter in facts_with_letters(scene)] == ["una-de-aqui@ejemplo.org"]
 
 
 @pytest.mark.parametrize(
@@ -443,8 +443,8 @@ def test_a_damaged_request_delays_nobody(member: Scene) -> None:
     ask(member, "otra@ejemplo.org")
     member.rows("UPDATE password_reset_requests SET email = decode('00ff', 'hex') RETURNING id")
     ask(member)
-    look(member)
-    assert [letter.email for _, letter in told(member)] == [EMAIL]
+    run_loop(member)
+    assert [letter.email for _, letter in facts_with_letters(member)] == [EMAIL]
 
 
 def test_a_mailbox_gets_three_emails_at_once_then_one_an_hour_and_the_answer_is_the_same(
@@ -455,17 +455,19 @@ def test_a_mailbox_gets_three_emails_at_once_then_one_an_hour_and_the_answer_is_
         for email in (EMAIL, EMAIL.upper(), f" {EMAIL}", EMAIL, EMAIL)
     }
     assert answers == {b""}
-    look(member)
-    assert len(told(member)) == 3
-    member.later(minutes=59)
+    run_loop(member)
+    assert len(facts_with_letters(member)) == 3
+    member.advance(minutes=59)
     ask(member)
-    look(member)
-    assert len(told(member)) == 3
-    member.later(minutes=1)
+    run_loop(member)
+    assert len(facts_with_letters(member)) == 3
+    member.advance(minutes=1)
     ask(member)
-    look(member)
-    assert len(told(member)) == 4
-    reset(member, told(member)[-1][1].token)  # the latest link is valid, whoever asked for it
+    run_loop(member)
+    assert len(facts_with_letters(member)) == 4
+    reset(
+        member, facts_with_letters(member)[-1][1].token
+    )  # the latest link is valid, whoever asked for it
 
 
 def test_one_address_may_request_thirty_links_and_then_one_every_two_minutes(scene: Scene) -> None:
@@ -474,7 +476,7 @@ def test_one_address_may_request_thirty_links_and_then_one_every_two_minutes(sce
     assert len(scene.rows("SELECT FROM password_reset_requests")) == 30
     ask(scene, "otra@ejemplo.org", "192.0.2.8")
     assert len(scene.rows("SELECT FROM password_reset_requests")) == 31
-    scene.later(minutes=2)
+    scene.advance(minutes=2)
     ask(scene, "una-mas@ejemplo.org", "192.0.2.7")
     assert len(scene.rows("SELECT FROM password_reset_requests")) == 32
 
@@ -488,11 +490,11 @@ def test_requesting_a_link_uses_up_no_guesses_of_the_sign_in(member: Scene) -> N
 def test_a_repeated_request_has_its_one_effect(member: Scene) -> None:
     ask(member, request_id="one")
     ask(member, request_id="one")
-    assert look(member) == 1
-    token = told(member)[0][1].token
+    assert run_loop(member) == 1
+    token = facts_with_letters(member)[0][1].token
     reset(member, token, request_id="two")
     reset(member, token, request_id="two")
-    assert len(told(member, "password_changed")) == 1
+    assert len(facts_with_letters(member, "password_changed")) == 1
 
 
 def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(
@@ -519,8 +521,8 @@ def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(
 
     assert holding(email) == {"workers"}
     assert holding("tampoco-esta") == set()
-    look(member)
-    token = told(member)[-1][1].token
+    run_loop(member)
+    token = facts_with_letters(member)[-1][1].token
     reset(member, token, request_id="three")
     assert holding(token) == holding(NEW) == holding("tampoco-esta") == set()
     assert holding(email) == {"workers"}
@@ -537,7 +539,7 @@ def _bytes(row: Any) -> list[bytes]:
 def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(member: Scene) -> None:
     token = link(member)
     ask(member, "nadie@ejemplo.org")
-    look(member)
+    run_loop(member)
     reset(member, token)
     with refused(*INVALID):
         reset(member, token)
@@ -556,7 +558,7 @@ def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(member: Scene)
 def test_expired_reset_links_and_requests_are_deleted(member: Scene) -> None:
     link(member)
     ask(member)
-    member.later(hours=1)
+    member.advance(hours=1)
     with member.database.transaction(SYSTEM) as tx:
         sweep(tx, member.clock.now())
     assert (
@@ -568,8 +570,8 @@ def test_expired_reset_links_and_requests_are_deleted(member: Scene) -> None:
 
 def test_nobody_gets_an_email_for_a_request_made_long_ago(member: Scene) -> None:
     ask(member)
-    member.later(hours=1)
-    assert (look(member), told(member)) == (1, [])
+    member.advance(hours=1)
+    assert (run_loop(member), facts_with_letters(member)) == (1, [])
 
 
 def test_the_email_in_a_request_is_rewrapped_with_a_new_key(member: Scene) -> None:
@@ -581,7 +583,7 @@ def test_the_email_in_a_request_is_rewrapped_with_a_new_key(member: Scene) -> No
     with member.database.transaction(SYSTEM) as tx:
         assert remaining(tx, both, SEALED) == 0
         assert send_links(tx, both, member.mail, member.clock.now()) == 1
-    assert len(told(member)) == 1
+    assert len(facts_with_letters(member)) == 1
 
 
 def _me(scene: Scene) -> Stubs:

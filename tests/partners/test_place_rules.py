@@ -59,20 +59,20 @@ def service(entry: ServiceEntry = TALK, capacity: Capacity = NOT_STATED) -> Serv
     return Service.register("service", "ngo", entry, capacity, TAXONOMY, AREAS, NOON)
 
 
-def kept(entry: ServiceEntry = TALK, **more: Any) -> Service:
+def registered(entry: ServiceEntry = TALK, **more: Any) -> Service:
     """Returns a service as it was registered."""
     given = {"create_time": NOON, "update_time": NOON, "version": 1, "assured_time": NOON, **more}
     return Service(id="service", organization_id="ngo", entry=entry, **given)
 
 
 def test_the_registration_of_a_service_confirms_its_entry() -> None:
-    assert service() == kept()
+    assert service() == registered()
     assert service().facts == ["registered"]
 
 
 def test_a_figure_has_a_time_and_a_unit() -> None:
     said = service(capacity=Capacity(Intake.OPEN, 3, 5, declined_time=NOON))
-    assert said == kept(capacity=Capacity(Intake.OPEN, 3, 5, "places", NOON))
+    assert said == registered(capacity=Capacity(Intake.OPEN, 3, 5, "places", NOON))
     said.set_capacity(Capacity(Intake.OPEN, 2, unit="beds"), LATER)
     said.set_capacity(Capacity(Intake.WAITLIST), LATER)
     assert said.capacity == Capacity(Intake.WAITLIST, unit="beds", update_time=LATER)
@@ -129,7 +129,7 @@ def test_an_invalid_entry_is_refused_with_its_field(
         with pytest.raises(Invalid) as refused:
             act()
         assert refused.value.violations == [(f"service.{path}", reason)]
-    assert it == kept()
+    assert it == registered()
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
 def test_a_figure_is_in_doubt_when_somebody_was_declined_after_it_was_stated(
     capacity: Capacity, declined: datetime, doubts: bool
 ) -> None:
-    it = kept(capacity=capacity)
+    it = registered(capacity=capacity)
     assert it.doubt_capacity(declined) is doubts
     assert it.capacity == (replace(capacity, declined_time=declined) if doubts else capacity)
 
@@ -222,7 +222,7 @@ def test_a_figure_is_in_doubt_when_somebody_was_declined_after_it_was_stated(
 def test_an_arrival_takes_a_place_and_a_departure_gives_it_back(
     capacity: Capacity, free: int, at: datetime, available: int | None
 ) -> None:
-    it = kept(capacity=capacity)
+    it = registered(capacity=capacity)
     assert it.move_room(free, at) is (available != capacity.available)
     assert it.capacity == replace(capacity, available=available)
 
@@ -254,10 +254,10 @@ def test_a_shelters_own_people_see_its_live_figure_and_everybody_sees_that_of_ot
 ):
     own, other = Viewer(Tier.PARTNER, "ngo"), Viewer(Tier.COORDINATOR, "police")
     before = Figure(replace(ROOM, available=5), step=NOON)
-    bed = kept(BED, capacity=ROOM, figure_before=before, kept=3, broken=1)
+    bed = registered(BED, capacity=ROOM, figure_before=before, kept=3, broken=1)
     assert bed.figure_for(own, LATER) == Figure(ROOM, 3, 1)
     assert bed.figure_for(other, LATER).capacity.available == 5
-    talk = kept(TALK, capacity=ROOM, figure_before=before)
+    talk = registered(TALK, capacity=ROOM, figure_before=before)
     assert talk.figure_for(other, LATER) == Figure(ROOM)
     of_a_shelter = replace(talk, organization_type=OrganizationType.SHELTER)
     assert of_a_shelter.figure_for(other, LATER).capacity.available == 5
@@ -303,11 +303,11 @@ def test_a_service_decides_by_the_limits_that_it_has_set(
 
 
 def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
-    it = kept(organization_name="Casa Luz", organization_type=OrganizationType.NGO)
+    it = registered(organization_name="Casa Luz", organization_type=OrganizationType.NGO)
     assert it.seen_besides() == ("Casa Luz", "NGO", "", "")
     it.capacity = replace(ROOM, available=0, declined_time=NOON)
     assert it.seen_besides() == ("Casa Luz", "NGO", NOON.isoformat(), "0")
-    assert kept().seen_besides() == ("", "", "", "")
+    assert registered().seen_besides() == ("", "", "", "")
 
 
 # The tiers of readers

@@ -31,7 +31,7 @@ class Shelter:
         self.service = scene.service(self.organization, "Albergue")
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
         self.say(3)
-        scene.later(hours=2)
+        scene.advance(hours=2)
 
     def say(self, available: int, **values: object) -> None:
         room = pb.Capacity(
@@ -126,7 +126,7 @@ def test_a_reopened_referral_takes_a_bed_again(shelter: Shelter) -> None:
         ("completed", 3),
         ("closed", 3),
     ):
-        shelter.scene.later(minutes=1)
+        shelter.scene.advance(minutes=1)
         shelter.hear(verb, her)
         assert shelter.free == free, verb
 
@@ -143,14 +143,14 @@ def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Sh
     shelter.say(1)
     shelter.hear("accepted", her, at=shelter.scene.clock.now() - M)  # heard late
     assert shelter.free == 1
-    shelter.scene.later(minutes=1)
+    shelter.scene.advance(minutes=1)
     shelter.hear("completed", her)
     assert shelter.free == 2, "her bed is free again when she leaves"
 
 
 def test_free_beds_never_fall_below_zero_or_exceed_the_maximum(shelter: Shelter) -> None:
     shelter.say(1, maximum=2)
-    shelter.scene.later(minutes=1)
+    shelter.scene.advance(minutes=1)
     many = [new_id() for _ in range(3)]
     for her in many:
         shelter.hear("accepted", her)
@@ -162,13 +162,13 @@ def test_free_beds_never_fall_below_zero_or_exceed_the_maximum(shelter: Shelter)
 
 def test_a_figure_that_counts_no_people_or_was_not_stated_stays_as_it_is(shelter: Shelter) -> None:
     shelter.say(3, unit=pb.CAPACITY_UNIT_APPOINTMENTS)
-    shelter.scene.later(minutes=1)
+    shelter.scene.advance(minutes=1)
     shelter.hear("accepted", new_id())
     assert shelter.free == 3
     shelter.staff.SetCapacity(
         pb.SetCapacityRequest(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN))
     )
-    shelter.scene.later(minutes=1)
+    shelter.scene.advance(minutes=1)
     shelter.hear("accepted", new_id())
     assert shelter.seen().capacity.intake == pb.INTAKE_OPEN
 

@@ -20,13 +20,13 @@ from tests.partners.test_sign_in_providers import (
     EMAIL,
     FAILED,
     begin,
-    comes_in,
     fails,
     finish,
     ministry,
     provider,
     provider_id,
     set_up,
+    sign_in_through,
 )
 from tests.parts.provider import Person, Provider
 
@@ -142,7 +142,7 @@ def test_a_document_that_was_read_for_one_provider_is_not_used_for_another(
         begun = begin(scene, own)
         with refused("UNAVAILABLE", "provider_unavailable"):
             finish(scene, begun, others.signs_in(begun.authorization_url, "ana"))
-        assert comes_in(scene, ministry, provider).session_secret
+        assert sign_in_through(scene, ministry, provider).session_secret
     finally:
         others.stop()
 
@@ -183,7 +183,7 @@ def test_microsofts_own_claim_decides_whether_an_email_is_verified(
         }
     )
     if comes:
-        assert comes_in(scene, ministry, provider).worker.email == EMAIL
+        assert sign_in_through(scene, ministry, provider).worker.email == EMAIL
     else:
         fails(scene, ministry, provider)
 

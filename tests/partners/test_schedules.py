@@ -36,7 +36,7 @@ def monthly(days: str, opens: str = "08:00", closes: str = "17:00", **rest: obje
     )
 
 
-def wrong(*schedules: Schedule) -> list[tuple[str, str]]:
+def violations_of(*schedules: Schedule) -> list[tuple[str, str]]:
     check = Check("service")
     check_schedules(schedules, check, "schedules")
     try:
@@ -104,7 +104,7 @@ def test_hours_may_run_past_midnight_and_equal_hours_mean_the_whole_day() -> Non
     ],
 )
 def test_overlapping_hours_are_refused(schedules: tuple[Schedule, ...]) -> None:
-    assert wrong(*schedules) == [("service.schedules.1", "overlaps")]
+    assert violations_of(*schedules) == [("service.schedules.1", "overlaps")]
 
 
 @pytest.mark.parametrize(
@@ -118,26 +118,26 @@ def test_overlapping_hours_are_refused(schedules: tuple[Schedule, ...]) -> None:
     ],
 )
 def test_adjoining_hours_are_accepted(schedules: tuple[Schedule, ...]) -> None:
-    assert wrong(*schedules) == []
+    assert violations_of(*schedules) == []
 
 
 def test_invalid_days_are_reported() -> None:
-    assert wrong(weekly("MO LU")) == [("service.schedules.0.byday.1", "unknown_code")]
-    assert wrong(monthly("MO")) == [("service.schedules.0.byday.0", "unknown_code")]
-    assert wrong(monthly("")) == [("service.schedules.0.byday", "required")]
-    assert wrong(weekly(valid_from=date(2026, 2, 1), valid_to=date(2026, 1, 1))) == [
+    assert violations_of(weekly("MO LU")) == [("service.schedules.0.byday.1", "unknown_code")]
+    assert violations_of(monthly("MO")) == [("service.schedules.0.byday.0", "unknown_code")]
+    assert violations_of(monthly("")) == [("service.schedules.0.byday", "required")]
+    assert violations_of(weekly(valid_from=date(2026, 2, 1), valid_to=date(2026, 1, 1))) == [
         ("service.schedules.0.valid_to", "out_of_range")
     ]
 
 
 def test_accepted_schedules_never_overlap_over_two_years() -> None:
-    said = [
+    schedules = [
         weekly("MO TU WE TH FR", "08:00", "12:00"),
         weekly("MO TU", "13:00", "02:00"),
         monthly("-1SU", "00:00", "00:00"),
         weekly("SA", "00:00", "00:00"),
     ]
-    assert wrong(*said) == []
-    times = hours(said, date(2026, 1, 1), date(2027, 12, 31), MANAGUA, lambda _: False)
+    assert violations_of(*schedules) == []
+    times = hours(schedules, date(2026, 1, 1), date(2027, 12, 31), MANAGUA, lambda _: False)
     assert all(before[1] <= after[0] for before, after in pairwise(times))
     assert datetime(2026, 2, 22, tzinfo=MANAGUA) in [begins for begins, _ in times]

@@ -105,7 +105,7 @@ def test_hidden_services_change_no_byte_of_an_answer(
     assert answers(worker, scene.coalition.id) == before
 
 
-def everything(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
+def all_pages(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
     """Returns the names page by page, and the stated totals."""
     names, totals, token = list[str](), list[int](), ""
     while True:
@@ -170,7 +170,7 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
     for _ in range(40):
         number = chance.randrange(len(made))
         made[number] = change(scene, chance, made[number])
-        scene.later(hours=6)  # by then, other members see the shelter's room
+        scene.advance(hours=6)  # by then, other members see the shelter's room
         age, gender, dependants = (
             chance.choice([None, 15, 35]),
             chance.choice([None, Gender.FEMININE]),
@@ -216,7 +216,7 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
             )
             and (dependants is None or one.entry.eligibility.takes_dependants is not False)
         ]
-        names, totals = everything(scene, wanted)
+        names, totals = all_pages(scene, wanted)
         # their words are in the same place, so that they are ranked alike
         assert names == [one.entry.name for one in expected], wanted
         assert set(totals) == {len(expected)}

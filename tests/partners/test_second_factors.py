@@ -23,7 +23,7 @@ from services.partners.members.domain.worker import Role
 from services.partners.sign_in.domain.second_factor import SecondFactor
 from services.partners.sign_in.store import second_factors
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
-from tests.partners.test_accounts import entered
+from tests.partners.test_accounts import session_of
 from tests.partners.test_sessions import EMAIL, sign_in, token_of
 
 FAILED = ("UNAUTHENTICATED", "sign_in_failed")
@@ -46,18 +46,18 @@ class App:
         return self._codes.generate(int(self._scene.clock.now().timestamp()) + seconds).decode()
 
 
-def begun(scene: Scene) -> tuple[Stubs, App]:
-    me, _secret = entered(scene)
+def begin_set_up(scene: Scene) -> tuple[Stubs, App]:
+    me, _secret = session_of(scene)
     return me, App(
         scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret
     )
 
 
-def in_use(scene: Scene) -> tuple[App, list[str]]:
+def turn_on_code(scene: Scene) -> tuple[App, list[str]]:
     """Turns the code on; returns the phone and the spare codes, valid from the next step on."""
-    me, app = begun(scene)
+    me, app = begin_set_up(scene)
     spare = me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code())).recovery_codes
-    scene.later(seconds=60)
+    scene.advance(seconds=60)
     return app, list(spare)
 
 
@@ -74,7 +74,7 @@ def test_a_code_is_valid_one_step_early_or_late_and_never_twice() -> None:
 
 
 def test_no_code_is_asked_for_until_a_first_code_was_right(member: Scene) -> None:
-    me, app = begun(member)
+    me, app = begin_set_up(member)
     assert sign_in(member).session_secret
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         me.ConfirmSecondFactor(
@@ -86,7 +86,7 @@ def test_no_code_is_asked_for_until_a_first_code_was_right(member: Scene) -> Non
 
 
 def test_the_password_alone_opens_no_session_and_reveals_nothing(member: Scene) -> None:
-    app, _ = in_use(member)
+    app, _ = turn_on_code(member)
     answer = sign_in(member)
     assert [field.name for field, _ in answer.ListFields()] == ["challenge", "asks_code"]
     with refused("UNAUTHENTICATED", "session_ended"):
@@ -99,7 +99,7 @@ def test_the_password_alone_opens_no_session_and_reveals_nothing(member: Scene) 
 
 
 def test_somebody_at_an_unlocked_screen_cannot_lock_its_owner_out(member: Scene) -> None:
-    me, _secret = entered(member)
+    me, _secret = session_of(member)
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="otra clave larga"))
     assert wrong.violations == [("password", "wrong")]
@@ -107,13 +107,13 @@ def test_somebody_at_an_unlocked_screen_cannot_lock_its_owner_out(member: Scene)
 
 
 def test_a_wrong_password_gets_the_same_answer_with_and_without_a_code(member: Scene) -> None:
-    in_use(member)
+    turn_on_code(member)
     with refused(*FAILED):
         sign_in(member, password="otra clave larga")
 
 
 def test_a_code_a_challenge_and_a_spare_code_are_valid_once(member: Scene) -> None:
-    app, spare = in_use(member)
+    app, spare = turn_on_code(member)
     first, second = sign_in(member).challenge, sign_in(member).challenge
     code = app.code()
     finish(member, first, code)
@@ -131,14 +131,14 @@ def test_a_code_a_challenge_and_a_spare_code_are_valid_once(member: Scene) -> No
 def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end_it(
     member: Scene,
 ) -> None:
-    app, _ = in_use(member)
+    app, _ = turn_on_code(member)
     challenge = sign_in(member).challenge
     with refused(*FAILED):
         finish(member, challenge, "1")
-    member.later(minutes=4)
+    member.advance(minutes=4)
     assert finish(member, challenge, app.code()).session_secret
     late = sign_in(member).challenge
-    member.later(minutes=5)
+    member.advance(minutes=5)
     with refused(*FAILED):
         finish(member, late, app.code())
 
@@ -146,21 +146,21 @@ def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end
 def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wait(
     member: Scene,
 ) -> None:
-    app, _ = in_use(member)
+    app, _ = turn_on_code(member)
     challenge = sign_in(member).challenge
     for guess in range(10):
         with refused(*FAILED):
             finish(member, challenge, f"x{guess}")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
         finish(member, challenge, app.code())
-    member.later(minutes=5)
+    member.advance(minutes=5)
     assert finish(member, sign_in(member).challenge, app.code()).session_secret
 
 
 def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked_for_no_more(
     member: Scene,
 ) -> None:
-    me, app = begun(member)
+    me, app = begin_set_up(member)
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
@@ -174,14 +174,14 @@ def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked
     assert not me.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD)).HasField(
         "confirm_time"
     )
-    member.later(seconds=60)
+    member.advance(seconds=60)
     with refused(*FAILED):
         finish(member, waiting, app.code())
     assert sign_in(member).session_secret
 
 
 def test_no_secret_and_no_code_is_stored_or_published_in_clear(member: Scene) -> None:
-    me, _secret = entered(member)
+    me, _secret = session_of(member)
     made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD, request_id="one"))
     spare = me.ConfirmSecondFactor(
         pb.ConfirmSecondFactorRequest(code=App(member, made.secret).code(), request_id="two")
@@ -201,7 +201,7 @@ def test_no_secret_and_no_code_is_stored_or_published_in_clear(member: Scene) ->
 def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered(
     member: Scene,
 ) -> None:
-    app, _ = in_use(member)
+    app, _ = turn_on_code(member)
     challenge = sign_in(member).challenge
     member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
     with refused(*FAILED):
@@ -211,7 +211,7 @@ def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered
 def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before(
     member: Scene,
 ) -> None:
-    me, _secret = entered(member)
+    me, _secret = session_of(member)
     made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
     worker_id = member.rows("SELECT worker_id FROM second_factors")[0]["worker_id"]
     both = Keyring(
@@ -234,7 +234,7 @@ def test_a_password_and_a_first_code_can_be_guessed_ten_times_at_an_unlocked_scr
         with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
             ask()
 
-    me, app = begun(member)
+    me, app = begin_set_up(member)
     for _ in range(10):
         wrong(lambda: me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code="x")))
         wrong(

@@ -222,7 +222,7 @@ def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> 
 
 def test_a_confirmed_entry_is_fresh_as_of_the_servers_time(scene: Scene) -> None:
     made = scene.service(scene.coalition)
-    scene.later(seconds=40)
+    scene.advance(seconds=40)
     request = pb.UpdateServiceRequest(
         service=pb.Service(id=made.id, etag=etag_of(made)),
         update_mask=FieldMask(paths=["assured_time"]),
@@ -235,7 +235,7 @@ def test_a_confirmed_entry_is_fresh_as_of_the_servers_time(scene: Scene) -> None
 def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -> None:
     own = scene.organization()
     made = scene.service(own, "Consulta", "MED.PRI")
-    scene.later(seconds=30)
+    scene.advance(seconds=30)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=0, maximum=4)
     room.update_time.FromDatetime(NOON - timedelta(days=9))
     answer = scene.by(own, Role.WORKER).SetCapacity(

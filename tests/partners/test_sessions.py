@@ -149,9 +149,9 @@ def test_a_session_yields_tokens_that_last_a_few_seconds(member: Scene) -> None:
         "Puentes",
         [],
     )
-    member.later(seconds=3.9)  # three, and less than the difference that clocks may have
+    member.advance(seconds=3.9)  # three, and less than the difference that clocks may have
     member.verifier.verify(issued.tokens["enlace.partners"])
-    member.later(seconds=0.2)
+    member.advance(seconds=0.2)
     with pytest.raises(Unauthenticated, match="token_expired"):
         member.verifier.verify(issued.tokens["enlace.partners"])
     with refused("UNAUTHENTICATED", "token_expired"):
@@ -164,9 +164,9 @@ def test_a_session_yields_tokens_that_last_a_few_seconds(member: Scene) -> None:
 def test_a_session_ends_after_being_idle_for_a_quarter_of_an_hour(member: Scene) -> None:
     secret = sign_in(member).session_secret
     for _ in range(3):
-        member.later(minutes=14)
+        member.advance(minutes=14)
         token_of(member, secret)
-    member.later(minutes=15)
+    member.advance(minutes=15)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, secret)
 
@@ -177,9 +177,9 @@ def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
     secret = sign_in(member).session_secret
     passive = pb.IssueTokenRequest(session_secret=secret, passive=True)
     for _ in range(2):
-        member.later(minutes=7)
+        member.advance(minutes=7)
         assert member.nobody.IssueToken(passive).tokens
-    member.later(minutes=1)
+    member.advance(minutes=1)
     for asked in (passive, pb.IssueTokenRequest(session_secret=secret)):
         with refused("UNAUTHENTICATED", "session_ended"):
             member.nobody.IssueToken(asked)
@@ -188,9 +188,9 @@ def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
 def test_a_session_ends_after_twelve_hours_however_busy(member: Scene) -> None:
     secret = sign_in(member).session_secret
     for _ in range(12 * 6 - 1):
-        member.later(minutes=10)
+        member.advance(minutes=10)
         token_of(member, secret)
-    member.later(minutes=10)
+    member.advance(minutes=10)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, secret)
 
@@ -199,7 +199,7 @@ def test_a_busy_session_is_written_at_most_twice_a_minute(member: Scene) -> None
     secret = sign_in(member).session_secret
     seen = set()
     for _ in range(6):
-        member.later(seconds=10)
+        member.advance(seconds=10)
         token_of(member, secret)
         seen.add(member.rows("SELECT last_use_time FROM sessions")[0]["last_use_time"])
     assert len(seen) == 3  # at the start, after 30 s, after 60 s
@@ -290,7 +290,7 @@ def test_a_wrong_revoked_or_expired_key_is_invalid(member: Scene) -> None:
     ):
         with refused("UNAUTHENTICATED", "key_invalid"):
             member.nobody.IssueToken(pb.IssueTokenRequest(api_key=wrong))
-    member.later(days=365)
+    member.advance(days=365)
     with refused("UNAUTHENTICATED", "key_invalid"):
         member.nobody.IssueToken(pb.IssueTokenRequest(api_key=secret))
 
@@ -307,7 +307,7 @@ def test_a_suspended_members_key_is_invalid(member: Scene) -> None:
 
 def test_ended_sessions_are_swept_and_live_ones_stay(member: Scene) -> None:
     sign_in(member)
-    member.later(hours=25)
+    member.advance(hours=25)
     sign_in(member)
     with member.database.transaction(SYSTEM) as tx:
         assert sweep(tx, member.clock.now()) == 1
@@ -322,7 +322,7 @@ def test_a_session_and_a_key_stay_valid_when_their_use_cannot_be_recorded_on_a_f
     key = manager.CreateApiKey(
         pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ])
     ).secret
-    member.later(minutes=10)
+    member.advance(minutes=10)
     with member.owner.transaction(SYSTEM) as tx:
         tx.execute(
             "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
@@ -347,9 +347,9 @@ def test_a_session_and_a_key_stay_valid_when_their_use_cannot_be_recorded_on_a_f
 def test_a_session_opened_by_a_clock_that_was_ahead_does_not_outlive_its_idle_limit(
     member: Scene,
 ) -> None:
-    member.later(hours=10)
+    member.advance(hours=10)
     secret = sign_in(member).session_secret
-    member.later(hours=-10)
+    member.advance(hours=-10)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, secret)
 
@@ -358,8 +358,8 @@ def test_a_session_continues_when_a_clock_is_set_back_by_minutes_and_its_use_is_
     member: Scene,
 ) -> None:
     secret = sign_in(member).session_secret
-    member.later(minutes=-5)
+    member.advance(minutes=-5)
     token_of(member, secret)
-    member.later(minutes=16)
+    member.advance(minutes=16)
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, secret)

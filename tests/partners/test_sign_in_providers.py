@@ -83,17 +83,17 @@ def confirm(by: Stubs, seen: m.SignInProvider) -> m.SignInProvider:
     return answer
 
 
-def propose_before(scene: Scene, organization: Organization, *said: str) -> m.SignInProvider:
+def propose_long_ago(scene: Scene, organization: Organization, *said: str) -> m.SignInProvider:
     """Proposes a provider so long ago that the organisation's time to object is over."""
-    scene.later(days=-3)
+    scene.advance(days=-3)
     try:
         return propose(scene.coordinator, organization, *said)
     finally:
-        scene.later(days=3)
+        scene.advance(days=3)
 
 
 def set_up(scene: Scene, organization: Organization, provider: Provider) -> m.SignInProvider:
-    proposed = propose_before(
+    proposed = propose_long_ago(
         scene, organization, provider.issuer, provider.client.id, provider.client.secret
     )
     return confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
@@ -128,7 +128,7 @@ def finish(
     return answer
 
 
-def comes_in(
+def sign_in_through(
     scene: Scene, organization: Organization, provider: Provider, user: str = "ana"
 ) -> m.SignInResponse:
     begun = begin(scene, organization)
@@ -137,14 +137,14 @@ def comes_in(
 
 def fails(scene: Scene, organization: Organization, provider: Provider, user: str = "ana") -> None:
     with refused(*FAILED):
-        comes_in(scene, organization, provider, user)
+        sign_in_through(scene, organization, provider, user)
     assert not scene.rows("SELECT * FROM sessions")
 
 
 def test_an_official_signs_in_through_the_ministry(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    signed = comes_in(scene, ministry, provider)
+    signed = sign_in_through(scene, ministry, provider)
     assert (signed.worker.email, signed.organization.id) == (EMAIL, ministry.id)
     assert (
         scene.nobody.IssueToken(m.IssueTokenRequest(session_secret=signed.session_secret)).worker.id
@@ -155,12 +155,12 @@ def test_an_official_signs_in_through_the_ministry(
 def test_after_the_first_sign_in_an_official_is_known_by_her_id_there_whatever_her_email(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    first = comes_in(scene, ministry, provider)
+    first = sign_in_through(scene, ministry, provider)
     provider.people["ana"] = Person("ana-1", "otra@ministerio.example", verified=False)
-    assert comes_in(scene, ministry, provider).worker.id == first.worker.id
+    assert sign_in_through(scene, ministry, provider).worker.id == first.worker.id
     provider.people["nueva"] = Person("nueva-2", EMAIL)  # her address now belongs to somebody else
     with refused(*FAILED):
-        comes_in(scene, ministry, provider, "nueva")
+        sign_in_through(scene, ministry, provider, "nueva")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_provider_signs_in_no_worker_of_another_organisation(
     set_up(scene, own, provider)
     provider.people["ana"] = Person("ana-1", EMAIL)
     fails(scene, own, provider)
-    assert comes_in(scene, ministry, provider).worker.email == EMAIL
+    assert sign_in_through(scene, ministry, provider).worker.email == EMAIL
 
 
 def _official(scene: Scene) -> str:
@@ -194,7 +194,7 @@ def _official(scene: Scene) -> str:
 def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    comes_in(scene, ministry, provider)
+    sign_in_through(scene, ministry, provider)
     scene.rows("DELETE FROM sessions RETURNING 1")
     scene.rows(
         "UPDATE workers SET status = 'SUSPENDED' WHERE id = %s RETURNING id", _official(scene)
@@ -263,7 +263,7 @@ def test_a_sign_in_has_to_be_finished_within_ten_minutes(
 ) -> None:
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
-    scene.later(minutes=10)
+    scene.advance(minutes=10)
     with refused(*FAILED):
         finish(scene, begun, back)
 
@@ -354,7 +354,7 @@ def test_a_token_that_proves_no_identity_opens_no_session(
     provider.cheat = cheat(provider)
     fails(scene, ministry, provider)
     provider.cheat = None
-    assert comes_in(scene, ministry, provider).session_secret
+    assert sign_in_through(scene, ministry, provider).session_secret
 
 
 def test_the_answer_of_another_issuer_is_refused(
@@ -387,11 +387,11 @@ def test_a_provider_that_hangs_delays_nobody_for_long(
 def test_a_provider_that_changes_its_key_is_trusted_with_the_new_one(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    comes_in(scene, ministry, provider)
+    sign_in_through(scene, ministry, provider)
     provider.key = made_key("second")
     # its keys were read a moment ago: strangers must not make us read them again and again
     with refused(*FAILED):
-        comes_in(scene, ministry, provider)
+        sign_in_through(scene, ministry, provider)
 
 
 def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider) -> None:
@@ -408,7 +408,7 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
     with refused("NOT_FOUND", "not_found"):
         begin(scene, ministry)
     second = scene.by(scene.coalition, Role.COORDINATOR)
-    again = propose_before(scene, ministry, provider.issuer, "otro", provider.client.secret)
+    again = propose_long_ago(scene, ministry, provider.issuer, "otro", provider.client.secret)
     with refused("ABORTED", "stale_etag"):  # she agrees to the version that she saw
         confirm(second, proposed)
     confirmed = confirm(second, again)
@@ -423,13 +423,13 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
 def test_a_provider_works_until_a_second_person_confirms_another_which_knows_nobody_yet(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    comes_in(scene, ministry, provider)
+    sign_in_through(scene, ministry, provider)
     before = provider_id(scene, ministry)
-    proposed = propose_before(scene, ministry, "https://new.example")
-    assert comes_in(scene, ministry, provider).session_secret
+    proposed = propose_long_ago(scene, ministry, "https://new.example")
+    assert sign_in_through(scene, ministry, provider).session_secret
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
-    scene.later(seconds=1)
+    scene.advance(seconds=1)
     confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
     with refused(*FAILED):
         finish(scene, begun, back)
@@ -497,7 +497,7 @@ def test_an_issuer_has_to_be_a_public_address(scene: Scene, issuer: str, wrong: 
 
 def test_an_issuer_inside_our_network_is_never_called(scene: Scene) -> None:
     second, ministry = scene.by(scene.coalition, Role.COORDINATOR), scene.organization("Ministerio")
-    confirm(second, propose_before(scene, ministry, "https://10.0.0.1"))
+    confirm(second, propose_long_ago(scene, ministry, "https://10.0.0.1"))
     with refused("UNAVAILABLE", "provider_unavailable"):
         begin(scene, ministry)
 
@@ -524,7 +524,7 @@ def test_two_coordinators_who_confirm_at_once_confirm_only_once(
     scene: Scene, provider: Provider
 ) -> None:
     ministry = scene.organization("Ministerio")
-    proposed = propose_before(scene, ministry, provider.issuer, "enlace", provider.client.secret)
+    proposed = propose_long_ago(scene, ministry, provider.issuer, "enlace", provider.client.secret)
     others = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
 
     def goes(by: Stubs) -> bool:
@@ -609,18 +609,18 @@ def test_a_providers_secrets_are_rewrapped_with_all_others_and_still_open(
 def test_an_account_that_was_released_is_bound_again_at_its_next_sign_in(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    comes_in(scene, ministry, provider)
+    sign_in_through(scene, ministry, provider)
     with scene.database.transaction(SYSTEM) as tx:
         sign_in_providers.forget_account(tx, _official(scene))
     provider.people["ana"] = Person("ana-2", EMAIL)
-    assert comes_in(scene, ministry, provider).worker.email == EMAIL
+    assert sign_in_through(scene, ministry, provider).worker.email == EMAIL
 
 
 def test_sign_ins_that_nobody_finished_are_deleted(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begin(scene, ministry)
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     with scene.database.transaction(SYSTEM) as tx:
         sweep(tx, scene.clock.now())
     assert not scene.rows("SELECT * FROM provider_questions")

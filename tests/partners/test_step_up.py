@@ -26,11 +26,11 @@ from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
 from tests.partners.test_accounts import change
 from tests.partners.test_passkeys import begin as begin_passkey
 from tests.partners.test_passkeys import create
-from tests.partners.test_password_resets import told
+from tests.partners.test_password_resets import facts_with_letters
 from tests.partners.test_second_factors import App, finish
 from tests.partners.test_sessions import EMAIL, sign_in, token_of
 from tests.partners.test_sign_in_providers import EMAIL as OFFICIAL
-from tests.partners.test_sign_in_providers import comes_in, propose, set_up
+from tests.partners.test_sign_in_providers import propose, set_up, sign_in_through
 from tests.parts.authenticator import Authenticator
 from tests.parts.provider import Person, Provider
 
@@ -80,7 +80,7 @@ def prove(by: Stubs, secret: str, **said: Any) -> pb.ProveSessionResponse:
     return answer
 
 
-def not_proved(by: Stubs, secret: str, path: str, reason: str = "wrong", **said: Any) -> None:
+def fails_to_prove(by: Stubs, secret: str, path: str, reason: str = "wrong", **said: Any) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         prove(by, secret, **said)
     assert wrong.violations == [(path, reason)]
@@ -91,12 +91,12 @@ def with_app(scene: Scene, worker: Worker) -> App:
     me = scene.as_worker(worker)
     app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
-    scene.later(seconds=60)
+    scene.advance(seconds=60)
     return app
 
 
-def kinds_told(scene: Scene, fact: str) -> set[str]:
-    return {each.worker_id for each, _ in told(scene, fact)}
+def recipients_of(scene: Scene, fact: str) -> set[str]:
+    return {each.worker_id for each, _ in facts_with_letters(scene, fact)}
 
 
 # --- who has to prove herself, and how long the proof is valid
@@ -169,15 +169,15 @@ def test_a4_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longe
 ) -> None:
     secret = sign_in(scene).session_secret
     by = of_session(scene, secret)
-    scene.later(minutes=10)
+    scene.advance(minutes=10)
     make_key(by)
-    scene.later(seconds=1)
+    scene.advance(seconds=1)
     with refused(*STEP_UP):
         make_key(by)
     good = prove(by, secret, password=PASSWORD)
     assert good.expire_time.ToDatetime() == (scene.clock.now() + TEN).replace(tzinfo=None)
     make_key(by)
-    scene.later(minutes=10, seconds=1)
+    scene.advance(minutes=10, seconds=1)
     with refused(*STEP_UP):
         make_key(by)
 
@@ -201,7 +201,7 @@ def test_a4_a_session_from_before_proofs_was_proved_when_it_began(
 
 def test_a4_a_refused_call_has_no_effect_and_is_on_record(scene: Scene, manager: Worker) -> None:
     by = of_session(scene, sign_in(scene).session_secret)
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     with refused(*STEP_UP):
         make_key(by)
     assert scene.rows("SELECT FROM api_keys") == []
@@ -219,7 +219,7 @@ def test_a4_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_p
     app = with_app(scene, manager)
     secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     by = of_session(scene, secret)
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     asked = by.BeginProof(pb.BeginProofRequest())
     assert (
         asked.asks_code,
@@ -227,14 +227,14 @@ def test_a4_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_p
         asked.passkey_options,
         asked.authorization_url,
     ) == (True, False, "", "")
-    not_proved(by, secret, "code", "required", password=PASSWORD)
+    fails_to_prove(by, secret, "code", "required", password=PASSWORD)
     with refused(*STEP_UP):
         make_key(by)
     code = app.code()
     prove(by, secret, code=code)
     make_key(by)
-    scene.later(minutes=11)
-    not_proved(by, secret, "code", code=code)
+    scene.advance(minutes=11)
+    fails_to_prove(by, secret, "code", code=code)
 
 
 def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_alone(
@@ -248,12 +248,12 @@ def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_al
         m.FinishSignInRequest(challenge=asked.challenge, passkey=phone.sign(asked.passkey_options))
     ).session_secret
     by = of_session(scene, secret)
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     question = by.BeginProof(pb.BeginProofRequest())
     assert (question.asks_code, question.asks_password) == (False, False)
-    not_proved(by, secret, "passkey", "required", password=PASSWORD)
+    fails_to_prove(by, secret, "passkey", "required", password=PASSWORD)
     stranger.id, stranger.account = phone.id, phone.account
-    not_proved(
+    fails_to_prove(
         by,
         secret,
         "passkey",
@@ -261,7 +261,7 @@ def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_al
         passkey=stranger.sign(question.passkey_options),
     )
     to_sign_in = sign_in(scene)
-    not_proved(
+    fails_to_prove(
         by,
         secret,
         "challenge",
@@ -271,7 +271,7 @@ def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_al
     signed = phone.sign(question.passkey_options)
     prove(by, secret, challenge=question.challenge, passkey=signed)
     make_key(by)
-    not_proved(by, secret, "challenge", challenge=question.challenge, passkey=signed)
+    fails_to_prove(by, secret, "challenge", challenge=question.challenge, passkey=signed)
 
 
 def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(scene: Scene) -> None:
@@ -282,12 +282,12 @@ def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(scen
     scene.worker(ministry, Role.MANAGER, email="eva@ministerio.example")
     try:
         set_up(scene, ministry, provider)
-        secret = comes_in(scene, ministry, provider).session_secret
+        secret = sign_in_through(scene, ministry, provider).session_secret
         by = of_session(scene, secret)
-        scene.later(minutes=11)
+        scene.advance(minutes=11)
         asked = by.BeginProof(pb.BeginProofRequest())
         assert (asked.asks_password, "max_age=0" in asked.authorization_url) == (False, True)
-        not_proved(by, secret, "challenge", "wrong", password=PASSWORD)
+        fails_to_prove(by, secret, "challenge", "wrong", password=PASSWORD)
 
         def came_back(user: str) -> dict[str, Any]:
             question = by.BeginProof(pb.BeginProofRequest())
@@ -297,7 +297,7 @@ def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(scen
             )
             return {"challenge": question.challenge, "provider": answer}
 
-        not_proved(by, secret, "challenge", **came_back("eva"))
+        fails_to_prove(by, secret, "challenge", **came_back("eva"))
         with refused(*STEP_UP):
             make_key(by)
         prove(by, secret, **came_back("ana"))
@@ -318,9 +318,9 @@ def test_a4_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the
     scene.worker(ministry, Role.MANAGER, email=OFFICIAL)
     try:
         set_up(scene, ministry, provider)
-        secret = comes_in(scene, ministry, provider).session_secret
+        secret = sign_in_through(scene, ministry, provider).session_secret
         by = of_session(scene, secret)
-        scene.later(minutes=11)
+        scene.advance(minutes=11)
         question = by.BeginProof(pb.BeginProofRequest())
         back = provider.signs_in(question.authorization_url, "ana")
         answer = pb.ProviderAnswer(
@@ -345,9 +345,9 @@ def test_a4_wrong_proofs_have_a_budget_like_that_of_the_sign_in_and_keep_nobody_
     app = with_app(scene, manager)
     secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     by = of_session(scene, secret)
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     for _ in range(10):
-        not_proved(by, secret, "code", code="000000" if app.code() != "000000" else "000001")
+        fails_to_prove(by, secret, "code", code="000000" if app.code() != "000000" else "000001")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as often:
         prove(by, secret, code=app.code())
     assert often.retry_after == 300
@@ -358,7 +358,7 @@ def test_a4_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worke
     secret = sign_in(scene).session_secret
     by = of_session(scene, secret)
     for _ in range(10):
-        not_proved(by, secret, "password", password="una que no es")
+        fails_to_prove(by, secret, "password", password="una que no es")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
         prove(by, secret, password=PASSWORD)
 
@@ -367,15 +367,15 @@ def test_a4_the_proof_of_one_session_does_not_count_for_another(
     scene: Scene, manager: Worker, own: Organization
 ) -> None:
     hers, stolen = sign_in(scene).session_secret, sign_in(scene).session_secret
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     prove(of_session(scene, hers), hers, password=PASSWORD)
     make_key(of_session(scene, hers))
     with refused(*STEP_UP):
         make_key(of_session(scene, stolen))
     colleague = scene.as_worker(scene.worker(own, Role.MANAGER))
-    not_proved(colleague, stolen, "session_secret", password=PASSWORD)
-    scene.later(minutes=16)
-    not_proved(scene.as_worker(manager), stolen, "session_secret", password=PASSWORD)
+    fails_to_prove(colleague, stolen, "session_secret", password=PASSWORD)
+    scene.advance(minutes=16)
+    fails_to_prove(scene.as_worker(manager), stolen, "session_secret", password=PASSWORD)
 
 
 def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worker) -> None:
@@ -383,7 +383,7 @@ def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worke
     with refused("PERMISSION_DENIED", "right_missing"):
         prove(key, secret, password=PASSWORD)
     made = make_key(scene.as_worker(manager)).secret
-    not_proved(scene.as_worker(manager), made, "session_secret", password=PASSWORD)
+    fails_to_prove(scene.as_worker(manager), made, "session_secret", password=PASSWORD)
 
 
 # --- the story, and who is notified
@@ -394,7 +394,7 @@ def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
 ) -> None:
     app = with_app(scene, manager)
     hers = finish(scene, sign_in(scene).challenge, app.code()).session_secret
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     thief = of_session(scene, hers)
     with refused(*STEP_UP):
         make_key(thief)
@@ -402,7 +402,7 @@ def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
         invite(thief, "ladron@correo.example")
     with refused(*STEP_UP):
         thief.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD))
-    not_proved(thief, hers, "code", "required", password=PASSWORD)
+    fails_to_prove(thief, hers, "code", "required", password=PASSWORD)
     assert (scene.rows("SELECT FROM api_keys"), scene.rows("SELECT FROM invitations")) == ([], [])
     elsewhere = finish(scene, sign_in(scene).challenge, app.code(30)).session_secret
     change(of_session(scene, elsewhere), elsewhere)
@@ -419,15 +419,15 @@ def test_a4_a_worker_and_her_managers_are_notified_of_a_key_and_of_an_invitation
     )
     make_key(scene.as_worker(manager))
     assert sorted(
-        (fact.worker_id, letter.email) for fact, letter in told(scene, "key_made")
+        (fact.worker_id, letter.email) for fact, letter in facts_with_letters(scene, "key_made")
     ) == sorted([(manager.id, EMAIL), (other.id, "otra@puentes.org")])
     invite(scene.as_worker(manager), "nueva@puentes.org", contract_pb2.ROLE_WORKER)
-    assert kinds_told(scene, "person_invited") == {manager.id, other.id}
+    assert recipients_of(scene, "person_invited") == {manager.id, other.id}
     me = scene.as_worker(worker)
     app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
-    assert kinds_told(scene, "sign_in_changed") == set(), "the code is not in use yet"
+    assert recipients_of(scene, "sign_in_changed") == set(), "the code is not in use yet"
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
-    assert kinds_told(scene, "sign_in_changed") == {worker.id, manager.id, other.id}
+    assert recipients_of(scene, "sign_in_changed") == {worker.id, manager.id, other.id}
 
 
 def test_a4_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
@@ -454,9 +454,9 @@ def test_a4_the_coordinators_are_notified_of_a_network_role(scene: Scene) -> Non
     coordinators = {
         row["id"] for row in scene.rows("SELECT id FROM workers WHERE 'COORDINATOR' = ANY (roles)")
     }
-    assert coordinators == kinds_told(scene, "role_given") >= {first.id, second.id}
+    assert coordinators == recipients_of(scene, "role_given") >= {first.id, second.id}
     scene.as_worker(second).ConfirmInvitation(m.ConfirmInvitationRequest(id=made.id))
-    assert len(told(scene, "role_given")) == 2 * len(coordinators)
+    assert len(facts_with_letters(scene, "role_given")) == 2 * len(coordinators)
 
 
 def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene) -> None:
@@ -466,13 +466,13 @@ def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene
         scene.worker(scene.coalition, Role.COORDINATOR),
     )
     proposed = propose(scene.as_worker(coordinator), shelter, "https://sso.example")
-    assert kinds_told(scene, "provider_changed") == {coordinator.id}, (
+    assert recipients_of(scene, "provider_changed") == {coordinator.id}, (
         "managers get another notice of a proposal, with the way to object"
     )
     scene.as_worker(coordinator).EndSignInProvider(
         m.EndSignInProviderRequest(organization_id=shelter.id, etag=proposed.etag)
     )
-    assert kinds_told(scene, "provider_changed") == {coordinator.id, hers.id}
+    assert recipients_of(scene, "provider_changed") == {coordinator.id, hers.id}
 
 
 def test_a4_changing_the_password_proves_the_continued_session_where_the_password_is_the_only_proof(
@@ -480,7 +480,7 @@ def test_a4_changing_the_password_proves_the_continued_session_where_the_passwor
 ) -> None:
     secret = sign_in(scene).session_secret
     by = of_session(scene, secret)
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     change(by, secret)
     make_key(by)
 
@@ -491,7 +491,7 @@ def test_a4_changing_the_password_proves_nothing_where_a_code_is_asked_for(
     app = with_app(scene, manager)
     secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     by = of_session(scene, secret)
-    scene.later(minutes=11)
+    scene.advance(minutes=11)
     change(by, secret)
     with refused(*STEP_UP):
         make_key(by)

@@ -52,7 +52,7 @@ class Shelters:
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
         self.sender = scene.organization("Remitente")
         self.looks = scene.by(self.sender, Role.WORKER)
-        scene.later(hours=1)
+        scene.advance(hours=1)
 
     def hear(
         self,
@@ -133,14 +133,14 @@ def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_tim
         lambda: shelters.hear("accepted"),
     )
     for number, happens in enumerate(events):
-        shelters.scene.later(minutes=10)
+        shelters.scene.advance(minutes=10)
         happens()
         for by, old in zip(others, before, strict=True):
             new = shelters.answers(by)
             assert {name: new[name] for name in new if new[name] != old[name]} == {}, number
     shelters.scene.clock.set(NOON + STEP - timedelta(seconds=1))
     assert [shelters.answers(by) for by in others] == before
-    shelters.scene.later(seconds=1)
+    shelters.scene.advance(seconds=1)
     assert shelters.seen().capacity.intake == pb.INTAKE_CLOSED
     assert all(
         after != old for after, old in zip(map(shelters.answers, others), before, strict=True)
@@ -214,7 +214,7 @@ def test_c12_what_others_see_after_a_step_does_not_reveal_when_in_it_something_h
         scene.service(scene.organization(f"Casa {when}"), "Casa", room=4)
         for when in ("temprana", "tardía")
     )
-    scene.later(minutes=1)
+    scene.advance(minutes=1)
     shelters.hear("accepted", service=early)
     shelters.hear("declined", service=early)
     scene.clock.set(NOON + STEP - timedelta(seconds=1))
@@ -261,7 +261,7 @@ def test_c12_kept_promises_change_the_order_only_with_the_step_of_time(
     assert order() == ["Albergue", "Otro albergue"]
     for _ in range(3):  # the shelter had stated room, declines, and states again that there is room
         shelters.hear("declined")
-        scene.later(minutes=1)
+        scene.advance(minutes=1)
         shelters.say(1)
     assert order() == ["Albergue", "Otro albergue"]
     scene.clock.set(NOON + STEP)
@@ -288,7 +288,7 @@ def test_c12_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters:
     clinic = shelters.scene.service(
         shelters.scene.organization("Clínica"), "Consulta", "MED.PRI", room=3
     )
-    shelters.scene.later(minutes=1)
+    shelters.scene.advance(minutes=1)
     shelters.hear("accepted", service=clinic)
     assert shelters.seen(service=clinic).capacity.available == 2
 
@@ -297,7 +297,7 @@ def test_c12_other_services_of_a_shelter_do_not_reveal_a_moment_either(
     shelters: Shelters,
 ) -> None:
     advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
-    shelters.scene.later(minutes=1)
+    shelters.scene.advance(minutes=1)
     shelters.hear("accepted", service=advice)
     assert shelters.seen(service=advice).capacity.available == 3
 

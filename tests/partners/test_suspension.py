@@ -17,7 +17,7 @@ from services.partners.directory.usecases.housekeeping import sweeping
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, Stubs, refused
-from tests.partners.test_password_resets import told
+from tests.partners.test_password_resets import facts_with_letters
 
 SUSPENDED, APPROVED = pb.ORGANIZATION_STATUS_SUSPENDED, pb.ORGANIZATION_STATUS_APPROVED
 
@@ -54,7 +54,7 @@ def leave(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
     return answer
 
 
-def turn(scene: Scene) -> None:
+def run_sweep(scene: Scene) -> None:
     """Does what is due by the clock, now."""
     with scene.database.transaction(SYSTEM) as tx:
         sweeping(scene.mail)(tx, scene.clock.now())
@@ -136,8 +136,8 @@ def test_d24_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, own)
-    scene.later(days=7)
-    turn(scene)
+    scene.advance(days=7)
+    run_sweep(scene)
     assert verbs(scene, own)[-1] == "suspension_dropped"
     assert suspend(scene, second, own).status == APPROVED, (
         "the other coordinator is the first to propose now"
@@ -151,18 +151,18 @@ def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
     manager = scene.worker(own, Role.MANAGER, email="jefa@casa.example")
     held = suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_FRONT, hold=True)
     assert (held.status, works(worker), works(key)) == (SUSPENDED, False, False)
-    scene.later(hours=24, seconds=-1)
-    turn(scene)
+    scene.advance(hours=24, seconds=-1)
+    run_sweep(scene)
     assert not works(worker)
-    scene.later(seconds=1)
-    turn(scene)
+    scene.advance(seconds=1)
+    run_sweep(scene)
     assert works(worker)
     assert works(key)
     assert verbs(scene, own)[-2:] == ["held", "hold_ended"]
     letters = [
         letter.email
         for fact in ("member_held", "member_reinstated")
-        for _, letter in told(scene, fact)
+        for _, letter in facts_with_letters(scene, fact)
     ]
     assert letters == [manager.entry.email] * 2
     assert second
@@ -176,13 +176,17 @@ def test_d24_a_hold_that_a_second_coordinator_confirms_is_a_suspension(
     with refused("FAILED_PRECONDITION", "second_person_required"):
         suspend(scene, scene.coordinator, own)
     assert suspend(scene, second, own).status == SUSPENDED
-    scene.later(days=30)
-    turn(scene)
+    scene.advance(days=30)
+    run_sweep(scene)
     assert (
         scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id)).status == SUSPENDED
     )
     assert verbs(scene, own)[-2:] == ["held", "suspension_confirmed"]
-    assert len(told(scene, "member_held")) == len(told(scene, "member_suspended")) == 1
+    assert (
+        len(facts_with_letters(scene, "member_held"))
+        == len(facts_with_letters(scene, "member_suspended"))
+        == 1
+    )
 
 
 def test_d24_a_hold_on_another_coordinators_proposal_confirms_it(
@@ -197,17 +201,17 @@ def test_d24_nobody_suspends_a_member_alone_by_one_hold_after_another(
 ) -> None:
     kin = scene.by(scene.coalition, Role.COORDINATOR)
     suspend(scene, scene.coordinator, own, hold=True)
-    scene.later(hours=24)
-    turn(scene)
+    scene.advance(hours=24)
+    run_sweep(scene)
     for by in (scene.coordinator, kin):
         with refused("FAILED_PRECONDITION", "held_lately"):
             suspend(scene, by, own, hold=True)
     assert suspend(scene, second, own, hold=True).status == SUSPENDED, (
         "an independent coordinator may hold the member"
     )
-    scene.later(hours=24)
-    turn(scene)
-    scene.later(days=29)
+    scene.advance(hours=24)
+    run_sweep(scene)
+    scene.advance(days=29)
     assert suspend(scene, scene.coordinator, own, hold=True).status == SUSPENDED
 
 
@@ -234,7 +238,7 @@ def test_d24_a_reinstatement_takes_two_people_as_well(
         "",
         True,
     )
-    assert len(told(scene, "member_reinstated")) == 1
+    assert len(facts_with_letters(scene, "member_reinstated")) == 1
 
 
 def test_d24_whoever_held_a_member_alone_cannot_reinstate_it_alone(
@@ -257,8 +261,8 @@ def test_d24_in_a_network_without_a_second_coordinator_a_member_can_still_be_hel
     assert suspend(scene, scene.coordinator, own, hold=True).status == SUSPENDED
     with refused("FAILED_PRECONDITION", "no_second_coordinator"):
         reinstate(scene, scene.coordinator, own)
-    scene.later(hours=24)
-    turn(scene)
+    scene.advance(hours=24)
+    run_sweep(scene)
     assert (
         scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id)).status == APPROVED
     )

@@ -52,7 +52,7 @@ def kid(token: str) -> str:
     return str(json.loads(base64.urlsafe_b64decode(header + "=="))["kid"])
 
 
-def older(folder: Path, name: str) -> None:
+def make_older(folder: Path, name: str) -> None:
     """Makes a key file look as if it had been made a while ago."""
     then = time.time() - key_folder.SETTLED
     os.utime(folder / f"{name}.pub.jwk", (then, then))
@@ -80,7 +80,7 @@ def test_a_new_key_signs_only_after_everybody_knows_it_and_both_are_valid_meanwh
     assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), (
         "the new key does not sign before every service has seen it"
     )
-    older(folder, newest)
+    make_older(folder, newest)
     later(1.1)
     after, _ = issuer.issue(WHO, "enlace.tests")
     assert kid(after) != kid(before)
@@ -92,7 +92,7 @@ def test_a_removed_key_is_invalid_after_a_few_seconds(
 ) -> None:
     issuer, verifier = pair(folder)
     before, _ = issuer.issue(WHO, "enlace.tests")
-    older(folder, key_folder.replace_pair(folder, "tokens"))
+    make_older(folder, key_folder.replace_pair(folder, "tokens"))
     assert key_folder.drop_older_pairs(folder, "tokens") == 1
     later(4.5)
     with pytest.raises(Unauthenticated, match="token_invalid"):
@@ -111,11 +111,11 @@ def test_a_rotation_killed_between_the_halves_of_a_pair_can_be_resumed(
     before, _ = issuer.issue(WHO, "enlace.tests")
     newest = key_folder.replace_pair(folder, "tokens")
     (folder / f"{newest}.jwk").unlink()
-    older(folder, newest)
+    make_older(folder, newest)
     later(1.1)
     assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "nobody has the new public key"
     assert key_folder.replace_pair(folder, "tokens") == newest
-    older(folder, newest)
+    make_older(folder, newest)
     assert key_folder.drop_older_pairs(folder, "tokens") == 1
     later(4.5)
     after, _ = issuer.issue(WHO, "enlace.tests")
@@ -123,7 +123,7 @@ def test_a_rotation_killed_between_the_halves_of_a_pair_can_be_resumed(
     assert verifier.verify(after) == WHO
 
 
-def settle(folder: Path) -> None:
+def age_all_files(folder: Path) -> None:
     """Makes all files look as if they had been written an hour ago."""
     then = time.time() - 3600
     for file in (*folder.iterdir(), folder):
@@ -139,13 +139,13 @@ def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path
         return key_folder.all_verifying(folder, "tokens")
 
     held = key_folder.FileCache(folder, "tokens*.pub.jwk", read)
-    settle(folder)
+    age_all_files(folder)
     first, reads = held(), 0
     assert all(held() is first for _ in range(100))
     assert reads == 0
     key_folder.replace_pair(folder, "tokens")
     assert len(held()) == 2
-    settle(folder)
+    age_all_files(folder)
     held()
     public, reads = folder / "tokens.1.pub.jwk", 0
     # written over in place: the folder does not change
@@ -174,7 +174,7 @@ def test_keys_that_cannot_be_read_stay_as_they_were(
 def test_no_file_is_opened_for_keys_that_did_not_change(
     folder: Path, later: Callable[[float], None]
 ) -> None:
-    settle(folder)
+    age_all_files(folder)
     issuer, verifier = pair(folder)
     later(5)
     verifier.verify(issuer.issue(WHO, "enlace.tests")[0])

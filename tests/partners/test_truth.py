@@ -37,7 +37,7 @@ class Shelter:
         )
         self.service = scene.service(self.organization)
         self.staff = scene.by(self.organization, Role.WORKER)
-        scene.later(hours=1)
+        scene.advance(hours=1)
 
     def hear(self, verb: str, referral_id: str = "", *, sender: str = "", reason: str = "") -> None:
         referral_id = referral_id or new_id()
@@ -122,7 +122,7 @@ def test_refusing_an_enquiry_breaks_a_promise_too_and_a_yes_makes_one_for_a_day(
     shelter.answer(yes=True)
     shelter.hear("accepted")
     assert shelter.promises == (1, 1)
-    shelter.scene.later(hours=24)
+    shelter.scene.advance(hours=24)
     shelter.decline()
     assert shelter.promises == (1, 1)
 
@@ -147,7 +147,7 @@ def test_declining_for_another_reason_breaks_no_promise(shelter: Shelter) -> Non
 
 def test_promises_are_forgotten_after_half_a_year(shelter: Shelter) -> None:
     shelter.decline()
-    shelter.scene.later(days=184)
+    shelter.scene.advance(days=184)
     with shelter.scene.database.transaction(SYSTEM) as tx:
         sweep(tx, shelter.scene.clock.now())
     assert shelter.promises == (0, 0)
@@ -179,7 +179,7 @@ def test_the_coordination_lists_services_that_nobody_confirms_or_that_break_prom
     shelter.say(3)
     shelter.hear("accepted")
     assert doubtful() == []
-    shelter.scene.later(days=184)
+    shelter.scene.advance(days=184)
     assert doubtful() == [shelter.service.id]
 
 

@@ -11,7 +11,7 @@ from services.partners.members.domain.organization import Organization, Organiza
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.partners.scene import Scene, Stubs, refused
-from tests.partners.test_password_resets import told
+from tests.partners.test_password_resets import facts_with_letters
 
 NETWORK: list[tuple[str, object]] = [
     ("type", pb.ORGANIZATION_TYPE_HOTLINE),
@@ -20,7 +20,9 @@ NETWORK: list[tuple[str, object]] = [
 ]
 
 
-def changing(organization: Organization | pb.Organization, **values: object) -> dict[str, object]:
+def update_request(
+    organization: Organization | pb.Organization, **values: object
+) -> dict[str, object]:
     tag = organization.etag if isinstance(organization, pb.Organization) else etag_of(organization)
     return {
         "organization": pb.Organization(id=organization.id, etag=tag, **values),  # type: ignore[arg-type]
@@ -32,7 +34,7 @@ def propose(
     client: Stubs, organization: Organization | pb.Organization, **values: object
 ) -> pb.Organization:
     said: pb.Organization = client.ProposeOrganizationChange(
-        pb.ProposeOrganizationChangeRequest(**changing(organization, **values))  # type: ignore[arg-type]
+        pb.ProposeOrganizationChangeRequest(**update_request(organization, **values))  # type: ignore[arg-type]
     )
     return said
 
@@ -67,7 +69,7 @@ def test_neither_a_member_nor_one_coordinator_changes_fields_that_others_depend_
     for caller in everybody:
         with refused("FAILED_PRECONDITION", "two_people_required"):
             caller.UpdateOrganization(
-                pb.UpdateOrganizationRequest(**changing(own, **{path: value}))  # type: ignore[arg-type]
+                pb.UpdateOrganizationRequest(**update_request(own, **{path: value}))  # type: ignore[arg-type]
             )
     for caller in everybody[:2]:
         with refused("PERMISSION_DENIED", "right_missing"):
@@ -80,7 +82,7 @@ def test_unchanged_fields_may_be_sent_along(scene: Scene) -> None:
     own = scene.organization("Propia")
     manager = scene.by(own, Role.MANAGER)
     request = pb.UpdateOrganizationRequest(
-        **changing(own, name="Propia y nueva", country="NI", type=pb.ORGANIZATION_TYPE_NGO)  # type: ignore[arg-type]
+        **update_request(own, name="Propia y nueva", country="NI", type=pb.ORGANIZATION_TYPE_NGO)  # type: ignore[arg-type]
     )
     assert manager.UpdateOrganization(request).name == "Propia y nueva"
 
@@ -200,4 +202,6 @@ def test_a3_a_members_managers_are_notified_at_once_of_a_proposed_change_of_its_
         scene.worker(own, Role.WORKER, email="trabajadora@propia.example"),
     )
     propose(scene.coordinator, own, hotline_number="666")
-    assert [fact.worker_id for fact, _ in told(scene, "entry_proposed")] == [manager.id]
+    assert [fact.worker_id for fact, _ in facts_with_letters(scene, "entry_proposed")] == [
+        manager.id
+    ]

@@ -96,7 +96,9 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     colleague.sees("Ahora no hay datos de ella que usted pueda abrir.")
 
     for actor in (holder, coordinator):
-        finds_message(actor, "Alguien abrió datos de una persona sin consentimiento, por emergencia")
+        finds_message(
+            actor, "Alguien abrió datos de una persona sin consentimiento, por emergencia"
+        )
     holder.page.locator("main .row", has_text="Alguien abrió datos").first.get_by_role(
         "button", name="Abrir"
     ).click()

@@ -1,6 +1,7 @@
 """The checks that schemathesis loads into its own process (test_api_fuzz.py).
 
-They are its check that valid data are accepted, except for refusals that no document can predict.
+They replace schemathesis' own check that valid data are accepted, and except refusals that no
+document can predict.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _reason_and_field(error: dict[str, str]) -> str:
 
 @schemathesis.check
 def valid_data_are_accepted(ctx: Any, response: Any, case: Any) -> bool | None:
-    """Runs schemathesis' own check, except for refusals of the meaning."""
+    """Runs schemathesis' own check, except for refusals that no document can predict."""
     if response.status_code in (400, 412, 422) and is_about_the_meaning(
         response.status_code, response.json()
     ):

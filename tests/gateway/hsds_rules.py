@@ -172,14 +172,14 @@ _DEFS = {
 
 
 def check(kind: str, said: Any) -> None:
-    """Raises the faults of an object."""
+    """Raises an error if an object has a fault."""
     Draft202012Validator({"$defs": _DEFS, **ref(kind)}, format_checker=FormatChecker()).validate(
         said
     )
 
 
 def check_page(kind: str, said: Any) -> list[Any]:
-    """Raises the faults of a page; returns the objects on it."""
+    """Raises an error if a page has a fault; returns the objects on the page."""
     Draft202012Validator(PAGE).validate(said)
     for each in said["contents"]:
         check(kind, each)

@@ -57,7 +57,7 @@ class Patient(Stub):
 
         def answer(request: Message, timeout: float = 0.0) -> Message:
             answered = call(request)
-            # Every field is set, the token of a next page too; that next page is empty.
+            # Every field is set, including the token of a next page; that next page is empty.
             return answered if getattr(request, "page_token", "") != FILLED else type(answered)()
 
         return answer
@@ -86,11 +86,11 @@ class PlayedServices(Played):
         }
 
     def standing(self) -> dict[str, Standing]:
-        """Returns the standing of each service."""
+        """Returns the state of each service."""
         return self.standings
 
     def end_session_later(self, secret: str) -> None:
-        """Ends the session at once here."""
+        """Ends the session at once, unlike the real method."""
         getattr(self, "tokens").EndSession(m.EndSessionRequest(session_secret=secret))  # noqa: B009
 
 
@@ -202,7 +202,7 @@ def token_of(page: str) -> str:
 
 
 class Form(HTMLParser):
-    """The fields that a browser would send of the form on a page, but for the button."""
+    """The fields that a browser would send with the form on a page, without its button."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

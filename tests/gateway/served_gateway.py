@@ -39,8 +39,8 @@ Answer = Callable[[str, grpc.ServicerContext], Message | None]
 class Service(grpc.GenericRpcHandler):
     """One server of every contract.
 
-    `answer` may return a message, refuse on the context, or take its time; None stands for an empty
-    message.
+    `answer` may return a message, refuse the call through the context, or wait; None stands for an
+    empty message.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -55,7 +55,7 @@ class Service(grpc.GenericRpcHandler):
         self._server.start()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        """Handles each rpc that is not health, called by grpc."""
+        """Handles every rpc except those of the health service; gRPC calls this method."""
         rpc = handler_call_details.method.rpartition("/")[2]
         if rpc not in OUTPUTS:
             return None
@@ -150,8 +150,8 @@ class Gateway:
     def api(self, path: str = "people", **options: Any) -> requests.Response:
         """Sends a request of a partner system.
 
-        The gateway asks partners for a token (unless it remembers one), then the service whose noun
-        this is.
+        The gateway requests a token from partners (unless it remembers one), and then calls the
+        service to which the path belongs.
         """
         headers = {"Authorization": f"Bearer {options.pop('key', KEY)}"}
         return requests.request(

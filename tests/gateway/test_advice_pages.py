@@ -35,7 +35,7 @@ OTHER = pb.AdviceCard(
 @pytest.fixture
 def played() -> PlayedServices:
     services = PlayedServices()
-    # each answer is its reader’s own
+    # a copy for each test, because a test may change its answer
     services.answers["GetAdviceCard"] = pb.AdviceCard.FromString(CARD.SerializeToString())
     services.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER, CARD])
     return services
@@ -47,7 +47,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def form(page: str, **changes: object) -> dict[str, object]:
-    """Returns the fields that a browser would send of CARD's form, with changes."""
+    """Returns the fields that a browser would send with CARD's form, with changes."""
     said = {
         "form_token": token_of(page),
         "request_id": "one",

@@ -27,10 +27,7 @@ TAKES: dict[str, dict[str, Row]] = {
 
 
 class Read(HTMLParser):
-    """A page as a browser reads it.
-
-    It has the anchors, the links, and whether anything is loaded or run.
-    """
+    """A page as a browser reads it: its anchors, its links, and its tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ GUIDE = (Path(__file__).resolve().parent.parent.parent / "docs" / "api.md").read
 
 
 class Partner:
-    """A partner's system with a credential; it relies on the document."""
+    """A partner's system with a credential; it relies on the OpenAPI document."""
 
     def __init__(self, gateway: str, credential: str = "") -> None:
         self._root = f"{gateway}/api/v1"

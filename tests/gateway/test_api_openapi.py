@@ -114,7 +114,7 @@ def test_every_rpc_of_the_contracts_can_be_reached() -> None:
     played = Played()
     for place in METHODS:
         request_all(System(app_with(played).test_client()), *place)
-    # the words of these come from another standard
+    # the field names of these routes come from another standard
     for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):
         app_with(played).test_client().get(f"/hsds/{path}")
     assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.asked} == set()
@@ -251,9 +251,9 @@ def test_the_guides_code_for_verifying_a_webhook_works() -> None:
 
 
 def test_every_kind_that_a_webhook_can_receive_is_in_the_document() -> None:
-    """The service has the list.
+    """The list of kinds is in the notifications service.
 
-    Kinds for the inbox of the coordinators, the auditors or one worker alone are sent to no system.
+    Kinds that are only for the inbox of coordinators, auditors or one worker are sent to no system.
     """
     coordination = {
         kind

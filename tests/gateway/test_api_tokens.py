@@ -21,7 +21,7 @@ SIGN_IN = {"email": "trabajadora@casa-esperanza.example", "password": "una frase
 
 @pytest.fixture
 def stranger(api: Flask) -> System:
-    """A caller with an invalid Authorization: these routes need none."""
+    """A caller with an invalid Authorization header, which these routes do not need."""
     return System(api.test_client(), "nothing")
 
 

@@ -55,14 +55,14 @@ def clients(service: Service) -> Iterator[Clients]:
 
 
 def reason(act: object) -> str:
-    """Returns the reason for which the act is refused."""
+    """Returns the reason with which the call is refused."""
     with pytest.raises(errors.Refusal) as caught:
         act()  # type: ignore[operator]
     return caught.value.reason
 
 
 def reason_or_none(act: object) -> str | None:
-    """Returns the reason for which the act is refused, or None."""
+    """Returns the reason with which the call is refused, or None."""
     try:
         act()  # type: ignore[operator]
     except errors.Refusal as refusal:
@@ -71,7 +71,7 @@ def reason_or_none(act: object) -> str | None:
 
 
 class Health:
-    """The health that a service reports, and its callers."""
+    """The health that a service reports, and the number of times it was requested."""
 
     def __init__(self) -> None:
         self.here = False
@@ -413,7 +413,7 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
     def ask() -> None:
         turn = next(turns)
         path = ("people", "notifications", "organizations", "people")[turn % 4]
-        # of many callers, because one alone can't hold every thread
+        # requests of many callers, because one caller alone cannot occupy every thread
         assert before_the_dead.api(path, key=f"{jwt}{turn % 25}").status_code in (503, 504)
         # a client, not a flood: the test measures the wait for dead services, not the wait for this
         # machine's two processors
@@ -450,7 +450,7 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
     try:
         gateway.api("notifications")
         statuses: list[int] = []
-        # each of four callers gets two rooms
+        # each of four callers may have two calls under way
         keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(4))
 
         def ask() -> None:

@@ -37,7 +37,7 @@ def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
         section = PAGE.partition(f"\n## {enum.DESCRIPTOR.name}\n")[2].partition("\n## ")[0]
         rows = [row for row in section.splitlines() if row.startswith("| `")]
         assert len(rows) == len(enum.DESCRIPTOR.values) - 1, kind
-        # values that forms give by leaving the field out
+        # values that forms state by leaving the field out
         said = [row for row in rows if "`NonSpecifiedUnknown`" not in row]
         assert all(
             len(row.split(" | ")) == 2 + len(LANGUAGES) and "–" not in row for row in said
@@ -45,7 +45,7 @@ def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
 
 
 def test_a_word_with_two_meanings_is_translated_as_two_words() -> None:
-    """In English a manager was once an address: in Spanish both are `Dirección`."""
+    """In English a manager was once called an address, because both are `Dirección` in Spanish."""
     assert (
         "| `manager` | `ROLE_MANAGER` | Dirección de la organización | Management | Direction |"
         in PAGE

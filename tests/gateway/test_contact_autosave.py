@@ -117,7 +117,7 @@ def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
         c.ANSWER_NO,
     )
     assert line.contact.note == "llama desde la terminal"
-    # the PIN, which is shown once, stays while the call goes on
+    # the PIN, which is shown once, stays visible during the call
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     assert asked(line, "CreateContact") == 1
 
@@ -138,7 +138,7 @@ def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     line.answers["IssueToken"] = ended
-    # the gateway remembers a session for this time, by the clock of its process
+    # the gateway remembers a session for this long, according to the clock of its process
     page.wait_for_timeout(1300)
     page.locator("[name=note]").fill("vuelvo a las seis")
     expect(page.locator("#saved")).to_contain_text("Su sesión terminó")

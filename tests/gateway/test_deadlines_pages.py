@@ -27,7 +27,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def form(page: str, **changes: str) -> dict[str, str]:
-    """Returns the fields that a browser would send of the form, with changes."""
+    """Returns the fields that a browser would send with the form, with changes."""
     rows = [deadlines.row_of(each) for each in policy_message(FIRST_POLICY).deadlines]
     said = {row.name: row.number for row in rows} | {f"{row.name}.unit": row.unit for row in rows}
     return said | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes

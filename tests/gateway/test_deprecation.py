@@ -1,6 +1,6 @@
 """Deprecations are announced at least a year before the end.
 
-Headers on every answer and the OpenAPI document give the end.
+The headers of every answer and the OpenAPI document state the end.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def test_a_deprecated_operation_is_announced_on_every_answer_and_in_the_document
     api = DocumentedApi(app)
     root = install(app, [old])
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
-    answer = app.test_client().get("/api/v1/old")  # 401: announced all the same
+    answer = app.test_client().get("/api/v1/old")  # even a 401 has the announcement
     assert answer.status_code == 401
     assert answer.headers["Deprecation"] == "@1798761600"
     assert answer.headers["Sunset"] == "Sat, 01 Jan 2028 00:00:00 GMT"

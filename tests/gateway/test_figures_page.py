@@ -39,7 +39,7 @@ def pilot(**tables: list[tuple[str, int]]) -> PilotFigures:
 
 
 def drawn(page: str) -> list[str]:
-    """Returns the pictures of a page without their words."""
+    """Returns the pictures of a page without their texts."""
     return re.findall(r"<svg(?: class=\"few\")? (?:width|height).*?</svg>", page)
 
 

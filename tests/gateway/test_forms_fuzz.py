@@ -120,7 +120,7 @@ GETS = sorted({path for _, path in routes(pages(PlayedServices()))})
 def fields_of(forms: dict[str, dict[str, str]], path: str) -> dict[str, str]:
     """Returns the fields of the form with this target.
 
-    Without such a form, returns all fields that are read anywhere.
+    If there is no such form, returns all fields that any page reads.
     """
     return forms.get(path) or dict.fromkeys(read_in_code(), "")
 

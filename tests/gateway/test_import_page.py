@@ -55,7 +55,7 @@ def report(played: PlayedServices, *, dry_run: bool = True, **said: object) -> N
 def test_a_file_is_passed_on_and_the_page_of_its_import_is_shown(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    assert send(client, "try", b"a" * 600_000) == (303, PAGE)  # more than a form holds elsewhere
+    assert send(client, "try", b"a" * 600_000) == (303, PAGE)  # more than any other form may send
     asked = played.last("CreateImport")
     assert (asked.dry_run, len(asked.content)) == (True, 600_000)
     assert send(client, "import") == (303, PAGE)

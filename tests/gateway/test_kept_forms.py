@@ -43,7 +43,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def written(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> TestResponse:
-    """Returns the answer to a contact that is sent after the session has ended."""
+    """Sends a contact after the session has ended; returns the answer."""
     token = token_of(client.get("/line/new").text)
     played.answers["IssueToken"] = ended
     client.application.extensions["exchange"].forget(SECRET)

@@ -22,7 +22,7 @@ OTHER = KEY.replace("enl_00", "enl_11")
 def app() -> Iterator[Flask]:
     """An app with two requests for each caller.
 
-    The test's second lasts however long the test takes.
+    The clock of its limits stands still, so that no test outlasts the counted second.
     """
     made = pages(PlayedServices(), caller_rate=1)
     for limiter in made.extensions["limits"]._limiters.values():

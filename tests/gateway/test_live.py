@@ -1,4 +1,4 @@
-"""Open pages ask whether they are out of date.
+"""Open pages check whether they are out of date.
 
 The answer comes from memory, for a ticket of the viewer's own session, and keeps nobody signed in.
 """
@@ -160,7 +160,7 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_ex
 ) -> None:
     rosa, ana = fetched_version(live, "1", ROSA, OURS), fetched_version(live, "2", ANA, THEIRS)
     time.now += RENEW_SECONDS + 0.1
-    # other requests just asked for all
+    # as if other requests had just refreshed all versions
     live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now
     assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), (
         "she is sent to renew her tokens only once"
@@ -215,15 +215,15 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path) -> Non
         viewer = cleanup.enter_context(requests.Session())
         viewer.cookies.set("s", SECRET)
         ending = ExitStack()
-        # a key alone can't hold every thread
+        # one key alone cannot occupy every thread
         keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(10))
-        # The threads work before everything hangs, because they take a while to start on a busy
-        # machine.
+        # All threads have to be started before everything hangs, because starting takes a while
+        # on a busy machine.
         cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people", key=next(keys))))
         cleanup.callback(ending.close)
         fresh = False
-        # the remembered version expires, and then a request has to ask: on a busy machine it is
-        # tried once more
+        # The remembered version expires, and then a request has to fetch a new one. On a busy
+        # machine this is tried once more.
         while not fresh:
             ending.close()
             service.answer, began = answers, monotonic()

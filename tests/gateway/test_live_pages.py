@@ -28,7 +28,7 @@ from tests.gateway.pages_gateway import (
 )
 from tests.gateway.test_pages_in_browser import open_pages
 
-SOON = 8_000  # ms: a page asks every 2.5 s, a version is remembered for 2
+SOON = 8_000  # ms: a page checks every 2.5 s, and a version is remembered for 2 s
 
 
 class Desk(PlayedServices):
@@ -127,9 +127,9 @@ def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
 def test_text_being_written_stays_and_new_rows_come_when_it_is_finished(
     today: Page, desk: Desk
 ) -> None:
-    """Today has no field.
+    """The page Today has no field.
 
-    The test puts one into its list, as a later page may have it.
+    The test adds a field to its list, because a future version of the page may have one.
     """
     today.evaluate(
         "document.getElementById('work').insertAdjacentHTML('beforeend', '<input id=note"

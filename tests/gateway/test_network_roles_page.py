@@ -1,6 +1,6 @@
 """The page of the network's roles, with fake services.
 
-Two coordinators of different members give and take the roles there.
+On this page, two coordinators of different members give roles and take them away.
 """
 
 from __future__ import annotations

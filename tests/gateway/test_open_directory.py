@@ -293,7 +293,7 @@ def test_while_the_directory_is_down_the_page_says_what_to_do(
     token = token_of(client.get("/services").text)
     played.answers |= dict.fromkeys(PUBLIC_RPCS, hurt)
     fresh = pages(played).test_client()
-    # by a process that never received the numbers, and by one that did
+    # on a process that never received the numbers, and on one that did
     unknown, kept = "llame a la policía si corre peligro", "tel:133"
     for number, answer in (
         (unknown, fresh.get("/services")),

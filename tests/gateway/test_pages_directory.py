@@ -36,7 +36,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 class Fields(HTMLParser):
-    """The fields that a browser would send of each form that posts to the directory.
+    """The fields that a browser would send with each form that posts to the directory.
 
     The button's field is left out.
     """
@@ -175,7 +175,7 @@ def test_results_of_a_search_by_words_explain_their_order(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert "Por qué en este orden" in send(client, "/directory", words="casa").text
-    # by name, which shows
+    # sorted by name, which is obvious
     assert "Por qué en este orden" not in send(client, "/directory", need_code="HOU").text
 
 
@@ -212,7 +212,7 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
         words="casa", department="NI-LE", page_size=25, count_country="NI"
     )
     page = send(client, "/directory", words="casa", department="NI-LE").text
-    client.post("/directory", data=MultiDict(Fields(page).forms[-1]))  # and back to all of them
+    client.post("/directory", data=MultiDict(Fields(page).forms[-1]))  # and back to all departments
     assert played.last("SearchServices") == d.SearchServicesRequest(
         words="casa", page_size=25, count_country="NI"
     )

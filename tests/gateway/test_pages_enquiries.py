@@ -1,6 +1,6 @@
 """The pages of an enquiry.
 
-There are few questions, a preview of what is sent, the answers, and the way to the referral.
+They have few questions, a preview of what is sent, the answers, and the way to the referral.
 Nothing is asked twice.
 """
 

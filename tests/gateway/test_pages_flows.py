@@ -48,7 +48,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 @pytest.fixture
 def worker(played: PlayedServices) -> FlaskClient:
-    """A worker who works with people, and has no other role."""
+    """A browser of a worker who has no other role."""
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     return enter(pages(played).test_client(), "a-worker")
 
@@ -587,7 +587,7 @@ def test_a_webhook_receives_the_ticked_kinds_or_all(
     send(client, "/webhooks", url="https://sistema.example/enlace")
     assert list(played.last("CreateWebhook").webhook.kinds) == []
     page = client.get("/webhooks").text
-    # Systems get no webhook for these.
+    # Systems receive no webhook for these kinds.
     each = {Party.COORDINATION_ALONE, Party.COORDINATION_EACH}
     people_alone = {
         "message_undeliverable",

@@ -100,9 +100,9 @@ def all_pages() -> tuple[tuple[str, access.Access], ...]:
 
 
 def paths(signed: bool, role: str = "") -> list[str]:
-    """Returns the addresses of the public part or of the rest.
+    """Returns the addresses of the public pages, or of all others.
 
-    With `role`, only the addresses of the role are returned.
+    With `role`, returns only the addresses that the role may open.
     """
     return [
         path
@@ -112,7 +112,7 @@ def paths(signed: bool, role: str = "") -> list[str]:
 
 
 def site_of(role: str) -> Flask:
-    """Returns the site as a person with this role alone sees it."""
+    """Returns the site as a person with only this role sees it."""
     played = PlayedServices()
     if role:
         played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
@@ -192,7 +192,7 @@ def faults_shown(page: Page) -> list[str]:
     return faults
 
 
-@pytest.mark.timeout(300)  # the first one on a machine fetches the checker
+@pytest.mark.timeout(300)  # the first run on a machine downloads the checker
 def test_every_page_is_valid_html() -> None:
     app = pages(PlayedServices())
     nobody, somebody = app.test_client(), enter(app.test_client())
@@ -344,7 +344,7 @@ def test_the_exit_button_is_always_in_the_same_corner_and_big_enough(
         assert box["height"] == 40
         places.add((box["x"] + box["width"], round(box["y"] + box["height"] / 2)))
     page.context.clear_cookies()
-    for path in ["/", "/my-referral"]:  # visitors who do not work there see it large
+    for path in ["/", "/my-referral"]:  # visitors who are no workers see a large button
         page.goto(site + path)
         box = page.locator("#exit").bounding_box()
         assert box

@@ -166,7 +166,7 @@ def test_how_she_may_be_reached_is_the_only_required_answer_about_her(
     contact = answer(client, answer(client, page, urgency="urgent"))
     refused = answer(client, contact)
     assert (refused.status_code, 'href="#channel_code"' in refused.text) == (422, True)
-    # the button is pressed last, and decides
+    # the pressed button decides, because it comes last
     unsafe = answer(client, contact, channel_code="phone", nobody_calls="1")
     services = answer(client, unsafe, unsafe_code="nothing")
     assert question(services) == "services 6/6"

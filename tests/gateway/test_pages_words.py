@@ -25,7 +25,7 @@ from tests.gateway.pages_gateway import PlayedServices, enter, pages
 from tests.words import SERVICES
 
 SITE = Path(site.__file__).parent
-# means the same as no value: the pages leave it out, and a form has its empty choice
+# values that mean the same as no value: pages leave them out, and forms have an empty choice
 UNSPOKEN = {"NonSpecifiedUnknown"}
 OFFERED = frozenset(
     "override_reason age_band person_gender trafficking_status safe_channel giver assent manner"
@@ -140,8 +140,8 @@ def test_a_length_of_time_is_worded_as_people_say_it(length: timedelta, said: st
         assert i18n.span(length) == said
 
 
-# Codes that are on no page for workers; the codes of the standard for a statement on trafficking
-# have words of their own.
+# Codes that are shown on no page for workers. The codes of the trafficking-statement standard have
+# words of their own.
 FORBIDDEN = {
     "es": r"\bv[íi]ctimas?\b|\bcasos?\b|tarde por|Confirmar que llegó|nadie (lo )?sabrá",
     "en": r"\bvictims?\b|\bcases?\b|late by|nobody will know",
@@ -351,6 +351,6 @@ def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
 
 
 def test_the_style_sheet_and_the_script_stay_small() -> None:
-    # as it is sent
+    # compressed, as the style sheet is sent
     assert len(gzip.compress((SITE / "static" / "enlace.css").read_bytes())) < 7_000
     assert (SITE / "static" / "exit.js").stat().st_size < 2_000

@@ -156,7 +156,7 @@ class Forms(HTMLParser):
 
 
 class Open(PlayedServices):
-    """Services whose objects are all open: nothing is over, and no flag is set."""
+    """Services whose objects are all open: nothing has ended, and no flag is set."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -284,7 +284,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def forms_of_pages() -> list[Form]:
-    """Every form of every page, once, and of the pages that answer a form.
+    """Every form of every page, once, including the pages that answer a form.
 
     Forms of public pages are those of a reader who has signed in.
     """

@@ -49,7 +49,7 @@ def test_a_write_whose_token_expired_is_repeated_once_with_a_fresh_token(
     calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "new"}))
     clients.referrals.CreateReferral(DRAFT)
     assert service.asked == ["CreateReferral"] * 2
-    clients.referrals.CreateReferral(DRAFT)  # and the rest of the request goes on with it
+    clients.referrals.CreateReferral(DRAFT)  # the rest of the request uses the fresh token
     assert service.asked == ["CreateReferral"] * 3
 
 

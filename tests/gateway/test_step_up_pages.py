@@ -42,7 +42,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def refused_invitation(client: FlaskClient) -> TestResponse:
-    """Returns the answer to an invitation."""
+    """Sends an invitation; returns the answer."""
     return client.post(
         "/members/workers", data={**TYPED, "form_token": token_of(client.get("/members").text)}
     )

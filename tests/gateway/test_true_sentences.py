@@ -110,7 +110,7 @@ def standing(planned: float) -> Arrange:
 
 
 def opened_on(**receipt: Any) -> Arrange:
-    """Arranges a referral to the reader's organisation that stands on this receipt."""
+    """Arranges a referral to the reader's organisation that is based on this receipt."""
     shown = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID)
     named = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY], **receipt)
     return lambda played: played.answers.update(
@@ -405,7 +405,7 @@ def test_d25_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says()
 
 
 KNOWN = {
-    # "a tiempo" is about the future.
+    # "a tiempo" refers to the future here.
     (
         "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro;"
         " si nadie confirma a tiempo, el acceso se cierra."

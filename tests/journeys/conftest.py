@@ -28,10 +28,10 @@ def room(request: pytest.FixtureRequest) -> None:
     """Resets the free beds of Albergue Luna Nueva, because an accept takes one."""
     if "stack" not in request.fixturenames:
         return
-    # the other Pythons have no browser: their one test does not need it
+    # the environments of the other Pythons have no browser, and their one test does not need it
     from playwright.sync_api import expect
 
-    # as long as an actor waits for a button, because a second suite may run at the same time
+    # as long as an actor waits for a button; a second suite may be running at the same time
     expect.set_options(timeout=60_000)
     request.getfixturevalue("sealed")
     shelter = request.getfixturevalue("stack").worker("albergue@lunanueva")

@@ -17,7 +17,7 @@ from tests.journeys.typed import hers
 
 STREET = "Portón azul detrás del ingenio"
 SERVICE = "Albergue de emergencia y casa segura"
-HEARD_WITHIN = 30.0  # seconds within which one service applies another's fact
+HEARD_WITHIN = 30.0  # seconds for one service to apply another's fact
 
 
 class Manager(Actor):
@@ -52,7 +52,7 @@ class Manager(Actor):
 
 
 def opens_the_way(actor: Actor, referral: str) -> None:
-    """Opens the way to the shelter, trying until the other service has heard of it.
+    """Opens the way to the shelter, trying until partners has received the acceptance.
 
     Until then the page says that no address is stored.
     """

@@ -18,7 +18,7 @@ from tests.parts.stories import Cast
 
 
 class AtNight(ShelterWorker):
-    """A worker in the shelter, with somebody at the door."""
+    """A worker of the shelter, who has somebody at the door."""
 
     def opens_in_an_emergency(self, referral: str, note: str) -> None:
         self.goes_to(f"/referrals/{referral}")
@@ -32,7 +32,7 @@ class AtNight(ShelterWorker):
 
 
 def sent(stack: LocalStack) -> str:
-    """Sends the shelter a referral of a person with asthma whose consent has ended by now."""
+    """Sends the shelter a referral of a person with asthma, and lets the consent run out."""
     cast = Cast(stack)
     person, receipt = cast.person(
         people_pb2.Identity(given_name=hers("Ada"), health_note=hers("asma"))

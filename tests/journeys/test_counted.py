@@ -1,4 +1,4 @@
-"""The number of actions until a task is done, counted in a real browser on real parts.
+"""The number of actions that a task takes, counted in a real browser on a real stack.
 
 The counts are printed (`-s`), and the goals are in docs/figures.md. An action is a click, a key
 that chooses, or the filling of one field; signing in is not counted.

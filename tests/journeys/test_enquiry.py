@@ -96,14 +96,14 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     operator.page.get_by_label("Asociación Puentes").check()
     operator.presses("Mirar otra vez")
     operator.sees("Se preguntará a 12 servicios de 4 organizaciones.")
-    # no service uses them to decide
+    # no service decides by these attributes
     operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")
     operator.presses("Preguntar ahora")
     operator.sees("12 sin respuesta todavía")
     identifier = operator.page.url.partition("?")[0].rpartition("/")[2]
 
-    # The asked member finds the enquiry in Today and answers in two taps; nothing there tells who
-    # asks.
+    # The asked member finds the enquiry in Today and answers in two taps; nothing there
+    # reveals who asks.
     petrona.goes_to("/today")
     petrona.sees("Le preguntan: ¿puede recibirla?")
     petrona.page.locator(f"main a.button[href='/enquiries/{identifier}']").click()
@@ -124,7 +124,7 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     )
     assert (twelve_th.state, twelve_th.HasField("content")) == (e.ENQUIRY_STATE_MATCHED, False)
 
-    # The one question that an enquiry never asks, and then the draft is there.
+    # One more question, which an enquiry never asks, leads to the draft.
     operator.presses("Empezar la remisión")
     expect(operator.page.get_by_role("heading", level=1)).to_have_text("Contacto seguro")
     operator.presses("Nadie debe contactarla: seguir")

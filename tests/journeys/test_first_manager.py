@@ -1,6 +1,6 @@
 """A new member gets its first manager.
 
-Two coordinators decide, one invites, and only the owner of the mailbox opens the
+Two coordinators approve the member, one invites, and only the owner of the mailbox can open the
 account.
 """
 
@@ -39,7 +39,7 @@ def registered(stack: LocalStack) -> tuple[str, str]:
         seen = d.Evidence(
             kind=kind,
             reference=f"EXP-{number}",
-            # Today in UTC is still tomorrow in Nicaragua until six in the morning.
+            # Until six in the morning UTC, today in UTC is still tomorrow in Nicaragua.
             seen_date=str(today - timedelta(days=1)),
             expire_date=until,
         )
@@ -53,7 +53,7 @@ def registered(stack: LocalStack) -> tuple[str, str]:
 
 
 def invited(browser: Browser, stack: LocalStack, page: str, email: str) -> None:
-    """Approves and invites, as the other coordinator."""
+    """Approves the member and invites its manager, as the other coordinator."""
     other = Actor(browser, stack)
     other.signs_in("segunda@coalicion.demo")
     other.goes_to(page)

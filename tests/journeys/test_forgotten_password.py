@@ -65,7 +65,7 @@ def enters(actor: Actor, address: str, password: str) -> None:
 
 
 def asks(actor: Actor, address: str) -> str:
-    """Asks for a new password by the links of the site; returns the text of the page."""
+    """Requests a new password through the site's links; returns the text of the page."""
     actor.goes_to("/sign-in")
     actor.page.get_by_role("link", name="¿Olvidó la contraseña?").click()
     actor.page.fill("#email", address)

@@ -1,4 +1,4 @@
-"""Every link of every page works, for each role from its first page on."""
+"""Every link of every page works, for each role, starting at the role's first page."""
 
 import re
 from collections import Counter
@@ -19,8 +19,8 @@ WHO = {
     "auditor": "auditoria@coalicion.demo",
     "nobody": "",
 }
-# the maximum number of pages of one kind that are opened: a hundred referrals are a hundred times
-# the same template
+# the maximum number of pages of one kind that are opened: a hundred referrals use the same template
+# a hundred times
 ALIKE = 4
 _ID = re.compile(r"/[0-9a-f]{32}|/NI-\w+")
 

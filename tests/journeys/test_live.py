@@ -16,7 +16,7 @@ from tests.journeys.typed import hers
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
-WITHIN = 8_000  # ms; five seconds, and what a busy machine adds
+WITHIN = 8_000  # ms: five seconds, plus what a busy machine adds
 
 
 @pytest.fixture

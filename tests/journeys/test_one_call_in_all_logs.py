@@ -21,7 +21,7 @@ PARTS = ("gateway", "partners", "referrals", "notifications")
 
 
 def lines(stack: LocalStack, trace_id: str) -> list[dict[str, Any]]:
-    """Returns the log lines of all parts with this id."""
+    """Returns the log lines of all processes with this id."""
     said = []
     for part in PARTS:
         for line in (stack.logs / f"{part}.log").read_text().splitlines():
@@ -31,7 +31,7 @@ def lines(stack: LocalStack, trace_id: str) -> list[dict[str, Any]]:
 
 
 def set_email(manager: Client, email: str) -> str:
-    """Sets the address of a desk; returns the one before."""
+    """Sets the e-mail of a desk; returns the former e-mail."""
     desk = manager.notifications.GetDesk(n.GetDeskRequest())
     changed = n.Desk(language=desk.language, email=email, etag=desk.etag)
     manager.notifications.SetDesk(n.SetDeskRequest(desk=changed, request_id=new_id()))

@@ -66,7 +66,7 @@ class Actor:
         typed.record_title(self.page)
 
     def finds_it(self, state: str) -> None:
-        """Checks that the page shows the referral at this point of its way."""
+        """Checks that the page shows the referral in this state."""
         expect(self.page.locator(".steps [aria-current]")).to_contain_text(state)
 
     def leaves(self) -> None:
@@ -77,7 +77,7 @@ class Operator(Actor):
     """An operator, who answers the line."""
 
     def takes_a_contact_without_a_name(self) -> tuple[str, str]:
-        """Takes a contact; returns the reference and the PIN that she reads out."""
+        """Records a contact; returns the reference and the PIN that the operator reads out."""
         self.goes_to("/line/new")
         self.chooses("danger_now", "no")
         self.chooses("safe_place_tonight", "no")
@@ -91,7 +91,7 @@ class Operator(Actor):
         return said[0], said[1]
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
-        """Answers question after question; returns the address of the referral."""
+        """Answers all questions of a new referral; returns its address."""
         self.drafts_a_referral_to(shelter_service)
         self.keeps_her_consent("identity", "contact", "notes")
         self.sees("Revise y envíe")
@@ -105,7 +105,7 @@ class Operator(Actor):
         return re.sub(r"^https?://[^/]+", "", self.page.url).split("?")[0]
 
     def keeps_her_consent(self, *groups: str) -> None:
-        """Records the person's consent: read aloud, answered and given, on a page each.
+        """Records the person's consent on three pages: read aloud, answered, and given.
 
         Nothing is ticked before she answers.
         """
@@ -181,7 +181,7 @@ class ShelterWorker(Actor):
         self.finds_it("Aceptada")
 
     def fills_in(self, step: str) -> None:
-        """Opens the form of a step where it is, and sends it as it is."""
+        """Unfolds the form of a step, and sends it unchanged."""
         self.page.locator(f"#form-{step} > summary").click()
         self.page.locator(f"#{step} button").click()
 

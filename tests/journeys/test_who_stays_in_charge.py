@@ -19,9 +19,9 @@ from tests.parts.local_stack import LocalStack
 
 
 def asks_for_a_bed_in_chinandega(line: Operator) -> str:
-    """Asks from the open contact; returns the address of the enquiry.
+    """Sends an enquiry from the open contact; returns the address of the enquiry.
 
-    The country is not that of the line.
+    The enquiry is for another country than that of the line.
     """
     line.presses("Preguntar a varios")
     line.page.select_option("[name=country]", "NI")

@@ -24,7 +24,7 @@ def hers(words: str) -> str:
 
 
 def phone() -> str:
-    """Returns a phone number of the person."""
+    """Returns a phone number that stands for the person's own."""
     return MARKS.phone("phone")
 
 

@@ -24,7 +24,7 @@ def running(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def scene(running: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    # Hashing a password is slow on purpose; tests of other things need not wait for it.
+    # Hashing a password is deliberately slow; tests of other things need not wait for it.
     monkeypatch.setattr(
         passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     )

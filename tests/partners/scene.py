@@ -322,7 +322,7 @@ class Scene:
         return self._neighbour
 
     def suspend(self, organization_id: str) -> pb.Organization:
-        """Suspends a member by two coordinators of different members."""
+        """Suspends a member, as two coordinators of different members."""
         for by in (self.coordinator, self.neighbour):
             request = pb.SuspendOrganizationRequest(
                 id=organization_id,
@@ -333,7 +333,7 @@ class Scene:
         return suspended  # type: ignore[no-any-return]
 
     def reinstate(self, organization_id: str) -> pb.Organization:
-        """Gives a member its access back by two coordinators of different members."""
+        """Reinstates a member, as two coordinators of different members."""
         for by in (self.coordinator, self.neighbour):
             back = by.ReinstateOrganization(
                 pb.ReinstateOrganizationRequest(id=organization_id, etag=self.etag(organization_id))

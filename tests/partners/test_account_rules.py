@@ -390,7 +390,7 @@ def test_a_revoked_key_cannot_be_confirmed_or_taken_over_and_stays_revoked() -> 
 def test_a_manager_who_takes_over_a_key_with_more_rights_than_hers_needs_a_second_manager() -> None:
     made = key()
     made.transfer(MANAGER, LATER)
-    assert made == key()  # it was hers
+    assert made == key()  # the key was hers already
     made.transfer(OTHER, LATER)
     assert (made.worker_id, made.unconfirmed, made.made_by_worker_id) == ("second", False, "first")
     made.transfer(replace(LESSER, id="third"), LATER)

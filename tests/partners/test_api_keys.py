@@ -1,6 +1,6 @@
-"""A key may do no more than its maker.
+"""One manager alone makes only keys that may do no more than she may.
 
-Otherwise two managers are needed, and the key ends with its maker.
+For a key that may do more, two managers are needed. A key ends when its maker is suspended.
 """
 
 import pytest

@@ -92,7 +92,7 @@ class Shelter:
 
     @property
     def declined(self) -> timedelta | None:
-        """Returns how long after noon the last refusal was, as everybody sees it."""
+        """Returns how long after noon the last decline was, as everybody sees it."""
         room = self.seen().capacity
         return (
             room.declined_time.ToDatetime(NOON.tzinfo) - NOON

@@ -1,6 +1,6 @@
-"""Each fact of a service names the kinds of limits by which the service accepts people.
+"""Each fact of a service names the criteria by which the service limits whom it accepts.
 
-It never names the limits themselves.
+A statement that excludes nobody is not a limit.
 """
 
 from __future__ import annotations

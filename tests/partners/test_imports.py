@@ -72,7 +72,7 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
     assert [(list(s.byday), s.opens_at, s.closes_at) for s in service.schedules] == [
         (["MO", "TU", "WE", "TH", "FR"], "08:00", "17:00")
     ]
-    assert not service.public  # a file makes no service public without saying so
+    assert not service.public  # a file makes a service public only if it says so
     facts = len(scene.rows("SELECT * FROM outbox"))
     again = scene.import_report(manager, sheet(*GOOD))
     assert (again.unchanged, outcomes(again), [line.subject_id for line in again.lines]) == (

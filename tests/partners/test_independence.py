@@ -40,7 +40,7 @@ ISSUER = "https://login.ministry.example"
 def founder(
     scene: Scene, *roles: Role, email: str = "", device: str = "", of: Organization | None = None
 ) -> Stubs:
-    """Makes an account of the network's set-up."""
+    """Makes an account that nobody invited, as when a network is set up, and signs in."""
     return scene.signed_in(
         scene.worker(
             of or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email
@@ -69,7 +69,7 @@ def invited(
 def of_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     shelter = scene.organization("Casa Luna")
     proposed = propose_provider(first, shelter, ISSUER)
-    with scene.owner.transaction(SYSTEM) as tx:  # so long ago that the time to object is over
+    with scene.owner.transaction(SYSTEM) as tx:  # as if the time to object were over
         tx.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
     return lambda second: confirm_provider(second, proposed)
 

@@ -444,7 +444,7 @@ def open_address(by: Stubs, referral: str) -> list[pb.OpenedAddress]:
 
 
 class Road:
-    """A shelter that accepted a person, and the organisation that brings her."""
+    """A shelter that accepted a person, and the organisation that takes her there."""
 
     def __init__(self, scene: Scene, shelter: Organization, manager: Stubs) -> None:
         self.service = scene.service(shelter, confidential=True)

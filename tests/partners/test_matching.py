@@ -184,7 +184,7 @@ def figure(
         (figure(Intake.OPEN, 1), ASK, "room_not_for_all"),  # she comes with a child
         (figure(Intake.OPEN, 1, unit="places"), FITS, "room_free"),
         (figure(Intake.OPEN, 0), NO, "room_none"),
-        (figure(Intake.OPEN, 0, hours=25), ASK, "room_none"),  # none of yesterday rules nobody out
+        (figure(Intake.OPEN, 0, hours=25), ASK, "room_none"),  # an old zero rules nobody out
         (figure(Intake.OPEN, None), ASK, "room_not_stated"),
         (figure(Intake.WAITLIST, 3), ASK, "room_waitlist"),
         (figure(Intake.CLOSED, 3), NO, "room_closed"),

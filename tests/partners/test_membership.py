@@ -52,7 +52,7 @@ def application(**other: Any) -> pb.ApplyForMembershipRequest:
 
 
 def letters(scene: Scene) -> list[letters_pb2.ApplicationLetter]:
-    """Returns the letters to applicants for the notifications service, the oldest first."""
+    """Returns the letters to applicants in the published facts, the oldest first."""
     rows = scene.rows(
         "SELECT payload FROM outbox WHERE type = 'enlace.application.asked.v1'"
         " ORDER BY time, published_at, ctid"
@@ -108,7 +108,7 @@ def record_evidence(
 
 
 def run_sweep(scene: Scene) -> None:
-    """Does what is due by the clock."""
+    """Runs the sweep, which does everything that is due."""
     with scene.database.transaction(SYSTEM) as tx:
         sweep(tx, scene.clock.now())
 

@@ -31,7 +31,7 @@ from tests.parts.provider import Person, Provider
 
 @pytest.fixture
 def strict(scene: Scene) -> Iterator[Stubs]:
-    """The scene's service, set to require a second factor."""
+    """Stubs of the scene's service, set to require a second factor."""
     parts = (
         scene.database,
         scene.issuer,

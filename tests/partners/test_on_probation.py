@@ -1,6 +1,6 @@
-"""For a member on probation no shelter exists, in whatever way it asks.
+"""For a member on probation no shelter exists, whichever rpc it calls.
 
-It finds neither the services of shelters nor their organisations nor their places.
+The member finds neither the services of shelters nor their organisations nor their places.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def with_more(scene: Scene) -> Organization:
 
 
 def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
-    """Returns the answers to every question to the directory.
+    """Returns the answers to every request that the directory allows.
 
-    The questions are about everything and about one organisation.
+    Some requests are about everything, others about the hidden organisation.
     """
     id = hidden.id if hidden else "0" * 32
     asked: list[Callable[[], Any]] = [

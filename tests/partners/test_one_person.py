@@ -51,7 +51,7 @@ class Cheat:
     holds: int = 0
 
     def step(self) -> None:
-        """Tries something by one of her accounts."""
+        """Tries something with one of her accounts."""
         self.steps += 1
         act: Callable[[Stubs], None] = self.random.choice(
             [
@@ -102,7 +102,7 @@ class Cheat:
         )
 
     def accept(self, _: Stubs) -> None:
-        """Accepts an invitation: she reads every mailbox that she invites to."""
+        """Accepts an invitation: she reads every mailbox to which she sends one."""
         made = self.random.choice(
             [one for one in self.invitations if not one.unconfirmed] or [None]
         )
@@ -221,7 +221,7 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
         scene.worker(scene.organization("Otra sede"), Role.COORDINATOR),
     )
     own = scene.worker(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    # a person whom she invited when one coordinator was enough
+    # a person whom she invited at a time when one coordinator was enough
     again = scene.worker(scene.coalition, Role.COORDINATOR)
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute(

@@ -26,7 +26,7 @@ def listed(scene: Scene, **asked: Any) -> pb.ListPublicServicesResponse:
 
 
 def all_answers(scene: Scene) -> list[bytes]:
-    """Returns all answers that anybody may read, byte by byte, to several questions."""
+    """Returns, byte for byte, the public answers to several requests."""
     answers = [
         *(
             listed(scene, **asked)
@@ -64,7 +64,7 @@ def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene)
         "+50523410000",
         "Casa Abierta",
     )
-    # Fields for partners only are not there.
+    # Fields for partners only are absent.
     assert not one.service.HasField("capacity")
     assert {field.name for field, _ in one.service.ListFields()}.isdisjoint(
         {"etag", "active", "public", "confidential", "tiers", "open_now"}
@@ -137,7 +137,7 @@ def room(scene: Scene, house: Organization, service: Service) -> None:
 
 
 def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
-    """Changes a description for partners to other words for partners: nobody else notices."""
+    """Changes a description that only partners see, so that nobody else sees a change."""
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
     kept = manager.GetService(d.GetServiceRequest(id=service.id))

@@ -65,7 +65,7 @@ def ask(
 
 
 def run_loop(scene: Scene) -> int:
-    """Runs the service's loop a moment later; returns how much it did."""
+    """Runs the service's loop once; returns the number of handled requests."""
     with scene.database.transaction(SYSTEM) as tx:
         return send_links(tx, Keyring(scene.sealing_key), scene.mail, scene.clock.now())
 
@@ -73,7 +73,7 @@ def run_loop(scene: Scene) -> int:
 def facts_with_letters(
     scene: Scene, fact: str = "reset_asked"
 ) -> list[tuple[facts_pb2.AccountFact, letters_pb2.AccountLetter]]:
-    """Returns what the notifications service finds in each fact of a kind, the oldest first."""
+    """Returns each fact of a kind with the letter in it, the oldest first."""
     rows = scene.rows(
         "SELECT payload FROM outbox WHERE type = %s ORDER BY time, published_at, ctid",
         f"enlace.account.{fact}.v1",

@@ -141,7 +141,7 @@ def test_a_fact_that_arrives_several_times_counts_once(shelter: Shelter) -> None
 def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Shelter) -> None:
     her = new_id()
     shelter.say(1)
-    shelter.hear("accepted", her, at=shelter.scene.clock.now() - M)  # heard late
+    shelter.hear("accepted", her, at=shelter.scene.clock.now() - M)  # received late
     assert shelter.free == 1
     shelter.scene.advance(minutes=1)
     shelter.hear("completed", her)

@@ -1,4 +1,4 @@
-"""All candidates of a need are judged.
+"""All candidates for a need are judged.
 
 The order of thousands of candidates is exactly that of judging each by itself.
 """

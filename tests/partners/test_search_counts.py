@@ -1,6 +1,6 @@
 """The number of found services in each department.
 
-It counts all of them, narrowed as the search is, and none that the caller may not see.
+All found services are counted, and none that the caller may not see.
 """
 
 from __future__ import annotations

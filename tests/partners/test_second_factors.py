@@ -54,7 +54,7 @@ def begin_set_up(scene: Scene) -> tuple[Stubs, App]:
 
 
 def turn_on_code(scene: Scene) -> tuple[App, list[str]]:
-    """Turns the code on; returns the phone and the spare codes, valid from the next step on."""
+    """Turns codes on; returns the app and spare codes, usable from the next time step on."""
     me, app = begin_set_up(scene)
     spare = me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code())).recovery_codes
     scene.advance(seconds=60)

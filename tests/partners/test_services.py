@@ -354,7 +354,7 @@ def test_a_new_name_of_an_organisation_is_shown_with_its_services(scene: Scene) 
     )
     read = scene.coordinator.GetService(pb.GetServiceRequest(id=made.id))
     assert read.organization_name == "Después"
-    assert read.etag != etag_of(made)  # strong: another answer, another etag
+    assert read.etag != etag_of(made)  # a strong etag: another answer has another etag
 
 
 def test_many_are_fetched_at_once_and_unknown_ones_are_left_out(scene: Scene) -> None:

@@ -389,7 +389,7 @@ def test_a_provider_that_changes_its_key_is_trusted_with_the_new_one(
 ) -> None:
     sign_in_through(scene, ministry, provider)
     provider.key = made_key("second")
-    # its keys were read a moment ago: strangers must not make us read them again and again
+    # The provider's keys were read a moment ago; strangers must not be able to cause endless reads.
     with refused(*FAILED):
         sign_in_through(scene, ministry, provider)
 
@@ -558,7 +558,7 @@ def test_providers_that_hang_do_not_take_all_the_threads(
 ) -> None:
     """At most four of six threads wait for a provider.
 
-    The others go on answering, and further sign-ins are refused at once.
+    The other threads keep answering, and further sign-ins are refused at once.
     """
     questions = [begin(scene, ministry) for _ in range(5)]
     came = [provider.signs_in(each.authorization_url, "ana") for each in questions]

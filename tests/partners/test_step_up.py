@@ -87,7 +87,7 @@ def fails_to_prove(by: Stubs, secret: str, path: str, reason: str = "wrong", **s
 
 
 def with_app(scene: Scene, worker: Worker) -> App:
-    """Turns on a code of the worker's phone."""
+    """Turns on codes from the worker's phone."""
     me = scene.as_worker(worker)
     app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
@@ -331,7 +331,7 @@ def test_a4_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the
             prove(by, secret, challenge=question.challenge, provider=answer)
         with refused(*STEP_UP):
             make_key(by)
-        # nothing asks for a proof
+        # without an address that may be called, no proof can be started
         scene.rows("UPDATE sign_in_providers SET issuer = 'https://10.0.0.1' RETURNING id")
         with refused("UNAVAILABLE", "provider_unavailable"):
             by.BeginProof(pb.BeginProofRequest())

@@ -152,7 +152,7 @@ def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
 ) -> None:
     ids = sorted([shelters.service.id, shelters.beside.id])
     with shelters.scene.database.transaction(SYSTEM) as tx:
-        # as the planner reads a small table
+        # plans without indexes, as the planner makes them for a small table
         tx.execute("SET LOCAL enable_indexscan = off")
         tx.execute("SET LOCAL enable_bitmapscan = off")
         for id in reversed(ids):

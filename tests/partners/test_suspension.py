@@ -55,13 +55,13 @@ def leave(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
 
 
 def run_sweep(scene: Scene) -> None:
-    """Does what is due by the clock, now."""
+    """Runs the sweep, which does everything that is due."""
     with scene.database.transaction(SYSTEM) as tx:
         sweeping(scene.mail)(tx, scene.clock.now())
 
 
 def works(by: Stubs) -> bool:
-    """Returns whether these calls are answered."""
+    """Returns whether calls with these stubs are answered."""
     try:
         by.ListOrganizations(pb.ListOrganizationsRequest())
     except Exception:

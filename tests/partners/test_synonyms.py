@@ -165,7 +165,7 @@ def test_a_service_whose_own_words_contain_the_search_comes_first(scene: Scene) 
         scene.coalition, "Brigada", "MED.DENT", description="Atiende una dentista los jueves"
     )
     scene.service(scene.coalition, "Consultorio del dentista", "MED.DENT")
-    # A word that is only in a description counts no less than the need itself.
+    # A word that is only in a description counts as much as the need itself.
     scene.service(scene.coalition, "Alcaldía", "MED.PRI", description="También hay dentista")
     assert names(scene, "dentista") == [
         "Consultorio del dentista",

@@ -148,7 +148,7 @@ def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path
     age_all_files(folder)
     held()
     public, reads = folder / "tokens.1.pub.jwk", 0
-    # written over in place: the folder does not change
+    # the file is overwritten in place, so the folder does not change
     public.write_text((folder / "tokens.pub.jwk").read_text())
     assert (len(held()), reads) == (1, 1)
     public.unlink()

@@ -645,7 +645,7 @@ def test_messages_are_counted_and_marked_read_and_do_not_change(
     } >= {"inbox"}
 
 
-def test_everything_else_that_can_be_read_is_as_documented(stack: Any, puentes: Partner) -> None:
+def test_all_other_readable_resources_are_as_documented(stack: Any, puentes: Partner) -> None:
     public = Partner(stack.gateway)
     assert len(public.get("/taxonomy")["items"]) > 14
     assert any(line["country"] == "NI" for line in public.get("/hotlines")["items"])
@@ -703,7 +703,7 @@ def test_nothing_that_is_sent_breaks_the_stack(stack: Any, path: str, method: st
             )
 
 
-def test_the_logs_contain_no_fault_and_nothing_about_a_person(stack: Any) -> None:
+def test_the_logs_contain_no_fault_and_nothing_about_anybody(stack: Any) -> None:
     lines = [line for file in stack.logs.glob("*.log") for line in file.read_text().splitlines()]
     assert [line for line in lines if '"fault"' in line] == []
     assert [

@@ -564,7 +564,9 @@ def test_a_patch_names_what_changes_and_null_clears(system: System, played: Play
     )
 
 
-def test_a_patch_into_an_object_keeps_the_rest_of_it(system: System, played: Played) -> None:
+def test_a_patch_of_part_of_an_object_keeps_the_rest_of_the_object(
+    system: System, played: Played
+) -> None:
     now = directory_pb2.Eligibility(minimum_age=18, maximum_age=60, takes_dependants=True)
     played.answers["GetService"] = directory_pb2.Service(id=ID, etag="2", eligibility=now)
     system.call(

@@ -288,7 +288,7 @@ def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies(
 
 
 # D21
-def test_a_server_that_is_not_ready_gets_no_call_until_it_is() -> None:
+def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
     broken, well = Service(), Service()
     broken.answer = store_unavailable
     broken.ready(False)

@@ -283,7 +283,7 @@ def test_a_service_that_is_not_shown_has_no_number_to_call(
     assert "tel:" not in client.get("/board").text
 
 
-def test_the_map_knows_the_departments_by_the_codes_of_the_words() -> None:
+def test_the_map_and_the_vocabulary_have_the_same_codes_of_departments() -> None:
     country = pictures.map_of("NI", {})
     assert country
     assert {area.code for area in country.areas} == {

@@ -239,7 +239,7 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
     assert line.contact.note == "llama desde la terminal"
 
 
-def test_d18_the_key_for_no_is_calm_in_a_question_that_the_contract_asks_the_other_way_round(
+def test_d18_the_key_for_no_gives_the_calm_answer_even_where_the_contract_asks_the_opposite(
     page: Page, line: Line
 ) -> None:
     page.locator("[data-question=safe_place_tonight]").click()

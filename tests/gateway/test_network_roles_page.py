@@ -77,7 +77,7 @@ def test_a_coordinator_confirms_an_invitation_that_another_proposed(
     )
 
 
-def test_on_paper_the_link_is_shown_to_whoever_confirms(
+def test_the_link_of_an_invitation_on_paper_is_shown_to_whoever_confirms_it(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ConfirmInvitation"] = m.Invitation(

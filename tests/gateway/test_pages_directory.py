@@ -420,7 +420,7 @@ def test_the_chosen_service_is_kept_while_looking_for_the_persons_file(
     )
 
 
-def test_a_reader_who_may_not_refer_is_not_offered_to(played: PlayedServices) -> None:
+def test_a_reader_who_may_not_refer_is_not_offered_a_referral(played: PlayedServices) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     client = enter(pages(played).test_client())
     assert "Remitir aquí" not in results_page(client, played, organization_id="f" * 32, active=True)

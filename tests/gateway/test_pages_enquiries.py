@@ -372,7 +372,7 @@ def test_a_blanked_enquiry_is_shown_as_closed_and_with_nothing_more(
     assert "Albergue de emergencia" not in page
 
 
-def test_a_person_with_a_file_gets_a_draft_at_once_and_for_others_safe_contact_is_asked(
+def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_safe_contact(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(

@@ -423,7 +423,7 @@ def test_the_page_states_on_what_ground_her_data_open(
     )
 
 
-def test_a_reader_who_may_open_no_data_is_not_offered_to(
+def test_a_reader_who_may_open_no_data_is_not_offered_to_open_any(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
     page = f"/referrals/{ID}"
@@ -529,7 +529,7 @@ def test_search_words_are_in_no_address(played: PlayedServices, client: FlaskCli
     assert "albergue" not in "".join(re.findall(r'href="([^"]*)"', answer.text))
 
 
-def test_room_is_stated_with_one_tap(played: PlayedServices, client: FlaskClient) -> None:
+def test_capacity_is_stated_with_one_tap(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, f"/capacity/{ID}", intake="closed")
     assert answer.headers["Location"] == f"/capacity/{ID}?done=capacity"
     asked = played.last("SetCapacity").capacity
@@ -924,7 +924,7 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
     assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
 
 
-def test_a_shift_is_handed_over_with_one_sheet_and_the_taker_is_recorded(
+def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_recorded(
     played: PlayedServices,
 ) -> None:
     client = enter(pages(played).test_client())

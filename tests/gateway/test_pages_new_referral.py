@@ -233,7 +233,7 @@ def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
     assert "12 a 17 años" in page.text
 
 
-def test_enter_never_goes_back(client: FlaskClient) -> None:
+def test_the_enter_key_never_goes_back(client: FlaskClient) -> None:
     page = client.get(NEW)
     for said in ({"need_code": "HOU.EMG"}, {"urgency": "urgent"}, {}):
         page = answer(client, page, **said)
@@ -807,7 +807,7 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     )
 
 
-def test_d23_she_can_name_a_department_where_no_service_of_the_list_is(
+def test_d23_she_can_name_a_department_without_any_listed_service(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()

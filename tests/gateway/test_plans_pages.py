@@ -143,7 +143,7 @@ def test_referring_a_step_makes_a_draft_for_the_person_with_the_need_of_the_step
     assert asked.request_id not in ("", "one")
 
 
-def test_a_step_is_offered_only_referrals_that_could_meet_it_and_fitting_ones_first(
+def test_for_a_step_only_referrals_that_could_meet_it_are_offered_with_fitting_ones_first(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ListReferrals"] = r.ListReferralsResponse(

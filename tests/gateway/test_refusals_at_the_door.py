@@ -109,7 +109,7 @@ def test_several_requests_on_one_connection_are_answered_in_their_order(gateway:
     assert [part[:3] for part in heard.split(b"HTTP/1.1 ")[1:]] == [b"429", b"200", b"429", b"200"]
 
 
-def test_others_are_answered_while_refusals_wait(
+def test_other_callers_are_answered_while_refusals_are_delayed(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)

@@ -187,7 +187,7 @@ def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
     )
 
 
-def test_a4_another_sessions_form_is_not_carried(
+def test_a4_the_carried_form_of_another_session_is_refused(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     kept = first_form_fields(refused_invitation(client).text)
@@ -198,7 +198,7 @@ def test_a4_another_sessions_form_is_not_carried(
     assert "ProveSession" not in {name for name, *_ in played.asked}
 
 
-def test_a4_a_page_that_is_only_read_is_opened_again(
+def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ExportPerson"] = NOT_LATELY

@@ -194,7 +194,9 @@ def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: Fl
     assert played.last("RotateWebhookSecret").at_once
 
 
-def test_a_second_exchange_says_what_to_do(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_second_exchange_of_a_secret_is_refused_with_what_to_do(
+    played: PlayedServices, client: FlaskClient
+) -> None:
     played.answers["RotateWebhookSecret"] = errors.Conflict("secret_rotating")
     answer = post(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret")
     assert answer.status_code == 422

@@ -139,7 +139,7 @@ def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(
     )
 
 
-def test_d21_the_receivers_copy_is_a_separate_sheet_with_the_sender_and_that_nobody_may_call(
+def test_d21_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_forbids_calls(
     page: Page,
 ) -> None:
     copy = printed(page)

@@ -214,7 +214,7 @@ class Caller(Actor):
         self.sees(words)
 
 
-def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack: Any) -> None:
+def test_a_caller_at_midnight_gets_a_bed_and_is_told_of_it(browser: Browser, stack: Any) -> None:
     operator, shelter = Operator(browser, stack), ShelterWorker(browser, stack)
     coordinator, caller = Actor(browser, stack), Caller(browser, stack)
 
@@ -253,7 +253,7 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack
         actor.leaves()
 
 
-def test_an_emergency_needs_a_second_person_and_her_withdrawal_ends_it_and_is_told_truthfully(
+def test_an_emergency_needs_a_second_person_and_ends_when_she_withdraws_her_consent(
     browser: Browser, stack: Any
 ) -> None:
     operator, head, shelter = (

@@ -142,7 +142,9 @@ def test_a_key_taken_over_by_a_manager_with_fewer_rights_has_to_be_confirmed_aga
     exchange(scene, made.secret)
 
 
-def test_one_manager_can_not_confirm_her_own_key_by_taking_it_back_and_forth(scene: Scene) -> None:
+def test_one_manager_cannot_confirm_her_own_key_by_transferring_it_back_and_forth(
+    scene: Scene,
+) -> None:
     own = scene.organization()
     first, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
     made = make(first)

@@ -47,7 +47,7 @@ def test_an_application_counts_only_after_its_mailbox_has_answered(scene: Scene)
     assert not scene.rows("SELECT 1 FROM application_requests")
 
 
-def test_a_link_that_nobody_opens_is_good_for_three_days_and_then_forgotten(scene: Scene) -> None:
+def test_a_link_that_nobody_opens_is_valid_for_three_days_and_is_then_deleted(scene: Scene) -> None:
     scene.nobody.ApplyForMembership(application())
     scene.advance(days=3)
     with refused("NOT_FOUND", "not_found"):

@@ -292,6 +292,6 @@ def test_a_kind_of_fact_that_is_newer_than_this_service_is_held(
         shelter.fact(type_, b"")
 
 
-def test_a_body_that_can_not_be_read_is_refused(shelter: Shelter) -> None:
+def test_a_body_that_cannot_be_read_is_refused(shelter: Shelter) -> None:
     with pytest.raises(DecodeError):
         shelter.fact("enlace.referral.declined.v1", b"\xff\xff\xff")

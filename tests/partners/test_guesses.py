@@ -171,7 +171,7 @@ def test_many_guesses_at_once_do_not_evade_the_limit(member: Scene) -> None:
     assert answers.count("RESOURCE_EXHAUSTED") == 20
 
 
-def test_what_is_over_is_forgotten(member: Scene) -> None:
+def test_expired_guesses_addresses_and_devices_are_deleted(member: Scene) -> None:
     guesses(member, 3, address="192.0.2.66")
     sign_in(member, PASSWORD, device=PHONE)
     member.advance(days=1)

@@ -101,7 +101,7 @@ def test_a_missing_place_is_an_error_at_its_cell(
     assert (report.written, problems(report)) == (False, [cell])
 
 
-def test_merged_department_cells_are_errors_at_each_empty_cell(scene: Scene) -> None:
+def test_a_department_in_merged_cells_is_an_error_at_each_empty_cell(scene: Scene) -> None:
     book = openpyxl.Workbook()
     for row in (
         ["Nombre", "Necesidades", "Departamento"],
@@ -195,7 +195,7 @@ def test_a_workbook_with_more_cells_than_a_table_may_have_is_refused_before_it_i
     assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
-def test_reading_that_takes_too_much_work_ends_in_its_own_process(
+def test_a_file_that_takes_too_much_work_ends_only_the_process_that_reads_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(apart, "_LIMITS", (1, apart._LIMITS[1]))
@@ -205,7 +205,7 @@ def test_reading_that_takes_too_much_work_ends_in_its_own_process(
         )
 
 
-def test_reading_that_takes_too_much_memory_ends_in_its_own_process(
+def test_a_file_that_takes_too_much_memory_ends_only_the_process_that_reads_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(apart, "_LIMITS", (apart._LIMITS[0], 60_000_000))

@@ -29,7 +29,7 @@ def phones(scene: Scene) -> dict[str, str]:
     return {row["id"]: row["phone"][-4:] for row in scene.rows("SELECT id, phone FROM services")}
 
 
-def test_two_services_of_one_name_in_two_files_stay_two(scene: Scene) -> None:
+def test_two_services_with_the_same_name_in_two_files_stay_two_services(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     first = scene.import_report(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
     second = scene.import_report(manager, with_ids("A2;Consejería;PSS;León;2341-0002"))

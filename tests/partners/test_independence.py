@@ -167,7 +167,7 @@ def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_befor
         ("ana@ejemplo.org", "ana@otro.org", False),
     ],
 )
-def test_a3_one_mailbox_is_one_person_for_ever(
+def test_a3_accounts_with_the_same_mailbox_are_one_person_for_ever(
     one: str, other: str, kin: bool, scene: Scene
 ) -> None:
     first, _ = founder(scene, email=one), founder(scene, email=other)

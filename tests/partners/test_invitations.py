@@ -247,7 +247,9 @@ def test_the_networks_roles_are_given_in_the_coordinating_organisation_only(scen
     assert [row["organization_id"] for row in rows] == [scene.coalition.id] * 2
 
 
-def test_inviting_answers_the_same_whether_or_not_the_address_has_an_account(scene: Scene) -> None:
+def test_an_invitation_gets_the_same_answer_whether_or_not_the_address_has_an_account(
+    scene: Scene,
+) -> None:
     elsewhere, own = scene.organization("Ajena"), scene.organization("Propia")
     scene.worker(elsewhere, email="ocupada@ejemplo.org")
     manager = scene.by(own, Role.MANAGER)
@@ -269,7 +271,7 @@ def test_inviting_answers_the_same_whether_or_not_the_address_has_an_account(sce
     assert len(lengths) == 1, "the size of the fact does not reveal it either"
 
 
-def test_only_the_mailbox_hears_that_its_address_has_an_account(scene: Scene) -> None:
+def test_only_the_owner_of_a_mailbox_learns_that_its_address_has_an_account(scene: Scene) -> None:
     scene.worker(scene.organization("Ajena"), email=EMAIL.upper())
     made = invite(scene.coordinator, scene.organization("Casa Nueva"))
     for _ in range(2):

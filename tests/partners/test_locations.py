@@ -103,7 +103,9 @@ def changes(by: Stubs, id: str) -> list[tuple[str, str, str]]:
     return [(each.field, each.old_value, each.new_value) for each in answer.changes]
 
 
-def test_an_office_is_seen_by_all_with_street_and_point(manager: Stubs, other: Stubs) -> None:
+def test_an_office_is_shown_to_everybody_with_street_and_coordinates(
+    manager: Stubs, other: Stubs
+) -> None:
     seen = get(other, make(manager, **OFFICE))
     assert (seen.name, seen.address, seen.area_code) == (
         OFFICE["name"],
@@ -604,7 +606,7 @@ def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() 
     assert {field.name for field, _ in organization.ListFields()} == {"id", "name"}
 
 
-def test_a_phone_and_a_text_that_a_member_shows_to_fewer_are_not_searched_for_others(
+def test_a_phone_and_a_text_that_are_shown_to_fewer_people_are_not_searched_for_others(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     made = manager.CreateService(

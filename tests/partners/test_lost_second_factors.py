@@ -102,7 +102,7 @@ def test_nobody_removes_her_own_second_factor(scene: Scene, own: Organization) -
     assert has_second_factor(scene)
 
 
-def test_one_manager_helps_another(scene: Scene, own: Organization) -> None:
+def test_one_manager_removes_the_second_factor_of_another(scene: Scene, own: Organization) -> None:
     other = worker_with_second_factor(scene, own, Role.MANAGER)
     remove_second_factor(scene.by(own, Role.MANAGER), other)
     assert sign_in(scene).session_secret
@@ -124,7 +124,7 @@ def test_a_worker_of_another_organisation_is_not_found(scene: Scene, own: Organi
     assert has_second_factor(scene)
 
 
-def test_the_coordination_helps_the_only_manager_of_a_member_and_nobody_else_there(
+def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_nobody_else_there(
     scene: Scene, own: Organization
 ) -> None:
     manager = worker_with_second_factor(scene, own, Role.MANAGER, Role.WORKER)
@@ -160,7 +160,9 @@ def test_a_manager_who_is_no_coordinator_cannot_remove_a_coordinators_second_fac
         assert not has_second_factor(scene)
 
 
-def test_a_suspended_account_is_not_helped(scene: Scene, own: Organization) -> None:
+def test_the_second_factor_of_a_suspended_account_cannot_be_removed(
+    scene: Scene, own: Organization
+) -> None:
     worker, manager = worker_with_second_factor(scene, own), scene.by(own, Role.MANAGER)
     manager.SuspendWorker(m.SuspendWorkerRequest(id=worker.id))
     with refused("FAILED_PRECONDITION", "illegal_transition"):
@@ -177,7 +179,7 @@ def test_removing_a_second_factor_that_does_not_exist_changes_nothing_and_reveal
     assert facts_with_letters(scene, "second_factor_removed") == []
 
 
-def test_when_several_managers_remove_it_at_once_the_worker_is_notified_once(
+def test_when_several_managers_remove_a_second_factor_at_once_the_worker_is_notified_once(
     scene: Scene, own: Organization
 ) -> None:
     worker, managers = (

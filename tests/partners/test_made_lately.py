@@ -190,7 +190,9 @@ def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
     assert made(by, since) == []
 
 
-def test_a4_nobody_ends_what_another_made(scene: Scene, own: Organization, manager: Worker) -> None:
+def test_a4_nobody_ends_what_another_account_made(
+    scene: Scene, own: Organization, manager: Worker
+) -> None:
     since = scene.clock.now()
     key = make_key(scene.as_worker(manager)).api_key
     colleague = scene.by(own, Role.MANAGER)

@@ -213,7 +213,7 @@ def test_the_figure_of_a_shelter_becomes_stale_in_a_day_and_other_figures_in_a_w
     assert (reason.verdict, reason.code) == (verdict, code)
 
 
-def test_an_entry_that_nobody_confirmed_for_six_months_has_to_be_asked_about() -> None:
+def test_an_entry_that_nobody_confirmed_for_six_months_is_reported_as_unconfirmed() -> None:
     assert (
         reasons(assured_time=NOW - timedelta(days=184))["freshness"].code == "entry_not_confirmed"
     )

@@ -336,7 +336,7 @@ def test_an_agreement_may_end_today_or_in_five_years(days: int) -> None:
     seen(EvidenceKind.AGREEMENT, days=days).check(TODAY)
 
 
-def test_a_member_is_approved_by_two_who_have_seen_the_same() -> None:
+def test_a_member_is_approved_by_two_people_who_have_seen_the_same_evidence() -> None:
     it = member(S.PROBATION, evidence=ALL_SEEN)
     it.approve(LATER, TODAY, Person("first"))
     assert (it.status, it.approval_proposed_by_worker_id) == (S.PROBATION, "first")
@@ -449,7 +449,7 @@ def test_nobody_can_hold_a_member_day_after_day() -> None:
     assert it.stop == "held"
 
 
-def test_two_coordinators_give_its_access_back() -> None:
+def test_two_coordinators_reinstate_a_member() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, NOON)
     it.suspend(SECOND, None, NOON)

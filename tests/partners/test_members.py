@@ -48,7 +48,7 @@ def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
             caller.ListWorkers(pb.ListWorkersRequest())
 
 
-def test_a_suspended_worker_is_out_at_once(scene: Scene) -> None:
+def test_a_suspended_worker_loses_access_at_once(scene: Scene) -> None:
     own = scene.organization()
     someone = scene.worker(own)
     caller = scene.as_worker(someone)
@@ -159,7 +159,7 @@ def test_two_live_keys_are_the_limit_and_a_revoked_one_makes_room(scene: Scene) 
     scene.by(own, Role.MANAGER).CreateApiKey(request)  # an expired key does not count
 
 
-def test_a_revoked_key_is_out_at_once(scene: Scene) -> None:
+def test_a_revoked_key_loses_access_at_once(scene: Scene) -> None:
     own = scene.organization()
     caller = scene.by_key(own, "directory.read")
     caller.ListOrganizations(directory_pb2.ListOrganizationsRequest())

@@ -384,7 +384,7 @@ def test_impossible_evidence_is_refused_with_its_field(
     assert refusal.violations == [(f"evidence.{path}", reason)]
 
 
-def test_the_coordination_sees_the_evidence_and_the_members_own_people_the_end_of_the_agreement(
+def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_its_agreement(
     scene: Scene,
 ) -> None:
     own = scene.organization("Puentes")
@@ -649,7 +649,7 @@ def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
         scene.nobody.SignIn(m.SignInRequest(email=worker.entry.email, password="una clave larga"))
 
 
-def test_the_coordinating_organisation_cannot_leave_whoever_of_its_people_asks(
+def test_the_coordinating_organisation_cannot_leave_whoever_requests_it(
     scene: Scene,
 ) -> None:
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):

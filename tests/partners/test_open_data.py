@@ -50,7 +50,7 @@ def all_answers(scene: Scene) -> list[bytes]:
     return [answer.SerializeToString(deterministic=True) for answer in answers]
 
 
-def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene) -> None:
+def test_public_services_of_approved_members_are_shown_to_anybody(scene: Scene) -> None:
     house = scene.organization("Casa Abierta")
     service = scene.service(
         house, "Asesoría", "LEG", public=True, phone="+50523410000", description="Derechos"

@@ -147,7 +147,7 @@ def test_a_document_that_was_read_for_one_provider_is_not_used_for_another(
         others.stop()
 
 
-def test_a_provider_that_declares_that_it_adds_its_name_to_the_code_has_to(
+def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     provider.discovery = {"authorization_response_iss_parameter_supported": True}
@@ -188,7 +188,7 @@ def test_microsofts_own_claim_decides_whether_an_email_is_verified(
         fails(scene, ministry, provider)
 
 
-def test_the_time_of_the_sign_in_at_the_provider_is_requested_explicitly(
+def test_a_provider_is_explicitly_asked_for_the_time_of_the_sign_in(
     scene: Scene, ministry: Organization
 ) -> None:
     asked = parse_qs(urlsplit(begin(scene, ministry).authorization_url).query)

@@ -213,7 +213,9 @@ def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coord
     )
 
 
-def test_a_suspended_members_services_are_not_found_until_it_is_back(scene: Scene) -> None:
+def test_the_services_of_a_suspended_member_are_not_found_until_it_is_reinstated(
+    scene: Scene,
+) -> None:
     own = scene.organization("Propia")
     scene.service(own, "Casa")
     scene.suspend(own.id)

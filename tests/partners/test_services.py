@@ -127,7 +127,7 @@ def test_a_wrong_entry_is_refused_with_the_path_of_its_field(
     assert (path, reason) in refusal.violations
 
 
-def test_what_is_not_stated_stays_unstated(scene: Scene) -> None:
+def test_unstated_fields_stay_unstated(scene: Scene) -> None:
     made = scene.coordinator.CreateService(
         pb.CreateServiceRequest(service=entry(eligibility=pb.Eligibility(minimum_age=0)))
     )
@@ -357,7 +357,7 @@ def test_a_new_name_of_an_organisation_is_shown_with_its_services(scene: Scene) 
     assert read.etag != etag_of(made)  # a strong etag: another answer has another etag
 
 
-def test_many_are_fetched_at_once_and_unknown_ones_are_left_out(scene: Scene) -> None:
+def test_many_names_are_fetched_at_once_and_unknown_ids_are_left_out(scene: Scene) -> None:
     own, other = scene.organization("Propia"), scene.organization("Ajena")
     service = scene.service(other)
     me, stranger = scene.worker(own, name="Xiomara"), scene.worker(other, name="Petrona")

@@ -41,7 +41,7 @@ def token_of(scene: Scene, secret: str) -> pb.IssueTokenResponse:
     return answer
 
 
-def test_e_mail_and_password_open_a_session_with_a_token(member: Scene) -> None:
+def test_an_email_and_a_password_open_a_session_with_a_token(member: Scene) -> None:
     signed_in = sign_in(member, email=" Xiomara@PUENTES.org ")
     assert (
         signed_in.worker.email,
@@ -185,7 +185,7 @@ def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
             member.nobody.IssueToken(asked)
 
 
-def test_a_session_ends_after_twelve_hours_however_busy(member: Scene) -> None:
+def test_a_session_ends_after_twelve_hours_even_if_it_is_in_use(member: Scene) -> None:
     secret = sign_in(member).session_secret
     for _ in range(12 * 6 - 1):
         member.advance(minutes=10)

@@ -268,7 +268,7 @@ def test_a_sign_in_has_to_be_finished_within_ten_minutes(
         finish(scene, begun, back)
 
 
-def test_the_provider_sends_people_back_to_our_address_only(
+def test_a_provider_is_asked_to_send_people_back_to_our_own_address(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begun = begin(scene, ministry)
@@ -420,7 +420,7 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
         confirm(second, confirmed)
 
 
-def test_a_provider_works_until_a_second_person_confirms_another_which_knows_nobody_yet(
+def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nobody_yet(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     sign_in_through(scene, ministry, provider)

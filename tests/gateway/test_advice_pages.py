@@ -48,7 +48,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 def form(page: str, **changes: object) -> dict[str, object]:
     """Returns the fields that a browser would send with CARD's form, with changes."""
-    said = {
+    fields = {
         "form_token": token_of(page),
         "request_id": "one",
         "card": "still_held",
@@ -57,8 +57,8 @@ def form(page: str, **changes: object) -> dict[str, object]:
         "need_code": "HOU",
     }
     for language, text in (("es", ES), ("en", EN), ("fr", FR)):
-        said |= {f"title_{language}": text.title, f"lines_{language}": "\r\n".join(text.lines)}
-    return said | changes
+        fields |= {f"title_{language}": text.title, f"lines_{language}": "\r\n".join(text.lines)}
+    return fields | changes
 
 
 def test_the_unchanged_form_of_a_card_publishes_its_next_version(

@@ -141,6 +141,6 @@ def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
 
     The hashes in the file determine what npm accepts.
     """
-    said = (HERE / "package-lock.json").read_text()
-    assert '"resolved"' not in said
-    assert said.count('"integrity": "sha512-') > 100
+    text = (HERE / "package-lock.json").read_text()
+    assert '"resolved"' not in text
+    assert text.count('"integrity": "sha512-') > 100

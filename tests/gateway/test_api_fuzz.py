@@ -58,9 +58,9 @@ def own_stack() -> Iterator[LocalStack]:
 def session_of(stack: LocalStack, words: str) -> str:
     """Returns the secret of a session."""
     account = stack.account(words)
-    said = {"email": account["email"], "password": account["password"]}
+    fields = {"email": account["email"], "password": account["password"]}
     return str(
-        requests.post(f"{stack.gateway}/api/v1/sessions", json=said, timeout=20).json()[
+        requests.post(f"{stack.gateway}/api/v1/sessions", json=fields, timeout=20).json()[
             "session_secret"
         ]
     )

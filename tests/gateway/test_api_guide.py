@@ -125,11 +125,11 @@ def test_raw_html_is_shown_as_text_and_not_interpreted(
     )
     monkeypatch.setattr(guide, "ROOT", tmp_path)
     monkeypatch.setitem(guide.PAGES, "x", guide.Page("x.md", "X"))
-    said = guide.html("x")
-    assert "<script" not in said
-    assert "<a" not in said
-    assert "gone" in said
-    assert 'id="a-1"' in said
+    text = guide.html("x")
+    assert "<script" not in text
+    assert "<a" not in text
+    assert "gone" in text
+    assert 'id="a-1"' in text
 
 
 def test_no_other_file_is_served(system: System) -> None:

@@ -364,12 +364,12 @@ def test_an_enquiry_asks_several_services_at_once_and_one_offer_becomes_a_draft(
     matches = puentes.post(
         "/services/match", {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI"}
     )["items"]
-    asked = {"content": content, "service_ids": [match["service"]["id"] for match in matches]}
-    seen = puentes.post("/enquiries/preview", asked)
+    fields = {"content": content, "service_ids": [match["service"]["id"] for match in matches]}
+    seen = puentes.post("/enquiries/preview", fields)
     assert 1 < seen["service_count"] <= len(matches)
-    [wrong] = puentes.post("/enquiries", asked, status=400)["errors"]
+    [wrong] = puentes.post("/enquiries", fields, status=400)["errors"]
     assert (wrong["pointer"], wrong["reason"]) == ("/unsafe_code", "required")
-    enquiry = puentes.post("/enquiries", asked | {"unsafe_code": "nothing"}, status=201)
+    enquiry = puentes.post("/enquiries", fields | {"unsafe_code": "nothing"}, status=201)
     assert (enquiry["state"], enquiry["turn"], len(enquiry["offers"])) == (
         "open",
         "receiver",
@@ -420,13 +420,13 @@ def test_an_enquiry_asks_several_services_at_once_and_one_offer_becomes_a_draft(
 
 def test_a_caller_learns_the_status_of_her_call(stack: Any) -> None:
     line = session_of(stack, "OPERATOR")
-    asked = {
+    fields = {
         "line_country": "NI",
         "kind_code": "crisis",
         "language": "es",
         "triage": {"safe_place_tonight": "no", "danger_now": "no"},
     }
-    contact = line.post("/contacts", asked, status=201)
+    contact = line.post("/contacts", fields, status=201)
     assert (contact["urgency"], len(contact["pin"])) == ("emergency", 4)
     public = Partner(stack.gateway)
     credential = {"reference": contact["reference"].lower(), "pin": contact["pin"]}
@@ -536,13 +536,13 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
 
 def test_a_service_keeps_the_fields_that_a_patch_does_not_name(stack: Any) -> None:
     manager = session_of(stack, "MANAGER", "Casa Amanecer")
-    said = {
+    fields = {
         "name": "Taller (demo)",
         "need_codes": ["LIV"],
         "country": "NI",
         "eligibility": {"minimum_age": 18, "maximum_age": 60},
     }
-    service = manager.post("/services", said, status=201)
+    service = manager.post("/services", fields, status=201)
     path, tag = f"/services/{service['id']}", f'"{service["etag"]}"'
     changed = manager.call(
         "PATCH", path, {"eligibility": {"maximum_age": None}, "phone": None}, If_Match=tag

@@ -446,12 +446,12 @@ def test_capacity_may_be_set_without_an_etag(system: System, played: Played) -> 
         ).status_code
         == 200
     )
-    asked = played.last("SetCapacity")
+    request = played.last("SetCapacity")
     assert (
-        asked.etag,
-        asked.capacity.intake,
-        asked.capacity.available,
-        asked.capacity.HasField("maximum"),
+        request.etag,
+        request.capacity.intake,
+        request.capacity.available,
+        request.capacity.HasField("maximum"),
     ) == ("", 1, 0, False)
 
 
@@ -459,8 +459,8 @@ def test_a_version_that_the_reader_has_is_not_sent_again(system: System, played:
     played.answers["GetPerson"] = people_pb2.Person(id=ID, etag="7")
     first = system.get(f"/people/{ID}")
     assert first.headers["ETag"] == '"7"'
-    again = system.get(f"/people/{ID}", If_None_Match='"7"')
-    assert (again.status_code, again.data) == (304, b"")
+    second_answer = system.get(f"/people/{ID}", If_None_Match='"7"')
+    assert (second_answer.status_code, second_answer.data) == (304, b"")
     assert system.get(f"/people/{ID}", If_None_Match='"6"').status_code == 200
 
 
@@ -512,8 +512,12 @@ def test_the_next_page_is_a_link_that_keeps_the_filters(system: System, played: 
     followed = link.removeprefix("</api/v1").removesuffix('>; rel="next"')
     played.answers["ListReferrals"] = referrals_pb2.ListReferralsResponse()
     last = system.get(followed)
-    asked = played.last("ListReferrals")
-    assert (asked.page_token, asked.page_size, list(asked.filter.states)) == ("a-b_C9", 1, [2, 5])
+    request = played.last("ListReferrals")
+    assert (request.page_token, request.page_size, list(request.filter.states)) == (
+        "a-b_C9",
+        1,
+        [2, 5],
+    )
     assert "Link" not in last.headers
     assert last.json == {"items": []}
 
@@ -555,9 +559,9 @@ def test_a_patch_names_what_changes_and_null_clears(system: System, played: Play
         "PATCH", f"/organizations/{ID}", {"phone": None, "languages": ["es"]}, If_Match='"2"'
     )
     assert answer.status_code == 200
-    asked = played.last("UpdateOrganization")
-    assert list(asked.update_mask.paths) == ["languages", "phone"]
-    assert (asked.organization.phone, asked.organization.etag, asked.organization.id) == (
+    request = played.last("UpdateOrganization")
+    assert list(request.update_mask.paths) == ["languages", "phone"]
+    assert (request.organization.phone, request.organization.etag, request.organization.id) == (
         "",
         "2",
         ID,
@@ -575,9 +579,9 @@ def test_a_patch_of_part_of_an_object_keeps_the_rest_of_the_object(
         {"eligibility": {"maximum_age": None, "minimum_age": 16}},
         If_Match='"2"',
     )
-    asked = played.last("UpdateService")
-    assert list(asked.update_mask.paths) == ["eligibility"]
-    assert asked.service.eligibility == directory_pb2.Eligibility(
+    request = played.last("UpdateService")
+    assert list(request.update_mask.paths) == ["eligibility"]
+    assert request.service.eligibility == directory_pb2.Eligibility(
         minimum_age=16, takes_dependants=True
     )
 
@@ -645,12 +649,12 @@ def test_the_urgency_of_a_message_has_the_same_word_as_elsewhere(
 
 
 def test_a_callers_credential_is_in_the_body_alone(api: Flask, played: Played) -> None:
-    said = {"reference": "7QK4-M2X7", "pin": "4821"}
-    answer = api.test_client().post("/api/v1/references/status", json=said)
+    fields = {"reference": "7QK4-M2X7", "pin": "4821"}
+    answer = api.test_client().post("/api/v1/references/status", json=fields)
     assert answer.status_code == 200
     assert played.last("GetReferenceStatus").pin == "4821"
     played.answers["GetReferenceStatus"] = Unauthenticated("reference_or_pin_wrong")
-    wrong = api.test_client().post("/api/v1/references/status", json=said)
+    wrong = api.test_client().post("/api/v1/references/status", json=fields)
     assert (wrong.status_code, wrong.json["reason"]) == (401, "reference_or_pin_wrong")  # type: ignore[index]
 
 

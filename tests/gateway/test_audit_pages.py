@@ -52,23 +52,23 @@ def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
     page = client.get("/audit").text
     assert "Abrió expedientes de noche sin estar de turno" in page
     assert f"/audit/trail?actor_id={ID}&amp;day=2026-03-04" in page
-    said = {
+    fields = {
         "form_token": token_of(page),
         "request_id": "b" * 32,
         "etag": "v1",
         "review_code": "mistake",
     }
-    answer = client.post(f"/audit/anomalies/{ID}", data=said)
+    answer = client.post(f"/audit/anomalies/{ID}", data=fields)
     assert (answer.status_code, answer.location) == (303, "/audit?done=reviewed")
     assert played.last("ReviewAnomaly") == a.ReviewAnomalyRequest(
         id=ID, etag="v1", review_code=a.REVIEW_OUTCOME_MISTAKE, request_id="b" * 32
     )
     played.answers["ReviewAnomaly"] = errors.Invalid(("review_code", "required"))
-    again = client.post(
-        f"/audit/anomalies/{ID}", data=said | {"review_code": "", "request_id": "c" * 32}
+    second_answer = client.post(
+        f"/audit/anomalies/{ID}", data=fields | {"review_code": "", "request_id": "c" * 32}
     )
-    assert again.status_code == 422
-    assert "diga qué fue" in again.text
+    assert second_answer.status_code == 422
+    assert "diga qué fue" in second_answer.text
 
 
 def test_a_trail_is_reported_as_whole_as_broken_or_as_not_yet_checked_to_its_end(
@@ -114,12 +114,12 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
     page = client.get(
         f"/audit/trail?object_id={ID}&action_code=open_identity&day=2026-03-04&refused=1"
     ).text
-    asked = played.last("ListTrail")
-    assert (asked.object_id, asked.action_code, asked.refused) == (ID, "open_identity", True)
-    assert asked.start_time.ToJsonString() == "2026-03-04T11:00:00Z", (
+    request = played.last("ListTrail")
+    assert (request.object_id, request.action_code, request.refused) == (ID, "open_identity", True)
+    assert request.start_time.ToJsonString() == "2026-03-04T11:00:00Z", (
         "five in the morning in Managua"
     )
-    assert asked.end_time.ToJsonString() == "2026-03-05T11:00:00Z"
+    assert request.end_time.ToJsonString() == "2026-03-05T11:00:00Z"
     assert all(
         said in page
         for said in ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
@@ -145,12 +145,12 @@ def test_the_auditors_message_leads_to_the_page(
 
 
 def emergency(**values: object) -> em.Emergency:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": ID, "etag": "v1", "referral_id": ID, "organization_id": "b" * 32,
         "file_organization_id": OWN, "worker_id": "c" * 32,
         "reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK,
     }  # fmt: skip
-    return em.Emergency(**said | values)
+    return em.Emergency(**fields | values)
 
 
 def test_an_emergency_access_is_reviewed_by_the_files_holder_or_an_auditor_and_not_by_its_opener(
@@ -170,19 +170,19 @@ def test_an_emergency_access_is_reviewed_by_the_files_holder_or_an_auditor_and_n
         page = enter(pages(played).test_client()).get(f"/emergencies/{ID}").text
         assert ('name="review_code"' in page) is offered, role
     client = enter(pages(played).test_client())
-    said = {
+    fields = {
         "form_token": token_of(client.get(f"/emergencies/{ID}").text),
         "request_id": "b" * 32,
         "etag": "v1",
         "review_code": "misuse",
     }
-    answer = client.post(f"/emergencies/{ID}", data=said)
+    answer = client.post(f"/emergencies/{ID}", data=fields)
     assert (answer.status_code, answer.location) == (303, f"/emergencies/{ID}?done=reviewed")
     assert played.last("ReviewEmergency").review_code == a.REVIEW_OUTCOME_MISUSE
     played.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
     assert (
         "Alguien ya dijo qué fue."
-        in client.post(f"/emergencies/{ID}", data=said | {"request_id": "e" * 32}).text
+        in client.post(f"/emergencies/{ID}", data=fields | {"request_id": "e" * 32}).text
     )
 
 
@@ -204,8 +204,8 @@ def test_an_emergency_access_is_reached_from_the_notice_about_it(
     client = enter(pages(played).test_client())
     page = client.get("/inbox").text
     assert "Abrir" in page
-    said = {"form_token": token_of(page), "request_id": "b" * 32, "kind": "emergency_opened"}
-    answer = client.post(f"/inbox/{ID}/read", data=said)
+    fields = {"form_token": token_of(page), "request_id": "b" * 32, "kind": "emergency_opened"}
+    answer = client.post(f"/inbox/{ID}/read", data=fields)
     assert (answer.status_code, answer.location) == (303, place)
     page = client.get(place).text
     assert f"/emergencies/{ID}" in page
@@ -229,21 +229,23 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is
     page = client.get(f"/referrals/{ID}").text
     assert "Acceso de emergencia" in page, "a colleague's emergency access opens nothing for her"
     assert "Elegir qué abrir" not in page
-    said = {
+    fields = {
         "form_token": token_of(page),
         "request_id": "b" * 32,
         "reason_code": "life_at_risk",
         "note": "no respira bien",
     }
-    answer = client.post(f"/referrals/{ID}/emergency", data=said)
+    answer = client.post(f"/referrals/{ID}/emergency", data=fields)
     assert (answer.status_code, answer.location) == (303, f"/referrals/{ID}?done=emergency#person")
     assert played.last("OpenInEmergency").note == "no respira bien"
     played.answers["OpenInEmergency"] = errors.Conflict("review_owed")
-    again = client.post(f"/referrals/{ID}/emergency", data=said | {"request_id": "e" * 32})
+    second_answer = client.post(
+        f"/referrals/{ID}/emergency", data=fields | {"request_id": "e" * 32}
+    )
     assert (
-        again.status_code,
-        "Falta revisar un acceso de emergencia anterior" in again.text,
-        "no respira bien" in again.text,
+        second_answer.status_code,
+        "Falta revisar un acceso de emergencia anterior" in second_answer.text,
+        "no respira bien" in second_answer.text,
     ) == (
         422,
         True,

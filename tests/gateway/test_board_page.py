@@ -344,5 +344,5 @@ def test_an_unreviewed_emergency_access_is_on_the_board_and_its_notice_leads_the
     page = coordinator.get("/board").text
     assert 'href="/emergencies/' + "e" * 32 in page
     assert played.last("ListEmergencies").waiting
-    said = {"form_token": token_of(page), "request_id": "one", "kind": "emergency_opened"}
-    assert coordinator.post(f"/inbox/{ID}/read", data=said).location == "/board"
+    fields = {"form_token": token_of(page), "request_id": "one", "kind": "emergency_opened"}
+    assert coordinator.post(f"/inbox/{ID}/read", data=fields).location == "/board"

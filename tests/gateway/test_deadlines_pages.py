@@ -74,9 +74,9 @@ def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
     assert 'value="77"' in answer.text
     assert played.last("PublishDeadlinePolicy").deadlines[1].seconds == 77 * 86_400
     played.answers["PublishDeadlinePolicy"] = errors.Stale()
-    again = client.post("/deadlines/publish", data=form(page, request_id="two"))
-    assert again.status_code == 422
-    assert "Alguien publicó otra versión" in again.text
+    second_answer = client.post("/deadlines/publish", data=form(page, request_id="two"))
+    assert second_answer.status_code == 422
+    assert "Alguien publicó otra versión" in second_answer.text
 
 
 def test_a_value_above_a_messages_range_is_still_sent_and_the_service_refuses_it(

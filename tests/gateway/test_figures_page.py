@@ -192,8 +192,8 @@ def test_the_filters_are_sent_to_the_service_kept_in_the_form_and_printed(
     played: PlayedServices, anybody: FlaskClient
 ) -> None:
     page = anybody.get("/figures?period=2026&country=NI&need_group_code=HOU").text
-    asked = played.last("GetFigures")
-    assert (asked.period, asked.country, asked.need_group_code) == ("2026", "NI", "HOU")
+    request = played.last("GetFigures")
+    assert (request.period, request.country, request.need_group_code) == ("2026", "NI", "HOU")
     for code in ("2026", "NI", "HOU"):
         assert f'<option value="{code}" selected>' in page
     assert "2026 · Nicaragua · Vivienda" in page

@@ -83,10 +83,10 @@ def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
         303,
         "/sign-in?to=/account/made&done=password_reset",
     )
-    asked = played.last("ResetPassword")
-    assert (asked.token, asked.password) == ("the-secret-of-a-link", WORDS)
-    said = str(answer.headers) + "".join(capsys.readouterr())
-    assert not [secret for secret in ("the-secret-of-a-link", WORDS) if secret in said]
+    request = played.last("ResetPassword")
+    assert (request.token, request.password) == ("the-secret-of-a-link", WORDS)
+    text = str(answer.headers) + "".join(capsys.readouterr())
+    assert not [secret for secret in ("the-secret-of-a-link", WORDS) if secret in text]
     assert "Contraseña cambiada" in client.get(answer.location).text
     assert "Set-Cookie" not in answer.headers, "the reset opens no session"
 

@@ -224,15 +224,21 @@ def test_the_parameters_are_those_of_hsds(api: Flask, open_directory: Played) ->
         api,
         f"/services?search=casa&page=2&per_page=1&taxonomy_term_id={group['id']}&organization_id={UUID(ID)}&modified_after=2026-03-14T09:00:00Z",
     )
-    asked = open_directory.last("ListPublicServices")
-    assert (asked.words, asked.page, asked.page_size, asked.need_code, asked.organization_id) == (
+    request = open_directory.last("ListPublicServices")
+    assert (
+        request.words,
+        request.page,
+        request.page_size,
+        request.need_code,
+        request.organization_id,
+    ) == (
         "casa",
         2,
         1,
         "LEG",
         ID,
     )
-    assert asked.modified_after.ToJsonString() == "2026-03-14T09:00:00Z"
+    assert request.modified_after.ToJsonString() == "2026-03-14T09:00:00Z"
     page = {name: value for name, value in answer.json.items() if name != "contents"}
     assert page == {
         "total_items": 3,
@@ -288,8 +294,8 @@ def test_answers_may_be_cached_for_a_while_and_then_revalidated(
         "public, max-age=300",
         "*",
     )
-    again = get(api, "/services", If_None_Match=first.headers["ETag"])
-    assert (again.status_code, again.data) == (304, b"")
+    second_answer = get(api, "/services", If_None_Match=first.headers["ETag"])
+    assert (second_answer.status_code, second_answer.data) == (304, b"")
 
 
 def test_no_credential_is_needed_and_none_is_read(api: Flask, open_directory: Played) -> None:

@@ -56,8 +56,8 @@ def test_a_file_is_passed_on_and_the_page_of_its_import_is_shown(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     assert send(client, "try", b"a" * 600_000) == (303, PAGE)  # more than any other form may send
-    asked = played.last("CreateImport")
-    assert (asked.dry_run, len(asked.content)) == (True, 600_000)
+    request = played.last("CreateImport")
+    assert (request.dry_run, len(request.content)) == (True, 600_000)
     assert send(client, "import") == (303, PAGE)
     assert not played.last("CreateImport").dry_run
 
@@ -118,9 +118,16 @@ def test_a_row_without_an_id_leads_to_a_question_and_the_answer_goes_with_the_sa
     assert "Es el mismo: Consejería" in page
     sent = {"form_token": token_of(page), "step": "import", "answer-4-": TWIN, "answer-5-": "new"}
     assert client.post(PAGE, data=sent).headers["Location"] == PAGE
-    again = played.last("CreateImport")
-    assert (again.source_import_id, again.dry_run, again.content) == (JOB, False, b"")
-    assert [(answer.row, answer.subject_id) for answer in again.answers] == [(4, TWIN), (5, "")]
+    second_request = played.last("CreateImport")
+    assert (second_request.source_import_id, second_request.dry_run, second_request.content) == (
+        JOB,
+        False,
+        b"",
+    )
+    assert [(answer.row, answer.subject_id) for answer in second_request.answers] == [
+        (4, TWIN),
+        (5, ""),
+    ]
 
 
 def test_a_guessed_encoding_is_shown_with_words_and_confirmed(

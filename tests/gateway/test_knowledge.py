@@ -149,13 +149,13 @@ def test_whoever_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_pa
         e.Enquiry(state=state, content=content, offers=put_to, left_out_attributes=left_out)
         for state in (e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED)
     ]
-    told = iter(
+    answers = iter(
         [
             e.ListEnquiriesResponse(enquiries=asked[:1], next_page_token="more"),
             e.ListEnquiriesResponse(enquiries=asked[1:]),
         ]
     )
-    played.answers["ListEnquiries"] = lambda request: next(told)
+    played.answers["ListEnquiries"] = lambda request: next(answers)
     played.answers["ListReceipts"] = p.ListReceiptsResponse()
     page = sheet(played)
     assert {request.person_id for name, request, _ in played.asked if name == "ListEnquiries"} == {
@@ -185,13 +185,13 @@ def test_whoever_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_pa
 def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
     played: PlayedServices,
 ) -> None:
-    told = iter(
+    answers = iter(
         [
             p.ListReadingsResponse(readings=[reading(1)], next_page_token="more"),
             p.ListReadingsResponse(readings=[reading(4, organization=ID)]),
         ]
     )
-    played.answers["ListReadings"] = lambda request: next(told)
+    played.answers["ListReadings"] = lambda request: next(answers)
     assert [request.page_token for name, request, _ in played.asked if name == "ListReadings"] == []
     page = sheet(played)
     assert [request.page_token for name, request, _ in played.asked if name == "ListReadings"] == [

@@ -108,13 +108,13 @@ def test_d23_no_answer_to_a_form_lists_a_police_service_without_its_mark(
 ) -> None:
     token = {"form_token": token_of(client.get("/directory").text), "request_id": "once"}
     listed = client.post("/directory", data=token | {"words": "denuncia"}).text
-    asked = {
+    fields = {
         "need_code": "HOU.EMG",
         "urgency": "immediate",
         "unsafe_code": "nothing",
         "languages": "es",
     }
-    look = client.post("/enquiries/new", data=token | asked).text
+    look = client.post("/enquiries/new", data=token | fields).text
     anybody = client.post("/services", data=token | {"words": "denuncia"}).text
     for page in (listed, anybody):
         assert NAME in page

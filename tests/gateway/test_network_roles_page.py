@@ -55,11 +55,11 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def sent(client: FlaskClient, path: str, **values: str) -> tuple[int, str]:
-    said = {
+    fields = {
         "form_token": token_of(client.get("/network/roles").text),
         "request_id": "b" * 32,
     } | values
-    answer = client.post(path, data=said)
+    answer = client.post(path, data=fields)
     return answer.status_code, answer.location or answer.text
 
 
@@ -100,19 +100,19 @@ def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_one_comes_bac
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    said = {
+    fields = {
         "organization_id": OTHER,
         "email": "nueva@alianza.example",
         "roles": "auditor",
         "invited_language": "en",
     }
-    assert sent(client, "/network/roles", **said) == (303, "/network/roles?done=role_proposed")
+    assert sent(client, "/network/roles", **fields) == (303, "/network/roles?done=role_proposed")
     wanted = m.Invitation(
         organization_id=OTHER, email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en"
     )
     assert played.last("CreateInvitation").invitation == wanted
     played.answers["CreateInvitation"] = errors.Invalid(("email", "malformed"))
-    status, text = sent(client, "/network/roles", **said)
+    status, text = sent(client, "/network/roles", **fields)
     assert (status, "nueva@alianza.example" in text) == (422, True)
 
 

@@ -131,11 +131,11 @@ def test_a_result_states_whom_to_call_when_and_where(
 def test_no_total_is_stated_where_services_are_not_counted(
     client: FlaskClient, played: PlayedServices, total: int, said: str
 ) -> None:
-    asked = {"form_token": token_of(client.get("/services").text)}
+    fields = {"form_token": token_of(client.get("/services").text)}
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=[service()], total_size=total
     )
-    assert f'<h2 id="found">{said}</h2>' in client.post("/services", data=asked).text
+    assert f'<h2 id="found">{said}</h2>' in client.post("/services", data=fields).text
 
 
 def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: PlayedServices) -> None:
@@ -222,10 +222,10 @@ def test_the_next_page_repeats_the_search_and_a_tile_starts_one(
         )
     )
     client.post("/services", data=form)
-    again = played.last("ListPublicServices")
-    assert again.page_token == "siguiente"
-    again.page_token = ""
-    assert again == first
+    second_request = played.last("ListPublicServices")
+    assert second_request.page_token == "siguiente"
+    second_request.page_token = ""
+    assert second_request == first
     assert re.findall(
         r'class="tile" name="need_code" value="(\w+)"', client.get("/services").text
     ) == ["HOU"]

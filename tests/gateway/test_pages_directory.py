@@ -242,7 +242,7 @@ def test_counts_are_for_the_searched_or_own_country_and_without_outlines_in_a_ta
 
 
 def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedServices) -> None:
-    said = {
+    fields = {
         "words": "casa",
         "need_code": "HOU",
         "language": "es",
@@ -251,7 +251,7 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedSer
         "gender": "feminine",
         "has_room": "1",
     }
-    page = send(client, "/directory", **said).text
+    page = send(client, "/directory", **fields).text
     first = played.last("SearchServices")
     client.post(
         "/directory",
@@ -259,10 +259,10 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedSer
             next(form for form in Fields(page).forms if any(name == "page" for name, _ in form))
         ),
     )
-    again = played.last("SearchServices")
-    assert again.page_token
-    again.page_token = ""
-    assert again == first
+    second_request = played.last("SearchServices")
+    assert second_request.page_token
+    second_request.page_token = ""
+    assert second_request == first
 
 
 def test_a_service_for_everybody_does_not_list_every_gender(

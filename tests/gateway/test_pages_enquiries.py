@@ -93,9 +93,9 @@ def test_data_of_the_contact_are_not_asked_for_again(
         id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="NI-LE", language="miq"
     )
     played.answers["GetContact"] = contact
-    said = Form(client.get(f"/enquiries/new?contact={ID}").text).said
+    fields = Form(client.get(f"/enquiries/new?contact={ID}").text).said
     assert {
-        name: said[name]
+        name: fields[name]
         for name in ("need_code", "urgency", "department", "languages", "contact_id")
     } == {
         "need_code": "HOU.EMG",
@@ -120,9 +120,9 @@ def test_own_services_and_those_that_do_not_fit_are_not_asked(
 ) -> None:
     status, page, _ = post(client, **ASKED)
     assert status == 200
-    asked = played.last("PreviewEnquiry")
-    assert list(asked.service_ids) == [OTHER]
-    assert asked.content == e.EnquiryContent(
+    request = played.last("PreviewEnquiry")
+    assert list(request.service_ids) == [OTHER]
+    assert request.content == e.EnquiryContent(
         need_code="HOU.EMG",
         urgency=r.URGENCY_IMMEDIATE,
         age_band=r.AGE_BAND_18_TO_24,
@@ -177,13 +177,13 @@ def test_an_enquiry_is_sent_with_all_answers_and_without_those_whom_she_named(
         client, **ASKED, contact_id=ID, excluded_organization_ids=OTHER, keep_unused="1", sure="1"
     )
     assert (status, where) == (303, f"/enquiries/{ID}?done=asked")
-    asked = played.last("CreateEnquiry")
-    assert (asked.contact_id, list(asked.excluded_organization_ids), asked.keep_unused) == (
+    request = played.last("CreateEnquiry")
+    assert (request.contact_id, list(request.excluded_organization_ids), request.keep_unused) == (
         ID,
         [OTHER],
         True,
     )
-    assert asked.request_id == "once"
+    assert request.request_id == "once"
 
 
 def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it(
@@ -245,8 +245,8 @@ def test_d23_the_question_is_visible_needs_an_answer_and_loses_nothing(
     status, _, _ = post(
         client, **ASKED, excluded_organization_ids=OTHER, unsafe_departments="NI-LE", sure="1"
     )
-    asked = played.last("CreateEnquiry")
-    assert (status, asked.unsafe_code, list(asked.unsafe_departments)) == (
+    request = played.last("CreateEnquiry")
+    assert (status, request.unsafe_code, list(request.unsafe_departments)) == (
         303,
         r.UNSAFE_ANSWER_NAMED,
         ["NI-LE"],
@@ -389,8 +389,8 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     assert post(client, f"/enquiries/{ID}/refer")[2] == f"/referrals/new?enquiry={ID}"
     page = client.get(f"/referrals/new?enquiry={ID}").text
     assert "Pregunta 1 de 1" in page
-    said = Form(page).said
-    assert (said["enquiry"], said["need_code"], said["urgency"], said["age_band"]) == (
+    fields = Form(page).said
+    assert (fields["enquiry"], fields["need_code"], fields["urgency"], fields["age_band"]) == (
         ID,
         "HOU.EMG",
         "immediate",
@@ -419,19 +419,19 @@ def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_asking_wh
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateEnquiry"] = errors.Invalid(("urgency_reason_code", "required"))
-    said = {
+    fields = {
         "need_code": "HOU.EMG",
         "urgency": "normal",
         "unsafe_code": "nothing",
         "contact_id": ID,
         "sure": "1",
     }
-    status, text, _location = post(client, "/enquiries/new", **said)
+    status, text, _location = post(client, "/enquiries/new", **fields)
     assert (status, 'href="#urgency_reason_code"' in text, 'value="normal" checked' in text) == (
         422,
         True,
         True,
     )
     played.answers["CreateEnquiry"] = enquiry()
-    assert post(client, "/enquiries/new", urgency_reason_code="safe_elsewhere", **said)[0] == 303
+    assert post(client, "/enquiries/new", urgency_reason_code="safe_elsewhere", **fields)[0] == 303
     assert played.last("CreateEnquiry").urgency_reason_code == r.URGENCY_REASON_SAFE_ELSEWHERE

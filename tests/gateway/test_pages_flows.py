@@ -193,16 +193,16 @@ def test_a_contact_is_recorded_and_questions_not_asked_stay_open(
         kind_code="crisis",
         pin="4821",
     )
-    asked = played.last("CreateContact")
-    assert asked.contact.triage == c.Triage(
+    request = played.last("CreateContact")
+    assert request.contact.triage == c.Triage(
         danger_now=c.ANSWER_NO, safe_place_tonight=c.ANSWER_NO, safe_to_talk=c.ANSWER_DID_NOT_SAY
     )
-    assert (asked.contact.line_country, asked.contact.outcome_code, asked.pin) == (
+    assert (request.contact.line_country, request.contact.outcome_code, request.pin) == (
         "NI",
         c.CONTACT_OUTCOME_OPEN,
         "4821",
     )
-    assert asked.request_id
+    assert request.request_id
     assert answer.status_code == 200, (
         "reference and PIN are in this answer only, so there is no redirect"
     )
@@ -293,9 +293,9 @@ def test_a_step_is_taken_on_the_version_that_was_seen(
         planned_first_contact_time="2026-12-01T08:30",
     )
     assert answer.headers["Location"] == f"/referrals/{ID}?done=accept"
-    asked = played.last("AcceptReferral")
-    assert (asked.id, asked.etag) == (ID, "e1")
-    assert asked.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
+    request = played.last("AcceptReferral")
+    assert (request.id, request.etag) == (ID, "e1")
+    assert request.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
 
 
 def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
@@ -359,8 +359,8 @@ def test_an_identity_is_shown_only_in_the_answer_that_opened_it(
         purpose_code="HOU.EMG",
     )
     assert "Marisol" in answer.text
-    asked = played.last("OpenPerson")
-    assert (asked.purpose_code, asked.referral_id, list(asked.field_groups)) == (
+    request = played.last("OpenPerson")
+    assert (request.purpose_code, request.referral_id, list(request.field_groups)) == (
         "HOU.EMG",
         ID,
         [p.FIELD_GROUP_IDENTITY],
@@ -524,8 +524,8 @@ def test_the_printed_slip_has_the_code_and_no_name(
 def test_search_words_are_in_no_address(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, "/directory", words="albergue con niños", has_room="1", age="19")
     assert answer.status_code == 200
-    asked = played.last("SearchServices")
-    assert (asked.words, asked.has_room, asked.age) == ("albergue con niños", True, 19)
+    request = played.last("SearchServices")
+    assert (request.words, request.has_room, request.age) == ("albergue con niños", True, 19)
     assert "albergue" not in "".join(re.findall(r'href="([^"]*)"', answer.text))
 
 
@@ -772,8 +772,8 @@ def test_a_call_is_offered_only_where_her_plan_allows_it_and_requested_by_day_an
             "/my-referral/call", data={**data, "day_code": "tomorrow", "hour_code": "night"}
         ).text
     )
-    asked = played.last("AskForCallByReference")
-    assert (asked.day_code, asked.hour_code) == (c.DAY_BAND_TOMORROW, c.HOUR_BAND_NIGHT)
+    request = played.last("AskForCallByReference")
+    assert (request.day_code, request.hour_code) == (c.DAY_BAND_TOMORROW, c.HOUR_BAND_NIGHT)
     for refused, said in (
         (errors.Invalid(("hour_code", "required")), "elija a qué hora"),
         (errors.Conflict("call_not_safe"), "Ella puede llamar"),
@@ -1267,8 +1267,8 @@ def test_a_refused_acceptance_of_an_invitation_says_why_and_keeps_all_but_the_pa
     assert "Petrona" in answer.text
     assert "una clave muy larga" not in answer.text
     assert "Set-Cookie" not in answer.headers
-    asked = played.last("AcceptInvitation")
-    assert (asked.token, asked.name, asked.password) == (
+    request = played.last("AcceptInvitation")
+    assert (request.token, request.name, request.password) == (
         "a-secret-of-a-link",
         "Petrona",
         "una clave muy larga",

@@ -396,11 +396,11 @@ def test_a_fault_shows_its_number_and_nothing_else(
     enter(client)
     played.answers["ListPeople"] = RuntimeError("María López, Chinandega")
     answer = client.get("/people")
-    said = answer.text + "".join(capsys.readouterr())
+    text = answer.text + "".join(capsys.readouterr())
     assert answer.status_code == 500
     assert answer.headers["X-Request-Id"] in answer.text
-    assert "María" not in said
-    assert "López" not in said
+    assert "María" not in text
+    assert "López" not in text
 
 
 def test_the_log_contains_the_route_and_no_more(
@@ -412,10 +412,10 @@ def test_the_log_contains_the_route_and_no_more(
         "/directory?lang=es", data={"words": "albergue secreto", "form_token": token_of(page)}
     )
     client.get("/people/0123456789abcdef0123456789abcdef?done=saved")
-    said = "".join(capsys.readouterr())
-    assert "/people/<identifier>" in said
+    text = "".join(capsys.readouterr())
+    assert "/people/<identifier>" in text
     for secret in ("secreto", "0123456789abcdef0123456789abcdef", "a@b.demo", "done=", SECRET):
-        assert secret not in said
+        assert secret not in text
 
 
 def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(

@@ -180,14 +180,14 @@ def test_no_page_can_be_skipped(played: PlayedServices, client: FlaskClient) -> 
         NEW, data={**first, "page": "services", "service_id": ID, "need_code": "HOU.EMG"}
     )
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "urgency")
-    said = {
+    fields = {
         "need_code": "HOU.EMG",
         "urgency": "urgent",
         "age_band": "",
         "age": "200",
         "channel_code": "none",
     }
-    refused = client.post(NEW, data={**first, "page": "services", "service_id": ID, **said})
+    refused = client.post(NEW, data={**first, "page": "services", "service_id": ID, **fields})
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "about")
     assert asked(played, "CreatePerson") == 0
 
@@ -195,12 +195,12 @@ def test_no_page_can_be_skipped(played: PlayedServices, client: FlaskClient) -> 
 def test_going_back_keeps_every_pages_answers(client: FlaskClient) -> None:
     page = up_to_services(client)
     page = answer(client, answer(client, page, back="1"), back="1")
-    said = Form(page.text).said
+    fields = Form(page.text).said
     assert (
-        said["channel_code"],
-        said["hours"],
-        said["given_name"],
-        said["message_may_be_left"],
+        fields["channel_code"],
+        fields["hours"],
+        fields["given_name"],
+        fields["message_may_be_left"],
     ) == ("phone", "de 9 a 11", "Yolanda", "1")
     page = answer(client, page, back="1", hours="de 10 a 12")
     assert [Form(page.text).said[name] for name in ("age", "gender_code", "department")] == [
@@ -266,12 +266,12 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
         "form_token": token_of(entrance.text),
         "kept": html.unescape(kept[1]),
     }
-    again = client.post("/sign-in", data=data)
-    assert f'action="{NEW}"' in again.text
-    contact = client.post(NEW, data=Form(again.text).said)
+    second_answer = client.post("/sign-in", data=data)
+    assert f'action="{NEW}"' in second_answer.text
+    contact = client.post(NEW, data=Form(second_answer.text).said)
     assert question(contact) == "contact 4/6"
-    said = Form(contact.text).said
-    assert (said["need_code"], said["urgency"], said["age"], said["department"]) == (
+    fields = Form(contact.text).said
+    assert (fields["need_code"], fields["urgency"], fields["age"], fields["department"]) == (
         "HOU.EMG",
         "urgent",
         "19",
@@ -281,8 +281,8 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
 
 def test_reloading_a_page_changes_nothing(played: PlayedServices, client: FlaskClient) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
-    said = {**Form(page.text).said, "urgency": "urgent"}
-    first, again = (client.post(NEW, data=said) for _ in range(2))
+    fields = {**Form(page.text).said, "urgency": "urgent"}
+    first, again = (client.post(NEW, data=fields) for _ in range(2))
     shown = [
         {name: value for name, value in Form(page.text).said.items() if name != "request_id"}
         for page in (first, again)
@@ -320,8 +320,8 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
     page = up_to_services(client)
     answer(client, page, service_id=ID)
     # the same page, requested again
-    again = client.post(NEW, data={**Form(page.text).said, "page": "contact"})
-    answer(client, again, service_id=OTHER)
+    second_answer = client.post(NEW, data={**Form(page.text).said, "page": "contact"})
+    answer(client, second_answer, service_id=OTHER)
     for rpc in ("CreatePerson", "CreateReferral"):
         first, second = (request for name, request, _ in played.asked if name == rpc)
         assert first == second, "the services answer a repeated request as before"
@@ -330,7 +330,7 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
         need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=OTHER
     )
     before = asked(played, "UpdateReferral")
-    assert answer(client, again, service_id=OTHER).status_code == 303
+    assert answer(client, second_answer, service_id=OTHER).status_code == 303
     assert asked(played, "UpdateReferral") == before, "pressed twice"
 
 

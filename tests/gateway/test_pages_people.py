@@ -159,8 +159,8 @@ def test_a_decision_that_waits_for_another_person_is_linked_from_the_files_and_f
     played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
     notices = client.get("/inbox").text
     assert 'value="receipt_proposed"' in notices
-    said = {"form_token": token_of(notices), "request_id": "one", "kind": "receipt_proposed"}
-    assert client.post(f"/inbox/{ID}/read", data=said).location == "/people"
+    fields = {"form_token": token_of(notices), "request_id": "one", "kind": "receipt_proposed"}
+    assert client.post(f"/inbox/{ID}/read", data=fields).location == "/people"
 
 
 def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(

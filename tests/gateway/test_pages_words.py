@@ -319,7 +319,7 @@ def test_every_main_step_of_the_service_has_a_button() -> None:
 
 def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
     known = Names({"a": d.Organization(name="Albergue"), "b": d.Organization(name="Clínica")})
-    said = {}
+    fields = {}
     with pages(PlayedServices()).test_request_context("/"):
         for turn in (r.TURN_UNSPECIFIED, r.TURN_SENDER, r.TURN_RECEIVER):
             for side in (r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK):
@@ -330,22 +330,22 @@ def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
                     sender_organization_id="a",
                     receiver_organization_id="b",
                 )
-                said[turn, side] = steps.who_acts(referral, known)
+                fields[turn, side] = steps.who_acts(referral, known)
                 assert steps.next_step(referral) is None
-    assert not any(words_ for (turn, _side), words_ in said.items() if turn == r.TURN_UNSPECIFIED)
+    assert not any(words_ for (turn, _side), words_ in fields.items() if turn == r.TURN_UNSPECIFIED)
     assert (
-        said[r.TURN_SENDER, r.SIDE_SENDER]
-        == said[r.TURN_RECEIVER, r.SIDE_RECEIVER]
+        fields[r.TURN_SENDER, r.SIDE_SENDER]
+        == fields[r.TURN_RECEIVER, r.SIDE_RECEIVER]
         == "Le toca a su organización"
     )
     assert (
-        said[r.TURN_SENDER, r.SIDE_RECEIVER]
-        == said[r.TURN_SENDER, r.SIDE_NETWORK]
+        fields[r.TURN_SENDER, r.SIDE_RECEIVER]
+        == fields[r.TURN_SENDER, r.SIDE_NETWORK]
         == "Le toca a Albergue"
     )
     assert (
-        said[r.TURN_RECEIVER, r.SIDE_SENDER]
-        == said[r.TURN_RECEIVER, r.SIDE_NETWORK]
+        fields[r.TURN_RECEIVER, r.SIDE_SENDER]
+        == fields[r.TURN_RECEIVER, r.SIDE_NETWORK]
         == "Esperamos respuesta de Clínica"
     )
 

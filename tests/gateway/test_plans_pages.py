@@ -95,9 +95,9 @@ def test_a_steps_form_sends_the_service_only_the_fields_that_belong_to_its_state
 ) -> None:
     answer = send(client, f"/plans/{ID}/steps/a", state="met", reason_code="has_it", referral_id=ID)
     assert (answer.status_code, answer.location) == (303, f"/plans/{ID}?done=saved#a")
-    asked = played.last("UpdatePlanStep")
-    assert (asked.step_key, asked.etag, asked.state) == ("a", "v3", pb.PLAN_STEP_STATE_MET)
-    assert (asked.reason_code, asked.referral_id, asked.request_id) == (0, "", "one")
+    request = played.last("UpdatePlanStep")
+    assert (request.step_key, request.etag, request.state) == ("a", "v3", pb.PLAN_STEP_STATE_MET)
+    assert (request.reason_code, request.referral_id, request.request_id) == (0, "", "one")
     send(client, f"/plans/{ID}/steps/a", state="not_needed", reason_code="has_it")
     assert played.last("UpdatePlanStep").reason_code == pb.SKIP_REASON_HAS_IT
 
@@ -138,9 +138,13 @@ def test_referring_a_step_makes_a_draft_for_the_person_with_the_need_of_the_step
         ID,
         "HOU.EMG",
     )
-    asked = played.last("UpdatePlanStep")
-    assert (asked.referral_id, asked.state, asked.etag) == (ID, pb.PLAN_STEP_STATE_REFERRED, "v3")
-    assert asked.request_id not in ("", "one")
+    request = played.last("UpdatePlanStep")
+    assert (request.referral_id, request.state, request.etag) == (
+        ID,
+        pb.PLAN_STEP_STATE_REFERRED,
+        "v3",
+    )
+    assert request.request_id not in ("", "one")
 
 
 def test_for_a_step_only_referrals_that_could_meet_it_are_offered_with_fitting_ones_first(

@@ -125,13 +125,13 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
     )
     played.answers["GetReferral"] = lambda request: standing(request.id)
     page = client.get("/board").text
-    said = post(
+    text = post(
         client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS]
     ).text
     assert [one.id for one in asked(played, "RemindReferral")] == IDS
-    assert "1 hecha" in said
-    assert "4 sin hacer" in said
-    rows = re.findall(r"<h3>.*?</li>", said, re.DOTALL)
+    assert "1 hecha" in text
+    assert "4 sin hacer" in text
+    rows = re.findall(r"<h3>.*?</li>", text, re.DOTALL)
     for identifier, words in zip(
         [*IDS[1:], IDS[0]],
         [
@@ -155,11 +155,11 @@ def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_name
     played.answers["GetReferral"] = errors.Unavailable("store_unavailable")
     page = client.get("/board").text
     played.answers["BatchGet"] = errors.Unavailable("service_away")
-    said = post(
+    text = post(
         client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS[:2]]
     ).text
-    assert "1 sin hacer" in said
-    assert f'href="/referrals/{IDS[0]}"' in said
+    assert "1 sin hacer" in text
+    assert f'href="/referrals/{IDS[0]}"' in text
 
 
 def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
@@ -238,7 +238,7 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
         f"service.{IDS[0]}": "b" * 32,
         f"service.{IDS[1]}": "",
     }
-    said = post(client, "/board/several/reroute", check, **data).text
+    text = post(client, "/board/several/reroute", check, **data).text
     [request] = asked(played, "RerouteReferral")
     assert (request.id, request.etag, request.service_id, request.request_id) == (
         IDS[0],
@@ -246,7 +246,7 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
         "b" * 32,
         f"one-{IDS[0]}",
     )
-    assert "1 hecha" in said
+    assert "1 hecha" in text
 
 
 def test_where_no_service_fits_there_is_nothing_to_send(

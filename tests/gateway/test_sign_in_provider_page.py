@@ -137,10 +137,15 @@ def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
         False,
     )
     typed = {"form_token": token_of(empty), "request_id": "one", "etag": "v0", "step": "propose"}
-    said = {"issuer": "https://sso.example", "client_id": "enlace", "client_secret": "un secreto"}
-    assert client.post(PAGE, data=typed | said).status_code == 303
-    asked = played.last("ProposeSignInProvider")
-    assert (asked.organization_id, asked.etag, asked.provider.issuer, asked.client_secret) == (
+    fields = {"issuer": "https://sso.example", "client_id": "enlace", "client_secret": "un secreto"}
+    assert client.post(PAGE, data=typed | fields).status_code == 303
+    request = played.last("ProposeSignInProvider")
+    assert (
+        request.organization_id,
+        request.etag,
+        request.provider.issuer,
+        request.client_secret,
+    ) == (
         ID,
         "v0",
         "https://sso.example",
@@ -202,5 +207,8 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     assert client.post("/sign-in-provider", data=typed).status_code == 303
     assert played.last("ObjectToSignInProvider").request_id
     played.answers["ObjectToSignInProvider"] = errors.Conflict("nothing_to_confirm")
-    again = client.post("/sign-in-provider", data=typed | {"request_id": "two"})
-    assert (again.status_code, "Ahora no hay nada que confirmar" in again.text) == (422, True)
+    second_answer = client.post("/sign-in-provider", data=typed | {"request_id": "two"})
+    assert (second_answer.status_code, "Ahora no hay nada que confirmar" in second_answer.text) == (
+        422,
+        True,
+    )

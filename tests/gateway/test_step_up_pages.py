@@ -153,10 +153,10 @@ def test_a4_errors_of_the_form_itself_are_shown_in_it_after_the_proof(
     page = refused_invitation(client)
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = errors.Invalid(("invitation.email", "malformed"))
-    again = client.post(
+    second_answer = client.post(
         "/members/workers", data={**first_form_fields(page.text), "password": "la mía"}
     )
-    assert (again.status_code, "nueva@puentes.org" in again.text) == (422, True)
+    assert (second_answer.status_code, "nueva@puentes.org" in second_answer.text) == (422, True)
 
 
 def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(

@@ -400,8 +400,8 @@ def test_d25_no_page_claims_that_somebody_who_may_not_have_looked_knows_of_somet
 def test_d25_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says() -> None:
     played = PlayedServices()
     played.answers["GetEnquiry"] = enquiry(e.ENQUIRY_STATE_EXHAUSTED, False)
-    said = enter(pages(played).test_client()).get(f"/enquiries/{ID}").text
-    assert f"en el tablero de la coordinación durante {UNMET_SINCE.days} días" in said
+    text = enter(pages(played).test_client()).get(f"/enquiries/{ID}").text
+    assert f"en el tablero de la coordinación durante {UNMET_SINCE.days} días" in text
 
 
 KNOWN = {
@@ -540,9 +540,9 @@ def test_d25_the_status_page_reports_that_every_sign_in_fails_though_health_repo
     service.answer = broken
     with pytest.raises(ServiceFault):
         clients.tokens.SignIn(m.SignInRequest(email="a@b.demo", password="p"))
-    said = client.get("/status").text
-    assert "Algo falló hace poco" in said
-    assert "Hace poco, algo que se pidió no se pudo hacer" in said
+    text = client.get("/status").text
+    assert "Algo falló hace poco" in text
+    assert "Hace poco, algo que se pidió no se pudo hacer" in text
     service.answer = lambda _rpc, _context: None
     clients.tokens.SignIn(m.SignInRequest(email="a@b.demo", password="p"))
     assert "hace poco" not in client.get("/status").text
@@ -562,11 +562,11 @@ def test_d25_the_page_does_not_say_that_nothing_was_saved_when_a_part_of_the_for
     token = re.search(r'name="form_token" value="([^"]+)"', client.get("/line/new").text)
     assert token
     service.answer = refusing("store_unavailable", "UNAVAILABLE", only=fails)
-    said = client.post(
+    text = client.post(
         f"/plans/{ID}/refer/housing",
         data={"form_token": token[1], "etag": "v1", "request_id": "1" * 32},
     ).text
-    assert ("Puede que se haya guardado." in said, "No se guardó nada." in said) == (
+    assert ("Puede que se haya guardado." in text, "No se guardó nada." in text) == (
         saved,
         not saved,
     )

@@ -93,9 +93,9 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
     Returns its id and its code.
     """
     sender = stack.client("Puentes")
-    asked = directory_pb2.SearchServicesRequest(need_code=need_code, page_size=50)
+    request = directory_pb2.SearchServicesRequest(need_code=need_code, page_size=50)
     service = next(
-        s for s in sender.directory.SearchServices(asked).services if words in s.organization_name
+        s for s in sender.directory.SearchServices(request).services if words in s.organization_name
     )
     person_id, _ = Cast(stack).person()
     receipt = people_pb2.Receipt(

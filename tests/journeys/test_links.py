@@ -45,8 +45,10 @@ class Links(HTMLParser):
 def sign_in(session: requests.Session, stack: Any, email: str) -> None:
     form = session.get(f"{stack.gateway}/sign-in", timeout=10)
     account = next(account for account in stack.demo["accounts"] if account["email"] == email)
-    said = {"email": email, "password": account["password"], "form_token": Links(form.text).token}
-    entered = session.post(f"{stack.gateway}/sign-in", data=said, timeout=10, allow_redirects=False)
+    fields = {"email": email, "password": account["password"], "form_token": Links(form.text).token}
+    entered = session.post(
+        f"{stack.gateway}/sign-in", data=fields, timeout=10, allow_redirects=False
+    )
     assert (entered.status_code, entered.headers["Location"]) == (303, "/today")
     # The cookie is for https and this machine's own address; requests would not send it back.
     session.headers["Cookie"] = entered.headers["Set-Cookie"].partition(";")[0]

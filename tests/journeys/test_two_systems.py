@@ -327,16 +327,16 @@ def test_a_token_is_valid_at_its_own_service_and_at_no_other(stack: Any) -> None
     issued = ByReflection(stack, "partners").call(
         "enlace.partners.v1.Tokens", "IssueToken", api_key=stack.api_key("Puentes")
     )
-    asked = {
+    fields = {
         "partners": ("enlace.partners.v1.Directory", "ListOrganizations"),
         "referrals": ("enlace.referrals.v1.Referrals", "ListReferrals"),
         "notifications": ("enlace.notifications.v1.Notifications", "CountUnread"),
     }
-    assert set(issued.tokens) == {f"enlace.{name}" for name in asked}
-    for name, (service, rpc) in asked.items():
+    assert set(issued.tokens) == {f"enlace.{name}" for name in fields}
+    for name, (service, rpc) in fields.items():
         there = ByReflection(stack, name)
         there.call(service, rpc, issued.tokens[f"enlace.{name}"])
-        for other in asked.keys() - {name}:
+        for other in fields.keys() - {name}:
             assert refusal(partial(there.call, service, rpc, issued.tokens[f"enlace.{other}"])) == (
                 "UNAUTHENTICATED",
                 "token_invalid",
@@ -367,7 +367,7 @@ def test_tokens_issued_by_rest_are_valid_in_grpc_for_a_key_and_for_a_session_unt
     assert (refused.status_code, refused.json()["reason"]) == (401, "session_ended")
     wrong = post("/sessions", email="nadie@puentes.demo", password="una frase de prueba")
     assert (wrong.status_code, wrong.json()["reason"]) == (401, "sign_in_failed")
-    said = "".join(log.read_text(errors="replace") for log in stack.logs.iterdir() if log.is_file())
+    text = "".join(log.read_text(errors="replace") for log in stack.logs.iterdir() if log.is_file())
     assert not [
-        secret for secret in (session, account["password"], "nadie@puentes.demo") if secret in said
+        secret for secret in (session, account["password"], "nadie@puentes.demo") if secret in text
     ]

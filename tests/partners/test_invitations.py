@@ -55,12 +55,12 @@ NO_ADDRESS = (
 def invitation(
     organization: Organization | None = None, *roles: contract_pb2.Role.ValueType, **more: Any
 ) -> pb.CreateInvitationRequest:
-    said = {
+    fields = {
         "email": EMAIL,
         "roles": roles or [contract_pb2.ROLE_MANAGER],
         "organization_id": organization.id if organization else "",
     } | more
-    return pb.CreateInvitationRequest(invitation=pb.Invitation(**said))
+    return pb.CreateInvitationRequest(invitation=pb.Invitation(**fields))
 
 
 def invite(
@@ -86,8 +86,8 @@ def letter(scene: Scene, made: pb.Invitation) -> letters_pb2.InvitationLetter:
 
 
 def acceptance(token: str, **more: str) -> pb.AcceptInvitationRequest:
-    said = {"token": token, "name": "Petrona Lacayo", "password": OWN_PASSWORD} | more
-    return pb.AcceptInvitationRequest(**said)
+    fields = {"token": token, "name": "Petrona Lacayo", "password": OWN_PASSWORD} | more
+    return pb.AcceptInvitationRequest(**fields)
 
 
 def accept(scene: Scene, made: pb.Invitation, **more: str) -> None:

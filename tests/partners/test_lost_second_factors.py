@@ -129,14 +129,14 @@ def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_no
 ) -> None:
     manager = worker_with_second_factor(scene, own, Role.MANAGER, Role.WORKER)
     second = scene.worker(own, Role.MANAGER)
-    asked = directory_pb2.GetOrganizationRequest(id=own.id)
-    assert scene.coordinator.GetOrganization(asked).only_manager_worker_id == ""
+    request = directory_pb2.GetOrganizationRequest(id=own.id)
+    assert scene.coordinator.GetOrganization(request).only_manager_worker_id == ""
     with refused("NOT_FOUND", "not_found"):
         remove_second_factor(scene.coordinator, manager)
     scene.as_worker(manager).SuspendWorker(m.SuspendWorkerRequest(id=second.id))
-    seen = scene.coordinator.GetOrganization(asked)
+    seen = scene.coordinator.GetOrganization(request)
     assert (seen.has_manager, seen.only_manager_worker_id) == (True, manager.id)
-    assert scene.as_worker(manager).GetOrganization(asked).only_manager_worker_id == "", (
+    assert scene.as_worker(manager).GetOrganization(request).only_manager_worker_id == "", (
         "the field is shown to coordinators only"
     )
     with refused("NOT_FOUND", "not_found"):  # she is no longer a manager

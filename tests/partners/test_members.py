@@ -117,9 +117,9 @@ def test_a_keys_secret_is_shown_once_and_kept_as_a_hash(scene: Scene) -> None:
 def test_an_invalid_key_request_is_refused_with_its_field(
     scene: Scene, wrong: dict[str, object], violation: tuple[str, str]
 ) -> None:
-    said = {"label": "x", "scopes": [contract_pb2.SCOPE_DIRECTORY_READ]} | wrong
+    fields = {"label": "x", "scopes": [contract_pb2.SCOPE_DIRECTORY_READ]} | wrong
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.CreateApiKey(pb.CreateApiKeyRequest(**said))  # type: ignore[arg-type]
+        scene.coordinator.CreateApiKey(pb.CreateApiKeyRequest(**fields))  # type: ignore[arg-type]
     assert refusal.violations == [violation]
 
 

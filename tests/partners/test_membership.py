@@ -95,13 +95,13 @@ def record_evidence(
     expire_date: str = "",
     **other: Any,
 ) -> pb.Organization:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "kind": kind,
         "reference": "EXP-7",
         "seen_date": "2026-03-14",
         "expire_date": expire_date,
     } | other
-    seen = pb.Evidence(**said)
+    seen = pb.Evidence(**fields)
     return scene.coordinator.RecordEvidence(  # type: ignore[no-any-return]
         pb.RecordEvidenceRequest(id=one.id, etag=one.etag, evidence=seen)
     )
@@ -141,9 +141,9 @@ def test_anyone_may_apply_and_the_coordination_sees_whom_to_speak_to(scene: Scen
 
 
 def test_the_auditor_sees_that_somebody_applied_and_not_whom_to_speak_to(scene: Scene) -> None:
-    one = apply(scene)
+    applicant = apply(scene)
     seen = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(
-        pb.GetOrganizationRequest(id=one.id)
+        pb.GetOrganizationRequest(id=applicant.id)
     )
     assert seen.status == APPLIED
     assert not seen.HasField("application")
@@ -200,7 +200,7 @@ def test_the_same_request_id_applies_once(scene: Scene) -> None:
 
 
 def test_an_applicant_does_not_exist_for_anybody_else(scene: Scene) -> None:
-    one = apply(scene)
+    applicant = apply(scene)
     own = scene.organization("Puentes")
     for caller in (
         scene.by(own, *Role),
@@ -211,34 +211,40 @@ def test_an_applicant_does_not_exist_for_anybody_else(scene: Scene) -> None:
         if caller.GetOrganization(pb.GetOrganizationRequest(id=own.id)).HasField("has_manager"):
             continue  # a coordinator
         with refused("NOT_FOUND", "not_found"):
-            caller.GetOrganization(pb.GetOrganizationRequest(id=one.id))
-        assert not caller.BatchGet(pb.BatchGetRequest(organization_ids=[one.id])).organizations
-        assert one.id not in [
+            caller.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
+        assert not caller.BatchGet(
+            pb.BatchGetRequest(organization_ids=[applicant.id])
+        ).organizations
+        assert applicant.id not in [
             each.id
             for each in caller.ListOrganizations(pb.ListOrganizationsRequest()).organizations
         ]
         assert not caller.ListOrganizations(
             pb.ListOrganizationsRequest(status=APPLIED)
         ).organizations
-        assert not caller.SearchServices(pb.SearchServicesRequest(organization_id=one.id)).services
+        assert not caller.SearchServices(
+            pb.SearchServicesRequest(organization_id=applicant.id)
+        ).services
 
 
 def test_nothing_can_be_done_for_an_organisation_that_has_only_applied(scene: Scene) -> None:
-    one = apply(scene)
+    applicant = apply(scene)
     invitation = m.Invitation(
-        organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
+        organization_id=applicant.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
     )
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         scene.coordinator.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
     with refused("NOT_FOUND", "not_found"):
-        service = pb.Service(organization_id=one.id, name="Comedor", need_codes=["MAT.FOD"])
+        service = pb.Service(organization_id=applicant.id, name="Comedor", need_codes=["MAT.FOD"])
         scene.coordinator.CreateService(pb.CreateServiceRequest(service=service))
     with refused("NOT_FOUND", "not_found"):
         scene.coordinator.CreateLocation(
-            lo.CreateLocationRequest(location=lo.Location(organization_id=one.id, name="Salón"))
+            lo.CreateLocationRequest(
+                location=lo.Location(organization_id=applicant.id, name="Salón")
+            )
         )
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        record_evidence(scene, one, pb.EVIDENCE_KIND_REGISTRATION)
+        record_evidence(scene, applicant, pb.EVIDENCE_KIND_REGISTRATION)
     for rpc, request in (
         ("ApproveOrganization", pb.ApproveOrganizationRequest),
         ("SuspendOrganization", pb.SuspendOrganizationRequest),
@@ -246,16 +252,16 @@ def test_nothing_can_be_done_for_an_organisation_that_has_only_applied(scene: Sc
         ("LeaveOrganization", pb.LeaveOrganizationRequest),
     ):
         with refused("FAILED_PRECONDITION", "illegal_transition"):
-            getattr(scene.coordinator, rpc)(request(id=one.id, etag=one.etag))
+            getattr(scene.coordinator, rpc)(request(id=applicant.id, etag=applicant.etag))
 
 
 def test_a_manager_of_another_member_finds_an_applicant_with_no_rpc(scene: Scene) -> None:
-    one = apply(scene)
+    applicant = apply(scene)
     manager = scene.by(scene.organization("Puentes"), Role.MANAGER)
     with refused("NOT_FOUND", "not_found"):
-        manager.LeaveOrganization(pb.LeaveOrganizationRequest(id=one.id, etag=one.etag))
+        manager.LeaveOrganization(pb.LeaveOrganizationRequest(id=applicant.id, etag=applicant.etag))
     with refused("NOT_FOUND", "not_found"):
-        changed = pb.Organization(id=one.id, etag=one.etag, name="Mía")
+        changed = pb.Organization(id=applicant.id, etag=applicant.etag, name="Mía")
         manager.UpdateOrganization(
             pb.UpdateOrganizationRequest(
                 organization=changed, update_mask=FieldMask(paths=["name"])
@@ -264,94 +270,96 @@ def test_a_manager_of_another_member_finds_an_applicant_with_no_rpc(scene: Scene
     with refused("NOT_FOUND", "not_found"):
         manager.CreateService(
             pb.CreateServiceRequest(
-                service=pb.Service(organization_id=one.id, name="Mío", need_codes=["MAT.FOD"])
+                service=pb.Service(organization_id=applicant.id, name="Mío", need_codes=["MAT.FOD"])
             )
         )
     with refused("NOT_FOUND", "not_found"):
         invitation = m.Invitation(
-            organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
+            organization_id=applicant.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
         )
         manager.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
 
 
 def test_an_applicant_is_admitted_once_and_is_then_on_probation(scene: Scene) -> None:
-    one = apply(scene)
-    admitted = admit(scene, one)
+    applicant = apply(scene)
+    admitted = admit(scene, applicant)
     assert admitted.status == PROBATION
     assert admitted.registered_by_worker_id
-    assert verbs(scene, one.id) == ["applied", "admitted"]
+    assert verbs(scene, applicant.id) == ["applied", "admitted"]
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         admit(scene, admitted)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         scene.coordinator.RejectApplication(
             pb.RejectApplicationRequest(
-                id=one.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY
+                id=applicant.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY
             )
         )
 
 
 def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
-    one = apply(scene)
+    applicant = apply(scene)
     request = pb.RejectApplicationRequest(
-        id=one.id, etag=one.etag, reason=pb.REJECTION_REASON_NOT_VERIFIED
+        id=applicant.id, etag=applicant.etag, reason=pb.REJECTION_REASON_NOT_VERIFIED
     )
     turned = scene.coordinator.RejectApplication(request)
     assert (turned.status, turned.rejection_reason) == (REJECTED, pb.REJECTION_REASON_NOT_VERIFIED)
     assert (turned.phone, turned.url, turned.description) == ("", "", "")
     assert scene.rows("SELECT * FROM applications") == []
-    again = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    again = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
     assert not again.HasField("application")
     with refused("NOT_FOUND", "not_found"):
         scene.by(scene.organization("Puentes")).GetOrganization(
-            pb.GetOrganizationRequest(id=one.id)
+            pb.GetOrganizationRequest(id=applicant.id)
         )
     scene.advance(days=181)
     run_sweep(scene)
     with refused("NOT_FOUND", "not_found"):
-        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
     with refused("INVALID_ARGUMENT", "invalid_fields"):
-        scene.coordinator.RejectApplication(pb.RejectApplicationRequest(id=one.id, etag=one.etag))
+        scene.coordinator.RejectApplication(
+            pb.RejectApplicationRequest(id=applicant.id, etag=applicant.etag)
+        )
 
 
 def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene) -> None:
-    one = apply(scene)
+    applicant = apply(scene)
     scene.advance(days=89)
     run_sweep(scene)
-    assert verbs(scene, one.id) == ["applied"]
+    assert verbs(scene, applicant.id) == ["applied"]
     scene.advance(days=2)
     run_sweep(scene)
-    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
     assert (seen.status, seen.rejection_reason) == (REJECTED, pb.REJECTION_REASON_UNANSWERED)
     assert scene.rows("SELECT * FROM applications") == []
 
 
 def test_an_applicants_contact_is_deleted_once_the_organisation_has_a_manager(scene: Scene) -> None:
-    one = admit(scene, apply(scene))
+    applicant = admit(scene, apply(scene))
     run_sweep(scene)
     assert len(scene.rows("SELECT * FROM applications")) == 1
-    scene.worker(scene.stored(one.id), Role.MANAGER)
+    scene.worker(scene.stored(applicant.id), Role.MANAGER)
     run_sweep(scene)
     assert scene.rows("SELECT * FROM applications") == []
 
 
 def test_no_member_is_approved_before_all_evidence_was_seen(scene: Scene) -> None:
-    one = admit(scene, apply(scene))
-    assert list(one.missing_evidence) == [1, 2, 3, 4]
+    applicant = admit(scene, apply(scene))
+    assert list(applicant.missing_evidence) == [1, 2, 3, 4]
     for number in (1, 2, 3):
-        one = record_evidence(scene, one, pb.EvidenceKind.ValueType(number))
-    one = record_evidence(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
-    assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_AGREEMENT]
+        applicant = record_evidence(scene, applicant, pb.EvidenceKind.ValueType(number))
+    applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
+    assert list(applicant.missing_evidence) == [pb.EVIDENCE_KIND_AGREEMENT]
     with refused("FAILED_PRECONDITION", "evidence_missing"):
         scene.coordinator.ApproveOrganization(
-            pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
+            pb.ApproveOrganizationRequest(id=applicant.id, etag=applicant.etag)
         )
-    one = record_evidence(scene, one, pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14")
+    applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14")
     first = scene.coordinator.ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
+        pb.ApproveOrganizationRequest(id=applicant.id, etag=applicant.etag)
     )
     assert (first.status, bool(first.approval_proposed_by_worker_id)) == (PROBATION, True)
     second = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=one.id, etag=first.etag)
+        pb.ApproveOrganizationRequest(id=applicant.id, etag=first.etag)
     )
     assert (second.status, second.approval_proposed_by_worker_id, second.agreement_expire_date) == (
         APPROVED,
@@ -378,9 +386,9 @@ def test_no_member_is_approved_before_all_evidence_was_seen(scene: Scene) -> Non
 def test_impossible_evidence_is_refused_with_its_field(
     scene: Scene, kind: int, wrong: dict[str, str], path: str, reason: str
 ) -> None:
-    one = admit(scene, apply(scene))
+    applicant = admit(scene, apply(scene))
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        record_evidence(scene, one, pb.EvidenceKind.ValueType(kind), **wrong)
+        record_evidence(scene, applicant, pb.EvidenceKind.ValueType(kind), **wrong)
     assert refusal.violations == [(f"evidence.{path}", reason)]
 
 
@@ -389,12 +397,12 @@ def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_
 ) -> None:
     own = scene.organization("Puentes")
     scene.vet(own.id)
-    asked = pb.GetOrganizationRequest(id=own.id)
+    request = pb.GetOrganizationRequest(id=own.id)
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.AUDITOR)):
-        assert len(caller.GetOrganization(asked).evidence) == 5
-    mine = scene.by(own, Role.MANAGER).GetOrganization(asked)
+        assert len(caller.GetOrganization(request).evidence) == 5
+    mine = scene.by(own, Role.MANAGER).GetOrganization(request)
     assert (len(mine.evidence), mine.agreement_expire_date) == (0, "2027-03-14")
-    other = scene.by(scene.organization("Otra"), Role.MANAGER).GetOrganization(asked)
+    other = scene.by(scene.organization("Otra"), Role.MANAGER).GetOrganization(request)
     assert (len(other.evidence), other.agreement_expire_date, len(other.missing_evidence)) == (
         0,
         "",
@@ -403,15 +411,15 @@ def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_
 
 
 def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) -> None:
-    one = scene.organization("Nueva", approved=False)
+    member = scene.organization("Nueva", approved=False)
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
-    etag = etag_of(scene.vet(one.id))
+    etag = etag_of(scene.vet(member.id))
     proposed = scene.as_worker(worker).ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=one.id, etag=etag, request_id="una")
+        pb.ApproveOrganizationRequest(id=member.id, etag=etag, request_id="una")
     )
     for request_id in ("dos", ""):
         request = pb.ApproveOrganizationRequest(
-            id=one.id, etag=proposed.etag, request_id=request_id
+            id=member.id, etag=proposed.etag, request_id=request_id
         )
         with refused("FAILED_PRECONDITION", "second_person_required"):
             scene.as_worker(worker).ApproveOrganization(request)
@@ -420,8 +428,8 @@ def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) 
 def test_of_two_coordinators_who_approve_at_once_the_second_has_to_look_again(
     scene: Scene,
 ) -> None:
-    one = scene.organization("Nueva", approved=False)
-    request = pb.ApproveOrganizationRequest(id=one.id, etag=etag_of(scene.vet(one.id)))
+    member = scene.organization("Nueva", approved=False)
+    request = pb.ApproveOrganizationRequest(id=member.id, etag=etag_of(scene.vet(member.id)))
 
     def approve(caller: Any) -> str:
         try:
@@ -438,48 +446,54 @@ def test_of_two_coordinators_who_approve_at_once_the_second_has_to_look_again(
 def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(
     scene: Scene,
 ) -> None:
-    one = admit(scene, apply(scene))
+    applicant = admit(scene, apply(scene))
     for kind, until in (
         (pb.EVIDENCE_KIND_REGISTRATION, ""),
         (pb.EVIDENCE_KIND_SAFEGUARDING_POLICY, ""),
         (pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14"),
     ):
-        one = record_evidence(scene, one, kind, until)
+        applicant = record_evidence(scene, applicant, kind, until)
     for reference in ("EXP-7", "EXP-7", "exp-7"):
-        one = record_evidence(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference=reference)
-        assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_REFERENCES]
+        applicant = record_evidence(
+            scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference=reference
+        )
+        assert list(applicant.missing_evidence) == [pb.EVIDENCE_KIND_REFERENCES]
         with refused("FAILED_PRECONDITION", "evidence_missing"):
             scene.coordinator.ApproveOrganization(
-                pb.ApproveOrganizationRequest(id=one.id, etag=one.etag)
+                pb.ApproveOrganizationRequest(id=applicant.id, etag=applicant.etag)
             )
-    one = record_evidence(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
-    assert list(one.missing_evidence) == []
+    applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
+    assert list(applicant.missing_evidence) == []
     assert [
-        seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
+        seen.reference for seen in applicant.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
     ] == ["exp-7", "EXP-8"]
-    one = record_evidence(scene, one, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-9")
+    applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-9")
     assert [
-        seen.reference for seen in one.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
+        seen.reference for seen in applicant.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
     ] == ["EXP-8", "EXP-9"]
 
 
 def test_after_a_change_of_the_evidence_two_people_have_to_approve_again(scene: Scene) -> None:
-    one = scene.organization("Nueva", approved=False)
+    member = scene.organization("Nueva", approved=False)
     first, second = (
         scene.by(scene.coalition, Role.COORDINATOR),
         scene.by(scene.coalition, Role.COORDINATOR),
     )
     proposed = first.ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=one.id, etag=etag_of(scene.vet(one.id)))
+        pb.ApproveOrganizationRequest(id=member.id, etag=etag_of(scene.vet(member.id)))
     )
     seen = pb.Evidence(kind=pb.EVIDENCE_KIND_REFERENCES, reference="OTRA", seen_date="2026-03-14")
     swapped = second.RecordEvidence(
-        pb.RecordEvidenceRequest(id=one.id, etag=proposed.etag, evidence=seen)
+        pb.RecordEvidenceRequest(id=member.id, etag=proposed.etag, evidence=seen)
     )
-    again = second.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=swapped.etag))
+    again = second.ApproveOrganization(
+        pb.ApproveOrganizationRequest(id=member.id, etag=swapped.etag)
+    )
     assert again.status == PROBATION
     assert (
-        first.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=again.etag)).status
+        first.ApproveOrganization(
+            pb.ApproveOrganizationRequest(id=member.id, etag=again.etag)
+        ).status
         == APPROVED
     )
 
@@ -496,35 +510,35 @@ def days_of_warnings(scene: Scene, id: str) -> list[int]:
 def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_ends(
     scene: Scene,
 ) -> None:
-    one = scene.organization("Nueva", approved=False)
-    scene.approve(one.id, until=NOON.date() + timedelta(days=100))
+    member = scene.organization("Nueva", approved=False)
+    scene.approve(member.id, until=NOON.date() + timedelta(days=100))
     for _ in range(101):
         run_sweep(scene)
         run_sweep(scene)
         scene.advance(days=1)
-    assert days_of_warnings(scene, one.id) == [60, 30, 7]
-    assert verbs(scene, one.id)[-1] == "agreement_ending", "the agreement holds on its last day"
+    assert days_of_warnings(scene, member.id) == [60, 30, 7]
+    assert verbs(scene, member.id)[-1] == "agreement_ending", "the agreement holds on its last day"
     run_sweep(scene)
-    assert verbs(scene, one.id)[-1] == "agreement_expired"
-    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    assert verbs(scene, member.id)[-1] == "agreement_expired"
+    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=member.id))
     assert (seen.status, list(seen.missing_evidence)) == (PROBATION, [pb.EVIDENCE_KIND_AGREEMENT])
     run_sweep(scene)
-    assert verbs(scene, one.id)[-1] == "agreement_expired"
+    assert verbs(scene, member.id)[-1] == "agreement_expired"
 
 
 def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene: Scene) -> None:
-    one = scene.organization("Nueva", approved=False)
-    scene.approve(one.id, until=date(2026, 3, 20))
+    member = scene.organization("Nueva", approved=False)
+    scene.approve(member.id, until=date(2026, 3, 20))
     last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
     scene.clock.set(last.astimezone(UTC))
     run_sweep(scene)
-    assert "agreement_expired" not in verbs(scene, one.id)
+    assert "agreement_expired" not in verbs(scene, member.id)
     assert not scene.coordinator.GetOrganization(
-        pb.GetOrganizationRequest(id=one.id)
+        pb.GetOrganizationRequest(id=member.id)
     ).missing_evidence
     scene.advance(minutes=31)
     run_sweep(scene)
-    assert verbs(scene, one.id)[-1] == "agreement_expired"
+    assert verbs(scene, member.id)[-1] == "agreement_expired"
 
 
 def test_after_a_pause_the_nearest_warning_is_given_and_expired_agreements_end(
@@ -546,13 +560,13 @@ def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene
     for name, until in (("Pronto", date(2026, 4, 1)), ("Tarde", date(2027, 4, 1))):
         one = scene.organization(name, approved=False)
         scene.approve(one.id, until=until)
-    asked = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
-    assert [one.name for one in scene.coordinator.ListOrganizations(asked).organizations] == [
+    request = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
+    assert [one.name for one in scene.coordinator.ListOrganizations(request).organizations] == [
         "Pronto"
     ]
     assert (
         not scene.by(scene.organization("Otra"), Role.MANAGER)
-        .ListOrganizations(asked)
+        .ListOrganizations(request)
         .organizations
     )
 
@@ -560,34 +574,34 @@ def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene
 def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_approve_again(
     scene: Scene,
 ) -> None:
-    one = scene.organization("Nueva", approved=False)
-    approved = scene.approve(one.id, until=date(2026, 4, 1))
+    member = scene.organization("Nueva", approved=False)
+    approved = scene.approve(member.id, until=date(2026, 4, 1))
     run_sweep(scene)
     renewed = record_evidence(
         scene,
-        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id)),
+        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=member.id)),
         pb.EVIDENCE_KIND_AGREEMENT,
         "2026-09-01",
     )
     assert (approved.status, renewed.status) == (APPROVED, APPROVED)
     scene.clock.set(NOON.replace(month=8, day=1))
     run_sweep(scene)
-    assert days_of_warnings(scene, one.id) == [18, 31], "warned of the new end, too"
+    assert days_of_warnings(scene, member.id) == [18, 31], "warned of the new end, too"
     scene.clock.set(NOON.replace(month=9, day=2))
     run_sweep(scene)
-    ended = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    ended = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=member.id))
     after = record_evidence(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
     assert (ended.status, after.status) == (PROBATION, PROBATION)
-    assert scene.approve(one.id, until=date(2027, 9, 1)).status == APPROVED
+    assert scene.approve(member.id, until=date(2027, 9, 1)).status == APPROVED
 
 
 def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(scene: Scene) -> None:
     scene.service(
         scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True
     )
-    one = scene.organization("Nueva", approved=False)
-    scene.approve(one.id, until=date(2026, 4, 1))
-    worker = scene.by(scene.stored(one.id))
+    member = scene.organization("Nueva", approved=False)
+    scene.approve(member.id, until=date(2026, 4, 1))
+    worker = scene.by(scene.stored(member.id))
     assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 1
     scene.advance(days=30)
     run_sweep(scene)
@@ -597,13 +611,13 @@ def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(sc
 def test_a_member_that_is_reinstated_after_its_agreement_ended_is_on_probation(
     scene: Scene,
 ) -> None:
-    one = scene.organization("Nueva", approved=False)
-    scene.approve(one.id, until=date(2026, 4, 1))
-    scene.suspend(one.id)
+    member = scene.organization("Nueva", approved=False)
+    scene.approve(member.id, until=date(2026, 4, 1))
+    scene.suspend(member.id)
     scene.advance(days=30)
-    back = scene.reinstate(one.id)
+    back = scene.reinstate(member.id)
     assert back.status == PROBATION
-    assert verbs(scene, one.id)[-4:] == [
+    assert verbs(scene, member.id)[-4:] == [
         "suspended",
         "reinstatement_proposed",
         "reinstated",

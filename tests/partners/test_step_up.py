@@ -434,11 +434,11 @@ def test_a4_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
     scene: Scene, manager: Worker
 ) -> None:
     by = scene.as_worker(manager)
-    asked = m.CreateApiKeyRequest(
+    request = m.CreateApiKeyRequest(
         label="sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ], request_id="one"
     )
-    by.CreateApiKey(asked)
-    by.CreateApiKey(asked)
+    by.CreateApiKey(request)
+    by.CreateApiKey(request)
     [row] = scene.rows("SELECT payload FROM outbox WHERE type = 'enlace.account.key_made.v1'")
     assert not [
         word for word in ("Xiomara", EMAIL, "sistema") if word.encode() in bytes(row["payload"])

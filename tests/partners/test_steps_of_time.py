@@ -322,9 +322,9 @@ def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordina
     shelters: Shelters,
 ) -> None:
     shelters.say(4)
-    asked = locations_pb2.ListFieldChangesRequest(subject_id=shelters.service.id)
-    assert not shelters.scene.coordinator.ListFieldChanges(asked).changes
-    assert {each.field for each in shelters.staff.ListFieldChanges(asked).changes} == {
+    request = locations_pb2.ListFieldChangesRequest(subject_id=shelters.service.id)
+    assert not shelters.scene.coordinator.ListFieldChanges(request).changes
+    assert {each.field for each in shelters.staff.ListFieldChanges(request).changes} == {
         "capacity.available",
         "capacity.maximum",
     }

@@ -292,10 +292,10 @@ def test_d24_only_the_coordination_sees_the_reason_which_is_in_no_fact(
 ) -> None:
     manager, auditor = scene.by(own, Role.MANAGER), scene.by(scene.coalition, Role.AUDITOR)
     suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_FRONT)
-    asked = pb.GetOrganizationRequest(id=own.id)
-    assert not manager.GetOrganization(asked).HasField("suspension")
+    request = pb.GetOrganizationRequest(id=own.id)
+    assert not manager.GetOrganization(request).HasField("suspension")
     for by in (second, auditor):
-        assert by.GetOrganization(asked).suspension.reason == pb.SUSPENSION_REASON_FRONT
+        assert by.GetOrganization(request).suspension.reason == pb.SUSPENSION_REASON_FRONT
     (row,) = scene.rows("SELECT detail_codes FROM audit WHERE action = 'organization_suspend'")
     assert row["detail_codes"] == ["FRONT", "proposed"]
     payloads = scene.rows("SELECT payload FROM outbox WHERE subject = %s", own.id)

@@ -164,11 +164,11 @@ def test_an_invalid_proposal_is_refused_with_its_field(
 def test_a_proposal_is_shown_to_coordinators_and_auditors_only(scene: Scene) -> None:
     own = scene.organization("Propia", department="")
     propose(scene.coordinator, own, country="CR")
-    asked = pb.GetOrganizationRequest(id=own.id)
+    request = pb.GetOrganizationRequest(id=own.id)
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.AUDITOR)):
-        assert caller.GetOrganization(asked).HasField("proposal")
+        assert caller.GetOrganization(request).HasField("proposal")
     for caller in (scene.by(own, Role.MANAGER), scene.by_key(own, "directory.read")):
-        seen = caller.GetOrganization(asked)
+        seen = caller.GetOrganization(request)
         assert not seen.HasField("proposal")
         assert seen.registered_by_worker_id == ""
 

@@ -175,9 +175,9 @@ class Gateway:
 
 def dead_address() -> tuple[socket.socket, str]:
     """Returns a socket that reserves an address without listening, and the address."""
-    kept = socket.socket()
-    kept.bind(("127.0.0.1", 0))
-    return kept, f"127.0.0.1:{kept.getsockname()[1]}"
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    return reserved, f"127.0.0.1:{reserved.getsockname()[1]}"
 
 
 @contextmanager

@@ -204,7 +204,7 @@ def test_the_guide_explains_every_reason(system: System) -> None:
 
 
 def test_every_reason_of_the_services_is_explained() -> None:
-    said = re.compile(
+    raised = re.compile(
         r'\b(?:Conflict|NotAllowed|Unauthenticated|Exhausted|Unavailable)\("([a-z_]+)"'
     )
     reasons = {
@@ -220,7 +220,7 @@ def test_every_reason_of_the_services_is_explained() -> None:
             "trail",
         )
         for file in (ROOT / folder).rglob("*.py")
-        for reason in said.findall(file.read_text())
+        for reason in raised.findall(file.read_text())
     }
     assert reasons - REASONS.keys() == set()
 

@@ -321,13 +321,13 @@ def test_axe_finds_nothing_in_the_answers_to_forms(browser: Browser, site: str) 
 def test_no_page_breaks_its_own_policy(browser: Browser, site: str) -> None:
     context = browser.new_context(locale="es-NI")
     page = open_pages(context, site, signed=True)
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
     for path in paths(signed=False) + paths(signed=True):
         page.goto(site + path)
     context.close()
-    assert said == []
+    assert messages == []
 
 
 def test_the_exit_button_is_always_in_the_same_corner_and_big_enough(

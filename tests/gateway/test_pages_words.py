@@ -151,8 +151,8 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("language", FORBIDDEN)
 def test_no_text_contains_a_forbidden_word_such_as_victim_case_or_late_by(language: str) -> None:
-    said = {text for service in SERVICES.values() for text in service.said(language)}
-    assert {text for text in said if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
+    texts = {text for service in SERVICES.values() for text in service.said(language)}
+    assert {text for text in texts if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
 
 
 def test_an_empty_required_field_says_what_to_do() -> None:

@@ -92,7 +92,7 @@ def is_closed(connection: socket.socket) -> bool:
 def test_requests_that_are_too_large_or_broken_are_refused_before_they_are_read(
     gateway: Gateway,
 ) -> None:
-    def said(sent: bytes) -> str:
+    def answer_to(sent: bytes) -> str:
         with gateway.socket(sent) as connection:
             return connection.makefile("rb").read().decode()
 
@@ -100,16 +100,16 @@ def test_requests_that_are_too_large_or_broken_are_refused_before_they_are_read(
         b"POST /api/v1/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Type:"
         b" application/json\r\n"
     ) % KEY.encode()
-    announced = said(post + b"Content-Length: 10000000\r\n\r\n")
+    announced = answer_to(post + b"Content-Length: 10000000\r\n\r\n")
     assert announced.startswith("HTTP/1.1 413")
     assert "body_too_large" in announced, "the refusal is a problem of the API"
-    assert said(
+    assert answer_to(
         post + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3
     ).startswith("HTTP/1.1 413")
-    assert said(
+    assert answer_to(
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * http.HEADER_BYTES + b"\r\n\r\n"
     ).startswith("HTTP/1.0 431")
-    assert said(b"GET / HTTP/1.1\r\nnonsense\r\n\r\n").startswith("HTTP/1.0 400")
+    assert answer_to(b"GET / HTTP/1.1\r\nnonsense\r\n\r\n").startswith("HTTP/1.0 400")
     page = requests.post(f"{gateway.url}/sign-in", data={"email": "x" * 70_000}, timeout=5)
     assert (page.status_code, "<h1>" in page.text, "Server" in page.headers) == (413, True, False)
 
@@ -184,16 +184,16 @@ def test_an_idle_connection_outlives_the_proxys_own_limit(
     running: tuple[http.Server, Clock],
 ) -> None:
     def healthy() -> bool:
-        kept.request("GET", "/healthz")
-        return kept.getresponse().read() != b""
+        client.request("GET", "/healthz")
+        return client.getresponse().read() != b""
 
-    kept = HTTPConnection("127.0.0.1", int(running[0].effective_port), timeout=5)
-    with closing(kept):
+    client = HTTPConnection("127.0.0.1", int(running[0].effective_port), timeout=5)
+    with closing(client):
         assert healthy()
-        connection = kept.sock
+        connection = client.sock
         advance(running, 61)
         assert healthy()
-        assert kept.sock is connection
+        assert client.sock is connection
         advance(running, http.IDLE_SECONDS + 1)
         assert is_closed(connection)
 

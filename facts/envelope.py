@@ -39,7 +39,7 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzin
 
 class Unreadable(Exception):
     """Raised if a record is not a valid fact (`reason`: headers, source, signature), or if no
-    consumer could store its values (limits).
+    consumer could store its values (`reason`: limits).
     """
 
     def __init__(self, reason: str) -> None:
@@ -48,13 +48,13 @@ class Unreadable(Exception):
 
 
 class NewerKind(Exception):
-    """Raised by a handler that does not know this kind of fact. A later version published the fact,
-    so this consumer can't judge what it would miss if it ignored the fact.
+    """Raised by a handler that does not know this kind of fact. A later version of the publisher
+    published the fact, so this consumer can't judge what it would miss if it ignored the fact.
     """
 
 
 class _Protobuf:
-    """A CloudEvents format for a body that is bytes already."""
+    """A CloudEvents format for a body that already consists of bytes."""
 
     def read(self, event_factory: EventFactory | None, data: str | bytes) -> BaseCloudEvent:
         raise ValueError("binary mode only")
@@ -114,8 +114,8 @@ def unpack(
     """
     header_list = list(headers)
     headers_by_name = dict(header_list)
-    # The library ignores the case of names, and the signature covers names in lower case: two
-    # headers that differ in case only are refused.
+    # The library ignores the case of names, and the signature covers names in lower case. So two
+    # headers are refused if their names are equal or differ only in case.
     if (
         len({name.lower() for name, _ in header_list}) < len(header_list)
         or None in headers_by_name.values()

@@ -6,10 +6,11 @@ perhaps repeatedly, and at no guaranteed time. (subject, version) is unique and 
 optimistic lock: the loser of a race gets Stale.
 
 Facts are published in *rounds*. A new fact has not been published in any round; a fact is published
-again if its last round is not the current one. A broker that lost its state begins the next round.
-A store that was restored from a copy begins a new *epoch* and publishes its facts again under it.
-Consumers then accept the store's history, even where it reuses versions that were published after
-the copy was made. The `base` of a subject is its last version published before the epoch began.
+again if its last round is not the current one. When a broker has lost its state, the next round
+begins. When a store was restored from a copy, a new *epoch* begins, and all facts of the store are
+published again under it. Consumers then accept the store's history, even where it reuses versions
+that were published after the copy was made. The `base` of a subject is its last version published
+before the epoch began.
 """
 
 import json
@@ -31,8 +32,8 @@ class Fact:
     """A statement that has become true of a subject. Its version counts the facts of that subject
     from 1 without a gap.
 
-    `epoch` and `base` are those under which the fact is published; they are 0 until the store is
-    restored for the first time.
+    The fact is published under `epoch` and `base`; both are 0 until the store is restored for the
+    first time.
     """
 
     subject: str
@@ -48,7 +49,7 @@ class Fact:
 def save(tx: Transaction, facts: Sequence[Fact]) -> None:
     """Writes facts in the transaction, and wakes the relay when it commits.
 
-    The transaction ends with Stale if another one wrote a version first.
+    The transaction ends with Stale if another transaction wrote one of these versions first.
     """
     if not facts:
         return
@@ -215,7 +216,7 @@ def knows(tx: Transaction, fact: Fact) -> bool:
 
 
 def repeat_all(tx: Transaction) -> None:
-    """Begins a round: all facts are published again."""
+    """Begins a round, in which all facts are published again."""
     tx.execute("UPDATE relay SET round = round + 1")
     wake(tx)
 
@@ -298,7 +299,8 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
     if not row["known"]:
         tx.execute("UPDATE relay SET store = %s WHERE store = ''", (row["store"],))
         return int(row["epoch"])
-    # If two processes notice at once, one of them begins the epoch.
+    # If two processes notice at once that the store was restored, only one of them begins the
+    # epoch.
     with tx.transaction():
         if tx.execute(
             "UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])

@@ -17,8 +17,8 @@ from chassis.db import Bounded, Transaction
 class Finding:
     """A place at which the trail is not valid. `reason` is altered, missing, forked (another row
     was witnessed there), cut (rows after the end were witnessed), forged (the mark was not made
-    with the service's key), unmarked (no mark), untied (the row of a worker or an API key without a
-    token) or repeated (a copy of an earlier row).
+    with the service's key), unmarked (no mark), untied (the row names a worker or an API key, but
+    no token) or repeated (a copy of an earlier row).
     """
 
     sequence: int
@@ -31,8 +31,9 @@ run.
 """
 
 # Rows in the format that their hashes cover, made with built-in functions only (migration 3 has the
-# same format). Each row has its hash before it, and its token and its mark after it. `plain` is
-# false for a row whose fields contain a character that could make two different rows one line.
+# same format). In each line, the hash of the row stands before the row, and the token and the mark
+# after it. `plain` is false for a row whose fields contain a character that could make two
+# different rows one line.
 _LINES = (
     "SELECT convert_to(concat_ws(E'\\t', encode(hash, 'hex'), sequence, (extract(epoch"
     " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
@@ -48,7 +49,8 @@ _CHUNK = 10_000  # rows that are in memory at once
 
 
 def marked_since(tx: Transaction) -> int | None:
-    """Returns the sequence from which on each row must have a mark; None if no row has one yet.
+    """Returns the sequence of the first row that must have a mark, as must all rows after it; None
+    if no row has a mark yet.
 
     Rows that were written before the update to a version with marks have none.
     """
@@ -64,7 +66,9 @@ def marked_since(tx: Transaction) -> int | None:
 
 
 def repeated_marks(tx: Transaction) -> list[Finding]:
-    """Returns a finding for each row with the mark of an earlier row: a mark is made once."""
+    """Returns a finding for each row that has the same mark as an earlier row: each mark is made
+    only once.
+    """
     rows = tx.execute(
         "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
         " ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
@@ -83,8 +87,8 @@ def verify(
     """Recomputes the chain from the row after `after` to the row at `until`; `witnessed` holds the
     hashes that other services store, by sequence.
 
-    Checks marks if the service's own key is available; from the sequence `marked` on
-    (`marked_since`), a row without a mark is a finding. Returns the last row with its computed
+    Checks marks if the service's own key is available; a row without a mark is a finding if its
+    sequence is `marked` or higher (see `marked_since`). Returns the last row with its computed
     hash, and the findings up to that row.
     """
     findings: list[Finding] = []
@@ -126,7 +130,9 @@ def _rows(tx: Transaction, after: int, until: int) -> Iterator[tuple[bytes, bool
 def _unproven(
     marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
 ) -> str:
-    """Returns the reason why a row's mark does not prove the row; "" if it does."""
+    """Returns the reason why a row's mark does not prove the row; "" if it does, or if the row
+    needs no mark.
+    """
     if not mark:
         return "unmarked" if due else ""
     _, time, _, contents = line.split(b"\t", 3)

@@ -1,5 +1,5 @@
-"""Checks that the sealing keys belong to the database, before anything is sealed or opened and then
-every minute.
+"""Checks that the sealing keys belong to the database, before anything is sealed or opened, and
+every minute after that.
 
 With wrong keys, existing data would not open, and new data would not open with the right keys. So
 the process logs the problem and ends.
@@ -12,11 +12,11 @@ from chassis.tokens import SYSTEM
 from keys.sealing import CannotOpen, Keyring
 
 WRONG, MISSING = "sealing_key_wrong", "sealing_key_missing"
-"""WRONG: a key does not open what was sealed with it. MISSING: there is no key here, or the
-database knows a newer one.
+"""WRONG: a key does not open what was sealed with it. MISSING: the process has no key, or the
+database knows a newer key.
 """
 _TEXT = "these are the keys"
-_MARKS = -1  # the number that stands for the secret of fingerprints
+_MARKS = -1  # the number that stands for the secret that fingerprints are made with
 _EVERY = 60.0  # seconds between two checks
 # Seconds between two checks while the keys are wrong: as often as a process looks at its loops.
 _RETRY_WRONG = 0.2
@@ -25,7 +25,7 @@ _RETRY_WRONG = 0.2
 class KeyCheck:
     """Runs the check in a loop of the service's process.
 
-    The keyring is locked until the keys are found to be right. The loop waits for an unavailable
+    The keyring is blocked until the keys are found to be right. The loop waits for an unavailable
     key service.
     """
 
@@ -60,7 +60,8 @@ class KeyCheck:
         if problem:
             log.get().error(problem)
         if problem == MISSING and self._agreed:
-            # while a new key is distributed, another process may have it a moment earlier
+            # while a new key is being distributed, another process may have the key a moment
+            # earlier
             return problem
         self.wrong = problem
         if problem:
@@ -74,7 +75,7 @@ class KeyCheck:
 def wrong(tx: Transaction, keyring: Keyring) -> str:
     """Returns the problem with the keys, or "".
 
-    Registers new keys if all others are right.
+    Registers new keys if all keys are right.
     """
     numbers = keyring.numbers
     stored = {

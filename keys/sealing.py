@@ -3,11 +3,11 @@ Signatures with Ed25519.
 
 The `context`, bound as associated data, names the place of a sealed value, "table/row/field"; at
 another place the value does not open. A nonce is 96 random bits, and NIST SP 800-38D allows 2**32
-texts per key. A subject's key seals some thousands of texts (probability of a repeated nonce below
+texts per key. A subject's key seals a few thousand texts (probability of a repeated nonce below
 2**-70), a service's key a million keys and notes (2**-57).
 
-Destroying a wrapped key destroys each copy of the data that it sealed. Limit: an attacker who has
-both the key-encryption key and the database can open everything.
+Destroying a wrapped key makes every copy of the data that the key sealed unreadable. Limit: an
+attacker who has both the key-encryption key and the database can open everything.
 """
 
 import hashlib

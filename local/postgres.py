@@ -108,8 +108,8 @@ class Postgres:
                 process.start()
 
     def begin(self) -> None:
-        """Creates the data directory if there is none, starts the server and returns; `ready`
-        reports when it is up.
+        """Creates the data directory if there is none, starts the server, and returns without
+        waiting; `ready` reports when the server is up.
         """
         if self.process and self.process.alive:
             return

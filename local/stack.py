@@ -37,7 +37,7 @@ HOST = "127.0.0.1"
 IMPORTED = time.monotonic()
 PROGRESS = 2.0  # seconds between two progress lines of a command
 # Seconds within which a part that accepted a connection must respond; on a machine with a load of
-# 40, a response takes many times as long as usual.
+# 40, a response takes many times longer than usual.
 ANSWER = 10.0
 # Connections to PostgreSQL for each process of a service: two for each of 20 calls, and one for
 # each loop.
@@ -59,8 +59,9 @@ class Service:
         return [sys.executable, "-m", f"services.{self.name}", "serve", *words]
 
     def processes(self, workers: int) -> dict[str, str]:
-        """Returns the names of the service's processes, each with what it does only: one process
-        that does all, or `workers` processes that answer calls and one with the loops.
+        """Returns the service's processes: the name of each, and the work that it is limited to
+        ("calls", "loops", or "" for both). This is either one process that does both, or `workers`
+        processes that answer calls and one that runs the loops.
         """
         if workers == 1 or not self.database:
             return {self.name: ""}
@@ -190,8 +191,8 @@ class LocalStack:
     def environment(
         self, service: Service, process: str = "", *, owner: bool = False
     ) -> dict[str, str]:
-        """Returns the environment of a service, or of one of its processes. Of other services, it
-        contains only the addresses.
+        """Returns the environment of a service, or of one of its processes. The environment
+        contains nothing about other services but their addresses.
 
         `owner` adds the URL of the database's owner, for migrations and operators. A running
         service does not have it, and so can't change tables.
@@ -239,7 +240,7 @@ class LocalStack:
         """Writes the processes and addresses of the parts, for tests, for measurements, and for
         trials that kill a part. The file contains passwords.
 
-        If it can't be written, the stack goes on and tries again every second.
+        If the file can't be written, the stack continues, and tries again every second.
         """
         parts = {
             part.name: {

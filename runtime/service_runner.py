@@ -35,7 +35,7 @@ _MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
 # with these thresholds it took 7.9 ms (bench search, two runs of each, alternately).
 _GARBAGE = 20_000, 20, 50
 _LOOK = 0.2  # seconds between two looks at the database
-_LOOKS = 5  # looks at the database to one look at the loops
+_LOOKS = 5  # looks at the database for each look at the loops
 
 
 def run(
@@ -52,8 +52,8 @@ def run(
 
     The process waits for an unavailable database or broker, and the health service reports it.
     `wrong` returns the reason why the process can't run at all, once that is known; the process
-    then ends with exit code 78. `usable` returns True if the process can answer while its database
-    responds.
+    then ends with exit code 78. `usable` returns True if the process can answer, provided that its
+    database responds.
     """
     memory.forbid_dumps()
     gc.set_threshold(*_GARBAGE)
@@ -116,7 +116,7 @@ class HealthReporter:
         self._stuck: set[str] = set()
 
     def look(self) -> None:
-        """Reports once, now."""
+        """Reports all states once, and restarts dead loops."""
         states = dict[str, State]()
         for loop in self._loops:
             states[loop.name] = loop.state
@@ -132,7 +132,7 @@ class HealthReporter:
         self.look_at_database()
 
     def look_at_database(self) -> None:
-        """Reports whether the process is ready."""
+        """Reports whether the process is ready, if that has changed."""
         if (self._database.answers and self._usable()) != self._ready:
             self._ready = not self._ready
             self._server.set_ready(self._ready)
@@ -168,7 +168,7 @@ def _join(loops: Sequence[Loop], end: float) -> None:
 
 
 def _arm(loops: Sequence[Loop]) -> None:
-    """Ends the process by force if it does not end by itself."""
+    """Starts two timers that end the process by force if it does not end by itself."""
     force = threading.Timer(_FORCE, _force, (loops,))
     force.daemon = True
     force.start()

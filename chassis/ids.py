@@ -1,4 +1,4 @@
-"""Opaque ids: 128 random bits as 32 hexadecimal digits, neither sequential nor a hint of time."""
+"""Opaque ids: 128 random bits as 32 hexadecimal digits. Not sequential; they reveal no time."""
 
 import secrets
 

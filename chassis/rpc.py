@@ -301,9 +301,9 @@ class Servicer:
         try:
             yield trail
         except errors.Refusal as refusal:
-            # A store that is unavailable or full can't record the refusal, and revealed nothing.
-            # For an rpc that is not recorded, a refusal is on the trail only if the right is
-            # missing, or if the method has added entries.
+            # A store that is unavailable or full can't record the refusal, and has revealed
+            # nothing. For an rpc that is not recorded, a refusal is on the trail only if the right
+            # is missing, or if the method has added entries.
             if (
                 isinstance(refusal, errors.Unavailable | errors.Late)
                 or refusal.reason == "store_full"

@@ -34,8 +34,9 @@ _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
 # calls per thread, running and waiting; more are refused at once instead of waiting in a long queue
 _CALLS_PER_THREAD = 8
 
-# Calls that wait to be looked at, at most: far more than a queue has room for, so that no burst is
-# cut while there is room. A busy service looks at 700 a second (bench overload).
+# Maximum number of received calls that the service has not looked at yet: far more than a queue has
+# room for, so that no burst is cut off while there is room. A busy service looks at 700 calls a
+# second (bench overload).
 _PENDING = 512
 
 _OPTIONS = [
@@ -46,7 +47,7 @@ _OPTIONS = [
     # the grace.
     ("grpc.max_connection_age_ms", 30_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
-    # The gateway pings idle connections every 30 s, which a server takes for an attack by default.
+    # The gateway pings idle connections every 30 s, which a server by default treats as an attack.
     # Half of that interval tolerates jitter.
     ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -58,9 +59,9 @@ _OPTIONS = [
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.max_concurrent_streams", 256),  # per connection; the gateway's gates allow fewer
-    # Calls that were received and not looked at yet. Under a flood the interpreter is busy with the
-    # calls in work, and gRPC's own threads cancel further calls at once: by chance above the first
-    # number, all above the second.
+    # Calls that were received and not looked at yet. Under a flood, the interpreter is busy with
+    # the calls in progress, and gRPC's own threads cancel further calls at once: a random part of
+    # them above the first number, and all of them above the second.
     ("grpc.server.max_pending_requests", _PENDING // 2),
     ("grpc.server.max_pending_requests_hard_limit", _PENDING),
 ]
@@ -164,9 +165,9 @@ class Door(grpc.ServerInterceptor):
     """Assigns each call to the lane of its caller, and refuses a call for which its pool has no
     room.
 
-    A refusal costs little: it reads neither the token, if nobody's call has room, nor the request,
-    it is sent by the thread that receives all calls, and it is counted, but neither logged nor
-    timed. Health and reflection have pools of their own, and are not refused here.
+    A refusal costs little. The request is not read, and the token is not read if there is no room
+    for any call. The thread that receives all calls sends the refusal. It is counted, but neither
+    logged nor timed. Health and reflection have pools of their own, and are not refused here.
     """
 
     def __init__(self, pool: CallPool, lane_of: Callable[[Mapping[str, str]], str]) -> None:
@@ -277,7 +278,7 @@ class Server:
     def announce_stop(self) -> bool:
         """Reports the server as not ready, for good, and keeps serving.
 
-        Returns whether a client watches, and so turns to another server.
+        Returns True if a client watches, which then turns to another server.
         """
         self._health.enter_graceful_shutdown()
         return self._health.is_watched

@@ -30,7 +30,7 @@ LIMIT = 60.0
 The longest normal turn is a batch that the broker does not acknowledge (15 s).
 """
 
-# Most seconds between two tries, so that a part that is back is noticed within that time.
+# Maximum seconds between two tries, so that a part that is back is noticed within that time.
 _LONGEST_PAUSE = 5.0
 # Seconds of turns after which a try counts as working, so that a try that fails at once does not
 # reset the state and the pauses.
@@ -164,7 +164,7 @@ class Loop:
                 log.get().info(
                     "loop_waits", loop=self.name, error=type(error).__name__, reason=reason
                 )
-        # Any exception, even SystemExit, is logged, and the work goes on.
+        # Any exception, even SystemExit, is logged, and the work continues.
         except BaseException as error:
             self._trouble = State.FAILING
             metrics.LOOP_FAILURES.labels(self.name).inc()

@@ -32,8 +32,8 @@ EnumClass = Any
 class for each enum, without a common base.)
 """
 Cursor = list[str | int]
-"""The end of a page or of a stream so far: the sort key of its last row, after which the next query
-begins.
+"""The position reached in a list or a stream: the sort key of the last row, after which the next
+query begins.
 """
 
 # The name of the option that gives the word of an enum's value. It is looked up by name, since the
@@ -91,7 +91,7 @@ def moment(
 
 
 # --- enums: STATE_SENT is State.SENT. The zero value is called <PREFIX>_UNSPECIFIED, as protobuf's
-# style guide wants it.
+# style guide requires.
 
 
 class EnumCodec(Generic[M]):
@@ -317,8 +317,8 @@ class ResumeTokens:
         self._keyring = keyring
 
     def token(self, request: Message, whose: str, cursor: Cursor) -> str:
-        """Returns the token of the stream's cursor, valid for `whose` stream and the filters of
-        the request.
+        """Returns the token of the stream's cursor. The token is valid only for the caller that
+        `whose` identifies, and for the filters of the request.
         """
         sealed = self._keyring.seal(json.dumps(cursor), self._context(request, whose))
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")

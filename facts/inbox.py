@@ -37,7 +37,7 @@ class FactPosition(Enum):
 
 @dataclass(frozen=True)
 class Waiting:
-    """A waiting fact, its topic, the reason if it is held, and the number of attempts to apply it."""
+    """A waiting fact, its topic, the reason if it is held, and the number of attempts at it."""
 
     topic: str
     fact: Fact
@@ -125,7 +125,7 @@ class Applied:
 
 
 def lock(tx: Transaction, consumer: str, subjects: Collection[str]) -> dict[str, Applied]:
-    """Returns the last applied version of each subject, and locks the subjects for the transaction."""
+    """Locks the subjects for the transaction; returns the last applied version of each subject."""
     key = {"consumer": consumer, "subjects": sorted(subjects)}
     tx.execute(
         "INSERT INTO inbox (consumer, subject, version)"
@@ -232,7 +232,7 @@ def due(tx: Transaction, consumer: str, subject: str, now: datetime) -> Waiting 
 
 
 def forget_overtaken(tx: Transaction, consumer: str) -> None:
-    """Deletes waiting facts whose version has been applied in the meantime, or whose epoch is over."""
+    """Deletes waiting facts whose version has been applied by now, or whose epoch is over."""
     tx.execute(
         "DELETE FROM inbox_parked p USING inbox i WHERE p.consumer = %s AND i.consumer = p.consumer"
         " AND i.subject = p.subject"

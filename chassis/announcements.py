@@ -62,24 +62,24 @@ def work_when_due(
     """
     with database.dedicated() as connection:
         listen(connection, channel)
-        read_at, following, looked = -math.inf, None, AT_ONCE
+        read_at, next_due, last_look = -math.inf, None, AT_ONCE
         while loop.turn():
-            has_asked = False
+            has_read = False
             now = clock.now()
-            if following is not None and following <= now:
+            if next_due is not None and next_due <= now:
                 act()
                 read_at, now = -math.inf, clock.now()
-            if now < looked or time.monotonic() - read_at > read_again:
-                following, read_at = next_time(connection), time.monotonic()
-                has_asked = True
-            looked = now
-            seconds = (following - now).total_seconds() if following else _LOOK
+            if now < last_look or time.monotonic() - read_at > read_again:
+                next_due, read_at = next_time(connection), time.monotonic()
+                has_read = True
+            last_look = now
+            seconds = (next_due - now).total_seconds() if next_due else _LOOK
             seconds = max(_SHORTEST_WAIT, min(seconds, _LOOK))
             # psycopg has already read the notifications that arrived during the statement
-            if not has_asked and not wait_for_input(connection, seconds):
+            if not has_read and not wait_for_input(connection, seconds):
                 continue
-            for announced in notices(connection, _SHORTEST_WAIT if has_asked else _ARRIVED):
-                following = min(filter(None, (following, datetime.fromisoformat(announced))))
+            for announced in notices(connection, _SHORTEST_WAIT if has_read else _ARRIVED):
+                next_due = min(filter(None, (next_due, datetime.fromisoformat(announced))))
 
 
 def wait_for_work(
@@ -95,16 +95,16 @@ def wait_for_work(
     `is_due` is called once a second, and must not send a statement.
     """
     end = time.monotonic() + read_again
-    came = bool(notices(connection, _ARRIVED))  # notifications that arrived during a statement
-    while loop.turn() and not came:
+    has_arrived = bool(notices(connection, _ARRIVED))  # during a statement before this wait
+    while loop.turn() and not has_arrived:
         if is_due():
             return True
-        left = end - time.monotonic()
-        if left <= 0:
+        remaining = end - time.monotonic()
+        if remaining <= 0:
             return False
-        if wait_for_input(connection, min(_LOOK, left)):
-            came = bool(notices(connection, _ARRIVED))
-    return came
+        if wait_for_input(connection, min(_LOOK, remaining)):
+            has_arrived = bool(notices(connection, _ARRIVED))
+    return has_arrived
 
 
 def notices(connection: Transaction, seconds: float) -> list[str]:

@@ -193,7 +193,7 @@ class EgressClient:
         guard.daemon = True
         guard.start()
         error, code, content, is_whole = "", 0, b"", False
-        room = _ANSWER if most is None else most + 1
+        max_bytes = _ANSWER if most is None else most + 1
         try:
             with self._session.request(
                 method,
@@ -208,8 +208,8 @@ class EgressClient:
                     raise requests.Timeout
                 code = answer.status_code
                 error = "" if 200 <= code < 300 else "http"
-                content = answer.raw.read(room, decode_content=False)
-                is_whole = len(content) < room
+                content = answer.raw.read(max_bytes, decode_content=False)
+                is_whole = len(content) < max_bytes
         except requests.Timeout:
             error = "timeout"
         except requests.ConnectionError as failure:

@@ -63,13 +63,15 @@ class IdempotencyStore:
                 " ORDER BY request_id = %(before)s DESC LIMIT 1",
                 parameters,
             ).fetchone()
-            kept = key, row_id, fingerprint
+            stored_with = key, row_id, fingerprint
             if row is not None and row["request_id"] == request_id:
-                old = self._keyring.fingerprint(request, "requests")
-                kept = self._keyring, request_id, old
-            if row is None or (row["method"], row["fingerprint"]) != (method, kept[2]):
+                old_fingerprint = self._keyring.fingerprint(request, "requests")
+                stored_with = self._keyring, request_id, old_fingerprint
+            if row is None or (row["method"], row["fingerprint"]) != (method, stored_with[2]):
                 raise Reused
-            return kept[0].open_bytes(row["response"], f"requests/{caller_id}/{kept[1]}")
+            return stored_with[0].open_bytes(
+                row["response"], f"requests/{caller_id}/{stored_with[1]}"
+            )
 
         return first_response
 

@@ -71,10 +71,10 @@ class Limiter:
     def _look(self, caller: str, now: float) -> tuple[Quota, float]:
         before = max(self._whole_at.get(caller, now), now)
         after = before + self._step
-        late = after - now - self.quota * self._step
-        if late > 1e-9:
-            return Quota(self.quota, 0, before - now, late), before
-        return Quota(self.quota, int((-late + 1e-9) / self._step), after - now), after
+        excess = after - now - self.quota * self._step
+        if excess > 1e-9:
+            return Quota(self.quota, 0, before - now, excess), before
+        return Quota(self.quota, int((-excess + 1e-9) / self._step), after - now), after
 
     def _forget(self, now: float) -> None:
         self._whole_at = {caller: at for caller, at in self._whole_at.items() if at > now}

@@ -111,16 +111,16 @@ class Streams:
                 yield tx
 
         self._count(caller.organization_id, line)
-        late = threading.Timer(LIFETIME.total_seconds() + LEEWAY + _LATE, line.cancel)
-        late.daemon = True
-        late.start()
+        cut_off = threading.Timer(LIFETIME.total_seconds() + LEEWAY + _LATE, line.cancel)
+        cut_off.daemon = True
+        cut_off.start()
         try:
             end = until + timedelta(seconds=LEEWAY)
             yield Stream(
                 caller, end, clock, lambda: line.is_active() and not self.pool.stopping, in_turn
             )
         finally:
-            late.cancel()
+            cut_off.cancel()
 
     def _count(self, organization_id: str, line: Line) -> None:
         """Counts the stream until its connection has ended. The end is noticed even before the

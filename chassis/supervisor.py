@@ -158,8 +158,8 @@ class Loop:
         try:
             self._work(self)
         except self._waits_for as error:
-            known, self._trouble = self._trouble is State.WAITING, State.WAITING
-            if not known:  # logged once, not at every try
+            was_waiting, self._trouble = self._trouble is State.WAITING, State.WAITING
+            if not was_waiting:  # logged once, not at every try
                 reason = error.reason if isinstance(error, Refusal) else ""
                 log.get().info(
                     "loop_waits", loop=self.name, error=type(error).__name__, reason=reason

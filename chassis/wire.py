@@ -374,8 +374,8 @@ class WatchTokens:
         Queries all scopes at once.
         """
         scopes = [self._scope(token, now) for token in tokens]
-        known = ask(sorted({scope for scope in scopes if scope is not None}))
-        return ["" if scope is None else known[scope] for scope in scopes]
+        version_by_scope = ask(sorted({scope for scope in scopes if scope is not None}))
+        return ["" if scope is None else version_by_scope[scope] for scope in scopes]
 
     def _scope(self, token: str, now: datetime) -> str | None:
         try:

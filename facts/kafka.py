@@ -362,22 +362,24 @@ class Reader:
                 partition: start if start <= ends[partition] else 0
                 for partition, start in starts.items()
             }
-            behind = [partition for partition in partitions if ends[partition] > starts[partition]]
-            if not behind:
+            unread = [partition for partition in partitions if ends[partition] > starts[partition]]
+            if not unread:
                 return
-            consumer.assign(behind)
-            for partition in behind:
+            consumer.assign(unread)
+            for partition in unread:
                 consumer.seek(partition, starts[partition])
-            places, since = dict[TopicPartition, int](), time.monotonic()
-            while behind:
+            last_positions, since = dict[TopicPartition, int](), time.monotonic()
+            while unread:
                 batch = _received(self._settings, consumer.poll(timeout_ms=500))
-                now_at = {partition: consumer.position(partition) or 0 for partition in behind}
-                if now_at != places:
-                    places, since = now_at, time.monotonic()
+                positions = {partition: consumer.position(partition) or 0 for partition in unread}
+                if positions != last_positions:
+                    last_positions, since = positions, time.monotonic()
                 elif time.monotonic() - since > _SILENCE:
                     raise BrokerLost("silent")
                 yield batch
-                behind = [partition for partition in behind if now_at[partition] < ends[partition]]
+                unread = [
+                    partition for partition in unread if positions[partition] < ends[partition]
+                ]
 
     def close(self) -> None:
         """Closes the connections."""

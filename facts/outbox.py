@@ -269,14 +269,14 @@ def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
     returns True.
     """
     row = tx.execute("SELECT cluster_id FROM relay").fetchone()
-    known = row["cluster_id"] if row else ""
-    if known != cluster_id:
-        rounds = 1 if known else 0
+    previous_id = row["cluster_id"] if row else ""
+    if previous_id != cluster_id:
+        rounds = 1 if previous_id else 0
         tx.execute(
             "UPDATE relay SET cluster_id = %s, round = round + %s, offsets = '{}'",
             (cluster_id, rounds),
         )
-    return bool(known) and known != cluster_id
+    return bool(previous_id) and previous_id != cluster_id
 
 
 def store(tx: Transaction) -> str:

@@ -148,7 +148,7 @@ class Subscriber:
         self._handling = False
         try:
             with trace.under(""):  # each fact sets its own trace id
-                applied, apart = self._retry_while_unavailable(
+                applied, remaining = self._retry_while_unavailable(
                     lambda tx: self._apply(tx, chunk),
                     is_handling=lambda: self._handling,
                     late_tries=1,
@@ -165,13 +165,13 @@ class Subscriber:
                 return
             topic, fact = chunk[0]
             if isinstance(error, Late):  # gets two more tries
-                applied, apart = [], [(topic, fact)]
+                applied, remaining = [], [(topic, fact)]
             else:
                 self._hold(Waiting(topic, fact), error)
-                applied, apart = [(fact, FactPosition.HELD)], []
+                applied, remaining = [(fact, FactPosition.HELD)], []
         for fact, position in applied:
             self._report(fact, position)
-        for topic, fact in apart:
+        for topic, fact in remaining:
             with trace.under(fact.trace):
                 self._take_one(topic, fact)
 
@@ -185,18 +185,19 @@ class Subscriber:
         self._handling = False
         states = inbox.lock(tx, self._name, {fact.subject for _, fact in chunk})
         versions = {subject: state.version for subject, state in states.items()}
-        applied, apart, changed = list[tuple[Fact, FactPosition]](), list[tuple[str, Fact]](), {}
-        apart_subjects = set[str]()
+        applied, remaining = list[tuple[Fact, FactPosition]](), list[tuple[str, Fact]]()
+        changed = dict[str, int]()
+        remaining_subjects = set[str]()
         for number, (topic, fact) in enumerate(chunk):
             state = states[fact.subject]
             if (
-                fact.subject in apart_subjects
+                fact.subject in remaining_subjects
                 or not state.plain
                 or fact.epoch != state.epoch
                 or fact.version > versions[fact.subject] + 1
             ):
-                apart_subjects.add(fact.subject)
-                apart.append((topic, fact))
+                remaining_subjects.add(fact.subject)
+                remaining.append((topic, fact))
             elif fact.version <= versions[fact.subject]:
                 applied.append((fact, FactPosition.SEEN))
             else:
@@ -205,13 +206,13 @@ class Subscriber:
                 follow(tx, fact.trace)
                 if self._handle(tx, fact):
                     # The part that is done is committed; the rest is taken one by one.
-                    apart += chunk[number:]
+                    remaining += chunk[number:]
                     break
                 versions[fact.subject] = changed[fact.subject] = fact.version
                 applied.append((fact, FactPosition.NEXT))
         if changed:
             inbox.advance_plain(tx, self._name, changed)
-        return applied, apart
+        return applied, remaining
 
     def _take_one(self, topic: str, fact: Fact) -> None:
         if self._try(lambda tx: self._position(tx, topic, fact)):
@@ -399,8 +400,8 @@ class Subscriber:
         in the same transaction, the facts and records that another process may have left.
         """
         now = self._clock.now()
-        rests = not self._anything_waits
-        patience = _REST if rests and not self._doubtful else self._patience
+        is_idle = not self._anything_waits
+        patience = _REST if is_idle and not self._doubtful else self._patience
         if timedelta() <= now - self._requested_at < patience:
             return
         self._requested_at = now
@@ -408,8 +409,8 @@ class Subscriber:
         def look(
             tx: Transaction,
         ) -> tuple[list[tuple[str, str]], tuple[int, int, int] | None, int, bool]:
-            gaps = [] if rests else inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
-            counts = self._counts(tx) if rests else None
+            gaps = [] if is_idle else inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
+            counts = self._counts(tx) if is_idle else None
             epoch = outbox.meet_store(tx, self._clock)
             return gaps, counts, epoch, not inbox.missed_nothing(tx, self._name, epoch)
 

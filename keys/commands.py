@@ -170,8 +170,8 @@ def _rewrap(
     wrapped, broken = rewrap(database, keyring, columns, say)
     if wait:
         time.sleep(max(0.0, _TAKEN_UP - (time.monotonic() - began)))
-        more, broken = rewrap(database, keyring, columns, say)
-        wrapped += more
+        rewrapped_again, broken = rewrap(database, keyring, columns, say)
+        wrapped += rewrapped_again
     return wrapped, broken
 
 

@@ -198,7 +198,7 @@ class Keyring(SealingKey):
             raise Unavailable("store_unavailable")
 
     def _decrypt_value(self, sealed: bytes, context: str) -> bytes:
-        number, rest = (
+        number, payload = (
             (0, sealed[1:])
             if sealed[:1] == _FORMAT
             else (int.from_bytes(sealed[1:3], "big"), sealed[3:])
@@ -209,7 +209,7 @@ class Keyring(SealingKey):
             self._read_keys(_REREAD_UNKNOWN)  # another process may use a newer key
         if number not in self._keys:
             raise CannotOpen(context)
-        return _decrypt(self._keys[number], rest, context)
+        return _decrypt(self._keys[number], payload, context)
 
     def _read_keys(self, after: float) -> None:
         """Reads the keys again, unless that happened less than `after` seconds ago. If files are

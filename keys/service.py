@@ -110,13 +110,13 @@ class KeyService:
     def keep_marks(self, service: str, secret: bytes) -> None:
         """Stores the service's secret for fingerprints, unless the token has one already."""
         if f"marks.{service}" not in self._labels():
-            known = {
+            identity = {
                 Attribute.CLASS: ObjectClass.SECRET_KEY,
                 Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
                 Attribute.LABEL: f"marks.{service}",
             }
-            able = {Attribute.TOKEN: True, Attribute.SIGN: True, Attribute.VALUE: secret}
-            self._change(lambda session: session.create_object(known | able | _HIDDEN))
+            usage = {Attribute.TOKEN: True, Attribute.SIGN: True, Attribute.VALUE: secret}
+            self._change(lambda session: session.create_object(identity | usage | _HIDDEN))
 
     def destroy(self, service: str, number: int) -> None:
         """Destroys a sealing key."""

@@ -240,9 +240,11 @@ class Postgres:
             raise StackFailure(f"psql: {result.stderr.strip()}")
 
     def _data(self) -> Path:
-        here = self.home / "data"
+        in_home = self.home / "data"
         return (
-            here if self._account is None or _open_to_all(self.home) else self._elsewhere / "data"
+            in_home
+            if self._account is None or _open_to_all(self.home)
+            else self._elsewhere / "data"
         )
 
     def _reserve(self) -> Reserve:
@@ -296,18 +298,18 @@ class Postgres:
         data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(data, ignore_errors=True)
         password = secrets.token_urlsafe(24)
-        making = Path(tempfile.mkdtemp(prefix="initdb-", dir=data.parent))
+        temporary = Path(tempfile.mkdtemp(prefix="initdb-", dir=data.parent))
         try:
-            (making / "password").write_text(password)
-            (making / "password").chmod(0o600)
+            (temporary / "password").write_text(password)
+            (temporary / "password").chmod(0o600)
             if self._account:
-                for path in (making, making / "password"):
+                for path in (temporary, temporary / "password"):
                     os.chown(path, self._account.uid, self._account.gid)
             command = [
                 str(programs / "initdb"),
                 "-D",
-                str(making / "data"),
-                f"--pwfile={making / 'password'}",
+                str(temporary / "data"),
+                f"--pwfile={temporary / 'password'}",
                 "--username=postgres",
             ]
             command += [
@@ -319,7 +321,7 @@ class Postgres:
             result = subprocess.run(
                 command + ([] if self._durable else ["--no-sync"]),
                 env=_environment(),
-                cwd=making,
+                cwd=temporary,
                 capture_output=True,
                 text=True,
                 user=self._account.uid if self._account else None,
@@ -330,9 +332,9 @@ class Postgres:
                 raise StackFailure(f"initdb ended with {result.returncode}\n{result.stderr}")
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(password)
-            (making / "data").rename(data)
+            (temporary / "data").rename(data)
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _wheel() -> Path:

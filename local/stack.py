@@ -65,8 +65,8 @@ class Service:
         """
         if workers == 1 or not self.database:
             return {self.name: ""}
-        others = (f"{self.name}.{number}" for number in range(2, workers + 1))
-        return dict.fromkeys([self.name, *others], "calls") | {f"{self.name}.loops": "loops"}
+        worker_names = (f"{self.name}.{number}" for number in range(2, workers + 1))
+        return dict.fromkeys([self.name, *worker_names], "calls") | {f"{self.name}.loops": "loops"}
 
     def migrate(self) -> list[str]:
         return [
@@ -104,11 +104,11 @@ class LocalStack:
         self.ready_after: float | None = None
         self.without_demo = ""  # the reason why a requested demo network is missing
         self._make_folders()
-        of_databases = sum(len(self.processes[service.name]) for service in WITH_DATABASE)
+        database_processes = sum(len(self.processes[service.name]) for service in WITH_DATABASE)
         self.postgres = Postgres(
             self.var / "postgres",
             self.logs / "postgres.log",
-            connections=_CONNECTIONS * of_databases,
+            connections=_CONNECTIONS * database_processes,
         )
         external_kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         self.broker = (
@@ -265,13 +265,13 @@ class LocalStack:
         content = json.dumps(
             state | {"environment": _own_variables(self.demo_environment())}, indent=1
         )
-        late = self._write_state_at is not None
+        was_failing = self._write_state_at is not None
         try:
             _write_secret(self.var / "stack.json", content)
             self._write_state_at = None
         except OSError as error:
             self._write_state_at = time.monotonic() + 1
-            if not late:
+            if not was_failing:
                 say(f"stack.json can't be written: {error.strerror}")
 
     def _write_environment(self, service: Service) -> None:
@@ -397,9 +397,9 @@ class LocalStack:
         # in it have modes of their own.
         self.var.mkdir(parents=True, exist_ok=True)
         self.var.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        for closed in (self.logs, self.environments):
-            closed.mkdir(mode=0o700, exist_ok=True)
-            closed.chmod(0o700)
+        for folder in (self.logs, self.environments):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
 
     def _passwords(self) -> dict[str, dict[str, str]]:
         file = self.var / "secrets.json"

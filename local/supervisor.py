@@ -89,15 +89,15 @@ class Supervisor:
         Raises StackFailure when a part dies repeatedly before it was ever ready.
         """
         reminded_at = time.monotonic()
-        while late := [part for part in self.parts if not part.up]:
+        while unready := [part for part in self.parts if not part.up]:
             self.tick()
-            for part in late:
+            for part in unready:
                 if part.deaths >= LIMIT and not part.ever_up:
                     raise StackFailure(f"{part.name} does not become ready{_why(part)}")
             if time.monotonic() - reminded_at > self._remind:
                 reminded_at = time.monotonic()
                 self._say(
-                    "still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in late)
+                    "still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in unready)
                 )
             time.sleep(0.02)
 

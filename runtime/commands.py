@@ -388,10 +388,10 @@ def _published_heads(settings: ServiceSettings, name: str) -> list[Head]:
         broker.stop()
 
 
-def _verify_trail(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
+def _verify_trail(database: Database, witnessed_heads: Sequence[Head]) -> dict[str, Any]:
     """Verifies the trail against itself and against the witnessed heads; returns the verdict."""
     witnessed: dict[int, set[bytes]] = {}
-    for head in seen:
+    for head in witnessed_heads:
         witnessed.setdefault(head.sequence, set()).add(head.hash)
     position, findings, began = audit_trail.START, list[chain.Finding](), time.monotonic()
     with database.transaction(SYSTEM) as tx:

@@ -156,9 +156,9 @@ def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     drained.wait(_CUT + 0.5)
     _join(loops, began + _LOOPS)
     database.close()
-    left = _running(loops)
-    if left:
-        log.get().warning("left_behind", loops=left)
+    still_running = _running(loops)
+    if still_running:
+        log.get().warning("left_behind", loops=still_running)
     log.get().info("stopped", duration_ms=round((time.monotonic() - began) * 1000))
 
 

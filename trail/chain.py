@@ -94,23 +94,25 @@ def verify(
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None
     last, expected = after.sequence, after.hash
-    for stored, plain in _rows(tx, after.sequence, until):
-        stored_hash, _, text = stored.partition(b"\t")
+    for row, plain in _rows(tx, after.sequence, until):
+        stored_hash, _, text = row.partition(b"\t")
         line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
         sequence = int(line[: line.index(b"\t")])
         if sequence != last + 1:
             findings.append(Finding(last + 1, "missing"))
         digest = sha256(expected + line)
-        fits = plain and digest.hexdigest().encode() == stored_hash
+        is_intact = plain and digest.hexdigest().encode() == stored_hash
         # continues with the stored hash, so that later rows are not all reported as altered
-        expected = digest.digest() if fits else bytes.fromhex(stored_hash.decode())
-        if not fits:
+        expected = digest.digest() if is_intact else bytes.fromhex(stored_hash.decode())
+        if not is_intact:
             findings.append(Finding(sequence, "altered"))
         if any(witnessed_hash != expected for witnessed_hash in witnessed.get(sequence, ())):
             findings.append(Finding(sequence, "forked"))
         due = marked is not None and sequence >= marked
         reason = (
-            _unproven(marker, line, token_hash, token_end, mark, due=due) if fits and marker else ""
+            _unproven(marker, line, token_hash, token_end, mark, due=due)
+            if is_intact and marker
+            else ""
         )
         if reason:
             findings.append(Finding(sequence, reason))

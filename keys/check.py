@@ -32,14 +32,14 @@ class KeyCheck:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._agreed = False
+        self._confirmed = False
         self.wrong = ""
         keyring.hold()
 
     @property
-    def agreed(self) -> bool:
+    def confirmed(self) -> bool:
         """True once the keys were found to be right."""
-        return self._agreed
+        return self._confirmed
 
     def loop(self) -> Loop:
         """Returns the loop that runs the check."""
@@ -59,7 +59,7 @@ class KeyCheck:
         problem = wrong(connection, self._keyring)
         if problem:
             log.get().error(problem)
-        if problem == MISSING and self._agreed:
+        if problem == MISSING and self._confirmed:
             # while a new key is being distributed, another process may have the key a moment
             # earlier
             return problem
@@ -67,7 +67,7 @@ class KeyCheck:
         if problem:
             self._keyring.hold()
         else:
-            self._agreed = True
+            self._confirmed = True
             self._keyring.release()
         return problem
 
@@ -91,7 +91,7 @@ def wrong(tx: Transaction, keyring: Keyring) -> str:
     if stored.get(_MARKS, mark) != mark:
         return WRONG
     new = {
-        number: keyring.checked(number, _TEXT, _context(number))
+        number: keyring.seal_check(number, _TEXT, _context(number))
         for number in numbers
         if number not in stored
     }
@@ -109,7 +109,7 @@ def wrong(tx: Transaction, keyring: Keyring) -> str:
 
 def _opens(keyring: Keyring, value: bytes, number: int) -> bool:
     try:
-        return keyring.opens(value, _context(number)) == _TEXT
+        return keyring.open_check(value, _context(number)) == _TEXT
     except CannotOpen:
         return False
 

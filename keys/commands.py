@@ -61,7 +61,7 @@ def add_to(
             if not dry_run:
                 is_new = not count
                 if is_new:
-                    _changing(settings().keys, lambda: keys.add(SystemClock().now().timestamp()))
+                    _change_keys(settings().keys, lambda: keys.add(SystemClock().now().timestamp()))
                 count, broken = _rewrap(database, keys.keyring(), columns, wait=is_new)
             result = (
                 {"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}
@@ -146,7 +146,7 @@ def add_to(
                     "the newest key is too young: copies from before it need the older ones for a"
                     " day (--at-once: for a minute)"
                 )
-            _changing(settings().keys, lambda: retired.extend(keys.retire()))
+            _change_keys(settings().keys, lambda: retired.extend(keys.retire()))
         click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
 
 
@@ -175,7 +175,7 @@ def _rewrap(
     return wrapped, broken
 
 
-def _changing(folder: Path, change: Callable[[], object]) -> None:
+def _change_keys(folder: Path, change: Callable[[], object]) -> None:
     try:
         change()
     except OSError as error:

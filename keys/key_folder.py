@@ -287,7 +287,7 @@ def retire(directory: Path, service: str) -> list[int]:
     return older
 
 
-def names(directory: Path, service: str) -> list[Path]:
+def sealing_files(directory: Path, service: str) -> list[Path]:
     """Returns the files of a service's sealing keys, and of its secret for fingerprints."""
     return [
         *directory.glob(f"sealing.{service}.key"),
@@ -297,10 +297,10 @@ def names(directory: Path, service: str) -> list[Path]:
 
 
 def drop_sealing(directory: Path, service: str) -> None:
-    """Deletes the files that `names` returns, once a key service holds newer keys and the secret
-    for fingerprints.
+    """Deletes the files of a service's sealing keys and of its secret for fingerprints, once a key
+    service holds newer keys and that secret.
     """
-    for file in names(directory, service):
+    for file in sealing_files(directory, service):
         file.unlink()
 
 

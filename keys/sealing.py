@@ -151,14 +151,14 @@ class Keyring(SealingKey):
         self._read_keys(0.0)
         return sorted(self._keys)
 
-    def checked(self, number: int, text: str, context: str) -> bytes:
+    def seal_check(self, number: int, text: str, context: str) -> bytes:
         """Returns a text sealed with one of the keys, for the check of that key. Works even while
         the keys are blocked.
         """
         return _mark(number) + _encrypt(self._keys[number], text.encode(), context)
 
-    def opens(self, sealed: bytes, context: str) -> str:
-        """Returns a text that `checked` sealed. Works even while the keys are blocked."""
+    def open_check(self, sealed: bytes, context: str) -> str:
+        """Returns a text that `seal_check` sealed. Works even while the keys are blocked."""
         return self._decrypt_value(sealed, context).decode()
 
     def rewrap(self, sealed: bytes, context: str) -> bytes:

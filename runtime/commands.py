@@ -313,7 +313,7 @@ def _examine(
     ]
     checks = {f"key {name}": key_folder.readable(settings.keys, name) for name in required_files}
     if settings.key_service:
-        checks["key service"] = sealing_keys.of(settings, service).work()
+        checks["key service"] = sealing_keys.of(settings, service).usable()
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()

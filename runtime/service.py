@@ -127,7 +127,7 @@ class Parts:
             watched += for_calls
         return service_runner.run(
             server, self.database, self.broker, watched, wrong=lambda: self.key_check.wrong,
-            usable=lambda: self.key_check.agreed and (self.only == LOOPS or ready()),
+            usable=lambda: self.key_check.confirmed and (self.only == LOOPS or ready()),
             metrics_address=self.settings.metrics_listen,
         )  # fmt: skip
 

@@ -237,7 +237,7 @@ def test_sealed_data_opens_after_a_restart_of_the_service_and_no_key_lies_anywhe
         service.process.ask_to_stop()
         service.ended()
         assert PIN not in service.process.log.read_text()
-    assert key_folder.names(network.folder / "keys", "referrals") == []
+    assert key_folder.sealing_files(network.folder / "keys", "referrals") == []
     with network.running() as again:
         until(lambda: again.ready)
         assert again.name(person.id) == "Ximena"
@@ -367,7 +367,7 @@ def test_a_network_moves_from_files_into_it_while_it_works(
         code, said = network.command("rotate-keys")
         assert (code, said["wrapped"], said["newest"]) == (0, 1, 1)
         assert network.keys.retire() == [0]
-        assert key_folder.names(folder, "referrals") == []
+        assert key_folder.sealing_files(folder, "referrals") == []
         assert service.name(person.id) == "Ximena"
     with network.running() as after:
         until(lambda: after.ready)

@@ -269,7 +269,7 @@ class Database:
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         try:
-            with self._begun(caller, end, by_key=by_key) as connection:
+            with self._open_transaction(caller, end, by_key=by_key) as connection:
                 yield connection
         except (
             psycopg.OperationalError,
@@ -313,7 +313,7 @@ class Database:
         return connection
 
     @contextmanager
-    def _begun(self, caller: Caller, end: float, *, by_key: bool) -> Iterator[Bounded]:
+    def _open_transaction(self, caller: Caller, end: float, *, by_key: bool) -> Iterator[Bounded]:
         """Yields a connection with an open transaction, and commits the transaction or rolls it
         back.
 
@@ -331,7 +331,7 @@ class Database:
             is_open = False
             try:
                 with connection.pipeline() as connection.pipe:
-                    self._open(connection, caller, end, by_key=by_key)
+                    self._begin(connection, caller, end, by_key=by_key)
                     is_open = True
                     try:
                         yield connection
@@ -352,7 +352,7 @@ class Database:
                 connection.pipe = None
                 self._return_to_pool(connection)
 
-    def _open(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
+    def _begin(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
         """Begins a transaction, and waits for it. Raises one of LOST if the connection is dead."""
         left = max(1, int((end - time.monotonic()) * 1000))
         connection.expected = []

@@ -151,7 +151,7 @@ class Reflection(reflection.ReflectionServicer):
         self.ServerReflectionInfo = list_services  # type: ignore[method-assign, assignment]
 
 
-class _Here(ThreadPoolExecutor):
+class _SameThreadExecutor(ThreadPoolExecutor):
     """Runs a call on the thread that submits it."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -173,7 +173,7 @@ class Door(grpc.ServerInterceptor):
     def __init__(self, pool: CallPool, lane_of: Callable[[Mapping[str, str]], str]) -> None:
         self._pool = pool
         self._lane_of = lane_of
-        self._here = _Here(1)
+        self._same_thread = _SameThreadExecutor(1)
 
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: Any
@@ -210,7 +210,7 @@ class Door(grpc.ServerInterceptor):
             context.abort_with_status(_STATUSES[refusal])
 
         # grpc reads the pool from this attribute
-        refuse.experimental_thread_pool = self._here  # type: ignore[attr-defined]
+        refuse.experimental_thread_pool = self._same_thread  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 

@@ -190,7 +190,7 @@ class Verifier:
             sub={"essential": True},
         )
         try:
-            claims = self._signed(token)
+            claims = self._verified_claims(token)
             registry.validate(claims)
             end = datetime.fromtimestamp(claims["exp"], UTC)
             caller = Caller(
@@ -217,11 +217,11 @@ class Verifier:
         neither the audience nor the end of the token, so the result proves nothing about a call.
         """
         try:
-            return str(self._signed(token)["sub"]) if token else ""
+            return str(self._verified_claims(token)["sub"]) if token else ""
         except (JoseError, KeyError, TypeError, ValueError):
             return ""
 
-    def _signed(self, token: str) -> dict[str, Any]:
+    def _verified_claims(self, token: str) -> dict[str, Any]:
         """Returns the claims of a token after checking its signature.
 
         The signature of a token is checked only once, as long as its key stays valid.

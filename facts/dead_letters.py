@@ -177,13 +177,13 @@ def discard(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: da
     """
     for letter in letters:
         if letter.kind == "held":
-            _release(tx, letter)
+            _skip_fact(tx, letter)
         else:
             remove(tx, letter.consumer, letter.id)
     _record(tx, "discard_dead_letter", letters, reason, now)
 
 
-def _release(tx: Transaction, letter: DeadLetter) -> None:
+def _skip_fact(tx: Transaction, letter: DeadLetter) -> None:
     subject, _, version = letter.id.rpartition("/")
     row = tx.execute(
         "SELECT subject, version, type, payload, time, epoch, base FROM inbox_parked"

@@ -95,7 +95,7 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
         fact.payload,
     )
     message = to_binary(event, _Protobuf(), key_mapper=lambda e: e.get_subject())
-    signature = signer.sign(_signed(message.headers, message.value))
+    signature = signer.sign(_signed_bytes(message.headers, message.value))
     headers = [*message.headers.items(), (SIGNATURE, signature)]
     if fact.trace:
         headers.append((trace.HEADER, trace.parent(fact.trace).encode()))
@@ -144,7 +144,7 @@ def unpack(
     check = trusted_signers.get(event.get_source())
     if check is None:
         raise Unreadable("source")
-    if not check.holds(signature, _signed(headers_by_name, body)):
+    if not check.holds(signature, _signed_bytes(headers_by_name, body)):
         raise Unreadable("signature")
     kind = event.get_type()
     if not (
@@ -162,7 +162,7 @@ def is_subject(value: bytes) -> bool:
     return re.fullmatch(_SUBJECT.encode(), value) is not None
 
 
-def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:
+def _signed_bytes(headers: Mapping[str, bytes], body: bytes) -> bytes:
     names = ["ce_id", "ce_type", "ce_source", "ce_time"]
     # If a fact has no epoch, the signed bytes are the same as in releases that predate epochs, so
     # that old and new releases can run side by side.

@@ -264,7 +264,7 @@ def repeat_since(database: Database, since: datetime) -> Iterator[int]:
         yield marked
 
 
-def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
+def note_cluster(tx: Transaction, cluster_id: str) -> bool:
     """Records the broker's cluster. If another cluster was recorded before, begins a round and
     returns True.
     """
@@ -286,7 +286,7 @@ def store(tx: Transaction) -> str:
     return str(row["store"])
 
 
-def meet_store(tx: Transaction, clock: Clock) -> int:
+def ensure_epoch(tx: Transaction, clock: Clock) -> int:
     """Returns the epoch of this store; begins a new epoch if the recorded identity is that of
     another store.
     """
@@ -306,7 +306,7 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
             "UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])
         ).rowcount:
             begin_epoch(tx, clock)
-    return meet_store(tx, clock)
+    return ensure_epoch(tx, clock)
 
 
 def begin_epoch(tx: Transaction, clock: Clock, after: int = 0) -> None:

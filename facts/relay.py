@@ -89,11 +89,11 @@ class Relay:
     def _serve(self, loop: Loop, connection: Transaction) -> None:
         self._epoch = None
         while loop.turn():
-            self._meet_store(connection)  # also detects a lost database while the broker is down
+            self._refresh_epoch(connection)  # also detects a lost database while the broker is down
             cluster_id = self._broker.wait(0.5)
             if cluster_id is None:
                 continue
-            if outbox.meet_cluster(connection, cluster_id):
+            if outbox.note_cluster(connection, cluster_id):
                 log.get().warning("relay_tells_all_again", cluster_id=cluster_id)
             self._repeated = _BEGINNING
             try:
@@ -157,7 +157,7 @@ class Relay:
         """
         batch = outbox.next_batch(connection, _BATCH)
         if not batch.same_store or batch.epoch != self._epoch:
-            self._meet_store(connection)
+            self._refresh_epoch(connection)
             batch = outbox.next_batch(connection, _BATCH)
         facts = batch.facts or (self._next_to_repeat(connection) if batch.repeat else [])
         if facts:
@@ -177,8 +177,8 @@ class Relay:
         self._repeated = (facts[-1].subject, facts[-1].version) if facts else _BEGINNING
         return facts
 
-    def _meet_store(self, connection: Transaction) -> None:
-        epoch = outbox.meet_store(connection, self._clock)
+    def _refresh_epoch(self, connection: Transaction) -> None:
+        epoch = outbox.ensure_epoch(connection, self._clock)
         if (self._epoch is not None and epoch != self._epoch) or (self._epoch is None and epoch):
             log.get().warning("relay_epoch", epoch=epoch)
         self._epoch = epoch

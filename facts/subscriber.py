@@ -215,7 +215,7 @@ class Subscriber:
         return applied, remaining
 
     def _take_one(self, topic: str, fact: Fact) -> None:
-        if self._try(lambda tx: self._position(tx, topic, fact)):
+        if self._apply_found(lambda tx: self._position(tx, topic, fact)):
             self._take_waiting(fact.subject)
 
     def _position(self, tx: Transaction, topic: str, fact: Fact) -> tuple[FactPosition, Waiting]:
@@ -228,7 +228,7 @@ class Subscriber:
 
     def _take_waiting(self, subject: str) -> None:
         """Applies the waiting facts of a subject that are due, each in a transaction of its own."""
-        while self._try(lambda tx: self._next_waiting(tx, subject)):
+        while self._apply_found(lambda tx: self._next_waiting(tx, subject)):
             pass
 
     def _next_waiting(self, tx: Transaction, subject: str) -> tuple[FactPosition, Waiting | None]:
@@ -239,7 +239,9 @@ class Subscriber:
         position = inbox.position(tx, self._name, waiting.fact)
         return (FactPosition.NEXT if position is FactPosition.HELD else position), waiting
 
-    def _try(self, find: Callable[[Transaction], tuple[FactPosition, Waiting | None]]) -> bool:
+    def _apply_found(
+        self, find: Callable[[Transaction], tuple[FactPosition, Waiting | None]]
+    ) -> bool:
         """Applies the fact that `find` returns, if it is the next of its subject, and holds it if
         that fails. Returns True if the next fact of the subject is waiting.
         """
@@ -411,7 +413,7 @@ class Subscriber:
         ) -> tuple[list[tuple[str, str]], tuple[int, int, int] | None, int, bool]:
             gaps = [] if is_idle else inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
             counts = self._counts(tx) if is_idle else None
-            epoch = outbox.meet_store(tx, self._clock)
+            epoch = outbox.ensure_epoch(tx, self._clock)
             return gaps, counts, epoch, not inbox.missed_nothing(tx, self._name, epoch)
 
         gaps, counts, epoch, restored = self._retry_while_unavailable(look)

@@ -140,7 +140,7 @@ class LocalStack:
         self.supervisor.begin(
             [part for service in SERVICES if not service.database for part in self._parts(service)]
         )
-        self._finish(
+        self._run_to_end(
             [
                 (
                     f"{service.name} migrate",
@@ -154,7 +154,9 @@ class LocalStack:
         self.supervisor.wait()
         if demo:
             try:
-                self._finish([("demo", [sys.executable, "-m", "demo"], self.demo_environment())])
+                self._run_to_end(
+                    [("demo", [sys.executable, "-m", "demo"], self.demo_environment())]
+                )
             except StackFailure as failure:
                 self.without_demo = str(failure)
         if not self.without_demo:
@@ -357,7 +359,7 @@ class LocalStack:
             for name in self.processes[service.name]
         )
 
-    def _finish(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
+    def _run_to_end(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
         """Runs commands to their end, side by side, and prints their progress.
 
         Raises StackFailure with the last log lines of a command that failed.

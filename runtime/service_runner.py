@@ -141,7 +141,7 @@ class HealthReporter:
 
 def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     began = time.monotonic()
-    _arm(loops)
+    _start_force_timers(loops)
     log.get().info("stopping")
     for loop in loops:
         loop.stop()
@@ -167,7 +167,7 @@ def _join(loops: Sequence[Loop], end: float) -> None:
         loop.join(max(0.0, end - time.monotonic()))
 
 
-def _arm(loops: Sequence[Loop]) -> None:
+def _start_force_timers(loops: Sequence[Loop]) -> None:
     """Starts two timers that end the process by force if it does not end by itself."""
     force = threading.Timer(_FORCE, _force, (loops,))
     force.daemon = True

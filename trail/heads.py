@@ -167,7 +167,7 @@ class Heads:
         self._compared = True
 
     def _check(self, tx: Transaction) -> tuple[list[Finding], int, Head]:
-        epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
+        epoch, head = outbox.ensure_epoch(tx, self._clock), audit.head(tx)
         if epoch != self._epoch:  # a restored store continues from its copy
             self._epoch, self._published, self._checked, self._witnessed, self._marked = (
                 epoch,
@@ -183,7 +183,7 @@ class Heads:
         for earlier in published_heads - {START}:
             self._witnessed.setdefault(earlier.sequence, set()).add(earlier.hash)
         latest = max(published_heads, key=lambda earlier: earlier.sequence)
-        findings = _against(tx, published_heads)
+        findings = _missing_heads(tx, published_heads)
         # Verifies the rows since the last turn, one chunk per turn.
         after = self._checked or latest
         until = min(head.sequence, after.sequence + _ROWS)
@@ -300,7 +300,7 @@ def _hash(fact: Fact) -> bytes:
     return BytesValue.FromString(fact.payload).value
 
 
-def _against(tx: Transaction, published_heads: Collection[Head]) -> list[Finding]:
+def _missing_heads(tx: Transaction, published_heads: Collection[Head]) -> list[Finding]:
     """Returns a finding for each of these heads that the trail no longer contains."""
     rows = tx.execute(
         "SELECT sequence, hash FROM audit WHERE sequence = ANY(%s)",

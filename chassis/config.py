@@ -43,7 +43,7 @@ class Settings:
         return self.env.str(name) if default is None else self.env.str(name, default)
 
     def path(self, name: str, default: str) -> Path:
-        """Returns the path of a folder or file."""
+        """Returns a setting that is the path of a folder or a file."""
         return Path(self.env.str(name, default))
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -51,7 +51,7 @@ class Settings:
         return bool(self.env.bool(name, default))
 
     def number(self, name: str, default: int) -> int:
-        """Returns a whole number."""
+        """Returns a setting that is a whole number."""
         return int(self.env.int(name, default) or 0)
 
     def pairs(self, name: str) -> dict[str, str]:

@@ -2,13 +2,13 @@
 
 A transaction that ends without an exception is committed; any exception rolls it back. Faults of
 the database become the refusals Unavailable("store_unavailable"), Exhausted("store_full") and Late.
-In these cases nothing was written, unless the connection broke during the commit; then a retry with
-the same request_id shows whether it was committed.
+In these cases nothing was written, unless the connection broke during the commit; a retry with the
+same request_id then shows whether the commit succeeded.
 
 Statements are sent as the code reaches them, and a thread waits only when it reads a result (a row,
 or `rowcount`) and at the commit: psycopg's pipeline mode. So an error of a statement may be raised
-by a later one of its transaction, at the latest by the commit; code that handles the error of one
-statement uses a `savepoint`.
+by a later statement of its transaction, at the latest by the commit; code that handles the error of
+one statement uses a `savepoint`.
 
 Nothing waits forever. A server that hangs keeps its connections open and acknowledges what it
 receives, so each exchange has a time limit here (`Bounded`). The server has limits too, for clients
@@ -470,7 +470,8 @@ def savepoint(tx: Transaction) -> Iterator[None]:
 
 def _check_expected(connection: Bounded) -> None:
     for cursor, count in connection.expected:
-        # A result that has come needs no exchange; `rowcount` of our cursors waits for it.
+        # A result that has already arrived needs no exchange; `rowcount` of our cursors waits for
+        # it.
         if super(Cursor, cursor).rowcount != count and cursor.rowcount != count:
             raise Stale
 

@@ -2,10 +2,10 @@
 before the secret is compared.
 
 A guess counts against the account and against the address it comes from. If a worker at a member's
-desk makes the guess on behalf of the account's owner, the guess counts against a budget of the
-account at that desk, which strangers cannot use up. A device from which the right secret was given
-once has a budget of its own, so that other people's guesses do not lock its owner out (OWASP calls
-this device cookies).
+desk makes the guess on behalf of the account's owner, the guess counts instead against a budget of
+the account at that desk, which strangers cannot use up. A device from which the right secret was
+given once has a budget of its own, so that other people's guesses do not lock its owner out (OWASP
+calls this device cookies).
 
 With `Lanes`, an address that guessed wrong about an account is soon blocked for that account. When
 the account's budget is used up, an address that never guessed wrong has another budget, so
@@ -68,8 +68,8 @@ class Budget:
         return before + step, max(before + step - now - room, timedelta(0))
 
     def _owed(self, wrong: int) -> timedelta:
-        """Returns the most time that `wrong` wrong guesses can have cost, if all of them were made
-        just now.
+        """Returns the longest time that `wrong` wrong guesses can have cost, if all of them were
+        made just now.
         """
         return (
             self.every * min(wrong, self.burst)

@@ -1,4 +1,4 @@
-"""Opaque ids: 128 random bits as 32 hexadecimal digits. Not sequential; they reveal no time."""
+"""Opaque ids: 128 random bits as 32 hexadecimal digits, which reveal no order and no time."""
 
 import secrets
 

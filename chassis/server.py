@@ -66,8 +66,8 @@ _OPTIONS = [
     ("grpc.server.max_pending_requests_hard_limit", _PENDING),
 ]
 
-# Most open connections, if the limit of open files allows so many; further connections are closed
-# at once.
+# Maximum number of open connections, if the limit on open files allows so many; further connections
+# are closed at once.
 _CONNECTIONS = 2000
 
 _OTHER_FILES = 128  # file handles left for the database, the broker, keys and libraries
@@ -129,8 +129,8 @@ class Health(health.HealthServicer):
 
 
 class Reflection(reflection.ReflectionServicer):
-    """Lists the rpcs to callers with a token. Runs on threads of its own, since a reflection stream
-    may last as long as its caller likes.
+    """Lists the rpcs for callers with a token. Runs on threads of its own, since a reflection
+    stream may last as long as its caller likes.
     """
 
     def __init__(

@@ -44,11 +44,11 @@ class State(Enum):
     WAITING = "waiting"  # for a part that is unavailable
     FAILING = "failing"  # the last try ended with a fault
     STUCK = "stuck"  # no turn for longer than the limit
-    DEAD = "dead"  # the thread has ended unasked
+    DEAD = "dead"  # the thread has ended without being asked to
 
 
 WELL = frozenset({State.RUNNING, State.WAITING})
-"""The states of a loop that need no attention. A part that it waits for is reported elsewhere."""
+"""The states that need no attention. A part that a loop waits for is reported elsewhere."""
 
 
 class Loop:

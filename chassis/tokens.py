@@ -38,10 +38,10 @@ its repetitions.
 # Maximum number of tokens that are remembered after their signature was verified: a caller sends
 # the same token for a second or more.
 _MAX_VERIFIED = 1000
-_REREAD_SIGNING = 1.0  # least seconds between two reads of the signing key
+_REREAD_SIGNING = 1.0  # minimum seconds between two reads of the signing key
 _REREAD = 4.0  # seconds after which a removed key is no longer accepted
-# Least seconds between two reads for an unknown `kid`, so that invalid tokens do not cause constant
-# reads.
+# Minimum seconds between two reads for an unknown `kid`, so that invalid tokens do not cause
+# constant reads.
 _REREAD_UNKNOWN = 0.2
 
 

@@ -42,8 +42,8 @@ _WORD = "enlace.contract.v1.word"
 _VERSION = re.compile(r"v([0-9]{1,16})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAC = 16  # bytes of a signature: 128 bits, as many as an id has
-# Most characters of a token, as the REST API documents; the longest token that is issued (for two
-# names of 200 characters) is shorter.
+# Maximum length of a token in characters, as the REST API documents; the longest token that is
+# issued (for two names of 200 characters) is shorter.
 _LONGEST_TOKEN = 2000
 
 
@@ -194,7 +194,7 @@ def word(enum: EnumClass, number: int, path: str) -> str:
 
 
 def word_list(enum: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, ...]:
-    """Returns the words of values.
+    """Returns the words of these values.
 
     Raises Invalid (path.INDEX, unknown_code) for the first value that is unspecified or unknown.
     """

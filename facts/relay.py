@@ -2,7 +2,7 @@
 published before repeated facts.
 
 Reading, sending and marking are three steps, and no lock is held during sending. A crash between
-two steps repeats facts and never skips one. If the broker's cluster has changed, the broker has
+two steps repeats facts and never skips any. If the broker's cluster has changed, the broker has
 lost its state, and all facts are published again. After the store was restored from a copy, all
 facts are also published again, under a new epoch.
 """

@@ -39,7 +39,7 @@ Handler = Callable[[Transaction, Fact], bool | None]
 _LIMIT = 10.0  # seconds that one transaction may take
 # Late tries in a row, while the database responds, after which the handler counts as the cause.
 _LATE_TRIES = 3
-_SWEEP = timedelta(seconds=1)  # least time between two sweeps of waiting facts
+_SWEEP = timedelta(seconds=1)  # minimum time between two sweeps of waiting facts
 # The time before a missing fact is requested, and the longest time before it is requested again.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
 # The time between two looks at the database while nothing waits, as far as this process knows.

@@ -75,8 +75,8 @@ def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
     """Returns the private keys `name` and `name`.N, oldest first, each with the time at which its
     public half was created.
 
-    The gateway's folder in a cluster has no public halves; there the creation of the private keys'
-    files counts.
+    The gateway's folder in a cluster has no public halves; there the creation times of the private
+    keys' files count.
     """
     half = ".pub.jwk" if any(directory.glob(f"{name}*.pub.jwk")) else ".jwk"
     # A pair without a private half is left out: its creation was interrupted.

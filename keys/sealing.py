@@ -36,7 +36,7 @@ _NUMBERED = b"\x02"
 _NONCE = 12
 _REREAD = 2.0  # seconds within which all processes of a service use its new key
 _PATIENCE = 2.0  # seconds that a call waits until the keys are found to be right
-_REREAD_UNKNOWN = 0.2  # least seconds between two reads for an unknown key
+_REREAD_UNKNOWN = 0.2  # minimum seconds between two reads for an unknown key
 
 
 class Cipher(Protocol):

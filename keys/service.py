@@ -41,10 +41,10 @@ from keys.sealing import Cipher
 
 _Answer = TypeVar("_Answer")
 _PATIENCE = 2.0  # seconds that a call waits for another call to end
-_AGAIN = 1.0  # least seconds between two tries to open a session
+_AGAIN = 1.0  # minimum seconds between two tries to open a session
 _TAG_BITS = 128
 _PURPOSES = 4096  # maximum number of cached hashes of purposes; each organisation's names are one
-_ONE_CALLER = threading.RLock()  # the module is loaded once per process
+_ONE_CALLER = threading.RLock()  # one for all objects, since the module is loaded once per process
 _HIDDEN = {
     Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False,
@@ -98,7 +98,7 @@ class KeyService:
         return lru_cache(_PURPOSES)(mark) if f"marks.{service}" in self._labels() else None
 
     def make(self, service: str, number: int, now: float) -> None:
-        """Creates a sealing key. Its id is the time of its creation."""
+        """Creates a sealing key. The key's id is the time of its creation."""
         self._change(
             lambda session: session.generate_key(
                 KeyType.AES, 256, id=int(now).to_bytes(8, "big"), label=_label(service, number),

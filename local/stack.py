@@ -1,8 +1,8 @@
 """The stack as one table: PostgreSQL, a broker, the four services, and a demo network.
 
 A stack creates missing files (folder, passwords, keys, databases), starts all parts side by side,
-restarts those that die, and stops all in reverse order. Limit: one machine, for demonstrations,
-development and small networks; deploy/k8s is for clusters.
+restarts parts that die, and stops all parts in reverse order. Limit: one machine, for
+demonstrations, development and small networks; deploy/k8s is for clusters.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class LocalStack:
         contains nothing about other services but their addresses.
 
         `owner` adds the URL of the database's owner, for migrations and operators. A running
-        service does not have it, and so can't change tables.
+        service does not have this URL, and so can't change tables.
         """
         variables, process = self._common(), process or service.name
         if service.database:
@@ -218,7 +218,7 @@ class LocalStack:
 
     def _target(self, service: str) -> str:
         """Returns the address at which calls reach a service: all of its processes that answer
-        calls, as gRPC writes a list.
+        calls, in gRPC's notation for a list.
         """
         addresses = [
             self.listen[name] for name, only in self.processes[service].items() if only != "loops"

@@ -78,7 +78,8 @@ def work_when_due(
             # psycopg has already read the notifications that arrived during the statement
             if not has_read and not wait_for_input(connection, seconds):
                 continue
-            for announced in notices(connection, _SHORTEST_WAIT if has_read else _ARRIVED):
+            patience = _SHORTEST_WAIT if has_read else _ARRIVED
+            for announced in read_notifications(connection, patience):
                 next_due = min(filter(None, (next_due, datetime.fromisoformat(announced))))
 
 
@@ -95,7 +96,8 @@ def wait_for_work(
     `is_due` is called once a second, and must not send a statement.
     """
     end = time.monotonic() + read_again
-    has_arrived = bool(notices(connection, _ARRIVED))  # during a statement before this wait
+    # notifications that arrived during an earlier statement
+    has_arrived = bool(read_notifications(connection, _ARRIVED))
     while loop.turn() and not has_arrived:
         if is_due():
             return True
@@ -103,11 +105,11 @@ def wait_for_work(
         if remaining <= 0:
             return False
         if wait_for_input(connection, min(_LOOK, remaining)):
-            has_arrived = bool(notices(connection, _ARRIVED))
+            has_arrived = bool(read_notifications(connection, _ARRIVED))
     return has_arrived
 
 
-def notices(connection: Transaction, seconds: float) -> list[str]:
+def read_notifications(connection: Transaction, seconds: float) -> list[str]:
     """Waits for notifications on the channels that the connection listens to, at most `seconds`;
     returns the payloads of the notifications that arrived, and an empty list if none did.
     """
@@ -118,8 +120,8 @@ def wait_for_input(connection: Transaction, seconds: float) -> bool:
     """Waits until the server has sent something or the connection is lost, at most `seconds`;
     returns False if the time has passed.
 
-    Takes a tenth of the time of `notices`, but does not see notifications that arrived during a
-    statement.
+    Takes a tenth of the time of `read_notifications`, but does not see notifications that arrived
+    during a statement.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
@@ -128,4 +130,4 @@ def wait_for_input(connection: Transaction, seconds: float) -> bool:
 
 def wait_for_notice(connection: Transaction, seconds: float) -> bool:
     """Waits for a notification, at most `seconds`; returns True if one arrived."""
-    return bool(notices(connection, seconds))
+    return bool(read_notifications(connection, seconds))

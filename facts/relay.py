@@ -11,7 +11,7 @@ import math
 from contextlib import suppress
 
 from chassis import log, metrics
-from chassis.announcements import listen, notices, wait_for_work
+from chassis.announcements import listen, read_notifications, wait_for_work
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
 from chassis.limits import Limiter
@@ -117,7 +117,7 @@ class Relay:
                 wait_for_work(loop, connection, lambda: self._broker.cluster_id != cluster_id)
                 while (seconds := pace.take(self._topic).wait) and not loop.wait(seconds):
                     pass
-                notices(connection, 0.0)  # the next pass reads everything
+                read_notifications(connection, 0.0)  # the next pass reads everything
         finally:
             producer.discard()
             with suppress(*LOST):

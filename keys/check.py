@@ -33,7 +33,7 @@ class KeyCheck:
         self._database = database
         self._keyring = keyring
         self._confirmed = False
-        self.wrong = ""
+        self.problem = ""
         keyring.hold()
 
     @property
@@ -49,21 +49,21 @@ class KeyCheck:
         with self._database.dedicated() as connection:
             while loop.turn():
                 self.turn(connection)
-                loop.wait(_EVERY if not self.wrong else _RETRY_WRONG)
+                loop.wait(_EVERY if not self.problem else _RETRY_WRONG)
 
     def turn(self, connection: Transaction | None = None) -> str:
         """Checks once; returns the problem, or ""."""
         if connection is None:
             with self._database.transaction(SYSTEM) as tx:
                 return self.turn(tx)
-        problem = wrong(connection, self._keyring)
+        problem = find_problem(connection, self._keyring)
         if problem:
             log.get().error(problem)
         if problem == MISSING and self._confirmed:
             # while a new key is being distributed, another process may have the key a moment
             # earlier
             return problem
-        self.wrong = problem
+        self.problem = problem
         if problem:
             self._keyring.hold()
         else:
@@ -72,7 +72,7 @@ class KeyCheck:
         return problem
 
 
-def wrong(tx: Transaction, keyring: Keyring) -> str:
+def find_problem(tx: Transaction, keyring: Keyring) -> str:
     """Returns the problem with the keys, or "".
 
     Registers new keys if all keys are right.

@@ -126,7 +126,7 @@ class Parts:
         if self.only != LOOPS:
             watched += for_calls
         return service_runner.run(
-            server, self.database, self.broker, watched, wrong=lambda: self.key_check.wrong,
+            server, self.database, self.broker, watched, problem=lambda: self.key_check.problem,
             usable=lambda: self.key_check.confirmed and (self.only == LOOPS or ready()),
             metrics_address=self.settings.metrics_listen,
         )  # fmt: skip

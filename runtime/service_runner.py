@@ -44,14 +44,14 @@ def run(
     broker: Broker,
     loops: Sequence[Loop],
     *,
-    wrong: Callable[[], str] = lambda: "",
+    problem: Callable[[], str] = lambda: "",
     usable: Callable[[], bool] = lambda: True,
     metrics_address: str = "",
 ) -> int:
     """Runs until a signal arrives; returns the exit code.
 
     The process waits for an unavailable database or broker, and the health service reports it.
-    `wrong` returns the reason why the process can't run at all, once that is known; the process
+    `problem` returns the reason why the process can't run at all, once that is known; the process
     then ends with exit code 78. `usable` returns True if the process can answer, provided that its
     database responds.
     """
@@ -78,13 +78,13 @@ def run(
     log.get().info("started", port=server.port)
     reporter = HealthReporter(server, database, broker, watched, usable)
     looks = 0
-    while not ending.wait(_LOOK) and not wrong():
+    while not ending.wait(_LOOK) and not problem():
         if looks % _LOOKS:
             reporter.look_at_database()
         else:
             reporter.look()
         looks += 1
-    reason = wrong()
+    reason = problem()
     if reason:
         log.get().error("refuses_to_run", reason=reason)
     _stop(server, database, watched)

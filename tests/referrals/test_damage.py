@@ -186,11 +186,11 @@ def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(
     running = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
     assert running.turn() == ""
     assert KeyCheck(service.database, newer).turn() == ""
-    assert (running.turn(), running.wrong) == ("sealing_key_missing", ""), (
+    assert (running.turn(), running.problem) == ("sealing_key_missing", ""), (
         "who works already goes on, and hears of the new one in time"
     )
     older = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
-    assert (older.turn(), older.wrong) == ("sealing_key_missing", "sealing_key_missing")
+    assert (older.turn(), older.problem) == ("sealing_key_missing", "sealing_key_missing")
 
 
 def test_a_process_with_another_key_says_so_and_does_not_run(

@@ -120,7 +120,7 @@ def wait_for_input(connection: Transaction, seconds: float) -> bool:
     """Waits until the server has sent something or the connection is lost, at most `seconds`;
     returns False if the time has passed.
 
-    Takes a tenth of the time of `read_notifications`, but does not see notifications that arrived
+    Costs a tenth as much as `read_notifications`, but does not see notifications that arrived
     during a statement.
     """
     poll = select.poll()

@@ -7,8 +7,8 @@ transaction for each read of the database (chassis/streams.py). A servicer raise
 start if an rpc has no method, or if its .proto does not state who may call it.
 
 A repeated request gets its first answer, and a refusal becomes a gRPC status (chassis/refusals.py).
-The address of a caller without a token is the address that the gateway signed, or that of the
-connection.
+The address of a caller without a token is the address that the gateway signed, or else the address
+of the connection.
 """
 
 import re

@@ -215,8 +215,8 @@ class Door(grpc.ServerInterceptor):
 
 
 class Server:
-    """Serves the rpcs of servicers with health and reflection, and stops gracefully: reports not
-    ready, takes no new calls, drains.
+    """Serves the rpcs of servicers with health and reflection, and stops gracefully: it reports
+    that it is not ready, accepts no new calls, and drains.
     """
 
     def __init__(
@@ -284,8 +284,8 @@ class Server:
         return self._health.is_watched
 
     def stop(self, grace: float) -> threading.Event:
-        """Takes no new calls, gives running calls `grace` seconds, and refuses calls that wait for
-        a thread. Returns the event that is set at the end.
+        """Accepts no new calls, gives running calls `grace` seconds, and refuses calls that wait
+        for a thread. Returns the event that is set at the end.
         """
         self.announce_stop()
         self._pool.refuse_waiting()

@@ -3,8 +3,9 @@ requires), issued by partners and verified by each service.
 
 A token names its caller (a worker or an API key), the organisation, and the roles or scopes. A
 token does not prove that the member is in good standing: each service checks that with the facts
-that it has received. A token is valid at one service, its audience, and nowhere else. Because of
-its lifetime of a few seconds, a revocation takes effect in time even if the fact has not arrived.
+that it has received. A token is valid at one service, its audience, and nowhere else. Because a
+token lives for only a few seconds, a revocation takes effect in time even if its fact has not
+arrived.
 """
 
 import time

@@ -41,15 +41,15 @@ _PAUSE = 5.0
 
 @dataclass(frozen=True)
 class Question:
-    """A request of the publisher to all witnesses to publish the records that the topic lacks."""
+    """The publisher's request that all witnesses publish the records that the topic lacks."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A statement of a witness that it has published the records that the topic lacked, and the
-    number of subjects that it stores.
+    """A witness's statement that it has published the records that the topic lacked, with the
+    number of subjects that the witness stores.
     """
 
     question_id: str

@@ -207,8 +207,8 @@ class Postgres:
         )
 
     def clone(self, template: str, database: str) -> None:
-        """Creates a database as a copy of the template, with the same owner. Nobody may be
-        connected to the template.
+        """Creates a database as a copy of the template, with the same owner. There must be no
+        connection to the template.
         """
         self.run(_CLONE, template=template, database=database)
 

@@ -26,8 +26,8 @@ class Finding:
 
 
 _ROLLING = timedelta(hours=1)
-"""Time after the first marked row in which the previous version, which makes no marks, may still
-run.
+"""Time after the first marked row during which the previous version, which makes no marks, may
+still be running.
 """
 
 # Rows in the format that their hashes cover, made with built-in functions only (migration 3 has the

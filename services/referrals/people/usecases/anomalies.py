@@ -20,7 +20,7 @@ from services.referrals.people.domain.anomaly import (
 )
 from services.referrals.people.store import anomalies
 
-# Least seconds between two rounds, in which many accesses are searched together. The auditor is
+# Least seconds between two searches, so that one search covers many accesses. The auditor is
 # notified within a minute.
 _PAUSE = 5.0
 
@@ -28,8 +28,7 @@ _PAUSE = 5.0
 class Anomalies:
     """The search for anomalies.
 
-    The search reads the trail after the accesses were made or refused, so that refused accesses
-    are included. Several processes take turns.
+    The search reads the trail, which also has the refused accesses. Several processes take turns.
     """
 
     def __init__(self, database: Database, clock: Clock, *, read_again: float = READ_AGAIN) -> None:
@@ -38,7 +37,7 @@ class Anomalies:
         self._read_again = read_again
 
     def loop(self) -> Loop:
-        """Returns the loop that searches; the loop waits while the database is away."""
+        """Returns the loop that searches; the loop waits while the database is down."""
         return Loop("anomalies", self._work, waits_for=LOST)
 
     def look(self) -> None:
@@ -52,14 +51,14 @@ class Anomalies:
             more = until > after
 
     def _judge(self, tx: Transaction, who: Row, after: int, until: int) -> None:
-        """Judges each day on which a worker or key had accesses in these rows, as a whole."""
+        """Judges, each as a whole, the days on which a worker or key had accesses in these rows."""
         own, worker = who["organization_id"], who["actor_id"]
         zone = zone_of(members.countries(tx, [own]).get(own, ""))
         refused = anomalies.refused_by_quota(tx, worker, after, until)
         day, last = day_of(who["first"], zone), day_of(who["last"], zone)
         while day <= last:
             start, end = span_of(day, zone)
-            duty = who["actor_kind"] == "key" or on_duty(  # a system has no night
+            duty = who["actor_kind"] == "key" or on_duty(  # a system works at night, too
                 anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end),
                 day,
                 zone,

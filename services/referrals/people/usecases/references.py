@@ -1,6 +1,6 @@
-"""Requests of callers of the line, whose credential is a reference and its PIN.
+"""Requests of callers of the line, who identify themselves with a reference and its PIN.
 
-Such a caller gets codes only.
+The answers to such a caller have only codes, times and numbers.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.usecases.enquiries import cancel_of
 from services.referrals.referrals.usecases.lives import Lives
 
-# the maximum number of accesses that are read for one file; counted by day and kind of organisation
-# they are few
+# the maximum number of accesses that are read for one file or contact; grouped by day and kind of
+# organisation, the answer is short
 _MAX_READINGS = 10_000
 
 
@@ -49,9 +49,9 @@ _MAX_READINGS = 10_000
 class RequestsState:
     """The state of a caller's requests.
 
-    `items` has, for each request, the referral, its plain status, and whether the receiver may open
-    the caller's data now. `may_be_contacted` says that every safe-contact plan of the caller, in
-    any file, names a channel.
+    For each request, `items` has the referral, its status in plain words, and whether the receiver
+    may open the caller's data now. `may_be_contacted` is True if the safe-contact plan in each file
+    about her names a channel.
     """
 
     files: int
@@ -61,7 +61,7 @@ class RequestsState:
     may_withdraw: bool = False
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
-    call: Callback | None = None  # the call that is owed to the caller
+    call: Callback | None = None  # the callback that the line owes the caller
     asked: int = 0  # the number of organisations that hold enquiry content about the caller
 
 
@@ -101,7 +101,8 @@ class References:
     ) -> pb.ReferenceStatus:
         """Withdraws one request of the caller, with the consent that it is based on.
 
-        If `item_key` is empty, everything is withdrawn that anybody allowed or requested for her.
+        If `item_key` is empty, withdraws every consent, override and request about her, whoever
+        gave or made it.
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = contacts.of_caller(call.tx, first.id)
@@ -124,7 +125,7 @@ class References:
             self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
         )
         own = contacts.of_caller(tx, first.id)
-        # an access to a contact is on the trail of a file as well, and must be counted once
+        # an access to a contact may also be on the trail of a file, but must be counted only once
         also = {f"contact:{contact.id}" for contact in own}
         about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
         accesses = [
@@ -152,7 +153,7 @@ class References:
     def AskForCallByReference(
         self, request: pb.AskForCallByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """Records when the caller can be called."""
+        """Records the hours in which the caller can be called."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         hours = wish(request)
         own = contacts.of_caller(call.tx, first.id, for_update=True)
@@ -166,7 +167,7 @@ class References:
     ) -> pb.ReferenceStatus:
         """Adds a note of the caller to each of her contacts.
 
-        The line of each contact has to handle that contact again.
+        Each line then has to follow up its contact again.
         """
         tx, first = (
             call.tx,
@@ -190,7 +191,7 @@ class References:
         return self._message(first, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
-        """Records the caller's answer whether help came."""
+        """Records the caller's answer to the question whether help came."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = [contact.id for contact in contacts.of_caller(call.tx, first.id)]
         self._lives.confirm_help(call.tx, call.clock.now(), first.id, own, request.help_came)
@@ -211,7 +212,7 @@ class References:
     def _withdraw_one(
         self, call: Call, first: Contact, requests: Sequence[Referral], key: str
     ) -> None:
-        """Withdraws one request; a request that has ended stays as it is."""
+        """Withdraws one request; does nothing if the request has already ended."""
         matching = [
             referral for referral in requests if self._book.item_key(first.id, referral.id) == key
         ]

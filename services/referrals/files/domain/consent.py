@@ -272,7 +272,8 @@ class Receipt:
     def confirm(self, second: Second, now: datetime) -> None:
         """Records the confirmation by a second person.
 
-        Refuses a second confirmation, and a receipt that is withdrawn or over.
+        Refuses a receipt that needs no confirmation, is already confirmed, or is not valid any
+        more.
         """
         if not (self.is_override or self.needs_second) or self.confirm_time is not None:
             raise Conflict("nothing_to_confirm")

@@ -1,4 +1,7 @@
-"""Fires deadlines when they reach their levels, including levels reached while no process ran."""
+"""Fires deadlines when they reach their levels.
+
+Levels that deadlines reached while no process was running are fired later.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,28 +20,29 @@ from chassis.tokens import SYSTEM
 from services.referrals.network.domain.deadline import DeadlineKind
 from services.referrals.network.store.deadlines import channel
 
-# Deadlines of one transaction: each waits for the disk once, and keeps its rows from other writers.
+# Most rows in one transaction: a larger batch waits for the disk less often, but keeps its rows
+# locked for longer.
 _BATCH = 100
-_LIMIT = 10.0  # seconds for a batch, and for a single row
-_GRACE = 0.1  # seconds before the limit; from then on the database may cut a transaction off
+_LIMIT = 10.0  # most seconds for a batch, or for a single row
+_GRACE = 0.1  # seconds before the limit from which on the database may have cut off the transaction
 
 
 PUT_ASIDE = timedelta(minutes=1)
 """The time until a failed deadline is tried again.
 
-A repaired deadline is then fired soon, and the tries are too rare to cost anything.
+It is short, so that a repaired deadline is fired soon, but long enough for tries to cost little.
 """
 
 
 PUT_ASIDE_LATE = timedelta(minutes=10)
-"""The time until the next try of a deadline that took all of the available time.
+"""The time until the next try of a deadline that used up the time limit.
 
-Each such try costs the other deadlines the same time.
+Each such try delays the other deadlines by the same time limit.
 """
 
 
 class Fired(Protocol):
-    """The result of a fired deadline."""
+    """An event of a fired deadline."""
 
     @property
     def verb(self) -> str:
@@ -55,7 +59,7 @@ Held = TypeVar("Held")
 
 @dataclass(frozen=True)
 class DeadlineFired:
-    """The result of firing the only deadline of an object."""
+    """An event of the only deadline of an object."""
 
     verb: str
     clock: DeadlineKind | None
@@ -65,11 +69,11 @@ class Watched(Protocol):
     """The objects of one kind that have deadlines, such as referrals."""
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
-        """Locks some due rows and records the levels that they have reached; returns the events."""
+        """Locks some due rows and records the levels that they reached; returns the events."""
 
 
 class Alone(Exception):
-    """Raised if the connection or the time was lost while a single row was fired.
+    """Raised if the connection was lost, or the time ran out, while a single row was fired.
 
     The row can be postponed in another transaction.
     """
@@ -84,7 +88,7 @@ class Alone(Exception):
         )
 
     def put_aside(self, tx: Transaction, now: datetime, until: datetime) -> None:
-        """Postpones the row, and logs that the row was postponed."""
+        """Postpones the row until `until`, and logs this."""
         self._put_aside(tx, self._identifier, now, until)
         metrics.ROWS_PUT_ASIDE.labels(self._loop).inc()
         log.get().error("clocks_put_aside", **{self._called: self._identifier}, fault="late")
@@ -104,11 +108,11 @@ def fire_each(
 ) -> list[AnyFired]:
     """Fires the deadlines of each row; records the events on the trail and returns them.
 
-    `fire` returns the events of each identifier; `called` is the name of the identifier in the log.
-    All rows are fired in one savepoint. If that fails, each half gets its own savepoint, and so on
-    until the faulty row is alone. `put_aside` (identifier, now, until) postpones that row, and any
-    row without an event, so that it delays no other row. Raises Alone if the connection is lost
-    while a single row is fired, since this transaction can then do nothing more.
+    `fire` returns each identifier with its events; `called` is the name of the identifier in the
+    log. First, all rows are fired in one savepoint. If that fails, each half gets a savepoint of
+    its own, and so on until the faulty row is alone. `put_aside` (identifier, now, until) postpones
+    that row, and every row without an event, so that they delay no other row. Raises Alone if the
+    connection is lost while a single row is fired, since this transaction can then do nothing more.
     """
 
     def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
@@ -119,7 +123,7 @@ def fire_each(
             if len(chosen) > 1:
                 raise
             raise Alone(chosen[0], loop, called, put_aside) from error
-        except Exception as error:  # whatever fails, the other deadlines must go on
+        except Exception as error:  # whatever fails, the other deadlines must be fired
             if half := len(chosen) // 2:
                 return attempt(chosen[:half]) + attempt(chosen[half:])
             metrics.ROWS_PUT_ASIDE.labels(loop).inc()
@@ -146,7 +150,7 @@ def fire_each(
 def singly(
     fire: Callable[[str], list[AnyFired]],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
-    """Returns a `fire` for `fire_each` that fires one row after the other."""
+    """Returns a `fire` for `fire_each` that fires the rows one by one."""
     return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
 
 
@@ -156,10 +160,10 @@ def with_one_deadline(
     act: Callable[[Held], str],
     keep: Callable[[Held, str], None],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[DeadlineFired]]]]:
-    """Returns a `fire` for `fire_each`, for objects with one deadline.
+    """Returns a `fire` for `fire_each`, for objects with one deadline of the kind `clock`.
 
-    `hold` locks an object, `act` fires its deadline and returns the verb of the event or "", and
-    `keep` saves the object with the verb.
+    `hold` locks and returns an object, `act` fires its deadline and returns the verb of the event
+    (or ""), and `keep` saves the object with the verb.
     """
 
     def fire(identifier: str) -> list[DeadlineFired]:
@@ -193,13 +197,13 @@ class DeadlineScheduler:
         self._name = name
 
     def loop(self) -> Loop:
-        """Returns the loop that watches deadlines; the loop waits while the database is away."""
+        """Returns the loop that watches deadlines; the loop waits while the database is down."""
         return Loop(self._name, self._work, waits_for=LOST)
 
     def fire(self, going_on: Callable[[], bool] = lambda: True) -> int:
-        """Fires every level reached by now; returns how many.
+        """Fires every level that has been reached; returns the number of events.
 
-        A batch that takes too long is fired row by row.
+        A batch that takes too long is fired again row by row. `going_on` returns False to stop.
         """
         count, singles = 0, 0
         while going_on():
@@ -222,8 +226,8 @@ class DeadlineScheduler:
     def _fire_some(self, limit: int) -> Sequence[Fired]:
         """Fires some rows in one transaction.
 
-        Raises Alone if a single row takes all of the time although the database answers. Raises
-        Unavailable if the connection was lost earlier, or if the database does not answer.
+        Raises Alone if a single row used up the time limit although the database responds. Raises
+        Unavailable if the connection was lost before that, or if the database does not respond.
         """
         began = time.monotonic()
         try:

@@ -305,7 +305,7 @@ class Deadline:
 
     @property
     def next_time(self) -> datetime | None:
-        """Returns the time of the next level; None if no level is left, or if not running."""
+        """Returns the time of the next level; None if no level will be reached."""
         if not self.running or self.next_percent is None:
             return None
         return self.start_time + (self.due_time - self.start_time) * self.next_percent / 100

@@ -1,6 +1,6 @@
-"""Pathways and plans, as rpcs.
+"""The rpcs of pathways and plans.
 
-Only the organisation that holds the person's file sees her plans.
+Only the organisation that holds a person's file sees her plans.
 """
 
 from collections import Counter, defaultdict
@@ -51,7 +51,7 @@ from services.referrals.referrals.wire.messages import actor_of
 class StepCounts:
     """The counts of one step over all plans of a pathway version in a department.
 
-    FEW stands for a count that is not published.
+    A count that is not published is FEW.
     """
 
     key: str
@@ -62,14 +62,14 @@ class StepCounts:
 
 
 Group = tuple[str, int, str]
-"""Pathway, version, department."""
+"""The pathway id, version and department of a group of plans."""
 _SKIPPED = "skipped:"
 
 
 class Plans:
     """The rpcs of plans, one method for each.
 
-    Methods that take `tx` are for other use cases.
+    Public methods with `tx` serve other use cases.
     """
 
     def __init__(self, files: People, pathways: Pathways, pages: PageTokens) -> None:
@@ -105,10 +105,10 @@ class Plans:
         return pathway_message(pathway, pathway.text)
 
     def CreatePlan(self, request: pb.CreatePlanRequest, call: Call) -> pb.Plan:
-        """Begins a plan that follows the newest version of a pathway.
+        """Starts a plan that follows the newest version of a pathway.
 
-        The person is locked, since two calls at the same time could both find no plan and begin
-        one.
+        The person is locked first: otherwise two simultaneous calls could both find no plan, and
+        each start one.
         """
         tx, start, person_id = call.tx, moment(request, "start_time"), object_id(request.person_id)
         acknowledged = word_list(
@@ -155,8 +155,8 @@ class Plans:
     def UpdatePlanStep(self, request: pb.UpdatePlanStepRequest, call: Call) -> pb.Plan:
         """Sets the state of a step.
 
-        The referral is locked before the plan, in the same order as when a referral changes and the
-        plan follows it.
+        The referral is locked before the plan, in the same order as when a plan is updated after a
+        change of a referral.
         """
         tx, now, state = call.tx, call.clock.now(), STATES.member(request.state, "state")
         assert state is not None  # the .proto requires it
@@ -180,7 +180,7 @@ class Plans:
         return self._message(plan, call)
 
     def MovePlan(self, request: pb.MovePlanRequest, call: Call) -> pb.Plan:
-        """Moves a plan to a newer version of its pathway, in which other steps may be legs."""
+        """Moves a plan to a newer version of its pathway, in which different steps may be legs."""
         tx, identifier, base_version = call.tx, object_id(request.id), version(request.etag)
         plan = self._lock(tx, identifier, base_version)
         plan.move(
@@ -194,7 +194,7 @@ class Plans:
         return self._message(plan, call)
 
     def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
-        """Ends a plan; to end a child's plan, a second person is needed."""
+        """Ends a plan; to end a child's plan, a second person must agree."""
         reason = word(pb.PlanCloseReason, request.reason_code, "reason_code")
         if reason == CONSENT_WITHDRAWN:
             # this reason follows from the person's withdrawal; no worker may give it
@@ -214,7 +214,7 @@ class Plans:
     def ListLateSteps(
         self, request: pb.ListLateStepsRequest, call: Call
     ) -> pb.ListLateStepsResponse:
-        """Lists late steps of the caller's organisation."""
+        """Lists late steps in the plans of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str, str),
@@ -229,7 +229,7 @@ class Plans:
         )
 
     def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
-        """Counts plans, and the states of their steps."""
+        """Returns the numbers of plans, and of their steps by state."""
         network = call.caller.has("COORDINATOR")
         counted = self._compliance(call.tx, call.clock.now(), network=network)
         groups = [
@@ -247,11 +247,11 @@ class Plans:
     def _compliance(
         self, tx: Transaction, now: datetime, *, network: bool
     ) -> dict[Group, tuple[int, list[StepCounts]]]:
-        """Counts plans, and the states of their steps.
+        """Counts plans, and their steps by state, in groups.
 
-        For the network, groups of fewer than ten plans are left out; other counts are rounded down
-        to a multiple of five, or FEW if below ten. For the caller's own organisation, all counts
-        are exact.
+        For the network, groups of fewer than ten plans are left out; the other counts are rounded
+        down to a multiple of five, or FEW if below ten. For the caller's own organisation, all
+        counts are exact.
         """
         if network:
             elevate_to_system_scope(tx)
@@ -303,10 +303,10 @@ class Plans:
         )
 
     def follow(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
-        """Updates the plan steps for which these changed referrals stand.
+        """Updates the plan steps to which these changed referrals belong.
 
-        The caller has locked the referrals. Lifts the scope, since an actor who changes a referral
-        might not be allowed to see the plan.
+        The calling code must have locked the referrals. Widens the scope, since an actor who
+        changes a referral might not be allowed to see the plan.
         """
         elevate_to_system_scope(tx)
         referral_ids = [referral.id for referral in changed_referrals]
@@ -325,16 +325,16 @@ class Plans:
 
     @staticmethod
     def _keep_leg(tx: Transaction, plan: Plan, referral: Referral) -> None:
-        """Applies the rules for a leg that was just sent, accepted or linked."""
+        """Applies the rules for the referral of a leg that was just sent, accepted or linked."""
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
             referral.wait_for_her()
             referrals.save_deadlines(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
-        """Refuses a new receipt for a referral if another leg uses that receipt.
+        """Refuses a referral's new receipt if another leg uses that receipt.
 
-        The caller has locked the referral. Lifts the scope.
+        The calling code must have locked the referral. Widens the scope.
         """
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
@@ -348,13 +348,14 @@ class Plans:
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
     ) -> Sequence[referrals_pb2.Leg]:
-        """Returns the legs of the hand-over that a referral is part of, as this actor may see them.
+        """Returns the legs of a referral's hand-over, as far as this actor may see them.
 
-        Lifts the scope.
+        `may_see` returns whether a receiver may see its leg and the legs directly before and after.
+        Widens the scope.
         """
         links = self._line_with(tx, referral)
         if links and not referral.sides(actor) & {Side.SENDER, Side.COORDINATOR}:
-            # Most referrals are not legs, and that is cheap to find out, so the grant is read only
+            # Most referrals are not legs, so the grant, which takes longer to read, is read only
             # here.
             links = beside(links, referral.id) if may_see() else []
         return [leg_message(link, actor) for link in links]
@@ -368,7 +369,7 @@ class Plans:
         return []
 
     def receipts_of_other_legs(self, tx: Transaction, referral: Referral) -> set[str]:
-        """Returns the receipts of other live legs, which this leg can't use. Lifts the scope."""
+        """Returns the receipts of other live legs, which this leg may not use. Widens the scope."""
         others = [
             link.referral
             for link in self._line_with(tx, referral)
@@ -379,7 +380,7 @@ class Plans:
     def close_on_withdrawal(self, tx: Transaction, person_id: str, now: datetime) -> None:
         """Closes the plans of a person who withdrew her last consent.
 
-        Lifts the scope, since a receiver to whom she declares her withdrawal does not see the
+        Widens the scope, since a receiver to whom she declares her withdrawal does not see the
         plans.
         """
         elevate_to_system_scope(tx)
@@ -413,7 +414,7 @@ class Plans:
     def _chosen(
         self, tx: Transaction, path: str, reason: str, identifier: str, version: int = 0
     ) -> Pathway:
-        """Returns a pathway that a request names; raises Invalid if there is none."""
+        """Returns the pathway that a request names; raises Invalid if there is none."""
         try:
             return self._pathways.get(tx, identifier, version)
         except NotFound:
@@ -424,7 +425,7 @@ class Plans:
 
 
 def _shown_count(network: bool, count: int) -> int:
-    """Returns the count. For the network, it is rounded as in network/domain/counts.py."""
+    """Returns a count; for the network, in its published form (network/domain/counts.py)."""
     return published_count(count) if network else count
 
 

@@ -22,10 +22,10 @@ from services.referrals.people.domain.anomaly import (
     AnomalyKind,
     Opening,
     day_of,
+    find_anomalies,
     is_night,
     on_duty,
     span_of,
-    unusual,
 )
 from services.referrals.people.store import anomalies
 from services.referrals.people.usecases import anomalies as anomalies_loop
@@ -59,11 +59,14 @@ def looked(count: int, organization: Callable[[int], str], time: datetime = NOON
     ],
 )
 def test_what_is_unusual(openings: list[Opening], expected: dict[AnomalyKind, int]) -> None:
-    assert unusual(openings, OWN, MANAGUA, at_night_on_duty=False) == expected
+    assert find_anomalies(openings, OWN, MANAGUA, at_night_on_duty=False) == expected
 
 
 def test_who_is_on_duty_may_look_at_night() -> None:
-    assert unusual(looked(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True) == {}
+    assert (
+        find_anomalies(looked(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True)
+        == {}
+    )
     tonight = day_of(MIDNIGHT, MANAGUA)
     assert on_duty([MIDNIGHT - timedelta(hours=1)], tonight, MANAGUA)
     assert not on_duty([NOON, MIDNIGHT - timedelta(days=3)], tonight, MANAGUA), (
@@ -98,7 +101,7 @@ def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(
 def searched(service: Service) -> bool:
     """Tells whether the whole trail was searched."""
     with service.database.transaction(SYSTEM) as tx:
-        return not anomalies.are_new(tx)
+        return not anomalies.has_new_rows(tx)
 
 
 @pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
@@ -129,7 +132,7 @@ def test_every_access_that_is_judged_is_announced(service: Service) -> None:
 
 
 def noticed(service: Service, worker: Client) -> list[tuple[str, int]]:
-    service.made.anomalies.look()
+    service.made.anomalies.search()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT kind, count FROM anomalies WHERE worker_id = %s ORDER BY kind",
@@ -219,7 +222,7 @@ def test_what_was_looked_through_is_not_looked_through_again_and_two_at_once_not
     opens(worker, story.person().id)
     refusal(lambda: opens(worker, story.person().id))
     lookers = [
-        threading.Thread(target=Anomalies(service.database, service.clock).look) for _ in range(4)
+        threading.Thread(target=Anomalies(service.database, service.clock).search) for _ in range(4)
     ]
     for looker in lookers:
         looker.start()
@@ -237,7 +240,7 @@ def test_an_auditor_says_what_it_was_and_nobody_else(
     worker, auditor = somebody(service), service.as_("coalition", "AUDITOR")
     opens(worker, story.person().id)
     refusal(lambda: opens(worker, story.person().id))
-    service.made.anomalies.look()
+    service.made.anomalies.search()
 
     def listed(*, waiting: bool) -> list[pb.Anomaly]:
         anomalies, token = list[pb.Anomaly](), ""

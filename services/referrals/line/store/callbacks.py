@@ -52,7 +52,7 @@ def contact_of(tx: Transaction, identifier: str) -> str:
     return str(row["contact_id"])
 
 
-def hours_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
+def first_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
     """Returns the callback that is owed to these contacts and due first, or None."""
     row = tx.execute(
         "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"

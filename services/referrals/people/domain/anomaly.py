@@ -119,7 +119,7 @@ def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
     return day in nights or len(nights) >= DUTY_NIGHTS
 
 
-def unusual(
+def find_anomalies(
     openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool
 ) -> dict[AnomalyKind, int]:
     """Returns the kinds of anomaly in a worker's accesses on one day, each with its count.

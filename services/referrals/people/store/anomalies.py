@@ -18,7 +18,7 @@ _READING = ", ".join(f"'{action}'" for action in READING)
 _DUTY = ", ".join(f"'{action}'" for action in DUTY)
 
 
-def take(tx: Transaction) -> tuple[int, int]:
+def claim_rows(tx: Transaction) -> tuple[int, int]:
     """Claims the next rows of the trail for this transaction, and returns them as (after, until).
 
     Only one transaction searches at a time. The trail is a chain, so a transaction that sees a row
@@ -35,7 +35,7 @@ def take(tx: Transaction) -> tuple[int, int]:
     return after, max(after, until)
 
 
-def are_new(tx: Transaction) -> bool:
+def has_new_rows(tx: Transaction) -> bool:
     """Returns whether the trail has rows that have not been searched yet."""
     row = tx.execute(
         "SELECT EXISTS (SELECT FROM audit, anomalies_looked AS looked"
@@ -44,7 +44,7 @@ def are_new(tx: Transaction) -> bool:
     return bool(row and row["new"])
 
 
-def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:
+def actors_with_accesses(tx: Transaction, after: int, until: int) -> list[Row]:
     """Returns the workers and API keys with an access in these rows of the trail.
 
     Accesses that the quota refused are included. Each result has the kind, id and organisation of

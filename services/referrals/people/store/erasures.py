@@ -77,7 +77,7 @@ def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
     return [_read(row) for row in rows]
 
 
-def are_others(tx: Transaction, known: Collection[str]) -> bool:
+def has_work(tx: Transaction, known: Collection[str]) -> bool:
     """Returns whether the loop has work.
 
     It has work if a completed erasure is not among the known ones, or if this store has not caught
@@ -127,7 +127,7 @@ def is_caught_up(tx: Transaction) -> bool:
     return bool(row and row["caught_up"])
 
 
-def caught_up(tx: Transaction) -> None:
+def note_caught_up(tx: Transaction) -> None:
     """Records that all erasures that are known outside this store have been applied to it."""
     tx.execute(
         "UPDATE erasure_store SET store = %(store)s WHERE store <> %(store)s",

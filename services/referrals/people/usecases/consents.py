@@ -102,11 +102,11 @@ class Consents:
             referral = referrals.get(tx, referral_id)
             if referral.person_id != person_id:
                 raise NotFound
-            taken = self._plans.receipts_of_other_legs(tx, referral)
+            used_by_others = self._plans.receipts_of_other_legs(tx, referral)
             receipts = [
                 receipt
                 for receipt in receipts
-                if receipt.id not in taken and referral.could_stand_on(receipt, now)
+                if receipt.id not in used_by_others and referral.could_stand_on(receipt, now)
             ]
         return pb.ListReceiptsResponse(
             receipts=[receipt_message(receipt, now) for receipt in receipts]

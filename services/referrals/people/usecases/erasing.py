@@ -29,14 +29,14 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class ErasureRpcs:
-    """The rpcs of erasures, one method for each; the service itself calls `again`."""
+    """The rpcs of erasures, one method for each; the service itself calls `erase_again`."""
 
     def __init__(
-        self, files: Files, consents: Consents, lives: Lives, operators: Contacts, pages: PageTokens
+        self, files: Files, consents: Consents, lives: Lives, contacts: Contacts, pages: PageTokens
     ) -> None:
         self._pages = pages
         self._files = files
-        self._operators = operators
+        self._contacts = contacts
         self._consents = consents
         self._lives = lives
 
@@ -107,7 +107,7 @@ class ErasureRpcs:
             next_page_token=self._pages.token(request, more),
         )
 
-    def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
+    def erase_again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
         """Erases a file again after a restore; returns whether the restore had brought it back.
 
         Needs the scope of the whole service.
@@ -139,7 +139,7 @@ class ErasureRpcs:
         self._lives.drop_open(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
-            self._operators.erase(tx, now, contact_id)
+            self._contacts.erase(tx, now, contact_id)
         # cancels enquiries that were made since the first cancellation, until the contact closed
         cancel_of(tx, now, her.alone, [person.id])
         destroyed = erasures.destroy(tx, her, now)

@@ -91,7 +91,7 @@ class Erasures:
         self._filed: set[str] | None = None  # ids that the file has; None before it was read
         self._question_id = ""
         self._counts: dict[str, int] = {}  # erasures kept by each witness that has answered
-        self._heard_answers = False  # True: the topic was read to its end after all answers came
+        self._read_after_answers = False  # whether the topic was read to its end after all answers
         self._alarm: tuple[object, ...] = ()  # the last logged reason why the store stays closed
 
     def loop(self) -> Loop:
@@ -122,7 +122,7 @@ class Erasures:
                 lambda: self._broker.cluster_id not in (None, self._cluster),
                 read_again=pause,
             )
-            if announced or is_unfinished or erasures.are_others(connection, self._known):
+            if announced or is_unfinished or erasures.has_work(connection, self._known):
                 return
 
     def turn(self, on_progress: Callable[[], object] = lambda: None) -> int:
@@ -137,15 +137,15 @@ class Erasures:
             self._question_id, self._counts = "", {}
         self.remember()
         answered = self._counts.keys() >= WITNESSES
-        self._hear(on_progress)
+        self._read_topic(on_progress)
         self._write_file()
-        self._heard_answers = answered  # a witness publishes its erasures before its answer
-        again = self._apply()
+        self._read_after_answers = answered  # a witness publishes its erasures before its answer
+        erased_again = self._apply()
         self._publish(
             [record for id, (_, record) in self._known.items() if id not in self._published]
         )
         self._open_or_ask()
-        return again
+        return erased_again
 
     def remember(self) -> None:
         """Reads new erasures from the database, and writes them to the file."""
@@ -202,7 +202,7 @@ class Erasures:
 
     # --- the topic
 
-    def _hear(self, on_progress: Callable[[], object]) -> None:
+    def _read_topic(self, on_progress: Callable[[], object]) -> None:
         for batch in read_from(self._broker.settings, TOPIC, self._offsets):
             on_progress()
             for record in batch:
@@ -235,12 +235,12 @@ class Erasures:
         known = [erasure for erasure, _ in self._known.values()]
         with self._database.transaction(SYSTEM) as tx:
             lacking = erasures.not_applied(tx, [erasure.person_id for erasure in known])
-        again = 0
+        erased_again = 0
         for erasure in [erasure for erasure in known if erasure.person_id in lacking]:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
                 now = self._clock.now()
-                if self._erasing.again(tx, now, erasure):
-                    again += 1
+                if self._erasing.erase_again(tx, now, erasure):
+                    erased_again += 1
                     log.get().warning("erased_again", person_id=erasure.person_id)
                 audit.record(
                     tx,
@@ -250,7 +250,7 @@ class Erasures:
                 )
         with self._database.transaction(SYSTEM) as tx:
             erasures.note_witnessed(tx, list(self._published), self._clock.now())
-        return again
+        return erased_again
 
     def _publish(self, missing: list[Record]) -> None:
         if missing:
@@ -270,7 +270,7 @@ class Erasures:
         with self._database.transaction(SYSTEM) as tx:
             awaited = not erasures.is_caught_up(tx)
             if awaited and self._is_complete():
-                erasures.caught_up(tx)
+                erasures.note_caught_up(tx)
                 awaited = False
         metrics.ERASURES_AWAITED.set(awaited)
         if not awaited:
@@ -294,4 +294,4 @@ class Erasures:
         This requires that each witness has answered, that the topic was read to its end after that,
         and that the topic has at least as many erasures as any witness keeps.
         """
-        return self._heard_answers and len(self._published) >= max(self._counts.values())
+        return self._read_after_answers and len(self._published) >= max(self._counts.values())

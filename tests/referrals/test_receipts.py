@@ -134,11 +134,14 @@ def why_not(receipt: Receipt) -> str:
         (DECISION, ""),
         (replace(DECISION, assent_code="given"), ""),
         # Only of a known child nothing is asked about who receives it.
-        (replace(DECISION, about=Circumstances("12-17", "LAW_ENFORCEMENT", took_back=True)), ""),
+        (
+            replace(DECISION, about=Circumstances("12-17", "LAW_ENFORCEMENT", has_withdrawn=True)),
+            "",
+        ),
         (replace(DECISION, about=UNKNOWN), ""),
         (replace(DECISION, about=Circumstances("", "LAW_ENFORCEMENT")), "own_consent_required"),
         (
-            replace(DECISION, about=Circumstances("", "SHELTER", took_back=True)),
+            replace(DECISION, about=Circumstances("", "SHELTER", has_withdrawn=True)),
             "own_consent_required",
         ),
         (replace(DECISION, assent_code="given", about=Circumstances("", "LAW_ENFORCEMENT")), ""),
@@ -160,7 +163,7 @@ def why_not(receipt: Receipt) -> str:
         ),
         (replace(ANOTHER, about=Circumstances("18-24", "")), "own_consent_required"),
         (
-            replace(ANOTHER, about=Circumstances("18-24", "SHELTER", took_back=True)),
+            replace(ANOTHER, about=Circumstances("18-24", "SHELTER", has_withdrawn=True)),
             "own_consent_required",
         ),
         # Nobody gives an override.

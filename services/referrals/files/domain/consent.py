@@ -87,7 +87,7 @@ class Circumstances:
     recipient_type: str = ""
     # True if the person has withdrawn a consent before. This is read only when a receipt is
     # recorded, since a later withdrawal ends the receipts that others gave for her.
-    took_back: bool = False
+    has_withdrawn: bool = False
 
 
 @dataclass
@@ -208,8 +208,8 @@ class Receipt:
             "receipt.until_time",
             "out_of_range",
         )
-        heard = self.giver_code == BEST_INTEREST or len(set(self.explained_codes)) == POINTS
-        check.that(heard, "receipt.explained_codes", "required")
+        explained = self.giver_code == BEST_INTEREST or len(set(self.explained_codes)) == POINTS
+        check.that(explained, "receipt.explained_codes", "required")
         if self.is_minors:
             # if the age is unknown, the missing guardian is reported first
             alone = self.giver_code == HERSELF and not self.about.age_band
@@ -266,7 +266,7 @@ class Receipt:
         It is refused in two cases: the recipient may detain, charge or expel the person, or she has
         withdrawn a consent before.
         """
-        if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.took_back:
+        if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.has_withdrawn:
             raise Conflict("own_consent_required")
 
     def confirm(self, second: Second, now: datetime) -> None:

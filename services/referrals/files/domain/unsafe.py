@@ -37,18 +37,18 @@ class Unsafe:
 
     def besides(self, others: Iterable["Unsafe"]) -> "Unsafe":
         """Returns this answer with the organisations and departments of the others added."""
-        every = [self, *others]
+        answers = [self, *others]
         return Unsafe(
             self.code,
             tuple(
                 dict.fromkeys(
                     organization_id
-                    for answer in every
+                    for answer in answers
                     for organization_id in answer.organization_ids
                 )
             ),
             tuple(
-                dict.fromkeys(department for answer in every for department in answer.departments)
+                dict.fromkeys(department for answer in answers for department in answer.departments)
             ),
         )
 

@@ -35,7 +35,7 @@ class AgeNoter:
 
     def note(self) -> int:
         """Handles one batch of files; returns the number of files in it."""
-        now, changed = self._clock.now(), 0
+        now, handled = self._clock.now(), 0
         with self._database.transaction(SYSTEM, timeout=30) as tx:
             files, self._after = self._files.outgrown(tx, now, _LOOKED_BACK, _BATCH, self._after)
             for person in files:
@@ -51,9 +51,9 @@ class AgeNoter:
                     metrics.ROWS_PUT_ASIDE.labels("ages").inc()
                     log.get().error("ages_put_aside", person_id=person.id, fault=log.fault(error))
                     self._files.put_age_aside(tx, person)
-                changed += 1
+                handled += 1
                 audit.record(tx, SYSTEM, now, [Entry("note_age", person.id)])
-        return changed
+        return handled
 
     def _work(self, loop: Loop) -> None:
         while loop.turn():

@@ -27,11 +27,11 @@ class Openings:
         if is_system and openings.is_of(tx, identifier, caller.organization_id):
             return
         openings.hold(tx, caller.id)
-        longer = wait(
+        delay = wait(
             openings.opened_between(tx, caller.id, now - HOUR, now + AHEAD, others_only=is_system),
             identifier,
             self.most,
             now,
         )
-        if longer:
-            raise Exhausted("opening_quota", longer.total_seconds())
+        if delay:
+            raise Exhausted("opening_quota", delay.total_seconds())

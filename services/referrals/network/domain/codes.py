@@ -20,7 +20,7 @@ REACHED_BY_OVERRIDE = frozenset(
 
 NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
 
-MAX_SAID = 20  # most faults in one refusal, since a refusal travels in a trailer of 8 KiB
+MAX_FAULTS = 20  # most faults in one refusal, since a refusal travels in a trailer of 8 KiB
 
 # Used with fullmatch only: `$` would accept a final line break.
 _NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
@@ -34,7 +34,7 @@ class Check:
 
     def need(self, path: str, value: str, *, required: bool = False) -> None:
         """Checks the form and group of a need code; only the directory knows the whole codes."""
-        self._say(
+        self._check_code(
             path,
             value,
             bool(_NEED.fullmatch(value)) and value[:3] in NEED_GROUPS,
@@ -50,9 +50,9 @@ class Check:
     def done(self) -> None:
         """Raises Invalid if there are faults, with as many of them as a refusal can carry."""
         if self._wrong:
-            raise Invalid(*self._wrong[:MAX_SAID])
+            raise Invalid(*self._wrong[:MAX_FAULTS])
 
-    def _say(self, path: str, value: str, holds: bool, reason: str, required: bool) -> None:
+    def _check_code(self, path: str, value: str, holds: bool, reason: str, required: bool) -> None:
         if not value:
             if required:
                 self._wrong.append((path, "required"))
@@ -63,7 +63,7 @@ class Check:
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
 
 
-def as_meant(text: str) -> str:
+def normalize_code(text: str) -> str:
     """Returns a code as its writer meant it.
 
     Case, spaces and hyphens don't matter; I and L are read as 1, and O is read as 0.
@@ -84,7 +84,7 @@ def checked_code(text: str, length: int) -> str:
 
     Because of the check character, a typing error hardly ever yields a different valid code.
     """
-    meant = as_meant(text)
+    meant = normalize_code(text)
     holds = (
         len(meant) == length
         and all(character in ALPHABET for character in meant)
@@ -120,7 +120,7 @@ def beginnings_of(code: str) -> list[str]:
     Four beginnings are possible, since the code holds 30 of their 32 bits. The list is empty for an
     invalid code.
     """
-    meant = as_meant(code)
+    meant = normalize_code(code)
     if len(meant) != 6 or any(character not in ALPHABET for character in meant):
         return []
     number = sum(

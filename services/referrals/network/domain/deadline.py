@@ -156,14 +156,14 @@ class Policy:
 
     def all(self) -> list[tuple[Key, Span]]:
         """Returns all spans: first the policy's own spans, then derived spans, then fixed spans."""
-        follow = [
+        derived = [
             ((urgency, kind), self.span(kind, urgency))
             for urgency in Urgency
             for kind in AS_LONG_AS
         ]
         return [
             *((key, self.spans[key]) for key in KEYS),
-            *follow,
+            *derived,
             *(((None, kind), span) for kind, span in FIXED.items()),
         ]
 
@@ -183,18 +183,18 @@ class Policy:
             if by_days or not SHORTEST <= _at_least(span) <= longest:
                 wrong.append((path_of(key), "out_of_range"))
         if not wrong:
-            longer = [
+            ordered = [
                 ((more, kind), (less, kind))
                 for less, more in pairwise(Urgency)
                 for kind in SPAN_BY_URGENCY
             ]
-            longer += [
+            ordered += [
                 ((urgency, DeadlineKind.ACKNOWLEDGE), (urgency, DeadlineKind.DECIDE))
                 for urgency in Urgency
             ]
             wrong += [
                 (path_of(key), "not_in_order")
-                for key, other in longer
+                for key, other in ordered
                 if _at_least(self.spans[key]) > _at_least(self.spans[other])
             ]
         if wrong:

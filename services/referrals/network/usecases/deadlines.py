@@ -72,18 +72,18 @@ class Watched(Protocol):
         """Locks some due rows and records the levels that they reached; returns the events."""
 
 
-class Alone(Exception):
+class RowFailed(Exception):
     """Raised if the connection was lost, or the time ran out, while a single row was fired.
 
     The row can be postponed in another transaction.
     """
 
-    def __init__(self, identifier: str, loop: str, called: str, put_aside: "PutAside") -> None:
+    def __init__(self, identifier: str, loop: str, id_name: str, put_aside: "PutAside") -> None:
         super().__init__(loop)
-        self._identifier, self._loop, self._called, self._put_aside = (
+        self._identifier, self._loop, self._id_name, self._put_aside = (
             identifier,
             loop,
-            called,
+            id_name,
             put_aside,
         )
 
@@ -91,7 +91,7 @@ class Alone(Exception):
         """Postpones the row until `until`, and logs this."""
         self._put_aside(tx, self._identifier, now, until)
         metrics.ROWS_PUT_ASIDE.labels(self._loop).inc()
-        log.get().error("clocks_put_aside", **{self._called: self._identifier}, fault="late")
+        log.get().error("clocks_put_aside", **{self._id_name: self._identifier}, fault="late")
 
 
 PutAside = Callable[[Transaction, str, datetime, datetime], None]
@@ -101,18 +101,19 @@ def fire_each(
     tx: Transaction,
     now: datetime,
     loop: str,
-    called: str,
+    id_name: str,
     identifiers: Sequence[str],
     fire: Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]],
     put_aside: PutAside,
 ) -> list[AnyFired]:
     """Fires the deadlines of each row; records the events on the trail and returns them.
 
-    `fire` returns each identifier with its events; `called` is the name of the identifier in the
+    `fire` returns each identifier with its events; `id_name` is the name of the identifier in the
     log. First, all rows are fired in one savepoint. If that fails, each half gets a savepoint of
     its own, and so on until the faulty row is alone. `put_aside` (identifier, now, until) postpones
-    that row, and every row without an event, so that they delay no other row. Raises Alone if the
-    connection is lost while a single row is fired, since this transaction can then do nothing more.
+    that row, and every row without an event, so that they delay no other row. Raises RowFailed if
+    the connection is lost while a single row is fired, since this transaction can then do nothing
+    more.
     """
 
     def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
@@ -122,12 +123,12 @@ def fire_each(
         except LOST as error:
             if len(chosen) > 1:
                 raise
-            raise Alone(chosen[0], loop, called, put_aside) from error
+            raise RowFailed(chosen[0], loop, id_name, put_aside) from error
         except Exception as error:  # whatever fails, the other deadlines must be fired
             if half := len(chosen) // 2:
                 return attempt(chosen[:half]) + attempt(chosen[half:])
             metrics.ROWS_PUT_ASIDE.labels(loop).inc()
-            log.get().error("clocks_put_aside", **{called: chosen[0]}, fault=log.fault(error))
+            log.get().error("clocks_put_aside", **{id_name: chosen[0]}, fault=log.fault(error))
             return [(chosen[0], [])]
 
     fired = attempt(identifiers) if identifiers else []
@@ -214,8 +215,8 @@ class DeadlineScheduler:
                 if limit == 1:
                     raise
                 singles = _BATCH
-            except Alone as alone:
-                self._put_aside(alone)
+            except RowFailed as failure:
+                self._put_aside(failure)
                 singles = 0
             else:
                 count += len(events)
@@ -226,25 +227,25 @@ class DeadlineScheduler:
     def _fire_some(self, limit: int) -> Sequence[Fired]:
         """Fires some rows in one transaction.
 
-        Raises Alone if a single row used up the time limit although the database responds. Raises
-        Unavailable if the connection was lost before that, or if the database does not respond.
+        Raises RowFailed if a single row used up the time limit although the database responds.
+        Raises Unavailable if the connection was lost before that, or the database does not respond.
         """
         began = time.monotonic()
         try:
             with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
                 events = self._watched.fire_deadlines(tx, self._clock.now(), limit)
-        except Alone as alone:
+        except RowFailed as failure:
             if time.monotonic() - began < _LIMIT - _GRACE or not self._database.answers:
-                raise Unavailable("store_unavailable") from alone
+                raise Unavailable("store_unavailable") from failure
             raise
         for event in events:
             metrics.CLOCKS_FIRED.labels(event.clock.value if event.clock else "", event.verb).inc()
         return events
 
-    def _put_aside(self, alone: Alone) -> None:
+    def _put_aside(self, failure: RowFailed) -> None:
         now = self._clock.now()
         with self._database.transaction(SYSTEM) as tx:
-            alone.put_aside(tx, now, now + PUT_ASIDE_LATE)
+            failure.put_aside(tx, now, now + PUT_ASIDE_LATE)
 
     def _work(self, loop: Loop) -> None:
         work_when_due(

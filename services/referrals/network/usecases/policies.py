@@ -45,7 +45,7 @@ class Policies:
         newest = policies.newest(tx)
         # cached, so that the due time and the stored version number come from the same version
         policy_of = cache(
-            lambda version: self.by_clock(tx, version or newest() or FIRST_POLICY.version)
+            lambda version: self.of_deadline(tx, version or newest() or FIRST_POLICY.version)
         )
         return lambda country, department: CountryCalendar(
             country or department[:2] or "NI", policy_of
@@ -64,7 +64,7 @@ class Policies:
             self._read[version] = policy
         return self._read[version]
 
-    def by_clock(self, tx: Transaction, version: int) -> Policy:
+    def of_deadline(self, tx: Transaction, version: int) -> Policy:
         """Returns the version that a deadline names; 0 is the newest.
 
         If that version is missing, returns the newest and alerts operations, since a deadline

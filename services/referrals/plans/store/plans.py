@@ -158,8 +158,9 @@ def late(
 def compliance(tx: Transaction, now: datetime) -> list[Row]:
     """Counts plans by pathway_id, version, department, key, state and reason_code.
 
-    Each row has the number of plans in which the step has this state (`plans`), settled in time or
-    without a due time (`on_time`), or is overdue (`late`). Only plans in the scope are counted.
+    Each row has three numbers of plans: all in which the step has this state (`plans`); of these,
+    the plans whose step was settled in time or has no due time (`on_time`), and the plans whose
+    step is overdue (`late`). Only plans in the scope of the transaction are counted.
     """
     return tx.execute(
         "SELECT p.pathway_id, p.pathway_version AS version, p.department, s.key, s.state,"

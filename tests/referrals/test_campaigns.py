@@ -7,7 +7,7 @@ import pytest
 
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from services.referrals.line.domain.campaign import LENGTH, brought, new_code
+from services.referrals.line.domain.campaign import LENGTH, counts_of, new_code
 from services.referrals.line.domain.campaign import Placement as Placed
 from services.referrals.line.usecases import campaigns
 from services.referrals.network.domain.codes import ALPHABET, checked_code
@@ -53,13 +53,13 @@ def test_each_medium_of_a_campaign_has_a_code_that_a_bad_line_does_not_turn_into
 
 @pytest.mark.parametrize(("count", "told"), [(0, -1), (9, -1), (10, 10), (14, 10), (15, 15)])
 def test_what_a_code_brought_is_told_in_tens(count: int, told: int) -> None:
-    assert brought(PLACED, {"normal": count}, {"open": count}).contacts == told
+    assert counts_of(PLACED, {"normal": count}, {"open": count}).contacts == told
 
 
 def test_of_fewer_than_ten_contacts_not_even_their_urgency_is_told() -> None:
-    few = brought(PLACED, {"immediate": 9}, {"open": 9})
+    few = counts_of(PLACED, {"immediate": 9}, {"open": 9})
     assert (few.by_urgency, few.by_outcome) == ([], [])
-    more = brought(PLACED, {"immediate": 9, "normal": 12}, {"open": 21})
+    more = counts_of(PLACED, {"immediate": 9, "normal": 12}, {"open": 21})
     assert (more.contacts, more.by_urgency, more.by_outcome) == (
         20,
         [("normal", 10)],

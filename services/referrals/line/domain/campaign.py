@@ -55,7 +55,7 @@ class Campaign:
 
 
 @dataclass(frozen=True)
-class Brought:
+class PlacementCounts:
     """The published counts of the calls for a placement.
 
     `contacts` is FEW if the counts are too small to be published.
@@ -75,17 +75,17 @@ def new_code() -> str:
     return new_checked_code(LENGTH)
 
 
-def brought(
+def counts_of(
     placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]
-) -> Brought:
+) -> PlacementCounts:
     """Returns the counts of a placement in their published form.
 
     Small counts are left out, since a call from a small place could point to a person.
     """
     contacts = published_count(Counter(by_urgency).total())
     if contacts < 0:
-        return Brought(placement, contacts, [], [])
-    return Brought(
+        return PlacementCounts(placement, contacts, [], [])
+    return PlacementCounts(
         placement, contacts, _published_counts(by_urgency), _published_counts(by_outcome)
     )
 

@@ -78,29 +78,31 @@ class Triage:
         """Returns the urgency of the most urgent rule that applies.
 
         A missing answer never lowers the urgency. If no rule applies, returns NORMAL if the urgency
-        can't rise any more (see _calm), and None otherwise.
+        can't rise any more (see _if_final), and None otherwise.
         """
         return max(
-            (rule.urgency for rule in self._holding()),
+            (rule.urgency for rule in self._applying_rules()),
             key=lambda urgency: urgency.rank,
-            default=self._calm(Urgency.NORMAL),
+            default=self._if_final(Urgency.NORMAL),
         )
 
     def pathway(self) -> str:
         """Returns the pathway that the answers open; "" as long as there is no urgency."""
-        opened = {rule.pathway for rule in self._holding()}
-        return next((pathway for pathway in FIRST if pathway in opened), self._calm(RETURN) or "")
+        opened = {rule.pathway for rule in self._applying_rules()}
+        return next(
+            (pathway for pathway in FIRST if pathway in opened), self._if_final(RETURN) or ""
+        )
 
     def health(self) -> list[DeadlineKind]:
         """Returns the kinds of medicine that, according to the answers, can still be started."""
-        return list(dict.fromkeys(kind for rule in self._holding() for kind in rule.health))
+        return list(dict.fromkeys(kind for rule in self._applying_rules() for kind in rule.health))
 
-    def _holding(self) -> list[Rule]:
+    def _applying_rules(self) -> list[Rule]:
         return [
             rule
             for rule in RULES
-            if self._said(rule.question) == rule.answer
-            and (not rule.unless[0] or self._said(rule.unless[0]) != rule.unless[1])
+            if self._answer_to(rule.question) == rule.answer
+            and (not rule.unless[0] or self._answer_to(rule.unless[0]) != rule.unless[1])
         ]
 
     def unanswered(self) -> list[str]:
@@ -111,15 +113,15 @@ class Triage:
         relevant = DECIDING | {
             rule.unless[0]
             for rule in RULES
-            if rule.unless[0] and self._said(rule.question) in (rule.answer, NOT_ASKED)
+            if rule.unless[0] and self._answer_to(rule.question) in (rule.answer, NOT_ASKED)
         }
         return [
             question.name
             for question in fields(self)
-            if question.name in relevant and self._said(question.name) == NOT_ASKED
+            if question.name in relevant and self._answer_to(question.name) == NOT_ASKED
         ]
 
-    def _calm(self, value: Value) -> Value | None:
+    def _if_final(self, value: Value) -> Value | None:
         """Returns the value if the urgency can't rise any more, otherwise None.
 
         It can't rise any more once each deciding question has been answered or declined, and at
@@ -127,9 +129,10 @@ class Triage:
         """
         return (
             value
-            if not self.unanswered() and any(self._said(name) in (YES, NO) for name in DECIDING)
+            if not self.unanswered()
+            and any(self._answer_to(name) in (YES, NO) for name in DECIDING)
             else None
         )
 
-    def _said(self, question: str) -> str:
+    def _answer_to(self, question: str) -> str:
         return str(getattr(self, question))

@@ -21,7 +21,7 @@ from services.referrals.line.domain.campaign import (
     UNASSESSED,
     Campaign,
     Placement,
-    brought,
+    counts_of,
     new_code,
 )
 from services.referrals.line.domain.triage import Triage
@@ -92,7 +92,7 @@ class Campaigns:
             ]
             by_outcome[row["placement_code"]][row["outcome_code"]] += row["count"]
         rows = [
-            brought(placement, by_urgency[placement.code], by_outcome[placement.code])
+            counts_of(placement, by_urgency[placement.code], by_outcome[placement.code])
             for placement in campaign.placements
         ]
         return pb.CampaignFigures(

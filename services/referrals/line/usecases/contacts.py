@@ -221,7 +221,9 @@ class Contacts(Callbacks):
             raise NotFound
         _check_handed_over(tx, values)
         contact = replace(
-            contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False
+            contact,
+            **_with_medium(tx, _to_the_hour(values, now, contact.assault_time)),
+            unheard=False,
         )
         contact.check()
         contact.change(now, self._policies.calendar(tx, contact.line_country, contact.department))
@@ -282,7 +284,7 @@ class Contacts(Callbacks):
         tx, own, now = call.tx, call.caller.organization_id, call.clock.now()
         _check_handed_over(tx, values)
         contact = Contact(
-            new_id(), own, now, now, **known, **_placed(tx, _to_the_hour(values, now, None))
+            new_id(), own, now, now, **known, **_with_medium(tx, _to_the_hour(values, now, None))
         )
         contact.check()
         contact.check_line(members.countries(tx, [own]).get(own, ""))
@@ -313,7 +315,7 @@ def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) 
     )
 
 
-def _placed(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
+def _with_medium(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
     """Adds the medium that belongs to the code that the caller named; returns the values."""
     if not values.get("placement_code"):
         return values

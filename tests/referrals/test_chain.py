@@ -13,7 +13,7 @@ import pytest
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.files.domain.person import Coarse
-from services.referrals.plans.domain.chain import beside, line
+from services.referrals.plans.domain.chain import line, with_neighbours
 from services.referrals.plans.domain.pathway import LegKind, Pathway, read
 from services.referrals.plans.domain.plan import Plan, StepState
 from services.referrals.plans.usecases.pathways import LISTS, parse, shipped_pathways
@@ -324,7 +324,8 @@ def test_a_receiver_has_whom_she_comes_from_and_to_whom_she_goes_beside_it() -> 
     links = line(plan, {"shelter": "NI"})
     assert [link.country for link in links] == ["", "", "NI"]
     seen = {
-        key: [link.step.key for link in beside(links, referral.id)] for key, referral in by.items()
+        key: [link.step.key for link in with_neighbours(links, referral.id)]
+        for key, referral in by.items()
     }
     assert seen == {
         "travel": ["travel", "reception"],
@@ -332,8 +333,8 @@ def test_a_receiver_has_whom_she_comes_from_and_to_whom_she_goes_beside_it() -> 
         "housing": ["reception", "housing"],
     }
     plan.take("reception", REFUSED, NOON)
-    assert [link.step.key for link in beside(line(plan, {}), "for-travel")] == [
+    assert [link.step.key for link in with_neighbours(line(plan, {}), "for-travel")] == [
         "travel",
         "housing",
     ], "nobody is between them"
-    assert beside(line(plan, {}), "for-reception") == []
+    assert with_neighbours(line(plan, {}), "for-reception") == []

@@ -34,7 +34,7 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
     """Returns the whole chain; `countries` are the countries of the receivers, by organisation."""
     links, before = list[Link](), ""
     for step in plan.legs:
-        referral, settled = plan.standing_for(step.key), plan.steps[step.key].settled
+        referral, settled = plan.referral_of_leg(step.key), plan.steps[step.key].settled
         waits = [] if before or plan.has_begun(step.key) else plan.not_accepted()
         # a receiver that has accepted the person may still have to wait for other legs
         held = bool(waits) or bool(before and not plan.has_begun(before))
@@ -52,7 +52,7 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
     return links
 
 
-def beside(links: Sequence[Link], referral_id: str) -> list[Link]:
+def with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
     """Returns the leg of a referral, with the legs directly before and after that leg.
 
     These legs show from whom the person comes, and to whom she goes.

@@ -348,13 +348,13 @@ def _in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
     First removes, again and again, the steps that wait for no remaining step. Of the remaining
     steps, returns those from which the waiting leads back to the same step.
     """
-    left = dict(waits)
+    remaining = dict(waits)
     while free := [
-        key for key, others in left.items() if not any(other in left for other in others)
+        key for key, others in remaining.items() if not any(other in remaining for other in others)
     ]:
         for key in free:
-            del left[key]
-    return [key for key in left if _reaches(key, key, left)]
+            del remaining[key]
+    return [key for key in remaining if _reaches(key, key, remaining)]
 
 
 def _reaches(start: str, goal: str, waits: Mapping[str, Collection[str]]) -> bool:

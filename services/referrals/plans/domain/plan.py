@@ -145,8 +145,8 @@ class Plan:
             referral is not None and referral[1] in (State.COMPLETED, State.CLOSED)
         )
         # the receiver of an arrival is asked before the person leaves
-        ahead = step.leg is LegKind.ARRIVAL and not over
-        if (over or (state is StepState.REFERRED and not ahead)) and (
+        is_early_arrival = step.leg is LegKind.ARRIVAL and not over
+        if (over or (state is StepState.REFERRED and not is_early_arrival)) and (
             waits := self.waits_for(step)
         ):
             raise Conflict("step_waits", *waits)
@@ -156,7 +156,7 @@ class Plan:
             self._check_accepted()
         if referral is not None and referral[1] not in LIVE | {State.DRAFT, State.CLOSED}:
             raise Conflict("illegal_transition")
-        self._put(self.steps[key], state, now, referral[0] if referral else "", reason_code)
+        self._set_state(self.steps[key], state, now, referral[0] if referral else "", reason_code)
         self._changed(now)
 
     def follow(self, referral_id: str, state: State, outcome_code: str, now: datetime) -> bool:
@@ -175,7 +175,7 @@ class Plan:
             self._check_leg(step, state)
         moved = [step for step in standing if step.state is not to]
         for step in moved:
-            self._put(step, to, now, referral_id, "")
+            self._set_state(step, to, now, referral_id, "")
         if moved:
             self._changed(now)
         return bool(moved)
@@ -228,7 +228,7 @@ class Plan:
         ]
         return legs if legs and legs[0].leg is LegKind.DEPARTURE else []
 
-    def standing_for(self, key: str) -> Referral | None:
+    def referral_of_leg(self, key: str) -> Referral | None:
         """Returns the present referral of a leg; None if there is none."""
         step = self.steps[key]
         return (
@@ -273,7 +273,7 @@ class Plan:
             (
                 ended[standing.id]
                 for leg in legs
-                if (standing := self.standing_for(leg.key)) and standing.id in ended
+                if (standing := self.referral_of_leg(leg.key)) and standing.id in ended
             ),
             None,
         )
@@ -290,7 +290,7 @@ class Plan:
         legs = [leg.key for leg in self.legs]
         own_legs = [key for key in legs if self.steps[key].referral_id == referral.id]
         for key in legs if own_legs else ():
-            other = self.standing_for(key)
+            other = self.referral_of_leg(key)
             same = (
                 other is not None
                 and other.id != referral.id
@@ -301,7 +301,7 @@ class Plan:
                 raise Conflict("receipt_of_another_leg", key)
 
     def _is_taken_on(self, key: str) -> bool:
-        referral = self.standing_for(key)
+        referral = self.referral_of_leg(key)
         return self.steps[key].settled or (referral is not None and referral.state in TAKEN_ON)
 
     def _check_accepted(self) -> None:
@@ -330,7 +330,7 @@ class Plan:
             raise Conflict("plan_closed")
 
     @staticmethod
-    def _put(
+    def _set_state(
         step: PlanStep, state: StepState, now: datetime, referral_id: str, reason_code: str
     ) -> None:
         settled_before = step.settled

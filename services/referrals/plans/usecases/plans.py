@@ -33,7 +33,7 @@ from services.referrals.files.store.people import People
 from services.referrals.network.domain.counts import SMALLEST, published_count
 from services.referrals.network.domain.service import check_age_taken
 from services.referrals.network.store import members
-from services.referrals.plans.domain.chain import Link, beside, line
+from services.referrals.plans.domain.chain import Link, line, with_neighbours
 from services.referrals.plans.domain.pathway import Pathway
 from services.referrals.plans.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
 from services.referrals.plans.store import plans
@@ -138,7 +138,7 @@ class Plans:
 
     def GetPlan(self, request: pb.GetPlanRequest, call: Call) -> pb.Plan:
         """Returns one plan."""
-        return self._message(plans.get(call.tx, object_id(request.id), self._of(call.tx)), call)
+        return self._message(plans.get(call.tx, object_id(request.id), self._lookup(call.tx)), call)
 
     def ListPlans(self, request: pb.ListPlansRequest, call: Call) -> pb.ListPlansResponse:
         """Lists the plans of a person; an erased file has none."""
@@ -148,7 +148,7 @@ class Plans:
         return pb.ListPlansResponse(
             plans=[
                 self._message(plan, call)
-                for plan in plans.of_person(call.tx, person_id, self._of(call.tx))
+                for plan in plans.of_person(call.tx, person_id, self._lookup(call.tx))
             ]
         )
 
@@ -175,7 +175,7 @@ class Plans:
         if referral:
             plan.referrals[referral.id] = referral
             plan.follow(referral.id, referral.state, referral.outcome_code, now)
-            self._keep_leg(tx, plan, referral)
+            self._apply_leg_rules(tx, plan, referral)
         plans.change(tx, plan, base_version)
         return self._message(plan, call)
 
@@ -311,20 +311,20 @@ class Plans:
         elevate_to_system_scope(tx)
         referral_ids = [referral.id for referral in changed_referrals]
         for identifier in plans.with_referrals(tx, referral_ids):
-            plan = plans.get(tx, identifier, self._of(tx), for_update=True)
-            was, lost = plan.version, plan.lost(changed_referrals)
+            plan = plans.get(tx, identifier, self._lookup(tx), for_update=True)
+            old_version, lost = plan.version, plan.lost(changed_referrals)
             for referral in changed_referrals:
                 plan.follow(referral.id, referral.state, referral.outcome_code, now)
                 if referral.state in (State.SENT, State.ACCEPTED):
-                    self._keep_leg(tx, plan, referral)
-            if plan.version != was:
-                plans.change(tx, plan, was)
+                    self._apply_leg_rules(tx, plan, referral)
+            if plan.version != old_version:
+                plans.change(tx, plan, old_version)
             if lost:
                 lost.note_leg_lost(now)
                 referrals.keep(tx, lost, None)
 
     @staticmethod
-    def _keep_leg(tx: Transaction, plan: Plan, referral: Referral) -> None:
+    def _apply_leg_rules(tx: Transaction, plan: Plan, referral: Referral) -> None:
         """Applies the rules for the referral of a leg that was just sent, accepted or linked."""
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
@@ -338,7 +338,7 @@ class Plans:
         """
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
-            plans.get(tx, identifier, self._of(tx), for_update=True).check_own_receipt(referral)
+            plans.get(tx, identifier, self._lookup(tx), for_update=True).check_own_receipt(referral)
 
     def _line(self, tx: Transaction, plan: Plan) -> list[Link]:
         """Returns the legs of a plan's hand-over across borders."""
@@ -357,13 +357,13 @@ class Plans:
         if links and not referral.sides(actor) & {Side.SENDER, Side.COORDINATOR}:
             # Most referrals are not legs, so the grant, which takes longer to read, is read only
             # here.
-            links = beside(links, referral.id) if may_see() else []
+            links = with_neighbours(links, referral.id) if may_see() else []
         return [leg_message(link, actor) for link in links]
 
     def _line_with(self, tx: Transaction, referral: Referral) -> list[Link]:
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
-            links = self._line(tx, plans.get(tx, identifier, self._of(tx)))
+            links = self._line(tx, plans.get(tx, identifier, self._lookup(tx)))
             if any(link.referral and link.referral.id == referral.id for link in links):
                 return links
         return []
@@ -384,13 +384,13 @@ class Plans:
         plans.
         """
         elevate_to_system_scope(tx)
-        for plan in plans.of_person(tx, person_id, self._of(tx), only_open=True):
-            was = plan.version
+        for plan in plans.of_person(tx, person_id, self._lookup(tx), only_open=True):
+            old_version = plan.version
             plan.close(CONSENT_WITHDRAWN, now)
-            plans.change(tx, plan, was)
+            plans.change(tx, plan, old_version)
 
     def _lock(self, tx: Transaction, identifier: str, version: int) -> Plan:
-        plan = plans.get(tx, identifier, self._of(tx), for_update=True)
+        plan = plans.get(tx, identifier, self._lookup(tx), for_update=True)
         if plan.version != version:
             raise Stale
         return plan
@@ -420,7 +420,7 @@ class Plans:
         except NotFound:
             raise Invalid((path, reason)) from None
 
-    def _of(self, tx: Transaction) -> Callable[[str, int], Pathway]:
+    def _lookup(self, tx: Transaction) -> Callable[[str, int], Pathway]:
         return partial(self._pathways.get, tx)
 
 

@@ -1,4 +1,4 @@
-"""The accesses to protected data, and the number of persons that a worker may open in an hour."""
+"""The accesses to protected data, and the limit on a worker's accesses in an hour."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

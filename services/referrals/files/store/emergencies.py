@@ -38,7 +38,7 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: SealingKey, note: str)
 
 
 def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime) -> None:
-    """Saves a new version and its fact. Raises Stale."""
+    """Saves a new version of an emergency access, with its fact. Raises Stale."""
     changed = tx.execute(
         f"UPDATE emergencies SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s"
         " AND version = %(version)s - 1",

@@ -112,7 +112,7 @@ class Receipts:
     def of_person(
         self, tx: Transaction, person_id: str, *, for_update: bool = False
     ) -> list[Receipt]:
-        """Returns the receipts of a person that the scope shows, newest first."""
+        """Returns a person's receipts, as far as the scope shows them, newest first."""
         lock = " FOR UPDATE OF r" if for_update else ""
         rows = tx.execute(
             f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}",
@@ -128,7 +128,7 @@ class Receipts:
         limit: int,
         after: Cursor | None,
     ) -> tuple[list[Receipt], Cursor | None]:
-        """Returns the receipts of an organisation's files that wait for a second person.
+        """Returns the receipts of an organisation's files that a second person must confirm.
 
         The oldest come first. The second value is the cursor of the next page.
         """

@@ -53,7 +53,7 @@ class NameNoter:
                 except (
                     *LOST,
                     Unavailable,
-                ):  # try later: the keys, or the erasures since a copy was made, are not known yet
+                ):  # tried again later, once the keys and the latest erasures are available
                     raise
                 except (
                     Exception

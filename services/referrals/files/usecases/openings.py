@@ -17,7 +17,7 @@ class Openings:
         self.most = most
 
     def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
-        """Allows an access to a person or contact, or raises Exhausted opening_quota.
+        """Allows an access to a person or contact, or raises Exhausted (opening_quota).
 
         The calling code must put the access on the trail. A system's accesses to files and contacts
         of its own organisation are not counted, since a system works through all of them, and they

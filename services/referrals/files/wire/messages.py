@@ -37,7 +37,7 @@ def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
 
 
 def read_coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
-    """Parses CoarsePerson."""
+    """Parses the coarse data in a request."""
     dependants = message.dependants if message.HasField("dependants") else None
     age_band = word(referrals_pb2.AgeBand, message.age_band, "coarse.age_band")
     gender = word(referrals_pb2.PersonGender, message.gender_code, "coarse.gender_code")

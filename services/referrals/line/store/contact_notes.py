@@ -1,4 +1,4 @@
-"""Stores the notes that callers added later, with their references.
+"""Stores the notes that callers add by reference after a contact.
 
 If the caller has a file, a note is sealed with her own key, otherwise with the service's key.
 """

@@ -171,7 +171,10 @@ class Contacts(Callbacks):
         return contact_message(contact, note, later)
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
-        """Lists the contacts of the caller's line, all or only with the requested outcome."""
+        """Lists the contacts of the caller's line.
+
+        If the request names an outcome, lists only contacts with that outcome.
+        """
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),

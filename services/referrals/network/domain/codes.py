@@ -33,7 +33,7 @@ class Check:
         self._wrong: list[tuple[str, str]] = []
 
     def need(self, path: str, value: str, *, required: bool = False) -> None:
-        """Checks the form and group of a need code; only the directory knows the whole codes."""
+        """Checks the form and group of a need code; only the directory knows the sub-codes."""
         self._check_code(
             path,
             value,

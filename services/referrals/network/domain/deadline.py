@@ -305,7 +305,7 @@ class Deadline:
 
     @property
     def next_time(self) -> datetime | None:
-        """Returns the time of the next level; None if no level will be reached."""
+        """Returns the time of the next level; None if none is left or the deadline does not run."""
         if not self.running or self.next_percent is None:
             return None
         return self.start_time + (self.due_time - self.start_time) * self.next_percent / 100
@@ -381,4 +381,7 @@ def assault_to_the_hour(
 
 
 CLOCK = [field.name for field in fields(Deadline) if field.name != "kind"]
-"""The attributes of a deadline that are stored, each in a column of the same name."""
+"""The attributes of a deadline that are stored.
+
+Their columns have the same names, in some tables with the prefix clock_.
+"""

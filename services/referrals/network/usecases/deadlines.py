@@ -24,7 +24,7 @@ from services.referrals.network.store.deadlines import channel
 # locked for longer.
 _BATCH = 100
 _LIMIT = 10.0  # most seconds for a batch, or for a single row
-_GRACE = 0.1  # seconds before the limit from which on the database may have cut off the transaction
+_GRACE = 0.1  # seconds before the limit, in which the database may already cut off a transaction
 
 
 PUT_ASIDE = timedelta(minutes=1)

@@ -55,8 +55,8 @@ class AnomalyKind(Enum):
 class Opening:
     """An access to a person or contact.
 
-    `organization_id` is the organisation of the person's file; it is "" for a contact. `refused` is
-    True if the quota refused the access.
+    `organization_id` is the organisation of the person's file; it is "" for a contact, and if the
+    access was refused. `refused` is True if the quota refused the access.
     """
 
     object_id: str

@@ -78,7 +78,7 @@ def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
 
 
 def has_work(tx: Transaction, known: Collection[str]) -> bool:
-    """Returns whether the loop has work.
+    """Returns whether the loop of erasures has work.
 
     It has work if a completed erasure is not among the known ones, or if this store has not caught
     up.

@@ -27,14 +27,14 @@ class Part:
     hers: str  # the condition that selects a person's rows; its parameters are the fields of Her
     erased: Mapping[str, str] | None = field(default_factory=dict)
     kept: str = ""
-    # the condition for rows that still have an effect for her; empty if no such row exists
+    # the condition for rows that still have an effect for her; empty if the table has no such rows
     live: str = ""
 
 
 _REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {PERSON_ROWS})"
 _PLAN = f"plan_id IN (SELECT id FROM plans WHERE {PERSON_ROWS})"
 _COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
-_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # with whom or where she is not safe
+_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # who and what places are unsafe
 _LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _CLOCK = " ".join(

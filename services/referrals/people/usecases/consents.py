@@ -85,7 +85,7 @@ class Consents:
         return receipt_message(receipt, now)
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        """Lists the receipts of a person that the scope shows.
+        """Lists a person's receipts, as far as the scope shows them.
 
         If the request names a referral of this person, lists only the receipts on which the
         referral could be based.
@@ -115,7 +115,7 @@ class Consents:
     def ListProposedReceipts(
         self, request: pb.ListProposedReceiptsRequest, call: Call
     ) -> pb.ListReceiptsResponse:
-        """Lists receipts that wait for a second person of the caller's organisation."""
+        """Lists the receipts that a second person of the caller's organisation must confirm."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),

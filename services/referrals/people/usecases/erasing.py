@@ -93,7 +93,7 @@ class ErasureRpcs:
         return erasure_message(erasure, call.clock.now())
 
     def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
-        """Lists proposals that wait for a second person of the caller's organisation."""
+        """Lists the proposals that a second person of the caller's organisation may confirm."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),

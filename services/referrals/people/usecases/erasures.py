@@ -73,7 +73,7 @@ class Erasures:
     ) -> None:
         """Makes the loop.
 
-        `trusted_signers` are referrals and the witnesses; `folder` is the folder of the keys.
+        `trusted_signers` check signatures of referrals and the witnesses; `folder` has the keys.
         `read_again` is the most seconds between two checks for changes that were not announced.
         """
         self._read_again = read_again

@@ -72,7 +72,7 @@ class Consents:
         The receipt must have been decided in a child's best interest, or given by somebody else for
         an adult.
         """
-        now, receipt = call.clock.now(), self._held(call.tx, object_id(request.id))
+        now, receipt = call.clock.now(), self._lock_receipt(call.tx, object_id(request.id))
         if receipt.organization_id != call.caller.organization_id:
             raise NotFound
         if receipt.is_override:
@@ -144,7 +144,7 @@ class Consents:
     def _withdraw(
         self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]
     ) -> Receipt:
-        receipt = self._held(tx, identifier)
+        receipt = self._lock_receipt(tx, identifier)
         if receipt.withdraw_time is None:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
@@ -232,7 +232,7 @@ class Consents:
             emergency.end(now)
             emergencies.change(tx, emergency, "ended", now)
 
-    def _held(self, tx: Transaction, identifier: str) -> Receipt:
+    def _lock_receipt(self, tx: Transaction, identifier: str) -> Receipt:
         """Returns a receipt after locking its person and then the receipt itself."""
         self._files.hold(tx, self._receipts.get(tx, identifier).person_id)
         return self._receipts.get(tx, identifier, for_update=True)

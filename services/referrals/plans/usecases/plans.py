@@ -116,7 +116,7 @@ class Plans:
         )
         self._files.hold(tx, person_id)
         person = self._person(tx, call.caller, person_id)
-        pathway = self._chosen(tx, "pathway_id", "unknown_code", request.pathway_id)
+        pathway = self._named_pathway(tx, "pathway_id", "unknown_code", request.pathway_id)
         check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
         if plans.has_open_plan(tx, person.id, pathway.id):
             raise Conflict("plan_exists")
@@ -184,7 +184,7 @@ class Plans:
         tx, identifier, base_version = call.tx, object_id(request.id), version(request.etag)
         plan = self._lock(tx, identifier, base_version)
         plan.move(
-            self._chosen(tx, "version", "out_of_range", plan.pathway.id, request.version),
+            self._named_pathway(tx, "version", "out_of_range", plan.pathway.id, request.version),
             call.clock.now(),
         )
         plans.read_legs(tx, plan)
@@ -411,7 +411,7 @@ class Plans:
         person.check_not_erased()
         return person
 
-    def _chosen(
+    def _named_pathway(
         self, tx: Transaction, path: str, reason: str, identifier: str, version: int = 0
     ) -> Pathway:
         """Returns the pathway that a request names; raises Invalid if there is none."""

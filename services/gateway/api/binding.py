@@ -1,8 +1,8 @@
-"""The binding of an rpc to REST: method and path from its google.api.http, headers and query.
+"""The binding of an rpc to REST: method and path (from its google.api.http), headers and query.
 
-Conventions by field name: `etag` is If-Match, `request_id` the Idempotency-Key, `update_mask` the
-fields of the body, `page_token` and `page_size` are `cursor` and `limit`. A name in the query is
-looked up in the request and in its `filter`.
+Conventions by field name: `etag` comes from If-Match, `request_id` from Idempotency-Key, and
+`update_mask` from the fields of the body; `page_token` and `page_size` are called `cursor` and
+`limit`. A name in the query is looked up in the request and in its `filter`.
 """
 
 import re
@@ -61,7 +61,7 @@ class Binding:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """Returns the field path by argument of the view, as in referral_id → referral.id."""
+        """Returns the field path for each argument of the view, as in referral_id → referral.id."""
         parts = self.path.split("/")
         return {
             _argument(parts[number - 1], match[1]): match[1]
@@ -125,9 +125,9 @@ class Binding:
 
     @property
     def right(self) -> str:
-        """Returns who may call the operation: a key's scope, the roles it needs, or "public".
+        """Returns the right that a caller needs: a key's scope, roles, "any worker", or "public".
 
-        Returns "reference and PIN" for a public operation that needs both.
+        Returns "reference and PIN" for a public operation that requires these two.
         """
         rules = self.rules
         if rules.public:
@@ -175,7 +175,7 @@ class Binding:
         return cast(Message, send(request))
 
     def where(self, made: Message) -> str:
-        """Returns the path of a new resource below the prefix; "" if the resource can't be read."""
+        """Returns the path of a new resource, below the prefix; "" if no rpc reads it."""
         path = bindings(self.reading)[0].path.removeprefix(PREFIX) if self.reading else ""
         return _VARIABLE.sub(lambda _: str(getattr(made, "id", "")), path)
 
@@ -187,7 +187,7 @@ class Binding:
         )
 
     def _now(self, variables: Mapping[str, str]) -> Message:
-        """Reads the current resource, into which a merge patch is merged."""
+        """Reads the current resource, into which the merge patch is merged."""
         reading = self.rpc.containing_service.methods_by_name[
             f"Get{self.rpc.name.removeprefix('Update')}"
         ]
@@ -210,7 +210,7 @@ def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
 
 
 def _argument(collection: str, variable: str) -> str:
-    """Returns referral_id for {id} and {referral.id} below referrals."""
+    """Returns a view's argument: referral_id for {id} or {referral.id} below referrals."""
     field = variable.rpartition(".")[2]
     return (
         field
@@ -220,9 +220,9 @@ def _argument(collection: str, variable: str) -> str:
 
 
 def _destinations(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
-    """Yields the messages that may hold a value: the body's message, the request, its filter.
+    """Yields each message that has a field for a value, with the name of that field.
 
-    Yields each message with the name of the field in it.
+    Looks in the body's message, in the request, and in the request's filter, in this order.
     """
     named = [name, _NAMES.get(name, name)]
     # mypy does not know the fields of a message

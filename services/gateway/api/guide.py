@@ -1,8 +1,8 @@
 """The guide's pages: the parts of docs/ for those who connect a system, as HTML.
 
 The pages show the same files as the repository, with the tables of rights and refusals added. A
-link to another page of the guide leads to that page here; a link to a file that is not served is
-shown as plain text.
+link to another page of the guide leads to that page as served; a link to a file that is not served
+is shown as plain text.
 """
 
 import posixpath
@@ -97,7 +97,7 @@ def _name_headings(tokens: Sequence[Token]) -> None:
 
 
 def _lead(children: Sequence[Token], folder: str) -> None:
-    """Rewrites links to the address at which their file is served."""
+    """Points each link to the address at which its file is served."""
     dropped = False
     for token in children:
         if token.type == "link_open":

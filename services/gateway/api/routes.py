@@ -1,9 +1,8 @@
 """The routes of the API, each made from an rpc of the contract.
 
 Method, path, right, headers and refusals come from binding.py, the schemas from schemas.py. The
-service decides in the caller's own name whether the call is allowed. Here the right only decides
-whether a credential is needed at all; it is also shown in the OpenAPI document and on the docs
-page.
+service decides whether the caller may make the call. The right has only two uses here: to know
+whether a credential is needed at all, and to be shown in the OpenAPI document and on the docs page.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,8 +41,8 @@ _WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" no
 class Opaque(BaseConverter):
     """An id in a path.
 
-    No id has another shape. A fixed word of another path is not accepted as an id, or that path
-    would also answer to this path's methods.
+    No id has another shape. A word that is a fixed part of some path is not accepted as an id;
+    otherwise a method that exists only for ids would also be accepted on that fixed path.
     """
 
     regex = rf"(?!(?:{'|'.join(sorted(_WORDS))})\Z){ID}"
@@ -75,7 +74,7 @@ class Routes(Blueprint):  # type: ignore[misc]
 
         def view(given: Given | None = None, **variables: str) -> Response:
             # The service counts wrong guesses by the address that they come from. Only calls that
-            # can be such a guess carry the address.
+            # can be a guess carry the address.
             if "too_many_attempts" in binding.rules.refusals:
                 origin.tell()
             return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
@@ -126,8 +125,8 @@ class Routes(Blueprint):  # type: ignore[misc]
         documentation: Given = admitted._apidoc  # type: ignore[attr-defined]
         documentation["headers"] = [name for name, needed in named.items() if needed]
         # Does the work of flask-smorest's alt_response, which copies the whole documentation for
-        # each response, schemas and headers included. That would take a fifth of the time of a
-        # start.
+        # each response, schemas and headers included. The copying would take a fifth of the
+        # start-up time.
         refused = {
             refusal: [response_name(refusal)] for refusal in statuses(binding, takes or query)
         }
@@ -142,8 +141,8 @@ class Routes(Blueprint):  # type: ignore[misc]
 def answer_of(binding: Binding, message: Message) -> Response:
     """Returns the answer of a route.
 
-    The answer is empty, a list or a page of one, one resource, or one resource with a value that is
-    shown only once.
+    The answer is empty, a list or a page of a list, one resource, or one resource with a value that
+    is shown only once.
     """
     output = message.DESCRIPTOR
     if not output.fields:
@@ -210,7 +209,7 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
 
 
 def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
-    """Returns the statuses of a route's refusals, from its input and from its rpc."""
+    """Returns the statuses with which a route may refuse, because of its input or its rpc."""
     refusals = {429, 503, 504} | binding.statuses
     refusals |= set() if binding.rules.public else {401, 403}
     refusals |= {404} if binding.variables else set()

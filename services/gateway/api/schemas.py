@@ -1,10 +1,10 @@
-"""The schemas of the API, made from the descriptors: of bodies, queries and answers.
+"""The schemas of the API's bodies, queries and answers, made from the descriptors.
 
-Descriptions are the comments of the .proto files. By convention, a body holds the fields of its
-message without OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id
-(Idempotency-Key); api/sent_back.py removes these from a resource that is sent back as it was read.
-A query has page_token as `cursor` and page_size as `limit`, and no field about a person. In the
-schema of an answer, fields that are always present are `required`.
+Descriptions are the comments of the .proto files. By convention, a body holds all fields of its
+message except OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id
+(Idempotency-Key). If a resource is sent back as it was read, api/sent_back.py removes these
+exceptions. A query has page_token as `cursor` and page_size as `limit`, and no field about a
+person. In the schema of an answer, fields that are always present are `required`.
 """
 
 import re
@@ -24,8 +24,8 @@ from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import IN_BODY, PARAMETERS
 
 MOST_A_PAGE = 200
-# PLAIN is FORBIDDEN as a pattern, without surrogates, which JSON cannot hold alone. FILLED also
-# refuses a text of spaces only.
+# PLAIN is the pattern of a text without FORBIDDEN characters. It need not mention surrogates,
+# because JSON cannot hold a single surrogate. FILLED also refuses a text of spaces only.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
 # Limits on the number of fields in a body, for the OpenAPI document, by the name of the schema.
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}
@@ -157,9 +157,10 @@ def answer(output: MessageType) -> type[Schema] | None:
 
 
 def listed_field(output: MessageType) -> FieldType | None:
-    """Returns the field that holds the list, if the answer is a list or a page of one; else None.
+    """Returns the field that holds the list, if the answer is a list or a page of a list.
 
-    A page may have more fields besides the list; the list is the first.
+    Returns None for any other answer. A page may have more fields besides the list; the list is the
+    first.
     """
     rest = [field for field in output.fields if field.name not in ("next_page_token", "total_size")]
     if not rest or (len(rest) > 1 and "next_page_token" not in output.fields_by_name):
@@ -174,9 +175,9 @@ def listed_field(output: MessageType) -> FieldType | None:
 
 
 def wrapped_field(output: MessageType) -> FieldType | None:
-    """Returns the field that holds the resource, if the answer has one value besides; else None.
+    """Returns the field that holds the resource, if the answer has another value, too; else None.
 
-    Such a value is shown only once: a secret, a PIN.
+    The other value, for example a secret or a PIN, is shown only once.
     """
     parts = [field for field in output.fields if field.message_type]
     if len(parts) != 1 or len(output.fields) == 1 or "id" in output.fields_by_name:
@@ -245,7 +246,7 @@ def _filters(message: Descriptor, binding: Binding) -> Iterator[FieldType]:
 def _said(field: FieldType) -> AnyField:
     """Returns a field of an answer.
 
-    The field is open to values that are newer than this gateway, if they have the same type.
+    The field allows values that are newer than this gateway, if they have the same type.
     """
     known = shape(field)
     options: dict[str, Any] = {
@@ -312,7 +313,7 @@ def _validators(
 def _value(
     field: FieldType, part: Callable[[Descriptor], type[Schema]], **options: Any
 ) -> AnyField:
-    """Returns the field of one value. `part` returns the schema of a message."""
+    """Returns the field for a single value. `part` returns the schema of a nested message."""
     if _is_part(field):
         return fields.Nested(part(field.message_type), **options)
     if field.type == FieldDescriptor.TYPE_BYTES:
@@ -328,9 +329,9 @@ def _is_part(field: FieldType) -> bool:
 
 
 def _is_always_said(field: FieldType, known: Shape) -> bool:
-    """Returns whether every answer with the message has the field.
+    """Returns whether the field is present in every answer with the message.
 
-    api/convert.py says which values are left out.
+    api/convert.py defines which values are left out.
     """
     can_be_left_out = field.has_presence or field.type in _TEXTS
     return (

@@ -1,6 +1,6 @@
 """The OpenAPI document, as flask-smorest gathers it from the routes.
 
-Our problem+json, headers and credentials are added here once.
+This module adds our problem+json, headers and credentials to it.
 """
 
 from typing import Any
@@ -217,16 +217,16 @@ class ProblemSchema(Schema):
 
 
 def response_name(status: int) -> str:
-    """Returns the name of a status among the document's responses.
+    """Returns the name under which the document lists the response with this status.
 
-    It does not use Python's phrases, which changed in 3.13, because the document must not depend on
-    the interpreter that prints it.
+    The name is not made from Python's phrases, which changed in 3.13, because the document must not
+    depend on the interpreter that prints it.
     """
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 
 
 def answered(*names: str) -> dict[str, str]:
-    """Returns the headers of an answer, with those of every answer."""
+    """Returns the headers of an answer, including those that every answer has."""
     return {ANSWERED[name][0]: name for name in (*ALWAYS, *names)}
 
 
@@ -271,7 +271,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
 
 def describe_webhooks(spec: Any) -> JsonObject:
-    """Returns the document's `webhooks`: every kind of event for an endpoint, with its body."""
+    """Returns the document's `webhooks`: each kind of event that endpoints get, with its body."""
     webhooks = {}
     for number, type_ in wire.words(KIND).items():
         value = KIND.values_by_number[number]

@@ -1,8 +1,7 @@
 """The public part of the directory as objects of HSDS 3 (https://docs.openreferral.org).
 
 Fields that HSDS lacks have names that begin with x_. Ids are UUIDs, as HSDS requires: ours are the
-same 128 bits without hyphens. An object without an id of ours gets one that is derived from its
-owner's id.
+same 128 bits without hyphens. If we have no id for an object, its id is derived from its owner's.
 """
 
 import re
@@ -25,8 +24,8 @@ _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
 _EVERY_DAY = "MO,TU,WE,TH,FR,SA,SU"
 _LANGUAGE = "es"
 _CHARACTERS = r"[\w.~!$&'()*+,;=:@/%-]"
-# A URI of http or https by RFC 3986: user, host, port, path and query, fragment. Two hexadecimal
-# digits follow each %.
+# A URI of http or https according to RFC 3986: user, host, port, path and query, fragment. Two
+# hexadecimal digits follow each %.
 _URI = re.compile(
     rf"(?!.*%(?![0-9A-Fa-f]{{2}}))https?://([\w.~%:-]*@)?([\w.~%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?([/?]({_CHARACTERS}|\?)*)?(#({_CHARACTERS}|\?)*)?",
     re.ASCII,
@@ -35,12 +34,12 @@ JsonObject = dict[str, Any]
 
 
 def uuid(id: str) -> str:
-    """Returns an id of ours as a UUID."""
+    """Returns one of our ids as a UUID."""
     return str(UUID(id))
 
 
 def made(*of: str) -> str:
-    """Returns an id for an object that has none of ours, derived from its owner's id."""
+    """Returns an id for an object for which we have none, derived from its owner's id."""
     return str(uuid5(_NAMESPACE, "/".join(of)))
 
 
@@ -316,5 +315,5 @@ def _filled(values: JsonObject, *always: str) -> JsonObject:
 
 
 def area_name(code: str) -> str:
-    """Returns the name of a subdivision or a municipality; "" for a country."""
+    """Returns the name of a subdivision or a municipality; "" for a country or an unknown code."""
     return DEPARTMENTS.get(code) or MUNICIPALITIES.get(code.partition(".")[0], {}).get(code, "")

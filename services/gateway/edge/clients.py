@@ -36,20 +36,20 @@ from services.gateway.edge.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
-# seconds to end a session in the background; a restart of the service takes less
+# seconds allowed for ending a session in the background; a restart of the service takes less
 FAREWELL_SECONDS = 60.0
-# sessions that are ended at a time, and as many that wait; any further session ends when it reaches
-# its idle limit
+# sessions that may be ending at a time; the same number may wait, and any further session ends when
+# it reaches its idle limit
 FAREWELLS = 200
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
-# audiences of the caller tokens, because each token is valid at one service
+# audiences of the caller tokens: each token is valid at only one service
 AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)
 
 
 class ServiceFault(Exception):
-    """A fault of a service, or an answer that no contract allows.
+    """A fault of a service, or an answer that the contract does not allow.
 
     Carries only the name of the gRPC status, because the details may hold data that must not be
     logged.
@@ -63,11 +63,11 @@ class Caller:
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
-    # a hash of the credential or the address, by which the gates share out their room
+    # a hash of the credential or the address; the gates use it to share their room between callers
     who: str = ""
     # metadata about the origin of a caller without a token
     origin: Mapping[str, str] = field(default_factory=dict)
-    # fetches fresh tokens; None if the caller has no credential to fetch them with
+    # fetches fresh tokens; None if the caller has no credential for that
     renew: Callable[[], Mapping[str, str]] | None = None
 
 
@@ -94,12 +94,12 @@ RPC_OF = {
 
 
 def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
-    """Returns the options of a channel, which sends calls to all servers behind a name in turn.
+    """Returns the options of a channel that sends calls to all servers behind a name in turn.
 
-    gRPC looks a name up by DNS, and again when a connection is lost. A lost server is left out at
-    once, and a connection is tried again within about a second. With `healthy_only`, a server that
-    reports that it is not ready or is stopping is left out until it reports otherwise. gRPC watches
-    the health of each server.
+    gRPC looks the name up in DNS, and does so again when a connection is lost. It skips a server at
+    once when the connection to it is lost, and tries to connect again within about a second. With
+    `healthy_only`, gRPC watches the health of each server, and skips a server that reports that it
+    is not ready or is stopping, until the server reports otherwise.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     return [
@@ -110,7 +110,7 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
             ),
         ),
         # gRPC does not retry, because it cannot tell a lost connection from a service that reports,
-        # after a wait, that its database is away.
+        # after a wait, that its database is down.
         ("grpc.enable_retries", 0),
         # Pings go out only while a call is under way, so they stay below the limit that a server
         # tolerates by default.
@@ -124,9 +124,9 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
 
 
 class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
-    """Takes each call through the gate, with its deadline and the caller's metadata.
+    """Sends each call through the gate, with its deadline and the caller's metadata.
 
-    Raises the refusal that the service meant.
+    Raises the refusal that the service sent.
     """
 
     def __init__(self, gate: Gate, audience: str, addresses: AddressSigner | None) -> None:
@@ -141,7 +141,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
         If the token expired on the way, or is older than the caller's step-up, the call is repeated
         once with a fresh token. This is safe, because the service refused before any effect. If the
-        fresh token expires, too, this machine is slow. The call then raises Unavailable
+        fresh token expires, too, the cause is a slow machine. The call then raises Unavailable
         service_busy, so that no signed-in caller is refused as unknown.
         """
         caller, end = (
@@ -199,7 +199,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     def _origin(self, caller: Caller) -> Iterator[tuple[str, str]]:
         """Yields the metadata about the origin of a caller without a token.
 
-        The address is signed in the gateway's own name; the device's secret goes out as it is.
+        The address is signed in the gateway's own name; the device's secret is sent as it is.
         """
         for name, value in caller.origin.items():
             if name != "client-address":
@@ -227,7 +227,7 @@ def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
 
 
 def refusal_of(error: grpc.RpcError) -> Exception:
-    """Returns the refusal that the service meant, or a ServiceFault if the service meant none.
+    """Returns the refusal that the service sent, or a ServiceFault if the error is no refusal.
 
     Reads the status, ErrorInfo, BadRequest and RetryInfo.
     """
@@ -285,9 +285,9 @@ def details_of(
 class Standing:
     """The state of a service.
 
-    `answers`: it answers health checks. `ready`: its database answers. `tells`: its facts reach the
-    broker. `holds`: facts that it received wait for an operator. `fails`: a recent call to it
-    failed.
+    `answers`: the service answers health checks. `ready`: its database answers. `tells`: its facts
+    reach the broker. `holds`: it has received facts that wait for an operator. `fails`: a recent
+    call to the service failed.
     """
 
     answers: bool
@@ -298,7 +298,7 @@ class Standing:
 
 
 class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
-    """The clients of all services, behind three addresses."""
+    """The clients of all three services."""
 
     def __init__(
         self,
@@ -341,9 +341,9 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     def standing(self) -> dict[str, Standing]:
         """Returns the state of each service.
 
-        Asks all services at once, and at most once a second. This may take as long as a health
-        check, so only a few threads may wait here; raises Unavailable service_busy for any further
-        thread.
+        Asks all services at once, and at most once a second. A health check may take up to a
+        second, so only a few threads may wait for the result; raises Unavailable service_busy in
+        any further thread.
         """
         if not self._askers.acquire(blocking=False):
             raise errors.Unavailable("service_busy")
@@ -400,15 +400,14 @@ def _ask_health(channel: grpc.Channel, about: str = "") -> Any:
 
 
 def _is_serving(channel: grpc.Channel) -> bool:
-    """Returns whether one of the servers is ready. The channel skips servers that are not."""
+    """Returns whether a server is ready. The channel skips servers that are not ready."""
     return standing_of(_ask_health(channel)).ready
 
 
 def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
     """Returns the state of a service from its health checks, once each has answered or timed out.
 
-    A service that receives no facts does not know the health check `facts`, and counts as holding
-    none.
+    A service that receives no facts has no health check `facts`; for it, `holds` is false.
     """
     statuses: list[int | None] = []
     for call in (overall, broker, facts):
@@ -430,6 +429,6 @@ def clients() -> Clients:
 
 
 def send(request: Message) -> Any:
-    """Calls the rpc whose request this is, in the caller's name, and returns its answer."""
+    """Calls the rpc that has this type of request, in the caller's name, and returns its answer."""
     rpc = RPC_OF[request.DESCRIPTOR.full_name]
     return getattr(getattr(clients(), words_of(rpc.containing_service.name)), rpc.name)(request)

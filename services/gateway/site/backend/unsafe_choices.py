@@ -1,6 +1,6 @@
 """The organisations and departments that a person can name as unsafe.
 
-They come from the services that fit, from a search of the directory, and from earlier choices.
+The choices come from services that fit, from a search of the directory, and from earlier choices.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from services.gateway.site.language import words
 from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH, Choices
 
 MOST = 30
-"""Maximum number of organisations shown from a search."""
+"""Maximum number of organisations that a search shows."""
 
 
 def choices(
@@ -49,9 +49,9 @@ def choices(
 
 
 def search(sought: str) -> d.SearchServicesResponse:
-    """Returns the services that these words find, for any need.
+    """Returns the services that match these words, for any need.
 
-    The person can name the organisations of these services.
+    The person can name the providers of these services as unsafe.
     """
     try:
         return clients().directory.SearchServices(

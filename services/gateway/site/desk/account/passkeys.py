@@ -1,7 +1,7 @@
 """Passkeys of the worker's own account, and sign-in with a passkey alone.
 
-A browser makes passkeys and signs with them through static/passkey.js. Without the script, a worker
-can use codes instead.
+static/passkey.js asks the browser to make passkeys and to sign with them. Without the script, a
+worker can use codes instead.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ pages = access.Pages("passkeys")
 
 @pages.post("/sign-in/passkey", access.ANYBODY)
 def sign_in() -> str | tuple[str, int]:
-    """Asks for a passkey, of any account."""
+    """Asks the browser for a passkey of any account."""
     to, form = request.form.get("to", ""), request.form.get("kept", "")
     try:
         challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())

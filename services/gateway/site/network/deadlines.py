@@ -1,4 +1,4 @@
-"""The network's deadlines: the time allowed for each answer, and the publishing of a version."""
+"""The network's deadlines: the time allowed for each answer, and publishing a new version."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -61,7 +61,7 @@ def show() -> str:
 
 @pages.form("/deadlines/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Publishes the next version. The form begins with the present version."""
+    """Publishes the next version. The form starts with the current version."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         rows, version = rows_in_form(), forms.text("version")
@@ -146,7 +146,7 @@ def row_of(deadline: pb.PolicyDeadline) -> Row:
 
 
 def rows_in_form() -> list[Row]:
-    """Returns the deadlines in the form."""
+    """Returns the deadlines from the form."""
     rows = []
     for name in names():
         unit = forms.text(f"{name}.unit")
@@ -157,7 +157,7 @@ def rows_in_form() -> list[Row]:
 
 
 def message(row: Row) -> pb.PolicyDeadline:
-    """Returns a deadline as the service takes it. An invalid number becomes 0."""
+    """Returns a deadline as a message for the service. An invalid number becomes 0."""
     number = int(row.number) if row.number.isdecimal() and len(row.number) < 6 else 0
     length = (
         {"working_days": number}

@@ -25,7 +25,7 @@ from services.gateway.api.reading import if_match, request_key
 from services.gateway.edge.clients import send
 from services.gateway.edge.problems import PARAMETERS, REASONS
 
-_NAMES = {said: name for name, said in PARAMETERS.items()}
+_NAMES = {parameter: name for name, parameter in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
 _SINGULAR = {
     "people": "person",
@@ -105,8 +105,8 @@ class Binding:
 
         The .proto marks an etag that may be left out as optional.
         """
-        where = self.target if "etag" in self.target.fields_by_name else self.rpc.input_type
-        return "etag" in where.fields_by_name and not shape(where.fields_by_name["etag"]).optional
+        holder = self.target if "etag" in self.target.fields_by_name else self.rpc.input_type
+        return "etag" in holder.fields_by_name and not shape(holder.fields_by_name["etag"]).optional
 
     @property
     def operation_id(self) -> str:
@@ -154,7 +154,7 @@ class Binding:
             )
         masked = "update_mask" in self.rpc.input_type.fields_by_name
         values = (
-            completed(given, lambda: self._now(variables))
+            completed(given, lambda: self._current(variables))
             if masked and self.verb == "patch"
             else given
         )
@@ -174,10 +174,10 @@ class Binding:
         """Calls the rpc in the caller's name."""
         return cast(Message, send(request))
 
-    def where(self, made: Message) -> str:
+    def location_of(self, created: Message) -> str:
         """Returns the path of a new resource, below the prefix; "" if no rpc reads it."""
         path = bindings(self.reading)[0].path.removeprefix(PREFIX) if self.reading else ""
-        return _VARIABLE.sub(lambda _: str(getattr(made, "id", "")), path)
+        return _VARIABLE.sub(lambda _: str(getattr(created, "id", "")), path)
 
     @property
     def reading(self) -> MethodDescriptor | None:
@@ -186,7 +186,7 @@ class Binding:
             f"Get{self.rpc.name.removeprefix('Create')}"
         )
 
-    def _now(self, variables: Mapping[str, str]) -> Message:
+    def _current(self, variables: Mapping[str, str]) -> Message:
         """Reads the current resource, into which the merge patch is merged."""
         reading = self.rpc.containing_service.methods_by_name[
             f"Get{self.rpc.name.removeprefix('Update')}"

@@ -27,7 +27,7 @@ def to_json(message: Message) -> dict[str, Any]:
     values = {
         field.name: _out(field, getattr(message, field.name))
         for field in message.DESCRIPTOR.fields
-        if _is_said(message, field)
+        if _is_present(message, field)
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -54,7 +54,7 @@ def words(enum: EnumDescriptor) -> list[str]:
     return list(wire.words(enum).values())
 
 
-def _is_said(message: Message, field: FieldType) -> bool:
+def _is_present(message: Message, field: FieldType) -> bool:
     if field.has_presence:
         return message.HasField(field.name)
     return (

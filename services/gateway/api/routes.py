@@ -34,7 +34,9 @@ View = Callable[..., Response]
 
 
 ID = "[A-Za-z0-9_-]{1,64}"
-_PATHS = [each.path for service in SERVICES for rpc in service.methods for each in bindings(rpc)]
+_PATHS = [
+    binding.path for service in SERVICES for rpc in service.methods for binding in bindings(rpc)
+]
 _WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" not in part}
 
 
@@ -76,7 +78,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             # The service counts wrong guesses by the address that they come from. Only calls that
             # can be a guess carry the address.
             if "too_many_attempts" in binding.rules.refusals:
-                origin.tell()
+                origin.attach()
             return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
 
         view.__name__ = binding.operation_id
@@ -151,7 +153,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
     listing, wrapped = schemas.listed_field(output), schemas.wrapped_field(output)
     if listing is not None:
         rest: Given = {
-            field.name: [to_json(each) for each in getattr(message, field.name)]
+            field.name: [to_json(entry) for entry in getattr(message, field.name)]
             if field.is_repeated
             else getattr(message, field.name)
             for field in output.fields
@@ -162,12 +164,12 @@ def answer_of(binding: Binding, message: Message) -> Response:
         return thing(
             {**body.pop(wrapped.name, {}), **body},
             status=status,
-            location=binding.where(getattr(message, wrapped.name)),
+            location=binding.location_of(getattr(message, wrapped.name)),
         )
     return thing(
         to_json(message),
         status=status,
-        location=binding.where(message) if binding.creates else "",
+        location=binding.location_of(message) if binding.creates else "",
         moves=binding.rules.unversioned,
     )
 
@@ -224,7 +226,7 @@ def install(app: Flask, services: Sequence[Routes]) -> Blueprint:
     app.url_map.converters["opaque"] = Opaque
     root = Blueprint("api", __name__, url_prefix=PREFIX)
     root._prepare_doc_cbks.append(add_headers)
-    root.after_request(limits.tell)
+    root.after_request(limits.add_headers)
     root.register_error_handler(Exception, problem)
     for routes in services:
         root.register_blueprint(routes)

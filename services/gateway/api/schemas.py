@@ -60,7 +60,7 @@ def body(binding: Binding) -> type[Schema] | None:
         [name for limit in limits for name in limit.without],
     )
     # Fields under a mask may be sent in part; a merge patch can also clear them.
-    make = partial(_asked, in_part=bool(mask or patch), clearing=bool(mask and patch))
+    make = partial(_input_field, in_part=bool(mask or patch), clearing=bool(mask and patch))
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
     fields_by_name = {
         IN_BODY.get(field.name, field.name): make(field)
@@ -102,7 +102,7 @@ def query(binding: Binding) -> type[Schema] | None:
             or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD"))
         ):
             continue  # addresses stand in logs and in browser histories
-        made = _asked(field)
+        made = _input_field(field)
         if isinstance(made, fields.Integer):
             made.strict = False  # all values in a query are texts
         fields_by_name[PARAMETERS.get(field.name, field.name)] = made
@@ -120,12 +120,12 @@ def answer(output: MessageType) -> type[Schema] | None:
         item = listing.message_type
         is_unpaged = "next_page_token" not in output.fields_by_name
         entries = fields.List(
-            fields.Nested(said(item)),
+            fields.Nested(answer_schema(item)),
             required=True,
             metadata={"description": "In the order of the list."},
         )
         rest = {
-            field.name: _said(field)
+            field.name: _answer_field(field)
             for field in output.fields
             if field is not listing and field.name != "next_page_token"
         }
@@ -145,15 +145,15 @@ def answer(output: MessageType) -> type[Schema] | None:
             EXCLUDE,
         )
     if wrapped := wrapped_field(output):
-        rest = {field.name: _said(field) for field in output.fields if field is not wrapped}
-        inner = {field.name: _said(field) for field in wrapped.message_type.fields}
+        rest = {field.name: _answer_field(field) for field in output.fields if field is not wrapped}
+        inner = {field.name: _answer_field(field) for field in wrapped.message_type.fields}
         return _schema(
             output.name.removesuffix("Response"),
             comment(output) or comment(wrapped.message_type),
             inner | rest,
             EXCLUDE,
         )
-    return said(output)
+    return answer_schema(output)
 
 
 def listed_field(output: MessageType) -> FieldType | None:
@@ -190,23 +190,23 @@ def wrapped_field(output: MessageType) -> FieldType | None:
 
 
 @cache
-def said(message: Descriptor) -> type[Schema]:
+def answer_schema(message: Descriptor) -> type[Schema]:
     """Returns the schema of a message in an answer."""
     return _schema(
         message.name,
         comment(message),
-        {field.name: _said(field) for field in message.fields},
+        {field.name: _answer_field(field) for field in message.fields},
         EXCLUDE,
     )
 
 
 @cache
-def _asked_part(message: Descriptor, in_part: bool, clearing: bool) -> type[Schema]:
+def _input_schema(message: Descriptor, in_part: bool, clearing: bool) -> type[Schema]:
     return _schema(
         f"{message.name}{'Patch' if in_part else 'Input'}",
         comment(message),
         {
-            field.name: _asked(field, in_part=in_part, clearing=clearing)
+            field.name: _input_field(field, in_part=in_part, clearing=clearing)
             for field in _sendable(message)
         },
         RAISE,
@@ -243,36 +243,36 @@ def _filters(message: Descriptor, binding: Binding) -> Iterator[FieldType]:
 # --- fields
 
 
-def _said(field: FieldType) -> AnyField:
+def _answer_field(field: FieldType) -> AnyField:
     """Returns a field of an answer.
 
     The field allows values that are newer than this gateway, if they have the same type.
     """
     known = shape(field)
     options: dict[str, Any] = {
-        "required": _is_always_said(field, known),
+        "required": _is_always_present(field, known),
         "metadata": _about(field, known),
     }
     if is_map(field):
         value = field.message_type.fields_by_name["value"]
-        return fields.Dict(keys=fields.String(), values=_value(value, said), **options)
+        return fields.Dict(keys=fields.String(), values=_value(value, answer_schema), **options)
     if field.is_repeated:
-        return fields.List(_value(field, said, metadata=_example(field, known)), **options)
-    return _value(field, said, **options)
+        return fields.List(_value(field, answer_schema, metadata=_example(field, known)), **options)
+    return _value(field, answer_schema, **options)
 
 
-def _asked(field: FieldType, *, in_part: bool = False, clearing: bool = False) -> AnyField:
+def _input_field(field: FieldType, *, in_part: bool = False, clearing: bool = False) -> AnyField:
     """Returns a field of a body or query, with all its checks.
 
     If the body may be sent `in_part`, the field may be left out. With `clearing`, null clears a
     field that can be empty.
     """
     known = shape(field)
-    part = partial(_asked_part, in_part=in_part, clearing=clearing)
+    part = partial(_input_schema, in_part=in_part, clearing=clearing)
     options: dict[str, Any] = {
         "required": known.required and not in_part,
         "allow_none": clearing and not _can_not_be_empty(field, known),
-        "metadata": _about(field, known, asked=True),
+        "metadata": _about(field, known, for_input=True),
     }
     if field.is_repeated:
         checks = {"validate": _validators(field, known), "metadata": _example(field, known)}
@@ -328,7 +328,7 @@ def _is_part(field: FieldType) -> bool:
     return bool(field.message_type) and field.message_type.full_name != TIME
 
 
-def _is_always_said(field: FieldType, known: Shape) -> bool:
+def _is_always_present(field: FieldType, known: Shape) -> bool:
     """Returns whether the field is present in every answer with the message.
 
     api/convert.py defines which values are left out.
@@ -342,16 +342,16 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
     )
 
 
-def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, Any]:
+def _about(field: FieldType, known: Shape, *, for_input: bool = False) -> dict[str, Any]:
     metadata: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else known.kind
     # protoc makes a oneof of its own for each optional field; its name begins with an underscore.
     if field.containing_oneof and not field.containing_oneof.name.startswith("_"):
         metadata["x-one-of"] = field.containing_oneof.name
-    if kind and known.required and asked and not kind.pattern and kind.checks == "all":
+    if kind and known.required and for_input and not kind.pattern and kind.checks == "all":
         metadata["pattern"] = FILLED
     # a text that may be empty does not always match the format
-    if kind and kind.format and not (asked and kind.pattern and not known.required):
+    if kind and kind.format and not (for_input and kind.pattern and not known.required):
         metadata["format"] = kind.format
     if known.distinct:
         metadata["uniqueItems"] = True

@@ -54,11 +54,11 @@ def _part(given: Any, schema: Schema, message: Any) -> Any:
             continue
         inner = taken.inner if isinstance(taken, fields.List) else taken
         if isinstance(inner, fields.Nested) and field is not None:
-            each = inner.schema
+            nested = inner.schema
             value = (
-                [_part(one, each, field.message_type) for one in value]
+                [_part(entry, nested, field.message_type) for entry in value]
                 if isinstance(value, list)
-                else _part(value, each, field.message_type)
+                else _part(value, nested, field.message_type)
             )
         writable[name] = value
     return writable

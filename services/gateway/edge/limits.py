@@ -101,7 +101,7 @@ def network() -> str:
     return network_of(request.remote_addr or "")
 
 
-def tell(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
     """Adds the caller's quota to an answer, so that a system can slow down before it is refused."""
     if "quota" in g:
         response.headers.update(fields(*g.quota))

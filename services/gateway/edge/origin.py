@@ -6,7 +6,7 @@ from services.gateway.edge import limits
 from services.gateway.edge.clients import calling
 
 
-def tell(device: str = "") -> None:
+def attach(device: str = "") -> None:
     """Sets the origin for the calls of this request. The address is sent signed (clients.py)."""
     calling.set(
         replace(calling.get(), origin={"client-address": limits.network(), "client-device": device})

@@ -61,7 +61,7 @@ def finish(response: Response) -> Response:
         response.make_conditional(request)
     if response.status_code in (200, 304) and request.method in ("GET", "HEAD"):
         response.headers["Cache-Control"] = g.cache_control = FRESH
-    return limits.tell(response)
+    return limits.add_headers(response)
 
 
 @blueprint.get("")

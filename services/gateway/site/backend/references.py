@@ -32,7 +32,7 @@ def answered(
     refusal.
     """
     reference, device = forms.text("reference"), devices.secret()
-    origin.tell(device)
+    origin.attach(device)
     try:
         contact_id = contact_of()
         status, text, refused = outcome_of(ask, say)

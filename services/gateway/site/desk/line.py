@@ -206,7 +206,7 @@ def create() -> access.Answer:
     typed, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
         # The right reference and PIN came from this device a moment ago.
-        origin.tell(devices.secret())
+        origin.attach(devices.secret())
     try:
         answer = clients().contacts.CreateContact(
             c.CreateContactRequest(

@@ -29,7 +29,7 @@ def ask() -> str | tuple[str, int]:
 
     The answer depends neither on whose address was entered, nor on the number of requests.
     """
-    origin.tell()
+    origin.attach()
     try:
         clients().accounts.RequestPasswordReset(
             pb.RequestPasswordResetRequest(email=forms.text("email"), request_id=forms.request_id())

@@ -27,7 +27,7 @@ def form() -> str:
 @pages.post("/join", access.ANYBODY)
 def apply() -> access.Answer:
     """Sends the application, and announces an e-mail."""
-    origin.tell()
+    origin.attach()
     request = forms.filled(
         d.ApplyForMembershipRequest(language=i18n.language(), request_id=forms.request_id())
     )

@@ -53,7 +53,7 @@ def enter() -> access.Answer:
         devices.secret(),
     )
     written = request.form.get("kept", "")
-    origin.tell(device)
+    origin.attach(device)
     try:
         answer = clients().tokens.SignIn(
             SignInRequest(email=email, password=request.form.get("password", ""))

@@ -39,7 +39,7 @@ def check() -> Response | None:
         return None
     carried, to = request.form.get("kept", ""), request.form.get("to", "")
     if request.form["proof"] != AT_PROVIDER:
-        origin.tell(devices.secret())
+        origin.attach(devices.secret())
         try:
             clients().accounts.ProveSession(
                 pb.ProveSessionRequest(

@@ -56,7 +56,7 @@ def password() -> None:
     """
     if request.form.get("new_password", "") != request.form.get("again", ""):
         forms.refuse({"again": _("no es la misma que la de arriba")})
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.ChangePasswordRequest(
         password=request.form.get("password", ""),
         new_password=request.form.get("new_password", ""),
@@ -81,7 +81,7 @@ def begin_second_factor() -> access.Answer:
 
     The secret appears only in the answer to this form.
     """
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.BeginSecondFactorRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )
@@ -116,7 +116,7 @@ def confirm_second_factor() -> access.Answer:
 )
 def end_second_factor() -> None:
     """Removes the second factor."""
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.EndSecondFactorRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )

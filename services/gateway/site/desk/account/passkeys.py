@@ -37,7 +37,7 @@ def sign_in() -> str | tuple[str, int]:
 @pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.show, part="passkey"))
 def begin() -> str:
     """Asks the browser for a new passkey."""
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.BeginPasskeyRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )
@@ -72,7 +72,7 @@ def create() -> None:
 )
 def end() -> None:
     """Removes a passkey."""
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.EndPasskeyRequest(
         id=forms.text("passkey"),
         password=request.form.get("password", ""),

@@ -97,7 +97,7 @@ def link_of(kind: str) -> str:
     )
 
 
-# Marks all messages that the page showed as read; messages that arrived later stay unread.
+# Marks as read all messages that the page showed; messages that arrived later stay unread.
 pages.sends(
     "read_all",
     "/inbox/read",

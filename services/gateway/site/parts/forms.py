@@ -119,7 +119,7 @@ def moment(name: str) -> Timestamp | None:
 
 
 def request_id() -> str:
-    """Returns the form's request id, because of which sending the form twice acts only once."""
+    """Returns the form's request id, with which a form that is sent twice acts only once."""
     return text("request_id")
 
 

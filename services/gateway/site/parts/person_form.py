@@ -57,7 +57,7 @@ def missing() -> dict[str, str]:
 def age_problems() -> dict[str, str]:
     """Returns the problems of an age in years: no possible age, or outside the chosen band.
 
-    Neither of age and band silently replaces the other.
+    Neither the age nor the band silently replaces the other.
     """
     if not forms.text("age"):
         return {}

@@ -189,7 +189,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
         with self._gate.passage(caller.who, details.method):
             if details.method in READS:
-                return tried_again(ask, end - time.monotonic())
+                return with_retries(ask, end - time.monotonic())
             call = ask()
         if has_request_context():
             # If a later call of this request fails, the page must not claim that nothing was saved.
@@ -208,7 +208,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 yield name, self._addresses.sign(value, self._audience)
 
 
-def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
+def with_retries(ask: Callable[[], Any], seconds: float) -> Any:
     """Makes a read, and repeats it after a moment if its connection was lost.
 
     A refusal by the service itself is not repeated.
@@ -316,7 +316,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         }
         # Health checks have channels of their own, because a server that is not ready must still be
         # able to report its state.
-        self._asking_health = {
+        self._health_channels = {
             name: grpc.insecure_channel(address, options=channel_options(healthy_only=False))
             for name, address in addresses.items()
         }
@@ -334,9 +334,9 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         ReferralsStubs.__init__(self, channels["referrals"])
         NotificationsStubs.__init__(self, channels["notifications"])
         self._leaving = queue.Queue[str](FAREWELLS)
-        threading.Thread(target=self._say_farewells, name="farewells", daemon=True).start()
-        self._askers, self._asking = threading.BoundedSemaphore(SPARE), threading.Lock()
-        self._standing, self._asked_at = dict[str, Standing](), -HEALTH_SECONDS
+        threading.Thread(target=self._end_sessions, name="farewells", daemon=True).start()
+        self._wait_slots, self._check_lock = threading.BoundedSemaphore(SPARE), threading.Lock()
+        self._standing, self._checked_at = dict[str, Standing](), -HEALTH_SECONDS
 
     def standing(self) -> dict[str, Standing]:
         """Returns the state of each service.
@@ -345,25 +345,25 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         second, so only a few threads may wait for the result; raises Unavailable service_busy in
         any further thread.
         """
-        if not self._askers.acquire(blocking=False):
+        if not self._wait_slots.acquire(blocking=False):
             raise errors.Unavailable("service_busy")
         try:
-            with self._asking:
-                if time.monotonic() - self._asked_at > HEALTH_SECONDS:
+            with self._check_lock:
+                if time.monotonic() - self._checked_at > HEALTH_SECONDS:
                     checks = {
                         name: [_ask_health(channel, about) for about in ("", "broker", "facts")]
-                        for name, channel in self._asking_health.items()
+                        for name, channel in self._health_channels.items()
                     }
                     self._standing = {
                         name: standing_of(*answers) for name, answers in checks.items()
                     }
-                    self._asked_at = time.monotonic()
+                    self._checked_at = time.monotonic()
                 return {
                     name: replace(standing, fails=self._gates[name].fails())
                     for name, standing in self._standing.items()
                 }
         finally:
-            self._askers.release()
+            self._wait_slots.release()
 
     def end_session_later(self, secret: str) -> None:
         """Ends a session in the background, within a minute, without waiting. Passes no gate.
@@ -373,7 +373,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         with contextlib.suppress(queue.Full):
             self._leaving.put_nowait(secret)
 
-    def _say_farewells(self) -> None:
+    def _end_sessions(self) -> None:
         end_session: Any = PartnersStubs(self._plain["partners"]).tokens.EndSession
         under_way = threading.BoundedSemaphore(FAREWELLS)
         while secret := self._leaving.get():
@@ -390,7 +390,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self.end_session_later("")
         for gate in self._gates.values():
             gate.close()
-        for channel in (*self._plain.values(), *self._asking_health.values()):
+        for channel in (*self._plain.values(), *self._health_channels.values()):
             channel.close()
 
 

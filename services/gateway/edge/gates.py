@@ -158,10 +158,10 @@ class Gate:
 
     def _watch(self) -> None:
         while not self._closed.is_set():
-            here = self._answers()
+            is_ready = self._answers()
             with self._turn:
-                changed, self._away = self._away == here, not here
-                if here:
+                changed, self._away = self._away == is_ready, not is_ready
+                if is_ready:
                     self._watched = False
                     if changed:  # the service was down, so its earlier failures no longer matter
                         self._failed_at.clear()
@@ -170,9 +170,9 @@ class Gate:
                     self._failures = max(self._failures, FAILURES)
                 self._turn.notify_all()
             if changed:
-                BACKEND_AWAY.labels(self._name).set(int(not here))
-                log.get().warning("backend_back" if here else "backend_away", where=self._name)
-            if here:
+                BACKEND_AWAY.labels(self._name).set(int(not is_ready))
+                log.get().warning("backend_back" if is_ready else "backend_away", where=self._name)
+            if is_ready:
                 return
             self._closed.wait(self._pause)
 

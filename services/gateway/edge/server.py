@@ -235,7 +235,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self._limit = min(CONNECTIONS, handles.raise_limit() - 128)
         self._express = ThreadedTaskDispatcher()
         self._express.set_thread_count(EXPRESS_THREADS)
-        self._stop_asked: float | None = None
+        self._stop_requested_at: float | None = None
         self._farewell = farewell
         super().__init__(
             app,
@@ -261,7 +261,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         lets the server's own thread answer it at once or in a moment.
         """
         request = channel.requests[0]
-        if self._stop_asked is not None:
+        if self._stop_requested_at is not None:
             request.headers["CONNECTION"] = "close"
         if request.error:
             self.task_dispatcher.add_task(channel)
@@ -270,8 +270,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self._known.append(channel)
         elif refused := self._refuse(request.path, request.headers.get("AUTHORIZATION", "")):
             request.reply = refused
-            late = len(self._refused) < MAX_DELAYED_REFUSALS
-            self._refused.append((self.clock() + (REFUSAL_SECONDS if late else 0.0), channel))
+            is_delayed = len(self._refused) < MAX_DELAYED_REFUSALS
+            self._refused.append((self.clock() + (REFUSAL_SECONDS if is_delayed else 0.0), channel))
         elif not self._has_room(channel):
             request.reply = refusal(503, "service_busy", RETRY_SECONDS)
             self._known.append(channel)
@@ -327,7 +327,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def serve(self) -> None:
         """Serves until `stop`, then through the farewell, then lets requests under way end."""
-        while self._stop_asked is None or self.clock() < self._stop_asked + self._farewell:
+        while (
+            self._stop_requested_at is None
+            or self.clock() < self._stop_requested_at + self._farewell
+        ):
             self._turn(1.0)
         self.del_channel()  # no new connections
         self.socket.close()
@@ -337,8 +340,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def stop(self) -> None:
         """Asks `serve` to end. A signal handler may call this method."""
-        if self._stop_asked is None:
-            self._stop_asked = self.clock()
+        if self._stop_requested_at is None:
+            self._stop_requested_at = self.clock()
             self.pull_trigger()
 
     def _turn(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ def received() -> lists.Listed[e.Enquiry]:
     return enquiries
 
 
-def asking() -> lists.Listed[e.Enquiry]:
+def sent() -> lists.Listed[e.Enquiry]:
     """Returns the desk's own enquiries that are open, or matched without a referral yet.
 
     Enquiries that wait for this desk come first.

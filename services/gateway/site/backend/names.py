@@ -33,7 +33,7 @@ def names(
         batch = wanted[start : start + BATCH]
         request = BatchGetRequest(
             **{
-                field: [identifier for each, identifier in batch if each == field]
+                field: [identifier for kind, identifier in batch if kind == field]
                 for field in fields
             }
         )

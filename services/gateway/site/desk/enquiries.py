@@ -124,7 +124,7 @@ def new() -> access.Answer:
         unsafe = list(rpc_request.unsafe_departments)
         services = fitting(rpc_request.content, unsafe) if unsafe else everywhere
         rpc_request.service_ids.extend(service.id for service in services)
-        sure = forms.flag("sure") and not unsafe_form.looks(answers)
+        sure = forms.flag("sure") and not unsafe_form.only_searches(answers)
         if sure and not lacks:
             return redirect(
                 url_for("enquiries.show", identifier=create(rpc_request).id, done="asked"), 303

@@ -65,7 +65,7 @@ def save() -> access.Answer:
         update_mask=FieldMask(paths=_ORGANIZATION),
         request_id=forms.request_id(),
     )
-    return _kept(
+    return _save_or_show_again(
         lambda: clients().directory.UpdateOrganization(rpc_request),
         overview,
         typed,
@@ -83,11 +83,11 @@ def service(identifier: str) -> access.Answer:
         return service_form(
             before, {}, places=places, used=_offered_at(before.id) if before.id else ()
         )
-    typed = _said_of_service(before)
+    typed = _service_in_form(before)
     used = forms.texts("location_ids")
     form = partial(service_form, places=places, used=used)
-    return _kept(
-        lambda: _offer_at(_keep_service(before, typed).id, used), form, typed, before, _SERVICE
+    return _save_or_show_again(
+        lambda: _offer_at(_save_service(before, typed).id, used), form, typed, before, _SERVICE
     )
 
 
@@ -119,10 +119,12 @@ def place(identifier: str) -> access.Answer:
         pb.Location(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
     )
     typed.confidential = before.confidential or forms.flag("confidential")
-    return _kept(lambda: _keep_place(before, typed), place_form, typed, before, _LOCATION)
+    return _save_or_show_again(
+        lambda: _save_place(before, typed), place_form, typed, before, _LOCATION
+    )
 
 
-def _keep_place(before: pb.Location, typed: pb.Location) -> None:
+def _save_place(before: pb.Location, typed: pb.Location) -> None:
     locations, once = clients().locations, forms.request_id()
     if not before.id:
         locations.CreateLocation(pb.CreateLocationRequest(location=typed, request_id=once))
@@ -164,20 +166,20 @@ def remove(identifier: str) -> access.Answer:
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
-def _kept(
-    keep: Callable[[], object],
+def _save_or_show_again(
+    save_entry: Callable[[], object],
     form: Callable[..., str],
     typed: Any,
     before: Any,
     paths: Sequence[str],
 ) -> access.Answer:
-    """Saves the entry by calling `keep`.
+    """Saves the entry by calling `save_entry`.
 
     If another worker changed the entry in the meantime, or the entry is rejected, shows the form
     again.
     """
     try:
-        keep()
+        save_entry()
     except Stale:
         changes = changed_since(typed.id)
         errors = {} if changes else {"_form": words.conflict("put_together")}
@@ -374,7 +376,7 @@ def _offered_at(service_id: str) -> dict[str, str]:
     return {at.location_id: at.id for at in listed.service_at_locations}
 
 
-def _said_of_service(before: d.Service) -> d.Service:
+def _service_in_form(before: d.Service) -> d.Service:
     """Returns the service from the form. An unanswered choice stays unset, which means "ask"."""
     typed = forms.filled(
         d.Service(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
@@ -419,7 +421,7 @@ def _is_simple(schedule: d.Schedule) -> bool:
     return schedule.freq == d.FREQUENCY_WEEKLY and not schedule.valid_from and not schedule.valid_to
 
 
-def _keep_service(before: d.Service, typed: d.Service) -> d.Service:
+def _save_service(before: d.Service, typed: d.Service) -> d.Service:
     directory, once = clients().directory, forms.request_id()
     if not before.id:
         typed.ClearField("active")

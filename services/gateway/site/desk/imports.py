@@ -44,7 +44,7 @@ def create() -> access.Answer:
     content = sent.read() if sent else b""
     if not content:
         forms.refuse({"content": words.violation("required")})
-    return _shown(
+    return _create_and_show(
         o.CreateImportRequest(
             content=content,
             organization_id=forms.text("organization_id"),
@@ -94,7 +94,7 @@ def proceed(identifier: str) -> access.Answer:
                 )
             )
     chosen = forms.text("encoding")
-    return _shown(
+    return _create_and_show(
         o.CreateImportRequest(
             source_import_id=identifier,
             dry_run=forms.text("step") != "import",
@@ -136,7 +136,7 @@ def answer_of(line: o.ImportLine) -> str:
     return f"answer-{line.row}-{line.file}"
 
 
-def _shown(wanted: o.CreateImportRequest) -> access.Answer:
+def _create_and_show(wanted: o.CreateImportRequest) -> access.Answer:
     return redirect(
         url_for("imports.show", identifier=clients().imports.CreateImport(wanted).id), 303
     )

@@ -125,7 +125,7 @@ def knowledge(identifier: str) -> Knowledge:
         of_enquiries(known.organization(organization), enquiries)
         for organization, enquiries in copies.items()
     ]
-    looked = [
+    accesses = [
         _(
             "%(day)s: %(organization)s, %(fields)s",
             day=i18n.day(reading.time),
@@ -138,8 +138,8 @@ def knowledge(identifier: str) -> Knowledge:
     return Knowledge(
         person,
         known.organization(person.organization_id),
-        sorted(held, key=lambda each: not each.live),
-        list(dict.fromkeys(looked)),
+        sorted(held, key=lambda entry: not entry.live),
+        list(dict.fromkeys(accesses)),
     )
 
 
@@ -253,13 +253,13 @@ def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
 def shared_attributes(enquiry: e.Enquiry) -> list[str]:
     """Returns the names of the attributes that the receivers' copies of an enquiry hold."""
     left_out = set(enquiry.left_out_attributes)
-    beside = [
+    further = [
         word
-        for word, there in (
+        for word, is_present in (
             (_("País"), enquiry.content.country),
             (_("Acceso"), enquiry.content.accessibility_codes),
         )
-        if there
+        if is_present
     ]
     attributes = [
         number for number in e.EnquiryAttribute.values() if number and number not in left_out
@@ -267,12 +267,12 @@ def shared_attributes(enquiry: e.Enquiry) -> list[str]:
     stated = [
         words.word("enquiry_attribute", number)
         for number in attributes
-        if is_said(enquiry.content, words.code("enquiry_attribute", number))
+        if is_stated(enquiry.content, words.code("enquiry_attribute", number))
     ]
-    return [word.lower() for word in [*stated, *beside]]
+    return [word.lower() for word in [*stated, *further]]
 
 
-def is_said(content: e.EnquiryContent, attribute: str) -> bool:
+def is_stated(content: e.EnquiryContent, attribute: str) -> bool:
     """Returns whether an enquiry states this attribute."""
     if attribute == "dependants":
         return content.HasField("dependants")

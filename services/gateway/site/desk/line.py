@@ -68,7 +68,7 @@ def may_close(stored: c.Contact) -> bool:
     )
 
 
-def not_closed(shown: c.Contact) -> tuple[str, int]:
+def refuse_to_close(shown: c.Contact) -> tuple[str, int]:
     """Shows the page again after a button was pressed that would close the contact too early."""
     problem = _(
         "Todavía no se puede cerrar así: faltan preguntas. Conteste cada una, o marque «No dijo»."
@@ -188,7 +188,7 @@ def page(
         known=known,
         referrals=related,
         enquiries=enquiries.of_contact(contact.id),
-        cards=advice.beside(
+        cards=advice.shown_cards(
             clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards
         ),
         names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
@@ -202,7 +202,7 @@ def create() -> access.Answer:
     Reference and PIN appear only in the answer to this form.
     """
     if closes():  # nothing is stored yet, so the urgency is not known
-        return not_closed(contact())
+        return refuse_to_close(contact())
     typed, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
         # The right reference and PIN came from this device a moment ago.
@@ -248,7 +248,7 @@ def save(identifier: str) -> access.Answer:
     if closes() and not may_close(
         clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     ):
-        return not_closed(contact(identifier))
+        return refuse_to_close(contact(identifier))
     typed = contact(identifier, close=closes())
     try:
         clients().contacts.UpdateContact(
@@ -261,7 +261,7 @@ def save(identifier: str) -> access.Answer:
     except Stale:
         stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
         return page(
-            together(typed, stored),
+            merged_contact(typed, stored),
             {"_form": words.conflict("put_together")},
             shown=merging.shown(stored),
         ), merging.MERGED
@@ -275,7 +275,7 @@ def save(identifier: str) -> access.Answer:
     )
 
 
-def together(typed: c.Contact, stored: c.Contact) -> c.Contact:
+def merged_contact(typed: c.Contact, stored: c.Contact) -> c.Contact:
     """Merges this form's changes with the changes that a colleague saved in the meantime.
 
     If both changed the note, the result has both notes.

@@ -25,10 +25,13 @@ def version() -> access.Answer:
     With the ticket, the page can check again at little cost.
     """
     me = session.me()
-    return jsonify(version=live().version(me, _asked, _asked_for_all), ticket=live().ticket(me))
+    return jsonify(
+        version=live().version(me, _fetch_versions, _fetch_versions_of_all),
+        ticket=live().ticket(me),
+    )
 
 
-def _asked() -> Answer:
+def _fetch_versions() -> Answer:
     queue = clients().referrals.GetQueueVersion(GetQueueVersionRequest(), timeout=2.0)
     try:
         unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0)
@@ -37,7 +40,7 @@ def _asked() -> Answer:
     return Answer(queue.version, unread.version, (queue.watch_token, unread.watch_token))
 
 
-def _asked_for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
+def _fetch_versions_of_all(tokens: list[tuple[str, str]]) -> list[Answer]:
     """Returns the versions for the tokens of several groups, with one call to each service."""
     queues, bells = zip(*tokens, strict=True)
     versions = (
@@ -57,4 +60,4 @@ def _asked_for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
         )
     except (Refusal, ServiceFault):
         unread = [""] * len(bells)
-    return [Answer(*one) for one in zip(versions, unread, tokens, strict=True)]
+    return [Answer(*parts) for parts in zip(versions, unread, tokens, strict=True)]

@@ -66,7 +66,7 @@ class Done:
 def chosen() -> list[Chosen]:
     """Returns the ticked rows, each once; only one row if that row's own button was pressed."""
     ticked = [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
-    rows = [Chosen(*each.partition(":")[::2]) for each in dict.fromkeys(ticked)]
+    rows = [Chosen(*value.partition(":")[::2]) for value in dict.fromkeys(ticked)]
     return [row for row in rows if row.id and row.etag][:MOST]
 
 
@@ -81,10 +81,10 @@ def take(step: Callable[[Any], r.Referral], rpc_request: Any) -> Done:
     except Unauthenticated:
         raise
     except (Refusal, ServiceFault) as error:
-        return Done(rpc_request.id, now(rpc_request.id), reason(error))
+        return Done(rpc_request.id, current(rpc_request.id), reason(error))
 
 
-def now(identifier: str) -> r.Referral | None:
+def current(identifier: str) -> r.Referral | None:
     """Returns a referral whose step was refused, as it is now.
 
     Returns None if the referral cannot be read; the result is shown all the same.
@@ -115,7 +115,7 @@ def reason(error: Exception) -> str:
     return _("No se sabe si se hizo: la respuesta no llegó. Mire cómo está antes de repetirlo.")
 
 
-def said(step: str, done: list[Done], back: str) -> str:
+def results_page(step: str, done: list[Done], back: str) -> str:
     """Renders the page with the result of each referral; failures come first."""
     try:
         known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)
@@ -144,12 +144,14 @@ def board() -> access.Answer:
         r.RemindReferralRequest(id=row.id, etag=row.etag, request_id=row.request_id) for row in rows
     ]
     remind = clients().referrals.RemindReferral
-    return said("remind", [take(remind, each) for each in requests], url_for("board.board"))
+    return results_page(
+        "remind", [take(remind, rpc_request) for rpc_request in requests], url_for("board.board")
+    )
 
 
 def choose(rows: list[Chosen]) -> str:
     """Shows, for each referral, services that may fit, the best first. Nothing is changed yet."""
-    referrals = [referral for row in rows if (referral := now(row.id)) is not None]
+    referrals = [referral for row in rows if (referral := current(row.id)) is not None]
     offers = {
         referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else []
         for referral in referrals
@@ -173,7 +175,9 @@ def reroute() -> access.Answer:
         for row in rows
     ]
     reroute = clients().referrals.RerouteReferral
-    return said("reroute", [take(reroute, each) for each in requests], url_for("board.board"))
+    return results_page(
+        "reroute", [take(reroute, rpc_request) for rpc_request in requests], url_for("board.board")
+    )
 
 
 @pages.post("/referrals/assign", access.MANAGERS)
@@ -191,5 +195,5 @@ def assign() -> access.Answer:
         )
         for row in rows
     ]
-    done = [take(clients().referrals.AssignReferral, each) for each in requests]
-    return said("assign", done, url_for("referral.listing", box="inbox"))
+    done = [take(clients().referrals.AssignReferral, rpc_request) for rpc_request in requests]
+    return results_page("assign", done, url_for("referral.listing", box="inbox"))

@@ -24,7 +24,7 @@ def sheet() -> str:
         "shift.html",
         contacts=line.still_open(),
         calls=line.calls_owed(),
-        enquiries=enquiries.asking(),
+        enquiries=enquiries.sent(),
         referrals=waiting,
         taken=taken,
         names=names.names_of(waiting),

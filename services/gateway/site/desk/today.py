@@ -44,7 +44,7 @@ def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
     }.get(show)
 
 
-def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
+def returned_referrals(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
     """Returns referrals that came back without help and still wait for another service.
 
     The most urgent come first; within the same urgency, those with the nearest deadline.
@@ -150,7 +150,7 @@ def others() -> Others:
         line.still_open() if at_line else lists.Listed(),
         line.calls_owed() if at_line else lists.Listed(),
         enquiries.received() if desk else lists.Listed(),
-        enquiries.asking() if desk else lists.Listed(),
+        enquiries.sent() if desk else lists.Listed(),
         lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest())
         if desk
         else lists.Listed(),
@@ -174,16 +174,16 @@ def today() -> str:
     # For a desk, only the referrals that wait for it are counted.
     counts = counted(box=box, pressing=network, waiting_for_me=not network)
     watched = not show and (me.may("worker", "operator") or network)
-    unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
+    unanswered = returned_referrals(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     open_needs = {row.id for row in unanswered}
-    beside = others()
+    other_rows = others()
     now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
     return render_template(
         "today.html",
         counts=counts,
-        late=counts.late + len(beside.of("late")),
-        soon=counts.due_soon + len(beside.of("soon")),
-        beside=beside.of(show),
+        late=counts.late + len(other_rows.of("late")),
+        soon=counts.due_soon + len(other_rows.of("soon")),
+        beside=other_rows.of(show),
         fresh=(live_counts if network else counts).fresh,
         live_counts=live_counts,
         now=[] if show else now,

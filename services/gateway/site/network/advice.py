@@ -20,7 +20,9 @@ def listing() -> str:
     """Shows all cards in use."""
     return render_template(
         "advice.html",
-        cards=advice.beside(clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards),
+        cards=advice.shown_cards(
+            clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards
+        ),
     )
 
 

@@ -129,9 +129,9 @@ def row_of(deadline: pb.PolicyDeadline) -> Row:
         text = ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
         return Row(name, urgency, clock, str(deadline.working_days), "working_days", text)
     unit, seconds = next(
-        (unit, each)
-        for unit, (_word, each) in reversed(UNITS.items())
-        if each and not deadline.seconds % each
+        (unit, length)
+        for unit, (_word, length) in reversed(UNITS.items())
+        if length and not deadline.seconds % length
     )
     if unit == "days" and deadline.seconds < 3 * seconds:
         unit, seconds = "hours", 3600  # 24 h is clearer than one day

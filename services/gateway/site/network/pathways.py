@@ -106,7 +106,7 @@ def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
     """
     wrong = {}
     for number, (field, reason) in enumerate(
-        sorted(refusal.violations, key=lambda each: _line(each[0]))
+        sorted(refusal.violations, key=lambda violation: _line(violation[0]))
     ):
         line = _line(field)
         if not line:

@@ -64,12 +64,13 @@ def shown(card: pb.AdviceCard, *, opened: bool = False) -> Shown:
     return Shown(card, text or pb.AdviceText(), opened)
 
 
-def beside(cards: Sequence[pb.AdviceCard]) -> list[Shown]:
+def shown_cards(cards: Sequence[pb.AdviceCard]) -> list[Shown]:
     """Returns the cards as they are shown beside the form of a contact, open or folded.
 
     If no answer opens any card, the first card is open.
     """
-    none = not any(card.open for card in cards)
+    none_is_open = not any(card.open for card in cards)
     return [
-        shown(card, opened=card.open or (none and index == 0)) for index, card in enumerate(cards)
+        shown(card, opened=card.open or (none_is_open and index == 0))
+        for index, card in enumerate(cards)
     ]

@@ -60,7 +60,7 @@ def age_of(band: r.AgeBand.ValueType) -> str:
     return AGES.get(band, ADULT)
 
 
-def turn(recipient: str, age: str) -> tuple[str, dict[str, str]]:
+def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
     """Returns the page to show next, with its problems: usually the first incomplete page.
 
     Returns `refused` as the page if the person said yes to nothing, and "" if the form is complete.

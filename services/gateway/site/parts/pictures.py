@@ -66,7 +66,7 @@ def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], 
     return (
         read["width"],
         read["height"],
-        tuple((each["code"], each["path"], *each["label"]) for each in read["subdivisions"]),
+        tuple((area["code"], area["path"], *area["label"]) for area in read["subdivisions"]),
     )
 
 

@@ -67,7 +67,7 @@ def answer(answers: MultiDict[str, str]) -> dict[str, object]:
     return {"unsafe_code": words.number("unsafe_answer", code_of(answers)), **lists}
 
 
-def looks(answers: MultiDict[str, str]) -> bool:
+def only_searches(answers: MultiDict[str, str]) -> bool:
     """Returns whether the form only requests a search.
 
     It does so if the search button was pressed, or if it has a name for which the page has not

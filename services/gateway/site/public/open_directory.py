@@ -98,7 +98,7 @@ def results() -> str | tuple[str, int]:
         page_token=forms.text("page"),
     )
     try:
-        return search(rpc_request, asked(rpc_request))
+        return search(rpc_request, answer_to(rpc_request))
     except Invalid as refusal:
         return search(rpc_request, errors=forms.problems(refusal)), 422
 
@@ -118,7 +118,7 @@ def organization(identifier: str) -> str:
     if not members:
         abort(404)
     rpc_request = o.ListPublicServicesRequest(organization_id=id, by_name=True, page_size=OF_ONE)
-    answer = asked(rpc_request)
+    answer = answer_to(rpc_request)
     # If an organisation offers housing, its own place stays secret, too.
     discreet = any(is_housing(listed.service) for listed in answer.services)
     return render_template(
@@ -146,7 +146,7 @@ def away(refusal: Unavailable) -> Response:
     )
 
 
-def asked(query: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
+def answer_to(query: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
     """Returns the answer to a query; its first page if the page token is no longer valid."""
     try:
         return clients().open_data.ListPublicServices(query)

@@ -43,10 +43,10 @@ def consent(identifier: str) -> access.Answer:
     speak = forms.text("speak")
     if request.method == "POST" and not speak:
         receipt_id = forms.text("receipt_id")
-        page, errors = ("", errors) if receipt_id else consent_form.turn(recipient, age)
+        page, errors = ("", errors) if receipt_id else consent_form.next_page(recipient, age)
         if not page:
             try:
-                return stand_on(draft, receipt_id or give(draft, recipient).id)
+                return use_receipt(draft, receipt_id or record_consent(draft, recipient).id)
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
                 page = "points" if receipt_id else consent_form.page_of(errors)
@@ -82,7 +82,7 @@ def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
     )
 
 
-def stand_on(draft: r.Referral, receipt_id: str) -> access.Answer:
+def use_receipt(draft: r.Referral, receipt_id: str) -> access.Answer:
     """Bases the draft on this consent, and continues with the last check.
 
     A referral that was already sent on an override gets the consent at once instead, because the
@@ -115,7 +115,7 @@ def script(language: str, organization: str) -> dict[str, object]:
     return {"points": points, "opening": opening, "question": question}
 
 
-def give(draft: r.Referral, recipient: str) -> p.Receipt:
+def record_consent(draft: r.Referral, recipient: str) -> p.Receipt:
     """Records the consent exactly as the person gave it."""
     receipt = consent_form.receipt(draft.person_id, recipient)
     return clients().people.CreateReceipt(

@@ -84,8 +84,12 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
     `before` is the endpoint to which "back" on the page leads.
     """
     draft, errors = referrals.fetch(identifier), dict[str, str]()
-    looks = page == "unsafe" and unsafe_form.looks(request.form)
-    if request.method == "POST" and not looks and not (errors := problems(page, values_in_form())):
+    only_searches = page == "unsafe" and unsafe_form.only_searches(request.form)
+    if (
+        request.method == "POST"
+        and not only_searches
+        and not (errors := problems(page, values_in_form()))
+    ):
         try:
             return referrals.onward(referrals.change(draft, forms.etag(), **fields), page)
         except forms.SHOWN_IN_PLACE as refusal:

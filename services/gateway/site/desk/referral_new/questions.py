@@ -78,11 +78,11 @@ class Start:
             if is_one_need(self.contact.need_code):
                 answers["need_code"] = self.contact.need_code
         if self.enquiry:
-            answers.update(as_said(self.enquiry.content))
+            answers.update(answers_of(self.enquiry.content))
         return answers
 
 
-def as_said(content: e.EnquiryContent) -> dict[str, str]:
+def answers_of(content: e.EnquiryContent) -> dict[str, str]:
     """Returns the content of an enquiry as answers to the questions."""
     return {
         "need_code": content.need_code,
@@ -96,7 +96,7 @@ def as_said(content: e.EnquiryContent) -> dict[str, str]:
     }
 
 
-def begun() -> Start:
+def start_in_request() -> Start:
     """Returns the start that the address or the form names.
 
     The service is None if it does not exist, or no longer does.
@@ -131,7 +131,7 @@ def person() -> access.Answer:
 
     After the last question, creates the draft.
     """
-    start = begun()
+    start = start_in_request()
     answers = MultiDict(request.form) if request.method == "POST" else start.known()
     shown = forms.text("page")
     # buttons that give the most frequent answers at night with one press instead of two
@@ -141,21 +141,21 @@ def person() -> access.Answer:
         answers["unsafe_code"] = "nothing"
     if (to := forms.text("to")) in start.pages:
         return show(start, answers, to, {})
-    if shown == "unsafe" and unsafe_form.looks(answers) and "back" not in answers:
+    if shown == "unsafe" and unsafe_form.only_searches(answers) and "back" not in answers:
         return show(start, answers, shown, {})
     if "back" in answers and shown in start.pages:
         return show(start, answers, start.pages[max(0, start.pages.index(shown) - 1)], {})
-    page, errors = turn(start, answers, shown)
+    page, errors = first_incomplete(start, answers, shown)
     try:
-        if service_id := chosen(start, answers, page, shown):
-            return referrals.onward(keep(start, answers, service_id), "services")
+        if service_id := chosen_service(start, answers, page, shown):
+            return referrals.onward(create_draft(start, answers, service_id), "services")
     except forms.SHOWN_IN_PLACE as refusal:
         errors = forms.problems(refusal)
         page = page_of(start, errors)
     return show(start, answers, page, errors)
 
 
-def chosen(start: Start, answers: MultiDict[str, str], page: str, shown: str) -> str:
+def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown: str) -> str:
     """Returns the id of the chosen service once everything else is answered; until then, "".
 
     The service was chosen on the last page, or earlier in the directory. A service from the
@@ -175,7 +175,9 @@ def chosen(start: Start, answers: MultiDict[str, str], page: str, shown: str) ->
     return start.service.id if start.service.id in takes else ""
 
 
-def turn(start: Start, answers: MultiDict[str, str], shown: str = "") -> tuple[str, dict[str, str]]:
+def first_incomplete(
+    start: Start, answers: MultiDict[str, str], shown: str = ""
+) -> tuple[str, dict[str, str]]:
     """Returns the first page that is not complete, with its problems.
 
     The problems are left out if the page has not been shown yet.
@@ -233,7 +235,7 @@ def coarse(start: Start) -> r.CoarsePerson:
     )
 
 
-def keep(start: Start, answers: MultiDict[str, str], service_id: str) -> r.Referral:
+def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) -> r.Referral:
     """Creates the draft, and the person's file if she has none.
 
     All pages share the form's value `once`, so that a worker who goes back and chooses again
@@ -302,14 +304,14 @@ def carried(start: Start, page: str, answers: MultiDict[str, str]) -> Iterator[t
 
     An empty age band is included, because it shows that the question was asked.
     """
-    for kind, brought in (
+    for kind, record in (
         ("contact", start.contact),
         ("person", start.file),
         ("service", start.service),
         ("enquiry", start.enquiry),
     ):
-        if brought:
-            yield kind, brought.id
+        if record:
+            yield kind, record.id
     for name, value in answers.items(multi=True):
         if (value or name == "age_band") and any(
             name in fields for other, fields in ASKED.items() if other != page

@@ -101,7 +101,7 @@ def query(binding: Binding) -> type[Schema] | None:
             or known.sealed
             or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD"))
         ):
-            continue  # addresses stand in logs and in browser histories
+            continue  # addresses appear in logs and in browser histories
         made = _input_field(field)
         if isinstance(made, fields.Integer):
             made.strict = False  # all values in a query are texts

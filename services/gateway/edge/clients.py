@@ -255,7 +255,7 @@ def refusal_of(error: grpc.RpcError) -> Exception:
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             seconds = retry.retry_delay.ToTimedelta().total_seconds()
             return errors.Exhausted(info.reason or "too_many_requests", seconds)
-        # CANCELLED: the service stopped meanwhile
+        # CANCELLED: the service stopped in the meantime
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             return errors.Unavailable(info.reason or "service_unreachable")
         case grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -110,7 +110,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             deprecation.add_headers(binding.rules)
             admit(needs_credential=not binding.rules.public)
             request.max_content_length = bodies.most(request.path)
-            g.wrapped_in, g.asked = binding.body, binding.rpc.input_type
+            g.wrapped_in, g.request_type = binding.body, binding.rpc.input_type
             sent_back.expect(binding)
             if takes is not None and needed and not request.get_data(cache=True):
                 raise Invalid(("", "required"))  # webargs would read a missing body as {}

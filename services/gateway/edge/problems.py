@@ -186,7 +186,7 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
 
 def code_list_of(field: str) -> dict[str, str]:
     """Returns the code list of a field, as an entry for the problem; empty if it has none."""
-    message, wrapped = g.get("asked"), g.get("wrapped_in")
+    message, wrapped = g.get("request_type"), g.get("wrapped_in")
     name = list_of(message, field) or (list_of(message, f"{wrapped}.{field}") if wrapped else "")
     return {"list": name} if name else {}
 

@@ -21,21 +21,21 @@ MOST = 30
 
 
 def choices(
-    services: Iterable[d.Service], said: MultiDict[str, str], organizations: str = ORGANIZATIONS
+    services: Iterable[d.Service], answers: MultiDict[str, str], organizations: str = ORGANIZATIONS
 ) -> Choices:
     """Returns the choices: providers of these services, hits of the search, earlier choices."""
-    sought = said.get(SEARCH, "").strip()
+    sought = answers.get(SEARCH, "").strip()
     answer = search(sought) if sought else d.SearchServicesResponse()
     listed = list(services)
     hits = {service.organization_id: provider_of(service) for service in answer.services}
     named = {service.organization_id: provider_of(service) for service in listed} | dict(
         list(hits.items())[:MOST]
     )
-    ticked = [value for value in said.getlist(organizations) if value and value not in named]
+    ticked = [value for value in answers.getlist(organizations) if value and value not in named]
     known = names.names(ticked)
     named |= {value: known.organization(value) for value in ticked}
     near = {service.department for service in listed if service.department} | {
-        value for value in said.getlist(DEPARTMENTS) if value
+        value for value in answers.getlist(DEPARTMENTS) if value
     }
     departments = sorted(((code, words.department(code)) for code in near), key=itemgetter(1))
     more = len(hits) > MOST or bool(answer.next_page_token)

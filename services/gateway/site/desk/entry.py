@@ -232,7 +232,7 @@ def overview(
 
 
 def service_form(
-    said: d.Service,
+    shown_service: d.Service,
     errors: dict[str, str],
     meanwhile: Sequence[dict[str, Any]] = (),
     *,
@@ -241,26 +241,28 @@ def service_form(
     base: d.Service | None = None,
 ) -> str:
     """Renders the form of a service. Simple hours are shown in rows, other schedules in words."""
-    simple = [schedule for schedule in said.schedules if _is_simple(schedule)]
+    simple = [schedule for schedule in shown_service.schedules if _is_simple(schedule)]
     return render_template(
         "entry_service.html",
-        shown=merging.shown(said if base is None else base),
-        service=said,
+        shown=merging.shown(shown_service if base is None else base),
+        service=shown_service,
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
         used=used,
         rows=[*simple, *[d.Schedule()] * (HOURS - len(simple))],
         days=[(day, words.word("weekday", day)) for day in DAYS],
-        towns=[*MUNICIPALITIES.get(said.department or session.me().department, {}).items()],
-        others=len(said.schedules) - len(simple),
-        narrowed={tier.field for tier in said.tiers},
+        towns=[
+            *MUNICIPALITIES.get(shown_service.department or session.me().department, {}).items()
+        ],
+        others=len(shown_service.schedules) - len(simple),
+        narrowed={tier.field for tier in shown_service.tiers},
         errors=errors,
         meanwhile=meanwhile,
-        history=history(said.id),
+        history=history(shown_service.id),
     )
 
 
 def place_form(
-    said: pb.Location,
+    shown_place: pb.Location,
     errors: dict[str, str],
     meanwhile: Sequence[dict[str, Any]] = (),
     *,
@@ -277,14 +279,14 @@ def place_form(
     ]
     return render_template(
         "entry_place.html",
-        shown=merging.shown(said if base is None else base),
-        stored=said if base is None else base,
-        place=said,
+        shown=merging.shown(shown_place if base is None else base),
+        stored=shown_place if base is None else base,
+        place=shown_place,
         opened=opened,
         towns=sorted(towns, key=lambda town: town[1]),
         errors=errors,
         meanwhile=meanwhile,
-        history=history(said.id),
+        history=history(shown_place.id),
     )
 
 

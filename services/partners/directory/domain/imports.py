@@ -72,7 +72,7 @@ class Line:
         self.candidate_ids = tuple(candidate_ids)
 
     def record(self, outcome: Outcome) -> None:
-        """Records an outcome. If there are several, the row keeps the most serious."""
+        """Records an outcome. A row with several outcomes keeps the most serious."""
         order = (
             None,
             Outcome.UNCHANGED,
@@ -168,7 +168,7 @@ class DecodingInfo:
 
 @dataclass
 class Report:
-    """The outcome of each row: what was written, or in a dry run what would be."""
+    """The outcome of each row: what was written, or in a dry run what would have been written."""
 
     lines: list[Line]
     written: bool

@@ -2,8 +2,8 @@
 
 One pure function gives each service a verdict, with a reason for each criterion, and orders the
 services, best first. The verdict is "ask", never "fits", if the service has not stated what the
-criterion compares, or has a limit while the person's attribute is not known. "Does not fit" is
-given only if the service itself excludes the person. Known limitation: services are ranked by what
+criterion compares, or limits an attribute that is not known of the person. The verdict is "does not
+fit" only if the service itself excludes the person. Known limitation: services are ranked by what
 they entered, which may differ from what they do.
 """
 
@@ -31,7 +31,7 @@ MAX_COMPANIONS = 50  # the maximum number of accompanying people in a request
 IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
 """The criteria that order services of the same verdict, the most important first."""
 HIDDEN_CRITERIA = ("truth",)
-"""The criteria that rank but are not shown as reasons.
+"""The criteria that affect the order but are not shown as reasons.
 
 Only the service itself and the coordinators may see how often the service really had the room that
 it had stated.
@@ -58,7 +58,7 @@ class Verdict(IntEnum):
 class Reason:
     """A criterion with its outcome.
 
-    `rank` orders services of the same verdict, smaller is better.
+    `rank` orders services of the same verdict; a smaller rank is better.
     """
 
     criterion: str
@@ -150,7 +150,7 @@ class StatementTimes:
         ), self.confirmed_time is not None and now - self.confirmed_time <= CONFIRMATION_INTERVAL
 
     def until(self, now: datetime) -> datetime | None:
-        """Returns the last moment at which `freshness` is unchanged; None: it never changes."""
+        """Returns until when `freshness` keeps its present value; None if it keeps it for good."""
         ends = [
             self.figure_time + self.validity if self.figure_time else None,
             self.confirmed_time + CONFIRMATION_INTERVAL if self.confirmed_time else None,
@@ -384,7 +384,7 @@ def _tongue(tag: str) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """A criterion: it reads a statement of a candidate, and judges the statement for a question.
+    """A criterion, with the functions that read and judge a candidate's statement about it.
 
     Two candidates with the same statement are judged alike.
     """

@@ -28,15 +28,16 @@ from services.partners.directory.domain.matching import (
 Statement = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-_FEW = 50  # up to so many services are sorted directly, without the bitmap
+_FEW = 50  # the maximum number of services that are sorted directly, without the bitmap
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A service as it was last put into the ranking.
 
-    `stated`: the numbers of the statements that it makes on all shelves; `needs`: by group, the
-    numbers of those that it makes on that group's shelf only; `slots`: its slot on each shelf.
+    `stated`: the numbers of the statements that the service makes on all shelves; `needs`: for each
+    group, the numbers of the statements that it makes only on that group's shelf; `slots`: its slot
+    on each shelf.
     """
 
     name: tuple[str, str]
@@ -62,7 +63,7 @@ class _Shelf:
         self._free: list[int] = []
 
     def put(self, name: tuple[str, str], slot: int | None) -> int:
-        """Puts the name in its slot, or in a free or a new slot, and returns the slot."""
+        """Puts the name in this slot (None: in a free or new slot), and returns the slot."""
         if slot is None and self._free:
             slot = self._free.pop()
         if slot is None:
@@ -76,7 +77,7 @@ class _Shelf:
         self._free.append(slot)
 
     def flip(self, stated: Statement, slots: list[int]) -> None:
-        """Adds the statement to these slots, or removes it from those that have it.
+        """Adds the statement to these slots, or removes it from the slots that already have it.
 
         A slot that is listed twice stays as it is.
         """
@@ -159,7 +160,7 @@ class Ranking:
         self._flip(flips)
 
     def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
-        """Returns the ids of the first candidates, in the order of matching.match."""
+        """Returns the ids of the first `size` candidates, in the order of matching.match."""
         group = question.need_code.partition(".")[0]
         shelf = self._shelves[group]
         # The need for a group is met by any service in the group. The need for a kind of help is
@@ -308,7 +309,7 @@ def _slots(bits: int) -> Iterator[int]:
 
 
 def number(slots: Iterable[int | None]) -> int:
-    """Returns the integer in which these bits are set."""
+    """Returns the integer in which these bits are set; a bit that is listed twice is not set."""
     known = [slot for slot in slots if slot is not None]
     bits = bytearray(max(known, default=0) // 8 + 1)
     for slot in known:

@@ -1,4 +1,4 @@
-"""The hours at which people are received: the parts of an RFC 5545 rule (HSDS schedule).
+"""The hours at which people are received, as the parts of an RFC 5545 rule (HSDS schedule).
 
 Times are the local time of the place, and the caller passes the time zone. A schedule does not
 apply on public holidays unless it states that it does. Limit: an hour that occurs twice because the
@@ -21,7 +21,7 @@ _DAY = timedelta(days=1)
 _LAST = -1
 _ANY_DAY = date(2024, 1, 1)
 _FIRST = date(1900, 1, 1)  # no schedule starts before this day
-# 430 days: within fourteen months, months begin on most days of the week
+# 430 days: fourteen months in a row begin on most of the days of the week
 _EACH_WEEK, _EACH_MONTH = 8 * _DAY, 430 * _DAY
 
 
@@ -75,7 +75,7 @@ class Schedule:
         return datetime.combine(day, self.opens_at), datetime.combine(ends, self.closes_at)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the schedule as a JSON object, in which form it is stored."""
+        """Returns the schedule as a JSON object, the form in which it is stored."""
         return {
             "freq": self.freq,
             "byday": list(self.byday),
@@ -138,10 +138,10 @@ def hours(
 
 
 def _twice(schedules: Sequence[Schedule]) -> set[int]:
-    """Returns the numbers of the schedules that overlap one with a smaller number.
+    """Returns the numbers of the schedules that overlap a schedule with a smaller number.
 
-    Two schedules can overlap only from the day on which the later one becomes valid. So the check
-    starts on that day, and lasts long enough for each pattern of days to occur.
+    Two schedules can overlap only from the day on which the later of them becomes valid. So the
+    check starts on that day, and covers enough days for each pattern of days to occur.
     """
     span = (
         _EACH_WEEK

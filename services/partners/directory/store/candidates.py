@@ -1,6 +1,7 @@
 """The services that may meet a person's need, best first.
 
-The index ranks all services. Those that are shown are read from the database and judged again.
+The index ranks all services. The services that are shown are read from the database and judged
+again.
 """
 
 from collections.abc import Sequence

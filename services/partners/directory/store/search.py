@@ -24,8 +24,8 @@ from services.partners.directory.store.words import Word, words_of_search
 
 # kilometres in a degree of latitude, on a sphere with the Earth's mean radius, 6,371 km
 _KM_A_DEGREE = 111.2
-# First a square around the point, through the index; then the circle (haversine). A confidential
-# place is never found by distance.
+# The condition first selects a square around the point, through the index, and then the circle
+# (haversine). A confidential place is never found by distance.
 _NEAR = (
     "SELECT l.service_id AS id FROM service_at_locations AS l"
     " JOIN locations AS p ON p.id = l.location_id JOIN services AS s ON s.id = l.service_id"
@@ -67,8 +67,8 @@ def find(
 ) -> Results:
     """Returns a page of the services that meet the terms.
 
-    The services of the page are read from the database. If one is no longer offered, or has another
-    name by now, the search is repeated.
+    The services of the page are read from the database. If one of them is no longer offered, or has
+    been renamed, the search is repeated.
     """
     words = words_of_search(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
@@ -142,7 +142,7 @@ def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -
 def _words(
     index: SearchIndex, hits: BitMap, words: list[Word]
 ) -> tuple[BitMap, list[list[BitMap]]]:
-    """Returns the hits with all required words, and the sets that order them."""
+    """Returns the hits with all required words, and the sets by which these hits are ordered."""
     sets_by_word = [index.saying(word) for word in words]
     anywhere = [BitMap.union(*by_weight) for by_weight in sets_by_word]
     for word, matches in zip(words, anywhere, strict=True):

@@ -1,4 +1,4 @@
-"""An inverted index: the services with a word or a fact, as sets of slots.
+"""An inverted index: for each word and each fact, the services that have it, as a set of slots.
 
 Sets of 100,000 slots are combined in microseconds. A slot is the number of a service. Slots are in
 the order of the services' names; services added later get slots at the end. Limit: the index knows
@@ -22,7 +22,7 @@ Fact = tuple[str, Hashable]  # a kind and a value
 Hit = tuple[int, str, str]  # rank, name_key, id; hits of a higher rank come first
 # the part that contains a word: name, organisation's name, need's name, description
 WEIGHTS = "ABCD"
-# most entries at the end, whose names are compared one by one; comparing takes 2 ms
+# maximum number of entries at the end; their names are compared one by one, which takes 2 ms
 _MANY_LATER = 2000
 
 
@@ -56,7 +56,7 @@ class SearchIndex:
 
     @property
     def outgrown(self) -> bool:
-        """Tells whether so many entries were added at the end that a new index is better."""
+        """Tells whether so many entries were added at the end that a new index is faster."""
         return len(self._names) - self._in_order > max(_MANY_LATER, self._in_order // 8)
 
     def fill(self, entries: Iterable[Entry]) -> None:
@@ -65,7 +65,7 @@ class SearchIndex:
         self._in_order = len(self._names)
 
     def put(self, entries: Iterable[Entry]) -> None:
-        """Adds entries, or updates those that the index has.
+        """Adds entries, or updates the entries that the index already has.
 
         An entry with another name or other words gets a new slot at the end; its old slot matches
         nothing.
@@ -142,7 +142,7 @@ class SearchIndex:
     def page(
         self, hits: BitMap, tests: Sequence[Sequence[BitMap]], size: int, after: Hit | None
     ) -> list[Hit]:
-        """Returns the first hits after a position.
+        """Returns the first `size` hits after a position.
 
         Hits that are in more sets of the first test come first; equal hits are ordered by the next
         test, and finally by name.

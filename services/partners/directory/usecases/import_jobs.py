@@ -1,8 +1,8 @@
-"""Imports as jobs: a call accepts an import, and a loop does it.
+"""Imports as jobs: a call accepts an import, and a loop runs it.
 
 Only one import runs at a time in the network. Its data and its final state are written in one
-transaction. So an import whose process was killed is begun anew by another process, and is never
-done twice or by half.
+transaction. So an import whose process was killed is started again by another process, and is never
+done twice or only in part.
 """
 
 import threading
@@ -50,8 +50,8 @@ from services.partners.directory.wire.imports.apart import (
 from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.members.usecases.standing import check_standing, may_act_for
 
-_RETRY_CLAIM = 1.0  # seconds between two tries, while another process works or a part is away
-_BEAT = 1.0  # seconds between two signs of life
+_RETRY_CLAIM = 1.0  # seconds between two attempts, while another process works or a part is down
+_BEAT = 1.0  # seconds between two renewals of a claim
 _LONGEST = 600.0  # maximum number of seconds that the writing transaction may take
 _LISTED = 50
 _RETRY = 30  # seconds after which an organisation with too many unfinished imports may try again
@@ -105,7 +105,7 @@ class Imports:
         return pb.ListImportsResponse(imports=[message(job, with_report=False) for job in jobs])
 
     def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
-        """Requests the end of an import. Raises NotFound."""
+        """Requests the cancellation of an import. Raises NotFound."""
         job = _own(call, self._keyring, request.id, hold=True)
         job.cancel(call.clock.now())
         imports.save(call.tx, job)
@@ -150,8 +150,9 @@ def run_import(
 ) -> bool:
     """Works on the oldest import that has not ended.
 
-    Returns False if no import ended, because there was none or because it has to be begun anew.
-    `keep_going` is called every second; once it returns False, the import is given back.
+    Returns False if no import ended, either because there was none to claim or because the import
+    must be started again. `keep_going` is called every second; once it returns False, the claim on
+    the import is released.
     """
     claim = new_id()
     with database.transaction(SYSTEM) as tx:
@@ -277,9 +278,9 @@ def _written(
 class _Watch:
     """Renews the claim on an import every second, with its progress, from a thread of its own.
 
-    `why` is the reason to stop, "" while the import goes on: cancelled, lost (another process has
-    taken over the import), stopping, or waiting (for an unavailable dependency). A failed renewal
-    is ignored.
+    `why` is the reason to stop, "" while the import continues: cancelled, lost (another process has
+    taken over the import), stopping, or waiting (for an unavailable dependency). `failure` is the
+    code of a failure that ends the import. A failed renewal is ignored.
     """
 
     def __init__(

@@ -52,13 +52,13 @@ class ApiKeyEntry:
 
 @dataclass
 class ApiKey(Subject):
-    """A key; its secret is not part of it."""
+    """A key, without its secret."""
 
     organization_id: str
     entry: ApiKeyEntry
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
-    made_by_worker_id: str = ""  # the first holder of its secret
+    made_by_worker_id: str = ""  # the first holder of the key's secret
     # the manager with whose account the key ends; "" if the network's founding created the key
     worker_id: str = ""
     # the scopes exceed that manager's rights, and no second manager has agreed yet
@@ -101,7 +101,7 @@ class ApiKey(Subject):
         return self.in_force and now < self.entry.expire_time
 
     def confirm(self, manager: Manager, now: datetime) -> None:
-        """Records that a second manager agrees to a key whose scopes exceed its manager's."""
+        """Records a second manager's agreement to a key that exceeds its manager's rights."""
         if self.revoke_time is not None or not self.unconfirmed:
             raise Conflict("nothing_to_confirm")
         check_second(manager, self.worker_id)
@@ -109,9 +109,9 @@ class ApiKey(Subject):
         self.note("confirmed", now)
 
     def transfer(self, manager: Manager, now: datetime) -> None:
-        """Moves the key to another manager, whose account ends the key with it from now on.
+        """Moves the key to another manager, with whose account the key ends from now on.
 
-        The key then needs a second manager if its scopes exceed her rights.
+        The key then needs a second manager if its scopes exceed the new manager's rights.
         """
         if self.revoke_time is not None:
             raise Conflict("illegal_transition")
@@ -119,7 +119,7 @@ class ApiKey(Subject):
             return
         self._stand_with(manager)
         if self.confirmed_by_worker_id and refusal(manager, self.confirmed_by_worker_id) is None:
-            self.unconfirmed = False  # another person than her has already agreed
+            self.unconfirmed = False  # a person other than the new manager has already agreed
         self.note("transferred", now)
 
     def _stand_with(self, manager: Manager) -> None:

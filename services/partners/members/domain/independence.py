@@ -27,7 +27,7 @@ def kin(related: Collection[str], *, known: bool, proves_more: bool) -> Kin:
     """Returns the kin of an account that has these related accounts and keys.
 
     `known`: the account's origin is on record, or long ago. `proves_more`: the account needs more
-    than its password to sign in, or is not required to.
+    than its password to sign in, or no account has to.
     """
     alone = (
         ""

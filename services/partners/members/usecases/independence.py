@@ -1,4 +1,4 @@
-"""The kin of an account: the accounts for which it does not count as a second person now."""
+"""The present kin of an account: the accounts for which the account is not a second person."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -14,8 +14,8 @@ from services.partners.members.usecases.passwords import mark_of
 def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool = True) -> Kin:
     """Returns the kin of an account.
 
-    An account that needs a second factor but has none (`proves_more` is False) is nobody's second
-    person.
+    An account that needs a second factor but has none (`proves_more` is False) can't act as a
+    second person for anybody.
     """
     return independence.kin(
         provenance.related_accounts(tx, worker_id, now),
@@ -25,9 +25,9 @@ def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool 
 
 
 def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
-    """Returns the caller with the kin that she has in this transaction.
+    """Returns the caller with her present kin, read in this transaction.
 
-    She may have got new kin since her token was signed.
+    Her token may be older: she may have got new kin since the token was signed.
     """
     if caller.kin.alone:
         return caller

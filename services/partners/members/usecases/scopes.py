@@ -1,4 +1,4 @@
-"""The scopes of API keys whose rights a person has herself, by her roles.
+"""The scopes of API keys that give a person no more rights than she has by her roles.
 
 The .proto files state the roles and scopes of each rpc.
 """
@@ -10,7 +10,7 @@ from protos.stubs import FILES
 
 
 def of(roles: frozenset[str]) -> frozenset[str]:
-    """Returns the scopes all of whose rpcs these roles may call."""
+    """Returns the scopes whose rpcs these roles may all call."""
     return frozenset(
         scope for scope, needed in _NEEDED.items() if all(allowed & roles for allowed in needed)
     )

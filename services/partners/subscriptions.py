@@ -50,8 +50,8 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
     """Handles one fact of referrals.
 
     A fact of an unknown kind is held back, because only a newer version can handle it. A figure of
-    room changes now, whenever the person came; others see the new figure from the next step of time
-    on.
+    room changes when the fact is handled, whenever the person came. Others see the new figure from
+    the next step of time on.
     """
     now = clock.now()
     if fact.type == _DECLINED:

@@ -1,6 +1,6 @@
 """Passkeys (WebAuthn): the options for the browser, and the check of its answer.
 
-The check shows that a passkey made the answer for this site, now.
+The check shows that a passkey has just made the answer for this site.
 """
 
 import json
@@ -57,7 +57,7 @@ class Site:
     def can_have(self) -> bool:
         """Tells whether browsers create passkeys for the site.
 
-        They do not for a site that is reached by an IP address.
+        Browsers create no passkeys for a site that is reached by an IP address.
         """
         try:
             ip_address(self._name)
@@ -125,8 +125,8 @@ class Site:
             count = int(response.response.authenticator_data.counter)
         except Exception as error:
             raise WrongPasskey from error
-        # A passkey that counts never reports the same number twice. If it does, a copy of it
-        # exists.
+        # A passkey that counts its signatures never reports the same number twice. If it does, a
+        # copy of the passkey exists.
         if (count or credential.sign_count) and count <= credential.sign_count:
             raise WrongPasskey
         return count

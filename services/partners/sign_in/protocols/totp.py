@@ -1,4 +1,4 @@
-"""Time-based codes, as every app makes them (TOTP, RFC 6238): SHA-1, six digits, 30 seconds."""
+"""Time-based codes that every app can make (TOTP, RFC 6238): SHA-1, six digits, 30 seconds."""
 
 import base64
 

@@ -29,7 +29,7 @@ class MadeLately:
     """The lasting results of each account's sessions."""
 
     def __init__(self, mail: Keyring) -> None:
-        """Sets up the handlers; `mail` seals letters."""
+        """Sets up the handlers; `mail` seals e-mails."""
         self._mail = mail
 
     def ListMadeLately(

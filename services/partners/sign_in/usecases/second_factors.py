@@ -69,7 +69,7 @@ class SecondFactors:
     def ConfirmSecondFactor(
         self, request: accounts_pb2.ConfirmSecondFactorRequest, call: Call
     ) -> accounts_pb2.ConfirmSecondFactorResponse:
-        """Takes an app into use with its first code; returns the recovery codes."""
+        """Activates an app with its first code; returns the recovery codes."""
         call.trail.append(Entry("second_factor_confirm", call.caller.id))
         factor = second_factors.get(call.tx, call.caller.id, hold=True)
         if factor is None or factor.confirm_time is not None:
@@ -102,7 +102,7 @@ def ask(
 ) -> members_pb2.SignInResponse | None:
     """Returns the factors that a sign-in needs besides the password; None if it needs none.
 
-    `required`: an account without a second factor has to set up a code first.
+    `required`: an account without a second factor has to set up an app first.
     """
     factor, known = second_factors.get(tx, worker.id), passkeys.of(tx, worker.id)
     code = factor is not None and factor.confirm_time is not None
@@ -129,7 +129,7 @@ def complete(
 ) -> tuple[str, list[str]]:
     """Returns the id of the worker whose sign-in the request completes.
 
-    Also returns recovery codes, if the request took an app into use. Raises Unauthenticated
+    Also returns recovery codes if the request activated an app. Raises Unauthenticated
     sign_in_failed, whatever is wrong.
     """
     mark = mark_of(request.challenge)
@@ -162,7 +162,7 @@ def _confirmed(
     now: datetime,
     code: str,
 ) -> list[str] | None:
-    """Takes the app into use with a first code.
+    """Activates the app with a first code.
 
     Returns the recovery codes; None if the code is wrong.
     """
@@ -184,8 +184,8 @@ def _first_code(
     tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str
 ) -> list[str]:
     factor = second_factors.get(tx, worker_id, hold=True)
-    # If an app is already in use, or there is a passkey, this challenge is out of date, and the
-    # newer one must be answered.
+    # If an app is already in use, or there is a passkey, this challenge is out of date, and a newer
+    # challenge must be answered.
     if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
         raise Unauthenticated("sign_in_failed")
     codes = _confirmed(tx, keyring, guesses, factor, now, code)

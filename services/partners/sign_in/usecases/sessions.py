@@ -1,8 +1,8 @@
 """Sessions: signing in opens a session; a session or an API key yields caller tokens.
 
-These rpcs need no token, so a stranger must learn only whether a sign-in worked: every failed
-sign-in has the same answer and takes the same time. Only SHA-256 hashes of secrets are stored: the
-secrets have 256 random bits.
+These rpcs need no token, so a stranger may learn only whether a sign-in worked: every failed
+sign-in gets the same answer and takes the same time. Only SHA-256 hashes of secrets are stored,
+which is enough because the secrets have 256 random bits.
 """
 
 import hmac
@@ -39,8 +39,8 @@ from services.partners.sign_in.usecases import second_factors
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
-# NIST SP 800-63B allows 100 wrong passwords before an account is locked. Here the account is not
-# locked, but then accepts only 24 guesses a day.
+# NIST SP 800-63B allows 100 wrong passwords before an account is locked. This service does not lock
+# an account; after 100 wrong passwords the account accepts only 24 guesses a day.
 OF_AN_ACCOUNT = Budget(
     10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
 )
@@ -125,7 +125,7 @@ class Sessions:
     ) -> pb.SignInResponse:
         """Opens the session of a worker who came back from her organisation's provider.
 
-        If the account needs more than that, returns the missing factors instead.
+        If the account needs more than the provider's proof, returns the missing factors instead.
         """
         now = call.clock.now()
         arrived = self._providers.finish(
@@ -141,7 +141,7 @@ class Sessions:
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
         """Opens the session of an account with its second factor, or with a passkey alone.
 
-        The response has recovery codes if the request took an app into use.
+        The response has recovery codes if the request activated an app.
         """
         now = call.clock.now()
         worker_id, recovery_codes = second_factors.complete(
@@ -190,7 +190,7 @@ class Sessions:
         *,
         several_factors: bool,
     ) -> pb.SignInResponse:
-        """Returns the factors that the account needs after the first proof, or its opened session.
+        """Opens a session, or returns the factors that the account needs after the first proof.
 
         `several_factors`: the first proof already used more than one factor.
         """
@@ -227,8 +227,8 @@ class Sessions:
     ) -> ProvenCaller:
         """Returns the worker of a session.
 
-        Restarts the session's idle timer, except for `passive` requests, which the page's script
-        and not the user sent.
+        Restarts the session's idle timer, except for `passive` requests, which were sent by the
+        page's script rather than by the user.
         """
         mark = mark_of(request.session_secret)
         session = workers.session(call.tx, mark)
@@ -254,7 +254,7 @@ class Sessions:
 
 
 def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> ProvenCaller:
-    """Returns the organisation of a key. Raises Unauthenticated key_invalid."""
+    """Returns the caller of a key, with its organisation. Raises Unauthenticated key_invalid."""
     parts = api_key.parts(presented_key)
     key_and_hash = api_keys.fetch(tx, parts[0]) if parts else None
     if (

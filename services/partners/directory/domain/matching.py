@@ -2,9 +2,9 @@
 
 One pure function gives each service a verdict, with a reason for each criterion, and orders the
 services, best first. The verdict is "ask", never "fits", if the service has not stated what the
-criterion compares, or limits an attribute that is not known of the person. The verdict is "does not
-fit" only if the service itself excludes the person. Known limitation: services are ranked by what
-they entered, which may differ from what they do.
+criterion compares, or if it limits an attribute and the person's attribute is not known. The
+verdict is "does not fit" only if the service itself excludes the person. Known limitation: services
+are ranked by what they entered, which may differ from what they do.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -20,7 +20,7 @@ from services.partners.directory.domain.service import (
     Eligibility,
     Gender,
     Intake,
-    lasts,
+    figure_validity,
 )
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.domain.truth import rank
@@ -122,7 +122,9 @@ class Candidate:
     @property
     def times(self) -> "StatementTimes":
         """Returns when the service made its statements."""
-        return StatementTimes(self.capacity.update_time, lasts(self.need_codes), self.assured_time)
+        return StatementTimes(
+            self.capacity.update_time, figure_validity(self.need_codes), self.assured_time
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class StatementTimes:
             now
         ), self.confirmed_time is not None and now - self.confirmed_time <= CONFIRMATION_INTERVAL
 
-    def until(self, now: datetime) -> datetime | None:
+    def unchanged_until(self, now: datetime) -> datetime | None:
         """Returns until when `freshness` keeps its present value; None if it keeps it for good."""
         ends = [
             self.figure_time + self.validity if self.figure_time else None,
@@ -272,7 +274,7 @@ def _dependants(dependants: int | None, stated: tuple[bool | None, int | None]) 
 def _language(language: str, spoken: tuple[str, ...]) -> Reason:
     if not spoken:
         return Reason("language", Verdict.ASK, "language_not_stated", 1)
-    if _tongue(language) in spoken:
+    if _base_language(language) in spoken:
         return Reason("language", Verdict.FITS, "language_spoken")
     return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may help
 
@@ -377,7 +379,7 @@ def _freshness(freshness: tuple[FigureAge, bool]) -> Reason:
     return Reason("freshness", Verdict.FITS, "figure_fresh")
 
 
-def _tongue(tag: str) -> str:
+def _base_language(tag: str) -> str:
     """Returns the language itself, "es" for "es-NI". A private tag ("x-lsn") stays whole."""
     return tag.lower() if tag.startswith("x-") else tag.lower().split("-")[0]
 
@@ -417,7 +419,7 @@ CRITERIA = {
         lambda question, stated: _dependants(question.dependants, stated),
     ),
     "language": Rule(
-        lambda candidate, now: tuple(sorted({_tongue(tag) for tag in candidate.languages})),
+        lambda candidate, now: tuple(sorted({_base_language(tag) for tag in candidate.languages})),
         lambda question, stated: _language(question.language, stated),
     ),
     "pregnancy": Rule(

@@ -49,7 +49,7 @@ class _Known:
     until: datetime | None
 
     @property
-    def on(self) -> dict[str, int]:
+    def slot_by_group(self) -> dict[str, int]:
         """Returns the slots of the service by shelf."""
         return dict(zip(self.needs, self.slots, strict=True))
 
@@ -86,7 +86,7 @@ class _Shelf:
         if not self.stated[criterion][value]:
             del self.stated[criterion][value]
 
-    def those(self, criterion: str, *values: Hashable) -> int:
+    def bits_stating(self, criterion: str, *values: Hashable) -> int:
         """Returns the bits of the services that state any of these values for the criterion."""
         bits = 0
         for value in values:
@@ -121,7 +121,7 @@ class Ranking:
     def __init__(self) -> None:
         self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
         self._known: dict[str, _Known] = {}
-        self._of: defaultdict[str, set[str]] = defaultdict(set)
+        self._ids_by_organization: defaultdict[str, set[str]] = defaultdict(set)
         self._numbers: dict[Statement, int] = {}
         self._stated: list[Statement] = []
         self._same: dict[tuple[int, ...], tuple[int, ...]] = {}
@@ -135,14 +135,14 @@ class Ranking:
         """Stores these candidates in place of their former state."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
-            self._take(candidate.service_id, self._known_of(candidate, now), flips)
+            self._put_or_remove(candidate.service_id, self._known_of(candidate, now), flips)
         self._flip(flips)
 
     def drop(self, ids: Iterable[str]) -> None:
         """Removes services that are no longer offered."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for id in ids:
-            self._take(id, None, flips)
+            self._put_or_remove(id, None, flips)
         self._flip(flips)
 
     def advance(self, now: datetime) -> None:
@@ -152,11 +152,15 @@ class Ranking:
             end, id = heapq.heappop(self._ends)
             known = self._known.get(id)
             if known is not None and known.until == end:
-                older = replace(known, stated=self._older(known, now), until=known.times.until(now))
-                for group, slot in known.on.items():
-                    for statement in {*known.stated} ^ {*older.stated}:
+                aged = replace(
+                    known,
+                    stated=self._aged_statements(known, now),
+                    until=known.times.unchanged_until(now),
+                )
+                for group, slot in known.slot_by_group.items():
+                    for statement in {*known.stated} ^ {*aged.stated}:
                         flips[group][statement].append(slot)
-                self._keep(id, older)
+                self._keep(id, aged)
         self._flip(flips)
 
     def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
@@ -166,30 +170,30 @@ class Ranking:
         # The need for a group is met by any service in the group. The need for a kind of help is
         # met only by services that name this kind, or that name only its group.
         pool = (
-            shelf.those("group", group)
+            shelf.bits_stating("group", group)
             if question.need_code == group
-            else shelf.those("code", question.need_code, group)
+            else shelf.bits_stating("code", question.need_code, group)
         )
         if question.country:
-            pool &= shelf.those("country", question.country)
+            pool &= shelf.bits_stating("country", question.country)
         if not sees_shelters:
-            pool &= shelf.those("shelter", False)
-        pool &= ~shelf.those("department", *filter(None, question.excluded_areas))
+            pool &= shelf.bits_stating("shelter", False)
+        pool &= ~shelf.bits_stating("department", *filter(None, question.excluded_areas))
         pool &= ~number(
-            self._known[id].on.get(group)
+            self._known[id].slot_by_group.get(group)
             for organization_id in set(question.excluded_organization_ids)
-            for id in self._of.get(organization_id, ())
+            for id in self._ids_by_organization.get(organization_id, ())
         )
         judged = {
             name: shelf.judged(name, question) for name in (*criteria(question), *HIDDEN_CRITERIA)
         }
-        no = _together(
+        no = _union(
             bits
             for outcome in judged.values()
             for (verdict, _), bits in outcome.items()
             if verdict is Verdict.DOES_NOT_FIT
         )
-        ask = _together(
+        ask = _union(
             bits
             for outcome in judged.values()
             for (verdict, _), bits in outcome.items()
@@ -244,10 +248,10 @@ class Ranking:
             self._needs[candidate.need_codes],
             (),
             candidate.times,
-            candidate.times.until(now),
+            candidate.times.unchanged_until(now),
         )
 
-    def _older(self, known: _Known, now: datetime) -> tuple[int, ...]:
+    def _aged_statements(self, known: _Known, now: datetime) -> tuple[int, ...]:
         stated: dict[str, Any] = dict(self._stated[number] for number in known.stated)
         stated |= {
             "room": stated["room"]._replace(age=known.times.age(now)),
@@ -255,18 +259,18 @@ class Ranking:
         }
         return tuple(map(self._number, stated.items()))
 
-    def _take(self, id: str, known: _Known | None, flips: Flips) -> None:
+    def _put_or_remove(self, id: str, known: _Known | None, flips: Flips) -> None:
         before = self._known.pop(id, None)
         if before is not None:
-            self._of[before.organization_id].discard(id)
-            for group, slot in before.on.items():
+            self._ids_by_organization[before.organization_id].discard(id)
+            for group, slot in before.slot_by_group.items():
                 for statement in (*before.stated, *before.needs[group]):
                     flips[group][statement].append(slot)
                 if known is None or group not in known.needs:
                     self._shelves[group].clear(slot)
         if known is None:
             return
-        slots_before = before.on if before else {}
+        slots_before = before.slot_by_group if before else {}
         known = replace(
             known,
             slots=tuple(
@@ -274,10 +278,10 @@ class Ranking:
                 for group in known.needs
             ),
         )
-        for group, slot in known.on.items():
+        for group, slot in known.slot_by_group.items():
             for statement in (*known.stated, *known.needs[group]):
                 flips[group][statement].append(slot)
-        self._of[known.organization_id].add(id)
+        self._ids_by_organization[known.organization_id].add(id)
         self._keep(id, known)
 
     def _keep(self, id: str, known: _Known) -> None:
@@ -317,7 +321,7 @@ def number(slots: Iterable[int | None]) -> int:
     return int.from_bytes(bits, "little")
 
 
-def _together(numbers: Iterable[int]) -> int:
+def _union(numbers: Iterable[int]) -> int:
     union = 0
     for bits in numbers:
         union |= bits

@@ -112,7 +112,7 @@ def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> N
     """
     for number, schedule in enumerate(schedules):
         schedule.check(check, f"{path}.{number}")
-    for number in sorted(_twice(schedules)):
+    for number in sorted(_overlapping(schedules)):
         check.say(f"{path}.{number}", "overlaps")
 
 
@@ -137,7 +137,7 @@ def hours(
     )
 
 
-def _twice(schedules: Sequence[Schedule]) -> set[int]:
+def _overlapping(schedules: Sequence[Schedule]) -> set[int]:
     """Returns the numbers of the schedules that overlap a schedule with a smaller number.
 
     Two schedules can overlap only from the day on which the later of them becomes valid. So the
@@ -153,7 +153,7 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
         schedule.valid_from or min([_ANY_DAY, *(max(end, _FIRST) - span for end in ends)])
         for schedule in schedules
     }
-    twice = set()
+    overlapping = set()
     for start in starts:
         spans = sorted(
             (*schedule.times_of(day), number)
@@ -161,12 +161,12 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
             for number, schedule in enumerate(schedules)
             if schedule.is_of(day)
         )
-        twice |= {
+        overlapping |= {
             max(number_before, number_after)
             for (_, ends_at, number_before), (begins, _, number_after) in pairwise(spans)
             if begins < ends_at
         }
-    return twice
+    return overlapping
 
 
 def _days(first: date, last: date) -> Iterator[date]:

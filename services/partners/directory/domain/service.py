@@ -148,10 +148,10 @@ FRESH = timedelta(days=7)
 
 def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
     """Returns the time from which the figure is stale; None if there is no figure."""
-    return capacity.update_time + lasts(need_codes) if capacity.update_time else None
+    return capacity.update_time + figure_validity(need_codes) if capacity.update_time else None
 
 
-def lasts(need_codes: Sequence[str]) -> timedelta:
+def figure_validity(need_codes: Sequence[str]) -> timedelta:
     """Returns how long a figure can be relied on."""
     return FRESH if SHELTER_NEEDS.isdisjoint(need_codes) else FRESH_SHELTER
 

@@ -12,7 +12,11 @@ from services.partners.directory.domain.matching import Match, Question
 from services.partners.directory.domain.matching import match as judged
 from services.partners.directory.domain.service import Service
 from services.partners.directory.store import services
-from services.partners.directory.store.directory_index import LOOKS, DirectoryIndex, candidate
+from services.partners.directory.store.directory_index import (
+    MAX_ATTEMPTS,
+    DirectoryIndex,
+    candidate,
+)
 from services.partners.directory.store.services import FROM, SEEN
 
 
@@ -26,8 +30,8 @@ def match(
     sees_shelters: bool,
 ) -> list[tuple[Match, Service]]:
     """Returns the best services that may meet the need, in their present state, best first."""
-    for attempt in range(1, LOOKS + 1):
-        with index.current(tx, now, anew=attempt == LOOKS) as content:
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        with index.current(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
             content.ranking.advance(now)
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)

@@ -220,10 +220,12 @@ def services_at(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocatio
     rows = tx.execute(
         "SELECT * FROM service_at_locations WHERE service_id = %s", (service_id,)
     ).fetchall()
-    places = {row["id"]: _read(row) for row in _of(tx, [row["location_id"] for row in rows])}
-    both = [(_read_service(row), places[row["location_id"]]) for row in rows]
+    places = {
+        row["id"]: _read(row) for row in _fetch_rows(tx, [row["location_id"] for row in rows])
+    }
+    pairs = [(_read_service(row), places[row["location_id"]]) for row in rows]
     return sorted(
-        both,
+        pairs,
         key=lambda pair: ("" if pair[1].entry.confidential else pair[1].entry.name, pair[1].id),
     )
 
@@ -241,7 +243,9 @@ def open_places(
         ' ORDER BY a.service_id, l.name COLLATE "C", l.id',
         (list(service_ids),),
     ).fetchall()
-    places = {row["id"]: _read(row) for row in _of(tx, [row["location_id"] for row in rows])}
+    places = {
+        row["id"]: _read(row) for row in _fetch_rows(tx, [row["location_id"] for row in rows])
+    }
     by_service: dict[str, list[tuple[ServiceAtLocation, Location]]] = {}
     for row in rows:
         by_service.setdefault(row["service_id"], []).append(
@@ -265,7 +269,7 @@ def delete_service(tx: Transaction, id: str) -> None:
     tx.execute("DELETE FROM service_at_locations WHERE id = %s", (id,))
 
 
-def _of(tx: Transaction, ids: Sequence[str]) -> list[Row]:
+def _fetch_rows(tx: Transaction, ids: Sequence[str]) -> list[Row]:
     return tx.execute("SELECT * FROM locations WHERE id = ANY(%s)", (list(ids),)).fetchall()
 
 

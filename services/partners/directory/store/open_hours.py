@@ -54,16 +54,16 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
             )
         return memo[key]
 
-    alike: dict[str, list[str]] = {}  # ids of services by their schedules
+    ids_by_sources: dict[str, list[str]] = {}  # ids of services by their schedules
     for row in tx.execute(_SCHEDULES, (list(service_ids),)):
         sources = [
             (row["schedules"], row["country"], row["department"]),
             *zip(row["there"], row["countries"], row["departments"], strict=False),
         ]
-        alike.setdefault(json.dumps([source for source in sources if source[0]]), []).append(
-            row["id"]
-        )
-    for key, ids in alike.items():
+        ids_by_sources.setdefault(
+            json.dumps([source for source in sources if source[0]]), []
+        ).append(row["id"])
+    for key, ids in ids_by_sources.items():
         sources = json.loads(key)
         open_at = (
             _literal([span for source in sources for span in times(*source)]) if sources else None
@@ -75,7 +75,7 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
         )
 
 
-def made_of(
+def computed_hours(
     schedules: Sequence[Schedule], country: str, department: str, now: datetime
 ) -> tuple[str | None, datetime | None]:
     """Returns the opening times of a service without places, and the end of the computed times.

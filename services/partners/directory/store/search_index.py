@@ -81,10 +81,10 @@ class SearchIndex:
                 and self._documents[slot] == document
                 and self._names[slot][0] == entry.name_key
             ):
-                self._state(slot, facts, first)
+                self._set_facts(slot, facts, first)
                 continue
             if slot is not None:
-                self._state(slot, frozenset(), first)
+                self._set_facts(slot, frozenset(), first)
             slot = self._slots[entry.id] = len(self._names)
             self._names.append((entry.name_key, entry.id))
             self._documents.append(document)
@@ -104,9 +104,9 @@ class SearchIndex:
         for id in ids:
             slot = self._slots.pop(id, None)
             if slot is not None:
-                self._state(slot, frozenset(), len(self._names))
+                self._set_facts(slot, frozenset(), len(self._names))
 
-    def having(self, kind: str, *values: Hashable) -> BitMap:
+    def slots_with(self, kind: str, *values: Hashable) -> BitMap:
         """Returns the slots with any of these values of the fact.
 
         The caller owns the returned set.
@@ -114,15 +114,15 @@ class SearchIndex:
         known = self._facts[kind]
         return BitMap.union(BitMap(), *(known[value] for value in values if value in known))
 
-    def where(self, kind: str, fits: Callable[[Any], bool]) -> BitMap:
+    def slots_matching(self, kind: str, fits: Callable[[Any], bool]) -> BitMap:
         """Returns the slots whose value of the fact passes `fits`. Each value is tested once."""
-        return self.having(kind, *filter(fits, self._facts[kind]))
+        return self.slots_with(kind, *filter(fits, self._facts[kind]))
 
     def values(self, kind: str) -> list[Hashable]:
         """Returns every value that occurs for the fact."""
         return list(self._facts[kind])
 
-    def of(self, ids: Iterable[str]) -> BitMap:
+    def slots_of(self, ids: Iterable[str]) -> BitMap:
         """Returns the slots of these ids."""
         return BitMap(self._slots[id] for id in ids if id in self._slots)
 
@@ -134,7 +134,7 @@ class SearchIndex:
         }
         return {value: number for value, number in counted.items() if number}
 
-    def saying(self, word: Word) -> list[BitMap]:
+    def slots_containing(self, word: Word) -> list[BitMap]:
         """Returns the slots that contain the word, one set for each of WEIGHTS."""
         by_lexeme = [self._lexeme(lexeme) for lexeme in word.lexemes]
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
@@ -170,7 +170,7 @@ class SearchIndex:
         for lexeme in new:
             insort(self._lexemes, lexeme)
 
-    def _state(self, slot: int, facts: frozenset[Fact], first: int) -> None:
+    def _set_facts(self, slot: int, facts: frozenset[Fact], first: int) -> None:
         """Sets the facts of a slot.
 
         For slots from `first` on, `put` itself adds the facts to the sets.

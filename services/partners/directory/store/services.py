@@ -135,7 +135,7 @@ def keep_many(
     Steps that would take a lock for each service run once for all of them. The caller must have
     locked the organisations.
     """
-    written, hours = [*new, *changed], cache(open_hours.made_of)
+    written, hours = [*new, *changed], cache(open_hours.computed_hours)
     if not written:
         return
     with_hours = [

@@ -171,21 +171,21 @@ def run_import(
             pass
         # a dependency is unavailable or overloaded, which is not the import's fault
         except (Unavailable, Exhausted):
-            watch.why = watch.why or "waiting"
+            watch.stop_reason = watch.stop_reason or "waiting"
         except (_Failed, Refusal, TooMuchWork, ReadingInterrupted) as error:
             watch.failure = _failure(error)
         except Exception as error:
             log.get().error("import_failed", import_id=job.id, fault=log.fault(error))
             watch.failure = "fault"
     with database.transaction(SYSTEM) as tx:
-        if watch.why == "cancelled":
+        if watch.stop_reason == "cancelled":
             job.end(ImportState.CANCELLED, clock.now())
         elif watch.failure:
             job.end(ImportState.FAILED, clock.now(), watch.failure)
         if job.has_ended:
             imports.finish(tx, keyring, claim, job)
         else:
-            imports.release(tx, claim, job, counts=watch.why not in ("stopping", "waiting"))
+            imports.release(tx, claim, job, counts=watch.stop_reason not in ("stopping", "waiting"))
     return job.has_ended
 
 
@@ -234,7 +234,7 @@ def _do(
     with database.transaction(caller, timeout=_LONGEST) as tx:
         now = clock.now()
         check_standing(tx, caller, now)
-        made = _written(tx, keyring, caller, now, parsed, job, watch)
+        made = _import_parsed(tx, keyring, caller, now, parsed, job, watch)
         done = replace(job, report=report(made).SerializeToString())
         done.end(ImportState.DONE, now)
         if not imports.finish(tx, keyring, claim, done):
@@ -249,7 +249,7 @@ def _do(
             )
 
 
-def _written(
+def _import_parsed(
     tx: Transaction,
     keyring: Keyring,
     caller: Caller,
@@ -278,7 +278,7 @@ def _written(
 class _Watch:
     """Renews the claim on an import every second, with its progress, from a thread of its own.
 
-    `why` is the reason to stop, "" while the import continues: cancelled, lost (another process has
+    `stop_reason` is "" while the import continues, otherwise cancelled, lost (another process has
     taken over the import), stopping, or waiting (for an unavailable dependency). `failure` is the
     code of a failure that ends the import. A failed renewal is ignored.
     """
@@ -291,7 +291,7 @@ class _Watch:
         job: ImportJob,
         keep_going: Callable[[], bool],
     ) -> None:
-        self.why = ""
+        self.stop_reason = ""
         self.failure = ""
         self._database = database
         self._clock = clock
@@ -312,7 +312,7 @@ class _Watch:
 
     def check(self) -> None:
         """Raises _Stopped if the import must stop."""
-        if self.why:
+        if self.stop_reason:
             raise _Stopped
 
     def _run(self) -> None:
@@ -321,7 +321,7 @@ class _Watch:
 
     def _beat(self) -> None:
         if not self._keep_going():
-            self.why = self.why or "stopping"
+            self.stop_reason = self.stop_reason or "stopping"
         try:
             with self._database.transaction(SYSTEM, timeout=5) as tx:
                 cancelled = imports.renew(tx, self._claim, self._job, self._clock.now())
@@ -329,6 +329,6 @@ class _Watch:
             log.get().info("import_beat_failed", import_id=self._job.id, error=type(error).__name__)
             return
         if cancelled is None:
-            self.why = self.why or "lost"
+            self.stop_reason = self.stop_reason or "lost"
         elif cancelled:
-            self.why = "cancelled"
+            self.stop_reason = "cancelled"

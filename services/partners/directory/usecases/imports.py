@@ -341,17 +341,17 @@ def _offer(
     place = work.placed.get(id(at.place)) or _place(work, member, draft, service, at.place)
     work.placed[id(at.place)] = place
     offer, is_new = _offer_at(work, service, place, at)
-    both = (service.id, place.id)
-    if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
+    pair = (service.id, place.id)
+    if pair not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
     if service.entry.confidential and not place.entry.confidential:
         # refused as in a call: an open place would lead to the hidden service
         raise Invalid(("service.address", "out_of_range"))
-    if both not in work.at:
+    if pair not in work.at:
         work.places_of[service.id].append(place.id)
     if is_new:
-        work.new_at[both] = offer
+        work.new_at[pair] = offer
         draft.line.record(Outcome.CHANGED)
 
 

@@ -168,7 +168,7 @@ def service(
         create_time=timestamp(service.create_time),
         schedules=[schedule(hours) for hours in entry.schedules],
         area_codes=entry.area_codes,
-        accessibility=[ACCESSIBILITY.number(hours) for hours in entry.accessibility],
+        accessibility=[ACCESSIBILITY.number(means) for means in entry.accessibility],
         public=entry.public,
         tiers=[
             pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier))

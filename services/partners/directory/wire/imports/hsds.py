@@ -155,7 +155,7 @@ def _add(
         name: _text(node.get(name))
         for name in ("name", "description", "minimum_age", "maximum_age")
     } | extras
-    texts["department"] = _text(node.get("x_department")) or _where(node)
+    texts["department"] = _text(node.get("x_department")) or _department(node)
     texts["phone"] = next((_text(item.get("number")) for item in _list(node, "phones")), "")
     texts["area_codes"] = ",".join(
         filter(None, (_text(item.get("x_area_code")) for item in _list(node, "service_areas")))
@@ -254,7 +254,7 @@ def _place_texts(location: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _where(node: Mapping[str, Any]) -> str:
+def _department(node: Mapping[str, Any]) -> str:
     """Returns the department in which all places of a service are; "" if they are in several."""
     departments = _departments(node)
     return departments.pop() if len(departments) == 1 else ""

@@ -136,7 +136,7 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
             strict=settings.second_factor_required,
         )
     )
-    reading = keeping_up(parts.database, parts.clock, index)
+    index_loop = keeping_up(parts.database, parts.clock, index)
     loops = [
         *parts.loops(sweeping(mail)),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
@@ -160,8 +160,8 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
     return parts.run(
         server,
         loops,
-        for_calls=[reading],
-        ready=lambda: index.loaded or reading.state not in WELL,
+        for_calls=[index_loop],
+        ready=lambda: index.loaded or index_loop.state not in WELL,
     )
 
 

@@ -18,7 +18,7 @@ from services.partners.directory.usecases.locations import end_address, grant_ad
 from services.partners.directory.usecases.services import (
     doubt_capacity,
     leave_places,
-    say_yes,
+    note_yes,
     take_places,
 )
 
@@ -63,7 +63,7 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
         if answered.reason_code == _NO_ROOM:
             _doubt_room(tx, now, fact, answered, answered.organization_id)
         elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
-            say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
+            note_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
         referral = facts_pb2.ReferralFact.FromString(fact.payload)
         take_places(

@@ -42,7 +42,7 @@ def yes_time(tx: Transaction, service_id: str) -> datetime | None:
     return row["yes_time"] if row else None
 
 
-def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
+def note_yes(tx: Transaction, service_id: str, at: datetime) -> None:
     """Records that the service answered an enquiry with yes."""
     tx.execute(
         "UPDATE services SET yes_time = %s WHERE id = %s AND (yes_time IS NULL OR yes_time < %s)",
@@ -51,7 +51,7 @@ def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes at most AT_ONCE results older than REMEMBERED, and recounts the results left.
+    """Deletes at most AT_ONCE results older than REMEMBERED, and recounts the rest.
 
     Returns how many results were deleted.
     """

@@ -27,7 +27,7 @@ from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.wire import messages
 from services.partners.members.store import organizations, workers
-from services.partners.members.usecases.organizations import may_see, owner_of
+from services.partners.members.usecases.organizations import owner_of, visible_to
 from services.partners.members.usecases.standing import (
     may_act_for,
     sees_inactive_members,
@@ -100,7 +100,7 @@ class Services:
         )
         batch = _visible(tx, caller, services.fetch_many(tx, service_ids)) if service_ids else []
         members = (
-            may_see(tx, caller, organizations.fetch_many(tx, organization_ids))
+            visible_to(tx, caller, organizations.fetch_many(tx, organization_ids))
             if organization_ids
             else []
         )
@@ -249,11 +249,11 @@ def doubt_capacity(
         services.keep_capacity(tx, service, now)
 
 
-def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
+def note_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
     """Records that the service's own organisation answered an enquiry with an offer of help."""
     service = services.fetch(tx, id, hold=True)
     if service is not None and service.organization_id == organization_id:
-        promises.say_yes(tx, id, at)
+        promises.note_yes(tx, id, at)
 
 
 def take_places(

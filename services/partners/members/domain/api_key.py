@@ -84,7 +84,7 @@ class ApiKey(Subject):
         )
         if maker is not None:
             key.made_by_worker_id = maker.id
-            key._stand_with(maker)
+            key._assign_to(maker)
         key.note("created", now)
         return key
 
@@ -117,12 +117,12 @@ class ApiKey(Subject):
             raise Conflict("illegal_transition")
         if manager.id == self.worker_id:
             return
-        self._stand_with(manager)
+        self._assign_to(manager)
         if self.confirmed_by_worker_id and refusal(manager, self.confirmed_by_worker_id) is None:
             self.unconfirmed = False  # a person other than the new manager has already agreed
         self.note("transferred", now)
 
-    def _stand_with(self, manager: Manager) -> None:
+    def _assign_to(self, manager: Manager) -> None:
         self.worker_id = manager.id
         self.unconfirmed = not manager.scopes.issuperset(self.entry.scopes)
 

@@ -23,19 +23,19 @@ person until its invitations are older than AFTER.
 """
 
 
-def kin(related: Collection[str], *, known: bool, proves_more: bool) -> Kin:
+def kin(related: Collection[str], *, known: bool, meets_second_factor_rule: bool) -> Kin:
     """Returns the kin of an account that has these related accounts and keys.
 
-    `known`: the account's origin is on record, or long ago. `proves_more`: the account needs more
-    than its password to sign in, or no account has to.
+    `known`: the account's origin is on record, or long ago. `meets_second_factor_rule`: the account
+    has a second factor, or the network requires none.
     """
     alone = (
         ""
-        if known and proves_more and len(related) <= MAX_RELATED
+        if known and meets_second_factor_rule and len(related) <= MAX_RELATED
         else "unknown"
         if not known
         else "too_many"
-        if proves_more
+        if meets_second_factor_rule
         else "second_factor"
     )
     return Kin(

@@ -340,7 +340,7 @@ class Organization(Subject):
         if (
             waiting
             and not waiting.is_over(now)
-            and (is_stopped or not hold or waiting.first.is_agreed_by(by))
+            and (is_stopped or not hold or waiting.first.allows_second(by))
         ):
             waiting.first.check(by)
             self.suspension = replace(waiting, expire_time=None, second_worker_id=by.person.id)
@@ -360,7 +360,7 @@ class Organization(Subject):
         if (
             self.last_hold
             and now < self.last_hold.time + HOLD_AGAIN
-            and not self.last_hold.is_agreed_by(by)
+            and not self.last_hold.allows_second(by)
         ):
             raise Conflict("held_lately")
         self.suspension = Suspension(
@@ -380,7 +380,7 @@ class Organization(Subject):
             self.note("reinstatement_proposed", now)
             return
         self.reinstatement.check(by)
-        self._give_back("reinstated", now)
+        self._restore_access("reinstated", now)
         self.watch_agreement(now, today)
 
     def watch_suspension(self, now: datetime, today: date) -> None:
@@ -388,13 +388,13 @@ class Organization(Subject):
         if self.suspension is None or not self.suspension.is_over(now):
             return
         if self.status is OrganizationStatus.SUSPENDED:
-            self._give_back("hold_ended", now)
+            self._restore_access("hold_ended", now)
             self.watch_agreement(now, today)
         else:
             self.suspension = None
             self.note("suspension_dropped", now)
 
-    def _give_back(self, fact: str, now: datetime) -> None:
+    def _restore_access(self, fact: str, now: datetime) -> None:
         if self.suspension and self.suspension.expire_time:
             self.last_hold = self.suspension.first
         self.suspension = self.reinstatement = None

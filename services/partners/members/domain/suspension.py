@@ -73,7 +73,7 @@ class FirstCoordinator:
             second.person, second.organization_id, self.worker_id, self.organization_id
         )
 
-    def is_agreed_by(self, second: Coordinator) -> bool:
+    def allows_second(self, second: Coordinator) -> bool:
         """Tells whether `second` can be the second coordinator."""
         try:
             self.check(second)

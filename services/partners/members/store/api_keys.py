@@ -68,7 +68,7 @@ def keys_of(tx: Transaction, organization_id: str) -> list[ApiKey]:
     return [read(row) for row in rows]
 
 
-def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
+def ending_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
     """Returns, locked, the keys that end with a manager's account and are not revoked yet."""
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE worker_id = %s AND revoke_time IS NULL"

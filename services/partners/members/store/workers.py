@@ -122,7 +122,7 @@ def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
     return (read(row), row["password_hash"]) if row else None
 
 
-def has_still(tx: Transaction, id: str, password_hash: str) -> bool:
+def still_has_password(tx: Transaction, id: str, password_hash: str) -> bool:
     """Tells whether this is still the worker's password, and locks it against changes.
 
     Because of the lock, a later change of the password also ends sessions that this transaction

@@ -20,7 +20,7 @@ from services.partners.members.domain.api_key import (
 )
 from services.partners.members.store import api_keys, organizations
 from services.partners.members.usecases import scopes as in_person
-from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.usecases.standing import may_act_for
 from services.partners.members.wire import messages
@@ -95,7 +95,7 @@ class ApiKeys:
 
 def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
     """Revokes the keys of a worker who is no longer a manager."""
-    for key in api_keys.standing_with(tx, worker_id):
+    for key in api_keys.ending_with(tx, worker_id):
         key.revoke(now)
         api_keys.keep(tx, key)
 
@@ -124,5 +124,7 @@ def _manager(call: Call) -> Manager | None:
     if caller.kind != "worker":
         return None
     return Manager(
-        caller.id, second(call.tx, caller, call.clock.now()).kin, in_person.of(caller.roles)
+        caller.id,
+        with_present_kin(call.tx, caller, call.clock.now()).kin,
+        in_person.of(caller.roles),
     )

@@ -11,20 +11,22 @@ from services.partners.members.store import provenance
 from services.partners.members.usecases.passwords import mark_of
 
 
-def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool = True) -> Kin:
+def kin_of(
+    tx: Transaction, worker_id: str, now: datetime, *, meets_second_factor_rule: bool = True
+) -> Kin:
     """Returns the kin of an account.
 
-    An account that needs a second factor but has none (`proves_more` is False) can't act as a
-    second person for anybody.
+    If the network requires second factors, an account without one (`meets_second_factor_rule` is
+    False) can't act as a second person for anybody.
     """
     return independence.kin(
         provenance.related_accounts(tx, worker_id, now),
         known=provenance.is_known(tx, worker_id, now),
-        proves_more=proves_more,
+        meets_second_factor_rule=meets_second_factor_rule,
     )
 
 
-def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
+def with_present_kin(tx: Transaction, caller: Caller, now: datetime) -> Caller:
     """Returns the caller with her present kin, read in this transaction.
 
     Her token may be older: she may have got new kin since the token was signed.
@@ -34,7 +36,7 @@ def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
     return replace(caller, kin=kin_of(tx, caller.id, now))
 
 
-def note_entry(tx: Transaction, worker_id: str, device: str, now: datetime) -> None:
+def note_sign_in_device(tx: Transaction, worker_id: str, device: str, now: datetime) -> None:
     """Records the device from which a worker signs in, if the device sent its secret."""
     if device:
         provenance.note_device(tx, worker_id, mark_of(f"device {device}"), now)

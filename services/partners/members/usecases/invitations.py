@@ -20,7 +20,7 @@ from services.partners.members.domain.worker import Role, Worker, WorkerEntry, W
 from services.partners.members.store import invitations, organizations, workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
-from services.partners.members.usecases.independence import note_entry, second
+from services.partners.members.usecases.independence import note_sign_in_device, with_present_kin
 from services.partners.members.usecases.passwords import check_new, hash_of, mark_of
 from services.partners.members.wire import messages
 
@@ -66,7 +66,7 @@ class Invitations:
             raise Conflict("illegal_transition")
         entry.check_reaches_her(by_email=not self._paper_url)
         if not own:
-            organization.check_invited_by(second(tx, caller, now))
+            organization.check_invited_by(with_present_kin(tx, caller, now))
             if workers.has_manager(tx, owner):
                 raise Conflict("manager_exists")
         recent = invitations.count_recent(tx, owner, now)
@@ -98,7 +98,7 @@ class Invitations:
             raise NotFound
         organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
         invitation = invitations.fetch(tx, id) or unlocked_invitation
-        invitation.confirm(second(tx, call.caller, now), call.caller.organization_id, now)
+        invitation.confirm(with_present_kin(tx, call.caller, now), call.caller.organization_id, now)
         token = secrets.token_urlsafe(32)
         invitations.set_token(tx, id, mark_of(token))
         invitations.keep(tx, invitation, self._letter(invitation, token))
@@ -176,7 +176,7 @@ class Invitations:
             raise Conflict("manager_exists")
         check_new(request.password, (name, invitation.entry.email, organization.entry.name))
         worker = _account(tx, now, self._credentials, invitation, name, request.password)
-        note_entry(tx, worker.id, call.origin.device, now)
+        note_sign_in_device(tx, worker.id, call.origin.device, now)
         invitation.accept(now)
         invitations.keep(tx, invitation)
         call.trail += [

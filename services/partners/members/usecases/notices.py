@@ -7,7 +7,7 @@ from chassis.ids import new_id
 from keys.sealing import Keyring
 from services.partners.members.domain.account_notice import AccountNotice
 from services.partners.members.domain.worker import Worker
-from services.partners.members.store.account_notices import tell
+from services.partners.members.store.account_notices import publish
 from services.partners.members.wire import messages
 
 
@@ -16,7 +16,7 @@ def notify_worker(
 ) -> None:
     """Notifies a worker of a change to her account, in Enlace and by e-mail."""
     notice = AccountNotice.of(new_id(), worker, fact, now, by_role=by_role)
-    tell(tx, notice, sealed_letter(mail, notice, worker))
+    publish(tx, notice, sealed_letter(mail, notice, worker))
 
 
 def sealed_letter(mail: Keyring, notice: AccountNotice, worker: Worker, token: str = "") -> bytes:

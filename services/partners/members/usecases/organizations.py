@@ -15,7 +15,7 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners.members.domain.organization import Organization, OrganizationEntry
 from services.partners.members.domain.suspension import Coordinator
 from services.partners.members.store import applications, organizations, workers
-from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.standing import (
     may_act_for,
@@ -86,7 +86,7 @@ class Organizations:
         organization = _existing(
             organizations.fetch(call.tx, request.id) if is_id(request.id) else None
         )
-        if not may_see(call.tx, call.caller, [organization]):
+        if not visible_to(call.tx, call.caller, [organization]):
             raise NotFound
         message = organization_message(organization, call)
         if call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"):
@@ -183,7 +183,7 @@ class Organizations:
         """Applies a change that another person proposed."""
         organization, now = lock(call, request.id, request.etag), call.clock.now()
         before = organization.entry
-        organization.confirm_change(second(call.tx, call.caller, now), now)
+        organization.confirm_change(with_present_kin(call.tx, call.caller, now), now)
         save(call, organization, self._refresh, before)
         call.trail.append(Entry("organization_confirm_change", organization.id))
         return organization_message(organization, call)
@@ -207,7 +207,7 @@ class Organizations:
         """
         organization, now = lock(call, request.id, request.etag), call.clock.now()
         organization.approve(
-            now, messages.today_at(organization, now), second(call.tx, call.caller, now)
+            now, messages.today_at(organization, now), with_present_kin(call.tx, call.caller, now)
         )
         save(call, organization, self._refresh)
         call.trail.append(Entry("organization_approve", organization.id))
@@ -280,23 +280,25 @@ class Organizations:
         )
 
 
-def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> list[Organization]:
+def visible_to(
+    tx: Transaction, caller: Caller, candidates: Sequence[Organization]
+) -> list[Organization]:
     """Returns the organisations, of those given, that the caller may see.
 
     Most callers see no applicants and no rejected organisations. Members on probation see no other
     shelters.
     """
     if sees_inactive_members(caller):
-        return [*every]
+        return [*candidates]
     hidden = (
         set()
         if sees_shelters(tx, caller)
-        else organizations.shelters(tx, [organization.id for organization in every])
+        else organizations.shelters(tx, [organization.id for organization in candidates])
         - {caller.organization_id}
     )
     return [
         organization
-        for organization in every
+        for organization in candidates
         if organization.is_member and organization.id not in hidden
     ]
 
@@ -319,7 +321,7 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
     """Returns the caller as one of the coordinators of a step that needs two coordinators."""
     elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
-    return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
+    return Coordinator(with_present_kin(tx, caller, now), caller.organization_id, bool(elsewhere))
 
 
 def notify_managers(

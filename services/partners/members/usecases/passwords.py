@@ -103,13 +103,15 @@ def holds(password_hash: str | None, password: str) -> bool:
     Without a hash, the function takes just as long and returns False.
     """
     try:
-        right = _HASHER.verify(password_hash or nobodys(), same_password(password[:MAX_PASSWORD]))
+        right = _HASHER.verify(
+            password_hash or unknown_hash(), same_password(password[:MAX_PASSWORD])
+        )
     except (VerificationError, InvalidHashError):
         return False
     return right and password_hash is not None and len(password) <= MAX_PASSWORD
 
 
 @cache
-def nobodys() -> str:
+def unknown_hash() -> str:
     """Returns a hash of a password that nobody knows."""
     return hash_of(secrets.token_hex(16))

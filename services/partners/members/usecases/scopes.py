@@ -24,6 +24,6 @@ def _rules() -> Iterator[contract.Rules]:
 
 # a scope without an rpc of its own: it allows one form of SendReferral
 _NEEDED: dict[str, set[frozenset[str]]] = {"referrals.override": {frozenset({"EMERGENCY"})}}
-for _each in _rules():
-    if _each.scope:
-        _NEEDED.setdefault(_each.scope, set()).add(_each.roles)
+for _rule in _rules():
+    if _rule.scope:
+        _NEEDED.setdefault(_rule.scope, set()).add(_rule.roles)

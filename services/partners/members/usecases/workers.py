@@ -29,7 +29,7 @@ from services.partners.members.domain.worker import (
 from services.partners.members.store import workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
-from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.passwords import hash_of
 from services.partners.members.wire import messages
@@ -131,7 +131,10 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
             workers.keep_status(tx, worker)
             return worker
         check_second_coordinator(
-            second(tx, caller, now), caller.organization_id, first.id, first.organization_id
+            with_present_kin(tx, caller, now),
+            caller.organization_id,
+            first.id,
+            first.organization_id,
         )
     worker.suspend(now)
     workers.keep_status(tx, worker)

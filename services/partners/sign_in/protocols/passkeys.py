@@ -54,7 +54,7 @@ class Site:
         self._server = Fido2Server(entity, verify_origin=lambda origin: origin == self._origin)
 
     @property
-    def can_have(self) -> bool:
+    def supports_passkeys(self) -> bool:
         """Tells whether browsers create passkeys for the site.
 
         Browsers create no passkeys for a site that is reached by an IP address.
@@ -81,7 +81,7 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def made(self, challenge: bytes, response: str) -> Credential:
+    def created(self, challenge: bytes, response: str) -> Credential:
         """Returns the passkey that was made for this challenge. Raises WrongPasskey."""
         try:
             data = self._server.register_complete(
@@ -108,7 +108,7 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def signs(
+    def signature_count(
         self, challenge: bytes, credential: Credential, answer: str, *, verified: bool
     ) -> int:
         """Returns the signature count of the passkey that signed this challenge.
@@ -132,7 +132,7 @@ class Site:
         return count
 
 
-def names(answer: str) -> tuple[bytes, str]:
+def named_ids(answer: str) -> tuple[bytes, str]:
     """Returns the ids of the passkey and of the account that an answer names.
 
     These ids are not proved yet. Raises WrongPasskey.

@@ -9,7 +9,7 @@ from chassis.announcements import AT_ONCE, announce
 from chassis.db import Row, Transaction
 from chassis.ids import new_id
 from keys.sealing import CannotOpen, Keyring
-from services.partners.members.store.account_notices import tell
+from services.partners.members.store.account_notices import publish
 from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
 
 REQUESTS = "password_reset_requests"
@@ -65,7 +65,7 @@ def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter:
             reset.create_time,
         ),
     )
-    tell(tx, reset, sealed_letter)
+    publish(tx, reset, sealed_letter)
 
 
 def by_token(tx: Transaction, token_hash: bytes) -> PasswordReset | None:
@@ -83,7 +83,7 @@ def of(tx: Transaction, worker_id: str) -> PasswordReset | None:
 def end(tx: Transaction, reset: PasswordReset, sealed_letter: bytes = b"") -> None:
     """Deletes a link, and publishes its facts."""
     tx.execute("DELETE FROM password_resets WHERE id = %s", (reset.id,))
-    tell(tx, reset, sealed_letter)
+    publish(tx, reset, sealed_letter)
 
 
 def forget(tx: Transaction, now: datetime) -> int:

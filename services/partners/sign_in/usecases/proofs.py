@@ -68,7 +68,9 @@ class Proofs:
         """Returns the factors with which the caller can prove her session."""
         ways, now = ways_of(call.tx, call.caller), call.clock.now()
         if ways.provider_id:
-            secret, address = self._providers.begin(call.tx, now, ways.provider_id, again=True)
+            secret, address = self._providers.begin(
+                call.tx, now, ways.provider_id, reauthenticate=True
+            )
             return pb.BeginProofResponse(challenge=secret, authorization_url=address)
         if not ways.passkeys:
             return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.password)

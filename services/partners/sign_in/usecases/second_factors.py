@@ -63,7 +63,7 @@ class SecondFactors:
         factor = second_factors.get(call.tx, worker.id, hold=True)
         if factor is not None and factor.confirm_time is not None:
             raise Conflict("illegal_transition")
-        secret, uri = _begun(call.tx, self._keyring, worker)
+        secret, uri = _store_new_secret(call.tx, self._keyring, worker)
         return accounts_pb2.BeginSecondFactorResponse(secret=secret, uri=uri)
 
     def ConfirmSecondFactor(
@@ -74,7 +74,7 @@ class SecondFactors:
         factor = second_factors.get(call.tx, call.caller.id, hold=True)
         if factor is None or factor.confirm_time is not None:
             raise Conflict("illegal_transition")
-        codes = _confirmed(
+        codes = _activate(
             call.tx, self._keyring, self._codes, factor, call.clock.now(), request.code
         )
         if codes is None:
@@ -110,7 +110,7 @@ def ask(
         return None
     if not code and not known:
         secret, _ = challenge(tx, Purpose.SET_UP, now, worker.id)
-        set_up_secret, uri = _begun(tx, keyring, worker)
+        set_up_secret, uri = _store_new_secret(tx, keyring, worker)
         return members_pb2.SignInResponse(
             challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri
         )
@@ -148,13 +148,13 @@ def complete(
     return worker_id, codes
 
 
-def _begun(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]:
+def _store_new_secret(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]:
     secret = secrets.token_bytes(_SECRET)
     second_factors.begin(tx, keyring, worker.id, secret)
-    return totp.words(secret, worker.entry.email)
+    return totp.secret_and_uri(secret, worker.entry.email)
 
 
-def _confirmed(
+def _activate(
     tx: Transaction,
     keyring: Keyring,
     guesses: Guesses,
@@ -188,7 +188,7 @@ def _first_code(
     # challenge must be answered.
     if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
         raise Unauthenticated("sign_in_failed")
-    codes = _confirmed(tx, keyring, guesses, factor, now, code)
+    codes = _activate(tx, keyring, guesses, factor, now, code)
     if codes is None:
         raise Unauthenticated("sign_in_failed")
     return codes
@@ -223,10 +223,12 @@ def token_kin(tx: Transaction, worker_id: str, now: datetime, *, strict: bool) -
 
     `strict`: an account with only a password is nobody's second person.
     """
-    return kin_of(tx, worker_id, now, proves_more=not strict or _proves_more(tx, worker_id))
+    return kin_of(
+        tx, worker_id, now, meets_second_factor_rule=not strict or _has_second_factor(tx, worker_id)
+    )
 
 
-def _proves_more(tx: Transaction, worker_id: str) -> bool:
+def _has_second_factor(tx: Transaction, worker_id: str) -> bool:
     factor = second_factors.get(tx, worker_id)
     return (factor is not None and factor.confirm_time is not None) or bool(
         passkeys.of(tx, worker_id)

@@ -31,7 +31,7 @@ from services.partners.members.domain.worker import (
     session_lives,
 )
 from services.partners.members.store import api_keys, organizations, workers
-from services.partners.members.usecases.independence import note_entry
+from services.partners.members.usecases.independence import note_sign_in_device
 from services.partners.members.usecases.passwords import holds, mark_of
 from services.partners.members.wire import messages
 from services.partners.sign_in.protocols.passkeys import Site
@@ -103,18 +103,18 @@ class Sessions:
         right = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
         # the check takes long, so the password may have changed meanwhile
         if right and worker_and_hash:
-            right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
+            right = workers.still_has_password(tx, worker_and_hash[0].id, worker_and_hash[1])
         organization = (
             organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
         )
-        enters = (
+        may_enter = (
             worker_and_hash is not None
             and organization is not None
             and right
             and _may_enter(worker_and_hash[0], organization)
         )
-        self._guesses.settle(guess, enters, now)
-        if worker_and_hash is None or organization is None or not enters:
+        self._guesses.settle(guess, may_enter, now)
+        if worker_and_hash is None or organization is None or not may_enter:
             raise Unauthenticated("sign_in_failed")
         return self._challenged_or_opened(
             worker_and_hash[0], organization, now, call, several_factors=False
@@ -209,7 +209,7 @@ class Sessions:
     ) -> pb.SignInResponse:
         secret = secrets.token_urlsafe(32)
         workers.open_session(call.tx, mark_of(secret), worker.id, now)
-        note_entry(call.tx, worker.id, call.origin.device, now)
+        note_sign_in_device(call.tx, worker.id, call.origin.device, now)
         caller = _caller(call.tx, now, worker, now, strict=self._strict)
         tokens, expire_time = self._issue(caller, now)
         call.trail.append(Entry("sign_in", worker.id))

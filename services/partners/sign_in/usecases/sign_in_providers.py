@@ -22,7 +22,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.worker import Worker, WorkerStatus
 from services.partners.members.store import organizations, workers
-from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.network.domain.field_change import FieldChange
@@ -109,7 +109,7 @@ class SignInProviders:
         now, provider = call.clock.now(), _fetch(call.tx, request.organization_id, hold=True)
         check_etag(request.etag, etag(provider.version))
         before = provider.entry
-        provider.confirm(second(call.tx, call.caller, now), now)
+        provider.confirm(with_present_kin(call.tx, call.caller, now), now)
         sign_in_providers.take_proposed_secret(call.tx, self._keyring, provider)
         _keep(call, provider, before)
         return self._message(provider)
@@ -144,11 +144,11 @@ class SignInProviders:
         return pb.BeginProviderSignInResponse(challenge=secret, authorization_url=address)
 
     def begin(
-        self, tx: Transaction, now: datetime, id: str, *, again: bool = False
+        self, tx: Transaction, now: datetime, id: str, *, reauthenticate: bool = False
     ) -> tuple[str, str]:
         """Returns the secret that stays in the browser, and the address to send the browser to.
 
-        `again`: the provider must authenticate the person even if she is signed in there.
+        `reauthenticate`: the provider must authenticate the person even if she is signed in there.
         """
         provider = sign_in_providers.fetch(tx, id=id) if is_id(id) else None
         organization = organizations.fetch(tx, provider.organization_id) if provider else None
@@ -158,7 +158,7 @@ class SignInProviders:
         secret = token_urlsafe(32)
         with _logging_failure(provider):
             address = self._party.question(
-                client, secret, _state(secret), **({"max_age": 0} if again else {})
+                client, secret, _state(secret), **({"max_age": 0} if reauthenticate else {})
             )
         sign_in_providers.ask(tx, mark_of(secret), provider, now)
         return secret, address

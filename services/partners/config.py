@@ -1,4 +1,4 @@
-"""The settings of the partners service; each has a default that runs embedded."""
+"""The settings of the partners service. Each setting has a default."""
 
 from dataclasses import dataclass, replace
 

@@ -33,8 +33,8 @@ IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
 HIDDEN_CRITERIA = ("truth",)
 """The criteria that affect the order but are not shown as reasons.
 
-Only the service itself and the coordinators may see how often the service really had the room that
-it had stated.
+Only the service's own organisation, coordinators and auditors may see how often the service really
+had the room that it had stated.
 """
 
 
@@ -280,7 +280,7 @@ def _language(language: str, spoken: tuple[str, ...]) -> Reason:
 
 
 def _stated(criterion: str, takes: bool | None) -> Reason:
-    """Judges whether a service takes people with an attribute; None: it has not stated that."""
+    """Judges whether a service takes people with an attribute; `takes` is None if not stated."""
     if takes is None:
         return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
     return Reason(

@@ -52,7 +52,7 @@ class Truth:
 
 
 def reliability(kept: int, broken: int) -> int:
-    """Returns the percentage of kept promises, with _BENEFIT added to those that were kept."""
+    """Returns the percentage of kept promises, after adding _BENEFIT to the kept promises."""
     return round(100 * (kept + _BENEFIT) / (kept + broken + _BENEFIT))
 
 

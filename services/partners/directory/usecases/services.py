@@ -134,8 +134,8 @@ class Services:
     def SetCapacity(self, request: pb.SetCapacityRequest, call: Call) -> pb.Service:
         """States how much room there is now.
 
-        Only workers of the service's own organisation may state it; not even a coordinator may
-        state it for them.
+        Only workers of the service's own organisation may do this; not even a coordinator may do it
+        for them.
         """
         room, now = messages.capacity(request.capacity, "capacity"), call.clock.now()
         service = held_service(call.tx, call.caller, request.id)
@@ -158,9 +158,8 @@ class Services:
 
         A search for a language finds only services that state that language. A search for an age,
         a gender or dependants leaves out only services that exclude such people. A search within
-        the caller's own
-        organisation, or by the coordinator within any organisation, includes services that are not
-        offered now.
+        the caller's own organisation, or by a coordinator or auditor within any organisation,
+        includes services that are not offered now.
         """
         size, after = (
             page_size(request.page_size, default=25, most=100),

@@ -44,8 +44,8 @@ def location_entry(message: locations_pb2.Location) -> LocationEntry:
 def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location:
     """Returns a place as a caller of this tier sees it.
 
-    Only coordinators and the place's own organisation see the name of a confidential place. Others
-    learn no more of its location than the department.
+    Only coordinators, auditors and the place's own organisation see the name of a confidential
+    place. Others learn no more of its location than the department.
     """
     entry = location.entry
     hidden = entry.confidential and tier < Tier.COORDINATOR

@@ -25,7 +25,7 @@ class EvidenceKind(StrEnum):
 
     @property
     def required_count(self) -> int:
-        """How many pieces of this evidence are required, each with its own reference."""
+        """The number of pieces of this evidence that are required, each with its own reference."""
         return 2 if self is EvidenceKind.REFERENCES else 1
 
 

@@ -8,7 +8,7 @@ from chassis.second import Kin, mark_of
 AFTER = timedelta(days=30)
 """How long an invited account is kin of its inviter's account.
 
-For that time it is also kin of all other accounts that the inviter invited.
+For that time the invited account is also kin of all other accounts that the inviter invited.
 """
 DEVICE_KEPT = timedelta(days=180)
 """How long a device is remembered after the last sign-in from it.

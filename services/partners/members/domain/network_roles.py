@@ -1,4 +1,4 @@
-"""Roles of the network, which only two coordinators of different members can give or take away."""
+"""Roles of the network, which two coordinators of different members give, suspend and restore."""
 
 from collections.abc import Collection
 

@@ -442,7 +442,7 @@ class Organization(Subject):
     def stop(self) -> str:
         """The way in which access is stopped.
 
-        It is held (by one coordinator, for a day) or suspended; "" while access is not stopped.
+        It is "held" (by one coordinator, for a day), "suspended", or "" if access is not stopped.
         """
         if self.status is not OrganizationStatus.SUSPENDED:
             return ""

@@ -112,7 +112,7 @@ def same_email(email: str) -> str:
 
 
 def same_password(password: str) -> str:
-    """Returns a text that is equal for passwords that look the same, from whatever keyboard."""
+    """Returns a text that is equal for passwords that look the same, whichever keyboard is used."""
     return unicodedata.normalize("NFKC", password)
 
 

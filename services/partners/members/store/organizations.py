@@ -180,8 +180,9 @@ def page_by_name(
 ) -> tuple[list[Organization], Cursor | None]:
     """Returns a page of organisations, sorted by name, and the position of the next page.
 
-    `all_for`: organisations that are not active are left out, except this one; None: they are
-    included. `shelters_for`: shelters are left out, except this one; None: they are included.
+    `all_for`: the only organisation that is included even if it is inactive; None includes all
+    inactive organisations. `shelters_for`: the only organisation that is included even if it is a
+    shelter; None includes all shelters.
     """
     rows = tx.execute(
         "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"

@@ -49,8 +49,7 @@ def add_second_coordinating_member(
     """Registers another member with a coordinator of its own.
 
     After that, two coordinators of different organisations can grant and revoke network roles.
-    Returns
-    False, and changes nothing, if coordinators belong to several organisations already, or
+    Returns False, and changes nothing, if coordinators belong to several organisations already, or
     if there is no coordinator at all.
     """
     advisory_lock(tx, "found_network")

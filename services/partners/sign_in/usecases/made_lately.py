@@ -52,7 +52,7 @@ class MadeLately:
     def EndMadeLately(
         self, request: pb.EndMadeLatelyRequest, call: Call
     ) -> pb.EndMadeLatelyResponse:
-        """Ends those results listed by `ListMadeLately` that the request names.
+        """Ends the named results that `ListMadeLately` lists and that the worker can end.
 
         The worker's managers are notified if a code or passkey was removed.
         """

@@ -205,7 +205,7 @@ def takes_code(
 ) -> bool:
     """Tells whether the code comes from the worker's app or is a recovery code, and uses it up.
 
-    Counts as one guess.
+    The check counts as one guess.
     """
     factor = second_factors.get(tx, worker_id, hold=True)
     if factor is None or factor.confirm_time is None:

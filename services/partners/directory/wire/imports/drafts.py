@@ -134,9 +134,8 @@ class CellReader:
     ) -> tuple[LocationEntry, frozenset[str]] | None:
         """Returns a place from texts by field, and the fields that are stated.
 
-        Returns None if the line has problems, which are recorded in the line.
-        `hidden`: the place is confidential, whatever the file states, because its service is a
-        shelter.
+        Returns None if the line has problems, which are recorded in the line. `hidden`: the place
+        is confidential, whatever the file states, because its service is a shelter.
         """
         message, stated = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)

@@ -32,7 +32,7 @@ _LETTERS, _SIGNS = (
     frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
     frozenset("¿¡ªº°–—“”‘’«»…·€"),
 )
-_SAMPLE = 20_000  # maximum number of bytes that a guess looks at, from lines with other than ASCII
+_SAMPLE = 20_000  # maximum number of bytes that a guess uses, from lines that are not plain ASCII
 _WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
 _WORDS, _WORD_LENGTH = 8, 40  # maximum number of words shown to a person, and characters of each
 

@@ -79,7 +79,7 @@ def ending_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
 
 
 def decided_by(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[ApiKey]:
-    """Returns the keys that a manager created, confirmed or took over after `since`.
+    """Returns the keys that a manager created, confirmed or took over at or after `since`.
 
     Revoked and expired keys are left out.
     """

@@ -98,7 +98,7 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
 
 
 def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[Invitation]:
-    """Returns the open and waiting invitations that a worker has made since `since`."""
+    """Returns the open and waiting invitations that a worker made at or after `since`."""
     rows = tx.execute(
         "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s"
         " AND status IN ('OPEN', 'WAITING') AND expire_time > %s",

@@ -29,7 +29,7 @@ def fetch(
 
 
 def proposed_by(tx: Transaction, worker_id: str, since: datetime) -> list[SignInProvider]:
-    """Returns the providers with a proposal that this worker made after `since`."""
+    """Returns the providers with a proposal that this worker made at or after `since`."""
     rows = tx.execute(
         "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s AND propose_time >= %s",
         (worker_id, since),

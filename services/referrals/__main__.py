@@ -258,7 +258,7 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
             on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
-            made.lives, parts.database, parts.clock, deadlines.next_deadline_time, "clocks"
+            made.lives, parts.database, parts.clock, deadlines.next_time, "clocks"
         ).loop(),
         DeadlineScheduler(
             made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"

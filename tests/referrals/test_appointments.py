@@ -16,7 +16,7 @@ from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS, Deadl
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_lifecycle import ACTORS, DAYS, draft
@@ -210,7 +210,7 @@ def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(
     story: Story, service: Service
 ) -> None:
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
     made = schedule(story.shelter, started(story), NOON + 20 * D)

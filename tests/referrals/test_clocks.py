@@ -22,7 +22,8 @@ from services.referrals.network.usecases.deadlines import (
     PUT_ASIDE_LATE,
     DeadlineScheduler,
 )
-from services.referrals.referrals.store.deadlines import next_deadline_time, with_due_deadlines
+from services.referrals.referrals.store import deadlines as deadline_store
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 
@@ -213,7 +214,7 @@ def decide(referral: pb.Referral) -> pb.Clock:
 def quiet(service: Service) -> None:
     """Fires the deadlines of other tests before, so that only this test's deadlines are heard."""
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
 
 
@@ -243,7 +244,7 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     referral = story.sent()
     service.clock.advance(61 * M)  # no loop ran: 50 per cent has passed, 100 is reached
     first = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     first.start()
     wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
@@ -252,7 +253,7 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     assert told(service, referral.id) == ["acknowledge/clock_breached"]
 
     second = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     second.start()
     later = story.sent()
@@ -279,9 +280,7 @@ def test_two_watches_at_once_tell_each_level_once(
     referrals = [story.sent().id for _ in range(12)]
     service.clock.advance(31 * M)
     watches = [
-        DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
-        )
+        DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks")
         for _ in range(4)
     ]
     begin = threading.Barrier(len(watches))
@@ -311,8 +310,8 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
         # Two deadlines of each are due.
         first, second = (
-            with_due_deadlines(one, then, 4),
-            with_due_deadlines(other, then, 100),
+            deadline_store.due(one, then, 4),
+            deadline_store.due(other, then, 100),
         )
     assert [urgency[identifier] for identifier in first] == [pb.URGENCY_IMMEDIATE] * 2
     assert {*first, *second} >= urgency.keys()
@@ -321,7 +320,7 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     with service.database.transaction(SYSTEM) as tx:
         before = audit.head(tx).sequence
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
@@ -343,7 +342,7 @@ def test_a_referral_that_has_ended_is_not_watched_any_more(
     )
     service.clock.advance(100 * H)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     assert told(service, sent.id) == []
 
@@ -355,7 +354,7 @@ def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_dat
     lists = story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
     service.clock.advance(31 * M)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     assert told(service, sent.id) == ["acknowledge/clock_reminded"]
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
@@ -381,7 +380,7 @@ def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(
 ) -> None:
     sent = story.sent()
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     for hours in (36, 11):
         service.clock.advance(hours * H)
@@ -442,9 +441,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     spoil(service, bad.id, "unknown_")
     service.clock.advance(31 * M)
     watch, before = (
-        DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
-        ),
+        DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks"),
         put_aside(),
     )
     assert watch.fire() == 1
@@ -481,7 +478,7 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     service.clock.advance(31 * M)
     assert (
         DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+            service.made.lives, service.database, service.clock, next_time, "clocks"
         ).fire()
         == 1
     )
@@ -501,9 +498,7 @@ def test_of_a_batch_whose_middle_clock_fails_only_that_clock_is_held(
         )
     service.clock.advance(31 * M)
     watch, before = (
-        DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
-        ),
+        DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks"),
         put_aside(),
     )
     try:
@@ -538,7 +533,7 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     good = story.sent()
     service.clock.advance(31 * M)
     loop = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     loop.start()
     wait_until(threading.Event(), (told(service, good.id) != [] for _ in range(250)))
@@ -584,7 +579,7 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
     slow(bad.id)
     service.clock.advance(31 * M)
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
@@ -616,7 +611,7 @@ def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
     assert raised.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
     service.clock.advance(2 * H)
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
     assert told(service, draft.id) == ["draft/clock_escalated"]

@@ -19,7 +19,7 @@ from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import DECIDING, Triage
 from services.referrals.line.store import contacts
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import ASKED, NOON, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_lifecycle import DAYS
@@ -236,7 +236,7 @@ def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact
     sent = assaulted(story, 2)
     service.clock.advance(71 * H)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(

@@ -157,10 +157,8 @@ COUNTS = {
     "of what can't wait": wanted("network", pressing=True),
 }
 OTHERS: dict[str, Callable[[Any], Any]] = {
-    "which clocks are due": lambda tx: deadlines.with_due_deadlines(
-        tx, NOON + timedelta(days=1), 50
-    ),
-    "when the next clock is": deadlines.next_deadline_time,
+    "which clocks are due": lambda tx: deadlines.due(tx, NOON + timedelta(days=1), 50),
+    "when the next clock is": deadlines.next_time,
     "whether an open page is behind": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
     "how soon organisations answer": lambda tx: figures.response_times(
         tx, NOON - timedelta(days=30)

@@ -10,7 +10,7 @@ from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_appointments import D, begun, planned, silence
@@ -87,7 +87,7 @@ def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(
     story: Story, service: Service
 ) -> None:
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     referral = started(story)
     service.clock.advance(SILENCE)

@@ -15,7 +15,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain import codes
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 
@@ -232,7 +232,7 @@ def test_its_two_deadlines_are_watched_and_told(story: Story, service: Service) 
     assert running[pb.CLOCK_KIND_OVERRIDE_END] == (NOON + END).replace(tzinfo=None)
     service.clock.set(NOON + CONFIRM)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     events = story.coordinator.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)

@@ -23,7 +23,7 @@ from services.referrals.network.domain.deadline import DeadlineKind as K
 from services.referrals.network.store import policies
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 
@@ -235,7 +235,7 @@ def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear
     service.clock.advance(31 * M)
     assert (
         DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+            service.made.lives, service.database, service.clock, next_time, "clocks"
         ).fire()
         == 1
     ), "and it fires"

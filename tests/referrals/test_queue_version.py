@@ -11,7 +11,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.referrals.conftest import Client, Service, Story
 
 
@@ -63,7 +63,7 @@ def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
         story.service.made.lives,
         story.service.database,
         story.service.clock,
-        next_deadline_time,
+        next_time,
         "clocks",
     ).fire()
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}

@@ -11,7 +11,7 @@ from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story
 from tests.referrals.test_requests import at
@@ -335,7 +335,7 @@ def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None
         story.service.made.lives,
         story.service.database,
         story.service.clock,
-        next_deadline_time,
+        next_time,
         "clocks",
     ).fire()
     seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))

@@ -20,7 +20,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.gateway.pages_gateway import pages, served
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
@@ -67,7 +67,7 @@ class Network:
             self.service.made.lives,
             self.service.database,
             self.service.clock,
-            next_deadline_time,
+            next_time,
             "clocks",
         ).fire()
 

@@ -32,7 +32,7 @@ from services.referrals.network.store import members
 from services.referrals.network.store.members import view_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.filter import Filter
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_referrals_rpc import declined
@@ -440,7 +440,7 @@ def test_a_deadline_that_fires_is_streamed_with_its_kind(story: Story, service: 
     token = start_token(story.ngo)
     service.clock.advance(timedelta(minutes=16))
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     changes = [
         change for change in changes_since(story, story.ngo, token) if change.referral_id == sent.id

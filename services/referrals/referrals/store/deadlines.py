@@ -61,7 +61,7 @@ def save(tx: Transaction, referrals: Iterable[Referral]) -> None:
         tx.execute(_SAVE, [list(column) for column in zip(*rows, strict=True)])
 
 
-def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
+def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Returns referrals with a deadline that has reached a level.
 
     The most urgent come first, and of those the longest due. The referrals are locked for this
@@ -83,7 +83,7 @@ def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
     return list(dict.fromkeys(identifiers))
 
 
-def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
     """Postpones the due deadlines of a referral; fired levels and due times stay."""
     tx.execute(
         "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
@@ -91,9 +91,9 @@ def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: 
     )
 
 
-def next_deadline_time(tx: Transaction) -> datetime | None:
+def next_time(tx: Transaction) -> datetime | None:
     """Returns the time of the next level of any deadline."""
-    # the first of each rank, in the order of the index that `with_due_deadlines` reads
+    # the first of each rank, in the order of the index that `due` reads
     row = tx.execute(
         "SELECT min(first.next_time) AS next FROM unnest(%s::smallint[]) AS ranks (rank)"
         " CROSS JOIN LATERAL (SELECT next_time FROM clocks WHERE clocks.rank = ranks.rank"

@@ -253,7 +253,7 @@ class Lives:
             now,
             "clocks",
             "referral_id",
-            deadlines.with_due_deadlines(tx, now, limit),
+            deadlines.due(tx, now, limit),
             fire,
-            deadlines.put_deadlines_aside,
+            deadlines.put_aside,
         )

@@ -124,7 +124,7 @@ def answer(kept: Kept, until: str, question: Question) -> Answer:
 
 
 def quarter_of(moment: datetime) -> str:
-    """Returns the quarter of a time, such as 2026-Q3, by the calendar of UTC."""
+    """Returns the quarter that a time falls in, such as 2026-Q3, in UTC."""
     utc = moment.astimezone(UTC)
     return f"{utc.year}-Q{(utc.month + 2) // 3}"
 

@@ -248,7 +248,7 @@ class Referral(ReferralWithDeadlines):
         self._move(step, actor, now, calendar)
 
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """Ends the referral because the person withdrew her consent, through any worker."""
+        """Ends a live referral because the person withdrew her consent, with whichever worker."""
         step = BY_VERB["withdraw_consent"]
         if self.state in step.sources:
             self._move(step, actor, now, calendar)
@@ -318,7 +318,7 @@ class Referral(ReferralWithDeadlines):
         )
 
     def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
-        """Records that a side was suspended, has left, or is back, to notify the other side."""
+        """Records, to notify the other side, that a side was suspended, has left, or is back."""
         self.sides_out = (
             [*self.sides_out, organization_id]
             if out

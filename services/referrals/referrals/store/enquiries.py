@@ -1,7 +1,7 @@
 """Enquiries, and the copies of the organisations that are asked.
 
-By row-level security the asking organisation sees both, and an organisation that is asked sees its
-own copies and nothing else.
+Row-level security shows an enquiry and all its copies to the asking organisation, and to an
+organisation that is asked only its own copies.
 """
 
 from collections.abc import Collection, Sequence
@@ -133,10 +133,10 @@ def sent_by(
     person_id: str = "",
     waiting: bool = False,
 ) -> tuple[list[Enquiry], Cursor | None]:
-    """Lists the enquiries of an organisation, newest first, and where the next page begins.
+    """Returns an organisation's enquiries, newest first, and the cursor of the next page.
 
-    `person_id` selects the enquiries for a person or for a contact of hers, `waiting` those in
-    which it is the organisation's turn.
+    `person_id` selects the enquiries for a person or for a contact of hers, `waiting` the enquiries
+    in which it is the organisation's turn.
     """
     offered = (
         "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
@@ -167,10 +167,10 @@ def received_enquiries(
     *,
     waiting: bool = False,
 ) -> tuple[list[tuple[str, list[Row]]], Cursor | None]:
-    """Lists the enquiries put to an organisation as (id, its copies), newest first.
+    """Returns the enquiries put to an organisation as (id, copies), newest first.
 
-    The second value is where the next page begins. `waiting` selects those with a copy that has no
-    answer.
+    The second value is the cursor of the next page. `waiting` selects the enquiries with an open
+    copy that has no answer.
     """
     rows = tx.execute(
         "SELECT enquiry_id AS id, create_time, create_time::text AS key FROM enquiry_offers"
@@ -237,7 +237,7 @@ def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> li
 def count_of(
     tx: Transaction, organization_id: str, start: datetime, end: datetime
 ) -> tuple[int, int]:
-    """Returns how many enquiries of an organisation are open, and how many it made in this time."""
+    """Returns how many of an organisation's enquiries are open, and how many it made in a time."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS open,"
@@ -278,7 +278,8 @@ def count_alike(
     Members are counted instead of cases, so a worker who invents persons, for her own service or
     with a second member, adds one at most. Members on probation do not count, nor do the cases that
     the organisation itself sends, asks about or receives. The exact count could reveal that a
-    certain person is in the network, so only `domain.enquiry.disclosed_count` of it is disclosed.
+    certain person is in the network, so only the result of `domain.enquiry.disclosed_count` may be
+    disclosed.
     """
     stated = content.attributes
 
@@ -320,7 +321,7 @@ def unmet(tx: Transaction, since: datetime) -> list[Row]:
 
 
 def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection[str]) -> list[str]:
-    """Returns the enquiries for some contacts or persons that are open or wait for a referral."""
+    """Returns ids of enquiries for these contacts or people that are open or need a referral."""
     rows = tx.execute(
         f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s))"
         " ORDER BY id",
@@ -330,7 +331,7 @@ def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection
 
 
 def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]:
-    """Returns enquiries of which an organisation has a copy that is not blank, at most `limit`."""
+    """Returns the ids of at most `limit` enquiries whose copy at an organisation is not blank."""
     rows = tx.execute(
         "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s"
         " AND need_code IS NOT NULL ORDER BY enquiry_id LIMIT %s",
@@ -340,7 +341,7 @@ def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]
 
 
 def open_of(tx: Transaction, organization_id: str) -> list[str]:
-    """Returns the open enquiries of an organisation; their number is limited."""
+    """Returns the ids of an organisation's open enquiries, of which there are at most MAX_OPEN."""
     rows = tx.execute(
         "SELECT id FROM enquiries WHERE organization_id = %s AND state = 'open' ORDER BY id",
         (organization_id,),
@@ -359,7 +360,7 @@ def holders(tx: Transaction, her: Her) -> int:
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns the enquiries whose deadline has passed, the earliest first.
+    """Returns the ids of enquiries whose deadline has passed, the earliest first.
 
     The enquiries are locked for this transaction, so that two processes take different enquiries.
     """

@@ -1,6 +1,6 @@
 """Changes of referrals that facts, withdrawals, erasures and deadlines cause.
 
-The module also does the work that is left at the end of every change of a referral.
+The module also does the work that must follow every change of a referral.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Lives:
     ) -> None:
         """Updates what depends on the state of referrals: needs, steps of plans, contacts.
 
-        `earlier_contact_id` is the contact of an earlier referral, on which a moved one is based.
+        `earlier_contact_id` is the contact of an earlier referral that one of `moved` is based on.
         Must come last in a transaction.
         """
         self._legs.follow(tx, now, *moved)
@@ -68,13 +68,13 @@ class Lives:
         )
 
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
-        """Updates the state of contacts of the line from their referrals, whoever changed those.
+        """Updates the state of contacts of the line from the state of their referrals.
 
-        Must come last in a transaction, since this method lifts the scope, and since a transaction
+        Must come last in a transaction, since this method widens the scope, and since a transaction
         that has locked a contact must not wait for a referral.
         """
         for identifier in sorted({*identifiers} - {""}):
-            # a receiver, whose refusal opens the contact again, sees no contact of the line
+            # a receiver's refusal may reopen the contact, but a receiver sees no contact of a line
             elevate_to_system_scope(tx)
             contact = contacts.hold(tx, identifier)
             if contact.follow(
@@ -89,10 +89,10 @@ class Lives:
     ) -> tuple[Referral, Calendar]:
         """Returns a referral, locked until the end of the transaction, and its calendar.
 
-        `hold` locks the person first, for steps that give or use a consent. Raises Stale when
-        another step was taken since `version`.
+        `hold` locks the person first, for steps that give or use a consent. Raises Stale if another
+        step was taken since `version`.
         """
-        calendar_at = self._policies.calendars(tx)  # asked together with the referral
+        calendar_at = self._policies.calendars(tx)  # shares a round trip with the referral
         if hold:
             self._people.hold(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
@@ -112,9 +112,9 @@ class Lives:
         return self._policies.calendar(tx, referral.coarse.country, referral.coarse.department)
 
     def release(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
-        """Gives some referrals of a worker who has left to the worker's desk.
+        """Reassigns some referrals of a worker who has left to the worker's desk.
 
-        The desk is notified of each referral. Returns whether there may be more.
+        The desk is notified of each referral. Returns whether more referrals may be left.
         """
         released = referrals.answered_for_by(tx, worker_id, _RELEASED)
         for identifier in released:
@@ -128,7 +128,8 @@ class Lives:
     def tell_of_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
         """Notifies the other side of some live referrals that an organisation is out or back.
 
-        An organisation is out while it may not act. Returns whether there may be more.
+        An organisation is out while it is suspended or has left. Returns whether more referrals may
+        be left.
         """
         out = not members.is_active(tx, organization_id)
         waiting = referrals.to_tell_of_standing(tx, organization_id, _RELEASED, out=out)
@@ -141,7 +142,7 @@ class Lives:
     def withdraw_consent(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = ""
     ) -> None:
-        """Ends every live referral based on a receipt, or all of the person's if none is given.
+        """Ends the live referrals of a person, or only those that are based on a given receipt.
 
         The caller has locked the person.
         """
@@ -154,7 +155,7 @@ class Lives:
         self.follow(tx, now, *ended)
 
     def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
-        """Ends drafts and open needs of a person whose file is erased.
+        """Ends the drafts and closes the open needs of a person whose file is erased.
 
         The caller has locked the person; `actor` acts for the sender.
         """
@@ -189,8 +190,8 @@ class Lives:
     ) -> None:
         """Records the person's own answer whether help came.
 
-        The answer is for all completed referrals of her contacts. Raises Conflict if there are
-        none.
+        The answer applies to all completed referrals of her contacts. Raises Conflict if there is
+        no completed referral.
         """
         actor = Actor("person", first_id, "")
         for person_id in sorted(
@@ -227,7 +228,7 @@ class Lives:
         """
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
-            calendar_at = self._policies.calendars(tx)  # asked once, together with the referrals
+            calendar_at = self._policies.calendars(tx)  # one query, in the referrals' round trip
             claimed = referrals.locked_referrals(tx, identifiers)
             fired = [
                 (

@@ -105,7 +105,7 @@ def _turn(waits: bool, whose: referrals_pb2.Turn.ValueType) -> referrals_pb2.Tur
 
 
 def asker_message(enquiry: Enquiry) -> pb.Enquiry:
-    """Returns the message for the asking organisation: all of the enquiry."""
+    """Returns the message for the asking organisation, with the whole enquiry."""
     shown: dict[str, Any] = {
         name: getattr(enquiry, name)
         for name in (
@@ -146,7 +146,7 @@ def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
     """Returns the message for an organisation that is asked.
 
     The message shows nothing of the asking organisation, and nothing that depends on the answers of
-    others.
+    other organisations.
     """
     states = {offer.state for offer in enquiry.offers}
     is_open = states == {EnquiryState.OPEN}

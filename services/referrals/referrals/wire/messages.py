@@ -90,9 +90,9 @@ def referral_message(
 
 @cache
 def _plain(besides: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
-    """Returns the fields that the message and the domain have in common, besides those named.
+    """Returns the fields that the message and the domain have in common, except `besides`.
 
-    A field of a code list has the numbers of its words.
+    A field of a code list comes with the numbers of its words, any other field with None.
     """
     return [
         (field.name, numbers(field.enum_type) if field.enum_type else None)

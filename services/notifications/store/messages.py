@@ -228,8 +228,8 @@ def note_unreached(tx: Transaction, message_id: str) -> Message | None:
     Returns None otherwise, and if the message was marked before or is itself about an unreached
     message.
     """
-    # Two last deliveries may die at the same time: the lock lets the second see the result of the
-    # first.
+    # The last two deliveries may be given up at the same time; the lock lets the second transaction
+    # see the result of the first.
     tx.execute("SELECT FROM messages WHERE id = %s FOR UPDATE", (message_id,))
     row = tx.execute(
         "UPDATE messages SET unreached = true WHERE id = %(id)s AND NOT unreached"

@@ -88,7 +88,7 @@ class DeliveryQueue:
     ) -> None:
         """Limits the waiting times of deliveries.
 
-        This is done every minute, and at once when the clock was put back.
+        This is done every minute, and at once if the clock was set back.
         """
         if self.is_to_bound(channel, now):
             deliveries.bound(connection, now, channel, lease)
@@ -118,7 +118,7 @@ class DeliveryQueue:
         ]
 
     def letter(self, claim: EmailClaim) -> Mail | None:
-        """Returns the e-mail; None if it can no longer be sent.
+        """Returns the claimed e-mail; None if it can no longer be sent.
 
         An e-mail to a desk can't be sent if the desk has no address any more, and a letter can't be
         sent if it has expired or its address is invalid.
@@ -187,8 +187,8 @@ class DeliveryQueue:
             )
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
-            # The coordinators need not call an applicant whose address does not exist, since mostly
-            # such an address was entered on purpose.
+            # The coordinators need not call an applicant whose address does not exist, since such
+            # an address was mostly entered on purpose.
             is_to_applicant = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
             if (
                 is_recorded

@@ -1,8 +1,8 @@
 """`python -m demo`: fills an empty stack with the demo network.
 
 It writes the accounts and API keys for signing in to the file that ENLACE_DEMO_FILE names, and
-prints its progress. `python -m services` starts it when all services answer. If it is stopped and
-run again, it fills the parts that are still missing.
+prints its progress. `python -m services` starts it as soon as all services answer. If it is stopped
+and run again, it fills the parts that are still missing.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
 
 
 def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) -> None:
-    """Waits for the facts about members and services, as long as more of them arrive.
+    """Waits until the referrals service has received the facts about all members and services.
 
     The referrals service refuses a request that names a member or service whose facts have not
     arrived, and a user of a stack that reports "ready" must not meet that refusal. Exits if no fact

@@ -232,7 +232,7 @@ class Teller:
         """Adds a story.
 
         `steps` are (time since the step, verb, fields). A field that is a timedelta stands for the
-        moment that lies so far from now.
+        time that lies this far from now.
         """
         organization, slug = offer.split("/")
         at, file = self._now - drafted, self._files[who]

@@ -1,8 +1,8 @@
 """The pilot of 2006 as history: 26 synthetic people, each with her referrals.
 
-They were assisted from January to October; 13 came from Chinandega. These totals are the published
-ones. People, dates and everything else are made up, and are the same in every run. Every story ends
-within 2006.
+They were assisted from January to October; 13 came from Chinandega. Only these totals were
+published. People, dates and everything else are made up, and are the same in every run. Every story
+ends within 2006.
 """
 
 import random
@@ -329,7 +329,7 @@ _DAYS = {
     "FAM": (15, 45),
     "LEG": (10, 30),
 }
-# Family names of the people for whom the first shelter had no bed, and the second one had.
+# Family names of the people for whom the first shelter had no bed, but the second shelter did.
 _TURNED_AWAY = {"Suazo Meza", "Moncada", "Cerrato", "Escorcia"}
 _GENDERS = {"F": "Feminine", "M": "Masculine", "TF": "TransgenderFeminine"}
 
@@ -419,7 +419,7 @@ def _stories(
 
 
 def _helped(story: Story, drafted: datetime, group: str, chance: random.Random) -> datetime:
-    """Takes the ordinary steps of a referral, from the receiver's first look to its closing.
+    """Takes the ordinary steps of a referral, from its acknowledgement to its closing.
 
     Returns the time when help was completed.
     """

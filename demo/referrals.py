@@ -1,6 +1,7 @@
 """Writes the pilot and tonight's stories into the referrals service.
 
-These are files, consents, requests, contacts of the line, and figures of the last quarters.
+The stories consist of files, consents, referrals, enquiries and contacts of the line. Also writes
+the figures of the last quarters.
 """
 
 from copy import deepcopy

@@ -1,8 +1,9 @@
 """`python -m bench [PART]`: starts a stack of its own, measures, and prints a table.
-`python -m bench compare REV [PART]` measures two commits by turns (bench/compare.py).
+`python -m bench compare REV [PART]` measures two commits alternately (bench/compare.py).
 
-Each part waits until the stack is silent and the machine at rest; it fails if that takes long. The
-figures are written to var/bench.json; with one part, the figures of the others stay there.
+Each part waits until the stack is silent and the machine is at rest, and fails if that takes long.
+The figures are written to var/bench.json. If only one part is measured, the figures of the other
+parts stay there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
-# The order matters: the last part fills the directory until it is no longer the demo network's.
+# The order matters: the last part adds so many services that the directory is no longer the demo
+# network's.
 PARTS = {
     "ready": local_stack.measure,
     "transition": transitions.measure,
@@ -90,7 +92,7 @@ def main(part: str | None, file: Path, at_rest: float) -> None:
 
 
 def write(file: Path, measured: list[Measurement]) -> None:
-    """Writes the figures to the file; figures of parts that were not measured now stay."""
+    """Writes the figures to the file, which keeps the figures of the parts not measured now."""
     known = json.loads(file.read_text()) if file.exists() else {}
     for one in measured:
         known[one.name] = {

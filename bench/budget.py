@@ -1,10 +1,11 @@
 """`make budget`: what the steps of a referral's life and a few calls cost in exchanges, statements,
 transactions, flushes and signatures, written into docs/figures.md.
 
-Each line is measured several times on a whole stack, from the call until everybody has heard of it
-(two seconds of silence), and the least of each count is kept: other work of a service may happen
-to fall into one of the times. What a thread repeats while nothing happens is counted in the idle
-minute only, unless it carries the trace of a request. So the counts do not depend on the machine.
+Each line is measured several times on a whole stack, from the call until all its effects are over
+(two seconds of silence). The smallest value of each count is kept, since other work of a service
+may happen to fall into one of the measurements. Work that a thread repeats while nothing happens is
+counted only in the idle minute, unless the work carries the trace of a request. So the counts do
+not depend on the machine.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ from tests.parts.stories import STEPS, Cast, Step
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "figures.md"
 IDLE = "an idle minute"
 TIMES = 8
-WARM_UP = 12  # lives; a connection prepares a statement after it has sent it five times
+WARM_UP = 12  # lives; a connection prepares a statement after having sent it five times
 MINUTE, SILENCE = 60.0, 2.0
-# Times a minute at which a turn of a loop belongs to its work at rest. Threads with a connection of
-# their own (relays, senders, clocks) turn at rest too, but mostly for what has happened.
+# Least number of turns a minute, while nothing happens, that make a loop's turns its work at rest.
+# It is higher for threads with a connection of their own (relays, senders, clocks), since most of
+# their turns have a cause.
 _OWN = "enlace-listen"
 _TWICE, _OFTEN = 2, 6
-_TOKEN = 3.2  # seconds after which a token has run out
+_TOKEN = 3.2  # seconds after which a token has expired
 _BEGIN, _END = "<!-- make budget -->\n", "<!-- end of make budget -->\n"
 _PROBE = "enlace-probe"
 _PERSON = "albergue@lunanueva"
@@ -46,17 +48,17 @@ _OPENING = ("BEGIN", "SELECT set_config('enlace.organization'")
 
 
 class Spent(NamedTuple):
-    """The costs of a line: each of the call's own transactions, and of all others."""
+    """The costs of a line, as pairs: of the call's own transactions, and of all others."""
 
     exchanges: tuple[int, int] = (0, 0)
     statements: tuple[int, int] = (0, 0)
     transactions: tuple[int, int] = (0, 0)
     flushes: tuple[int, int] = (0, 0)
     signatures: tuple[int, int] = (0, 0)
-    """Made, and checked."""
+    """Signatures made, and signatures checked."""
 
     def least(self, other: Spent) -> Spent:
-        """Returns the smaller of each count."""
+        """Returns the smaller value of each count."""
         return Spent(*((min(a, c), min(b, d)) for (a, b), (c, d) in zip(self, other, strict=True)))
 
 
@@ -73,7 +75,7 @@ class Recording:
         self.transactions: list[Transaction] = []
 
     def look(self) -> int:
-        """Reads what is new; returns the number of transactions so far."""
+        """Reads the new transactions; returns the number of transactions so far."""
         with self._file.open("rb") as opened:
             opened.seek(self._position)
             data = opened.read()
@@ -88,9 +90,10 @@ class Recording:
         return lines.count("made"), lines.count("checked")
 
     def rest(self, seconds: float = MINUTE) -> Spent:
-        """Returns what is spent while nothing happens, and learns which loops work then.
+        """Returns the costs of a time without calls, and learns which loops work meanwhile.
 
-        Begins again, at most twice, if a fact was written: a deadline of the demo network fired.
+        Starts again, at most twice, if a fact was written because a deadline of the demo network
+        fired.
         """
         for _ in range(3):
             begin, signed = self.look(), self.signatures()
@@ -109,7 +112,7 @@ class Recording:
         return self._spent(seen, signed)
 
     def of(self, act: Callable[[], object]) -> Spent:
-        """Returns what an act costs until everybody has heard of it."""
+        """Returns the costs of an act until all its effects are over."""
         begin, signed = self.look(), self.signatures()
         act()
         self.silence()
@@ -135,7 +138,7 @@ class Recording:
 
 
 def spent(seen: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
-    """Returns the sums of transactions; those in a caller's scope are the call's own."""
+    """Returns the summed costs; transactions in a caller's scope are the call's own."""
     sides = [], []  # type: tuple[list[Transaction], list[Transaction]]
     for one in seen:
         sides[one.view == "system"].append(one)
@@ -217,7 +220,7 @@ class Counting:
 
 
 def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> None:
-    """Takes a referral from draft to closed, each step a line. Each caller has a token before."""
+    """Takes a referral from draft to closed, each step as a line for which a token is at hand."""
     referral = pb.Referral()
     person_id, receipt_id = lives.cast.person()
 
@@ -231,7 +234,7 @@ def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> No
             pb.SendReferralRequest(receipt_id=receipt_id, **lives.to(referral))
         )
 
-    time.sleep(SILENCE)  # the person has been heard of
+    time.sleep(SILENCE)  # until the facts about the person have been applied
     for name, act in (("draft", create), ("send", send)):
         lives.cast.sender.token()
         line(name, act)
@@ -276,9 +279,10 @@ def committed(page: Path = PAGE) -> Table:
 
 
 def beyond(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[str]:
-    """Returns a sentence for each count that is beyond its limit.
+    """Returns a sentence for each count that exceeds its limit.
 
-    An idle minute may have a tenth and ten more: what falls into it is chance.
+    The counts of an idle minute may exceed their limits by a tenth plus ten, since it is a matter
+    of chance what falls into the minute.
     """
     return [
         f"{name}: {have} {of} instead of {limit}"

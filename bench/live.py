@@ -1,4 +1,4 @@
-"""The processor time that 200 people cost who keep the page "Today" open.
+"""The processor time that it costs to serve 200 people who keep the page "Today" open.
 
 The cost is measured while nothing happens, and while one referral a second is sent.
 """
@@ -85,9 +85,9 @@ asyncio.run(main())
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
-    """Measures how much of a core serving the viewers takes.
+    """Measures the share of a core that it takes to serve the viewers.
 
-    The result is what all processes take with viewers, minus what they take without.
+    The result is what all processes take with viewers, minus what they take without viewers.
     """
     cookies = sessions(stack)
     senders = Senders(stack)
@@ -201,7 +201,7 @@ def cpu_seconds(stack: LocalStack) -> dict[int, float]:
 
 @contextmanager
 def viewers(stack: LocalStack, cookies: list[str]) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Runs viewers until the yielded function is called, which returns their report."""
+    """Runs viewers until the yielded function is called; the function returns their report."""
     where = urlsplit(stack.gateway)
     process = subprocess.Popen(
         [sys.executable, "-c", _VIEWERS, str(where.hostname), str(where.port), json.dumps(cookies)],

@@ -1,8 +1,8 @@
-"""Overload: what becomes of a stack that is asked five times as often as it can answer.
+"""Overload: the behaviour of a stack that gets five times as many calls as it can answer.
 
 Crowds in processes of their own (bench/crowd.py) find the peak rate, then call at five times that
-rate for a while. Counted are the answers in time, the refusals and how soon they came, the memory
-of each service, and the time until a single caller's steps are as quick as before.
+rate for a while. The figures are the answers in time, the refusals and how soon they came, the
+memory of each service, and the time until a single caller's steps are as quick as before.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from tests.parts.stories import Cast
 TIMES = 5
 PROCESSES = 2
 PEOPLE = ("gestion@puentes", "trabajadora@puentes")  # callers, beside two keys of their member
-CALLERS = (4, 8, 16)  # of the runs that find the peak
+CALLERS = (4, 8, 16)  # numbers of callers in the runs that find the peak
 PEAK_SECONDS, SECONDS = 6.0, 20.0
-BEGIN = 3.0  # seconds of a run that are not counted: connections, and the queue fills
-MOST = 450  # calls under way at once in a process
-AGAIN = 1.5  # times the usual time of a step is normal
+BEGIN = 3.0  # first seconds of a run, not counted: connections open, and the queue fills
+MOST = 450  # maximum number of calls under way at once in a process
+AGAIN = 1.5  # multiple of a step's usual time up to which the step counts as normal
 PATIENCE = 30.0  # seconds for the stack to be normal again
 _SCOPES = (
     contract_pb2.SCOPE_PEOPLE_READ,
@@ -57,18 +57,18 @@ class Run:
     unmade: int
     client_cpu_s: float
     client_lags: list[float]
-    """Milliseconds by which the crowds were late themselves: part of each time that they saw."""
+    """Delays of the crowds themselves, in milliseconds: part of each time that they measured."""
     stack_cpu_s: dict[str, float]
     memory_mb: dict[str, int]
 
     @property
     def counted(self) -> list[Outcome]:
-        """The calls after the begin."""
+        """Returns the calls made after the first BEGIN seconds."""
         return [one for one in self.outcomes if BEGIN <= one.at < self.seconds]
 
     @property
     def goodput(self) -> float:
-        """Answers a second."""
+        """Returns the number of answers per second."""
         good = sum(one.result == "OK" for one in self.counted)
         return good / (self.seconds - BEGIN)
 
@@ -107,7 +107,7 @@ class Overload:
         return str(stack.worker(email).members.CreateApiKey(asked).secret)
 
     def run(self, kind: str, seconds: float, *, callers: int = 0, rate: float = 0.0) -> Run:
-        """Runs crowds that share the callers or the rate."""
+        """Runs one crowd per process; the crowds share the number of callers, or the rate."""
         processes = [self._crowd(kind, seconds, callers, rate, n) for n in range(PROCESSES)]
         for process in processes:
             assert process.stdout
@@ -220,11 +220,11 @@ class Answer:
 
     @property
     def lost_percent(self) -> float:
-        """The part of the peak's answers that was lost."""
+        """Returns by how many percent the answers per second are below the peak."""
         return max(0.0, 100 * (1 - self.run.goodput / self.peak))
 
     def text(self) -> str:
-        """Returns the conditions."""
+        """Returns the conditions of the measurement."""
         run, counts = self.run, Counter(one.result for one in self.run.counted)
         results = ", ".join(
             f"{result} {count / len(run.counted):.0%}" for result, count in counts.most_common()
@@ -241,7 +241,7 @@ class Answer:
 
 
 def overloaded(overload: Overload, kind: str) -> Answer:
-    """Finds the peak of a kind of call, then calls at five times its rate."""
+    """Finds the peak rate of a kind of call, then calls at five times that rate."""
     usual_ms = overload.usual_ms()
     peak = max(overload.run(kind, PEAK_SECONDS, callers=count).goodput for count in CALLERS)
     run = overload.run(kind, SECONDS, rate=TIMES * peak)

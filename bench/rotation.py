@@ -1,7 +1,4 @@
-"""Key rotation, beside a working service.
-
-The time is measured in which the keys of ten thousand people are wrapped again.
-"""
+"""Key rotation while the service is at work: the time to wrap the keys of 10,000 people again."""
 
 from __future__ import annotations
 

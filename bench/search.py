@@ -1,6 +1,6 @@
 """The search for help among 100,000 services.
 
-By words and filters, and by matching a person's situation.
+Services are found by words and filters, and by matching a person's situation.
 """
 
 from __future__ import annotations
